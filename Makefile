@@ -1,0 +1,36 @@
+# Everything runs from .venv, made here with nothing but Python 3.11+ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+RUNS ?= runs
+DATA ?= ../shared/data
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: demo test slow real bench lint clean
+
+demo: .venv/installed
+	$(BIN)/medprior demo $(RUNS)/demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+slow: .venv/installed
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+real: .venv/installed
+	$(BIN)/medprior demo $(RUNS)/real --real $(DATA)
+
+bench: .venv/installed
+	for room in dicom prior pretrain evaluate; do $(BIN)/medprior bench $$room || exit 1; done
+
+lint: .venv/installed
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "medprior needs Python 3.11 or newer, found " + sys.version.split()[0] + "; call make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test,lint]"
+	touch $@
+
+clean:
+	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache

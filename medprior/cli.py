@@ -1,0 +1,96 @@
+"""The `medprior` command: one word per stage, heavy imports only for the stage that runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import medprior
+from medprior.errors import MedpriorError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "phantom": ("medprior.phantom.command", "generate a cohort of phantom radiographs as DICOM"),
+    "ingest": ("medprior.ingest.command", "DICOM, PNG or JPEG folder -> cohort"),
+    "annotate": ("medprior.annotate.command", "one radiograph and its masks -> annotation"),
+    "prior": ("medprior.priors.command", "cohort (+ one annotation) -> spatial prior"),
+    "pretrain": ("medprior.pretrain.command", "cohort + prior -> backbone"),
+    "finetune": ("medprior.finetune.command", "backbone + labels or masks -> model"),
+    "evaluate": ("medprior.evaluate.command", "backbones and models -> evidence and report"),
+    "compare": ("medprior.evaluate.compare_command", "recipes side by side, with intervals"),
+    "register": ("medprior.deploy.register_command", "model -> MLflow model registry"),
+    "predict": ("medprior.deploy.predict_command", "DICOM file or folder -> findings and maps"),
+    "bench": ("medprior.evaluate.bench_command", "time one room against its peers"),
+    "doctor": ("medprior.deploy.doctor_command", "what this installation can do"),
+    "demo": ("medprior.demo.command", "the whole row on a generated cohort"),
+}
+UNTRACKED = {"compare", "predict", "bench", "doctor", "demo", "register"}
+
+
+def overview() -> str:
+    """The text of `medprior --help`."""
+    lines = [
+        __doc__.splitlines()[0] if __doc__ else "",
+        "",
+        "usage: medprior STAGE ... [--help]",
+        "",
+    ]
+    lines += [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
+    lines += ["", "exit status: 0 done, 2 your input was refused (one line says why), else a bug"]
+    return "\n".join(lines)
+
+
+def run_stage(name: str, arguments: Sequence[str]) -> None:
+    """Parse `arguments` for stage `name` and run it, tracked in MLflow where it is a stage."""
+    module = importlib.import_module(COMMANDS[name][0])
+    parser = argparse.ArgumentParser(prog=f"medprior {name}", description=COMMANDS[name][1])
+    module.configure(parser)
+    if name not in UNTRACKED:
+        group = parser.add_argument_group("tracking")
+        group.add_argument(
+            "--tracking-uri",
+            help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)",
+        )
+        group.add_argument("--experiment", default="medprior", help="MLflow experiment")
+        group.add_argument("--no-tracking", action="store_true", help="do not log to MLflow")
+    args = parser.parse_args(arguments)
+    if name in UNTRACKED or args.no_tracking:
+        from medprior.observer import Silent
+
+        module.run(args, Silent())
+        return
+    from medprior.deploy.tracking import tracked
+
+    with tracked(name, args.experiment, args.tracking_uri, result=module.result(args)) as observer:
+        module.run(args, observer)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        print(overview())
+        return 0
+    if arguments[0] in {"-V", "--version"}:
+        print(medprior.__version__)
+        return 0
+    if arguments[0] not in COMMANDS:
+        print(f"medprior: no stage {arguments[0]!r}; known: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        run_stage(arguments[0], arguments[1:])
+    except MedpriorError as error:
+        print(f"medprior {arguments[0]}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

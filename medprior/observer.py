@@ -1,0 +1,33 @@
+"""What a stage tells the outside while it runs; MLflow listens in `medprior.deploy.tracking`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+
+class Observer(Protocol):
+    """Receives what a stage reports. Values must be free of patient data and source paths."""
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Settings of the run, once."""
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Numbers at one step; NaN is allowed and means unknown."""
+
+    def artifact(self, path: Path) -> None:
+        """A finished file worth keeping with the run."""
+
+
+class Silent:
+    """An observer that keeps nothing."""
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Ignore settings."""
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Ignore numbers."""
+
+    def artifact(self, path: Path) -> None:
+        """Ignore files."""

@@ -1,0 +1,161 @@
+"""Atomic writes, digests, and the `config.json` every stage leaves beside its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import medprior
+from medprior.errors import InputMissing
+
+PACKAGES = ("torch", "monai", "timm", "pydicom", "SimpleITK", "numpy", "pandas", "mlflow")
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that replaces it only when the block ends without error.
+
+    The file and its folder are flushed to disk, so that a crash leaves the old or the new file, whole.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as sorted, indented JSON, atomically."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=str)
+    with atomic(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def result_digest(folder: Path) -> str:
+    """Hex sha256 that stands for a stage's result folder: that of its `config.json`'s `outputs`.
+
+    Falls back to the whole `config.json` for a folder that lists none.
+    """
+    record = read_config(folder)
+    text = json.dumps(record.get("outputs") or record, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout the package runs from, or None for an installed package."""
+    root = Path(medprior.__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, medprior and the packages that shape a result."""
+    found = {"python": platform.python_version(), "medprior": medprior.__version__}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write_config(
+    folder: Path,
+    stage: str,
+    settings: Mapping[str, Any],
+    *,
+    inputs: Mapping[str, Path] | None = None,
+    outputs: tuple[str, ...] = (),
+    seed: int | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Write `config.json`, last of all files of a stage: its presence says the stage is done.
+
+    Args:
+        folder: the stage's result folder.
+        stage: the stage's name (`ingest`, `pretrain` ...).
+        settings: resolved settings, JSON-able, free of patient data and source paths.
+        inputs: name -> result folder of another stage; only its digest is written, no path.
+        outputs: files of `folder` whose sha256 is recorded.
+        seed: the run's seed.
+        facts: further facts later stages read (the head map, label names, preprocessing ...).
+    """
+    record = {
+        "stage": stage,
+        "settings": dict(settings),
+        "seed": seed,
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "inputs": {name: result_digest(path) for name, path in (inputs or {}).items()},
+        "outputs": {name: sha256_file(folder / name) for name in outputs},
+        **(facts or {}),
+    }
+    write_json(folder / "config.json", record)
+
+
+def read_config(folder: Path, stage: str | None = None) -> dict[str, Any]:
+    """The `config.json` of a stage's result folder.
+
+    Raises:
+        InputMissing: no such folder, no finished result in it, or the result of another stage.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        there = "an unfinished or foreign folder" if Path(folder).is_dir() else "nothing"
+        command = f"run `medprior {stage}` first" if stage else "run its stage first"
+        raise InputMissing(
+            "no finished result",
+            where=str(folder),
+            expected="config.json",
+            found=there,
+            fix=command,
+        )
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if stage is not None and record.get("stage") != stage:
+        raise InputMissing(
+            "the result of another stage",
+            where=str(folder),
+            expected=stage,
+            found=str(record.get("stage")),
+        )
+    return record
