@@ -1,7 +1,7 @@
 """One record of where a view lies in its source image, for views, priors, masks and targets.
 
-All coordinates are normalised to the source image: (0, 0) is its upper left corner, (1, 1) its lower
-right one, whatever its aspect. A view may reach outside; what lies there is background (0).
+All coordinates are normalised to the source image: (0, 0) is its upper left corner, (1, 1) its
+lower right one, whatever its aspect. A view may reach outside; what lies there is background (0).
 """
 
 from __future__ import annotations

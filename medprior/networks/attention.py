@@ -1,0 +1,25 @@
+"""Attention maps of the CLS token, one per head."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from medprior.networks.vit import Tokens, VisionTransformer
+
+
+@torch.no_grad()
+def attention_maps(network: VisionTransformer, images: Tensor) -> Tensor:
+    """Where each head of the last block looks from the CLS token (Caron et al. 2021, sec. 4.2).
+
+    Args:
+        network: in evaluation mode.
+        images: [B, 1, S, S] in [0, 1].
+
+    Returns:
+        float32 [B, H, rows, columns], summing to 1 over the patches; CLS and registers left out.
+    """
+    tokens: Tokens = network(images, capture=True)
+    assert tokens.cls_logits is not None
+    maps: Tensor = tokens.cls_logits.softmax(-1).unflatten(-1, tokens.grid)
+    return maps
