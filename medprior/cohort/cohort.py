@@ -1,0 +1,213 @@
+"""A cohort on disk: manifest, pictures, masks, labels, splits; and cheap views of parts of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medprior.cohort.columns import MASK, SPLITS, label_columns
+from medprior.cohort.squares import cached_squares
+from medprior.cohort.store import PixelStore, Place, read_mask
+from medprior.errors import ConfigError, InputMissing
+from medprior.provenance import read_config
+
+
+class Cohort:
+    """Images of a cohort folder, all or some; read-only. Make one with `Cohort.open`."""
+
+    def __init__(
+        self, path: Path, manifest: pd.DataFrame, places: dict[str, Place], rows: NDArray[np.intp]
+    ) -> None:
+        self.path = path
+        self._whole = manifest
+        self._places = places
+        self._rows = rows
+        self._store = PixelStore(path)
+        self.manifest = manifest.iloc[rows].reset_index(drop=True)
+        self.image_ids: tuple[str, ...] = tuple(self.manifest.image_id)
+        self._number = {image_id: index for index, image_id in enumerate(self.image_ids)}
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open a finished cohort.
+
+        Raises:
+            InputMissing: no cohort there, or an unfinished one.
+        """
+        folder = Path(path)
+        read_config(folder, "ingest")
+        try:
+            manifest = pd.read_parquet(folder / "manifest.parquet")
+            index = pd.read_parquet(folder / "pixels" / "index.parquet")
+        except (OSError, ValueError):
+            raise InputMissing(
+                "the manifest or the pixel index is missing or broken",
+                where=folder.name,
+                fix="run `medprior ingest` into it again",
+            ) from None
+        fields = zip(*(index[name].tolist() for name in index.columns), strict=True)
+        places = {str(image_id): Place(*place) for image_id, *place in fields}
+        return cls(folder, manifest, places, np.arange(len(manifest)))
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hex sha256 over the manifest rows of this (sub)cohort: pixels, labels, split, facts."""
+        text = self.manifest.to_csv(index=False, float_format="%.9g")
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the label columns."""
+        return label_columns(self.manifest.columns)
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """Structures for which at least one image of the whole cohort has a mask."""
+        names = self.manifest.columns
+        return tuple(name.removeprefix(MASK) for name in names if name.startswith(MASK))
+
+    @property
+    def patient_ids(self) -> NDArray[np.str_]:
+        """Patient pseudonym of every image, in manifest order."""
+        return np.array(self.manifest.patient_id.tolist(), dtype=np.str_)
+
+    @property
+    def aspect(self) -> NDArray[np.float64]:
+        """Physical width / height of every image (stored pixels are square)."""
+        return (self.manifest.cols / self.manifest.rows).to_numpy(dtype=np.float64)
+
+    def _part(self, keep: NDArray[np.intp]) -> Cohort:
+        return Cohort(self.path, self._whole, self._places, self._rows[keep])
+
+    def split(self, name: str) -> Cohort:
+        """The images of one split.
+
+        Raises:
+            ConfigError: no such split name.
+            InputMissing: the split is empty.
+        """
+        if name not in SPLITS:
+            raise ConfigError("no such split", where=name, expected=" or ".join(SPLITS))
+        keep = np.flatnonzero((self.manifest.split == name).to_numpy())
+        if not len(keep):
+            patients = self.manifest.patient_id.nunique()
+            raise InputMissing(
+                f"split {name!r} is empty; the cohort has {len(self)} image(s) of "
+                f"{patients} patient(s)",
+                where=self.path.name,
+                fix="ingest more patients, or another split seed (`medprior ingest --seed`)",
+            )
+        return self._part(keep)
+
+    def select(self, image_ids: Sequence[str]) -> Cohort:
+        """The images with these ids, in this order.
+
+        Raises:
+            InputMissing: an id is not in the cohort.
+        """
+        return self._part(
+            np.array([self._index(image_id) for image_id in image_ids], dtype=np.intp)
+        )
+
+    def take(self, n: int, seed: int = 0) -> Cohort:
+        """At most `n` images drawn without replacement, in manifest order."""
+        if n >= len(self):
+            return self
+        rng = np.random.default_rng([seed, len(self)])
+        return self._part(np.sort(rng.permutation(len(self))[:n]))
+
+    def _index(self, image_id: str) -> int:
+        try:
+            return self._number[image_id]
+        except KeyError:
+            raise InputMissing(
+                "no such image in the cohort",
+                where=f"image_id {image_id}",
+                fix=f"look into {self.path.name}/manifest.parquet",
+            ) from None
+
+    def pixels(self, image_id: str) -> NDArray[np.float32]:
+        """One picture at store resolution, aspect kept: float32 [h, w] in [0, 1]."""
+        self._index(image_id)
+        return self._store.read(self._places[image_id])
+
+    def valid(self, image_id: str) -> NDArray[np.bool_]:
+        """Boolean [h, w] on the grid of `pixels`; False in padding and outside the shutter."""
+        self._index(image_id)
+        path = self.path / "masks" / "valid" / f"{image_id}.png"
+        place = self._places[image_id]
+        return read_mask(path) if path.is_file() else np.ones((place.height, place.width), bool)
+
+    def mask(self, image_id: str, structure: str) -> NDArray[np.bool_] | None:
+        """Boolean [h, w] on the grid of `pixels`, or None where it is unknown."""
+        index = self._index(image_id)
+        column = MASK + structure
+        if column not in self.manifest.columns or pd.isna(self.manifest[column].iloc[index]):
+            return None
+        return read_mask(self.path / str(self.manifest[column].iloc[index]))
+
+    def labels(self, names: Sequence[str] | None = None) -> NDArray[np.float32]:
+        """float32 [n, C] in [0, 1], NaN unknown, for `names` (default: all labels).
+
+        Raises:
+            InputMissing: the cohort has no such label.
+        """
+        wanted = list(self.label_names if names is None else names)
+        unknown = sorted(set(wanted) - set(self.label_names))
+        if unknown:
+            raise InputMissing(
+                f"no label {', '.join(unknown)}",
+                where=self.path.name,
+                expected=", ".join(self.label_names) or "(the cohort has no labels)",
+            )
+        return self.manifest[wanted].to_numpy(dtype=np.float32)
+
+    def squares(self, size: int) -> NDArray[np.float32]:
+        """Every picture area-averaged onto the unit square: float32 [n, size, size] in [0, 1].
+
+        Stretched to a square; `medprior.geometry` keeps account of the aspect. Made once for the
+        whole cohort in `cache/squares_<size>.npy`; the whole cohort is a read-only memory map.
+        """
+        ids = self._whole.image_id.tolist()
+
+        def read(index: int) -> NDArray[np.float32]:
+            return self._store.read(self._places[ids[index]])
+
+        path = self.path / "cache" / f"squares_{size}.npy"
+        return self._mine(cached_squares(path, len(ids), size, read))
+
+    def mask_squares(
+        self, structure: str, size: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Coverage of a structure on the unit square, and whether it is known.
+
+        Returns:
+            float32 [n, size, size] in [0, 1], 0 where unknown; bool [n].
+        """
+        column = MASK + structure
+        if column not in self._whole.columns:
+            return np.zeros((len(self), size, size), np.float32), np.zeros(len(self), bool)
+        names = self._whole[column].tolist()
+        known = self._whole[column].notna().to_numpy()
+
+        def read(index: int) -> NDArray[np.float32] | None:
+            return read_mask(self.path / names[index]).astype(np.float32) if known[index] else None
+
+        path = self.path / "cache" / f"{column}_{size}.npy"
+        return self._mine(cached_squares(path, len(names), size, read)), known[self._rows]
+
+    def _mine(self, whole: NDArray[np.float32]) -> NDArray[np.float32]:
+        everything = len(self._rows) == len(whole) and bool(
+            (self._rows == np.arange(len(whole))).all()
+        )
+        return whole if everything else np.asarray(whole[self._rows])

@@ -1,0 +1,134 @@
+"""The pixel store: 16-bit pictures end to end in large shard files, read through memory maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from medprior.errors import InputMissing
+from medprior.provenance import atomic
+
+FOLDER = "pixels"
+WHITE = 65535
+SHARD_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one picture lies: shard number, byte offset, and its size in the store."""
+
+    shard: int
+    offset: int
+    height: int
+    width: int
+
+    @property
+    def end(self) -> int:
+        """First byte after the picture."""
+        return self.offset + 2 * self.height * self.width
+
+    def record(self) -> dict[str, int]:
+        """JSON-able form."""
+        return asdict(self)
+
+
+def shard_path(root: Path, shard: int) -> Path:
+    """File of shard number `shard` in the cohort folder `root`."""
+    return root / FOLDER / f"{shard:05d}.u16"
+
+
+class PixelStore:
+    """Reads pictures by their place; maps each shard on first use, and anew in a worker process."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._maps: dict[int, NDArray[np.uint16]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.root, "_maps": {}}
+
+    def read(self, place: Place) -> NDArray[np.float32]:
+        """float32 [height, width] in [0, 1]."""
+        path = shard_path(self.root, place.shard)
+        if place.shard not in self._maps or 2 * len(self._maps[place.shard]) < place.end:
+            if not path.is_file() or path.stat().st_size < place.end:
+                raise InputMissing(
+                    "a pixel shard is missing or cut short",
+                    where=f"{self.root.name}/{FOLDER}/{path.name}",
+                    fix="run `medprior ingest` into this cohort again",
+                )
+            self._maps[place.shard] = np.memmap(path, dtype="<u2", mode="r")
+        first = place.offset // 2
+        flat = self._maps[place.shard][first : first + place.height * place.width]
+        return flat.reshape(place.height, place.width).astype(np.float32) / np.float32(WHITE)
+
+
+class ShardAppender:
+    """Appends pictures; what lies behind the last known place is cut off on opening."""
+
+    def __init__(self, root: Path, last: Place | None, shard_bytes: int = SHARD_BYTES) -> None:
+        self.root, self.limit = root, shard_bytes
+        self.shard, self.size = (last.shard, last.end) if last else (0, 0)
+        (root / FOLDER).mkdir(parents=True, exist_ok=True)
+        for path in sorted((root / FOLDER).glob("*.u16")):
+            if path.name > shard_path(root, self.shard).name:
+                path.unlink()
+        self._file = self._open()
+
+    def _open(self) -> Any:
+        file = shard_path(self.root, self.shard).open("ab")
+        file.truncate(self.size)
+        return file
+
+    def append(self, pixels: NDArray[np.float32]) -> Place:
+        """Store float32 [h, w] in [0, 1] at 16 bit and say where."""
+        height, width = pixels.shape
+        if self.size and self.size + 2 * pixels.size > self.limit:
+            self.close()
+            self.shard, self.size = self.shard + 1, 0
+            self._file = self._open()
+        place = Place(self.shard, self.size, height, width)
+        stored = np.rint(np.clip(pixels, 0, 1) * np.float32(WHITE)).astype("<u2")
+        self._file.write(stored.tobytes())
+        self._file.flush()
+        self.size = place.end
+        return place
+
+    def close(self) -> None:
+        """Close the shard in use."""
+        self._file.close()
+
+    def fileno(self) -> int:
+        """Descriptor of the shard in use, to force it to disk."""
+        return int(self._file.fileno())
+
+
+def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
+    """Write bool [h, w] as a one-bit PNG, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as temporary:
+        Image.fromarray(mask).save(temporary, format="PNG")
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """A one-bit PNG as bool [h, w]."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("1"), dtype=bool)
+    except OSError:
+        raise InputMissing(
+            "a mask of the cohort is missing or broken",
+            where="/".join(path.parts[-3:]),
+            fix="run `medprior ingest` into this cohort again",
+        ) from None
+
+
+def place_of(record: Mapping[str, Any]) -> Place:
+    """The place in a journal or index record."""
+    return Place(*(int(record[key]) for key in ("shard", "offset", "height", "width")))

@@ -1,0 +1,1 @@
+"""One file in, one radiograph out: decode, window, orient, and judge before use."""

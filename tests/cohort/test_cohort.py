@@ -1,0 +1,166 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medprior.cohort import Cohort, CohortWriter
+from medprior.errors import ConfigError, InputMissing, MedpriorError
+
+
+def picture(seed, rows=40, cols=30):
+    return np.random.default_rng(seed).random((rows, cols), dtype=np.float32)
+
+
+def write(path: Path, count=12, store_size=512, **finish):
+    with CohortWriter(path, store_size) as writer:
+        for i in range(count):
+            mask = picture(i) > 0.5
+            writer.add(
+                image_id=f"i{i:03d}", pixels=picture(i), patient_id=f"p{i // 2}", sex="F",
+                labels={"a": i % 2, "b": float("nan")}, view="PA", age=50 + i,
+                masks={"heart": mask} if i % 3 == 0 else {},
+            )  # fmt: skip
+        writer.finish(**finish)
+    return Cohort.open(path)
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    cohort = write(tmp_path / "c")
+    assert len(cohort) == 12
+    assert cohort.label_names == ("a", "b")
+    assert cohort.structures == ("heart",)
+    np.testing.assert_allclose(cohort.pixels("i003"), picture(3), atol=1 / 65535)
+    np.testing.assert_array_equal(cohort.mask("i003", "heart"), picture(3) > 0.5)
+    assert cohort.mask("i004", "heart") is None
+    assert cohort.valid("i003").all()
+    labels = cohort.labels()
+    assert labels.dtype == np.float32
+    assert np.isnan(labels[:, 1]).all()
+    np.testing.assert_array_equal(labels[:, 0], [i % 2 for i in range(12)])
+    np.testing.assert_allclose(cohort.aspect, 0.75)
+
+
+def test_manifest_columns_are_the_contract(tmp_path):
+    columns = list(write(tmp_path / "c").manifest.columns)
+    assert columns == [
+        "image_id", "patient_id", "study_id", "dataset", "view", "sex", "age", "rows", "cols",
+        "spacing_mm", "spacing_kind", "polarity_inverted", "flags", "pixel_sha256", "split",
+        "a", "b", "mask_heart",
+    ]  # fmt: skip
+
+
+def test_pictures_are_reduced_to_the_store_size_with_aspect_and_mean_kept(tmp_path):
+    cohort = write(tmp_path / "c", store_size=20)
+    assert cohort.pixels("i000").shape == (20, 15)
+    assert cohort.mask("i000", "heart").shape == (20, 15)
+    blocks = picture(0).reshape(20, 2, 15, 2).mean((1, 3))
+    np.testing.assert_allclose(cohort.pixels("i000"), blocks, atol=1e-4)
+    assert (cohort.manifest.rows == 40).all()
+
+
+def test_squares_are_area_averages_cached_and_shared_by_parts(tmp_path):
+    cohort = write(tmp_path / "c")
+    squares = cohort.squares(10)
+    assert squares.shape == (12, 10, 10)
+    assert squares.dtype == np.float32
+    np.testing.assert_allclose(squares[2], picture(2).reshape(10, 4, 10, 3).mean((1, 3)), atol=1e-4)
+    assert (tmp_path / "c" / "cache" / "squares_10.npy").is_file()
+    part = cohort.select(["i005", "i001"])
+    np.testing.assert_array_equal(part.squares(10), squares[[5, 1]])
+    coverage, known = part.select(["i005"]).mask_squares("heart", 10)
+    assert not known.any()
+    assert not coverage.any()
+    coverage, known = cohort.mask_squares("heart", 10)
+    assert known.tolist() == [i % 3 == 0 for i in range(12)]
+    np.testing.assert_allclose(
+        coverage[3], (picture(3) > 0.5).reshape(10, 4, 10, 3).mean((1, 3)), atol=1e-5
+    )
+
+
+def test_a_longer_cohort_never_shows_an_old_cache(tmp_path):
+    write(tmp_path / "c", 6).squares(8)
+    assert write(tmp_path / "c", 9).squares(8).shape == (9, 8, 8)
+
+
+def test_splits_are_disjoint_by_patient_and_empty_ones_are_named(tmp_path):
+    cohort = write(tmp_path / "c", 40)
+    parts = [cohort.split(name) for name in ("train", "val", "test")]
+    patients = [set(part.patient_ids.tolist()) for part in parts]
+    assert sum(map(len, parts)) == 40
+    assert sum(map(len, patients)) == 20
+    one = write(tmp_path / "one", 2)
+    held = one.manifest.split.iloc[0]
+    other = next(name for name in ("train", "val", "test") if name != held)
+    with pytest.raises(InputMissing, match=f"split '{other}' is empty"):
+        one.split(other)
+    with pytest.raises(ConfigError):
+        one.split("dev")
+
+
+def test_take_is_deterministic_and_select_refuses_strangers(tmp_path):
+    cohort = write(tmp_path / "c")
+    assert cohort.take(4, 1).image_ids == cohort.take(4, 1).image_ids
+    assert cohort.take(4, 1).image_ids != cohort.take(4, 2).image_ids
+    with pytest.raises(InputMissing, match="nobody"):
+        cohort.select(["nobody"])
+    with pytest.raises(InputMissing, match="no label"):
+        cohort.labels(["z"])
+
+
+def test_digest_follows_content(tmp_path):
+    a, b, c = write(tmp_path / "a"), write(tmp_path / "b"), write(tmp_path / "c", 10)
+    assert a.digest == b.digest != c.digest
+    assert a.take(3).digest != a.digest
+
+
+def test_a_writer_that_stopped_goes_on_and_gives_the_same_bytes(tmp_path):
+    whole = write(tmp_path / "whole")
+    path = tmp_path / "torn"
+    with CohortWriter(path) as writer:
+        for i in range(5):
+            mask = picture(i) > 0.5
+            writer.add(
+                image_id=f"i{i:03d}", pixels=picture(i), patient_id=f"p{i // 2}", sex="F",
+                labels={"a": i % 2, "b": float("nan")}, view="PA", age=50 + i,
+                masks={"heart": mask} if i % 3 == 0 else {},
+            )  # fmt: skip
+    with (path / "journal.jsonl").open("ab") as file:
+        file.write(b'{"image_id": "i00')
+    with (path / "pixels" / "00000.u16").open("ab") as file:
+        file.write(b"torn")
+    write(path)
+    for file in sorted(whole.path.rglob("*")):
+        if file.is_file():
+            assert file.read_bytes() == (path / file.relative_to(whole.path)).read_bytes(), file
+
+
+def test_two_writers_cannot_share_a_folder(tmp_path):
+    with CohortWriter(tmp_path / "c"), pytest.raises(MedpriorError, match="another run"):
+        CohortWriter(tmp_path / "c")
+    CohortWriter(tmp_path / "c").close()
+
+
+def test_wrong_input_is_refused(tmp_path):
+    with CohortWriter(tmp_path / "c") as writer:
+        good = {"image_id": "a", "patient_id": "p", "pixels": picture(0)}
+        for change in (
+            {"image_id": "../a"},
+            {"pixels": picture(0) * np.nan},
+            {"masks": {"heart": np.ones((3, 3), bool)}},
+            {"labels": {"split": 1.0}},
+        ):
+            with pytest.raises(ConfigError):
+                writer.add(**(good | change))
+        with pytest.raises(MedpriorError, match="no image"):
+            writer.finish()
+    with pytest.raises(ConfigError, match="store_size"):
+        CohortWriter(tmp_path / "c", 256)
+    with pytest.raises(InputMissing):
+        Cohort.open(tmp_path / "c")
+
+
+def test_a_missing_shard_is_said_in_one_line(tmp_path):
+    cohort = write(tmp_path / "c")
+    (cohort.path / "pixels" / "00000.u16").unlink()
+    with pytest.raises(InputMissing, match="shard"):
+        cohort.pixels("i000")
