@@ -1,0 +1,204 @@
+"""The MLflow store: which one is meant, whether it answers, and a quiet, safe client for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sqlite3
+import urllib.error
+import urllib.request
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from medprior.errors import MedpriorError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+# Set before MLflow is imported. A user's own choice wins, save for pickles, which we never load.
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow's seven retries of two minutes each would hold a stage for a quarter of an hour.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+DATABASES = ("postgresql", "mysql", "mssql")
+USAGE = "give sqlite:///FILE.db or http(s)://HOST:PORT with --tracking-uri or MLFLOW_TRACKING_URI"
+
+
+def prepare_environment() -> None:
+    """Switch off MLflow's telemetry, noise and pickle loading; call before importing `mlflow`."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    for name in ("alembic", "mlflow", "git"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"mlflow\..*", category=FutureWarning)
+
+
+def resolve(uri: str | None) -> str:
+    """The store that is meant: `uri`, else MLFLOW_TRACKING_URI, else `mlflow.db` right here.
+
+    Args:
+        uri: what the user gave; a bare path ending in `.db` is taken for a SQLite file.
+
+    Raises:
+        MedpriorError: a kind of store that MLflow does not know or no longer writes.
+    """
+    chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    scheme = chosen.split(":", 1)[0] if "://" in chosen or chosen == "databricks" else ""
+    if not scheme and chosen.endswith(".db"):
+        chosen, scheme = f"sqlite:///{chosen}", "sqlite"
+    known = {"sqlite", "http", "https", "databricks", *DATABASES}
+    if scheme.split("+")[0] not in known:
+        raise MedpriorError(
+            "no MLflow store",
+            where="tracking URI",
+            expected="sqlite:///, http(s):// or a database URI (file stores are no longer written)",
+            found=repr(masked(chosen)),
+            fix=USAGE,
+        )
+    path = sqlite_file(chosen)
+    return f"sqlite:///{path}" if path else chosen
+
+
+def masked(uri: str) -> str:
+    """`uri` without the user name and password that it may carry."""
+    return re.sub(r"//[^/@]*@", "//***@", uri)
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The absolute path of a SQLite store, or None for another kind of store."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(unquote(uri.removeprefix("sqlite:///"))).absolute()
+
+
+def connect(uri: str | None) -> MlflowClient:
+    """A client for the store, after a short check that it answers.
+
+    Raises:
+        MedpriorError: the store is no store, cannot be reached, or is of a newer MLflow.
+    """
+    chosen = resolve(uri)
+    prepare_environment()
+    path = sqlite_file(chosen)
+    if path:
+        check_sqlite(path)
+    elif chosen.startswith("http"):
+        check_server(chosen)
+    elif chosen.split(":")[0].split("+")[0] in DATABASES:
+        check_database(chosen)
+    from mlflow import MlflowClient
+
+    prepare_environment()  # importing MLflow resets the level of its loggers
+    try:
+        client = MlflowClient(tracking_uri=chosen)
+        client.search_experiments(max_results=1)
+    except Exception as error:  # MLflow wraps whatever its stores raise in many classes
+        raise refused(chosen, type(error).__name__, str(error)) from None
+    return client
+
+
+def check_sqlite(path: Path) -> None:
+    """Refuse a file that is no SQLite database, or one that cannot be made or written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refused(str(path), "its folder cannot be made", error.strerror or "") from None
+    if not os.access(path if path.exists() else path.parent, os.W_OK) or path.is_dir():
+        raise refused(str(path), "it cannot be written", "")
+    if not path.exists():
+        return
+    try:
+        connection = sqlite3.connect(path)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise refused(str(path), "SQLite cannot read it", str(error)) from None
+
+
+def check_server(uri: str) -> None:
+    """Refuse a server that does not answer within five seconds."""
+    try:
+        urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=5).close()
+    except urllib.error.HTTPError:
+        return  # something answers; MLflow itself reports what it then dislikes
+    except (OSError, ValueError) as error:
+        raise refused(uri, "the server does not answer", str(error)) from None
+
+
+def check_database(uri: str) -> None:
+    """Connect once to a database; MLflow itself would retry for minutes."""
+    import sqlalchemy
+
+    try:
+        sqlalchemy.create_engine(uri).connect().close()
+    except ModuleNotFoundError as error:
+        fix = "install the driver, or speak to an MLflow server over http://"
+        raise MedpriorError(
+            f"no driver ({error.name})", where="tracking URI", found=repr(masked(uri)), fix=fix
+        ) from None
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise refused(uri, "the database does not answer", type(error).__name__) from None
+
+
+def refused(uri: str, what: str, detail: str) -> MedpriorError:
+    """The one-line error for a store that cannot be used; only the first line of `detail` stays."""
+    first = masked(detail.strip().splitlines()[0][:200]) if detail.strip() else ""
+    return MedpriorError(
+        f"MLflow store cannot be used: {what}" + (f" ({first})" if first else ""),
+        where="tracking URI",
+        found=repr(masked(uri)),
+        fix=USAGE,
+    )
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """Id of the experiment `name`, made when missing, its artifacts beside a SQLite store.
+
+    Raises:
+        MedpriorError: the experiment was deleted, or its name is not allowed.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        path = sqlite_file(client.tracking_uri)
+        elsewhere = path is not None and path.parent != Path.cwd()
+        folder = (path.parent / "mlruns" / slug(name)).as_uri() if path and elsewhere else None
+        try:
+            return str(client.create_experiment(name, artifact_location=folder))
+        except MlflowException as error:
+            found = client.get_experiment_by_name(name)  # another process may have been first
+            if found is None:
+                raise MedpriorError(
+                    "experiment cannot be made", where=repr(name), found=str(error)[:200]
+                ) from None
+    if found.lifecycle_stage != "active":
+        raise MedpriorError(
+            "experiment was deleted",
+            where=repr(name),
+            fix="restore it in MLflow, or name another with --experiment",
+        )
+    return str(found.experiment_id)
+
+
+def slug(text: str) -> str:
+    """`text` as a file name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-") or "unnamed"
+
+
+def metric_name(text: str) -> str:
+    """`text` with what MLflow refuses in the names of metrics and parameters replaced."""
+    return re.sub(r"[^\w.\-/ :]", "_", text)[:250]

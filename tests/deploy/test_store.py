@@ -1,0 +1,65 @@
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medprior.deploy import store
+from medprior.errors import MedpriorError
+
+
+def test_order_of_choice(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert store.resolve(None) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
+    assert store.resolve(None) == "http://server:5000"
+    assert store.resolve("my.db") == f"sqlite:///{tmp_path}/my.db"
+
+
+@pytest.mark.parametrize("uri", ["runs", "file:///tmp/x", "./mlruns", "ftp://x", "gopher"])
+def test_other_kinds_are_refused(uri):
+    with pytest.raises(MedpriorError, match="sqlite:///"):
+        store.resolve(uri)
+
+
+def test_no_database_is_refused(tmp_path):
+    path = tmp_path / "x.db"
+    path.write_bytes(b"not a database" * 100)
+    with pytest.raises(MedpriorError, match="SQLite cannot read it"):
+        store.connect(f"sqlite:///{path}")
+    with pytest.raises(MedpriorError, match="cannot be written"):
+        store.connect(f"sqlite:///{tmp_path}")
+    with pytest.raises(MedpriorError, match="folder cannot be made"):
+        store.connect(f"sqlite:///{path}/y.db")
+
+
+def test_silent_server_is_refused_and_password_masked():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(MedpriorError, match="does not answer") as caught:
+        store.connect(f"http://me:secret@127.0.0.1:{port}")
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_driver_is_named():
+    with pytest.raises(MedpriorError, match=r"no driver|does not answer"):
+        store.connect("postgresql://me:secret@127.0.0.1/x")
+
+
+def test_new_store_is_made_in_silence_and_without_telemetry(tmp_path: Path):
+    code = (
+        "from medprior.deploy import store; client = store.connect(None);"
+        "store.experiment_id(client, 'x');"
+        "from mlflow.telemetry.utils import is_telemetry_disabled as off; assert off();"
+        "from mlflow.environment_variables import MLFLOW_ALLOW_PICKLE_DESERIALIZATION as p;"
+        "assert p.get() is False"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+    assert (tmp_path / "mlflow.db").is_file()
