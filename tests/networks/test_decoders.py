@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+from medprior.networks.decoders import Segmenter, tap_depths, tapped_maps
+from medprior.networks.vit import VisionTransformer, ViTSettings
+
+SHAPE = ViTSettings(width=24, depth=3, heads=3, patch=8, registers=2, image_size=32)
+
+
+def test_taps_are_spread_and_end_at_the_last_block():
+    assert tap_depths(12, 3) == (4, 8, 12)
+    assert tap_depths(4, 3) == (1, 3, 4)
+    assert tap_depths(1, 1) == (1,)
+
+
+def test_the_last_tap_is_the_networks_own_output():
+    torch.manual_seed(0)
+    vit = VisionTransformer(SHAPE).eval()
+    images = torch.rand(2, 1, 32, 40)
+    maps = tapped_maps(vit, images, (1, 3))
+    assert [m.shape for m in maps] == [(2, 24, 4, 5)] * 2
+    torch.testing.assert_close(maps[-1].flatten(2).transpose(1, 2), vit(images).patches)
+
+
+@pytest.mark.parametrize("kind", ["linear", "pyramid"])
+@pytest.mark.parametrize("patch", [4, 8, 16])
+def test_masks_have_the_images_size_and_all_parameters_learn(kind, patch):
+    torch.manual_seed(0)
+    shape = SHAPE.model_copy(update={"patch": patch})
+    network = Segmenter(VisionTransformer(shape), 2, kind, channels=12)
+    logits = network(torch.rand(2, 1, 32, 32))
+    assert logits.shape == (2, 2, 32, 32)
+    logits.square().sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+def test_a_mask_moves_with_the_image():
+    """No half-patch shift between tokens and masks: mirror symmetry of the bilinear enlargement."""
+    torch.manual_seed(0)
+    network = Segmenter(VisionTransformer(SHAPE), 1, "linear").eval()
+    maps = [torch.rand(1, 24, 4, 4)]
+    images = torch.zeros(1, 1, 32, 32)
+    direct = network.decoder(maps, images)
+    mirrored = network.decoder([maps[0].flip(-1)], images).flip(-1)
+    torch.testing.assert_close(direct, mirrored)
