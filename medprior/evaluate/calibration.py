@@ -1,0 +1,101 @@
+"""Whether probabilities mean what they say: reliability, calibration error, temperature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from medprior.evaluate.bootstrap import Estimate, Resamples
+from medprior.evaluate.ranking import Array, Floats, divided
+
+TINY = 1e-6
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """A reliability diagram of one label.
+
+    Shape:
+        predicted, observed: float64 [bins], mean probability and share of positives, NaN if empty.
+        count: intp [bins], images per bin of equal width.
+    """
+
+    predicted: Array
+    observed: Array
+    count: NDArray[np.intp]
+
+
+def bins_of(truth: Floats, probability: Floats, bins: int) -> NDArray[np.intp]:
+    """Which of `bins` equal bins of [0, 1] each image falls in; -1 where the truth is unknown."""
+    index = np.minimum((np.asarray(probability, np.float64) * bins).astype(np.intp), bins - 1)
+    return np.where(np.isnan(truth), -1, index)
+
+
+def reliability(truth: Floats, probability: Floats, bins: int = 15) -> Reliability:
+    """The diagram of `truth` [n] in {0, 1, NaN} and `probability` [n] of a positive."""
+    index = bins_of(truth, probability, bins)
+    known = index >= 0
+    count = np.bincount(index[known], minlength=bins)
+    size = count.astype(np.float64)
+    weight = np.asarray(probability, np.float64)[known]
+    predicted = np.bincount(index[known], weight, minlength=bins).astype(np.float64)
+    observed = np.bincount(index[known], truth[known], minlength=bins).astype(np.float64)
+    return Reliability(divided(predicted, size), divided(observed, size), count)
+
+
+def expected_calibration_error(truth: Floats, probability: Floats, bins: int = 15) -> float:
+    """ECE of one label: |mean probability - share of positives| averaged over bins by their size.
+
+    Naeini et al., AAAI 2015, for one binary label. NaN without a known image.
+    """
+    diagram = reliability(truth, probability, bins)
+    gap = np.abs(np.nan_to_num(diagram.predicted - diagram.observed))
+    total = diagram.count.sum()
+    return float((gap * diagram.count).sum() / total) if total else float("nan")
+
+
+def ece_estimate(truth: Floats, probability: Floats, draws: Resamples, bins: int = 15) -> Estimate:
+    """ECE of one label; resampling adds noise to every bin, so its samples lie above the value."""
+    index = bins_of(truth, probability, bins)
+    gap = np.nan_to_num(np.asarray(probability, np.float64) - truth)
+    total = draws.sums(np.where(index >= 0, 0, -1), 1)[0]
+    samples = divided(np.abs(draws.sums(index, bins, gap)).sum(axis=0), total)
+    value = expected_calibration_error(truth, probability, bins)
+    return Estimate(value, samples, int((index >= 0).sum()))
+
+
+def logit(probability: Floats) -> Array:
+    """log(p / (1 - p)), with p kept 1e-6 away from 0 and 1."""
+    p = np.clip(np.asarray(probability, np.float64), TINY, 1 - TINY)
+    return np.log(p) - np.log1p(-p)
+
+
+def negative_log_likelihood(truth: Floats, logits: Array) -> float:
+    """Mean binary cross-entropy of `logits` [n] over the images where `truth` [n] is known."""
+    known = ~np.isnan(truth)
+    z = logits[known]
+    return float(np.mean(np.logaddexp(0, z) - truth[known] * z))
+
+
+def fit_temperature(truth: Floats, logits: Array) -> float:
+    """The T > 0 that makes sigmoid(logits / T) most likely; fit it on validation images.
+
+    Guo et al., ICML 2017. Searched in [0.05, 20]; 1 when a class is absent, since then the
+    likelihood only pushes T to its bound.
+    """
+    if not ((truth == 1).any() and (truth == 0).any()):
+        return 1.0
+    found = minimize_scalar(
+        lambda t: negative_log_likelihood(truth, logits / np.exp(t)),
+        bounds=(np.log(0.05), np.log(20.0)),
+        method="bounded",
+    )
+    return float(np.exp(found.x))
+
+
+def scaled(probability: Floats, temperature: Floats) -> Array:
+    """`probability` [n, C] after dividing its logits by `temperature` [C]."""
+    return np.asarray(1 / (1 + np.exp(-logit(probability) / temperature)))

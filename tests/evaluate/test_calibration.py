@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medprior.evaluate.bootstrap import Resamples
+from medprior.evaluate.calibration import (
+    ece_estimate,
+    expected_calibration_error,
+    fit_temperature,
+    logit,
+    negative_log_likelihood,
+    reliability,
+    scaled,
+)
+from tests.evaluate.slow_twins import slow_ece
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 100_000), st.integers(1, 20))
+def test_ece_equals_twin(seed, bins):
+    rng = np.random.default_rng(seed)
+    truth = rng.choice([0.0, 1.0, np.nan], 50)
+    truth[0] = 1
+    probability = np.round(rng.random(50), 2)
+    expected = slow_ece(truth.tolist(), probability.tolist(), bins)
+    assert expected_calibration_error(truth, probability, bins) == pytest.approx(expected)
+
+
+def test_ece_resamples_equal_ece_of_the_repeated_images():
+    rng = np.random.default_rng(1)
+    truth, probability = rng.integers(0, 2, 40).astype(float), rng.random(40)
+    draws = Resamples.draw(rng.integers(0, 20, 40), 30, seed=2)
+    estimate = ece_estimate(truth, probability, draws, bins=5)
+    counts = np.concatenate(draws.blocks, axis=1)[draws.patient].astype(int)
+    for i in range(0, 30, 7):
+        again = np.repeat(np.arange(40), counts[:, i])
+        expected = expected_calibration_error(truth[again], probability[again], 5)
+        assert estimate.samples[i] == pytest.approx(expected)
+
+
+def test_monai_agrees():
+    import torch
+    from monai.metrics import calibration_binning
+
+    rng = np.random.default_rng(5)
+    probability = rng.random(500)
+    truth = (rng.random(500) < probability).astype(float)
+    stats = calibration_binning(
+        torch.tensor(probability)[None, None], torch.tensor(truth)[None, None], num_bins=10
+    )
+    diagram = reliability(truth, probability, 10)
+    np.testing.assert_allclose(diagram.predicted, stats[0][0, 0].numpy(), atol=1e-6)
+    np.testing.assert_allclose(diagram.observed, stats[1][0, 0].numpy(), atol=1e-6)
+
+
+def test_temperature_finds_the_true_one():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(scale=2, size=20_000)
+    truth = (rng.random(20_000) < 1 / (1 + np.exp(-logits))).astype(float)
+    assert fit_temperature(truth, logits * 3) == pytest.approx(3, rel=0.05)
+    assert fit_temperature(truth, logits / 2) == pytest.approx(0.5, rel=0.05)
+    warm = fit_temperature(truth, logits * 3)
+    grid = [negative_log_likelihood(truth, logits * 3 / t) for t in np.linspace(0.5, 8, 100)]
+    assert negative_log_likelihood(truth, logits * 3 / warm) <= min(grid) + 1e-9
+
+
+def test_temperature_keeps_the_ranking_and_one_class_is_left_alone():
+    p = np.array([[0.1, 0.9], [0.4, 0.2]])
+    np.testing.assert_allclose(scaled(p, np.ones(2)), p)
+    assert (np.argsort(scaled(p, np.array([3.0, 0.2])), axis=0) == np.argsort(p, axis=0)).all()
+    assert fit_temperature(np.array([1.0, 1, np.nan]), logit(np.array([0.2, 0.7, 0.1]))) == 1

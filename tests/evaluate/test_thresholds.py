@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from sklearn.metrics import roc_curve
+
+from medprior.evaluate.thresholds import rate, sensitivity_specificity, youden
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 100_000))
+def test_youden_reaches_sklearns_best_point(seed):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 2, 40).astype(float)
+    truth[:2] = 0, 1
+    score = np.round(rng.random(40) + truth / 2, 1)
+    fpr, tpr, _ = roc_curve(truth, score)
+    yes, no = sensitivity_specificity(truth, score, youden(truth, score), np.arange(40))
+    assert yes.value + no.value - 1 == pytest.approx(max(tpr - fpr))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 60), st.data())
+def test_rate_with_one_image_per_patient_is_wilsons(n, data):
+    k = data.draw(st.integers(0, n))
+    found = rate(np.arange(n) < k, np.arange(n))
+    expected = binomtest(k, n).proportion_ci(method="wilson")
+    # n / (n - 1) in the variance between patients makes ours a trifle wider, never narrower
+    assert found.low <= expected.low + 1e-9
+    assert found.high >= expected.high - 1e-9
+    assert found.low == pytest.approx(expected.low, abs=0.05)
+    assert found.high == pytest.approx(expected.high, abs=0.05)
+
+
+def test_repeating_each_image_does_not_narrow_the_interval():
+    hits = np.random.default_rng(0).random(50) < 0.7
+    once = rate(hits, np.arange(50))
+    thrice = rate(np.repeat(hits, 3), np.repeat(np.arange(50), 3))
+    assert (thrice.low, thrice.high) == pytest.approx((once.low, once.high))
+
+
+def test_unknown_and_absent():
+    truth = np.array([1.0, np.nan, 1.0])
+    assert np.isnan(youden(truth, np.array([0.1, 0.2, 0.3])))
+    yes, no = sensitivity_specificity(truth, np.array([0.1, 0.9, 0.6]), 0.5, np.arange(3))
+    assert (yes.value, yes.n) == (0.5, 2)
+    assert np.isnan(no.value)
+    assert no.n == 0
