@@ -61,8 +61,9 @@ class Resamples:
     def sums(self, bins: NDArray[np.intp], size: int, values: Floats | None = None) -> Array:
         """Weighted sums of `values` [n] (default 1) per bin: float64 [size, R]."""
         table = self.table(bins, size, values)
-        products = [np.asarray(table @ block, np.float64) for block in self.blocks]
-        return np.hstack(products)
+        products: list[Array] = [np.asarray(table @ block, np.float64) for block in self.blocks]
+        together: Array = np.concatenate(products, axis=1)
+        return together
 
     def mean(self, values: Floats) -> Array:
         """The mean of `values` [n] over images where they are known (not NaN): float64 [R]."""
@@ -93,19 +94,23 @@ class Estimate:
         samples: float64 [R], the metric in every resample.
         n: images it rests on.
         facts: what else belongs to it (`per_class`, `head` ...), JSON-able.
+        bounds: a 95 % interval by other means than resampling, where there is a better one.
     """
 
     value: float
     samples: Array
     n: int
     facts: dict[str, Any] = field(default_factory=dict)
+    bounds: tuple[float, float] | None = None
 
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Percentile interval over the resamples where the metric is defined; NaN without any."""
+    def interval(self) -> tuple[float, float]:
+        """95 % interval: `bounds`, or percentiles of the defined resamples; NaN without any."""
+        if self.bounds is not None:
+            return self.bounds
         known = self.samples[np.isfinite(self.samples)]
         if not len(known):
             return (np.nan, np.nan)
-        low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+        low, high = np.quantile(known, [0.025, 0.975])
         return (float(low), float(high))
 
     def __sub__(self, other: Estimate) -> Estimate:

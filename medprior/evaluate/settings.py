@@ -1,0 +1,37 @@
+"""Settings of an evaluation."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from medprior.settings import Settings
+
+
+class EvaluateSettings(Settings):
+    """How evidence is gathered; the defaults suit a test split of up to some ten thousand images.
+
+    Args:
+        seed: of the bootstrap, the selection subset and the random-weights network.
+        resamples: bootstrap draws of patients.
+        map_size: side of the unit squares that maps and masks are compared on, pixels.
+        batch: images per forward pass.
+        selection_images: at most so many validation images choose heads and thresholds of maps.
+        ece_bins: bins of the reliability diagram.
+        probe: also judge frozen features by k-NN and a linear probe.
+        probe_images: at most so many training images for the probes.
+        neighbours: k of the k-NN probe.
+        inverse_penalties: values of C the linear probe chooses from on validation.
+        device: `auto`, `cpu` or `cuda`.
+    """
+
+    seed: int = Field(0, ge=0)
+    resamples: int = Field(1000, ge=2)
+    map_size: int = Field(128, ge=16)
+    batch: int = Field(64, ge=1)
+    selection_images: int = Field(200, ge=1)
+    ece_bins: int = Field(15, ge=2)
+    probe: bool = True
+    probe_images: int = Field(5000, ge=2)
+    neighbours: int = Field(20, ge=1)
+    inverse_penalties: tuple[float, ...] = Field((0.001, 0.01, 0.1, 1.0, 10.0), min_length=1)
+    device: str = "auto"
