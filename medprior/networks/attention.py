@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from medprior.networks.vit import Tokens, VisionTransformer
@@ -21,5 +22,7 @@ def attention_maps(network: VisionTransformer, images: Tensor) -> Tensor:
     """
     tokens: Tokens = network(images, capture=True)
     assert tokens.cls_logits is not None
-    maps: Tensor = tokens.cls_logits.softmax(-1).unflatten(-1, tokens.grid)
+    maps: Tensor = rearrange(
+        tokens.cls_logits.softmax(-1), "b h (y x) -> b h y x", y=tokens.grid[0]
+    )
     return maps

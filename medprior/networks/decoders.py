@@ -88,7 +88,7 @@ class PyramidDecoder(nn.Module):
         x = self.bottom(deep.pop())
         for edge, level in zip(self.edges, self.levels, strict=True):
             x = F.interpolate(x, scale_factor=2, mode="bilinear")
-            small = F.adaptive_avg_pool2d(images - 0.5, x.shape[-2:])
+            small = F.adaptive_avg_pool2d(images - 0.5, (x.shape[-2], x.shape[-1]))
             x = x + F.gelu(edge(small))
             if deep:
                 x = x + F.interpolate(deep.pop(), size=x.shape[-2:], mode="bilinear")

@@ -1,0 +1,60 @@
+"""Checkpoints that survive a crash: atomic, with a digest beside them, at least two kept."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medprior.errors import InputMissing
+from medprior.provenance import atomic, sha256_file
+
+KEEP = 2
+logger = logging.getLogger(__name__)
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int = KEEP) -> Path:
+    """Write `state` as `step_<step>.pt` and its sha256; remove all but the newest `keep`.
+
+    Args:
+        folder: made when missing.
+        step: finished steps (or epochs).
+        state: tensors, numbers, strings and containers of them.
+        keep: checkpoints to leave, 2 or more.
+    """
+    path = folder / f"step_{step:08d}.pt"
+    with atomic(path) as temporary:
+        torch.save(state, temporary)
+        digest = sha256_file(temporary)
+    with atomic(path.with_suffix(".sha256")) as temporary:
+        temporary.write_text(digest + "\n")
+    for old in sorted(folder.glob("step_*.pt"))[: -max(keep, KEEP)]:
+        old.unlink()
+        old.with_suffix(".sha256").unlink(missing_ok=True)
+    return path
+
+
+def load_newest(folder: Path) -> dict[str, Any] | None:
+    """The newest whole checkpoint of `folder`, or None where there is none.
+
+    A damaged one is passed over with a warning; the one before it serves.
+
+    Raises:
+        InputMissing: there are checkpoints and all are damaged; nothing is restarted silently.
+    """
+    paths = sorted(folder.glob("step_*.pt"), reverse=True)
+    for path in paths:
+        beside = path.with_suffix(".sha256")
+        if beside.is_file() and sha256_file(path) == beside.read_text().strip():
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            return state
+        logger.warning("checkpoint %s is damaged; trying the one before it", path.name)
+    if paths:
+        raise InputMissing(
+            "every checkpoint is damaged",
+            where=str(folder),
+            fix="remove the folder to start again, or use another output folder",
+        )
+    return None

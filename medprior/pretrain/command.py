@@ -1,0 +1,34 @@
+"""`medprior pretrain COHORT BACKBONE`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from medprior.observer import Observer
+from medprior.pretrain.pretrain import pretrain
+from medprior.pretrain.settings import RECIPES, PretrainSettings
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("cohort", type=Path, metavar="COHORT")
+    parser.add_argument("backbone", type=Path, metavar="BACKBONE", help="result folder")
+    parser.add_argument("--prior", type=Path, help="spatial prior (recipe span needs one)")
+    parser.add_argument("--recipe", choices=sorted(RECIPES), help="default: span")
+    parser.add_argument("--config", type=Path, help="JSON or YAML file with settings")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+
+
+def result(args: argparse.Namespace) -> Path:
+    """The result folder."""
+    folder: Path = args.backbone
+    return folder
+
+
+def run(args: argparse.Namespace, observer: Observer) -> None:
+    """Pretrain, and say where the backbone is."""
+    overrides = ([f"recipe={args.recipe}"] if args.recipe else []) + args.set
+    settings = PretrainSettings.load(args.config, overrides)
+    pretrain(args.cohort, args.backbone, args.prior, settings, observer)
+    print(f"backbone: {args.backbone}")

@@ -1,0 +1,86 @@
+"""Images and prior maps of a cohort, held as unit squares, and the order they are drawn in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from medprior.cohort import Cohort
+from medprior.pretrain.batches import step_indices
+from medprior.pretrain.ranks import rank, world
+from medprior.pretrain.settings import PretrainSettings
+
+if TYPE_CHECKING:
+    from medprior.priors import SpatialPrior
+
+
+class Sample(TypedDict):
+    """One image: `image` float32 [1, S, S] in [0, 1], `index` int64 [], and with a prior `maps`
+    float32 [K, M, M] and `trust` float32 [] in [0, 1]."""
+
+    image: Tensor
+    index: Tensor
+
+
+class SquaresDataset(Dataset[Sample]):
+    """Unit squares of a cohort's images with the maps of a prior.
+
+    Args:
+        cohort: training images.
+        size: side of the squares, pixels.
+        prior: maps for SPAN, or None.
+    """
+
+    def __init__(self, cohort: Cohort, size: int, prior: SpatialPrior | None) -> None:
+        self.images = cohort.squares(size)
+        self.aspect = cohort.aspect
+        self.ids = cohort.image_ids
+        self.prior = prior
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample: Sample = {
+            "image": torch.from_numpy(np.array(self.images[index], dtype=np.float32))[None],
+            "index": torch.tensor(index),
+        }
+        if self.prior is not None:
+            maps = self.prior.batch([self.ids[index]])[0]
+            sample["maps"] = torch.from_numpy(maps)  # type: ignore[typeddict-unknown-key]
+            trust = self.prior.trust(self.ids[index])
+            sample["trust"] = torch.tensor(trust)  # type: ignore[typeddict-unknown-key]
+        return sample
+
+
+class StepSampler(Sampler[list[int]]):
+    """Batches of every step from `start` on; several processes share each."""
+
+    def __init__(self, settings: PretrainSettings, images: int) -> None:
+        self.settings = settings
+        self.images = images
+        self.start = 0
+
+    def __len__(self) -> int:
+        return (self.settings.steps or 0) - self.start
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.start, self.settings.steps or 0):
+            batch = step_indices(self.settings.seed, step, self.images, self.settings.batch)
+            yield batch[share(self.settings.batch)].tolist()
+
+
+def share(batch: int) -> slice:
+    """The part of a global batch of this process; rank after rank, equal parts."""
+    part = batch // world()
+    return slice(rank() * part, (rank() + 1) * part)
+
+
+def step_loader(dataset: SquaresDataset, settings: PretrainSettings) -> DataLoader[Sample]:
+    """A loader whose batches depend on seed and step alone."""
+    return DataLoader(dataset, batch_sampler=StepSampler(settings, len(dataset)))

@@ -1,0 +1,55 @@
+"""`attention.png`: what each head looks at, over a few training images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medprior.cohort import Cohort
+from medprior.geometry import whole
+from medprior.networks.attention import attention_maps
+from medprior.networks.views import cut
+from medprior.networks.vit import VisionTransformer
+from medprior.provenance import atomic
+
+
+def draw_attention(
+    path: Path,
+    network: VisionTransformer,
+    cohort: Cohort,
+    size: int,
+    heads: dict[str, int],
+    images: int = 4,
+) -> None:
+    """Draw every head's CLS attention over `images` images of the cohort, one row each."""
+    from matplotlib.figure import Figure
+
+    chosen = cohort.take(images)
+    squares = torch.from_numpy(np.array(chosen.squares(2 * size)))[:, None]
+    side = size // network.settings.patch
+    views = whole(chosen.aspect, (side, side))
+    pixels = cut(squares, views, size, torch.arange(len(chosen)))
+    maps = attention_maps(network, pixels).numpy()
+    structure = {head: name.replace("_", " ") for name, head in heads.items()}
+    columns = maps.shape[1] + 1
+    figure = Figure(figsize=(1.6 * columns, 1.75 * len(chosen)), dpi=150)
+    axes = figure.subplots(len(chosen), columns, squeeze=False)
+    for row, line in enumerate(axes):
+        for column, axis in enumerate(line):
+            axis.imshow(pixels[row, 0], cmap="gray", extent=(0, 1, 1, 0), vmin=0, vmax=1)
+            axis.set_axis_off()
+            if column:
+                axis.imshow(
+                    maps[row, column - 1], cmap="magma", alpha=0.6, extent=(0, 1, 1, 0),
+                    interpolation="bilinear",
+                )  # fmt: skip
+            if row == 0:
+                head = column - 1
+                axis.set_title(
+                    "image" if column == 0 else structure.get(head, f"free head {head}"), fontsize=8
+                )
+    figure.tight_layout(pad=0.3)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png")

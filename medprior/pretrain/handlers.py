@@ -1,0 +1,204 @@
+"""What happens around the steps: progress, metrics, health, checkpoints."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ignite.engine import Events
+from tqdm import tqdm
+
+from medprior.errors import TrainingFailed
+from medprior.networks.checkpoint import load_newest, save_checkpoint
+from medprior.observer import Observer
+from medprior.pretrain.ranks import rank
+from medprior.provenance import atomic
+
+if TYPE_CHECKING:
+    from medprior.pretrain.trainer import PretrainTrainer
+
+HEALTHY = (0.02, 0.98)
+
+
+class MetricsHandler:
+    """Means over windows of steps, to `metrics.csv`, to the observer, and to the progress bar.
+
+    Args:
+        folder: result folder. observer: told of every window. names: structures of the prior.
+    """
+
+    def __init__(self, folder: Path, observer: Observer, names: tuple[str, ...]) -> None:
+        self.path = folder / "metrics.csv"
+        self.observer = observer
+        self.names = names
+        self.rows: list[dict[str, float]] = []
+        self._window: list[dict[str, float]] = []
+        self._since = self._loaded = time.perf_counter()
+        self._waited = 0.0
+        self._bar: tqdm[Any] | None = None
+
+    def attach(self, engine: PretrainTrainer) -> None:
+        """Listen to the trainer."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.GET_BATCH_STARTED, self._ask)
+        engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._got)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+
+    def _start(self, engine: PretrainTrainer) -> None:
+        self._bar = tqdm(
+            total=engine.settings.steps, initial=engine.state.iteration, desc="pretrain",
+            unit="step", disable=rank() > 0,
+        )  # fmt: skip
+        self._since = time.perf_counter()
+
+    def _ask(self, engine: PretrainTrainer) -> None:
+        self._loaded = time.perf_counter()
+
+    def _got(self, engine: PretrainTrainer) -> None:
+        self._waited += time.perf_counter() - self._loaded
+
+    def _count(self, engine: PretrainTrainer) -> None:
+        self._window.append(engine.state.output)
+        assert self._bar is not None
+        self._bar.update()
+        if len(self._window) >= engine.settings.window:
+            self._close(engine)
+
+    def _finish(self, engine: PretrainTrainer) -> None:
+        if self._window:
+            self._close(engine)
+        assert self._bar is not None
+        self._bar.close()
+
+    def _close(self, engine: PretrainTrainer) -> None:
+        seconds = max(time.perf_counter() - self._since, 1e-9)
+        keys = {key: None for logs in self._window for key in logs}
+        row = {"step": float(engine.state.iteration)}
+        for key in keys:
+            name = key
+            if key.startswith("span_kl_"):
+                name = "span_kl_" + self.names[int(key.removeprefix("span_kl_"))]
+            row[name] = float(np.mean([logs[key] for logs in self._window if key in logs]))
+        row["images_per_second"] = len(self._window) * engine.settings.batch / seconds
+        row["data_wait"] = self._waited / seconds
+        self.rows.append(row)
+        self._window, self._waited, self._since = [], 0.0, time.perf_counter()
+        if rank() == 0:
+            self.observer.metrics(
+                {k: v for k, v in row.items() if k != "step"}, engine.state.iteration
+            )
+            write_rows(self.path, self.rows)
+        assert self._bar is not None
+        self._bar.set_postfix(loss=f"{row['loss']:.3f}", entropy=f"{row['teacher_entropy']:.2f}")
+
+
+class HealthHandler:
+    """Stops a collapsed run: teacher entropy at ln K or at 0 over a window late in the run."""
+
+    def __init__(self, metrics: MetricsHandler, patience: float = 0.5) -> None:
+        self.metrics = metrics
+        self.patience = patience
+
+    def attach(self, engine: PretrainTrainer) -> None:
+        """Listen to the trainer."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._look)
+
+    def _look(self, engine: PretrainTrainer) -> None:
+        if not self.metrics.rows or engine.progress() < self.patience:
+            return
+        row = self.metrics.rows[-1]
+        if row["step"] != engine.state.iteration:
+            return
+        assert engine.settings.dino.prototypes is not None
+        share = row["teacher_entropy"] / math.log(engine.settings.dino.prototypes)
+        if not HEALTHY[0] < share < HEALTHY[1]:
+            uniform = share >= HEALTHY[1]
+            raise TrainingFailed(
+                f"collapsed: teacher entropy is {share:.2f} of ln K at step {row['step']:.0f}",
+                fix="lower dino.teacher_temperature or dino.prototypes, or set dino.batch_norm=true"
+                if uniform
+                else "lower optimiser.lr or raise dino.teacher_momentum",
+            )
+
+
+class CheckpointHandler:
+    """Saves every so many steps, at the end and on SIGTERM; restores on start.
+
+    Args:
+        folder: `checkpoints/` of the result folder.
+        metrics: its rows are kept with the state, so that `metrics.csv` goes on too.
+    """
+
+    def __init__(self, folder: Path, metrics: MetricsHandler) -> None:
+        self.folder = folder
+        self.metrics = metrics
+        self._stop = False
+
+    def attach(self, engine: PretrainTrainer) -> None:
+        """Listen to the trainer, and to SIGTERM."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._after)
+        engine.add_event_handler(Events.COMPLETED, lambda e: self.save(e))
+
+    def restore(self, engine: PretrainTrainer) -> int:
+        """Continue from the newest checkpoint; returns the number of finished steps."""
+        state = load_newest(self.folder)
+        if state is None:
+            return 0
+        if state["settings"] != engine.settings.model_dump_json():
+            raise TrainingFailed(
+                "the unfinished run in this folder has other settings",
+                fix="use the same settings, or another output folder",
+            )
+        engine.learner.load_state_dict(state["learner"])
+        engine.optimiser.load_state_dict(state["optimiser"])
+        self.metrics.rows = list(state["rows"])
+        step = int(state["step"])
+        length = engine.state.epoch_length
+        engine.state.iteration, engine.state.epoch = step, step // length
+        engine.data_loader.batch_sampler.start = step
+        return step
+
+    def save(self, engine: PretrainTrainer) -> None:
+        """Write the state after the current step."""
+        if rank() > 0:
+            return
+        state = {
+            "step": engine.state.iteration,
+            "settings": engine.settings.model_dump_json(),
+            "learner": engine.learner.state_dict(),
+            "optimiser": engine.optimiser.state_dict(),
+            "rows": self.metrics.rows,
+        }
+        save_checkpoint(self.folder, engine.state.iteration, state)
+
+    def stop_after_step(self, *_: object) -> None:
+        """Signal handler: finish the step, save, exit with 143; a second signal exits at once."""
+        if self._stop:
+            raise SystemExit(128 + signal.SIGTERM)
+        self._stop = True
+
+    def _after(self, engine: PretrainTrainer) -> None:
+        due = engine.state.iteration % engine.settings.checkpoint_every == 0
+        if due or self._stop:
+            self.save(engine)
+        if self._stop:
+            raise SystemExit(128 + signal.SIGTERM)
+
+
+def write_rows(path: Path, rows: list[dict[str, float]]) -> None:
+    """Write rows as CSV, atomically; columns in order of first appearance."""
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="nan", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: f"{v:.6g}" for k, v in row.items()})
+    with atomic(path) as temporary:
+        temporary.write_text(text.getvalue())

@@ -1,0 +1,40 @@
+"""Which head of the last block follows which structure of the prior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from medprior.errors import ConfigError
+
+
+def assigned_heads(
+    names: Sequence[str], heads: int, chosen: Mapping[str, int] | None
+) -> dict[str, int]:
+    """Structure name -> head index, in the prior's order.
+
+    Without `chosen`, structures take heads 0, 1, ... At least half of the heads stay free for the
+    self-distillation (our choice, after methods 3.5).
+
+    Raises:
+        ConfigError: more structures than half the heads, an unknown structure or head, or one head
+            for two structures.
+    """
+    if chosen is None:
+        if 2 * len(names) > heads:
+            raise ConfigError(
+                "too many structures for the network's heads",
+                where="network.heads", expected=f"at least {2 * len(names)}", found=str(heads),
+                fix="raise network.heads, or name span.heads yourself",
+            )  # fmt: skip
+        return {name: index for index, name in enumerate(names)}
+    unknown = sorted(set(chosen) - set(names))
+    outside = sorted({head for head in chosen.values() if not 0 <= head < heads})
+    twice = len(set(chosen.values())) < len(chosen)
+    missing = sorted(set(names) - set(chosen))
+    if unknown or outside or twice or missing:
+        raise ConfigError(
+            "the head map does not fit", where="span.heads",
+            expected=f"one head in 0..{heads - 1} for each of {', '.join(names)}",
+            found=", ".join(f"{k}: {v}" for k, v in chosen.items()) or "nothing",
+        )  # fmt: skip
+    return {name: chosen[name] for name in names}

@@ -1,0 +1,27 @@
+"""KoLeo: spread features by pushing each away from its nearest neighbour."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from medprior.pretrain.ranks import gathered
+
+
+def koleo_loss(features: Tensor) -> Tensor:
+    """Kozachenko-Leonenko entropy estimate (Sablayrolles et al. 2019; DINOv2).
+
+    Args:
+        features: CLS features [B, D] of ONE global view, so that no pair shares an image; B >= 2.
+
+    Returns:
+        Scalar -mean log(distance to the nearest neighbour + 1e-8) of the L2-normalised features of
+        all processes.
+    """
+    x = F.normalize(gathered(features.float()), dim=-1, eps=1e-8)
+    with torch.no_grad():
+        similarity = x @ x.T
+        similarity.fill_diagonal_(-2)
+        nearest = similarity.argmax(1)
+    return -((x - x[nearest]).square().sum(-1) + 1e-16).sqrt().add(1e-8).log().mean()

@@ -1,0 +1,189 @@
+"""`medprior pretrain`: a cohort and a prior in, a backbone out."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from medprior.cohort import Cohort
+from medprior.errors import ConfigError, MedpriorError
+from medprior.networks.backbone import WEIGHTS, save_weights
+from medprior.observer import Observer, Silent
+from medprior.pretrain.dataset import SquaresDataset, step_loader
+from medprior.pretrain.figure import draw_attention
+from medprior.pretrain.handlers import CheckpointHandler, HealthHandler, MetricsHandler
+from medprior.pretrain.heads import assigned_heads
+from medprior.pretrain.learner import Learner
+from medprior.pretrain.ranks import rank, world
+from medprior.pretrain.settings import PretrainSettings
+from medprior.pretrain.trainer import PretrainTrainer
+from medprior.provenance import write_config
+
+if TYPE_CHECKING:
+    from medprior.priors import SpatialPrior
+
+
+class Pretraining:
+    """Everything one run of pretraining is made of; `run` does it, `trainer` is MONAI's.
+
+    Args:
+        cohort: folder of the cohort; its `train` split is used.
+        out: result folder; an unfinished run in it goes on.
+        prior: folder of a spatial prior, needed when SPAN's weight is above 0.
+        settings: a settings object, or a mapping that makes one.
+        observer: told of settings, metrics and figures.
+    """
+
+    def __init__(
+        self,
+        cohort: Path | str,
+        out: Path | str,
+        prior: Path | str | None = None,
+        settings: PretrainSettings | dict[str, Any] | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.cohort_path, self.out = Path(cohort), Path(out)
+        if not isinstance(settings, PretrainSettings):
+            settings = PretrainSettings.checked(settings or {})
+        self.observer = observer or Silent()
+        self.cohort = Cohort.open(self.cohort_path).split("train")
+        self.prior = self._load_prior(prior, settings)
+        self.prior_path = Path(prior) if self.prior and prior else None
+        images = self.cohort.squares(source_size(settings))
+        mean, std = intensity_statistics(images)
+        network = settings.network.model_copy(
+            update={"mean": mean, "std": std, "image_size": settings.crops.global_size}
+        )
+        settings = settings.model_copy(update={"network": network}).resolved(len(self.cohort))
+        if settings.batch % world():
+            raise ConfigError(
+                "batch is no multiple of the processes", where="batch",
+                expected=f"a multiple of {world()}", found=str(settings.batch),
+            )  # fmt: skip
+        self.settings = settings
+        names = self.prior.names if self.prior else ()
+        self.heads = assigned_heads(names, network.heads, settings.span.heads)
+        self.dataset = SquaresDataset(self.cohort, source_size(settings), self.prior)
+        self.trainer = self._trainer()
+
+    @staticmethod
+    def _load_prior(path: Path | str | None, settings: PretrainSettings) -> SpatialPrior | None:
+        if settings.span.weight == 0:
+            return None
+        if path is None:
+            raise MedpriorError(
+                "SPAN needs a spatial prior", where="--prior", expected="a prior folder",
+                fix="run `medprior prior` first, or use --recipe dino",
+            )  # fmt: skip
+        from medprior.priors import SpatialPrior
+
+        return SpatialPrior.load(Path(path))
+
+    def _trainer(self) -> PretrainTrainer:
+        torch.manual_seed(self.settings.seed)
+        self.metrics = MetricsHandler(self.out, self.observer, tuple(self.heads))
+        self.checkpoints = CheckpointHandler(self.out / "checkpoints", self.metrics)
+        handlers = [self.metrics, HealthHandler(self.metrics), self.checkpoints]
+        return PretrainTrainer(
+            Learner(self.settings), step_loader(self.dataset, self.settings), self.settings,
+            list(self.heads.values()), training_device(self.settings.device), handlers,
+        )  # fmt: skip
+
+    def run(self) -> None:
+        """Train from the newest checkpoint to the end, then export the teacher."""
+        logging.getLogger("ignite").setLevel(logging.WARNING)
+        self.out.mkdir(parents=True, exist_ok=True)
+        settings = self.settings.model_dump(mode="json")
+        self.observer.params(settings)
+        done = self.checkpoints.restore(self.trainer) if self.settings.resume else 0
+        with terminated_by(self.checkpoints):
+            if done < (self.settings.steps or 0):
+                self.trainer.run()
+        if rank() == 0:
+            self.export()
+
+    def export(self) -> None:
+        """Write the teacher, its figure, and `config.json` last."""
+        network = self.trainer.learner.teacher.backbone.eval().cpu()
+        save_weights(self.out / WEIGHTS, network)
+        figure = self.out / "attention.png"
+        draw_attention(figure, network, self.cohort, self.settings.crops.global_size, self.heads)
+        self.observer.artifact(figure)
+        inputs = {"cohort": self.cohort_path}
+        if self.prior_path is not None:
+            inputs["prior"] = self.prior_path
+        last = self.metrics.rows[-1] if self.metrics.rows else {}
+        facts = {
+            "network": self.settings.network.model_dump(),
+            "heads": self.heads,
+            "view_size": self.settings.crops.global_size,
+            "cohort_digest": self.cohort.digest,
+            "training": last
+            | {"uniform_entropy": float(np.log(self.settings.dino.prototypes or 1))},
+        }
+        write_config(
+            self.out, "pretrain", self.settings.model_dump(mode="json"), inputs=inputs,
+            outputs=(WEIGHTS,), seed=self.settings.seed, facts=facts,
+        )  # fmt: skip
+
+
+def pretrain(
+    cohort: Path | str,
+    out: Path | str,
+    prior: Path | str | None = None,
+    settings: PretrainSettings | None = None,
+    observer: Observer | None = None,
+) -> None:
+    """Pretrain a backbone; see `Pretraining`."""
+    Pretraining(cohort, out, prior, settings, observer).run()
+
+
+def source_size(settings: PretrainSettings) -> int:
+    """Side of the stored squares: 1.5 times the global view, so that crops keep their detail."""
+    return settings.crops.global_size * 3 // 2
+
+
+def intensity_statistics(images: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[float, float]:
+    """Mean and standard deviation of all pixels [n, S, S], rounded to 4 decimals."""
+    mean = float(np.mean(images, dtype=np.float64))
+    std = float(np.sqrt(np.mean(np.square(images, dtype=np.float64)) - mean**2))
+    return round(mean, 4), max(round(std, 4), 1e-3)
+
+
+def training_device(name: str) -> torch.device:
+    """The device called `name`; `auto` is CUDA where there is one.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise ConfigError(
+            "no such device here", where="device", found=name, fix="use device=cpu"
+        ) from None
+    return device
+
+
+@contextmanager
+def terminated_by(checkpoints: CheckpointHandler) -> Iterator[None]:
+    """SIGTERM finishes the step and saves; only where signals can be handled."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, checkpoints.stop_after_step)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

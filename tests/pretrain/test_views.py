@@ -1,0 +1,54 @@
+"""Crops, exposures and batches: functions of seed and step alone."""
+
+import numpy as np
+import torch
+
+from medprior.pretrain.augment import ViewMaker
+from medprior.pretrain.batches import step_indices
+from medprior.pretrain.crops import random_crops
+from medprior.pretrain.intensity import IntensitySettings, draw_exposures, expose
+from medprior.pretrain.settings import PretrainSettings
+
+
+def test_crops_have_the_asked_area_and_true_aspect():
+    aspect = np.array([0.8, 1.25, 1.0])
+    views = random_crops(np.random.default_rng(0), aspect, 200, (0.5, 1.0), (4, 4))
+    area = views.box[:, 2] * views.box[:, 3]
+    assert 0.49 < area.min() < 0.52
+    assert 0.98 < area.max() <= 1.001
+    physical = views.box[:, 3] * np.tile(aspect, 200) / views.box[:, 2]
+    assert physical.min() > 0.74
+    assert physical.max() < 1.34
+    inside = (views.box[:, :2] >= 0) & (views.box[:, :2] + views.box[:, 2:] <= 1)
+    fits = views.box[:, 2:] <= 1
+    assert inside[fits].all()
+
+
+def test_every_image_once_an_epoch_even_across_batches():
+    seen = np.concatenate([step_indices(3, step, 10, 4) for step in range(5)])
+    assert sorted(seen[:10]) == list(range(10))
+    assert sorted(seen[10:]) == list(range(10))
+    assert (step_indices(3, 2, 10, 4) == step_indices(3, 2, 10, 4)).all()
+
+
+def test_exposure_stays_in_range_and_keeps_geometry():
+    images = torch.rand(8, 1, 16, 16)
+    drawn = draw_exposures(np.random.default_rng(0), 8, IntensitySettings())
+    out = expose(images, drawn)
+    assert out.min() >= 0
+    assert out.max() <= 1
+    neutral = np.tile([0.0, 1.0, 1.0, 0.0], (8, 1))
+    assert torch.allclose(expose(images, neutral), images, atol=1e-5)
+
+
+def test_processes_together_make_the_views_of_one():
+    settings = PretrainSettings.checked({"batch": 4, "crops": {"locals": 2}})
+    images, aspect = torch.rand(4, 1, 64, 64), np.ones(4)
+    maker = ViewMaker(settings)
+    whole, locals_ = maker(images, aspect, 7, slice(0, 4), 4)
+    first, _ = maker(images[:2], aspect, 7, slice(0, 2), 4)
+    second, local = maker(images[2:], aspect, 7, slice(2, 4), 4)
+    assert torch.equal(whole.pixels[:2], first.pixels[:2])
+    assert torch.equal(whole.pixels[4:6], first.pixels[2:])
+    assert torch.equal(whole.pixels[2:4], second.pixels[:2])
+    assert torch.equal(locals_.pixels[2:4], local.pixels[:2])
