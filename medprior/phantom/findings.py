@@ -1,0 +1,196 @@
+"""Findings: drawn once for a patient, then put into the layers of each image.
+
+Sizes and densities are our choice: large ones are plain, small ones are hard to see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from medprior.phantom.anatomy import Anatomy
+from medprior.phantom.frame import Frame
+from medprior.phantom.organs import Layers
+from medprior.phantom.outline import lung_borders, lung_span
+from medprior.phantom.settings import Prevalence
+from medprior.phantom.shapes import ellipsoid, smoothstep
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One lesion.
+
+    Attributes:
+        name: its label.
+        left: whether it sits in the patient's left lung.
+        size: 0 (barely there) to 1 (large).
+        density: 0 (faint) to 1 (as dense as soft tissue).
+        place: across and down the lung, 0 to 1 each.
+        seed: of its own texture.
+    """
+
+    name: str
+    left: bool
+    size: float
+    density: float
+    place: tuple[float, float]
+    seed: int
+
+
+def draw_findings(
+    prevalence: Prevalence, large_heart: bool, subtlety: float, rng: np.random.Generator
+) -> list[Finding]:
+    """The findings of one patient, several possible; a large heart makes effusions likelier."""
+    found = []
+    for name in ("pleural_effusion", "consolidation", "nodule", "pneumothorax"):
+        chance = getattr(prevalence, name)
+        if name == "pleural_effusion":
+            chance *= 1.5 if large_heart else 0.83
+        present, left = rng.random() < chance, bool(rng.random() < 0.5)
+        again = rng.random() < {"pleural_effusion": 0.35, "consolidation": 0.3}.get(name, 0.15)
+        for side in (left, not left)[: 1 + again]:
+            size, density, across, down = rng.random(4)
+            lesion = Finding(
+                name,
+                side,
+                float(1 - subtlety * (1 - size) if subtlety <= 1 else size**subtlety),
+                float(1 - subtlety * (1 - density) if subtlety <= 1 else density**subtlety),
+                (float(across), float(down)),
+                int(rng.integers(2**31)),
+            )
+            if present:
+                found.append(lesion)
+    return found
+
+
+def follow_up(findings: list[Finding], rng: np.random.Generator) -> list[Finding]:
+    """The same lesions on another image: some gone, sizes moved."""
+    kept = []
+    for lesion in findings:
+        stays, grows = rng.random(), rng.normal(0, 0.1)
+        if stays < 0.85:
+            kept.append(replace(lesion, size=float(np.clip(lesion.size + grows, 0.02, 1.0))))
+    return kept
+
+
+def apply_finding(
+    lesion: Finding, layers: Layers, lung: Mask, anatomy: Anatomy, frame: Frame
+) -> Mask:
+    """Change `layers` in place where the lesion sits; returns its mask [rows, cols].
+
+    Args:
+        lesion: what to draw.
+        layers: chord maps of the image.
+        lung: the mask of the lung it is in, [rows, cols].
+        anatomy: the image's anatomy.
+        frame: the grid.
+    """
+    draw = {
+        "pleural_effusion": add_effusion,
+        "consolidation": add_consolidation,
+        "nodule": add_nodule,
+        "pneumothorax": add_pneumothorax,
+    }[lesion.name]
+    return draw(lesion, layers, lung, anatomy, frame)
+
+
+def add_effusion(
+    lesion: Finding, layers: Layers, lung: Mask, anatomy: Anatomy, frame: Frame
+) -> Mask:
+    """Fluid from the costophrenic angle up, its surface a meniscus; hazier in AP images."""
+    outward = outward_part(anatomy, frame, lesion.left)
+    top, bottom = lung_span(anatomy, lesion.left)
+    depth = 0.05 + 0.38 * lesion.size**1.6
+    climb = (0.35 + 0.3 * lesion.size) * depth
+    level = bottom - depth - climb * np.exp(-outward / 0.10) + 0.35 * depth * outward
+    soft = (0.10 if anatomy.portable else 0.025) + 0.03 * lesion.size
+    fill = smoothstep(-soft, soft, (frame.v - level) / (bottom - top))
+    fill *= (0.62 if anatomy.portable else 0.80) + 0.18 * lesion.density
+    fill *= side_of(frame, lesion.left)
+    layers.dense = np.maximum(layers.dense, fill * layers.lung)
+    return lung & (frame.v > level)
+
+
+def add_consolidation(
+    lesion: Finding, layers: Layers, lung: Mask, anatomy: Anatomy, frame: Frame
+) -> Mask:
+    """A cloudy patch of dense lung with ragged borders."""
+    rng = np.random.default_rng(lesion.seed)
+    centre = spot(lesion, lung, frame)
+    radius = 15.0 + 34.0 * lesion.size
+    cloud = np.zeros_like(frame.u)
+    for _ in range(5):
+        dx, dy, scale, high, turn = rng.normal(0, 0.45, 5)
+        radii = (radius * np.exp(0.4 * scale), radius * np.exp(0.4 * high) * 0.9, 1.0)
+        at = (centre[0] + radius * dx, centre[1] + radius * dy)
+        cloud = np.maximum(cloud, ellipsoid(frame, at, radii, float(turn)) / 2.0)
+    noise = rng.standard_normal((64, 64)).astype(np.float32)
+    cell = (0.22 * radius / frame.width_mm, 0.22 * radius / frame.height_mm)
+    ragged = noise[
+        (frame.v / cell[1]).astype(np.int32) % 64, (frame.u / cell[0]).astype(np.int32) % 64
+    ]
+    blur = max(0.10 * radius / frame.pixel_mm, 0.5)
+    cloud = gaussian_filter(cloud * np.clip(1.0 + 0.55 * ragged, 0.0, 1.9), blur)
+    fill = np.clip(cloud, 0, 1) * (0.22 + 0.42 * lesion.density)
+    layers.dense = np.maximum(layers.dense, fill * layers.lung)
+    return lung & (cloud > 0.35)
+
+
+def add_nodule(lesion: Finding, layers: Layers, lung: Mask, anatomy: Anatomy, frame: Frame) -> Mask:
+    """A round lesion of 5 to 17 mm radius (a mass from 15 mm); some are calcified."""
+    centre = spot(lesion, lung, frame)
+    radius = 5.0 + 12.0 * lesion.size
+    ball = ellipsoid(frame, centre, (radius, radius * 0.92, radius))
+    layers.dense = layers.dense + ball * (0.75 + 0.6 * lesion.density)
+    return lung & (ball > 0)
+
+
+def add_pneumothorax(
+    lesion: Finding, layers: Layers, lung: Mask, anatomy: Anatomy, frame: Frame
+) -> Mask:
+    """Air between chest wall and lung, widest at the apex, with a thin bright pleural line."""
+    borders = lung_borders(anatomy, lesion.left)
+    first, last = borders.at(frame.v)
+    outer = (last - frame.u) if lesion.left else (frame.u - first)
+    top, bottom = lung_span(anatomy, lesion.left)
+    t = np.clip((frame.v - top) / (bottom - top), 0, 1)
+    gap = (0.035 + 0.16 * lesion.size) * (1.0 - 0.85 * t ** (0.6 + lesion.place[0]))
+    apex = 0.02 + 0.20 * lesion.size * (0.5 + lesion.place[1])
+    width = last - first
+    inside = np.maximum(gap - outer, 0.5 * width * (apex - t) / max(apex, 1e-3))
+    distance = inside * frame.width_mm
+    air = smoothstep(-0.6, 0.6, distance) * side_of(frame, lesion.left)
+    share = 0.55 + 0.4 * lesion.density
+    moved = layers.lung * air * share
+    layers.lung = layers.lung - moved
+    layers.gas = layers.gas + moved
+    layers.dense = layers.dense * (1.0 - air)
+    line = np.exp(-((distance / max(0.8, 0.5 * frame.pixel_mm)) ** 2))
+    layers.bone = layers.bone + 1.3 * line * lung
+    return lung & (distance > 0)
+
+
+def side_of(frame: Frame, left: bool) -> Mask:
+    """The half of the picture that holds the patient's left (or right) lung, [rows, cols]."""
+    return (frame.u > 0.5) == left
+
+
+def outward_part(anatomy: Anatomy, frame: Frame, left: bool) -> Array:
+    """Distance from the outer border of a lung, parts of the box width, [rows, cols]."""
+    first, last = lung_borders(anatomy, left).at(frame.v)
+    return np.clip((last - frame.u) if left else (frame.u - first), 0, 1).astype(np.float32)
+
+
+def spot(lesion: Finding, lung: Mask, frame: Frame) -> tuple[float, float]:
+    """A point of the lung, x and y in millimetres, set by `lesion.place` whatever the grid."""
+    rows = np.flatnonzero(lung.any(axis=1))
+    row = rows[int((0.12 + 0.76 * lesion.place[1]) * (len(rows) - 1))]
+    cols = np.flatnonzero(lung[row])
+    col = cols[int((0.12 + 0.76 * lesion.place[0]) * (len(cols) - 1))]
+    return float(frame.x_mm[row, col]), float(frame.y_mm[row, col])

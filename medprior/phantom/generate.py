@@ -1,0 +1,208 @@
+"""A phantom cohort on disk: DICOM files, masks, labels and the truth."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from medprior.errors import ConfigError, InputMissing
+from medprior.phantom.dicomfile import Identity, write
+from medprior.phantom.render import draw_study, render_study
+from medprior.phantom.settings import FINDINGS, PhantomSettings
+from medprior.provenance import atomic, read_config, sha256_file, write_config, write_json
+
+STARTED = "started.json"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image to make."""
+
+    out: Path
+    seed: int
+    patient: int
+    image: int
+    settings: PhantomSettings
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the tables say of one image."""
+
+    image: str
+    patient_id: str
+    labels: dict[str, float]
+    truth: dict[str, float]
+    ctr: float
+    sha256: str
+
+
+def generate(
+    out: Path,
+    patients: int,
+    seed: int,
+    settings: PhantomSettings | None = None,
+    workers: int | None = None,
+) -> None:
+    """Write a cohort; the same patients, seed and settings give the same bytes.
+
+    Args:
+        out: folder to write; made if it is not there.
+        patients: how many; each has 1 to `settings.max_images` images.
+        seed: of every random choice.
+        settings: the defaults if None.
+        workers: processes, all cores if None; does not change the result.
+
+    Raises:
+        ConfigError: no patients, or `out` holds another phantom cohort or foreign files.
+    """
+    settings = settings or PhantomSettings()
+    if patients < 1:
+        raise ConfigError(
+            "no patients", where="--patients", expected="1 or more", found=str(patients)
+        )
+    out = Path(out)
+    request = {"patients": patients, "settings": settings.model_dump(mode="json")}
+    if already_there(out, request, seed):
+        return
+    tasks = list(plan(out, patients, seed, settings))
+    count = workers or os.cpu_count() or 1
+    rows = list(tqdm(run(tasks, count), total=len(tasks), desc="phantom", unit="image"))
+    write_tables(out, rows)
+    write_config(
+        out,
+        "phantom",
+        request,
+        outputs=("labels.csv", "truth.csv"),
+        seed=seed,
+        facts={"images": len(rows), "labels": list(FINDINGS)},
+    )
+    (out / STARTED).unlink()
+
+
+def already_there(out: Path, request: dict[str, object], seed: int) -> bool:
+    """Whether `out` holds exactly this cohort; marks it as begun if it is new or unfinished."""
+    asked = {"seed": seed, **request}
+    fix = "choose another folder, or remove this one"
+    if (out / "config.json").is_file():
+        record = read_config(out, "phantom")
+        found = {"seed": record["seed"], **record["settings"]}
+        if found == asked:
+            return True
+        different = ", ".join(changed(found, asked))
+        raise ConfigError(
+            "the folder holds another phantom cohort", where=out.name, found=different, fix=fix
+        )
+    begun = out / STARTED
+    if begun.is_file():
+        if json.loads(begun.read_text()) != asked:
+            raise ConfigError("holds another, unfinished phantom cohort", where=out.name, fix=fix)
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputMissing(
+            "not an empty folder", where=out.name, expected="a new or empty folder", fix=fix
+        )
+    write_json(begun, asked)
+    return False
+
+
+def changed(found: dict[str, object], asked: dict[str, object]) -> list[str]:
+    """`key old, not new` for every setting that differs, down to the leaves."""
+    lines = []
+    for key in sorted(found.keys() | asked.keys()):
+        old, new = found.get(key), asked.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += [f"{key}.{line}" for line in changed(old, new)]
+        elif old != new:
+            lines.append(f"{key} {old}, not {new}")
+    return lines
+
+
+def plan(out: Path, patients: int, seed: int, settings: PhantomSettings) -> Iterator[Task]:
+    """All images of the cohort: half of the patients have one, the others up to the most."""
+    for patient in range(1, patients + 1):
+        rng = np.random.default_rng([seed, patient, 4])
+        several = rng.random() < 0.5 and settings.max_images > 1
+        count = int(rng.integers(2, settings.max_images + 1)) if several else 1
+        for image in range(count):
+            yield Task(out, seed, patient, image, settings)
+
+
+def run(tasks: list[Task], workers: int) -> Iterator[Row]:
+    """Make the images, in order, in `workers` processes."""
+    if workers == 1 or len(tasks) == 1:
+        yield from map(make, tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+        yield from pool.map(make, tasks, chunksize=2)
+
+
+def make(task: Task) -> Row:
+    """Render one image and write its DICOM file and masks."""
+    study = draw_study((task.seed, task.patient), task.image, task.settings)
+    rows = task.settings.size
+    image = render_study(study, rows, round(rows * study.vendor.aspect), task.settings)
+    identity = identify(task, image.facts["age"])
+    relative = f"dicom/{identity.patient}/{identity.image}.dcm"
+    write(task.out / relative, image, study.vendor, study.voi, identity)
+    digest = sha256_file(task.out / relative)
+    folder = task.out / "masks" / identity.image
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, mask in image.masks.items():
+        Image.fromarray(mask).save(folder / f"{name}.png", optimize=False)
+    return Row(relative, identity.patient, image.labels, image.truth, image.facts["ctr"], digest)
+
+
+def identify(task: Task, age: float) -> Identity:
+    """Made-up identifiers and dates; a patient's age stays the same over all images."""
+    rng = np.random.default_rng([task.seed, task.patient, 5])
+    first = date(2015, 1, 1) + timedelta(days=int(rng.integers(3000)))
+    gap = int(rng.integers(5, 300 // task.settings.max_images))
+    patient = f"phantom-{task.seed}-{task.patient:05d}"
+    return Identity(
+        patient=patient,
+        number=task.patient,
+        study=task.image + 1,
+        image=f"{patient}-{task.image + 1}",
+        seed=task.seed,
+        day=first + timedelta(days=gap * task.image),
+        born=first - timedelta(days=int((age + 0.1) * 365.25)),
+    )
+
+
+def write_tables(out: Path, rows: list[Row]) -> None:
+    """`labels.csv` with unknowns left empty and `truth.csv` without any."""
+    labels = [
+        [row.image, row.patient_id, *(cell(row.labels[name]) for name in FINDINGS)] for row in rows
+    ]
+    truth = [
+        [row.image, f"{row.ctr:.6f}", *(cell(row.truth[name]) for name in FINDINGS), row.sha256]
+        for row in rows
+    ]
+    write_csv(out / "labels.csv", ["image", "patient_id", *FINDINGS], labels)
+    write_csv(out / "truth.csv", ["image", "ctr", *FINDINGS, "sha256"], truth)
+
+
+def cell(value: float) -> str:
+    """A label as `0` or `1`; unknown is empty."""
+    return "" if math.isnan(value) else str(int(value))
+
+
+def write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    """A CSV file, whole or not at all."""
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,102 @@
+"""Chords of simple solids along the beam: how many millimetres a ray spends inside each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.phantom.frame import Frame
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Capsule:
+    """A round rod with round ends whose radius changes evenly. Units: millimetres of the frame."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    r0: float
+    r1: float
+
+
+def superellipse(offset: Array, half_depth: Array | float, power: float) -> Array:
+    """Chord of a superelliptic slice at `offset` (1 is its border), same shape as `offset`.
+
+    Units: those of `half_depth`.
+    """
+    inner = np.clip(np.abs(offset), 0, 1)
+    chord = (1.0 - inner**power) ** (1.0 / power)
+    return (2.0 * np.asarray(half_depth) * chord).astype(np.float32)
+
+
+def ellipsoid(
+    frame: Frame, centre: tuple[float, float], radii: tuple[float, float, float], turn: float = 0.0
+) -> Array:
+    """Chord of an ellipsoid, [rows, cols].
+
+    Args:
+        frame: the grid.
+        centre: x, y in millimetres of the frame.
+        radii: half axes across, down and along the beam, millimetres.
+        turn: turn in the image plane, radians.
+    """
+    x, y = frame.x_mm - np.float32(centre[0]), frame.y_mm - np.float32(centre[1])
+    cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+    across, down = (cos * x + sin * y) / radii[0], (cos * y - sin * x) / radii[1]
+    square = np.clip(1.0 - across * across - down * down, 0.0, None)
+    return (2.0 * radii[2] * np.sqrt(square)).astype(np.float32)
+
+
+def window(frame: Frame, x: tuple[float, float], y: tuple[float, float]) -> tuple[slice, slice]:
+    """Rows and columns that hold a box given in millimetres, whatever the frame's turn."""
+    rows, cols = frame.u.shape
+    cos = float(frame.u[0, -1] - frame.u[0, 0]) * frame.width_mm / (max(cols - 1, 1))
+    sin = float(frame.v[0, 0] - frame.v[0, -1]) * frame.height_mm / (max(cols - 1, 1))
+    x00 = (float(frame.u[0, 0]) - 0.5) * frame.width_mm
+    y00 = float(frame.v[0, 0]) * frame.height_mm
+    scale = cos * cos + sin * sin
+    corners_x = np.array([x[0], x[0], x[1], x[1]]) - x00
+    corners_y = np.array([y[0], y[1], y[0], y[1]]) - y00
+    col = (cos * corners_x - sin * corners_y) / scale
+    row = (sin * corners_x + cos * corners_y) / scale
+    low_row, high_row = np.clip([np.floor(row.min()), np.ceil(row.max()) + 1], 0, rows).astype(int)
+    low_col, high_col = np.clip([np.floor(col.min()), np.ceil(col.max()) + 1], 0, cols).astype(int)
+    return slice(int(low_row), int(high_row)), slice(int(low_col), int(high_col))
+
+
+def draw_capsules(canvas: Array, frame: Frame, capsules: list[Capsule]) -> None:
+    """Draw the chords of many capsules into `canvas` [rows, cols], in place; overlaps count once.
+
+    Args:
+        canvas: millimetres.
+        frame: the grid of `canvas`.
+        capsules: rods lying in the image plane.
+    """
+    x_all, y_all = frame.x_mm, frame.y_mm
+    for rod in capsules:
+        reach = max(rod.r0, rod.r1)
+        here = window(
+            frame,
+            (min(rod.x0, rod.x1) - reach, max(rod.x0, rod.x1) + reach),
+            (min(rod.y0, rod.y1) - reach, max(rod.y0, rod.y1) + reach),
+        )
+        x, y = x_all[here] - np.float32(rod.x0), y_all[here] - np.float32(rod.y0)
+        if x.size == 0:
+            continue
+        dx, dy = rod.x1 - rod.x0, rod.y1 - rod.y0
+        along = np.clip((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-6), 0.0, 1.0)
+        radius = rod.r0 + along * (rod.r1 - rod.r0)
+        square = radius * radius - (x - along * dx) ** 2 - (y - along * dy) ** 2
+        chord = 2.0 * np.sqrt(np.clip(square, 0.0, None))
+        canvas[here] = np.maximum(canvas[here], chord)
+
+
+def smoothstep(low: float, high: float, value: Array) -> Array:
+    """0 below `low`, 1 above `high`, smooth between; works with low > high."""
+    part = np.clip((value - low) / (high - low), 0.0, 1.0)
+    return (part * part * (3.0 - 2.0 * part)).astype(np.float32)

@@ -1,0 +1,43 @@
+"""From stored signal to display: the three ways a DICOM file can say it, on signals in [0, 1]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Voi:
+    """Values of interest of one image.
+
+    Attributes:
+        kind: DICOM's LINEAR and SIGMOID functions, or a table.
+        centre, width: of the window, in parts of the signal's range.
+    """
+
+    kind: Literal["LINEAR", "SIGMOID", "TABLE"]
+    centre: float
+    width: float
+
+    def apply(self, signal: Array) -> Array:
+        """Display values in [0, 1] of signals in [0, 1], same shape (PS3.3 C.11.2.1)."""
+        part = (signal - self.centre) / self.width
+        if self.kind == "LINEAR":
+            return np.clip(part + 0.5, 0, 1).astype(np.float32)
+        if self.kind == "SIGMOID":
+            return (1.0 / (1.0 + np.exp(-4.0 * part))).astype(np.float32)
+        # Our choice of table: straight in the middle, a toe and a shoulder like film.
+        ramp = np.clip(part + 0.5, 0, 1)
+        return (0.5 * ramp + 0.5 * ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+
+
+def draw_voi(kind: Literal["LINEAR", "SIGMOID", "TABLE"], rng: np.random.Generator) -> Voi:
+    """A window around the developed signal, which sits between 0.2 and 0.8."""
+    centre = 0.5 + 0.025 * float(np.clip(rng.standard_normal(), -2, 2))
+    width = 0.64 * float(np.exp(0.07 * np.clip(rng.standard_normal(), -2, 2)))
+    return Voi(kind, centre, width)
