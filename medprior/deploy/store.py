@@ -9,8 +9,10 @@ import sqlite3
 import urllib.error
 import urllib.request
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from medprior.errors import MedpriorError
@@ -42,6 +44,8 @@ def prepare_environment() -> None:
     for name in ("alembic", "mlflow", "git"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"mlflow\..*", category=FutureWarning)
+    # Type hints would make MLflow refuse our signature of one binary column.
+    warnings.filterwarnings("ignore", message=r"(?s).*Add type hints to the `predict` method")
 
 
 def resolve(uri: str | None) -> str:
@@ -162,6 +166,20 @@ def refused(uri: str, what: str, detail: str) -> MedpriorError:
         found=repr(masked(uri)),
         fix=USAGE,
     )
+
+
+@contextmanager
+def active(client: MlflowClient) -> Iterator[None]:
+    """Make the client's store MLflow's current one for the block, for calls that know no client."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    set_uri: Any = mlflow.set_tracking_uri  # takes None to unset, and does not say so
+    set_uri(client.tracking_uri)
+    try:
+        yield
+    finally:
+        set_uri(before)
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:

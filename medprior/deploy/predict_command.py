@@ -1,0 +1,48 @@
+"""`medprior predict`: radiographs in, findings, masks and maps out; for research, not for care."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from pathlib import Path
+
+from medprior.observer import Observer
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("path", type=Path, metavar="PATH", help="DICOM, PNG or JPEG, or a folder")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="result folder")
+    parser.add_argument(
+        "--model", required=True, help="models:/NAME@ALIAS, models:/NAME/VERSION or a model folder"
+    )
+    parser.add_argument(
+        "--segmenter", help="segmentation model for masks, beside a classification model folder"
+    )
+    parser.add_argument(
+        "--tracking-uri",
+        help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)",
+    )
+
+
+def result(args: argparse.Namespace) -> Path:
+    """The result folder."""
+    folder: Path = args.out
+    return folder
+
+
+def run(args: argparse.Namespace, observer: Observer) -> None:
+    """Answer every file and print how it went."""
+    from tqdm import tqdm
+
+    from medprior.deploy.load import load_model
+    from medprior.deploy.predict import REPORT, predict_path, sources
+
+    sources(args.path)
+    predictor = load_model(args.model, args.tracking_uri, segmenter=args.segmenter)
+    bar = functools.partial(tqdm, desc="predict", unit="file", disable=None)
+    counts = predict_path(args.path, args.out, predictor.predict, predictor.digest, bar)
+    line = f"{counts.ok} read, {counts.rejected} rejected"
+    if counts.before:
+        line += f", {counts.before} answered before"
+    print(f"{line}: {args.out / REPORT}")

@@ -1,0 +1,136 @@
+"""From one radiograph to one reading; the command line, the registry and Python all come here."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.deploy import package
+from medprior.deploy.cardiothoracic import Cardiothoracic, measure
+from medprior.deploy.reading import Reading
+from medprior.dicom import Radiograph, read_image
+from medprior.errors import InputMissing, MedpriorError
+from medprior.finetune.model import Model, Prediction, load_model
+
+FRONTAL = {"PA", "AP", "UNKNOWN"}
+ADULT = 18
+
+
+class Predictor:
+    """A classification model, a segmentation model, or both, that read radiographs.
+
+    Attributes:
+        models: task -> model.
+        digest: hex sha256 that names the models; every answer carries it.
+    """
+
+    def __init__(self, models: dict[str, Model], digest: str) -> None:
+        self.models, self.digest = models, digest
+
+    @classmethod
+    def load(cls, folder: Path, segmenter: Path | None = None) -> Predictor:
+        """Load model folders after checking their weights' digest and that they are finite.
+
+        Raises:
+            MedpriorError: a folder that is no whole model, or two models of one task.
+        """
+        folders = {"model": folder} | ({"segmenter": segmenter} if segmenter else {})
+        models: dict[str, Model] = {}
+        for path in folders.values():
+            model = loaded(path)
+            if model.task in models:
+                raise MedpriorError(
+                    f"two models of task {model.task}",
+                    where="--segmenter",
+                    expected="one for classification and one for segmentation",
+                )
+            models[model.task] = model
+        return cls(models, package.models_digest(folders))
+
+    def predict(self, source: Path | str | bytes | BinaryIO) -> Reading:
+        """Read one DICOM, PNG or JPEG file, given as a path, its bytes or an open file.
+
+        Raises:
+            Rejected: the file is no usable radiograph; `code` says why.
+        """
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        return self.read(read_image(file))
+
+    def predict_pixels(self, pixels: NDArray[np.float32]) -> Reading:
+        """Read a picture that is decoded already.
+
+        Args:
+            pixels: float32 [rows, columns] in [0, 1], square pixels, air dark, bone bright.
+        """
+        return self.read(Radiograph(pixels=pixels, valid=np.ones(pixels.shape, dtype=bool)))
+
+    def read(self, radiograph: Radiograph) -> Reading:
+        """Read a decoded radiograph."""
+        answers = {task: m.predict_pixels(radiograph.pixels) for task, m in self.models.items()}
+        masks = answers["segmentation"].masks if "segmentation" in answers else {}
+        ratio = measure(masks) if radiograph.view in FRONTAL else None
+        classifier = self.models.get("classification")
+        return Reading(
+            pixels=radiograph.pixels,
+            pixel_sha256=radiograph.pixel_sha256,
+            model_digest=self.digest,
+            findings=answers["classification"].probabilities if classifier else {},
+            thresholds=thresholds(classifier) if classifier else {},
+            masks=masks,
+            attention=attention(self.models, answers),
+            cardiothoracic=ratio,
+            facts={
+                "view": radiograph.view,
+                "spacing_mm": radiograph.spacing_mm,
+                "spacing_kind": radiograph.spacing_kind,
+            },
+            flags=(*radiograph.flags, *doubts(radiograph, ratio)),
+        )
+
+
+def loaded(folder: Path) -> Model:
+    """A model folder, checked; a `config.json` that lacks something is refused in one line."""
+    package.checked(folder)
+    try:
+        return load_model(folder)
+    except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
+        raise InputMissing(
+            f"config.json is not a model's ({type(error).__name__})",
+            where=str(folder),
+            fix="run `medprior finetune` again",
+        ) from None
+
+
+def thresholds(model: Model) -> dict[str, float]:
+    """Label -> probability from which on it counts as present."""
+    return dict(zip(model.labels, model.threshold.tolist(), strict=True))
+
+
+def attention(
+    models: dict[str, Model], answers: dict[str, Prediction]
+) -> dict[str, NDArray[np.float32]]:
+    """Attention maps of the classifier, or else the segmenter, by the structure of their head.
+
+    Without heads that were trained on structures it is the mean over all heads, `all_heads`.
+    """
+    task = "classification" if "classification" in models else "segmentation"
+    maps, heads = answers[task].attention, models[task].heads
+    if not heads:
+        return {"all_heads": maps.mean(axis=0)}
+    return {name: maps[head] for name, head in heads.items()}
+
+
+def doubts(radiograph: Radiograph, ratio: Cardiothoracic | None) -> list[str]:
+    """What makes an answer doubtful, beyond what the file itself was flagged for."""
+    found = {
+        "not_frontal": radiograph.view not in FRONTAL,
+        "child": radiograph.age is not None and radiograph.age < ADULT,
+        "ap_magnifies_heart": radiograph.view == "AP" and ratio is not None,
+        "implausible_cardiothoracic_ratio": ratio is not None and not ratio.plausible,
+    }
+    return [name for name, true in found.items() if true]

@@ -1,0 +1,48 @@
+"""`medprior register`: a model folder becomes a registry version under an alias."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from medprior.observer import Observer
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="folder of medprior finetune")
+    parser.add_argument("name", metavar="NAME", help="name in the registry")
+    parser.add_argument("--alias", default="champion", help="alias to point at it (%(default)s)")
+    parser.add_argument(
+        "--segmenter", type=Path, metavar="MODEL", help="adds masks and the cardiothoracic ratio"
+    )
+    parser.add_argument(
+        "--evidence", type=Path, help="folder of medprior evaluate; its metrics become tags"
+    )
+    parser.add_argument(
+        "--tracking-uri",
+        help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)",
+    )
+    parser.add_argument("--experiment", default="medprior", help="MLflow experiment (%(default)s)")
+
+
+def result(args: argparse.Namespace) -> Path:
+    """The model's own folder: registering writes no other."""
+    folder: Path = args.model
+    return folder
+
+
+def run(args: argparse.Namespace, observer: Observer) -> None:
+    """Register and say how to load it."""
+    from medprior.deploy.registry import register
+
+    version = register(
+        args.model,
+        args.name,
+        args.alias,
+        segmenter=args.segmenter,
+        evidence=args.evidence,
+        tracking_uri=args.tracking_uri,
+        experiment=args.experiment,
+    )
+    print(f"registered {args.name} version {version}: models:/{args.name}@{args.alias}")

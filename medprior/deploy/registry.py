@@ -1,0 +1,145 @@
+"""A model folder becomes a version in the MLflow registry, and an alias points to it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medprior.deploy import package, store
+from medprior.deploy.predictor import Predictor
+from medprior.errors import MedpriorError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+
+
+def register(
+    model: Path | str,
+    name: str,
+    alias: str = "champion",
+    segmenter: Path | str | None = None,
+    evidence: Path | str | None = None,
+    tracking_uri: str | None = None,
+    experiment: str = "medprior",
+) -> str:
+    """Register a model folder as a pyfunc from code, and point `alias` at the new version.
+
+    The alias moves last, after the stored copy was fetched again and loaded, so that a failure
+    leaves it where it was.
+
+    Args:
+        model: folder that `medprior finetune` wrote.
+        name: registered model, made when missing.
+        alias: such as `champion` or `challenger`.
+        segmenter: a segmentation model to go with a classification model: adds masks and the
+            cardiothoracic ratio.
+        evidence: folder that `medprior evaluate` wrote for this model; its metrics become tags.
+        tracking_uri: MLflow store; None for MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db`.
+        experiment: MLflow experiment of the run that registers.
+
+    Returns:
+        The new version's number; `models:/NAME@ALIAS` loads it.
+
+    Raises:
+        MedpriorError: damaged or non-finite weights, a name or alias MLflow does not take, evidence
+            of another model, or a store that cannot be used.
+    """
+    check_names(name, alias)
+    with tempfile.TemporaryDirectory(prefix="medprior-") as temporary:
+        folder = Path(temporary)
+        artifacts = package.stage(
+            Path(model), Path(segmenter) if segmenter else None, folder / "artifacts"
+        )
+        tags = package.tags(artifacts, Path(evidence) if evidence else None)
+        Predictor.load(artifacts["model"], artifacts.get("segmenter"))
+        client = store.connect(tracking_uri)
+        version = log(client, artifacts, name, tags, experiment, folder)
+    uri = f"models:/{name}/{version}"
+    from medprior.deploy.load import load_model
+
+    if load_model(uri, client.tracking_uri).digest != tags["model_digest"]:
+        raise MedpriorError("the stored copy differs from the model", where=uri, fix="try again")
+    client.set_registered_model_alias(name, alias, version)
+    return version
+
+
+def log(
+    client: MlflowClient,
+    artifacts: dict[str, Path],
+    name: str,
+    tags: dict[str, str],
+    experiment: str,
+    folder: Path,
+) -> str:
+    """Log the package in a run of its own and make a version of it; returns the version."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    code = package.stage_code(folder)
+    started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
+    with (
+        store.active(client),
+        mlflow.start_run(
+            experiment_id=store.experiment_id(client, experiment),
+            run_name=f"register-{store.slug(name)}-{started}Z",
+            tags={"medprior.stage": "register", **tags},
+            nested=mlflow.active_run() is not None,
+        ) as run,
+    ):
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(shutil.copy(code / "deploy" / "pyfunc_entry.py", folder)),
+            artifacts={key: str(path) for key, path in artifacts.items()},
+            code_paths=[str(code)],
+            pip_requirements=package.requirements(),
+            signature=signature(),
+            input_example=example(),
+            tags=tags,
+        )
+    with suppress(MlflowException):  # there already; a refused name fails in the next call too
+        client.create_registered_model(name)
+    made = client.create_model_version(
+        name, info.model_uri, run_id=run.info.run_id, tags=tags, model_id=info.model_id
+    )
+    return str(made.version)
+
+
+def signature() -> ModelSignature:
+    """One binary column in; per radiograph JSON values out (see `pyfunc.OUTPUTS`)."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    from medprior.deploy.pyfunc import OUTPUTS
+
+    outputs: list[Any] = [ColSpec(kind, name, required=False) for name, kind in OUTPUTS.items()]
+    return ModelSignature(Schema([ColSpec(DataType.binary, "dicom")]), Schema(outputs))
+
+
+def example() -> Any:
+    """A small generated radiograph as DICOM, for the model's page and its first request."""
+    import pandas as pd
+
+    from medprior.deploy.example import example_dicom
+
+    return pd.DataFrame({"dicom": [example_dicom()]})
+
+
+def check_names(name: str, alias: str) -> None:
+    """Refuse names that MLflow would refuse only after the upload."""
+    if not re.fullmatch(r"[^/:@%\s]{1,200}", name):
+        raise MedpriorError("no name for a model", where="NAME", found=repr(name))
+    if not re.fullmatch(r"[A-Za-z][\w-]{0,100}", alias) or re.fullmatch(
+        r"latest|v\d+", alias, re.IGNORECASE
+    ):
+        raise MedpriorError(
+            "no name for an alias",
+            where="--alias",
+            expected="such as champion or challenger (v1, v2 ... and latest are MLflow's own)",
+            found=repr(alias),
+        )
