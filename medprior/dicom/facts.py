@@ -1,0 +1,88 @@
+"""Facts that are safe to keep: view, sex, age; and the identifiers that are to be hidden."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from medprior.dicom.header import Header
+from medprior.dicom.radiograph import Identity
+
+VIEWS = {"PA": "PA", "AP": "AP", "LL": "LL", "RL": "RL", "LATERAL": "LATERAL", "LAT": "LATERAL"}
+VIEW_CODES = {
+    "272479007": "PA", "R-10214": "PA", "399348003": "AP", "R-10206": "AP", "399173006": "LL",
+    "R-10236": "LL", "399198007": "RL", "R-10228": "RL", "399067008": "LATERAL",
+}  # fmt: skip
+VIEW_WORDS = (
+    ("OBLIQUE", "UNKNOWN"),
+    ("POSTEROANTERIOR", "PA"),
+    ("ANTEROPOSTERIOR", "AP"),
+    ("LEFTLATERAL", "LL"),
+    ("RIGHTLATERAL", "RL"),
+    ("LATERAL", "LATERAL"),
+)
+SIDE = {"LL", "RL", "LATERAL"}
+OLDEST = 90.0
+AGE_UNITS = {"Y": 1.0, "M": 12.0, "W": 52.1775, "D": 365.25}
+
+
+def view(header: Header) -> tuple[str, tuple[str, ...]]:
+    """The projection and flags about it; UNKNOWN where the file does not say, never assumed.
+
+    Read from ViewPosition, then the view code sequence, then the patient orientation, which can
+    tell a lateral view.
+    """
+    flags: list[str] = []
+    said = header.text(0x00185101)
+    found = VIEWS.get(said, "")
+    if said and not found:
+        flags.append("view_unusual")
+    for item in header.items(0x00540220):
+        found = found or coded_view(item)
+    row = (header.texts(0x00200020) or [""])[0][:1]
+    sideways = row in {"A", "P"}
+    if sideways and not found:
+        found = "LATERAL"
+    elif sideways and found not in SIDE:
+        flags.append("view_conflict")
+    return found or "UNKNOWN", tuple(flags)
+
+
+def coded_view(item: Header) -> str:
+    """The view named by one code item, or ''."""
+    known = VIEW_CODES.get(item.text(0x00080100))
+    if known:
+        return known
+    meaning = re.sub("[^A-Z]", "", item.text(0x00080104))
+    return next((name for word, name in VIEW_WORDS if word in meaning), "")
+
+
+def sex(header: Header) -> str | None:
+    """M, F, O or None."""
+    value = header.text(0x00100040)
+    return value if value in {"M", "F", "O"} else None
+
+
+def age(header: Header) -> float | None:
+    """Years from an age string such as 045Y, 018M or 81; ages above 89 become 90."""
+    match = re.fullmatch(r"(\d{1,3})([YMWD]?)", header.text(0x00101010))
+    if not match:
+        return None
+    years = int(match[1]) / AGE_UNITS[match[2] or "Y"]
+    return min(round(years, 3), OLDEST) if years <= 130 else None
+
+
+def normalised(text: str) -> str:
+    """NFKC, without NULs and outer blanks."""
+    return unicodedata.normalize("NFKC", text.replace("\0", "")).strip()
+
+
+def identity(header: Header) -> Identity:
+    """The raw identifiers of a file, for keyed hashing only."""
+    patient = normalised(header.unicode(0x00100020))
+    issuer = normalised(header.unicode(0x00100021))
+    return Identity(
+        patient=f"{issuer}\0{patient}" if patient else "",
+        study=header.text(0x0020000D),
+        sop=header.text(0x00080018),
+    )

@@ -1,0 +1,50 @@
+"""The modality stage: stored values to the manufacturer's meaning, by table or by line."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.dicom.header import Header
+from medprior.dicom.lut import lut_from
+from medprior.errors import Rejected
+
+LARGEST = 1e12
+
+
+def modality_values(
+    stored: NDArray[np.int32], header: Header, signed: bool
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Apply the modality LUT or the rescale line, never both.
+
+    Raises:
+        Rejected: `rescale`, slope or intercept are unusable.
+    """
+    flags: list[str] = []
+    items = header.items(0x00283000)
+    lined = 0x00281052 in header or 0x00281053 in header
+    if items:
+        table = lut_from(items[0], signed, (float(stored.min()), float(stored.max())))
+        flags += ["modality_lut_and_rescale"] if lined else []
+        if table is not None:
+            return table(stored.astype(np.float32)), tuple(flags)
+        flags.append("modality_lut_unusable")
+    slope, intercept = (
+        line_value(header, tag, d) for tag, d in ((0x00281053, 1.0), (0x00281052, 0.0))
+    )
+    extremes = [slope * float(edge) + intercept for edge in (stored.min(), stored.max())]
+    if slope == 0 or not all(math.isfinite(x) and abs(x) < LARGEST for x in (slope, *extremes)):
+        raise Rejected("rescale", "rescale slope or intercept are unusable")
+    values: NDArray[Any] = stored * np.float64(slope) + np.float64(intercept)
+    return values.astype(np.float32), tuple(flags)
+
+
+def line_value(header: Header, tag: int, default: float) -> float:
+    """Slope or intercept; `default` where absent or empty, NaN where unusable."""
+    values = header.decimals(tag)
+    if not values:
+        return default
+    return values[0]

@@ -1,0 +1,160 @@
+"""Bytes to header, within limits: header first, pixels only when asked for."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from medprior.dicom.header import Header
+from medprior.dicom.opening import PREAMBLE, kind_of
+from medprior.dicom.policy import Policy
+from medprior.errors import Rejected
+
+UNDEFINED = 0xFFFFFFFF
+VRS = set(
+    b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST "
+    b"SV TM UC UI UL UN UR US UT UV".split()
+)
+
+
+@dataclass
+class Parsed:
+    """A header, and the stream standing at its pixel data."""
+
+    header: Header
+    syntax: str
+    guessed_syntax: bool
+    implicit: bool
+    stream: BinaryIO
+    size: int
+
+
+@contextmanager
+def parser_faults() -> Iterator[None]:
+    """Turns what the parser raises into a code; its texts may quote the file and are dropped."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Rejected:
+        raise
+    except RecursionError:
+        raise Rejected("too_deep", "sequences are nested too deeply") from None
+    except MemoryError:
+        raise Rejected("memory", "the file needs more memory than a worker may use") from None
+    except Exception:
+        raise Rejected("malformed", "the file cannot be parsed as DICOM") from None
+    finally:
+        logger.setLevel(level)
+
+
+def parsed(stream: BinaryIO, size: int, policy: Policy) -> Parsed:
+    """Read the header up to the pixel data.
+
+    Raises:
+        Rejected: `not_dicom`, `malformed`, `truncated`, `too_deep`, `too_many_elements`,
+            `syntax_unknown` or `too_large`.
+    """
+    head = stream.read(PREAMBLE + 8)
+    kind = kind_of(head)
+    if kind not in {"dicom", "bare_dicom"}:
+        raise Rejected("not_dicom", "the content is not DICOM")
+    stream.seek(PREAMBLE + 4 if kind == "dicom" else 0)
+    with parser_faults():
+        meta = Header(Dataset())
+        if kind == "dicom":
+            stop = limits(stream, size, policy, lambda tag: tag >> 16 != 2)
+            meta = Header(read_dataset(stream, False, True, stop_when=stop))
+        syntax, guessed = meta.text(0x00020010), False
+        if not syntax:
+            syntax, guessed = guessed_syntax(stream), True
+        if syntax == DeflatedExplicitVRLittleEndian:
+            data = inflated(stream.read(), policy.max_bytes)
+            stream, size = io.BytesIO(data), len(data)
+        check_order(stream, syntax)
+        little = syntax != ExplicitVRBigEndian
+        stop = limits(stream, size, policy, lambda tag: tag >= 0x7FE00000)
+        implicit = syntax == ImplicitVRLittleEndian
+        dataset = read_dataset(stream, implicit, little, stop_when=stop)
+    if kind == "bare_dicom" and 0x00080016 not in dataset:
+        raise Rejected("not_dicom", "no preamble and no SOP class: not DICOM")
+    # A file may be implicit where its meta says explicit; the parser found out by looking.
+    implicit = bool(dataset.original_encoding[0])
+    return Parsed(Header(dataset, little), syntax, guessed, implicit, stream, size)
+
+
+def limits(
+    stream: BinaryIO, size: int, policy: Policy, ends: Callable[[int], bool]
+) -> Callable[[int, str | None, int], bool]:
+    """A stop rule for the parser that also counts elements and checks every length."""
+    count = 0
+
+    def stop(tag: int, vr: str | None, length: int) -> bool:
+        nonlocal count
+        if ends(int(tag)):
+            return True
+        count += 1
+        if count > policy.max_elements:
+            raise Rejected("too_many_elements", f"more than {policy.max_elements} elements")
+        check_length(length, stream, size)
+        return False
+
+    return stop
+
+
+def check_length(length: int, stream: BinaryIO, size: int) -> None:
+    """Rejected where an element claims more bytes than the file has left."""
+    if length != UNDEFINED and length > size - stream.tell():
+        raise Rejected("truncated", "an element is longer than the rest of the file")
+
+
+def guessed_syntax(stream: BinaryIO) -> str:
+    """Explicit or implicit little endian, judged by the first element."""
+    head = stream.read(6)
+    stream.seek(-len(head), io.SEEK_CUR)
+    return str(ExplicitVRLittleEndian if head[4:6] in VRS else ImplicitVRLittleEndian)
+
+
+def check_order(stream: BinaryIO, syntax: str) -> None:
+    """Rejected where the first element shows that the file meta lies about the byte order."""
+    head = stream.read(2)
+    stream.seek(-len(head), io.SEEK_CUR)
+    order: Literal["big", "little"] = "big" if syntax == ExplicitVRBigEndian else "little"
+    if len(head) < 2:
+        raise Rejected("truncated", "the file ends behind its meta header")
+    if int.from_bytes(head, order) > 0x00FF and head != b"\xe0\x7f":
+        raise Rejected("malformed", "the byte order is not the one that the file states")
+
+
+def inflated(data: bytes, limit: int) -> bytes:
+    """The content of a deflated data set, at most `limit` bytes of it.
+
+    Raises:
+        Rejected: `too_large` or `malformed`.
+    """
+    machine = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        result = machine.decompress(data, limit + 1)
+    except zlib.error:
+        raise Rejected("malformed", "the deflated part cannot be inflated") from None
+    if len(result) > limit:
+        raise Rejected("too_large", f"inflates to more than {limit} bytes")
+    return result

@@ -1,0 +1,36 @@
+"""What counts as a usable radiograph: limits and house rules, with safe defaults."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from medprior.settings import Settings
+
+
+class Policy(Settings):
+    """What `read_radiograph` accepts. The defaults are the safe side; recorded in the cohort.
+
+    Attributes:
+        max_bytes: largest file that is opened, and largest inflated size of a deflated one.
+        min_side: shortest side of a usable picture, in stored pixels.
+        max_side: longest side.
+        max_pixels: rows x columns.
+        max_elements: data elements at the top level of a file.
+        lateral: accept lateral views (they are labelled as such, never as frontal).
+        for_processing: accept raw detector data, which is not display-ready.
+        secondary_capture: accept secondary captures of modality CR or DX; a digitised film is
+            always accepted, a screenshot never.
+        burned_in_unknown: accept secondary captures that do not say whether text is burned in.
+        other_body_parts: accept files that name a body part other than the chest.
+    """
+
+    max_bytes: int = Field(default=2**30, gt=0)
+    min_side: int = Field(default=64, ge=1)
+    max_side: int = Field(default=16384, ge=1)
+    max_pixels: int = Field(default=200_000_000, ge=1)
+    max_elements: int = Field(default=100_000, ge=1)
+    lateral: bool = True
+    for_processing: bool = False
+    secondary_capture: bool = True
+    burned_in_unknown: bool = True
+    other_body_parts: bool = False

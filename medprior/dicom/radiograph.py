@@ -1,0 +1,67 @@
+"""What comes out of one file: a display-ready picture and the facts that are safe to keep."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Raw identifiers of a file, to be turned into keyed pseudonyms; never shown, never written.
+
+    Attributes:
+        patient: normalised issuer and patient id, empty where the file has no id.
+        study: study instance UID.
+        sop: SOP instance UID.
+    """
+
+    patient: str = field(default="", repr=False)
+    study: str = field(default="", repr=False)
+    sop: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One radiograph, ready to look at.
+
+    Shape:
+        pixels: float32 [rows, cols] in [0, 1], square pixels, air dark and bone bright.
+        valid: bool [rows, cols]; False in padding and outside the shutter, where pixels are 0.
+
+    Attributes:
+        view: PA, AP, LL, RL, LATERAL or UNKNOWN.
+        sex: M, F, O or None.
+        age: years, at most 90, or None.
+        spacing_mm: (row, column) millimetres per pixel of `pixels`, or None.
+        spacing_kind: calibrated, detector, estimated, film or none.
+        polarity_inverted: the stored picture had low values bright.
+        flags: what was odd, in stable words (see the room's README).
+        pixel_sha256: of the decoded stored array and its shape.
+        syntax: transfer syntax UID, or the raster format.
+        identity: raw identifiers, masked in `repr`.
+    """
+
+    pixels: NDArray[np.float32] = field(repr=False)
+    valid: NDArray[np.bool_] = field(repr=False)
+    view: str = "UNKNOWN"
+    sex: str | None = None
+    age: float | None = None
+    spacing_mm: tuple[float, float] | None = None
+    spacing_kind: str = "none"
+    polarity_inverted: bool = False
+    flags: tuple[str, ...] = ()
+    pixel_sha256: str = ""
+    syntax: str = ""
+    identity: Identity = Identity()
+
+
+def array_sha256(array: NDArray[Any]) -> str:
+    """Hex sha256 of a stored picture: its shape and its values as 32-bit integers."""
+    digest = hashlib.sha256(f"{array.shape[0]}x{array.shape[1]}:".encode())
+    digest.update(np.ascontiguousarray(array, dtype="<i4").tobytes())
+    return digest.hexdigest()

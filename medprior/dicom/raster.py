@@ -1,0 +1,95 @@
+"""PNG and JPEG pictures of public data sets, under the same limits as DICOM."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from medprior.dicom.opening import kind_of, opened
+from medprior.dicom.policy import Policy
+from medprior.dicom.radiograph import Radiograph, array_sha256
+from medprior.dicom.reading import read_radiograph
+from medprior.errors import Rejected
+
+FORMATS = {"png": "PNG", "jpeg": "JPEG"}
+EIGHT_BIT, SIXTEEN_BIT = 255, 65535
+
+
+def read_image(source: Path | str | BinaryIO, policy: Policy | None = None) -> Radiograph:
+    """Read a DICOM, PNG or JPEG radiograph, whichever its content says it is.
+
+    Raises:
+        Rejected: it is none of them, or no usable radiograph.
+    """
+    policy = policy or Policy()
+    with opened(source, policy) as (stream, _):
+        kind = kind_of(stream.read(136))
+        stream.seek(0)
+    return read_raster(source, policy) if kind in FORMATS else read_radiograph(source, policy)
+
+
+def read_raster(source: Path | str | BinaryIO, policy: Policy | None = None) -> Radiograph:
+    """Read a grey PNG or JPEG, as it stands: air dark, no facts, EXIF ignored.
+
+    Raises:
+        Rejected: `not_an_image`, `size`, `colour`, `decode_failed` or `constant`.
+    """
+    policy = policy or Policy()
+    with opened(source, policy) as (stream, _):
+        data = stream.read()
+    kind = kind_of(data[:136])
+    if kind not in FORMATS:
+        raise Rejected("not_an_image", "the content is neither PNG nor JPEG")
+    stored, top = raster_values(data, FORMATS[kind], policy)
+    if stored.min() == stored.max():
+        raise Rejected("constant", "all pixels have the same value")
+    pixels = stored.astype(np.float32) / np.float32(top)
+    return Radiograph(
+        pixels=pixels,
+        valid=np.ones(pixels.shape, dtype=bool),
+        pixel_sha256=array_sha256(stored),
+        syntax=kind,
+    )
+
+
+def raster_values(data: bytes, name: str, policy: Policy) -> tuple[NDArray[Any], int]:
+    """Stored grey values [rows, cols] and the value that means white."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=[name]) as image:
+                check_raster_size(image, policy)
+                return grey(image)
+    except Rejected:
+        raise
+    except MemoryError:
+        raise Rejected("memory", "decoding needs more memory than allowed") from None
+    except Exception:
+        # Pillow raises many kinds on broken files.
+        raise Rejected("decode_failed", "the picture cannot be decoded") from None
+
+
+def check_raster_size(image: Image.Image, policy: Policy) -> None:
+    """Rejected where the header announces a picture outside the policy's limits."""
+    cols, rows = image.size
+    inside = policy.min_side <= min(rows, cols) and max(rows, cols) <= policy.max_side
+    if not inside or rows * cols > policy.max_pixels:
+        raise Rejected("size", "rows and columns are outside the accepted range")
+
+
+def grey(image: Image.Image) -> tuple[NDArray[Any], int]:
+    """Grey values; colour pictures pass only where their channels agree, alpha is dropped."""
+    if image.mode.startswith("I"):
+        return np.asarray(image).astype(np.int32), SIXTEEN_BIT
+    if image.mode in {"L", "LA", "1"}:
+        return np.asarray(image.convert("L")), EIGHT_BIT
+    channels = np.asarray(image.convert("RGB")).astype(np.int16)
+    if int(np.ptp(channels, axis=2).max()) > 3:
+        raise Rejected("colour", "a colour picture, not a radiograph")
+    return channels[..., 1].astype(np.uint8), EIGHT_BIT

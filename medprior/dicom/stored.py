@@ -1,0 +1,105 @@
+"""Pixel bytes to stored values: cells, bit mask and sign, exactly as the header says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.dicom.decoders import NATIVE, Layout, decoded
+from medprior.dicom.header import Header
+from medprior.dicom.pixel_bytes import PixelBytes
+from medprior.dicom.policy import Policy
+from medprior.errors import Rejected
+
+MONOCHROME = {"MONOCHROME1", "MONOCHROME2"}
+
+
+def layout_of(header: Header, policy: Policy) -> Layout:
+    """The image pixel module, checked.
+
+    Raises:
+        Rejected: `photometric`, `bits_unsupported`, `bits_inconsistent` or `size`.
+    """
+    if header.text(0x00280004) not in MONOCHROME:
+        raise Rejected("photometric", "not MONOCHROME1 or MONOCHROME2")
+    if header.short(0x00280002) not in {1, None}:
+        raise Rejected("photometric", "more than one sample per pixel")
+    rows, cols = header.short(0x00280010), header.short(0x00280011)
+    if rows is None or cols is None:
+        raise Rejected("size", "rows and columns are not one 16-bit number each")
+    inside = policy.min_side <= min(rows, cols) and max(rows, cols) <= policy.max_side
+    if not inside or rows * cols > policy.max_pixels:
+        raise Rejected("size", "rows and columns are outside the accepted range")
+    allocated, stored = header.short(0x00280100), header.short(0x00280101)
+    high, sign = header.short(0x00280102), header.short(0x00280103)
+    if allocated not in {8, 16}:
+        raise Rejected("bits_unsupported", "samples are not in 8 or 16 bit cells")
+    stored = allocated if stored is None else stored
+    high = stored - 1 if high is None else high
+    if not (1 <= stored <= allocated and stored - 1 <= high < allocated) or sign not in {
+        0,
+        1,
+        None,
+    }:
+        raise Rejected("bits_inconsistent", "bits stored, high bit and sign do not fit the cells")
+    return Layout(rows, cols, allocated, stored, high, sign == 1)
+
+
+def cells(pixels: PixelBytes, syntax: str, layout: Layout, little_endian: bool) -> NDArray[Any]:
+    """The unsigned cells of the picture, [rows, cols], before masking.
+
+    Raises:
+        Rejected: `pixel_length` or what the decoder raises.
+    """
+    kind = "u1" if layout.allocated == 8 else "u2"
+    if pixels.encapsulated:
+        # pydicom sign-extends on its own; as unsigned cells both forms mask to the same value.
+        return np.ascontiguousarray(decoded(pixels.data, syntax, layout)).astype(f"<{kind}")
+    if syntax not in NATIVE:
+        raise Rejected("malformed", "a compressed syntax with uncompressed pixel data")
+    data, needed = pixels.data, layout.rows * layout.cols * layout.allocated // 8
+    # One pad byte is the rule, two are seen; more means that the header is about another picture.
+    if not needed <= len(data) <= needed + 2:
+        raise Rejected("pixel_length", "the pixel data is not rows x columns long")
+    if kind == "u1" and not little_endian and pixels.vr == "OW":
+        data = np.frombuffer(data[: len(data) // 2 * 2], dtype=">u2").astype("<u2").tobytes()
+        if len(data) < needed:
+            raise Rejected("pixel_length", "the pixel data is not rows x columns long")
+    order = "<" if little_endian else ">"
+    array = np.frombuffer(data, dtype=f"{order}{kind}", count=layout.rows * layout.cols)
+    return array.reshape(layout.rows, layout.cols)
+
+
+def stored_values(array: NDArray[Any], layout: Layout) -> NDArray[np.int32]:
+    """Mask cells to the stored bits, then extend the sign.
+
+    Raises:
+        Rejected: `bits_inconsistent` where masking would tear a picture that uses more bits.
+    """
+    shift = layout.high_bit + 1 - layout.stored
+    values = array.astype(np.int32) >> shift
+    masked = values & ((1 << layout.stored) - 1)
+    if layout.signed:
+        half = 1 << (layout.stored - 1)
+        masked = np.where(masked >= half, masked - 2 * half, masked)
+    if shift == 0 and layout.stored < layout.allocated and tears(values, masked, layout):
+        raise Rejected("bits_inconsistent", "the picture uses more bits than it claims")
+    return masked
+
+
+def tears(values: NDArray[np.int32], masked: NDArray[np.int32], layout: Layout) -> bool:
+    """Whether the masked-off bits belong to the picture: it is smoother with them than without.
+
+    Retired overlay planes and garbage in the upper bits make it rougher, constant or sign bits
+    leave it as it is (our choice of rule).
+    """
+    if layout.signed:
+        values = np.where(
+            values >= 1 << (layout.allocated - 1), values - (1 << layout.allocated), values
+        )
+    if np.array_equal(values, masked):
+        return False
+    roughness = [float(np.abs(np.diff(part, axis=1)).mean()) for part in (values, masked)]
+    return roughness[0] < 0.75 * roughness[1]

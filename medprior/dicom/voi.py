@@ -1,0 +1,104 @@
+"""The values-of-interest stage: modality values to brightness in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.dicom.header import Header
+from medprior.dicom.lut import Lut, lut_from
+from medprior.errors import Rejected
+
+Values = NDArray[np.float32]
+Voi = Callable[[Values], Values]
+
+
+def voi_brightness(
+    values: Values, valid: NDArray[np.bool_], header: Header, signed: bool
+) -> tuple[Values, tuple[str, ...]]:
+    """Brightness by the first VOI table, else the first window, else the full range of the picture.
+
+    Table and windows are alternatives, never applied in series. An unusable one, or one that leaves
+    the whole picture at one brightness, is passed over with a flag.
+
+    Raises:
+        Rejected: `constant`, the picture has one value only.
+    """
+    inside = values[valid]
+    if inside.size == 0:
+        raise Rejected("constant", "nothing but padding")
+    low, high = float(inside.min()), float(inside.max())
+    if low == high:
+        raise Rejected("constant", "all pixels have the same value")
+    flags: list[str] = []
+    for name, choice in (
+        ("voi_lut_unusable", table_of(header, signed, (low, high))),
+        ("window_unusable", window_of(header)),
+    ):
+        if choice is None:
+            continue
+        result = choice(values) if callable(choice) else None
+        if result is not None and float(np.ptp(result[valid])) > 1e-6:
+            return result, tuple(flags)
+        flags.append(name)
+    return np.clip((values - low) / np.float32(high - low), 0, 1), tuple(flags)
+
+
+def table_of(header: Header, signed: bool, inputs: tuple[float, float]) -> Voi | bool | None:
+    """The first VOI table; False where there is one that is unusable, None where there is none."""
+    items = header.items(0x00283010)
+    if not items:
+        return None
+    table = lut_from(items[0], signed, inputs)
+    if table is None:
+        return False
+
+    def look_up(values: Values) -> Values:
+        return table(values) / np.float32(top_of(table))
+
+    return look_up
+
+
+def top_of(table: Lut) -> float:
+    """The entry that means full brightness: by the stated bits, unless half of them go unused."""
+    top = float(2**table.bits - 1)
+    largest = float(table.entries.max())
+    return largest if largest > top or 0 < largest < top / 2 else top
+
+
+def window_of(header: Header) -> Voi | bool | None:
+    """The first window; False where it is unusable, None where there is none."""
+    if 0x00281050 not in header and 0x00281051 not in header:
+        return None
+    centre = next(iter(header.decimals(0x00281050)), math.nan)
+    width = next(iter(header.decimals(0x00281051)), math.nan)
+    kind = header.text(0x00281056) or "LINEAR"
+    usable = math.isfinite(centre) and math.isfinite(width) and width > 0
+    if not usable or (kind == "LINEAR" and width < 1) or abs(centre) + width > 1e12:
+        return False
+    return windowed(kind, centre, width)
+
+
+def windowed(kind: str, centre: float, width: float) -> Voi:
+    """PS3.3 C.11.2.1.2 and C.11.2.1.3: LINEAR, LINEAR_EXACT or SIGMOID, clipped to [0, 1].
+
+    An unknown function is taken as LINEAR, the standard's default.
+    """
+
+    def sigmoid(values: Values) -> Values:
+        exponent = np.clip(-4 * (values.astype(np.float64) - centre) / width, -700, 700)
+        return np.asarray(1 / (1 + np.exp(exponent)), dtype=np.float32)
+
+    def linear(values: Values) -> Values:
+        if kind == "LINEAR_EXACT":
+            scaled = (values - np.float64(centre)) / width + 0.5
+        elif width == 1:
+            scaled = (values > centre - 0.5).astype(np.float64)
+        else:
+            scaled = (values - np.float64(centre - 0.5)) / (width - 1) + 0.5
+        return np.clip(scaled, 0, 1).astype(np.float32)
+
+    return sigmoid if kind == "SIGMOID" else linear
