@@ -1,0 +1,29 @@
+"""Fine-tuning: classification and segmentation from a backbone or from scratch.
+
+Names are imported when they are first asked for, so that the command line stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medprior.finetune.model import Model, Prediction, load_model
+    from medprior.finetune.settings import FinetuneSettings
+    from medprior.finetune.training import finetune
+
+__all__ = ["FinetuneSettings", "Model", "Prediction", "finetune", "load_model"]
+PLACES = {
+    "FinetuneSettings": "settings",
+    "Model": "model",
+    "Prediction": "model",
+    "finetune": "training",
+    "load_model": "model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PLACES:
+        raise AttributeError(name)
+    return getattr(importlib.import_module(f"medprior.finetune.{PLACES[name]}"), name)

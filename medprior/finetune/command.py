@@ -1,0 +1,50 @@
+"""`medprior finetune`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from medprior.observer import Observer
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("cohort", type=Path, metavar="COHORT", help="folder of medprior ingest")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="result folder")
+    parser.add_argument("--task", required=True, choices=("classification", "segmentation"))
+    parser.add_argument(
+        "--backbone", type=Path, help="folder of medprior pretrain; without it from scratch"
+    )
+    parser.add_argument("--labels", nargs="+", metavar="NAME", help="labels to learn (default all)")
+    parser.add_argument(
+        "--structures", nargs="+", metavar="NAME", help="masks to learn (default lungs and heart)"
+    )
+    parser.add_argument("--config", type=Path, help="JSON or YAML file with settings")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable"
+    )
+
+
+def result(args: argparse.Namespace) -> Path:
+    """The result folder."""
+    return Path(args.model)
+
+
+def run(args: argparse.Namespace, observer: Observer) -> None:
+    """Fine-tune and print what validation says."""
+    from medprior.cohort import Cohort
+    from medprior.finetune.settings import FinetuneSettings
+    from medprior.finetune.training import finetune
+    from medprior.provenance import read_config
+
+    chosen = {"labels": args.labels, "structures": args.structures}
+    given = {"task": args.task} | {name: value for name, value in chosen.items() if value}
+    settings = FinetuneSettings.load(args.config, args.set)
+    settings = FinetuneSettings.checked(settings.model_dump(exclude_unset=True) | given)
+    cohort = Cohort.open(args.cohort)
+    finetune(cohort, args.model, args.task, args.backbone, settings, observer)
+    config = read_config(args.model)
+    score = {k: v for k, v in config["validation"].items() if k in ("mean_auc", "mean_dice")}
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in score.items())
+    print(f"{args.model}: validation {shown} (epoch {config['training']['best_epoch']})")

@@ -1,0 +1,128 @@
+"""Images with their targets, as the MONAI engines' loaders read them."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from medprior.cohort import Cohort
+from medprior.errors import InputMissing
+from medprior.finetune.settings import FinetuneSettings
+from medprior.finetune.targets import (
+    chosen_labels,
+    chosen_structures,
+    part_of_patients,
+    settled,
+)
+
+
+class Sample(TypedDict):
+    """One image of a batch.
+
+    Shape:
+        image: float32 [1, s, s] in [0, 1], the unit square. aspect: float64 [].
+        label: float32 [C], NaN unknown; or uint8 [K, s, s], coverage in 1/255.
+        known: bool [K] (segmentation) or [C]. index: int64 [], position in the cohort.
+    """
+
+    image: Tensor
+    aspect: Tensor
+    label: Tensor
+    known: Tensor
+    index: Tensor
+
+
+class LabelledImages(Dataset[Sample]):
+    """Unit squares of a cohort with labels or masks.
+
+    Args:
+        cohort: the images.
+        targets: float32 [n, C] labels with NaN unknown, or uint8 [n, K, s, s] coverage.
+        known: bool [n, C] or [n, K].
+        names: of the labels or structures.
+        source_size: side of the squares.
+    """
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        targets: NDArray[np.float32] | NDArray[np.uint8],
+        known: NDArray[np.bool_],
+        names: tuple[str, ...],
+        source_size: int,
+    ) -> None:
+        self.cohort = cohort
+        self.names = names
+        self.known = known
+        self.targets = targets
+        self._squares = cohort.squares(source_size)
+        self._aspect = cohort.aspect
+
+    def __len__(self) -> int:
+        return len(self.cohort)
+
+    def __getitem__(self, index: int) -> Sample:
+        return {
+            "image": torch.from_numpy(np.array(self._squares[index])[None]),
+            "aspect": torch.tensor(self._aspect[index], dtype=torch.float64),
+            "label": torch.from_numpy(np.array(self.targets[index])),
+            "known": torch.from_numpy(np.array(self.known[index])),
+            "index": torch.tensor(index),
+        }
+
+
+def labelled(cohort: Cohort, names: tuple[str, ...], settings: FinetuneSettings) -> LabelledImages:
+    """Images with labels; those of which nothing is known are left out."""
+    labels = settled(cohort.labels(names), settings.uncertain)
+    some = ~np.isnan(labels).all(axis=1)
+    part = cohort.select([cohort.image_ids[i] for i in np.flatnonzero(some)])
+    kept = labels[some]
+    return LabelledImages(part, kept, ~np.isnan(kept), names, source_size(settings))
+
+
+def masked(cohort: Cohort, names: tuple[str, ...], settings: FinetuneSettings) -> LabelledImages:
+    """Images with masks; those of which no structure is known are left out."""
+    size = source_size(settings)
+    pairs = [cohort.mask_squares(name, size) for name in names]
+    known = np.stack([known for _, known in pairs], axis=1)
+    some = known.any(axis=1)
+    part = cohort.select([cohort.image_ids[i] for i in np.flatnonzero(some)])
+    coverage = np.empty((len(part), len(names), size, size), dtype=np.uint8)
+    for number, (squares, _) in enumerate(pairs):
+        coverage[:, number] = np.rint(squares[some] * 255)
+    return LabelledImages(part, coverage, known[some], names, size)
+
+
+def source_size(settings: FinetuneSettings) -> int:
+    """Side of the squares of resolved `settings`."""
+    assert settings.source_size is not None
+    return settings.source_size
+
+
+def datasets(cohort: Cohort, settings: FinetuneSettings) -> tuple[LabelledImages, LabelledImages]:
+    """Training images (the wanted share of the patients) and validation images.
+
+    Raises:
+        InputMissing: a split is empty, or nothing is known in it; unknown label or structure.
+    """
+    classify = settings.task == "classification"
+    if classify:
+        names, build = chosen_labels(cohort, settings.labels), labelled
+    else:
+        names, build = chosen_structures(cohort, settings.structures), masked
+    train = part_of_patients(cohort.split("train"), settings.fraction, settings.seed)
+    found = build(train, names, settings), build(cohort.split("val"), names, settings)
+    for data, split in zip(found, ("train", "val"), strict=True):
+        if not len(data):
+            raise InputMissing(
+                f"no image of split {split!r} has a known {'label' if classify else 'mask'}",
+                where=cohort.path.name,
+                expected=f"some of {', '.join(names)}",
+                fix="name other labels or structures, or ingest with another split seed",
+            )
+    return found

@@ -1,0 +1,169 @@
+"""The MONAI engines of fine-tuning, built part by part so that a bundle can name each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from ignite.metrics import Loss as MeanLoss
+from monai.data.dataloader import DataLoader
+from monai.engines.evaluator import SupervisedEvaluator
+from monai.engines.trainer import SupervisedTrainer
+from monai.engines.utils import IterationEvents
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import Sampler
+
+from medprior.errors import ConfigError, TrainingFailed
+from medprior.finetune.assembly import Loss
+from medprior.finetune.dataset import LabelledImages
+from medprior.finetune.metrics import mean_auc, mean_dice
+from medprior.finetune.order import EpochOrder
+from medprior.finetune.settings import FinetuneSettings
+from medprior.finetune.views import WholeViews
+from medprior.pretrain.ranks import rank, world
+
+KEY_METRIC = {"classification": "mean_auc", "segmentation": "mean_dice"}
+
+
+def plain(network: nn.Module) -> nn.Module:
+    """The network itself, without the wrapper for several processes."""
+    inner: nn.Module = getattr(network, "module", network)
+    return inner
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is the first CUDA device where there is one, else the CPU.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise ConfigError(
+            "no such device here", where="device", expected="auto, cpu or cuda:N", found=name
+        ) from None
+    return device
+
+
+def build_loader(
+    data: LabelledImages, settings: FinetuneSettings, order: Sampler[int] | None = None
+) -> DataLoader:
+    """Batches of `Sample`s: in the given order, else one after another (each rank its own part)."""
+    sampler: Any = order if order is not None else range(rank(), len(data), world())
+    return DataLoader(
+        data, batch_size=settings.batch, sampler=sampler, num_workers=settings.workers
+    )
+
+
+class GuardedStep:
+    """One optimiser step; an `iteration_update` for MONAI's trainer.
+
+    A step whose gradient is not finite is left out and counted. Every process sees the same
+    gradient, so all leave out the same steps.
+
+    Attributes:
+        skipped: steps left out so far. in_a_row: of them, the latest without a good one between.
+    """
+
+    def __init__(self, settings: FinetuneSettings) -> None:
+        self.settings = settings
+        self.skipped = 0
+        self.in_a_row = 0
+
+    def __call__(self, engine: Any, batch: Any) -> dict[str, torch.Tensor]:
+        """Forward, backward, clip, step.
+
+        Raises:
+            TrainingFailed: more than `max_skipped` steps in a row were not finite.
+        """
+        device = engine.state.device
+        images, target = engine.prepare_batch(batch, device, engine.non_blocking)
+        network = engine.network.train()
+        if self.settings.freeze:
+            plain(network).get_submodule("vit").eval()
+        engine.optimizer.zero_grad(set_to_none=True)
+        half = self.settings.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            pred = engine.inferer(images, network)
+            engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+        loss = engine.loss_function(pred.float(), target)
+        engine.fire_event(IterationEvents.LOSS_COMPLETED)
+        loss.backward()
+        engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        norm = nn.utils.clip_grad_norm_(parameters, self.settings.clip)
+        self._step(engine.optimizer, bool(torch.isfinite(norm)))
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        return {"image": images, "label": target, "pred": pred, "loss": loss.detach()}
+
+    def _step(self, optimiser: Optimizer, finite: bool) -> None:
+        if finite:
+            self.in_a_row = 0
+            optimiser.step()
+            return
+        self.skipped += 1
+        self.in_a_row += 1
+        if self.in_a_row > self.settings.max_skipped:
+            raise TrainingFailed(
+                f"the loss was not finite in {self.in_a_row} steps in a row",
+                where="finetune",
+                fix="lower lr, or use precision=fp32; the last sound checkpoint is kept",
+            )
+
+
+def build_evaluator(
+    network: nn.Module,
+    data: LabelledImages,
+    settings: FinetuneSettings,
+    device: torch.device,
+    loss_function: Loss,
+) -> SupervisedEvaluator:
+    """Evaluates `data` on plain whole views; key metric mean AUC or mean Dice, and the loss."""
+    assert settings.size is not None
+    key = KEY_METRIC[settings.task]
+    loss = MeanLoss(
+        loss_function,
+        output_transform=lambda output: (output["pred"].float(), output["label"]),
+        batch_size=len,
+    )
+    return SupervisedEvaluator(
+        device=device,
+        val_data_loader=build_loader(data, settings),
+        network=network,
+        prepare_batch=WholeViews(settings.size),
+        key_val_metric={key: mean_auc() if key == "mean_auc" else mean_dice()},
+        additional_metrics={"loss": loss},
+        decollate=False,
+    )
+
+
+def build_trainer(
+    network: nn.Module,
+    data: LabelledImages,
+    settings: FinetuneSettings,
+    device: torch.device,
+    max_epochs: int,
+    optimizer: Optimizer,
+    loss_function: Loss,
+    train_handlers: Sequence[Any] = (),
+) -> SupervisedTrainer:
+    """The trainer, without the handlers that time, validate, record and save: pass those in."""
+    assert settings.size is not None
+    return SupervisedTrainer(
+        device=device,
+        max_epochs=max_epochs,
+        train_data_loader=build_loader(data, settings, EpochOrder(len(data), settings.seed)),
+        network=network,
+        optimizer=optimizer,
+        loss_function=loss_function,
+        prepare_batch=WholeViews(settings.size, settings.augment, settings.seed),
+        iteration_update=GuardedStep(settings),
+        train_handlers=list(train_handlers),
+        decollate=False,
+    )

@@ -1,0 +1,275 @@
+"""What happens around the steps: order, rates, validation's best, record, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Events
+from monai.engines.evaluator import SupervisedEvaluator
+from monai.engines.trainer import SupervisedTrainer
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from medprior.errors import MedpriorError, TrainingFailed
+from medprior.finetune.engine import GuardedStep, plain
+from medprior.finetune.interrupts import StopRequest
+from medprior.finetune.optimiser import set_rates
+from medprior.finetune.order import STEP, EpochOrder
+from medprior.finetune.settings import FinetuneSettings
+from medprior.finetune.views import WholeViews
+from medprior.networks.checkpoint import load_newest, save_checkpoint
+from medprior.observer import Observer
+from medprior.pretrain.handlers import write_rows
+from medprior.pretrain.ranks import rank
+
+
+@dataclass
+class Progress:
+    """What a run remembers besides weights and optimiser; kept in its checkpoints.
+
+    Attributes:
+        rows: one per finished epoch. loss_sum, steps: of the current epoch.
+        best: copy of the network's state at the best validation so far, on the CPU.
+        best_score, best_loss, best_epoch: its key metric, its loss, its epoch.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    loss_sum: float = 0.0
+    steps: int = 0
+    best: dict[str, Tensor] | None = None
+    best_score: float = -math.inf
+    best_loss: float = math.inf
+    best_epoch: int = 0
+
+
+class Clock:
+    """Sets order, augmentation, random numbers and learning rate from epoch and step alone."""
+
+    def __init__(self, settings: FinetuneSettings) -> None:
+        self.settings = settings
+
+    def attach(self, engine: SupervisedTrainer) -> None:
+        """Listen to the trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._epoch)
+        engine.add_event_handler(Events.ITERATION_STARTED, self._step)
+
+    def _epoch(self, engine: Any) -> None:
+        order, views = engine.data_loader.sampler, engine.prepare_batch
+        assert isinstance(order, EpochOrder)
+        assert isinstance(views, WholeViews)
+        inside = engine.state.iteration % engine.state.epoch_length
+        order.epoch = views.epoch = engine.state.epoch
+        order.skip = inside * self.settings.batch
+
+    def _step(self, engine: Any) -> None:
+        step = engine.state.iteration - 1
+        stream = np.random.SeedSequence([self.settings.seed, STEP, step, rank()])
+        torch.manual_seed(int(stream.generate_state(1, np.uint32)[0]))
+        total = engine.state.epoch_length * engine.state.max_epochs
+        set_rates(engine.optimizer, self.settings, (step + 1) / total)
+
+
+class KeepBest:
+    """Copies the network when validation is better: a higher key metric, or as high at less loss.
+
+    A key metric of NaN never counts as better.
+    """
+
+    def __init__(self, evaluator: SupervisedEvaluator, progress: Progress) -> None:
+        self.evaluator = evaluator
+        self.progress = progress
+
+    def attach(self, engine: SupervisedTrainer) -> None:
+        """Listen to the trainer; attach after the handler that validates."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._compare)
+
+    def _compare(self, engine: Any) -> None:
+        state, progress = self.evaluator.state, self.progress
+        score, loss = state.metrics[state.key_metric_name], state.metrics["loss"]
+        if math.isnan(score):
+            return
+        if (score, -loss) > (progress.best_score, -progress.best_loss):
+            progress.best_score, progress.best_loss = score, loss
+            progress.best_epoch = engine.state.epoch
+            weights = plain(engine.network).state_dict()
+            progress.best = {k: v.detach().cpu().clone() for k, v in weights.items()}
+
+
+class Recorder:
+    """One row per epoch, to `metrics.csv`, to the observer and to the progress bar."""
+
+    def __init__(
+        self, folder: Path, observer: Observer, evaluator: SupervisedEvaluator, progress: Progress
+    ) -> None:
+        self.path = folder / "metrics.csv"
+        self.observer = observer
+        self.evaluator = evaluator
+        self.progress = progress
+        self._bar: tqdm[Any] | None = None
+        self._since = 0.0
+
+    def attach(self, engine: SupervisedTrainer) -> None:
+        """Listen to the trainer; attach after the handler that validates."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._epoch)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+
+    def _start(self, engine: Any) -> None:
+        total = engine.state.epoch_length * engine.state.max_epochs
+        self._bar = tqdm(
+            total=total,
+            initial=engine.state.iteration,
+            desc="finetune",
+            unit="step",
+            disable=True if rank() else None,
+        )
+
+    def _epoch(self, engine: Any) -> None:
+        self._since = time.perf_counter()
+
+    def _count(self, engine: Any) -> None:
+        self.progress.loss_sum += float(engine.state.output["loss"])
+        self.progress.steps += 1
+        if self._bar is not None:
+            self._bar.update()
+
+    def _write(self, engine: Any) -> None:
+        progress, seen = self.progress, self.evaluator.state
+        row = {
+            "epoch": float(engine.state.epoch),
+            "step": float(engine.state.iteration),
+            "train_loss": progress.loss_sum / max(progress.steps, 1),
+            "val_loss": float(seen.metrics["loss"]),
+            f"val_{seen.key_metric_name}": float(seen.metrics[seen.key_metric_name]),
+            "lr": max(group["lr"] for group in engine.optimizer.param_groups),
+            "skipped_steps": float(engine._process_function.skipped),
+            "seconds": time.perf_counter() - self._since,
+        }
+        progress.loss_sum, progress.steps = 0.0, 0
+        progress.rows.append(row)
+        if rank() == 0:
+            write_rows(self.path, progress.rows)
+            shown = {k: v for k, v in row.items() if k not in ("epoch", "step")}
+            self.observer.metrics(shown, int(row["step"]))
+        if self._bar is not None:
+            self._bar.set_postfix(
+                loss=f"{row['train_loss']:.3f}", best=f"{progress.best_score:.3f}"
+            )
+            if engine.state.epoch == engine.state.max_epochs:
+                self._bar.close()
+
+
+class Checkpoints:
+    """Saves after epochs, at the end and when asked to stop; restores on start.
+
+    Args:
+        folder: `checkpoints/` of the model folder.
+        settings: of the run.
+        fingerprint: of settings, data and backbone; a run goes on only with the same.
+        progress: kept with the state.
+        stop: set by SIGTERM or SIGINT.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: FinetuneSettings,
+        fingerprint: str,
+        progress: Progress,
+        stop: StopRequest,
+    ) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.fingerprint = fingerprint
+        self.progress = progress
+        self.stop = stop
+
+    def attach(self, engine: SupervisedTrainer) -> None:
+        """Listen to the trainer; attach last, so that a checkpoint holds the whole epoch."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._after_step)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._after_epoch)
+
+    def _after_step(self, engine: Any) -> None:
+        inside = engine.state.iteration % engine.state.epoch_length
+        if self.stop and inside:
+            self.save(engine)
+            self.stop.leave()
+
+    def _after_epoch(self, engine: Any) -> None:
+        last = engine.state.epoch == engine.state.max_epochs
+        if last or self.stop or engine.state.epoch % self.settings.checkpoint_every == 0:
+            self.save(engine)
+        if self.stop:
+            self.stop.leave()
+
+    def save(self, engine: Any) -> None:
+        """Write the state after the current step.
+
+        Raises:
+            TrainingFailed: the disk does not take it; earlier checkpoints are untouched.
+        """
+        if rank() > 0:
+            return
+        step: GuardedStep = engine._process_function
+        state = {
+            "fingerprint": self.fingerprint,
+            "step": engine.state.iteration,
+            "network": plain(engine.network).state_dict(),
+            "optimiser": engine.optimizer.state_dict(),
+            "skipped": [step.skipped, step.in_a_row],
+            "progress": vars(self.progress),
+        }
+        try:
+            save_checkpoint(
+                self.folder, engine.state.iteration, state, self.settings.keep_checkpoints
+            )
+        except (OSError, RuntimeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "writing failed"
+            raise TrainingFailed(
+                f"a checkpoint cannot be written ({reason})",
+                where=self.folder.parent.name,
+                fix="make room and run the same command again: it goes on from the last checkpoint",
+            ) from None
+
+    def restore(self, engine: SupervisedTrainer) -> bool:
+        """Go on from the newest sound checkpoint; False where there is none.
+
+        Raises:
+            MedpriorError: the run in this folder has other settings or data.
+        """
+        state = load_newest(self.folder)
+        if state is None:
+            return False
+        if state["fingerprint"] != self.fingerprint:
+            raise MedpriorError(
+                "the run in this folder has other settings, data or backbone",
+                where=self.folder.parent.name,
+                fix="repeat its command to go on, choose another folder, or remove this one",
+            )
+        plain(engine.network).load_state_dict(state["network"])
+        engine.optimizer.load_state_dict(state["optimiser"])
+        step: Any = engine._process_function
+        step.skipped, step.in_a_row = state["skipped"]
+        vars(self.progress).update(state["progress"])
+        engine.state.iteration = state["step"]
+        engine.state.epoch = state["step"] // engine.state.epoch_length
+        return True
+
+
+def finished(engine: SupervisedTrainer) -> bool:
+    """Whether no step is left to do."""
+    state = engine.state
+    return bool(state.iteration >= state.epoch_length * state.max_epochs)
+
+
+def weights_finite(network: nn.Module) -> bool:
+    """Whether every floating value of the network's state is finite."""
+    values = network.state_dict().values()
+    return all(bool(torch.isfinite(v).all()) for v in values if v.is_floating_point())

@@ -1,0 +1,112 @@
+"""What is watched while fine-tuning: mean AUC and mean Dice over what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.metrics import Metric
+from monai.utils.dist import evenly_divisible_all_gather
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+Array = NDArray[np.float64]
+
+
+def known_mean(values: NDArray[Any]) -> float:
+    """Mean of the values that are not NaN; NaN if there is none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def label_aucs(scores: NDArray[Any], truth: NDArray[Any]) -> Array:
+    """Area under the ROC curve of each label, over images whose label is exactly 0 or 1.
+
+    Shape:
+        scores, truth: [n, C]; the result is float64 [C], NaN for a label with one class only.
+    """
+    result = np.full(scores.shape[1], np.nan)
+    for column in range(scores.shape[1]):
+        certain = np.isin(truth[:, column], (0, 1))
+        wanted = truth[certain, column]
+        if len(np.unique(wanted)) == 2:
+            result[column] = roc_auc_score(wanted, scores[certain, column])
+    return result
+
+
+def dice_pairs(probability: Tensor, targets: Tensor, thresholds: Tensor) -> Tensor:
+    """Dice of every image and structure at every threshold.
+
+    Args:
+        probability: [B, K, S, S] in [0, 1].
+        targets: [B, K, S, S] coverage; NaN where the structure is unknown.
+        thresholds: [T] or [K, T].
+
+    Returns:
+        float32 [B, K, T]; NaN where unknown, or where truth and prediction are both empty.
+    """
+    unknown = torch.isnan(targets).flatten(2).any(-1)
+    truth = (targets >= 0.5).flatten(2)
+    cut = thresholds.to(probability).expand(probability.shape[1], -1)
+    found = []
+    for column in cut.T:
+        called = (probability >= column[:, None, None]).flatten(2)
+        overlap = (called & truth).sum(-1)
+        total = called.sum(-1) + truth.sum(-1)
+        found.append(torch.where((total == 0) | unknown, torch.nan, 2.0 * overlap / total))
+    return torch.stack(found, dim=-1).float()
+
+
+class OverRows(Metric):
+    """Collects rows of every batch, from all processes, and reduces them at the epoch's end.
+
+    NaN rows are the business of `reduce`, so that one absent class cannot spoil the key metric.
+
+    Args:
+        rows: from prediction and label of a batch to tensors with the batch as first axis.
+        reduce: from all rows to one number.
+    """
+
+    def __init__(
+        self,
+        rows: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+        reduce: Callable[..., float],
+    ) -> None:
+        self.rows = rows
+        self.reduce = reduce
+        super().__init__(output_transform=lambda output: (output["pred"], output["label"]))
+
+    def reset(self) -> None:
+        """Forget all rows."""
+        self._kept: list[tuple[Tensor, ...]] = []
+
+    def update(self, output: tuple[Tensor, Tensor]) -> None:
+        """Keep the rows of one batch."""
+        pred, label = output
+        self._kept.append(tuple(row.detach().float() for row in self.rows(pred, label)))
+
+    def compute(self) -> float:
+        """The number over all rows."""
+        columns = [torch.cat(parts) for parts in zip(*self._kept, strict=True)]
+        whole = [evenly_divisible_all_gather(column, concat=True) for column in columns]
+        return self.reduce(*(column.cpu().numpy() for column in whole))
+
+
+def mean_auc() -> OverRows:
+    """Mean AUC over the labels that have both classes; expects logits [B, C] and labels."""
+    return OverRows(
+        lambda logits, label: (logits, label),
+        lambda logits, truth: known_mean(label_aucs(logits, truth)),
+    )
+
+
+def mean_dice() -> OverRows:
+    """Mean over structures of the mean Dice at 0.5; expects logits and targets [B, K, S, S]."""
+    half = torch.tensor([0.5])
+    return OverRows(
+        lambda logits, label: (dice_pairs(logits.sigmoid(), label, half)[..., 0],),
+        lambda pairs: known_mean(np.array([known_mean(column) for column in pairs.T])),
+    )

@@ -1,0 +1,61 @@
+"""AdamW with a smaller step for lower blocks, and a schedule that is a function of the step."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from torch import nn
+from torch.optim import AdamW, Optimizer
+
+from medprior.finetune.settings import FinetuneSettings
+from medprior.pretrain.schedules import warm_cosine
+
+BLOCK = re.compile(r"^vit\.blocks\.(\d+)\.")
+
+
+def depth_of(name: str, blocks: int) -> int:
+    """0 for the embedding and the tokens, 1 to `blocks` for blocks, one more for what is above."""
+    found = BLOCK.match(name)
+    if found:
+        return int(found[1]) + 1
+    above = not name.startswith("vit.") or name.startswith("vit.norm.")
+    return blocks + 1 if above else 0
+
+
+def parameter_groups(network: nn.Module, settings: FinetuneSettings) -> list[dict[str, Any]]:
+    """Groups by depth and by whether weights decay; each with its factor `scale` of the step.
+
+    Layer decay as in BEiT (Bao et al. 2022); biases, norms, tokens and positions do not decay.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    blocks = 1 + max((int(m[1]) for m in map(BLOCK.match, names) if m), default=-1)
+    decay = settings.layer_decay or 1.0
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        plain = parameter.ndim < 2 or name in ("vit.cls", "vit.registers", "vit.position")
+        depth = depth_of(name, blocks)
+        group = groups.setdefault(
+            (depth, plain),
+            {
+                "params": [],
+                "scale": decay ** (blocks + 1 - depth),
+                "weight_decay": 0.0 if plain else settings.weight_decay,
+            },
+        )
+        group["params"].append(parameter)
+    return [groups[key] for key in sorted(groups)]
+
+
+def build_optimiser(network: nn.Module, settings: FinetuneSettings) -> AdamW:
+    """AdamW over the parameters that train."""
+    return AdamW(parameter_groups(network, settings), lr=settings.lr)
+
+
+def set_rates(optimiser: Optimizer, settings: FinetuneSettings, progress: float) -> None:
+    """Set every group's learning rate for a step at `progress` in [0, 1] of the run."""
+    rate = warm_cosine(settings.lr, settings.final_lr, settings.warmup, progress)
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["scale"]

@@ -1,0 +1,117 @@
+"""What the validation images settle once training is over: temperatures, thresholds, facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medprior.errors import InputMissing
+from medprior.finetune.assembly import Network
+from medprior.finetune.calibration import both_classes, probabilities, temperature, youden
+from medprior.finetune.dataset import LabelledImages
+from medprior.finetune.engine import build_loader
+from medprior.finetune.metrics import dice_pairs, known_mean, label_aucs
+from medprior.finetune.settings import FinetuneSettings
+from medprior.finetune.views import WholeViews
+
+CUTS = np.linspace(0.1, 0.9, 17)
+
+
+def check_validation(data: LabelledImages) -> None:
+    """Refuse a validation split on which no AUC exists.
+
+    Raises:
+        InputMissing: no label has both a positive and a negative image in it.
+    """
+    if data.targets.ndim != 2 or any(both_classes(column) for column in data.targets.T):
+        return
+    raise InputMissing(
+        "no label has both positive and negative validation images",
+        where=data.cohort.path.name,
+        expected="a 0 and a 1 in the val split for at least one label",
+        found=f"{len(data)} images, {int(np.nansum(data.targets))} positive",
+        fix="name other labels, or ingest with another split seed",
+    )
+
+
+@torch.inference_mode()
+def outputs(
+    network: Network, data: LabelledImages, settings: FinetuneSettings, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and targets of plain whole views, batch by batch."""
+    assert settings.size is not None
+    views = WholeViews(settings.size)
+    network.eval()
+    for batch in build_loader(data, settings):
+        images, target = views(batch, device)
+        yield network(images).float(), target
+
+
+def settle_labels(
+    network: Network, data: LabelledImages, settings: FinetuneSettings, device: torch.device
+) -> dict[str, Any]:
+    """Temperature (Guo et al. 2017) and Youden's threshold of every label, and its AUC."""
+    pairs = list(outputs(network, data, settings, device))
+    logits = torch.cat([pred for pred, _ in pairs]).cpu().numpy()
+    truth = torch.cat([label for _, label in pairs]).cpu().numpy()
+    scales = np.array([temperature(z, y) for z, y in zip(logits.T, truth.T, strict=True)])
+    chances = probabilities(logits, scales)
+    cuts = [youden(p, y) for p, y in zip(chances.T, truth.T, strict=True)]
+    aucs = label_aucs(logits, truth)
+    return {
+        "threshold": dict(zip(data.names, cuts, strict=True)),
+        "calibration": {"temperature": dict(zip(data.names, scales.tolist(), strict=True))},
+        "validation": {
+            "mean_auc": known_mean(aucs),
+            "auc": {
+                name: none_for_nan(value) for name, value in zip(data.names, aucs, strict=True)
+            },
+            "images": len(data),
+            "positive": counts(data.names, truth == 1),
+            "negative": counts(data.names, truth == 0),
+        },
+    }
+
+
+def settle_structures(
+    network: Network, data: LabelledImages, settings: FinetuneSettings, device: torch.device
+) -> dict[str, Any]:
+    """The threshold with the best mean Dice of every structure; temperatures stay 1."""
+    cuts = torch.from_numpy(CUTS).float()
+    rows = [
+        dice_pairs(pred.sigmoid(), label, cuts).cpu().numpy()
+        for pred, label in outputs(network, data, settings, device)
+    ]
+    dice = np.concatenate(rows).astype(np.float64)
+    means = np.array(
+        [[known_mean(cell) for cell in structure.T] for structure in dice.swapaxes(0, 1)]
+    )
+    middle = len(CUTS) // 2
+    best = [int(np.nanargmax(row)) if not np.isnan(row).all() else middle for row in means]
+    return {
+        "threshold": {n: round(float(CUTS[b]), 4) for n, b in zip(data.names, best, strict=True)},
+        "calibration": {"temperature": dict.fromkeys(data.names, 1.0)},
+        "validation": {
+            "mean_dice": known_mean(means[:, middle]),
+            "dice": {
+                n: none_for_nan(m[b]) for n, m, b in zip(data.names, means, best, strict=True)
+            },
+            "images": len(data),
+            "known": counts(data.names, data.known),
+        },
+    }
+
+
+def counts(names: tuple[str, ...], true: NDArray[np.bool_]) -> dict[str, int]:
+    """How often each column of bool [n, C] is true."""
+    return dict(zip(names, true.sum(axis=0).tolist(), strict=True))
+
+
+def none_for_nan(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if np.isnan(value) else float(value)

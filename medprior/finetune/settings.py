@@ -1,0 +1,97 @@
+"""Settings of fine-tuning; every default that a small cohort on a CPU needs is here."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field
+
+from medprior.networks.decoders import DecoderKind
+from medprior.networks.heads import HeadKind
+from medprior.networks.vit import ViTSettings
+from medprior.pretrain.intensity import IntensitySettings
+from medprior.settings import Settings
+
+Task = Literal["classification", "segmentation"]
+UncertainPolicy = Literal["ignore", "ones", "zeros", "soft"]
+
+
+class AugmentSettings(Settings):
+    """Mild changes of a training image.
+
+    `scale` is the largest relative change of its size, `translate` the largest shift as a share of
+    the view. No flip by default: laterality is diagnostic.
+    """
+
+    scale: float = Field(default=0.1, ge=0, lt=1)
+    translate: float = Field(default=0.05, ge=0, le=0.5)
+    flip_p: float = Field(default=0.0, ge=0, le=1)
+    intensity: IntensitySettings = IntensitySettings(
+        brightness=0.1, contrast=0.25, gamma=0.25, blur_p=0.0
+    )
+
+
+class FinetuneSettings(Settings):
+    """Everything `medprior finetune` can be told.
+
+    Attributes:
+        labels: labels to learn, default all of the cohort. structures: masks to learn, default
+            `left_lung`, `right_lung`, `heart` or `lungs`, as far as the cohort has them.
+        network: shape of a network trained from scratch; a backbone brings its own.
+        head: `cls`, `cls_mean`, or `pooled`: CLS and one attention-pooled token per head.
+        pooled_heads: which heads `pooled` uses: those assigned to a structure, or all.
+        size: side of the square view in pixels; default the backbone's.
+        source_size: side of the stored squares that views are cut from; default 4/3 of `size`.
+        fraction: share of the training patients used; smaller shares are parts of larger ones.
+        uncertain: what a label strictly between 0 and 1 becomes.
+        balance: weight positives by negatives / positives of the training set, at most 10.
+        layer_decay: factor of the learning rate per block below the head; default 0.75 with a
+            backbone, 1 from scratch.
+        freeze: train the head or decoder only (linear probe).
+    """
+
+    task: Task = "classification"
+    labels: tuple[str, ...] | None = None
+    structures: tuple[str, ...] | None = None
+    seed: int = Field(default=0, ge=0)
+    epochs: int = Field(default=30, ge=1)
+    batch: int = Field(default=16, ge=1)
+    lr: float = Field(default=1e-3, gt=0)
+    final_lr: float = Field(default=1e-6, ge=0)
+    warmup: float = Field(default=0.1, ge=0, le=1)
+    weight_decay: float = Field(default=0.05, ge=0)
+    layer_decay: float | None = Field(default=None, gt=0, le=1)
+    clip: float = Field(default=3.0, gt=0)
+    drop_path: float = Field(default=0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    freeze: bool = False
+    head: HeadKind = "pooled"
+    pooled_heads: Literal["assigned", "all"] = "all"
+    decoder: DecoderKind = "pyramid"
+    channels: int = Field(default=32, ge=4)
+    dice_weight: float = Field(default=1.0, ge=0)
+    size: int | None = Field(default=None, ge=16)
+    source_size: int | None = Field(default=None, ge=16)
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    uncertain: UncertainPolicy = "ignore"
+    balance: bool = False
+    augment: AugmentSettings = AugmentSettings()
+    network: ViTSettings = Field(default_factory=lambda: ViTSettings.checked({}))
+    device: str = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    workers: int = Field(default=0, ge=0)
+    checkpoint_every: int = Field(default=1, ge=1)
+    keep_checkpoints: int = Field(default=2, ge=2)
+    max_skipped: int = Field(default=10, ge=0)
+    resume: bool = True
+
+    def resolved(self, with_backbone: bool, view_size: int) -> Self:
+        """Fill what depends on the backbone."""
+        size = self.size or view_size
+        return self.model_copy(
+            update={
+                "size": size,
+                "source_size": self.source_size or size * 4 // 3,
+                "layer_decay": self.layer_decay or (0.75 if with_backbone else 1.0),
+            }
+        )

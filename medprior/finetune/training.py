@@ -1,0 +1,233 @@
+"""Fine-tuning from data to model folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.engines.evaluator import SupervisedEvaluator
+from monai.engines.trainer import SupervisedTrainer
+from monai.handlers.validation_handler import ValidationHandler
+from torch.nn.parallel import DistributedDataParallel
+
+from medprior.cohort import Cohort
+from medprior.errors import TrainingFailed
+from medprior.finetune.assembly import Network, build_loss, build_network
+from medprior.finetune.curve import draw_curve
+from medprior.finetune.dataset import LabelledImages, datasets
+from medprior.finetune.engine import build_evaluator, build_trainer, device_of
+from medprior.finetune.handlers import (
+    Checkpoints,
+    Clock,
+    KeepBest,
+    Progress,
+    Recorder,
+    finished,
+    weights_finite,
+)
+from medprior.finetune.interrupts import StopRequest, stop_requests
+from medprior.finetune.model import WEIGHTS
+from medprior.finetune.optimiser import build_optimiser
+from medprior.finetune.selection import (
+    check_validation,
+    counts,
+    settle_labels,
+    settle_structures,
+)
+from medprior.finetune.settings import FinetuneSettings, Task
+from medprior.networks.backbone import Backbone, load_backbone, save_weights
+from medprior.observer import Observer, Silent
+from medprior.pretrain.ranks import rank, world
+from medprior.provenance import result_digest, write_config
+
+OF_THIS_MACHINE = {"device", "workers", "resume", "checkpoint_every", "keep_checkpoints"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """All parts of one fine-tuning, before its first step."""
+
+    settings: FinetuneSettings
+    device: torch.device
+    network: Network
+    train: LabelledImages
+    val: LabelledImages
+    evaluator: SupervisedEvaluator
+    trainer: SupervisedTrainer
+    progress: Progress
+    checkpoints: Checkpoints
+    heads: dict[str, int]
+
+
+def fingerprint(
+    settings: FinetuneSettings, train: LabelledImages, val: LabelledImages, backbone: Path | None
+) -> str:
+    """Hex sha256 of all that shapes the weights; a run goes on only where it is the same."""
+    parts = {
+        "settings": settings.model_dump(mode="json", exclude=OF_THIS_MACHINE),
+        "images": [train.cohort.digest, val.cohort.digest],
+        "names": train.names,
+        "backbone": result_digest(backbone) if backbone else None,
+        "world": world(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def prepared(
+    cohort: Cohort,
+    out: Path,
+    settings: FinetuneSettings,
+    backbone: Path | None = None,
+    observer: Observer | None = None,
+    stop: StopRequest | None = None,
+) -> Run:
+    """Read the data, build network and engines, and go on from a checkpoint if there is one.
+
+    Raises:
+        MedpriorError: anything about the data, the backbone or the settings that does not fit.
+    """
+    observer = observer or Silent()
+    loaded: Backbone | None = load_backbone(backbone) if backbone else None
+    view = loaded.size if loaded else settings.network.image_size
+    settings = settings.resolved(loaded is not None, view)
+    device = device_of(settings.device)
+    train, val = datasets(cohort, settings)
+    check_validation(val)
+    network = build_network(settings, len(train.names), loaded).to(device)
+    wrapped = DistributedDataParallel(network) if world() > 1 else network
+    loss = build_loss(settings, train, device)
+    evaluator = build_evaluator(wrapped, val, settings, device, loss)
+    progress = Progress()
+    checkpoints = Checkpoints(
+        out / "checkpoints",
+        settings,
+        fingerprint(settings, train, val, backbone),
+        progress,
+        stop or StopRequest(),
+    )
+    handlers = [
+        Clock(settings),
+        ValidationHandler(interval=1, validator=evaluator),
+        KeepBest(evaluator, progress),
+        Recorder(out, observer, evaluator, progress),
+        checkpoints,
+    ]
+    optimiser = build_optimiser(network, settings)
+    trainer = build_trainer(
+        wrapped, train, settings, device, settings.epochs, optimiser, loss, handlers
+    )
+    if settings.resume:
+        checkpoints.restore(trainer)
+    heads = dict(loaded.heads) if loaded else {}
+    return Run(
+        settings, device, network, train, val, evaluator, trainer, progress, checkpoints, heads
+    )  # fmt: skip
+
+
+def write_model(run: Run, out: Path, inputs: dict[str, Path], observer: Observer) -> None:
+    """Write the best network and what validation settled; `config.json` last.
+
+    Raises:
+        TrainingFailed: no epoch gave a usable network.
+    """
+    if run.progress.best is None:
+        raise TrainingFailed("no epoch gave a finite validation metric", fix="lower lr")
+    run.network.load_state_dict(run.progress.best)
+    if not weights_finite(run.network):
+        raise TrainingFailed("the best weights are not finite", fix="lower lr")
+    classify = run.settings.task == "classification"
+    settle = settle_labels if classify else settle_structures
+    settled = settle(run.network, run.val, run.settings, run.device)
+    save_weights(out / WEIGHTS, run.network)
+    draw_curve(out / "training.png", run.progress.rows, run.progress.best_epoch)
+    write_config(
+        out,
+        "finetune",
+        run.settings.model_dump(mode="json"),
+        inputs=inputs,
+        outputs=(WEIGHTS, "metrics.csv", "training.png"),
+        seed=run.settings.seed,
+        facts=facts(run, settled),
+    )
+    key = "mean_auc" if classify else "mean_dice"
+    observer.metrics({f"best_val_{key}": settled["validation"][key]}, run.trainer.state.iteration)
+    observer.artifact(out / "training.png")
+
+
+def facts(run: Run, settled: dict[str, Any]) -> dict[str, Any]:
+    """What later stages read of `config.json`."""
+    classify = run.settings.task == "classification"
+    known = run.train.targets == 1 if classify else run.train.known
+    return {
+        "task": run.settings.task,
+        "labels" if classify else "structures": list(run.train.names),
+        "network": run.network.vit.settings.model_dump(mode="json"),
+        "heads": run.heads,
+        "preprocessing": {
+            "size": run.settings.size,
+            "source_size": run.settings.source_size,
+            "frame": "whole view, aspect kept, zero padded",
+            "range": [0, 1],
+        },
+        "training": {
+            "images": len(run.train),
+            "patients": len(np.unique(run.train.cohort.patient_ids)),
+            "positive" if classify else "known": counts(run.train.names, known),
+            "best_epoch": run.progress.best_epoch,
+            "skipped_steps": int(run.progress.rows[-1]["skipped_steps"]),
+        },
+        **settled,
+    }
+
+
+def finetune(
+    cohort: Cohort,
+    out: Path,
+    task: Task | None = None,
+    backbone: Path | None = None,
+    settings: FinetuneSettings | None = None,
+    observer: Observer | None = None,
+) -> Path:
+    """Train a classifier or segmenter and write `model/` of the design.
+
+    A run that was stopped goes on where it was when it is repeated in the same folder, bit for bit
+    on a CPU; every random number follows from seed, epoch, image and step.
+
+    Args:
+        cohort: with train and val splits.
+        out: the model folder.
+        task: overrides `settings.task`.
+        backbone: folder of `medprior pretrain`; None trains from scratch.
+        settings: defaults suit some hundred images on a CPU.
+        observer: told of every epoch.
+
+    Returns:
+        The model folder.
+
+    Raises:
+        MedpriorError: input that does not fit. TrainingFailed: the loss was not finite.
+    """
+    observer = observer or Silent()
+    settings = settings or FinetuneSettings.checked({})
+    if task is not None:
+        settings = settings.model_copy(update={"task": task})
+    if not settings.resume:
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    with stop_requests() as stop, torch.random.fork_rng():
+        run = prepared(cohort, out, settings, backbone, observer, stop)
+        if rank() == 0:
+            (out / "config.json").unlink(missing_ok=True)
+        observer.params(run.settings.model_dump(mode="json"))
+        if not finished(run.trainer):
+            run.trainer.run()
+    inputs = {"cohort": cohort.path} | ({"backbone": backbone} if backbone else {})
+    if rank() == 0:
+        write_model(run, out, inputs, observer)
+    return out
