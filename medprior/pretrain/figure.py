@@ -32,13 +32,14 @@ def draw_attention(
     views = whole(chosen.aspect, (side, side))
     pixels = cut(squares, views, size, torch.arange(len(chosen)))
     maps = attention_maps(network, pixels).numpy()
+    shown = pixels[:, 0].numpy()
     structure = {head: name.replace("_", " ") for name, head in heads.items()}
     columns = maps.shape[1] + 1
     figure = Figure(figsize=(1.6 * columns, 1.75 * len(chosen)), dpi=150)
     axes = figure.subplots(len(chosen), columns, squeeze=False)
     for row, line in enumerate(axes):
         for column, axis in enumerate(line):
-            axis.imshow(pixels[row, 0], cmap="gray", extent=(0, 1, 1, 0), vmin=0, vmax=1)
+            axis.imshow(shown[row], cmap="gray", extent=(0, 1, 1, 0), vmin=0, vmax=1)
             axis.set_axis_off()
             if column:
                 axis.imshow(

@@ -38,7 +38,7 @@ class MetricsHandler:
         self.observer = observer
         self.names = names
         self.rows: list[dict[str, float]] = []
-        self._window: list[dict[str, float]] = []
+        self.window: list[dict[str, float]] = []
         self._since = self._loaded = time.perf_counter()
         self._waited = 0.0
         self._bar: tqdm[Any] | None = None
@@ -65,31 +65,31 @@ class MetricsHandler:
         self._waited += time.perf_counter() - self._loaded
 
     def _count(self, engine: PretrainTrainer) -> None:
-        self._window.append(engine.state.output)
+        self.window.append(engine.state.output)
         assert self._bar is not None
         self._bar.update()
-        if len(self._window) >= engine.settings.window:
+        if len(self.window) >= engine.settings.window:
             self._close(engine)
 
     def _finish(self, engine: PretrainTrainer) -> None:
-        if self._window:
+        if self.window:
             self._close(engine)
         assert self._bar is not None
         self._bar.close()
 
     def _close(self, engine: PretrainTrainer) -> None:
         seconds = max(time.perf_counter() - self._since, 1e-9)
-        keys = {key: None for logs in self._window for key in logs}
+        keys = {key: None for logs in self.window for key in logs}
         row = {"step": float(engine.state.iteration)}
         for key in keys:
             name = key
             if key.startswith("span_kl_"):
                 name = "span_kl_" + self.names[int(key.removeprefix("span_kl_"))]
-            row[name] = float(np.mean([logs[key] for logs in self._window if key in logs]))
-        row["images_per_second"] = len(self._window) * engine.settings.batch / seconds
+            row[name] = float(np.mean([logs[key] for logs in self.window if key in logs]))
+        row["images_per_second"] = len(self.window) * engine.settings.batch / seconds
         row["data_wait"] = self._waited / seconds
         self.rows.append(row)
-        self._window, self._waited, self._since = [], 0.0, time.perf_counter()
+        self.window, self._waited, self._since = [], 0.0, time.perf_counter()
         if rank() == 0:
             self.observer.metrics(
                 {k: v for k, v in row.items() if k != "step"}, engine.state.iteration
@@ -158,7 +158,7 @@ class CheckpointHandler:
             )
         engine.learner.load_state_dict(state["learner"])
         engine.optimiser.load_state_dict(state["optimiser"])
-        self.metrics.rows = list(state["rows"])
+        self.metrics.rows, self.metrics.window = list(state["rows"]), list(state["window"])
         step = int(state["step"])
         length = engine.state.epoch_length
         engine.state.iteration, engine.state.epoch = step, step // length
@@ -175,6 +175,7 @@ class CheckpointHandler:
             "learner": engine.learner.state_dict(),
             "optimiser": engine.optimiser.state_dict(),
             "rows": self.metrics.rows,
+            "window": self.metrics.window,
         }
         save_checkpoint(self.folder, engine.state.iteration, state)
 
