@@ -93,7 +93,7 @@ def covariance_root() -> NDArray[np.float64]:
     for (first, second), value in (CORRELATED | ASSUMED).items():
         i, j = NAMES.index(first), NAMES.index(second)
         matrix[i, j] = matrix[j, i] = value
-    return np.linalg.cholesky(matrix)
+    return np.asarray(np.linalg.cholesky(matrix), np.float64)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from medprior.phantom.codec import put_pixels
 from medprior.phantom.render import PhantomImage
@@ -57,8 +57,8 @@ def write(path: Path, image: PhantomImage, vendor: Vendor, voi: Voi, identity: I
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = vendor.sop_class
-    dataset.file_meta.MediaStorageSOPInstanceUID = uid(identity, identity.image)
+    dataset.file_meta.MediaStorageSOPClassUID = UID(vendor.sop_class)
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID(uid(identity, identity.image))
     describe_patient(dataset, image, identity)
     describe_equipment(dataset, image, vendor, identity)
     describe_pixels(dataset, image, vendor)

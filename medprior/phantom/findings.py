@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from medprior.phantom.anatomy import Anatomy
 from medprior.phantom.frame import Frame
@@ -114,7 +114,7 @@ def add_effusion(
     fill *= (0.62 if anatomy.portable else 0.80) + 0.18 * lesion.density
     fill *= side_of(frame, lesion.left)
     layers.dense = np.maximum(layers.dense, fill * layers.lung)
-    return lung & (frame.v > level)
+    return np.asarray(lung & (frame.v > level), np.bool_)
 
 
 def add_consolidation(
@@ -130,16 +130,18 @@ def add_consolidation(
         radii = (radius * np.exp(0.4 * scale), radius * np.exp(0.4 * high) * 0.9, 1.0)
         at = (centre[0] + radius * dx, centre[1] + radius * dy)
         cloud = np.maximum(cloud, ellipsoid(frame, at, radii, float(turn)) / 2.0)
-    noise = rng.standard_normal((64, 64)).astype(np.float32)
-    cell = (0.22 * radius / frame.width_mm, 0.22 * radius / frame.height_mm)
-    ragged = noise[
-        (frame.v / cell[1]).astype(np.int32) % 64, (frame.u / cell[0]).astype(np.int32) % 64
-    ]
-    blur = max(0.10 * radius / frame.pixel_mm, 0.5)
-    cloud = gaussian_filter(cloud * np.clip(1.0 + 0.55 * ragged, 0.0, 1.9), blur)
-    fill = np.clip(cloud, 0, 1) * (0.22 + 0.42 * lesion.density)
+    cloud = gaussian_filter(cloud, 0.09 * radius / frame.pixel_mm)
+    cloud *= 1.0 + 0.20 * ragged(frame, 0.5 * radius, rng) + 0.10 * ragged(frame, 0.2 * radius, rng)
+    fill = smoothstep(0.0, 1.15, cloud) * (0.24 + 0.42 * lesion.density)
     layers.dense = np.maximum(layers.dense, fill * layers.lung)
     return lung & (cloud > 0.35)
+
+
+def ragged(frame: Frame, cell: float, rng: np.random.Generator) -> Array:
+    """Smooth noise fixed to the thorax, its cells `cell` millimetres wide, [rows, cols]."""
+    table = rng.standard_normal((40, 40)).astype(np.float32)
+    where = np.stack([frame.y_mm, frame.x_mm]) / np.float32(cell) + 20
+    return map_coordinates(table, where, order=3, mode="grid-wrap").astype(np.float32)
 
 
 def add_nodule(lesion: Finding, layers: Layers, lung: Mask, anatomy: Anatomy, frame: Frame) -> Mask:
@@ -160,11 +162,10 @@ def add_pneumothorax(
     outer = (last - frame.u) if lesion.left else (frame.u - first)
     top, bottom = lung_span(anatomy, lesion.left)
     t = np.clip((frame.v - top) / (bottom - top), 0, 1)
-    gap = (0.035 + 0.16 * lesion.size) * (1.0 - 0.85 * t ** (0.6 + lesion.place[0]))
-    apex = 0.02 + 0.20 * lesion.size * (0.5 + lesion.place[1])
-    width = last - first
-    inside = np.maximum(gap - outer, 0.5 * width * (apex - t) / max(apex, 1e-3))
-    distance = inside * frame.width_mm
+    reach = 0.35 + 0.65 * lesion.place[0]
+    gap = (0.015 + 0.10 * lesion.size) * smoothstep(1.1 * reach, 0.3 * reach, t)
+    gap += (0.05 + 0.16 * lesion.size) * np.exp(-((t / (0.07 + 0.10 * lesion.place[1])) ** 2))
+    distance = np.asarray((gap - outer) * frame.width_mm, np.float32)
     air = smoothstep(-0.6, 0.6, distance) * side_of(frame, lesion.left)
     share = 0.55 + 0.4 * lesion.density
     moved = layers.lung * air * share
@@ -172,19 +173,19 @@ def add_pneumothorax(
     layers.gas = layers.gas + moved
     layers.dense = layers.dense * (1.0 - air)
     line = np.exp(-((distance / max(0.8, 0.5 * frame.pixel_mm)) ** 2))
-    layers.bone = layers.bone + 1.3 * line * lung
+    layers.bone = np.asarray(layers.bone + 1.3 * line * lung, np.float32)
     return lung & (distance > 0)
 
 
 def side_of(frame: Frame, left: bool) -> Mask:
     """The half of the picture that holds the patient's left (or right) lung, [rows, cols]."""
-    return (frame.u > 0.5) == left
+    return np.asarray((frame.u > 0.5) == left, np.bool_)
 
 
 def outward_part(anatomy: Anatomy, frame: Frame, left: bool) -> Array:
     """Distance from the outer border of a lung, parts of the box width, [rows, cols]."""
     first, last = lung_borders(anatomy, left).at(frame.v)
-    return np.clip((last - frame.u) if left else (frame.u - first), 0, 1).astype(np.float32)
+    return np.asarray(np.clip((last - frame.u) if left else (frame.u - first), 0, 1), np.float32)
 
 
 def spot(lesion: Finding, lung: Mask, frame: Frame) -> tuple[float, float]:

@@ -24,7 +24,7 @@ def encode(stored: NDArray[np.uint16], bits: int) -> bytes:
         bits: sample precision, 2 to 16.
     """
     rows, cols = stored.shape
-    counts = bytes(int((LENGTHS == length).sum()) for length in range(1, 17))
+    counts = bytes(int(np.count_nonzero(length == LENGTHS)) for length in range(1, 17))
     head = b"\xff\xd8"
     head += struct.pack(">HHBHHBBBB", 0xFFC3, 11, bits, rows, cols, 1, 1, 0x11, 0)
     head += struct.pack(">HHB", 0xFFC4, 19 + len(CODES), 0) + counts + bytes(range(len(CODES)))

@@ -57,7 +57,7 @@ def trunk(anatomy: Anatomy, frame: Frame, arm: float) -> Array:
     thick = anatomy.depth_mm + 38.0 + 32.0 * anatomy.fat
     depth = PchipInterpolator(*np.transpose(DEPTH))(frame.v[:, 0])[:, None] * thick / 2
     offset = ((frame.u - np.float32(0.5)) / half).astype(np.float32)
-    body = superellipse(offset, depth, 2.6)
+    body = superellipse(offset, depth.astype(np.float32), 2.6)
     return np.maximum(body, arms(anatomy, frame, arm))
 
 
@@ -75,12 +75,13 @@ def arms(anatomy: Anatomy, frame: Frame, arm: float) -> Array:
 
 
 def breasts(anatomy: Anatomy, frame: Frame, size: float) -> Array:
-    """Path inside both breasts, mm [rows, cols]; `size` 0 to 1."""
+    """Path inside both breasts, mm [rows, cols]; `size` 0 to 1; sharp below, fading above."""
     total = np.zeros_like(frame.u)
     for side in (-1.0, 1.0):
-        centre = (side * 0.25 * anatomy.width_mm, (0.72 + 0.12 * size) * frame.height_mm)
-        radii = (48.0 + 22 * size, 44.0 + 20 * size, 12.0 + 16 * size)
-        total += ellipsoid(frame, centre, radii, side * 0.25)
+        x, y = side * 0.27 * anatomy.width_mm, (0.66 + 0.16 * size) * frame.height_mm
+        radii = (50.0 + 22 * size, 46.0 + 22 * size, 7.0 + 13 * size)
+        chord = ellipsoid(frame, (x, y), radii, side * 0.3)
+        total += chord * smoothstep(y - 0.9 * radii[1], y + 0.6 * radii[1], frame.y_mm)
     return total
 
 
@@ -99,7 +100,7 @@ def lung_chord(anatomy: Anatomy, frame: Frame, left: bool) -> Array:
     t = np.clip((v - top) / (bottom - top), 0, 1)
     depth = np.interp(t, *np.transpose(LUNG_DEPTH)) * (anatomy.depth_mm / 2)
     chord = superellipse(offset.astype(np.float32), depth.astype(np.float32), 2.8)
-    inward = np.clip(np.abs(u - inner) / 0.07, 0, 1)
+    inward = np.clip(np.abs(u - inner) / 0.15, 0, 1)
     chord *= np.sqrt(1.0 - (1.0 - inward) ** 2)
     chord *= np.sqrt(np.clip((v - top) / 0.05, 0, 1))
     below = np.clip(v - diaphragm(anatomy, u, left), 0, None)
@@ -115,7 +116,7 @@ def heart_chord(anatomy: Anatomy, frame: Frame) -> Array:
     half = np.maximum((right - left) / 2, 1e-3)
     y = (frame.v - borders.height[0]) / (borders.height[-1] - borders.height[0])
     round_down = np.clip(1.0 - (2.0 * y - 1.0) ** 2, 0, None) ** 0.35
-    depth = np.minimum(0.8 * half * anatomy.width_mm, 0.36 * anatomy.depth_mm) * round_down
+    depth = np.minimum(0.8 * half * anatomy.width_mm, 0.41 * anatomy.depth_mm) * round_down
     offset = (frame.u - (left + right) / 2) / half
     chord = superellipse(offset.astype(np.float32), depth.astype(np.float32), 2.0)
     chord[~borders.inside(frame.u, frame.v)] = 0.0
@@ -130,11 +131,11 @@ def airways(anatomy: Anatomy, frame: Frame, midline: float) -> Array:
     rods = [
         Capsule(middle, -0.5 * height, middle, 0.0, 8.0, 8.5),
         Capsule(middle, 0.0, fork, 0.27 * height, 8.5, 8.0),
-        Capsule(fork, 0.27 * height, fork - 0.08 * width, 0.37 * height, 6.5, 5.0),
-        Capsule(fork, 0.27 * height, fork + 0.11 * width, 0.38 * height, 6.0, 4.5),
+        Capsule(fork, 0.27 * height, fork - 0.06 * width, 0.345 * height, 6.0, 4.0),
+        Capsule(fork, 0.27 * height, fork + 0.07 * width, 0.345 * height, 5.5, 3.5),
     ]
     draw_capsules(result, frame, rods)
-    return np.minimum(result, 17.0)
+    return np.asarray(1.25 * np.minimum(result, 17.0), np.float32)
 
 
 def stomach_gas(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> Array:

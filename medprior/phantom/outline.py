@@ -16,13 +16,13 @@ from medprior.phantom.anatomy import Anatomy
 Array = NDArray[np.float32]
 STEPS = 512
 
-# Lung borders: (height in the lung from its top, distance from the outer border), parts of the lung.
-OUTER = ((0, 0.64), (0.015, 0.53), (0.05, 0.42), (0.11, 0.315), (0.2, 0.215), (0.31, 0.14),
-         (0.45, 0.085), (0.6, 0.042), (0.75, 0.015), (0.88, 0.0), (1.0, 0.012))  # fmt: skip
+# Lung borders: (height from its top, distance from the outer border), in parts of the lung.
+OUTER = ((0, 0.64), (0.015, 0.53), (0.05, 0.42), (0.11, 0.315), (0.2, 0.22), (0.31, 0.148),
+         (0.45, 0.095), (0.6, 0.052), (0.75, 0.02), (0.88, 0.0), (1.0, 0.012))  # fmt: skip
 RIGHT_INNER = ((0, 0.64), (0.015, 0.75), (0.05, 0.83), (0.11, 0.885), (0.2, 0.94), (0.30, 0.998),
                (0.34, 1.0), (0.42, 0.95), (0.55, 0.90), (0.75, 0.90), (1.0, 0.94))  # fmt: skip
-LEFT_INNER = ((0, 0.64), (0.015, 0.75), (0.05, 0.83), (0.11, 0.90), (0.18, 0.92), (0.23, 0.86),
-              (0.29, 0.98), (0.34, 1.0), (0.42, 0.92), (0.55, 0.83), (0.75, 0.82),
+LEFT_INNER = ((0, 0.64), (0.015, 0.75), (0.05, 0.83), (0.11, 0.90), (0.17, 0.905), (0.23, 0.875),
+              (0.29, 0.95), (0.34, 1.0), (0.42, 0.92), (0.55, 0.83), (0.75, 0.82),
               (1.0, 0.90))  # fmt: skip
 # Diaphragm: (distance from the outer border, height), parts of the lung.
 DOME = ((0.0, 1.0), (0.035, 1.0), (0.10, 0.945), (0.22, 0.875), (0.40, 0.825), (0.60, 0.803),
@@ -53,7 +53,8 @@ class Borders:
     def inside(self, u: Array, v: Array) -> NDArray[np.bool_]:
         """Whether points lie between the borders."""
         left, right = self.at(v)
-        return (u >= left) & (u <= right) & (v >= self.height[0]) & (v <= self.height[-1])
+        across = (u >= left) & (u <= right)
+        return np.asarray(across & (v >= self.height[0]) & (v <= self.height[-1]), np.bool_)
 
 
 def lung_borders(anatomy: Anatomy, left: bool) -> Borders:
@@ -63,8 +64,10 @@ def lung_borders(anatomy: Anatomy, left: bool) -> Borders:
     t = np.linspace(0.0, 1.0, STEPS)
     outer = PchipInterpolator(*np.transpose(OUTER))(t)
     inner = PchipInterpolator(*np.transpose(LEFT_INNER if left else RIGHT_INNER))(t)
+    # The left lung narrows faster towards its apex.
+    outer = outer + (0.7 if left else 0.2) * outer * (OUTER[0][1] - outer)
     bulge = anatomy.bulge[2 if left else 0]
-    outer = np.maximum(outer + 0.022 * bulge * np.sin(np.pi * np.clip(t / 0.7, 0, 1)), 0.0)
+    outer = np.maximum(outer + 0.03 * bulge * np.sin(np.pi * np.clip(t / 0.7, 0, 1)), 0.0)
     height = (top + t * (bottom - top)).astype(np.float32)
     if left:
         first, last = 1.0 - width * inner, 1.0 - width * outer
@@ -88,11 +91,11 @@ def diaphragm(anatomy: Anatomy, u: Array, left: bool) -> Array:
     dome = PchipInterpolator(*np.transpose(DOME))(s)
     heart_bottom = anatomy.heart_y + 0.5 * anatomy.heart_height
     rise = 1.0 - 0.22 * float(np.clip((heart_bottom - 0.897) / 0.1, -1, 1))
-    rise *= 1.0 + 0.20 * anatomy.bulge[3 if left else 1]
-    rise *= 0.92 if left else 1.05
+    rise *= 1.0 + 0.25 * anatomy.bulge[3 if left else 1]
+    rise *= 1.06 if left else 1.12
     line = 1.0 - np.clip(rise, 0.4, 1.6) * (1.0 - dome)
     outward = (1.0 - u) / width if left else u / width
-    return (top + (bottom - top) * np.interp(outward, s, line)).astype(np.float32)
+    return np.asarray(top + (bottom - top) * np.interp(outward, s, line), np.float32)
 
 
 def heart_borders(anatomy: Anatomy) -> Borders:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from medprior.phantom import organs, skeleton
 from medprior.phantom.anatomy import Anatomy, draw_anatomy, draw_patient
+from medprior.phantom.clutter import clutter
 from medprior.phantom.collimation import Collimation, draw_collimation
 from medprior.phantom.findings import Finding, apply_finding, draw_findings, follow_up
 from medprior.phantom.frame import Frame, frame_of
@@ -130,7 +131,8 @@ def build_layers(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> or
     bone = skeleton.ribs(anatomy, frame, rng) + skeleton.clavicles(anatomy, frame, rng)
     bone += skeleton.spine(anatomy, frame, midline + 0.25 * anatomy.yaw, rng)
     bone += skeleton.shoulders(anatomy, frame, float(arm))
-    dense = 0.8 * vessels(anatomy, frame, rng)
+    bone += clutter(anatomy, frame, rng)
+    dense = 1.5 * vessels(anatomy, frame, rng)
     return organs.Layers(body, lung, gas, bone, dense)
 
 
@@ -139,7 +141,7 @@ def expose(
 ) -> Array:
     """The vendor's signal with marker, [rows, cols] in [0, 1]."""
     exposure = draw_exposure(study.anatomy.portable, rng)
-    texture = 1.0 + 0.06 * grain(frame.u.shape, 5.0 / frame.pixel_mm, rng)
+    texture = 1.0 + 0.035 * grain(frame.u.shape, 4.0 / frame.pixel_mm, rng)
     exponent = line_integral(layers, texture.astype(np.float32))
     log = detect(exponent, exposure, frame.pixel_mm, rng)
     signal = develop(log, (layers.body > 40) & field, exposure, frame.pixel_mm)

@@ -13,10 +13,10 @@ STRUCTURES = ("left_lung", "right_lung", "heart")
 class Prevalence(Settings):
     """Chance that a patient has a finding; cardiomegaly has none, it follows from the anatomy."""
 
-    pleural_effusion: float = Field(0.25, ge=0, le=1)
-    consolidation: float = Field(0.25, ge=0, le=1)
-    nodule: float = Field(0.25, ge=0, le=1)
-    pneumothorax: float = Field(0.15, ge=0, le=1)
+    pleural_effusion: float = Field(default=0.25, ge=0, le=1)
+    consolidation: float = Field(default=0.25, ge=0, le=1)
+    nodule: float = Field(default=0.25, ge=0, le=1)
+    pneumothorax: float = Field(default=0.15, ge=0, le=1)
 
 
 class PhantomSettings(Settings):
@@ -33,10 +33,10 @@ class PhantomSettings(Settings):
         subtlety: 1 is the default difficulty; 0 makes every finding large and dense.
     """
 
-    size: int = Field(512, ge=64, le=4096)
-    max_images: int = Field(3, ge=1, le=9)
-    portable: float = Field(0.35, ge=0, le=1)
-    cardiothoracic_limit: float = Field(0.545, gt=0, lt=1)
-    unknown: float = Field(0.05, ge=0, lt=1)
+    size: int = Field(default=512, ge=64, le=4096)
+    max_images: int = Field(default=3, ge=1, le=9)
+    portable: float = Field(default=0.35, ge=0, le=1)
+    cardiothoracic_limit: float = Field(default=0.545, gt=0, lt=1)
+    unknown: float = Field(default=0.05, ge=0, lt=1)
     prevalence: Prevalence = Prevalence()
-    subtlety: float = Field(1.0, ge=0, le=2)
+    subtlety: float = Field(default=1.0, ge=0, le=2)

@@ -99,4 +99,4 @@ def draw_capsules(canvas: Array, frame: Frame, capsules: list[Capsule]) -> None:
 def smoothstep(low: float, high: float, value: Array) -> Array:
     """0 below `low`, 1 above `high`, smooth between; works with low > high."""
     part = np.clip((value - low) / (high - low), 0.0, 1.0)
-    return (part * part * (3.0 - 2.0 * part)).astype(np.float32)
+    return np.asarray(part * part * (3.0 - 2.0 * part), np.float32)

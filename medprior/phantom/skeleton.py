@@ -10,7 +10,7 @@ from medprior.phantom.frame import Frame
 from medprior.phantom.shapes import Capsule, draw_capsules, smoothstep, window
 
 Array = NDArray[np.float32]
-MARROW = 0.55  # marrow counts this much less than cortex (our choice)
+MARROW = 0.45  # marrow counts this much less than cortex (our choice)
 
 
 def shell(square: Array, radius: float, wall: float, depth: float) -> Array:
@@ -24,7 +24,7 @@ def shell(square: Array, radius: float, wall: float, depth: float) -> Array:
     """
     outer = np.sqrt(np.clip(radius * radius - square, 0, None))
     inner = np.sqrt(np.clip((radius - wall) ** 2 - square, 0, None))
-    return (2.0 * depth * (outer - MARROW * inner)).astype(np.float32)
+    return np.asarray(2.0 * depth * (outer - MARROW * inner), np.float32)
 
 
 def add_rib_pair(
@@ -46,15 +46,15 @@ def add_rib_pair(
     if x.size == 0:
         return
     front = smoothstep(-0.4 * rise, 0.4 * rise, y)
-    x = (x - shift * (front - 0.5)) / half
+    x = np.asarray((x - shift * (front - 0.5)) / half, np.float32)
     y = y / rise
     level = np.sqrt(x * x + y * y) + 1e-6
     slope = np.sqrt((x / half) ** 2 + (y / rise) ** 2) / level + 1e-6
     distance = (level - 1.0) / slope
     radius = thick * (1.0 - 0.12 * front)
-    along = np.clip(np.abs(x), 0, 1)
-    flat = 0.5 + 0.35 * along**6
-    cartilage = np.where(y > 0, smoothstep(0.38, 0.62, along), smoothstep(0.02, 0.10, along))
+    along = np.asarray(np.clip(np.abs(x), 0, 1), np.float32)
+    flat = 0.85 + 0.5 * along**6
+    cartilage = np.where(y > 0, smoothstep(0.38, 0.62, along), smoothstep(14.0, 22.0, along * half))
     piece = shell((distance / radius * thick) ** 2, thick, 1.7, 1.0) * flat * cartilage
     bone[here] += piece
 
@@ -69,7 +69,7 @@ def ribs(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> Array:
     for index in range(11):
         level = first + step * index
         grow = np.interp(index, [0, 1, 2, 3, 5, 8, 10], [0.42, 0.62, 0.77, 0.87, 0.98, 1.02, 1.03])
-        half = 0.5 * width * float(grow) + 3.0
+        half = 0.5 * width * float(grow) + 1.5
         rise = height * np.interp(index, [0, 2, 5, 9, 10], [0.05, 0.11, 0.155, 0.17, 0.15]) * slope
         thick = 5.2 + 0.25 * min(index, 5) + (0.4 if anatomy.male else 0.0)
         middle = level * height + float(rise) + float(rng.normal(0, 1.2))
@@ -94,8 +94,8 @@ def spine(anatomy: Anatomy, frame: Frame, midline: float, rng: np.random.Generat
     pedicle = np.exp(-(((np.abs(x) - 0.66 * half) / 2.8) ** 2) - ((part - 0.4) / 0.14) ** 2)
     process = np.exp(-((x / 3.0) ** 2) - ((part - 0.72) / 0.18) ** 2)
     wings = np.exp(-(((part - 0.32) / 0.09) ** 2)) * smoothstep(31.0, 22.0, np.abs(x))
-    total = 17.0 * body * disc + 4.0 * edge * (body > 0) + 3.0 * end * body
-    return (total + 6.0 * pedicle + 8.0 * process + 4.0 * wings).astype(np.float32)
+    total = 7.0 * body * disc + 3.0 * edge * (body > 0) + 2.0 * end * body
+    return np.asarray(total + 4.0 * pedicle + 5.0 * process + 3.0 * wings, np.float32)
 
 
 def clavicles(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> Array:
@@ -153,4 +153,4 @@ def blade(frame: Frame, side: float, x: float, height: float) -> Array:
     inside *= smoothstep(0.02, 0.035, down) * smoothstep(0.45, 0.41, down)
     border = np.exp(-(((across - outer_edge + 3.0) / 2.6) ** 2))
     spine = np.exp(-(((down - 0.055 + 0.0009 * across) / 0.012) ** 2))
-    return (inside * (1.6 + 4.0 * border + 3.0 * spine)).astype(np.float32)
+    return np.asarray(inside * (2.4 + 5.0 * border + 5.0 * spine), np.float32)

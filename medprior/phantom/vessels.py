@@ -51,7 +51,7 @@ def vessels(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> Array:
             jitter = angle + 0.12 * float(rng.standard_normal())
             heading = jitter if side > 0 else np.pi - jitter
             start = root_y + 14.0 * np.sin(jitter)
-            radius = 3.0 + 0.8 * float(rng.random()) + 0.5 * (angle > 0)
+            radius = 3.6 + 1.0 * float(rng.random()) + 0.6 * (angle > 0)
             rods += grow(root_x + side * 4, float(start), float(heading), radius, rng)
         draw_capsules(result, frame, rods)
     return result
@@ -67,5 +67,5 @@ def grain(shape: tuple[int, int], cell: float, rng: np.random.Generator) -> Arra
     """
     counts = tuple(int(np.ceil(length / cell)) + 2 for length in shape)
     coarse = rng.standard_normal(counts).astype(np.float32)
-    fine = zoom(coarse, cell, order=1, prefilter=False)[: shape[0], : shape[1]]
+    fine = zoom(coarse, cell, order=3)[: shape[0], : shape[1]]
     return (fine / max(float(fine.std()), 1e-6)).astype(np.float32)

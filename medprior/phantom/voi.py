@@ -28,12 +28,12 @@ class Voi:
         """Display values in [0, 1] of signals in [0, 1], same shape (PS3.3 C.11.2.1)."""
         part = (signal - self.centre) / self.width
         if self.kind == "LINEAR":
-            return np.clip(part + 0.5, 0, 1).astype(np.float32)
+            return np.asarray(np.clip(part + 0.5, 0, 1), np.float32)
         if self.kind == "SIGMOID":
-            return (1.0 / (1.0 + np.exp(-4.0 * part))).astype(np.float32)
+            return np.asarray(1.0 / (1.0 + np.exp(-4.0 * part)), np.float32)
         # Our choice of table: straight in the middle, a toe and a shoulder like film.
         ramp = np.clip(part + 0.5, 0, 1)
-        return (0.5 * ramp + 0.5 * ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+        return np.asarray(0.5 * ramp + 0.5 * ramp * ramp * (3 - 2 * ramp), np.float32)
 
 
 def draw_voi(kind: Literal["LINEAR", "SIGMOID", "TABLE"], rng: np.random.Generator) -> Voi:
