@@ -25,7 +25,12 @@ def checked(folder: Path) -> dict[str, Any]:
     Raises:
         InputMissing: no finished model there, or its weights are damaged, replaced or not finite.
     """
-    config = read_config(folder, "finetune")
+    try:
+        config = read_config(folder, "finetune")
+    except (ValueError, AttributeError):
+        raise InputMissing(
+            "config.json is broken", where=str(folder), fix="run `medprior finetune` again"
+        ) from None
     digest = (config.get("outputs") or {}).get(WEIGHTS)
     if config.get("task") not in TASKS or not isinstance(digest, str):
         raise InputMissing(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 from typing import BinaryIO
 
@@ -98,7 +97,7 @@ def loaded(folder: Path) -> Model:
     package.checked(folder)
     try:
         return load_model(folder)
-    except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputMissing(
             f"config.json is not a model's ({type(error).__name__})",
             where=str(folder),

@@ -59,7 +59,12 @@ def register(
         tags = package.tags(artifacts, Path(evidence) if evidence else None)
         Predictor.load(artifacts["model"], artifacts.get("segmenter"))
         client = store.connect(tracking_uri)
-        version = log(client, artifacts, name, tags, experiment, folder)
+        from mlflow.exceptions import MlflowException
+
+        try:
+            version = log(client, artifacts, name, tags, experiment, folder)
+        except MlflowException as error:
+            raise store.refused(client.tracking_uri, "it took no model", str(error)) from None
     uri = f"models:/{name}/{version}"
     from medprior.deploy.load import load_model
 
@@ -102,11 +107,11 @@ def log(
             input_example=example(),
             tags=tags,
         )
-    with suppress(MlflowException):  # there already; a refused name fails in the next call too
-        client.create_registered_model(name)
-    made = client.create_model_version(
-        name, info.model_uri, run_id=run.info.run_id, tags=tags, model_id=info.model_id
-    )
+        with suppress(MlflowException):  # there already; a refused name fails in the next call too
+            client.create_registered_model(name)
+        made = client.create_model_version(
+            name, info.model_uri, run_id=run.info.run_id, tags=tags, model_id=info.model_id
+        )
     return str(made.version)
 
 

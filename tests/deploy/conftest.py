@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from medprior.cohort import Cohort
 from medprior.deploy import store
+from medprior.deploy.example import example_dicom
+from medprior.finetune.settings import FinetuneSettings
+from medprior.finetune.training import finetune
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +25,32 @@ def tracking_uri(empty_store: Path, tmp_path: Path, monkeypatch) -> str:
     monkeypatch.chdir(tmp_path)
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+TINY = {
+    "epochs": 2, "batch": 12, "size": 64, "source_size": 80, "device": "cpu", "channels": 8,
+    "network": {"width": 24, "depth": 2, "heads": 3, "patch": 8, "registers": 1, "image_size": 64},
+}  # fmt: skip
+
+
+def train(cohort: Path, out: Path, task: str, **changes) -> Path:
+    settings = FinetuneSettings.load(None, [], **(TINY | changes))
+    return finetune(Cohort.open(cohort), out, task, settings=settings)
+
+
+@pytest.fixture(scope="session")
+def classifier(phantom_cohort: Path, tmp_path_factory) -> Path:
+    return train(phantom_cohort, tmp_path_factory.mktemp("classifier") / "model", "classification")
+
+
+@pytest.fixture(scope="session")
+def segmenter(phantom_cohort: Path, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("segmenter") / "model"
+    return train(phantom_cohort, out, "segmentation", epochs=12, lr=3e-3)
+
+
+@pytest.fixture(scope="session")
+def dicom(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("dicom") / "one.dcm"
+    path.write_bytes(example_dicom(seed=1001, side=256))
+    return path

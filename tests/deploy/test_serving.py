@@ -1,0 +1,91 @@
+"""MLflow's own scoring server, answering base64 DICOM by alias."""
+
+import base64
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from medprior.deploy import load_model, register
+
+
+def post(port: int, body: dict) -> tuple[int, dict]:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/invocations",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+@pytest.fixture
+def server(empty_store, classifier, segmenter, tmp_path):
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    register(classifier, "cxr", segmenter=segmenter, tracking_uri=uri)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/cxr@champion",
+        "--env-manager", "local", "-p", str(port), "-h", "127.0.0.1",
+    ]  # fmt: skip
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": uri,
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2).close()
+                break
+            except OSError:
+                assert process.poll() is None, "the server ended"
+                assert time.monotonic() < deadline, "the server did not start"
+                time.sleep(0.5)
+        yield port
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+@pytest.mark.slow
+def test_base64_dicom_over_http(server, classifier, segmenter, dicom):
+    want = load_model(classifier, segmenter=segmenter).predict(dicom)
+    text = base64.b64encode(dicom.read_bytes()).decode()
+    status, answer = post(server, {"dataframe_records": [{"dicom": text}]})
+    assert status == 200
+    (row,) = answer["predictions"]
+    assert row["findings"] == pytest.approx(want.findings, abs=1e-6)
+    assert row["model_digest"] == want.model_digest
+    bad = base64.b64encode(b"no radiograph").decode()
+    body = {"dataframe_split": {"columns": ["dicom"], "data": [[text], [bad]]}}
+    status, answer = post(server, body)
+    assert status == 200
+    assert [item["status"] for item in answer["predictions"]] == ["ok", "rejected"]
+    status, answer = post(server, {"dataframe_records": [{"image": text}]})
+    assert status == 400
+    seconds = []
+    for _ in range(20):
+        start = time.perf_counter()
+        post(server, {"dataframe_records": [{"dicom": text}]})
+        seconds.append(time.perf_counter() - start)
+    print(f"served: median {statistics.median(seconds) * 1000:.0f} ms, max {max(seconds):.2f} s")
+    assert statistics.median(seconds) < 2
