@@ -34,9 +34,9 @@ def whole_views(
 ) -> Iterator[tuple[torch.Tensor, Views]]:
     """Every image seen whole at its true aspect: tensors [b, 1, size, size] and their geometry.
 
-    The squares are read at twice the view's side, so that the view itself does not blur them.
+    The squares are read at 1.5 times the view's side, so that the view itself does not blur them.
     """
-    squares, aspect = cohort.squares(2 * size), cohort.aspect
+    squares, aspect = cohort.squares(size * 3 // 2), cohort.aspect
     grid = (size // patch, size // patch)
     for start in range(0, len(cohort), batch):
         part = slice(start, start + batch)

@@ -61,16 +61,15 @@ class Resamples:
     def sums(self, bins: NDArray[np.intp], size: int, values: Floats | None = None) -> Array:
         """Weighted sums of `values` [n] (default 1) per bin: float64 [size, R]."""
         table = self.table(bins, size, values)
-        products: list[Array] = [np.asarray(table @ block, np.float64) for block in self.blocks]
-        together: Array = np.concatenate(products, axis=1)
-        return together
+        products = [np.asarray(table @ block, np.float64) for block in self.blocks]
+        return np.concatenate(products, axis=1)
 
     def mean(self, values: Floats) -> Array:
         """The mean of `values` [n] over images where they are known (not NaN): float64 [R]."""
         bins = np.where(np.isnan(values), -1, 0)
-        return ranking.divided(
-            self.sums(bins, 1, np.asarray(values, np.float64)), self.sums(bins, 1)
-        )[0]
+        total = self.sums(bins, 1, np.asarray(values, np.float64))
+        result: Array = ranking.divided(total, self.sums(bins, 1))[0]
+        return result
 
     def ranked(self, truth: Floats, score: Floats) -> tuple[Array, Array]:
         """AUC and average precision of one label in every resample: float64 [R] each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,9 +57,10 @@ def hausdorff95(
         step = spacing[index] if spacing is not None else (1.0, 1.0)
         if p.any():
             a, b = (torch.from_numpy(np.ascontiguousarray(m))[None, None].float() for m in (p, t))
-            result[index] = float(
-                compute_hausdorff_distance(a, b, True, percentile=95, spacing=list(step))
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of MONAI's own inner call
+                distance = compute_hausdorff_distance(a, b, True, percentile=95, spacing=list(step))
+            result[index] = float(distance)
         else:
             result[index] = float(np.hypot(t.shape[0] * step[0], t.shape[1] * step[1]))
     return result

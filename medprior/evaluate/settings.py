@@ -24,14 +24,16 @@ class EvaluateSettings(Settings):
         device: `auto`, `cpu` or `cuda`.
     """
 
-    seed: int = Field(0, ge=0)
-    resamples: int = Field(1000, ge=2)
-    map_size: int = Field(128, ge=16)
-    batch: int = Field(64, ge=1)
-    selection_images: int = Field(200, ge=1)
-    ece_bins: int = Field(15, ge=2)
+    seed: int = Field(default=0, ge=0)
+    resamples: int = Field(default=1000, ge=2)
+    map_size: int = Field(default=128, ge=16)
+    batch: int = Field(default=64, ge=1)
+    selection_images: int = Field(default=200, ge=1)
+    ece_bins: int = Field(default=15, ge=2)
     probe: bool = True
-    probe_images: int = Field(5000, ge=2)
-    neighbours: int = Field(20, ge=1)
-    inverse_penalties: tuple[float, ...] = Field((0.001, 0.01, 0.1, 1.0, 10.0), min_length=1)
+    probe_images: int = Field(default=5000, ge=2)
+    neighbours: int = Field(default=20, ge=1)
+    inverse_penalties: tuple[float, ...] = Field(
+        default=(0.001, 0.01, 0.1, 1.0, 10.0), min_length=1
+    )
     device: str = "auto"

@@ -1,0 +1,103 @@
+"""Attention against structures: every backbone, every prior, and their differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from medprior.cohort import Cohort
+from medprior.evaluate.attention import AttentionSource
+from medprior.evaluate.comparison import Estimates, against_priors, compared
+from medprior.evaluate.inputs import Inputs, Named
+from medprior.evaluate.localisation import Localisation, MapSource, localisation_estimates, localise
+from medprior.evaluate.prior_maps import PriorSource
+from medprior.evaluate.ranking import Array
+from medprior.evaluate.study import Section, Study
+from medprior.evaluate.targets import ORGANS, Targets, targets
+
+if TYPE_CHECKING:
+    from medprior.priors import SpatialPrior
+
+
+def with_masks(cohort: Cohort, wanted: Targets) -> Targets:
+    """The targets of which at least one image has all masks."""
+    table = cohort.manifest
+    return {
+        target: parts
+        for target, parts in wanted.items()
+        if table[[f"mask_{part}" for part in parts]].notna().all(axis=1).any()
+    }
+
+
+def attention_section(study: Study, inputs: Inputs) -> Section:
+    """`attention.*`, `prior.*`, `registered_prior.*`, their baselines and differences."""
+    named = {name for b in inputs.backbones for name in b.item.heads}
+    named |= {name for prior in inputs.priors for name in prior.item.names}
+    every = targets(study.cohort.structures, named)
+    wanted = with_masks(study.part, every)
+    section = Section(extra={"targets": wanted, "sources": {}, "found": {}})
+    missing = sorted((set(every) | (named & set(ORGANS))) - set(wanted))
+    section.skipped = [f"{name}: no masks in split {study.split}" for name in missing]
+    if not wanted:
+        return section
+    settings = study.settings
+    heads = [
+        (b.name, AttentionSource(b.item, settings.batch, settings.device)) for b in inputs.backbones
+    ]
+    add_group(section, study, "attention", heads)
+    for prefix, priors in prior_groups(inputs.priors).items():
+        add_group(section, study, prefix, priors)
+    section.estimates |= against_priors(section.estimates)
+    return section
+
+
+def prior_groups(priors: Sequence[Named[SpatialPrior]]) -> dict[str, list[tuple[str, MapSource]]]:
+    """Static priors under `prior`, fitted ones under `registered_prior`.
+
+    A fitted prior stands in for the static one, with the maps it falls back to, when none is given.
+    """
+    fitted = [p for p in priors if p.item.per_image]
+    static = [p for p in priors if not p.item.per_image] or fitted[:1]
+    return {
+        "prior": [(p.name, PriorSource(p.item, per_image=False)) for p in static],
+        "registered_prior": [(p.name, PriorSource(p.item, per_image=True)) for p in fitted],
+    }
+
+
+def add_group(
+    section: Section, study: Study, prefix: str, sources: Sequence[tuple[str, MapSource]]
+) -> None:
+    """Score sources of one kind, the first as primary, the others as its baselines."""
+    groups: dict[str, Estimates] = {}
+    wanted: Targets = section.extra["targets"]
+    selection = study.selection
+    if selection is not None:
+        selection = selection.take(study.settings.selection_images, study.settings.seed)
+    for number, (name, source) in enumerate(sources):
+        found = localise(source, study.part, selection, wanted, study.settings.map_size)
+        groups[name] = localisation_estimates(found, study.draws, prefix)
+        lost = [target for target in wanted if target not in found.chosen]
+        section.skipped += [f"{prefix} {name}: no map for {target}" for target in lost]
+        section.extra["sources"][f"{prefix}:{name}"] = source
+        section.extra["found"][f"{prefix}:{name}"] = found
+        lead = prefix if number == 0 else f"{name}.{prefix}"
+        section.columns |= columns(found, lead)
+    names = list(groups)
+    if names:
+        others = {name: groups[name] for name in names[1:]}
+        section.estimates |= without_oracle_differences(compared(groups[names[0]], others))
+
+
+def without_oracle_differences(estimates: Estimates) -> Estimates:
+    """Drop differences of oracles: the best map image by image is no method to compare."""
+    return {
+        key: estimate
+        for key, estimate in estimates.items()
+        if not (key.startswith("difference.") and "oracle" in key)
+    }
+
+
+def columns(found: Localisation, lead: str) -> dict[str, Array]:
+    """Per-image scores as columns `<lead>_pixel_ap_<target>` and `<lead>_dice_<target>`."""
+    named = {f"{lead}_pixel_ap_{target}": values for target, values in found.ap.items()}
+    return named | {f"{lead}_dice_{target}": values for target, values in found.dice.items()}

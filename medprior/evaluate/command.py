@@ -1,0 +1,53 @@
+"""`medprior evaluate`: what backbones, models and priors are worth on one split."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from medprior.evaluate.settings import EvaluateSettings
+from medprior.observer import Observer
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("cohort", type=Path, metavar="COHORT", help="a cohort folder")
+    parser.add_argument("evidence", type=Path, metavar="EVIDENCE", help="where to write")
+    for kind, text in (
+        ("backbone", "backbone; the first is compared with the others"),
+        ("model", "model; the first of each task is compared with the others"),
+        ("prior", "prior, judged as a predictor of its own"),
+    ):
+        parser.add_argument(
+            f"--{kind}", action="append", default=[], metavar="[NAME=]PATH", help=text
+        )
+    parser.add_argument("--split", default="test", choices=("train", "val", "test"))
+    parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+
+
+def result(args: argparse.Namespace) -> Path:
+    """The evidence folder."""
+    folder: Path = args.evidence
+    return folder
+
+
+def run(args: argparse.Namespace, observer: Observer) -> None:
+    """Evaluate and print the headline numbers."""
+    settings = EvaluateSettings.load(args.config, args.set)
+    from medprior.evaluate.evidence import evaluate
+    from medprior.evaluate.summary import headline
+    from medprior.provenance import read_config
+
+    metrics = evaluate(
+        args.cohort,
+        args.evidence,
+        backbone=args.backbone,
+        model=args.model,
+        prior=args.prior,
+        split=args.split,
+        settings=settings,
+        observer=observer,
+    )
+    print(headline(metrics, read_config(args.evidence, "evaluate")["primary"]))
+    print(f"report: {args.evidence / 'report.html'}")

@@ -1,0 +1,82 @@
+"""How every figure looks: one palette for the colour-blind, one size of type, 150 dots per inch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medprior.provenance import atomic
+
+# Okabe and Ito (2008), black first for the primary result, yellow left out: unreadable on paper.
+PALETTE = ("#000000", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+STRUCTURE_COLOURS = {
+    "left_lung": "#56B4E9",
+    "right_lung": "#E69F00",
+    "lungs": "#56B4E9",
+    "heart": "#CC79A7",
+}
+DASHES = ("-", "--", "-.", ":")
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "legend.frameon": False,
+    "svg.hashsalt": "medprior",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawn figure: its file, what it shows in a few words, and how to read it."""
+
+    path: Path
+    title: str
+    caption: str
+
+
+@contextmanager
+def drawing(
+    path: Path, rows: int, columns: int, width: float, height: float
+) -> Iterator[tuple[Any, Any]]:
+    """A figure and its axes [rows, columns]; saved to `path` when the block ends.
+
+    Units:
+        width and height of the whole figure in inches.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
+    with mpl.rc_context(STYLE):
+        figure = Canvas(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, columns, squeeze=False)
+        yield figure, axes
+        with atomic(path) as temporary:
+            figure.savefig(temporary, format="png", metadata={"Software": "medprior"})
+
+
+def colour(number: int) -> str:
+    """Colour of the source with this number; the primary one is 0."""
+    return PALETTE[number % len(PALETTE)]
+
+
+def structure_colour(name: str, number: int) -> str:
+    """Colour of a structure's contour."""
+    return STRUCTURE_COLOURS.get(name, PALETTE[1 + number % (len(PALETTE) - 1)])
+
+
+def spoken(name: str) -> str:
+    """A key's part as words: `left_lung` becomes "left lung"."""
+    return name.replace("_", " ")

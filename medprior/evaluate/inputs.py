@@ -1,0 +1,165 @@
+"""What is evaluated: named backbones, models and priors, loaded and checked before any work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from medprior.cohort import Cohort
+from medprior.errors import ConfigError, InputMissing, MedpriorError
+
+if TYPE_CHECKING:
+    from medprior.finetune.model import Model
+    from medprior.networks import Backbone
+    from medprior.priors import SpatialPrior
+
+RESERVED = {"prior", "registered_prior", "random_weights"}
+T = TypeVar("T")
+Entry = str | Path | tuple[str, str | Path]
+
+
+@dataclass(frozen=True)
+class Named(Generic[T]):
+    """A loaded result with the name it has in keys, tables and figures."""
+
+    name: str
+    path: Path
+    item: T
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that is evaluated; the first of each kind (and task) is the primary one."""
+
+    backbones: tuple[Named[Backbone], ...]
+    models: tuple[Named[Model], ...]
+    priors: tuple[Named[SpatialPrior], ...]
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Result folders by kind and name, for the record of digests."""
+        kinds: dict[str, tuple[Named[Any], ...]] = {
+            "backbone": self.backbones,
+            "model": self.models,
+            "prior": self.priors,
+        }
+        pairs = ((kind, named) for kind, group in kinds.items() for named in group)
+        return {f"{kind}.{named.name}": named.path for kind, named in pairs}
+
+    def excluded(self) -> frozenset[str]:
+        """Images no prior may be judged on: the annotated ones."""
+        return frozenset().union(*(named.item.excluded for named in self.priors))
+
+
+def listed(entries: Entry | Iterable[Entry] | None) -> list[Entry]:
+    """One entry, several, or none, as a list."""
+    if entries is None:
+        return []
+    if isinstance(entries, (str, Path)):
+        return [entries]
+    if isinstance(entries, tuple) and len(entries) == 2 and isinstance(entries[0], str):
+        return [entries]  # type: ignore[list-item]
+    return list(entries)
+
+
+def split_name(entry: Entry) -> tuple[str, Path]:
+    """Name and folder of `NAME=PATH`, `PATH` (named by its last part) or `(NAME, PATH)`."""
+    if isinstance(entry, tuple):
+        return entry[0], Path(entry[1])
+    name, sign, rest = str(entry).partition("=")
+    if sign and name and "/" not in name:
+        return name, Path(rest)
+    path = Path(entry)
+    return path.resolve().name, path
+
+
+def names_and_paths(entries: Sequence[Entry], option: str) -> list[tuple[str, Path]]:
+    """Names fit for a key, each once.
+
+    Raises:
+        ConfigError: two results of one name, or a name that medprior itself uses.
+    """
+    pairs = [split_name(entry) for entry in entries]
+    result = [(re.sub(r"[^\w-]+", "_", name), path) for name, path in pairs]
+    names = [name for name, _ in result]
+    for name in names:
+        if names.count(name) > 1 or name in RESERVED:
+            why = "is used twice" if names.count(name) > 1 else "is taken"
+            raise ConfigError(
+                f"the name {name!r} {why}", where=option, fix=f"write {option} NAME=PATH"
+            )
+    return result
+
+
+def loaded(entries: Entry | Iterable[Entry] | None, kind: str) -> tuple[Named[Any], ...]:
+    """Load every entry of one kind: "backbone", "model" or "prior".
+
+    Raises:
+        InputMissing: a folder is not there, unfinished, or of another stage.
+    """
+    result = []
+    for name, path in names_and_paths(listed(entries), f"--{kind}"):
+        try:
+            result.append(Named(name, path, load(path, kind)))
+        except FileNotFoundError:
+            raise InputMissing(
+                f"no such {kind}", where=str(path), fix=f"check the --{kind} path"
+            ) from None
+    return tuple(result)
+
+
+def load(path: Path, kind: str) -> Any:
+    """Load one result folder."""
+    if kind == "backbone":
+        from medprior.networks import load_backbone
+
+        return load_backbone(path)
+    if kind == "model":
+        from medprior.finetune.model import load_model
+
+        return load_model(path)
+    from medprior.priors import SpatialPrior
+
+    return SpatialPrior.load(path)
+
+
+def chosen_split(cohort: Cohort, split: str, excluded: frozenset[str]) -> Cohort:
+    """The images of `split` that may be judged.
+
+    Raises:
+        InputMissing: nothing is left, or a patient of it is in training too.
+    """
+    part = cohort.split(split)
+    ids = [image_id for image_id in part.image_ids if image_id not in excluded]
+    if not ids:
+        raise InputMissing(
+            f"split {split!r} holds only the annotated image",
+            where=cohort.path.name,
+            fix="ingest more patients",
+        )
+    table = cohort.manifest
+    train = set(table.patient_id[(table.split == "train").to_numpy()])
+    shared = train & set(part.patient_ids.tolist()) if split != "train" else set()
+    if shared:
+        raise InputMissing(
+            f"{len(shared)} patient(s) are in both train and {split}",
+            where=cohort.path.name,
+            expected="patient-disjoint splits",
+            fix="run `medprior ingest` again",
+        )
+    return part if len(ids) == len(part) else part.select(ids)
+
+
+def selection_part(cohort: Cohort, split: str, excluded: frozenset[str]) -> Cohort | None:
+    """Images to choose heads and thresholds on: validation, else training; None without both."""
+    for name in ("val", "train"):
+        if name == split:
+            continue
+        try:
+            return chosen_split(cohort, name, excluded)
+        except MedpriorError:
+            continue
+    return None

@@ -1,0 +1,151 @@
+"""Models against truth: findings by classification models, masks by segmentation models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from medprior.cohort import Cohort
+from medprior.errors import InputMissing
+from medprior.evaluate.calibration import fit_temperature, logit
+from medprior.evaluate.classification import (
+    checked_truth,
+    classification_estimates,
+    delong_facts,
+)
+from medprior.evaluate.comparison import Estimates, compared
+from medprior.evaluate.inputs import Named
+from medprior.evaluate.ranking import Array, Floats
+from medprior.evaluate.segmentation import overlap_scores, segmentation_estimates
+from medprior.evaluate.study import Section, Study
+from medprior.evaluate.thresholds import youden
+from medprior.finetune.native import plausible
+
+if TYPE_CHECKING:
+    from medprior.finetune.model import Model
+
+Models = Sequence[Named["Model"]]
+
+
+def common_labels(study: Study, models: Models) -> tuple[list[str], list[str]]:
+    """Labels that every model and the cohort know, and what was left out, in words.
+
+    Raises:
+        InputMissing: none is left.
+    """
+    known = [set(named.item.labels) for named in models] + [set(study.cohort.label_names)]
+    every = list(dict.fromkeys(label for named in models for label in named.item.labels))
+    labels = [label for label in every if all(label in names for names in known)]
+    if not labels:
+        raise InputMissing(
+            "models and cohort share no label",
+            where="--model",
+            expected=", ".join(every),
+            found=", ".join(study.cohort.label_names) or "a cohort without labels",
+            fix="evaluate on a cohort that has these labels",
+        )
+    lost = [f"{label}: not known to every model and the cohort" for label in every]
+    return labels, [text for label, text in zip(every, lost, strict=True) if label not in labels]
+
+
+def classification_section(study: Study, models: Models) -> Section:
+    """`classification.*` of the first model, the others as baselines, DeLong's p for each label."""
+    labels, skipped = common_labels(study, models)
+    truth = checked_truth(study.part.labels(labels), labels)
+    section = Section(skipped=skipped, extra={"labels": labels, "truth": truth, "scores": {}})
+    groups: dict[str, Estimates] = {}
+    for number, named in enumerate(models):
+        order = [named.item.labels.index(label) for label in labels]
+        probability = named.item.predict_cohort(study.part)[:, order]
+        thresholds, temperature = chosen_on_selection(study, named.item, labels, order)
+        groups[named.name] = classification_estimates(
+            truth, probability, labels, thresholds, study.draws, study.settings.ece_bins
+        )
+        groups[named.name]["classification.ece"].facts["temperature_left"] = temperature
+        section.extra["scores"][named.name] = probability
+        lead = "" if number == 0 else f"{named.name}."
+        section.columns |= {
+            f"{lead}probability_{label}": p for label, p in zip(labels, probability.T, strict=True)
+        }
+    section.columns |= {f"truth_{label}": t for label, t in zip(labels, truth.T, strict=True)}
+    names = list(groups)
+    section.estimates = compared(groups[names[0]], {name: groups[name] for name in names[1:]})
+    scores = section.extra["scores"]
+    for name in names[1:]:
+        for column, label in enumerate(labels):
+            key = f"difference.{name}.classification.auc.{label}"
+            pair = scores[names[0]][:, column], scores[name][:, column]
+            section.estimates[key].facts.update(delong_facts(truth[:, column], *pair))
+    return section
+
+
+def chosen_on_selection(
+    study: Study, model: Model, labels: Sequence[str], order: Sequence[int]
+) -> tuple[Array, dict[str, float]]:
+    """Thresholds [C] and the temperature still missing per label, both from images of selection.
+
+    The model's own thresholds come first; Youden's on the selection images stands in for one that
+    is missing, NaN where neither exists.
+    """
+    thresholds = np.array(model.threshold, dtype=np.float64)[list(order)]
+    if study.selection is None:
+        return thresholds, {}
+    truth = study.selection.labels(list(labels))
+    probability = model.predict_cohort(study.selection)[:, list(order)]
+    temperature = {}
+    for column, label in enumerate(labels):
+        if np.isnan(thresholds[column]):
+            thresholds[column] = youden(truth[:, column], probability[:, column])
+        temperature[label] = fit_temperature(truth[:, column], logit(probability[:, column]))
+    return thresholds, temperature
+
+
+def segmentation_section(study: Study, models: Models) -> Section:
+    """`segmentation.*` of the first model, the others as baselines."""
+    section = Section(extra={"masks": {}})
+    groups: dict[str, Estimates] = {}
+    for number, named in enumerate(models):
+        scores, lost = segmentation_scores(study.part, named.item)
+        groups[named.name] = segmentation_estimates(scores, study.draws)
+        section.skipped += [f"{named.name}: {text}" for text in lost]
+        lead = "" if number == 0 else f"{named.name}."
+        section.columns |= {f"{lead}dice_{name}": one["dice"] for name, one in scores.items()}
+    names = list(groups)
+    section.estimates = compared(groups[names[0]], {name: groups[name] for name in names[1:]})
+    section.extra["models"] = [named.name for named in models]
+    return section
+
+
+def segmentation_scores(
+    cohort: Cohort, model: Model
+) -> tuple[dict[str, dict[str, Array]], list[str]]:
+    """Structure -> metric -> [n] for the model's structures that have masks, and the others."""
+    there = [name for name in model.structures if name in cohort.structures]
+    lost = [f"{name}: no masks in this split" for name in model.structures if name not in there]
+    parts: dict[str, dict[str, list[Array]]] = {name: {} for name in there}
+    done = 0
+    for maps in tqdm(model.batches(cohort), desc="segment", leave=False):
+        some = cohort.select(cohort.image_ids[done : done + len(maps)])
+        done += len(maps)
+        for name in there:
+            coverage, known = some.mask_squares(name, maps.shape[-1])
+            truth = (coverage >= 0.5) & known[:, None, None]
+            masks = drawn(model, name, maps)
+            for metric, values in overlap_scores(masks, truth, some).items():
+                parts[name].setdefault(metric, []).append(values)
+    return {n: {m: np.concatenate(v) for m, v in one.items()} for n, one in parts.items()}, lost
+
+
+def drawn(model: Model, structure: str, maps: Floats) -> NDArray[np.bool_]:
+    """The masks a user of the model gets: its threshold, then its check of pieces.
+
+    Shape:
+        maps [b, K, s, s] in [0, 1]; bool [b, s, s] back.
+    """
+    index = model.structures.index(structure)
+    masks = maps[:, index] >= model.threshold[index]
+    return np.stack([plausible(mask, structure) for mask in masks])

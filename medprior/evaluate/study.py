@@ -1,0 +1,79 @@
+"""What one evaluation rests on: the images judged, those to choose on, and the resamples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from medprior.cohort import Cohort
+from medprior.evaluate.bootstrap import Estimate, Resamples
+from medprior.evaluate.comparison import Estimates
+from medprior.evaluate.inputs import chosen_split, selection_part
+from medprior.evaluate.settings import EvaluateSettings
+
+
+@dataclass(frozen=True)
+class Study:
+    """The frame of one evaluation.
+
+    Attributes:
+        cohort: all images; part: those judged; selection: those to choose on, if any.
+        split: name of the split judged.
+        draws: resamples of the patients of `part`, shared by every metric.
+        excluded: images left out because a prior was made from them.
+    """
+
+    cohort: Cohort
+    part: Cohort
+    selection: Cohort | None
+    split: str
+    draws: Resamples
+    settings: EvaluateSettings
+    excluded: frozenset[str]
+
+    @classmethod
+    def of(
+        cls, cohort: Cohort, split: str, excluded: frozenset[str], settings: EvaluateSettings
+    ) -> Study:
+        """Choose the images and draw the resamples; errors as `inputs.chosen_split`."""
+        part = chosen_split(cohort, split, excluded)
+        selection = selection_part(cohort, split, excluded)
+        draws = Resamples.draw(part.patient_ids, settings.resamples, settings.seed)
+        left_out = excluded & set(cohort.split(split).image_ids)
+        return cls(cohort, part, selection, split, draws, settings, left_out)
+
+    def facts(self) -> Estimates:
+        """Images and patients per split, as plain numbers under `data.*`."""
+        table, result = self.cohort.manifest, {}
+        for name in ("train", "val", "test"):
+            rows = table[table.split == name]
+            result[f"data.images.{name}"] = plain(len(rows), len(rows))
+            result[f"data.patients.{name}"] = plain(rows.patient_id.nunique(), len(rows))
+        result["data.images.evaluated"] = plain(len(self.part), len(self.part))
+        patients = len(set(self.part.patient_ids.tolist()))
+        result["data.patients.evaluated"] = plain(patients, len(self.part))
+        return result
+
+
+@dataclass
+class Section:
+    """What one part of an evaluation found.
+
+    Attributes:
+        estimates: key -> estimate, comparisons included.
+        columns: columns of `predictions.parquet`, [n] each.
+        skipped: what could not be measured, and why, in words.
+        extra: whatever the figures of this section need.
+    """
+
+    estimates: Estimates = field(default_factory=dict)
+    columns: dict[str, Any] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def plain(value: float, n: int, **facts: Any) -> Estimate:
+    """A number without sampling error."""
+    return Estimate(float(value), np.zeros(0), n, facts)
