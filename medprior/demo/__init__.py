@@ -1,0 +1,1 @@
+"""The whole row, stage after stage, as a person would call it."""

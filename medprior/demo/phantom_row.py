@@ -1,0 +1,121 @@
+"""The whole row on generated radiographs: what `make demo` runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medprior.demo.row import Row, overrides
+from medprior.settings import Settings
+
+NAME = "medprior-demo"
+
+
+class PhantomRowSettings(Settings):
+    """Size of the demonstration; the defaults fit two CPU cores and twelve minutes."""
+
+    patients: int = 150
+    seed: int = 7
+    image_size: int = 512
+    pretrain: tuple[str, ...] = (
+        "steps=280", "batch=32", "window=10", "checkpoint_every=100", "crops.global_size=64",
+        "crops.local_size=32", "crops.locals=2", "span.weight=1.0",
+    )  # fmt: skip
+    classification: tuple[str, ...] = ("epochs=12", "size=96")
+    segmentation: tuple[str, ...] = ("epochs=8", "size=96")
+
+
+def run_phantom_row(folder: Path, settings: PhantomRowSettings) -> None:
+    """Run every stage from the phantom to a prediction, and print what came of it."""
+    from medprior.demo.table import print_summary
+
+    row = Row(folder)
+    phantom, cohort = folder / "phantom", folder / "cohort"
+    row.stage(
+        "Generate radiographs", "phantom", phantom, "--patients", settings.patients,
+        "--seed", settings.seed, "--size", settings.image_size, result=phantom / "config.json",
+    )  # fmt: skip
+    row.stage(
+        "DICOM to cohort", "ingest", phantom, cohort, "--dataset", "phantom",
+        "--store-size", 256, result=cohort / "config.json",
+    )  # fmt: skip
+    priors(row, folder, cohort)
+    learn(row, folder, cohort, settings)
+    judge(row, folder, cohort)
+    deploy(row, folder, phantom)
+    print_summary(folder, NAME, row.cost())
+
+
+def priors(row: Row, folder: Path, cohort: Path) -> None:
+    """From one annotated radiograph: a static prior, and one registered to every image."""
+    annotation = folder / "annotation"
+    row.stage(
+        "One annotated radiograph (the most typical of the training split)", "annotate",
+        annotation, "--cohort", cohort, "--image-id", "auto",
+        result=annotation / "annotation.json",
+    )  # fmt: skip
+    for method, title in (
+        ("static", "Static prior"),
+        ("registered", "Prior registered to every image"),
+    ):
+        out = folder / f"prior_{method}"
+        row.stage(
+            title, "prior", cohort, out, "--annotation", annotation, "--method", method,
+            result=out / "config.json",
+        )  # fmt: skip
+
+
+def learn(row: Row, folder: Path, cohort: Path, settings: PhantomRowSettings) -> None:
+    """SPAN and DINO at equal budget, a classifier from each, a segmenter."""
+    for recipe in ("span", "dino"):
+        backbone = folder / f"backbone_{recipe}"
+        prior = ["--prior", folder / "prior_registered"] if recipe == "span" else []
+        row.stage(
+            f"Pretrain {recipe.upper()}", "pretrain", cohort, backbone, "--recipe", recipe,
+            *prior, *overrides(settings.pretrain if recipe == "span" else shared(settings)),
+            result=backbone / "config.json",
+        )  # fmt: skip
+        model = folder / f"findings_{recipe}"
+        row.stage(
+            f"Fine-tune findings from {recipe.upper()}", "finetune", cohort, model, "--task",
+            "classification", "--backbone", backbone, *overrides(settings.classification),
+            result=model / "config.json",
+        )  # fmt: skip
+    row.stage(
+        "Fine-tune lungs and heart from SPAN", "finetune", cohort, folder / "segmenter", "--task",
+        "segmentation", "--backbone", folder / "backbone_span",
+        *overrides(settings.segmentation), result=folder / "segmenter" / "config.json",
+    )  # fmt: skip
+
+
+def shared(settings: PhantomRowSettings) -> tuple[str, ...]:
+    """The pretraining settings without those of SPAN alone."""
+    return tuple(item for item in settings.pretrain if not item.startswith("span."))
+
+
+def judge(row: Row, folder: Path, cohort: Path) -> None:
+    """Evidence on the test split, every baseline beside it."""
+    row.stage(
+        "Evaluate on patients never seen", "evaluate", cohort, folder / "evidence",
+        "--backbone", f"SPAN={folder / 'backbone_span'}",
+        "--backbone", f"DINO={folder / 'backbone_dino'}",
+        "--model", f"SPAN={folder / 'findings_span'}",
+        "--model", f"DINO={folder / 'findings_dino'}",
+        "--model", f"segmenter={folder / 'segmenter'}",
+        "--prior", f"static={folder / 'prior_static'}",
+        "--prior", f"registered={folder / 'prior_registered'}",
+        result=folder / "evidence" / "report.html",
+    )  # fmt: skip
+
+
+def deploy(row: Row, folder: Path, phantom: Path) -> None:
+    """Register the model, then ask it by its alias about one DICOM file."""
+    row.stage(
+        "Register", "register", folder / "findings_span", NAME, "--alias", "champion",
+        "--segmenter", folder / "segmenter", "--evidence", folder / "evidence",
+        result=folder / "findings_span" / "config.json",
+    )  # fmt: skip
+    first = sorted((phantom / "dicom").rglob("*.dcm"))[0]
+    row.stage(
+        "Predict from the registry", "predict", first, "-o", folder / "prediction",
+        "--model", f"models:/{NAME}@champion", result=folder / "prediction" / "report.csv",
+    )  # fmt: skip
