@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from medprior.cohort.columns import SPLITS, check_label_names, manifest_frame, number
 from medprior.cohort.journal import FolderLock, Journal
 from medprior.cohort.splits import patient_splits
-from medprior.cohort.store import PixelStore, Place, ShardAppender, place_of, write_mask
+from medprior.cohort.store import (
+    PixelStore,
+    Place,
+    ShardAppender,
+    place_of,
+    read_mask,
+    write_mask,
+)
 from medprior.dicom.resample import fitted, resized
 from medprior.errors import ConfigError, MedpriorError
 from medprior.provenance import atomic, write_config, write_json
@@ -39,6 +46,7 @@ class Facts(TypedDict, total=False):
         polarity_inverted: the source was stored with low values bright.
         flags: what was odd about the file.
         pixel_sha256: of the decoded stored array and its shape; made from `pixels` if absent.
+        official: the data set's own split: train, val, test, train_val or None (drawn).
     """
 
     study_id: str
@@ -51,6 +59,7 @@ class Facts(TypedDict, total=False):
     polarity_inverted: bool
     flags: Sequence[str]
     pixel_sha256: str
+    official: str | None
 
 
 class CohortWriter:
@@ -114,6 +123,11 @@ class CohortWriter:
     def pixels(self, image_id: str) -> NDArray[np.float32]:
         """A picture already added, float32 [h, w] in [0, 1]."""
         return self._store.read(place_of(self._records[image_id]))
+
+    def masks(self, image_id: str) -> dict[str, NDArray[np.bool_]]:
+        """The masks of an image already added, structure -> bool [h, w]."""
+        paths = self._records[image_id]["masks"]
+        return {name: read_mask(self.path / path) for name, path in paths.items()}
 
     def sha_of(self, image_id: str) -> str:
         """`pixel_sha256` of an image already added."""
@@ -201,7 +215,7 @@ class CohortWriter:
         """Split the images and publish the cohort; `config.json` is written last.
 
         Args:
-            split: a data set's own split by image_id (see `patient_splits`); the rest is drawn.
+            split: split by image_id instead of the images' `official` (see `patient_splits`).
             fractions: expected shares of train, val and test among what is drawn.
             seed: of the drawn split.
             quarantine: rows (item, code, message) of `quarantine.csv`.
@@ -222,7 +236,7 @@ class CohortWriter:
             [record["pixel_sha256"] for record in records],
             fractions,
             seed,
-            [split.get(record["image_id"]) for record in records] if split else None,
+            [(split or {}).get(record["image_id"], record["official"]) for record in records],
         )
         names = dict(zip((record["image_id"] for record in records), chosen.tolist(), strict=True))
         frame = manifest_frame(records, names)
@@ -256,6 +270,7 @@ def facts_record(image_id: str, patient_id: str, facts: Facts) -> dict[str, Any]
         "spacing_kind": facts.get("spacing_kind", "none"),
         "polarity_inverted": bool(facts.get("polarity_inverted", False)),
         "flags": "|".join(facts.get("flags", ())),
+        "official": facts.get("official"),
     }
 
 

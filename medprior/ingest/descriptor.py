@@ -1,0 +1,243 @@
+"""Descriptors of public data sets: where images, labels, masks and splits are; no pixels."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator
+
+import medprior
+from medprior.errors import ConfigError, InputMissing
+from medprior.settings import Settings, read_mapping
+
+FOLDER_VARIABLE = "MEDPRIOR_DATA_MANIFESTS"
+IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|dcm|dicom|gif|img|bmp)$", re.IGNORECASE)
+
+
+def compiles(pattern: str) -> str:
+    """The pattern itself, if it is a regular expression."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression ({error})") from None
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(compiles)]
+
+
+class RawFormat(Settings):
+    """A headerless file of rows x cols unsigned 16-bit samples.
+
+    Attributes:
+        rows: rows.
+        cols: columns.
+        bits: bits used.
+        big_endian: byte order.
+        inverted: low values are bright.
+        spacing_mm: millimetres per pixel, if published.
+    """
+
+    rows: int
+    cols: int
+    bits: int
+    big_endian: bool = True
+    inverted: bool = False
+    spacing_mm: float | None = None
+
+
+class Images(Settings):
+    """Which files are images.
+
+    Attributes:
+        match: expression on the path below the input, with the group `id`.
+        raw: set for headerless files.
+    """
+
+    match: Pattern
+    raw: RawFormat | None = None
+
+    @field_validator("match")
+    @classmethod
+    def _has_id(cls, value: str) -> str:
+        if "(?P<id>" not in value:
+            raise ValueError("needs a group (?P<id>...)")
+        return value
+
+
+class Masks(Settings):
+    """Which files are masks.
+
+    Attributes:
+        match: expression on the path below the input, with the group `id` of the image and perhaps
+            the group `structure`.
+        structure: name of the structure where `match` does not give it.
+        rename: structure names of the source -> ours.
+        bits: bit value -> structure, for several structures in one file.
+        split_components: structures for the two largest components, first the one further left in
+            the picture (the patient's right).
+    """
+
+    match: Pattern
+    structure: str | None = None
+    rename: dict[str, str] = Field(default_factory=dict)
+    bits: dict[int, str] = Field(default_factory=dict)
+    split_components: tuple[str, str] | None = None
+
+
+class Findings(Settings):
+    """A column that lists the findings that are present.
+
+    Attributes:
+        columns: name of the column, as the first of these that is there.
+        separator: between findings.
+        names: finding in the column -> label of ours; all others stay unknown to medprior.
+    """
+
+    columns: tuple[str, ...]
+    separator: str = "|"
+    names: dict[str, str]
+
+
+class Table(Settings):
+    """A CSV table about images.
+
+    Attributes:
+        files: names below the input; the first that is there is read.
+        required: whether one of them must be there.
+        key: column with the image, as the first of these that is there.
+        key_match: expression with the group `id` on the key; by default its last path part without
+            suffix.
+        facts: patient_id, study_id, sex, age, view, split -> column (the first that is there).
+        labels: label -> column (the first that is there).
+        findings: a column that lists what is present.
+        other_labels: every further numeric column is a label.
+        values: texts of label cells -> number, null for unknown.
+        splits: texts of the split column -> train, val, test, train_val.
+    """
+
+    files: tuple[str, ...]
+    required: bool = True
+    key: tuple[str, ...]
+    key_match: Pattern | None = None
+    facts: dict[
+        Literal["patient_id", "study_id", "sex", "age", "view", "split"], tuple[str, ...]
+    ] = Field(default_factory=dict)
+    labels: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    findings: Findings | None = None
+    other_labels: bool = False
+    values: dict[str, float | None] = Field(default_factory=dict)
+    splits: dict[str, Literal["train", "val", "test", "train_val"]] = Field(default_factory=dict)
+
+
+class NameLabel(Settings):
+    """A label that the file name tells; unknown where neither expression matches.
+
+    Attributes:
+        present: expression on the path below the input.
+        absent: expression on the path below the input.
+    """
+
+    present: Pattern
+    absent: Pattern
+
+
+class SplitRule(Settings):
+    """Part of an official split: a list file of image names, or an expression on paths.
+
+    Attributes:
+        split: train, val, test, or train_val (train and val are drawn).
+        files: list files; the first that is there is read; none is no error.
+        match: images whose path below the input matches.
+    """
+
+    split: Literal["train", "val", "test", "train_val"]
+    files: tuple[str, ...] = ()
+    match: Pattern | None = None
+
+
+class Descriptor(Settings):
+    """One data set.
+
+    Attributes:
+        name: short name, the manifest's `dataset`.
+        title: full name.
+        homepage: where it is described and obtained.
+        licence: terms of use.
+        citation: what to cite.
+        identity: `public` where ids are published pseudonyms (the same ids for everybody),
+            `private` where they must be hidden with one's own key.
+        images: kinds of image files, the first that matches a file counts.
+        exclude: expression for paths that are never images.
+        tables: tables about images.
+        labels_from_name: label -> expressions on the path.
+        patient_from_name: expression on the path with the group `id`.
+        view: view of all images where nothing else says it.
+        masks: kinds of mask files.
+        splits: the official split.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    title: str
+    homepage: str = ""
+    licence: str
+    citation: str = ""
+    identity: Literal["public", "private"] = "private"
+    images: tuple[Images, ...] = Field(min_length=1)
+    exclude: Pattern | None = None
+    tables: tuple[Table, ...] = ()
+    labels_from_name: dict[str, NameLabel] = Field(default_factory=dict)
+    patient_from_name: Pattern | None = None
+    view: str | None = None
+    masks: tuple[Masks, ...] = ()
+    splits: tuple[SplitRule, ...] = ()
+
+
+ANY = Descriptor(
+    name="files",
+    title="a folder of files",
+    licence="unknown",
+    images=(Images(match=r"^(?P<id>.*)$"),),
+)
+
+
+def folder() -> Path:
+    """Where descriptors lie: `MEDPRIOR_DATA_MANIFESTS`, else `data_manifests` of the checkout."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named) if named else Path(medprior.__file__).resolve().parents[1] / "data_manifests"
+
+
+def descriptor(name: str | None) -> Descriptor:
+    """The descriptor of a data set by name or path; `ANY` for None.
+
+    Raises:
+        InputMissing: there is none.
+        ConfigError: it does not fit the schema.
+    """
+    if name is None:
+        return ANY
+    path = Path(name) if name.endswith((".yaml", ".yml", ".json")) else folder() / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder().glob("*.yaml"))) or "none"
+        raise InputMissing(
+            "no such data set descriptor",
+            where=f"--dataset {Path(name).name}",
+            expected=f"a path to one, or one of: {known}",
+            fix=f"set {FOLDER_VARIABLE} to the folder that has it",
+        )
+    values = read_mapping(path)
+    if not isinstance(values, dict):
+        raise ConfigError("not a mapping", where=path.name)
+    return Descriptor.checked(values, path.name)
+
+
+def image_key(value: str, pattern: str | None) -> str:
+    """The image id in a table cell or list line."""
+    text = value.strip()
+    if pattern is not None:
+        match = re.search(pattern, text)
+        return match["id"] if match else ""
+    return IMAGE_SUFFIX.sub("", text.replace("\\", "/").rsplit("/", 1)[-1])

@@ -1,0 +1,113 @@
+"""Keyed pseudonyms: the same key gives the same ids, no key gives no way back."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+
+from medprior.errors import ConfigError, InputMissing
+
+VARIABLE = "MEDPRIOR_IDENTITY_KEY"
+LENGTH = 32
+UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+
+
+class Pseudonyms:
+    """Turns identifiers into hex pseudonyms of 80 bits.
+
+    Args:
+        key: secret bytes.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def __repr__(self) -> str:
+        return f"Pseudonyms(key_id={self.key_id!r})"
+
+    @property
+    def key_id(self) -> str:
+        """A short name of the key that does not give it away."""
+        return self.of("key id", "")[:8]
+
+    def of(self, kind: str, name: str) -> str:
+        """The pseudonym of `name` among names of this `kind`: 20 hex digits."""
+        message = f"{kind}\0".encode() + name.encode("utf-8", "surrogateescape")
+        return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:20]
+
+
+def public_pseudonyms(dataset: str) -> Pseudonyms:
+    """Pseudonyms that are the same for everybody, for data sets whose ids are published."""
+    return Pseudonyms(f"medprior public data set {dataset}".encode())
+
+
+def private_pseudonyms(path: Path | None, cohort: Path) -> Pseudonyms:
+    """Pseudonyms under the key in `path`, `MEDPRIOR_IDENTITY_KEY` or the user's configuration.
+
+    The key file is made on first use, readable by its owner only.
+
+    Raises:
+        ConfigError: the key is too short, open to others, or beside the data.
+        InputMissing: it cannot be read or made.
+    """
+    path = (path or default_path()).absolute()
+    beside = (cohort.absolute(), cohort.absolute().with_name(cohort.name + ".private"))
+    if any(folder == path or folder in path.parents for folder in beside):
+        raise ConfigError(
+            "the identity key must not lie beside the data",
+            where="--key",
+            fix="name a file elsewhere, for instance in your home folder",
+        )
+    try:
+        if not path.exists():
+            make_key(path)
+        mode = path.stat().st_mode
+        key = path.read_bytes().strip()
+    except OSError as error:
+        raise InputMissing(
+            f"the identity key cannot be read or made ({error.strerror})", where="--key"
+        ) from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError(
+            "the identity key is open to other users", where="--key", fix="chmod 600 the file"
+        )
+    if len(key) < LENGTH:
+        raise ConfigError(
+            "the identity key is too short", where="--key", expected=f"{LENGTH} bytes or more"
+        )
+    return Pseudonyms(key)
+
+
+def default_path() -> Path:
+    """The key file in use when none is named on the command line."""
+    named = os.environ.get(VARIABLE)
+    config = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(named) if named else Path(config) / "medprior" / "identity.key"
+
+
+def make_key(path: Path) -> None:
+    """Write a new random key, readable by its owner only, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(secrets.token_hex(LENGTH) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        # A link fails where another process was first; its key is then the one in use.
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+
+
+def usable_uid(text: str) -> bool:
+    """Whether a UID has the form of one."""
+    return len(text) <= 64 and UID.fullmatch(text) is not None

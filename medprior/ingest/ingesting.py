@@ -1,0 +1,230 @@
+"""A folder of files becomes a cohort: plan, decode under limits, write, publish."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from medprior.cohort import Cohort, CohortWriter
+from medprior.cohort.columns import SPLITS
+from medprior.cohort.journal import Journal
+from medprior.errors import MedpriorError
+from medprior.ingest.contact_sheet import write_contact_sheet
+from medprior.ingest.descriptor import Descriptor, descriptor
+from medprior.ingest.identity import (
+    Pseudonyms,
+    private_pseudonyms,
+    public_pseudonyms,
+    usable_uid,
+)
+from medprior.ingest.item import WHITE, Item, Refused
+from medprior.ingest.plan import Source, drawn, sources
+from medprior.ingest.private import Outcomes, private_folder
+from medprior.ingest.settings import IngestSettings
+from medprior.ingest.summary import summary
+from medprior.ingest.tables import Facts, age_of, name_facts, read_tables, sex_of, view_of
+from medprior.ingest.workers import Limits, Workers
+
+
+def ingest(
+    source: Path,
+    cohort: Path,
+    dataset: str | None = None,
+    settings: IngestSettings | None = None,
+    key: Path | None = None,
+) -> Cohort:
+    """Read every image of a folder into a cohort; a file that is refused never ends the run.
+
+    Run again, it goes on where it was; run with another folder, it adds to the cohort.
+
+    Args:
+        source: folder or file.
+        cohort: cohort folder to make or extend.
+        dataset: name of, or path to, a data set descriptor; None for any folder.
+        settings: the defaults if None.
+        key: identity key file; see `medprior.ingest.identity`.
+
+    Raises:
+        MedpriorError: nothing usable in the folder, or another run writes the cohort.
+    """
+    settings = settings or IngestSettings()
+    described = descriptor(dataset)
+    found = drawn(
+        sources(source, described, (cohort, private_folder(cohort))), settings.limit, settings.seed
+    )
+    public = described.identity == "public"
+    names = public_pseudonyms(described.name) if public else private_pseudonyms(key, cohort)
+    root = source if source.is_dir() else source.parent
+    with CohortWriter(cohort, settings.store_size) as writer:
+        run = Run(writer, Outcomes(cohort), described, names, read_tables(root, described))
+        try:
+            run.check_key()
+            run.decode(found, settings)
+            run.publish(settings)
+        finally:
+            run.outcomes.close()
+    return Cohort.open(cohort)
+
+
+class Run:
+    """One ingest run: where results go, and what they are called."""
+
+    def __init__(
+        self,
+        writer: CohortWriter,
+        outcomes: Outcomes,
+        described: Descriptor,
+        names: Pseudonyms,
+        tables: Mapping[str, Facts],
+    ) -> None:
+        self.writer, self.outcomes, self.described = writer, outcomes, described
+        self.names, self.tables = names, tables
+
+    def check_key(self) -> None:
+        """MedpriorError where the cohort was begun with another identity key."""
+        path = self.writer.path / "keys.jsonl"
+        journal = Journal(path)
+        try:
+            kept = {record["dataset"]: record["key_id"] for record in journal.records}
+            begun = kept.get(self.described.name)
+            if begun is None:
+                journal.append({"dataset": self.described.name, "key_id": self.names.key_id})
+            elif begun != self.names.key_id:
+                raise MedpriorError(
+                    "this cohort was begun with another identity key",
+                    where="--key",
+                    fix="use the key it was begun with, or another cohort folder",
+                )
+        finally:
+            journal.close()
+
+    def decode(self, found: list[Source], settings: IngestSettings) -> None:
+        """Read all sources that were not dealt with before."""
+        name = self.described.name
+        todo = [item for item in found if not self.outcomes.is_done(item.path, name)]
+        limits = Limits(settings.memory_mb, settings.cpu_seconds, settings.wall_seconds)
+        count = min(settings.workers or os.cpu_count() or 1, max(1, len(todo)))
+        # In a log file one line every ten seconds is enough.
+        pace = 0.1 if sys.stderr.isatty() else 10.0
+        begun = len(found) - len(todo)
+        bar = tqdm(total=len(found), initial=begun, desc="ingest", unit="file", mininterval=pace)
+        refused = 0
+        with bar, Workers(count, settings.policy, settings.store_size, limits) as workers:
+            for source, answer in zip(todo, workers.map(todo), strict=True):
+                refused += not self.keep(source, answer)
+                bar.set_postfix(refused=refused, refresh=False)
+                bar.update()
+
+    def keep(self, source: Source, answer: Item | Refused) -> bool:
+        """Write one answer: to the cohort first, then to the private journal."""
+        item = self.names.of("item", source.relative)
+        image_id, code, message = "", "", ""
+        if isinstance(answer, Refused):
+            code, message = answer.code, answer.message
+        else:
+            image_id = self.image_id(source, answer)
+            known = image_id in self.writer
+            if known and self.writer.sha_of(image_id) != answer.facts.pixel_sha256:
+                code, message = "conflict", "the instance was seen before with another picture"
+                image_id = ""
+            elif not known:
+                self.add(image_id, source, answer)
+        self.outcomes.keep(source.path, self.described.name, item, image_id, code, message)
+        return not code
+
+    def image_id(self, source: Source, item: Item) -> str:
+        """A data set's own id, else the instance's, else the picture's; always hidden."""
+        if self.described.images[0].match != r"^(?P<id>.*)$":
+            return self.names.of("image", f"{self.described.name}\0{source.key}")
+        if usable_uid(item.identity.sop):
+            return self.names.of("instance", item.identity.sop)
+        return self.names.of("picture", item.facts.pixel_sha256)
+
+    def add(self, image_id: str, source: Source, item: Item) -> None:
+        """Write one image with all that header, tables and file name say of it."""
+        named = name_facts(source.relative, self.described)
+        table = self.tables.get(source.key, Facts())
+        known, facts = named.known | table.known, item.facts
+        patient, study = self.people(image_id, item, known)
+        view = facts.view if facts.view != "UNKNOWN" else view_of(known.get("view"))
+        age = facts.age if facts.age is not None else age_of(known.get("age"))
+        self.writer.add(
+            image_id=image_id,
+            pixels=item.stored.astype(np.float32) / np.float32(WHITE),
+            patient_id=patient,
+            labels={**named.labels, **table.labels},
+            masks=item.masks,
+            valid=item.valid,
+            source_size=item.size,
+            study_id=study,
+            dataset=self.described.name,
+            view=view or self.described.view or "UNKNOWN",
+            sex=facts.sex or sex_of(known.get("sex")),
+            age=age,
+            spacing_mm=math.sqrt(math.prod(facts.spacing_mm)) if facts.spacing_mm else None,
+            spacing_kind=facts.spacing_kind,
+            polarity_inverted=facts.polarity_inverted,
+            flags=facts.flags,
+            pixel_sha256=facts.pixel_sha256,
+            official=known.get("split"),
+        )
+
+    def people(self, image_id: str, item: Item, known: Mapping[str, str]) -> tuple[str, str]:
+        """Pseudonyms of patient and study; a patient without id is a new one for every study."""
+        identity = item.identity
+        said = known.get("study_id") or (identity.study if usable_uid(identity.study) else "")
+        study = self.names.of("study", said or image_id)
+        if known.get("patient_id"):
+            return self.names.of("patient", f"{self.described.name}\0{known['patient_id']}"), study
+        if identity.patient:
+            return self.names.of("patient", identity.patient), study
+        return self.names.of("patient of study", study), study
+
+    def publish(self, settings: IngestSettings) -> None:
+        """Write everything that a cohort consists of; the manifest and `config.json` come last."""
+        outcomes = self.outcomes.records()
+        self.outcomes.write_sources()
+        codes = Counter(str(record["code"]) for record in outcomes if record["code"])
+        if not len(self.writer):
+            said = ", ".join(f"{code} {count}" for code, count in codes.most_common())
+            raise MedpriorError(
+                f"no usable radiograph among {len(outcomes)} file(s) ({said})",
+                where="INPUT",
+                fix=f"see {self.outcomes.folder.name}/sources.csv and the ingest room's README",
+            )
+        manifest = self.writer.manifest()
+        write_contact_sheet(
+            self.writer.path / "contact_sheet.png", manifest, self.writer.pixels, self.writer.masks
+        )
+        recorded = settings.model_dump(mode="json", exclude={"workers"})
+        self.writer.finish(
+            fractions=settings.fractions,
+            seed=settings.seed,
+            quarantine=sorted(
+                (str(r["item"]), str(r["code"]), str(r["message"])) for r in outcomes if r["code"]
+            ),
+            summary=summary(manifest, outcomes),
+            settings=recorded | {"dataset": self.described.name},
+        )
+        self.tell(manifest.patient_id.nunique(), len(manifest), codes)
+
+    def tell(self, patients: int, images: int, codes: Mapping[str, int]) -> None:
+        """Say on stderr what came out, and where a split is empty."""
+        said = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
+        lines = [
+            f"{images} image(s) of {patients} patient(s)" + (f"; refused: {said}" if said else "")
+        ]
+        cohort = Cohort.open(self.writer.path)
+        empty = [name for name in SPLITS if not (cohort.manifest.split == name).any()]
+        if empty:
+            lines.append(
+                f"note: split {', '.join(empty)} is empty: {patients} patient(s) are too few"
+            )
+        print("\n".join(lines), file=sys.stderr)

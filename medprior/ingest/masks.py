@@ -1,0 +1,104 @@
+"""Masks of public data sets onto the grid of their picture."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from medprior.dicom import Policy
+from medprior.dicom.opening import opened
+from medprior.dicom.raster import check_raster_size
+from medprior.dicom.resample import resized
+from medprior.errors import Rejected
+from medprior.ingest.plan import MaskFile
+
+Mask = NDArray[np.bool_]
+FORMATS = ["PNG", "GIF", "BMP", "TIFF", "JPEG"]
+
+
+def read_masks(
+    files: tuple[MaskFile, ...], shape: tuple[int, int], turned: str, policy: Policy
+) -> tuple[dict[str, Mask], tuple[str, ...]]:
+    """Masks by structure on the grid of a picture, and a flag where one does not fit.
+
+    Args:
+        files: the picture's mask files.
+        shape: rows and columns wanted.
+        turned: how the picture was turned on reading: '', `orientation_mirrored`, ...
+        policy: limits of size.
+    """
+    masks: dict[str, Mask] = {}
+    flags: tuple[str, ...] = ()
+    for file in files:
+        try:
+            levels = read_levels(Path(file.path), policy, bool(file.rule.bits))
+        except Rejected:
+            flags = ("mask_unusable",)
+            continue
+        if not same_aspect((levels.shape[0], levels.shape[1]), shape):
+            flags = ("mask_unusable",)
+            continue
+        for name, mask in structures(levels, file).items():
+            masks[name] = resized(as_turned(mask, turned).astype(np.float32), *shape) >= 0.5
+    return masks, flags
+
+
+def read_levels(path: Path, policy: Policy, indices: bool = False) -> NDArray[np.uint8]:
+    """Grey levels of a mask picture.
+
+    Raises:
+        Rejected: it cannot be read.
+    """
+    with opened(path, policy) as (stream, _):
+        data = stream.read()
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            check_raster_size(image, policy)
+            # A palette's indices are the bits themselves; for plain masks its colours count.
+            kept = image if indices and image.mode == "P" else image.convert("L")
+            return np.asarray(kept, dtype=np.uint8)
+    except Rejected:
+        raise
+    except Exception:
+        # Pillow raises many kinds on broken files.
+        raise Rejected("decode_failed", "the mask cannot be decoded") from None
+
+
+def same_aspect(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two grids can show the same picture, to a pixel of the smaller one."""
+    return abs(one[0] * other[1] - one[1] * other[0]) <= max(*one, *other)
+
+
+def structures(levels: NDArray[np.uint8], file: MaskFile) -> dict[str, Mask]:
+    """Structure -> mask, by bit, by component, or the whole."""
+    rule = file.rule
+    if rule.bits:
+        return {name: (levels & bit) > 0 for bit, name in rule.bits.items()}
+    mask = levels > (127 if levels.max() > 127 else 0)
+    result = {file.structure: mask} if file.structure else {}
+    if rule.split_components:
+        result |= dict(zip(rule.split_components, two_largest(mask), strict=False))
+    return result
+
+
+def two_largest(mask: Mask) -> tuple[Mask, ...]:
+    """The two largest connected components, the one further left in the picture first."""
+    labelled, count = ndimage.label(mask)
+    if count < 2:
+        return ()
+    sizes = np.bincount(labelled.ravel())[1:]
+    chosen = np.argsort(sizes)[-2:] + 1
+    centres = {int(c): float(np.nonzero(labelled == c)[1].mean()) for c in chosen}
+    return tuple(labelled == c for c in sorted(centres, key=lambda c: centres[c]))
+
+
+def as_turned(mask: Mask, turned: str) -> Mask:
+    """The mask turned as its picture was."""
+    if turned == "orientation_mirrored":
+        return np.fliplr(mask)
+    return np.rot90(mask, 2) if turned == "orientation_rotated" else mask

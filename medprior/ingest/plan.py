@@ -1,0 +1,124 @@
+"""One walk over the input: which files are images, which masks belong to them, in a fixed order."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medprior.errors import InputMissing, MedpriorError
+from medprior.ingest.descriptor import Descriptor, Masks, RawFormat
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask file and how to read it.
+
+    Attributes:
+        path: the file.
+        structure: its structure, where it holds one.
+        rule: how to read it.
+    """
+
+    path: str
+    structure: str
+    rule: Masks
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image file to ingest.
+
+    Attributes:
+        path: absolute path.
+        relative: path below the input, with slashes.
+        key: the data set's id of the image.
+        raw: set for headerless files.
+        masks: its mask files.
+    """
+
+    path: str
+    relative: str
+    key: str
+    raw: RawFormat | None
+    masks: tuple[MaskFile, ...]
+
+
+def walk(root: Path, without: tuple[Path, ...]) -> Iterator[str]:
+    """Paths below `root` of everything but folders; links are named, not followed."""
+    skipped = {str(path.absolute()) for path in without}
+    for parent, folders, files in os.walk(root):
+        folders[:] = sorted(
+            name for name in folders if str(Path(parent, name).absolute()) not in skipped
+        )
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        for name in sorted([*files, *links]):
+            yield os.path.relpath(Path(parent, name), root).replace(os.sep, "/")
+
+
+def sources(root: Path, described: Descriptor, without: tuple[Path, ...] = ()) -> list[Source]:
+    """All images of a data set below `root`, sorted by path.
+
+    Raises:
+        InputMissing: `root` is no folder, or holds no image of this data set.
+    """
+    root = root.absolute()
+    if root.is_file() or root.is_symlink():
+        paths, root = [root.name], root.parent
+    elif root.is_dir():
+        paths = sorted(walk(root, without))
+    else:
+        raise InputMissing("no such folder", where=root.name, fix="check the path")
+    if not paths:
+        raise MedpriorError("the input folder is empty", where=root.name, fix="check the path")
+    masks = mask_files(root, paths, described)
+    found: dict[str, tuple[int, Source]] = {}
+    for relative in paths:
+        if described.exclude and re.search(described.exclude, relative):
+            continue
+        for rank, kind in enumerate(described.images):
+            match = re.search(kind.match, relative)
+            if match is None:
+                continue
+            key = match["id"]
+            source = Source(
+                str(root / relative), relative, key, kind.raw, tuple(masks.get(key, ()))
+            )
+            if key not in found or rank < found[key][0]:
+                found[key] = (rank, source)
+            break
+    if not found:
+        raise InputMissing(
+            f"none of the {len(paths)} files is an image of this data set",
+            where=f"--dataset {described.name}",
+            expected=" or ".join(kind.match for kind in described.images),
+            fix="check the folder, or ingest it without --dataset",
+        )
+    return sorted((source for _, source in found.values()), key=lambda source: source.relative)
+
+
+def mask_files(root: Path, paths: list[str], described: Descriptor) -> dict[str, list[MaskFile]]:
+    """Mask files by image id."""
+    result: dict[str, list[MaskFile]] = {}
+    for rule in described.masks:
+        pattern = re.compile(rule.match)
+        for relative in paths:
+            match = pattern.search(relative)
+            if match is None:
+                continue
+            said = match.groupdict().get("structure") or rule.structure or ""
+            name = rule.rename.get(said, said)
+            result.setdefault(match["id"], []).append(MaskFile(str(root / relative), name, rule))
+    return result
+
+
+def drawn(found: list[Source], limit: int | None, seed: int) -> list[Source]:
+    """At most `limit` of the sources, drawn at random, order kept."""
+    if limit is None or limit >= len(found):
+        return found
+    chosen = np.random.default_rng([seed, len(found)]).permutation(len(found))[:limit]
+    return [found[index] for index in sorted(chosen.tolist())]

@@ -1,0 +1,93 @@
+"""The private side of a cohort: which source became which image; readable by its owner only."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+from medprior.cohort.journal import Journal
+from medprior.errors import InputMissing
+from medprior.provenance import atomic
+
+COLUMNS = ("source", "image_id", "code")
+
+
+class Outcomes:
+    """What became of every source so far; appended one by one, survives any kill.
+
+    Args:
+        cohort: the cohort folder; the private folder lies beside it.
+    """
+
+    def __init__(self, cohort: Path) -> None:
+        self.folder = private_folder(cohort)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.chmod(0o700)
+            self._journal = Journal(self.folder / "journal.jsonl", mode=0o600)
+        except OSError as error:
+            raise InputMissing(
+                f"cannot be written ({error.strerror})", where=self.folder.name
+            ) from None
+        self._done = {record["source"]: record for record in self._journal.records}
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+    def is_done(self, path: str, dataset: str) -> bool:
+        """Whether this very file was dealt with before, as part of this data set."""
+        record = self._done.get(path)
+        if record is None or record["dataset"] != dataset:
+            return False
+        return bool(record["stamp"] == stamp(path))
+
+    def keep(
+        self, path: str, dataset: str, item: str, image_id: str, code: str, message: str
+    ) -> None:
+        """Record one outcome: an image id, or a code with its message."""
+        record = {
+            "source": path,
+            "dataset": dataset,
+            "stamp": stamp(path),
+            "item": item,
+            "image_id": image_id,
+            "code": code,
+            "message": message,
+        }
+        self._journal.append(record)
+        self._done[path] = record
+
+    def records(self) -> list[dict[str, Any]]:
+        """The last outcome of every source, by source."""
+        return [self._done[path] for path in sorted(self._done)]
+
+    def write_sources(self) -> None:
+        """Write `sources.csv` (source, image_id, code), mode 0600."""
+        path = self.folder / "sources.csv"
+        with atomic(path) as temporary:
+            temporary.chmod(0o600)
+            with temporary.open(
+                "w", newline="", encoding="utf-8", errors="surrogateescape"
+            ) as file:
+                writer = csv.writer(file)
+                writer.writerow(COLUMNS)
+                writer.writerows([record[name] for name in COLUMNS] for record in self.records())
+        path.chmod(0o600)
+
+
+def private_folder(cohort: Path) -> Path:
+    """Where a cohort's private folder lies."""
+    cohort = cohort.absolute()
+    return cohort.with_name(cohort.name + ".private")
+
+
+def stamp(path: str) -> list[int]:
+    """Size and time of a file, which change with its content."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return [-1, -1]
+    return [status.st_size, status.st_mtime_ns]

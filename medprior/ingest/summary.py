@@ -1,0 +1,55 @@
+"""Counts that tell a reader what went into a cohort and what did not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medprior.cohort.columns import MASK, label_columns
+
+
+def summary(manifest: pd.DataFrame, outcomes: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """JSON-able counts of a cohort; the same input gives the same summary.
+
+    Args:
+        manifest: the cohort's manifest.
+        outcomes: what became of every source.
+    """
+    codes = Counter(record["code"] or "accepted" for record in outcomes)
+    flags = Counter(flag for cell in manifest["flags"] for flag in str(cell).split("|") if flag)
+    age = manifest.age.dropna().to_numpy(dtype=np.float64)
+    masks = [name for name in manifest.columns if name.startswith(MASK)]
+    return {
+        "files": {"read": sum(codes.values()), "accepted": codes.pop("accepted", 0)},
+        "refused": dict(sorted(codes.items())),
+        "datasets": counts(manifest.dataset),
+        "views": counts(manifest["view"]),
+        "sexes": counts(manifest.sex.fillna("unknown")),
+        "age_years": {
+            name: float(np.quantile(age, share)) if len(age) else None
+            for name, share in (("min", 0), ("median", 0.5), ("max", 1))
+        },
+        "spacing_kinds": counts(manifest.spacing_kind),
+        "polarity_inverted": int(manifest.polarity_inverted.sum()),
+        "flags": dict(sorted(flags.items())),
+        "labels": {name: label_counts(manifest[name]) for name in label_columns(manifest.columns)},
+        "masks": {name.removeprefix(MASK): int(manifest[name].notna().sum()) for name in masks},
+    }
+
+
+def counts(column: pd.Series) -> dict[str, int]:
+    """How often each value occurs, by value."""
+    return {str(value): int(count) for value, count in sorted(Counter(column).items())}
+
+
+def label_counts(column: pd.Series) -> dict[str, int]:
+    """Present, absent and unknown of one label."""
+    return {
+        "present": int((column >= 0.5).sum()),
+        "absent": int((column < 0.5).sum()),
+        "unknown": int(column.isna().sum()),
+    }

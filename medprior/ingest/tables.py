@@ -1,0 +1,156 @@
+"""Labels and facts from a data set's tables, file names and split lists."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medprior.errors import InputMissing
+from medprior.ingest.descriptor import Descriptor, SplitRule, Table, image_key
+
+OLDEST = 90.0
+VIEWS = {
+    "PA": "PA", "AP": "AP", "LATERAL": "LATERAL", "LL": "LL", "RL": "RL", "L": "LATERAL",
+    "AP SUPINE": "AP", "AP_SUPINE": "AP", "AP ERECT": "AP", "COSTAL": "UNKNOWN",
+}  # fmt: skip
+
+
+@dataclass
+class Facts:
+    """What tables and names say of one image."""
+
+    known: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, float] = field(default_factory=dict)
+
+
+def read_tables(root: Path, described: Descriptor) -> dict[str, Facts]:
+    """Facts by image id from all tables and split lists of a data set.
+
+    Raises:
+        InputMissing: a needed table or column is not there.
+    """
+    found: dict[str, Facts] = {}
+    for table in described.tables:
+        path = present(root, table.files)
+        if path is None and table.required:
+            raise InputMissing(
+                "the data set's table is missing",
+                where=f"--dataset {described.name}",
+                expected=" or ".join(table.files),
+                fix=f"give the folder that holds it; see {described.homepage or 'the descriptor'}",
+            )
+        if path is not None:
+            for key, facts in table_facts(path, table):
+                old = found.setdefault(key, Facts())
+                old.known |= facts.known
+                old.labels |= facts.labels
+    for rule in described.splits:
+        for key in listed(root, rule):
+            found.setdefault(key, Facts()).known["split"] = rule.split
+    return found
+
+
+def present(root: Path, names: tuple[str, ...]) -> Path | None:
+    """The first of `names` that is a file below `root`."""
+    return next((root / name for name in names if (root / name).is_file()), None)
+
+
+def table_facts(path: Path, table: Table) -> Iterator[tuple[str, Facts]]:
+    """Image id and facts of every row of one table."""
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        reader = csv.DictReader(file)
+        columns = [name for name in reader.fieldnames or [] if name]
+        key = column_of(table.key, columns)
+        if key is None:
+            raise InputMissing(
+                "a column is missing", where=path.name, expected=" or ".join(table.key)
+            )
+        facts = {name: column_of(names, columns) for name, names in table.facts.items()}
+        labels = label_columns(table, columns, {key, *facts.values()})
+        listing = column_of(table.findings.columns, columns) if table.findings else None
+        for row in reader:
+            result = Facts()
+            for name, column in facts.items():
+                text = (row.get(column or "") or "").strip()
+                if text:
+                    result.known[name] = table.splits.get(text, text) if name == "split" else text
+            for label, label_column in labels.items():
+                result.labels[label] = label_value(row.get(label_column) or "", table.values)
+            if table.findings and listing and (row.get(listing) or "").strip():
+                said = {part.strip() for part in row[listing].split(table.findings.separator)}
+                for source, finding in table.findings.names.items():
+                    result.labels[finding] = float(source in said)
+            yield image_key(row[key] or "", table.key_match), result
+
+
+def column_of(names: tuple[str, ...], columns: list[str]) -> str | None:
+    """The first of `names` among `columns`."""
+    return next((name for name in names if name in columns), None)
+
+
+def label_columns(table: Table, columns: list[str], used: set[str | None]) -> dict[str, str]:
+    """Label -> column."""
+    chosen = {name: column_of(names, columns) for name, names in table.labels.items()}
+    result = {name: column for name, column in chosen.items() if column is not None}
+    if table.other_labels:
+        result |= {name: name for name in columns if name not in used | set(result.values())}
+    return result
+
+
+def label_value(text: str, values: Mapping[str, float | None]) -> float:
+    """A label cell as a number in [0, 1]; NaN where it is empty, negative or no number."""
+    if text.strip() in values:
+        mapped = values[text.strip()]
+        return math.nan if mapped is None else mapped
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if 0 <= value <= 1 else math.nan
+
+
+def listed(root: Path, rule: SplitRule) -> Iterator[str]:
+    """Image ids of a split's list file."""
+    path = present(root, rule.files)
+    if path is not None:
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.strip():
+                yield image_key(line, None)
+
+
+def name_facts(relative: str, described: Descriptor) -> Facts:
+    """What an image's path alone says of it."""
+    facts = Facts()
+    for name, told in described.labels_from_name.items():
+        present, absent = (re.search(part, relative) for part in (told.present, told.absent))
+        facts.labels[name] = 1.0 if present else 0.0 if absent else math.nan
+    if described.patient_from_name:
+        match = re.search(described.patient_from_name, relative)
+        if match:
+            facts.known["patient_id"] = match["id"]
+    for rule in described.splits:
+        if rule.match and re.search(rule.match, relative):
+            facts.known["split"] = rule.split
+    return facts
+
+
+def sex_of(text: str | None) -> str | None:
+    """M, F, O or None from what tables write."""
+    letter = (text or "").strip()[:1].upper()
+    return letter if letter in {"M", "F", "O"} else None
+
+
+def view_of(text: str | None) -> str | None:
+    """Our word for a view, or None."""
+    return VIEWS.get((text or "").strip().upper())
+
+
+def age_of(text: str | None) -> float | None:
+    """Years, at most 90; None where it is no plausible age."""
+    match = re.fullmatch(r"0*(\d+(?:\.\d+)?)\s*Y?", (text or "").strip().upper())
+    years = float(match[1]) if match else math.nan
+    return min(years, OLDEST) if 0 <= years <= 130 else None
