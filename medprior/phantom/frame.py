@@ -29,6 +29,18 @@ class Frame:
     pixel_mm: float
 
     @property
+    def steps(self) -> tuple[float, float, float, float]:
+        """Millimetres x and y move with a column, and x, y of the first pixel.
+
+        A row moves them by the same, turned by 90 degrees.
+        """
+        columns = max(self.u.shape[1] - 1, 1)
+        x_step = float(self.u[0, -1] - self.u[0, 0]) * self.width_mm / columns
+        y_step = float(self.v[0, -1] - self.v[0, 0]) * self.height_mm / columns
+        x_first = (float(self.u[0, 0]) - 0.5) * self.width_mm
+        return x_step, y_step, x_first, float(self.v[0, 0]) * self.height_mm
+
+    @property
     def x_mm(self) -> Array:
         """Millimetres from the middle of the box, to the right of the picture, [rows, cols]."""
         return (self.u - np.float32(0.5)) * np.float32(self.width_mm)

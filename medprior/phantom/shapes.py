@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,18 +56,15 @@ def ellipsoid(
 def window(frame: Frame, x: tuple[float, float], y: tuple[float, float]) -> tuple[slice, slice]:
     """Rows and columns that hold a box given in millimetres, whatever the frame's turn."""
     rows, cols = frame.u.shape
-    cos = float(frame.u[0, -1] - frame.u[0, 0]) * frame.width_mm / (max(cols - 1, 1))
-    sin = float(frame.v[0, 0] - frame.v[0, -1]) * frame.height_mm / (max(cols - 1, 1))
-    x00 = (float(frame.u[0, 0]) - 0.5) * frame.width_mm
-    y00 = float(frame.v[0, 0]) * frame.height_mm
-    scale = cos * cos + sin * sin
-    corners_x = np.array([x[0], x[0], x[1], x[1]]) - x00
-    corners_y = np.array([y[0], y[1], y[0], y[1]]) - y00
-    col = (cos * corners_x - sin * corners_y) / scale
-    row = (sin * corners_x + cos * corners_y) / scale
-    low_row, high_row = np.clip([np.floor(row.min()), np.ceil(row.max()) + 1], 0, rows).astype(int)
-    low_col, high_col = np.clip([np.floor(col.min()), np.ceil(col.max()) + 1], 0, cols).astype(int)
-    return slice(int(low_row), int(high_row)), slice(int(low_col), int(high_col))
+    x_step, y_step, x_first, y_first = frame.steps
+    scale = x_step * x_step + y_step * y_step
+    corners = [(i - x_first, j - y_first) for i in x for j in y]
+    col = [(x_step * i + y_step * j) / scale for i, j in corners]
+    row = [(x_step * j - y_step * i) / scale for i, j in corners]
+    return (
+        slice(max(math.floor(min(row)), 0), min(max(math.ceil(max(row)) + 1, 0), rows)),
+        slice(max(math.floor(min(col)), 0), min(max(math.ceil(max(col)) + 1, 0), cols)),
+    )
 
 
 def draw_capsules(canvas: Array, frame: Frame, capsules: list[Capsule]) -> None:
@@ -89,10 +87,11 @@ def draw_capsules(canvas: Array, frame: Frame, capsules: list[Capsule]) -> None:
         if x.size == 0:
             continue
         dx, dy = rod.x1 - rod.x0, rod.y1 - rod.y0
-        along = np.clip((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-6), 0.0, 1.0)
+        along = (x * dx + y * dy) / max(dx * dx + dy * dy, 1e-6)
+        along = np.minimum(np.maximum(along, 0.0), 1.0)
         radius = rod.r0 + along * (rod.r1 - rod.r0)
         square = radius * radius - (x - along * dx) ** 2 - (y - along * dy) ** 2
-        chord = 2.0 * np.sqrt(np.clip(square, 0.0, None))
+        chord = 2.0 * np.sqrt(np.maximum(square, 0.0))
         canvas[here] = np.maximum(canvas[here], chord)
 
 

@@ -58,7 +58,7 @@ class Vendor:
 VENDORS = (
     Vendor("Aurora Imaging", "Daybreak 2", DX, 12, False, "LINEAR", None, None, None, JPEG_LS),
     Vendor("Borealis Medical", "Polar CR", CR, 12, True, "SIGMOID", None, None, 0, RLE),
-    Vendor("Cirrus Radiography", "High C", DX, 14, True, "TABLE", 1.0, 0.0, None, JPEG_2000),
+    Vendor("Cirrus Radiography", "High C", DX, 14, True, "TABLE", None, None, None, JPEG_2000),
     Vendor("Dovetail Health", "Plate", CR, 16, False, "LINEAR", 0.5, -1024.0, None, EXPLICIT, 0.9),
     Vendor("Ember Systems", "Glow DR", DX, 14, False, "LINEAR", 1.0, 0.0, 0, JPEG_LOSSLESS),
 )  # fmt: skip

@@ -53,7 +53,8 @@ def vessels(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> Array:
             start = root_y + 14.0 * np.sin(jitter)
             radius = 3.6 + 1.0 * float(rng.random()) + 0.6 * (angle > 0)
             rods += grow(root_x + side * 4, float(start), float(heading), radius, rng)
-        draw_capsules(result, frame, rods)
+        # Rods far thinner than a pixel would cost time and leave no trace.
+        draw_capsules(result, frame, [rod for rod in rods if rod.r0 > 0.3 * frame.pixel_mm])
     return result
 
 

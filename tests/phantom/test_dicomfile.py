@@ -1,0 +1,150 @@
+"""Files of every vendor are valid, and read back as the picture that was rendered."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pydicom
+import pytest
+
+from medprior.dicom import read_radiograph
+from medprior.phantom import dicomfile, render
+from medprior.phantom.codec import put_pixels
+from medprior.phantom.collimation import Collimation
+from medprior.phantom.dicomfile import Identity, to_stored, uid, write
+from medprior.phantom.render import draw_study, render_study
+from medprior.phantom.settings import PhantomSettings
+from medprior.phantom.vendors import VENDORS
+from medprior.phantom.voi import Voi
+
+NAMES = [vendor.name for vendor in VENDORS]
+TYPE_1 = (
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality",
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "StudyDate",
+    "Manufacturer", "ViewPosition", "Rows", "Columns", "BitsStored", "HighBit",
+    "PixelRepresentation", "PhotometricInterpretation", "SamplesPerPixel", "ImagerPixelSpacing",
+    "PatientOrientation", "BodyPartExamined", "ImageType",
+)  # fmt: skip
+
+
+def identity(image="p-1"):
+    return Identity("p", 1, 1, image, 7, date(2020, 5, 17), date(1960, 3, 1))
+
+
+def study_of(vendor, seed=5):
+    study = draw_study((seed,), 0, PhantomSettings())
+    voi = Voi(vendor.voi, 0.48, 0.7)
+    field = Collimation(0.03, 0.02, 0.05, 0.0, "L", 0.9, 0.1, 0.04)
+    return replace(study, vendor=vendor, voi=voi, collimation=field)
+
+
+@pytest.fixture(scope="module", params=VENDORS, ids=NAMES)
+def written(request, tmp_path_factory):
+    vendor = request.param
+    study = study_of(vendor)
+    image = render_study(study, 200, round(200 * vendor.aspect), PhantomSettings())
+    path = tmp_path_factory.mktemp("dicom") / "one.dcm"
+    write(path, image, vendor, study.voi, identity())
+    return path, image, vendor, study.voi
+
+
+def test_reader_recovers_the_rendered_picture(written):
+    path, image, vendor, _ = written
+    read = read_radiograph(path)
+    assert read.pixels.shape == image.pixels.shape
+    step = 1.0 / (0.7 * vendor.highest)
+    assert np.abs(read.pixels - image.pixels).max() < 2.5 * step + 1e-4
+    if vendor.padding is not None:
+        assert np.array_equal(read.valid, image.field)
+
+
+def test_reader_recovers_the_facts(written):
+    path, image, vendor, _ = written
+    read = read_radiograph(path)
+    assert (read.view, read.sex, read.age) == tuple(image.facts[k] for k in ("view", "sex", "age"))
+    assert read.polarity_inverted == vendor.inverted
+    assert read.spacing_kind in {"estimated", "detector"}
+    if read.spacing_kind == "estimated":
+        assert read.spacing_mm[0] == pytest.approx(image.facts["spacing_mm"][0], rel=1e-4)
+
+
+def test_stored_values_survive_the_codec(written):
+    path, image, vendor, _ = written
+    dataset = pydicom.dcmread(path)
+    assert dataset.file_meta.TransferSyntaxUID == vendor.syntax
+    assert np.array_equal(dataset.pixel_array, to_stored(image, vendor))
+
+
+def test_pydicom_windows_the_same_picture(written):
+    path, image, vendor, voi = written
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+    dataset = pydicom.dcmread(path)
+    values = apply_modality_lut(dataset.pixel_array, dataset)
+    shown = apply_voi_lut(values, dataset).astype(np.float64)
+    if voi.kind == "TABLE":
+        shown /= 65535
+    else:
+        slope, intercept = vendor.slope or 1.0, vendor.intercept or 0.0
+        shown = (shown - intercept) / (slope * vendor.highest)
+    shown = 1 - shown if vendor.inverted else shown
+    assert np.abs(shown - image.pixels)[image.field].max() < 3.0 / vendor.highest + 1e-4
+
+
+def test_header_has_what_the_standard_wants(written):
+    path, image, vendor, _ = written
+    dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    missing = [name for name in TYPE_1 if dataset.get(name) in (None, "")]
+    assert not missing
+    assert dataset.file_meta.MediaStorageSOPInstanceUID == dataset.SOPInstanceUID
+    for name in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        assert re.fullmatch(r"2\.25\.(0|[1-9][0-9]{0,38})", str(dataset[name].value))
+    assert dataset.PatientAge == f"{int(image.facts['age']):03d}Y"
+    if vendor.modality == "DX":
+        assert dataset.PresentationIntentType == "FOR PRESENTATION"
+
+
+def test_same_arguments_give_same_bytes(written, tmp_path):
+    path, image, vendor, voi = written
+    write(tmp_path / "again.dcm", image, vendor, voi, identity())
+    assert (tmp_path / "again.dcm").read_bytes() == path.read_bytes()
+
+
+def test_vendors_cover_what_files_in_the_wild_do():
+    assert {vendor.bits for vendor in VENDORS} >= {12, 14, 16}
+    assert {vendor.inverted for vendor in VENDORS} == {True, False}
+    assert {vendor.voi for vendor in VENDORS} == {"LINEAR", "SIGMOID", "TABLE"}
+    assert {vendor.modality for vendor in VENDORS} == {"CR", "DX"}
+    assert len({vendor.syntax for vendor in VENDORS}) == 5
+    assert any(vendor.padding is not None for vendor in VENDORS if vendor.inverted)
+    assert any(vendor.slope not in (None, 1.0) for vendor in VENDORS)
+
+
+def test_uids_differ_by_image_and_share_the_study():
+    first, second = identity("p-1"), identity("p-2")
+    assert uid(first, first.image) != uid(second, second.image)
+    assert uid(first, "study") == uid(second, "study")
+
+
+@pytest.mark.parametrize("vendor", VENDORS, ids=NAMES)
+@pytest.mark.parametrize("shape", [(64, 64), (65, 33), (67, 41)])
+def test_codec_is_lossless_at_the_limits(vendor, shape):
+    rng = np.random.default_rng(vendor.bits)
+    stored = rng.integers(0, vendor.highest, shape, endpoint=True).astype(np.uint16)
+    stored[0], stored[1], stored[2, ::2] = 0, vendor.highest, 0
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.SOPClassUID, dataset.SOPInstanceUID = vendor.sop_class, "2.25.1"
+    image = render(0, 64)
+    dicomfile.describe_pixels(dataset, image, vendor)
+    dataset.Rows, dataset.Columns = shape
+    put_pixels(dataset, stored, vendor.syntax)
+    file = io.BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    file.seek(0)
+    assert np.array_equal(pydicom.dcmread(file).pixel_array, stored)

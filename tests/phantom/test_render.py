@@ -1,0 +1,71 @@
+"""Pictures in memory: ranges, repeatability, and borders that can be found in the pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import binary_dilation, binary_erosion
+
+from medprior.phantom import STRUCTURES, render
+
+
+@pytest.mark.parametrize("size", [64, 96, 256])
+def test_picture_is_display_ready(size):
+    image = render(1, size)
+    assert image.pixels.dtype == np.float32
+    assert image.pixels.shape == image.signal.shape == image.field.shape == (size, size)
+    assert image.pixels.min() >= 0
+    assert image.pixels.max() <= 1
+    assert np.isfinite(image.pixels).all()
+    for name in STRUCTURES:
+        assert image.masks[name].dtype == bool
+        assert image.masks[name].shape == (size, size)
+
+
+def test_same_seed_same_picture_and_other_seed_another():
+    first, again, other = render(4, 96), render(4, 96), render(5, 96)
+    assert np.array_equal(first.pixels, again.pixels)
+    assert first.facts == again.facts
+    assert not np.array_equal(first.pixels, other.pixels)
+
+
+def test_images_of_one_patient_differ():
+    assert not np.array_equal(render(4, 96).pixels, render(4, 96, image=1).pixels)
+
+
+def test_structures_are_apart_and_on_their_sides():
+    for seed in range(12):
+        masks = render(seed, 96).masks
+        left, right, heart = (masks[name] for name in STRUCTURES)
+        assert not (left & right).any()
+        assert not ((left | right) & heart).any()
+        assert np.nonzero(left)[1].mean() > np.nonzero(right)[1].mean()
+        assert (left | right | heart).sum() > 0.15 * left.size
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_masks_end_where_the_picture_changes(name):
+    """A lung is darker than its rim; the heart is brighter than the lung beside it."""
+    contrast = []
+    for seed in range(20):
+        image = render(seed, 192)
+        mask = image.masks[name]
+        inside = mask & ~binary_erosion(mask, iterations=6) & image.field
+        rim = binary_dilation(mask, iterations=5) & ~binary_dilation(mask) & image.field
+        if name == "heart":
+            rim &= image.masks["left_lung"]
+            inside &= binary_dilation(rim, iterations=9)
+        if rim.sum() > 20 and inside.sum() > 20:
+            contrast.append(image.pixels[rim].mean() - image.pixels[inside].mean())
+    sign = -1 if name == "heart" else 1
+    assert len(contrast) > 15
+    assert np.mean(np.sign(contrast) == sign) > 0.9
+    assert sign * np.mean(contrast) > 0.08
+
+
+def test_exposure_and_view_vary():
+    images = [render(seed, 64) for seed in range(30)]
+    assert np.std([image.pixels.mean() for image in images]) > 0.02
+    assert {image.facts["view"] for image in images} == {"PA", "AP"}
+    assert {image.facts["sex"] for image in images} == {"M", "F"}
+    assert len({image.facts["vendor"] for image in images}) == 5
