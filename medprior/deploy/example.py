@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
-import tempfile
-from datetime import date
-from pathlib import Path
+import io
 
-from medprior.phantom.dicomfile import Identity, write
-from medprior.phantom.render import draw_study, render_study
-from medprior.phantom.settings import PhantomSettings
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import DigitalXRayImageStorageForPresentation as DX_FOR_PRESENTATION
+
+from medprior.phantom import render
 
 SIDE = 192
+HIGHEST = 4095
 
 
 def example_dicom(seed: int = 0, side: int = SIDE) -> bytes:
-    """The bytes of a phantom's DICOM file; the same seed and side give the same bytes.
+    """The bytes of a phantom as a plain 12-bit DX file; the same arguments give the same bytes.
 
     Args:
         seed: stands for the patient.
         side: rows and columns.
     """
-    settings = PhantomSettings.checked({})
-    study = draw_study((seed,), 0, settings)
-    image = render_study(study, side, side, settings)
-    day = date(2020, 1, 1)
-    identity = Identity(
-        patient=f"EXAMPLE{seed}",
-        number=1,
-        study=1,
-        image=f"example{seed}",
-        seed=seed,
-        day=day,
-        born=date(1960, 1, 1),
-    )
-    with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
-        path = Path(folder) / "example.dcm"
-        write(path, image, study.vendor, study.voi, identity)
-        return path.read_bytes()
+    image = render(seed, size=side)
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = DX_FOR_PRESENTATION
+    uid = UID(f"2.25.{seed + 1}")
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = uid
+    dataset.StudyInstanceUID = dataset.SeriesInstanceUID = uid
+    dataset.PatientID, dataset.PatientName = f"EXAMPLE{seed}", "Phantom^Example"
+    dataset.PatientSex, dataset.PatientAge = image.facts["sex"], f"{int(image.facts['age']):03d}Y"
+    dataset.Modality, dataset.BodyPartExamined = "DX", "CHEST"
+    dataset.PresentationIntentType = "FOR PRESENTATION"
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", ""]
+    dataset.ViewPosition = image.facts["view"]
+    dataset.PatientOrientation = ["L", "F"]
+    dataset.PixelSpacing = [float(value) for value in image.facts["spacing_mm"]]
+    dataset.Rows, dataset.Columns = image.pixels.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.PixelRepresentation, dataset.BurnedInAnnotation = 0, "NO"
+    dataset.WindowCenter, dataset.WindowWidth = (HIGHEST + 1) / 2, HIGHEST + 1
+    dataset.PixelData = np.rint(image.pixels * HIGHEST).astype("<u2").tobytes()
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
