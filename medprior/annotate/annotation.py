@@ -1,0 +1,134 @@
+"""The annotation folder: one radiograph, one mask per structure, and where they come from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from medprior.annotate.checks import check_masks
+from medprior.dicom.resample import resized
+from medprior.errors import InputMissing
+from medprior.provenance import atomic, read_config, sha256_file, write_config, write_json
+
+Picture = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+WHITE = 65535
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One annotated radiograph.
+
+    Shape:
+        image: float32 [rows, cols] in [0, 1], air dark and bone bright.
+        masks: structure -> bool [rows, cols] on the same grid.
+
+    Attributes:
+        image_id: the image's name in its cohort, or None for a file of its own.
+        pixel_sha256: of the decoded stored pixels, so that the same picture is known again.
+        spacing_mm: (row, column) millimetres per pixel, or None.
+        author: who drew it, free text.
+        notes: free text.
+        warnings: what was odd about the masks.
+    """
+
+    image: Picture = field(repr=False)
+    masks: dict[str, Mask] = field(repr=False)
+    image_id: str | None = None
+    pixel_sha256: str = ""
+    spacing_mm: tuple[float, float] | None = None
+    author: str = ""
+    notes: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        shape = (self.image.shape[0], self.image.shape[1])
+        object.__setattr__(self, "warnings", check_masks(shape, self.masks))
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """Names of the annotated structures, sorted."""
+        return tuple(sorted(self.masks))
+
+    def square(self, size: int) -> Picture:
+        """The picture on the unit square: float32 [size, size] in [0, 1], area-averaged."""
+        return np.clip(resized(self.image, size, size), 0, 1)
+
+    def coverage(self, size: int) -> Picture:
+        """Share of each pixel that a structure covers: float32 [K, size, size] in [0, 1].
+
+        K follows `structures`.
+        """
+        layers = [self.masks[name].astype(np.float32) for name in self.structures]
+        return np.stack([np.clip(resized(layer, size, size), 0, 1) for layer in layers])
+
+    def save(self, path: Path | str) -> None:
+        """Write the annotation folder; `config.json` comes last."""
+        from medprior.annotate.preview import draw_preview
+
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        levels = np.rint(np.clip(self.image, 0, 1) * WHITE).astype(np.uint16)
+        with atomic(folder / "image.png") as temporary:
+            Image.fromarray(levels).save(temporary, format="PNG")
+        for name, mask in self.masks.items():
+            with atomic(folder / f"{name}.png") as temporary:
+                Image.fromarray(mask).save(temporary, format="PNG")
+        files = ("image.png", *(f"{name}.png" for name in self.structures))
+        write_json(folder / "annotation.json", self._record())
+        draw_preview(self, folder / "preview.png")
+        write_config(folder, "annotate", {}, outputs=("annotation.json", *files))
+
+    def _record(self) -> dict[str, object]:
+        rows, cols = self.image.shape
+        return {
+            "image_id": self.image_id,
+            "pixel_sha256": self.pixel_sha256,
+            "structures": list(self.structures),
+            "geometry": {"rows": rows, "cols": cols, "spacing_mm": self.spacing_mm},
+            "author": self.author,
+            "notes": self.notes,
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def load(cls, path: Path | str) -> Annotation:
+        """Read an annotation folder.
+
+        Raises:
+            InputMissing: no annotation there, or one that was changed or cut short.
+            MedpriorError: its masks do not fit its picture.
+        """
+        folder = Path(path)
+        outputs = read_config(folder, "annotate")["outputs"]
+        for name, digest in outputs.items():
+            if not (folder / name).is_file() or sha256_file(folder / name) != digest:
+                raise InputMissing(
+                    f"{name} is missing or was changed by hand",
+                    where=folder.name,
+                    fix="run `medprior annotate` again with the changed files",
+                )
+        record = json.loads((folder / "annotation.json").read_text(encoding="utf-8"))
+        with Image.open(folder / "image.png") as image:
+            pixels = np.asarray(image).astype(np.float32) / np.float32(WHITE)
+        spacing = record["geometry"]["spacing_mm"]
+        return cls(
+            image=pixels,
+            masks={name: read_bits(folder / f"{name}.png") for name in record["structures"]},
+            image_id=record["image_id"],
+            pixel_sha256=record["pixel_sha256"],
+            spacing_mm=(float(spacing[0]), float(spacing[1])) if spacing else None,
+            author=record["author"],
+            notes=record["notes"],
+        )
+
+
+def read_bits(path: Path) -> Mask:
+    """A one-bit PNG as bool [rows, cols]."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("1"), dtype=bool)

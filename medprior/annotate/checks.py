@@ -1,0 +1,111 @@
+"""What makes a set of masks unusable for a radiograph, and what is only odd about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.errors import MedpriorError
+
+Mask = NDArray[np.bool_]
+TAKEN = {"image", "preview", "annotation", "config"}
+KNOWN = {"left_lung", "right_lung", "lungs", "heart"}
+
+
+def check_masks(shape: tuple[int, int], masks: Mapping[str, Mask]) -> tuple[str, ...]:
+    """Warnings about `masks` of a picture of `shape`, in plain words.
+
+    Any structure name is allowed; what is checked of lungs and heart follows from the convention
+    that the patient's left is on the picture's right.
+
+    Args:
+        shape: rows and columns of the picture.
+        masks: structure -> bool [rows, cols].
+
+    Raises:
+        MedpriorError: no mask, an unusable name, another size, an empty mask, or left and right
+            lung swapped.
+    """
+    if not masks:
+        raise MedpriorError(
+            "no mask was given", where="annotation", fix="give at least one structure's mask"
+        )
+    for name, mask in masks.items():
+        check_name(name)
+        check_one(name, mask, shape)
+    check_sides(masks)
+    return tuple(oddities(masks))
+
+
+def check_name(name: str) -> None:
+    """MedpriorError where a structure's name cannot be a file and a column."""
+    good = name.isidentifier() and name.isascii() and name == name.lower()
+    if not good or name in TAKEN:
+        raise MedpriorError(
+            "not a structure's name",
+            where=repr(name),
+            expected="lower-case letters, digits and _, for example left_lung",
+            fix="rename the structure",
+        )
+
+
+def check_one(name: str, mask: Mask, shape: tuple[int, int]) -> None:
+    """MedpriorError where one mask is of another size, empty, or everywhere."""
+    if mask.shape != shape:
+        raise MedpriorError(
+            "the mask has another size than the picture",
+            where=name,
+            expected=f"{shape[0]} rows x {shape[1]} columns",
+            found=f"{mask.shape[0]} rows x {mask.shape[1]} columns",
+            fix="export the mask at the picture's own size, uncropped",
+        )
+    if not mask.any() or mask.all():
+        state = "empty" if not mask.any() else "everywhere"
+        raise MedpriorError(
+            f"the mask is {state}",
+            where=name,
+            expected="the structure at 255 (or 1) and the rest at 0",
+            fix="check the drawing and its export",
+        )
+
+
+def centre(mask: Mask) -> tuple[float, float]:
+    """Row and column of a mask's centre, as shares of the picture."""
+    row, column = np.nonzero(mask)
+    return float((row.mean() + 0.5) / mask.shape[0]), float((column.mean() + 0.5) / mask.shape[1])
+
+
+def check_sides(masks: Mapping[str, Mask]) -> None:
+    """MedpriorError where the left lung lies on the picture's left of the right lung."""
+    if not {"left_lung", "right_lung"} <= set(masks):
+        return
+    left, right = centre(masks["left_lung"])[1], centre(masks["right_lung"])[1]
+    if left <= right:
+        raise MedpriorError(
+            "left and right lung are swapped, or the picture is mirrored",
+            where="left_lung, right_lung",
+            expected="left_lung (the patient's left) on the picture's right",
+            found=f"left_lung at {left:.0%} and right_lung at {right:.0%} of the width",
+            fix="swap the two masks, or mirror the picture with all its masks",
+        )
+
+
+def oddities(masks: Mapping[str, Mask]) -> list[str]:
+    """What a person should look at: names not seen before, sizes and overlaps out of the usual."""
+    found = []
+    for name, mask in sorted(masks.items()):
+        share = float(mask.mean())
+        if name not in KNOWN:
+            found.append(f"{name}: not one of {', '.join(sorted(KNOWN))}; used as it is")
+        if share < 0.002 or (name in KNOWN and not 0.02 < share < 0.6):
+            found.append(f"{name}: covers {share:.1%} of the picture")
+    lungs = [masks[name] for name in ("left_lung", "right_lung") if name in masks]
+    if len(lungs) == 2:
+        both = float((lungs[0] & lungs[1]).sum() / min(lung.sum() for lung in lungs))
+        if both > 0.1:
+            found.append(f"left_lung and right_lung overlap by {both:.0%}")
+    if "heart" in masks and lungs and centre(masks["heart"])[0] < centre(lungs[0])[0] - 0.1:
+        found.append("heart: lies above the lung's centre")
+    return found
