@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medprior.finetune.model import Model, Prediction, load_model
     from medprior.finetune.settings import FinetuneSettings
-    from medprior.finetune.training import finetune
+    from medprior.finetune.training import Finetuning, finetune
 
-__all__ = ["FinetuneSettings", "Model", "Prediction", "finetune", "load_model"]
+__all__ = ["FinetuneSettings", "Finetuning", "Model", "Prediction", "finetune", "load_model"]
 PLACES = {
     "FinetuneSettings": "settings",
+    "Finetuning": "training",
     "Model": "model",
     "Prediction": "model",
     "finetune": "training",

@@ -28,9 +28,9 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Collect stop signals while the block runs; only the main thread can, others see none."""
-    request = StopRequest()
+def stop_requests(request: StopRequest | None = None) -> Iterator[StopRequest]:
+    """Note stop signals in `request` while the block runs; only the main thread receives any."""
+    request = StopRequest() if request is None else request
     if threading.current_thread() is not threading.main_thread():
         yield request
         return

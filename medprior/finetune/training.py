@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,80 @@ def facts(run: Run, settled: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+class Finetuning:
+    """One fine-tuning: `run` does it; its parts are MONAI's engines.
+
+    Args:
+        cohort: with train and val splits.
+        out: the model folder; an unfinished run in it goes on.
+        task: overrides `settings.task`.
+        backbone: folder of `medprior pretrain`; None trains from scratch.
+        settings: a settings object, or a mapping that makes one.
+        observer: told of every epoch.
+        train_handlers, val_handlers: further MONAI or ignite handlers of trainer and evaluator.
+
+    Attributes:
+        parts: data, network and engines.
+
+    Raises:
+        MedpriorError: input that does not fit.
+    """
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        out: Path | str,
+        task: Task | None = None,
+        backbone: Path | str | None = None,
+        settings: FinetuneSettings | dict[str, Any] | None = None,
+        observer: Observer | None = None,
+        train_handlers: Sequence[Any] = (),
+        val_handlers: Sequence[Any] = (),
+    ) -> None:
+        self.out, self.observer = Path(out), observer or Silent()
+        if not isinstance(settings, FinetuneSettings):
+            settings = FinetuneSettings.checked(settings or {})
+        if task is not None:
+            settings = settings.model_copy(update={"task": task})
+        if not settings.resume and rank() == 0:
+            shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
+        folder = Path(backbone) if backbone else None
+        self.inputs = {"cohort": cohort.path} | ({"backbone": folder} if folder else {})
+        self.stop = StopRequest()
+        with torch.random.fork_rng():
+            self.parts = prepared(cohort, self.out, settings, folder, self.observer, self.stop)
+        for handler in train_handlers:
+            handler.attach(self.trainer)
+        for handler in val_handlers:
+            handler.attach(self.evaluator)
+
+    @property
+    def trainer(self) -> SupervisedTrainer:
+        """MONAI's trainer."""
+        return self.parts.trainer
+
+    @property
+    def evaluator(self) -> SupervisedEvaluator:
+        """MONAI's evaluator of the validation split."""
+        return self.parts.evaluator
+
+    def run(self) -> None:
+        """Train to the end, then write the model.
+
+        Raises:
+            TrainingFailed: the loss was not finite.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        with stop_requests(self.stop), torch.random.fork_rng():
+            if rank() == 0:
+                (self.out / "config.json").unlink(missing_ok=True)
+            self.observer.params(self.parts.settings.model_dump(mode="json"))
+            if not finished(self.trainer):
+                self.trainer.run()
+        if rank() == 0:
+            write_model(self.parts, self.out, self.inputs, self.observer)
+
+
 def finetune(
     cohort: Cohort,
     out: Path,
@@ -194,40 +269,13 @@ def finetune(
     settings: FinetuneSettings | None = None,
     observer: Observer | None = None,
 ) -> Path:
-    """Train a classifier or segmenter and write `model/` of the design.
+    """Train a classifier or segmenter and write `model/` of the design; see `Finetuning`.
 
     A run that was stopped goes on where it was when it is repeated in the same folder, bit for bit
     on a CPU; every random number follows from seed, epoch, image and step.
 
-    Args:
-        cohort: with train and val splits.
-        out: the model folder.
-        task: overrides `settings.task`.
-        backbone: folder of `medprior pretrain`; None trains from scratch.
-        settings: defaults suit some hundred images on a CPU.
-        observer: told of every epoch.
-
     Returns:
         The model folder.
-
-    Raises:
-        MedpriorError: input that does not fit. TrainingFailed: the loss was not finite.
     """
-    observer = observer or Silent()
-    settings = settings or FinetuneSettings.checked({})
-    if task is not None:
-        settings = settings.model_copy(update={"task": task})
-    if not settings.resume:
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    out.mkdir(parents=True, exist_ok=True)
-    with stop_requests() as stop, torch.random.fork_rng():
-        run = prepared(cohort, out, settings, backbone, observer, stop)
-        if rank() == 0:
-            (out / "config.json").unlink(missing_ok=True)
-        observer.params(run.settings.model_dump(mode="json"))
-        if not finished(run.trainer):
-            run.trainer.run()
-    inputs = {"cohort": cohort.path} | ({"backbone": backbone} if backbone else {})
-    if rank() == 0:
-        write_model(run, out, inputs, observer)
+    Finetuning(cohort, out, task, backbone, settings, observer).run()
     return out

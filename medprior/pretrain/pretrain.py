@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ class Pretraining:
         prior: folder of a spatial prior, needed when SPAN's weight is above 0.
         settings: a settings object, or a mapping that makes one.
         observer: told of settings, metrics and figures.
+        handlers: further MONAI or ignite handlers, attached after our own.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Pretraining:
         prior: Path | str | None = None,
         settings: PretrainSettings | dict[str, Any] | None = None,
         observer: Observer | None = None,
+        handlers: Sequence[Any] = (),
     ) -> None:
         self.cohort_path, self.out = Path(cohort), Path(out)
         if not isinstance(settings, PretrainSettings):
@@ -72,7 +74,7 @@ class Pretraining:
         names = self.prior.names if self.prior else ()
         self.heads = assigned_heads(names, network.heads, settings.span.heads)
         self.dataset = SquaresDataset(self.cohort, source_size(settings), self.prior)
-        self.trainer = self._trainer()
+        self.trainer = self._trainer(handlers)
 
     @staticmethod
     def _load_prior(path: Path | str | None, settings: PretrainSettings) -> SpatialPrior | None:
@@ -87,11 +89,11 @@ class Pretraining:
 
         return SpatialPrior.load(Path(path))
 
-    def _trainer(self) -> PretrainTrainer:
+    def _trainer(self, further: Sequence[Any]) -> PretrainTrainer:
         torch.manual_seed(self.settings.seed)
         self.metrics = MetricsHandler(self.out, self.observer, tuple(self.heads))
         self.checkpoints = CheckpointHandler(self.out / "checkpoints", self.metrics)
-        handlers = [self.metrics, HealthHandler(self.metrics), self.checkpoints]
+        handlers = [self.metrics, HealthHandler(self.metrics), self.checkpoints, *further]
         return PretrainTrainer(
             Learner(self.settings), step_loader(self.dataset, self.settings), self.settings,
             list(self.heads.values()), training_device(self.settings.device), handlers,
