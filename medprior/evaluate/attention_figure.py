@@ -84,8 +84,7 @@ def panel(axis: Any, image: NDArray[Any], heat: NDArray[Any] | None, aspect: flo
     axis.imshow(image, cmap="gray", vmin=0, vmax=1, extent=frame, interpolation="bilinear")
     if heat is not None:
         relative = heat / max(float(heat.max()), 1e-12)
-        shade = np.clip(0.15 + 0.75 * relative, 0, 0.9)
-        axis.imshow(relative, cmap="inferno", vmin=0, vmax=1, alpha=shade, extent=frame)
+        axis.imshow(relative, cmap="inferno", vmin=0, vmax=1, alpha=0.65 * relative, extent=frame)
     axis.set_xticks([])
     axis.set_yticks([])
     for spine in axis.spines.values():

@@ -58,13 +58,19 @@ def expected_calibration_error(truth: Floats, probability: Floats, bins: int = 1
 
 
 def ece_estimate(truth: Floats, probability: Floats, draws: Resamples, bins: int = 15) -> Estimate:
-    """ECE of one label; resampling adds noise to every bin, so its samples lie above the value."""
+    """ECE of one label with its resamples.
+
+    Resampling adds noise to every bin and so lifts the error; the samples are moved back by the
+    distance between their mean and the value (our choice), never below 0.
+    """
     index = bins_of(truth, probability, bins)
     gap = np.nan_to_num(np.asarray(probability, np.float64) - truth)
     total = draws.sums(np.where(index >= 0, 0, -1), 1)[0]
     samples = divided(np.abs(draws.sums(index, bins, gap)).sum(axis=0), total)
     value = expected_calibration_error(truth, probability, bins)
-    return Estimate(value, samples, int((index >= 0).sum()))
+    known = samples[~np.isnan(samples)]
+    lift = float(known.mean()) - value if len(known) else 0.0
+    return Estimate(value, np.maximum(samples - lift, 0), int((index >= 0).sum()))
 
 
 def logit(probability: Floats) -> Array:

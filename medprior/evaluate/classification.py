@@ -87,14 +87,18 @@ def classification_estimates(
 def over_labels(
     estimates: Sequence[Estimate], labels: Sequence[str], sizes: Sequence[dict[str, int]], n: int
 ) -> Estimate:
-    """Mean over the labels where the metric exists, with all of them under `per_class`."""
+    """Mean over the labels with both classes, with all labels under `per_class`."""
     per_class: dict[str, Any] = {
         label: estimate.record() | size
         for label, estimate, size in zip(labels, estimates, sizes, strict=True)
     }
-    absent = [name for name, e in zip(labels, estimates, strict=True) if np.isnan(e.value)]
-    used = len(labels) - len(absent)
-    return average(estimates, n, per_class=per_class, classes=used, absent=absent)
+    both = [size["positives"] > 0 and size["negatives"] > 0 for size in sizes]
+    absent = [label for label, there in zip(labels, both, strict=True) if not there]
+    used = [estimate for estimate, there in zip(estimates, both, strict=True) if there]
+    facts = {"per_class": per_class, "classes": len(used), "absent": absent}
+    if not used:
+        return Estimate(np.nan, np.full(len(estimates[0].samples), np.nan), n, facts)
+    return average(used, n, **facts)
 
 
 def rate_estimates(

@@ -32,7 +32,9 @@ def draw_figures(
     if "segmentation" in sections:
         figures += segmentation_figures(folder, study, sections["segmentation"], inputs)
     figures.append(draw_training(folder / "training_backbones.png", "backbone", inputs.backbones))
-    figures.append(draw_training(folder / "training_models.png", "model", inputs.models))
+    for task in ("classification", "segmentation"):
+        models = [named for named in inputs.models if named.item.task == task]
+        figures.append(draw_training(folder / f"training_{task}.png", f"{task} model", models))
     return [figure for figure in figures if figure is not None]
 
 
@@ -47,8 +49,8 @@ def attention_figures(
         "images, line: 95 % interval over resampled patients."
     )
     groups = attention_groups(records, names[0] if names else "")
-    title = "pixel average precision"
-    figures = [draw_intervals(folder / "pixel_ap.png", title, groups, caption)]
+    path = folder / "pixel_ap.png"
+    figures = [draw_intervals(path, "Attention as a locator", "pixel-AP", groups, caption)]
     found: dict[str, Any] = section.extra["found"]
     leads = [name for name in names if found.get(f"attention:{name}") and chosen(found, name)]
     if not leads:
@@ -57,7 +59,7 @@ def attention_figures(
     for name in leads if picked else []:
         key = f"attention:{name}"
         source, one = section.extra["sources"][key], found[key]
-        path, wanted = folder / f"attention_{name}.png", section.extra["targets"]
+        wanted, path = section.extra["targets"], folder / f"attention_{name}.png"
         figures.append(draw_attention(path, name, study.part, wanted, source, one, picked))
     return figures
 

@@ -12,13 +12,18 @@ Record = Mapping[str, Any]
 
 
 def draw_intervals(
-    path: Path, title: str, groups: Sequence[tuple[str, Mapping[str, Record]]], caption: str
+    path: Path,
+    title: str,
+    quantity: str,
+    groups: Sequence[tuple[str, Mapping[str, Record]]],
+    caption: str,
 ) -> Figure | None:
     """Dots with whiskers: one row per source within each group.
 
     Args:
         path: where to write.
-        title: the quantity on the axis.
+        title: of the figure.
+        quantity: named on the axis.
         groups: (group name, source name -> record of `metrics.json`).
         caption: how to read it.
     """
@@ -41,7 +46,7 @@ def draw_intervals(
             ticks.append(((start + y + 1) / 2, spoken(name)))
             y -= 1
         axis.set_yticks([at for at, _ in ticks], [name for _, name in ticks])
-        axis.set(xlabel=title, xlim=(-0.02, 1.02), ylim=(y + 0.5, 1))
+        axis.set(xlabel=quantity, xlim=(-0.02, 1.02), ylim=(y + 0.5, 1))
         axis.grid(axis="x", color="0.9", linewidth=0.6)
         handles = [axis.plot([], [], "o", color=colour(i), ms=4)[0] for i in range(len(sources))]
         figure.legend(handles, sources, loc="outside upper center", ncols=min(4, len(sources)))

@@ -22,6 +22,14 @@ def embedded(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
+def shown_width(path: Path) -> int:
+    """Width of a figure on the page in CSS pixels: its type as large as the page's notes."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return round(picture.width * 0.72)
+
+
 def command_line(study: Study, inputs: Inputs) -> str:
     """The command that gives this evidence, folders named by role instead of by path."""
     words = ["medprior evaluate COHORT EVIDENCE"]
@@ -44,6 +52,15 @@ def provenance_rows(study: Study, inputs: Inputs, facts: Mapping[str, Any]) -> d
         "settings": json.dumps(study.settings.model_dump(mode="json"), sort_keys=True),
     }
     return rows | {name: result_digest(path) for name, path in inputs.folders.items()}
+
+
+def composition(metrics: Metrics) -> dict[str, list[tuple[str, str]]]:
+    """What the judged images are: kind of fact -> (value, key of `metrics.json`)."""
+    kinds = {"view": "projection", "sex": "sex"}
+    return {
+        word: [(key.rpartition(".")[2], key) for key in metrics if key.startswith(f"data.{kind}.")]
+        for kind, word in kinds.items()
+    }
 
 
 def write_report(
@@ -73,15 +90,17 @@ def write_report(
         split=study.split,
         metrics=metrics,
         datasets=sorted({str(name) for name in study.part.manifest["dataset"]} - {""}),
+        composition=composition(metrics),
         verdicts=[sentence(found, metrics) for found in comparisons(metrics, primary)],
         tables=tables(metrics, primary),
-        figures=[(embedded(f.path), f.title, f.caption) for f in figures],
+        figures=[(embedded(f.path), shown_width(f.path), f.title, f.caption) for f in figures],
         facts=facts,
         absent=metrics.get("classification.mauc", {}).get("absent", []),
         resamples=study.settings.resamples,
         command=command_line(study, inputs),
         provenance=provenance_rows(study, inputs, facts),
     )
+    page = page.replace("95 %", "95\N{NO-BREAK SPACE}%")
     with atomic(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path

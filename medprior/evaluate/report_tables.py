@@ -78,7 +78,8 @@ def attention_tables(metrics: Metrics, primary: Primary) -> list[Table | None]:
             "Attention as a locator: pixel-AP",
             "Area under the pixel-wise precision-recall curve per image, mean over images; chance "
             "is the structure's share of the image. Heads are assigned by the prior they were "
-            "trained with, or the best on validation images. The priors themselves are predictors to beat.",
+            "trained with, or the best on validation images. The priors themselves are predictors "
+            "to beat.",
         ),
         by_source(
             metrics,

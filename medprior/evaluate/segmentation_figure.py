@@ -30,7 +30,7 @@ def draw_segmentation(
     """
     some = cohort.select([cohort.image_ids[index] for index in picked.values()])
     names = [n for n in models[0].item.structures if n in cohort.structures]
-    size = (2.3 * len(picked), 2.3 * len(models) + 0.6)
+    size = (2.3 * len(picked), 2.6 * len(models) + 0.8)
     with drawing(path, len(models), len(picked), *size) as (figure, axes):
         for row, named in enumerate(models):
             maps = named.item.predict_cohort(some)

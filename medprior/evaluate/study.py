@@ -52,6 +52,13 @@ class Study:
             result[f"data.images.{name}"] = plain(len(rows), len(rows))
             result[f"data.patients.{name}"] = plain(rows.patient_id.nunique(), len(rows))
         result["data.images.evaluated"] = plain(len(self.part), len(self.part))
+        for column in ("view", "sex"):
+            values = self.part.manifest[column].fillna("unknown").replace("", "unknown")
+            for value, number in values.value_counts().items():
+                result[f"data.{column}.{value}"] = plain(number, len(self.part))
+        age = self.part.manifest["age"].dropna()
+        if len(age):
+            result["data.age.median"] = plain(age.median(), len(age))
         patients = len(set(self.part.patient_ids.tolist()))
         result["data.patients.evaluated"] = plain(patients, len(self.part))
         return result

@@ -141,10 +141,12 @@ def headline(metrics: Metrics, primary: Primary) -> str:
 def sentence(found: Comparison, metrics: Metrics) -> str:
     """A comparison as a sentence for the top of the report."""
     record = metrics[found.key]
+    first, gap, rest = found.quantity.partition(" ")
+    what = (first.capitalize() if first.islower() else first) + gap + rest
     text = f"{number(record['value'], True)}, 95 % interval {interval(record, True)}"
     if found.word == "no difference shown":
         pair = f"{found.ours} and {found.other}"
-        return f"{found.quantity}: no difference shown between {pair} ({text})."
+        return f"{what}: no difference shown between {pair} ({text})."
     if found.word == "not measured":
-        return f"{found.quantity}: {found.ours} against {found.other} could not be measured."
-    return f"{found.quantity}: {found.ours} is {found.word} than {found.other} ({text})."
+        return f"{what}: {found.ours} against {found.other} could not be measured."
+    return f"{what}: {found.ours} is {found.word} than {found.other} ({text})."

@@ -11,10 +11,8 @@ import pandas as pd
 from medprior.evaluate.figure_style import DASHES, Figure, colour, drawing, spoken
 from medprior.evaluate.inputs import Named
 
-SHOWN = {
-    "backbone": ("loss", "dino", "span", "koleo", "teacher_entropy", "mean_entropy", "feature_std"),
-    "model": ("train_loss", "loss", "val_loss", "mauc", "map", "mean_dice"),
-}
+HIDDEN = ("seed", "images_per_second", "data_wait", "seconds", "lr", "skipped")
+MOST_PANELS = 9
 STEPS = ("step", "epoch")
 NATS = ("teacher_entropy", "mean_entropy")
 
@@ -33,13 +31,12 @@ def draw_training(path: Path, kind: str, group: Sequence[Named[Any]]) -> Figure 
     """One panel per quantity that at least one run recorded more than once; None without any."""
     tables = curves_of(group)
     every = dict.fromkeys(name for table in tables.values() for name in table.columns)
-    wanted = [name for name in SHOWN[kind] if name in every]
-    wanted = wanted or [name for name in every if name not in STEPS][:6]
     wanted = [
         name
-        for name in wanted
-        if any(name in t and t[name].notna().sum() > 1 for t in tables.values())
-    ]
+        for name in every
+        if name not in (*STEPS, *HIDDEN)
+        and any(name in t and t[name].nunique() > 1 for t in tables.values())
+    ][:MOST_PANELS]
     if not wanted:
         return None
     columns = min(len(wanted), 3)
@@ -55,8 +52,8 @@ def draw_training(path: Path, kind: str, group: Sequence[Named[Any]]) -> Figure 
             for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)
         }
         figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=4)
-    names = ", ".join(tables)
-    return Figure(path, f"Training of the {kind}s", f"Training of {names}, from metrics.csv.")
+    caption = f"What {', '.join(tables)} recorded while training, from metrics.csv."
+    return Figure(path, f"Training of the {kind}s", caption)
 
 
 def plot(axis: Any, quantity: str, tables: dict[str, pd.DataFrame]) -> None:

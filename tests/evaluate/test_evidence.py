@@ -200,11 +200,9 @@ def test_soft_labels_and_an_empty_split_are_refused(tmp_path, model_paths):
     with pytest.raises(InputMissing, match="neither 0, 1 nor unknown"):
         evaluate(path, tmp_path / "out", model=model_paths["ours"], settings=QUICK)
     one = write_cohort(tmp_path / "one", 2)
+    split = next(s for s in ("test", "val") if s not in set(Cohort.open(one).manifest.split))
     with pytest.raises(InputMissing, match="is empty"):
-        for split in ("test", "val", "train"):
-            evaluate(
-                one, tmp_path / "out", model=model_paths["masks"], split=split, settings=QUICK
-            )
+        evaluate(one, tmp_path / "out", model=model_paths["masks"], split=split, settings=QUICK)
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path, span_path):

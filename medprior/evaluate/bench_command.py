@@ -1,0 +1,31 @@
+"""`medprior bench`: time one room against what people would use instead."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+from medprior.observer import Observer
+
+ROOMS = {
+    "dicom": "medprior.dicom.bench",
+    "prior": "medprior.priors.bench",
+    "pretrain": "medprior.pretrain.bench",
+    "evaluate": "medprior.evaluate.bench",
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("room", choices=ROOMS, help="what to time")
+
+
+def result(args: argparse.Namespace) -> Path:
+    """A bench leaves no folder; it prints."""
+    return Path.cwd()
+
+
+def run(args: argparse.Namespace, observer: Observer) -> None:
+    """Run the room's own bench."""
+    importlib.import_module(ROOMS[args.room]).main()
