@@ -26,7 +26,7 @@ from medprior.cohort.store import (
 )
 from medprior.dicom.resample import fitted, resized
 from medprior.errors import ConfigError, MedpriorError
-from medprior.provenance import atomic, write_config, write_json
+from medprior.provenance import atomic, read_config, write_config, write_json
 
 SYNC_EVERY = 64
 Quarantine = Sequence[tuple[str, str, str]]
@@ -84,6 +84,7 @@ class CohortWriter:
         except BaseException:
             self._lock.release()
             raise
+        remove_drafts(self.path)
         self._records = {r["image_id"]: r for r in self._journal.records if "image_id" in r}
         last = next(reversed(self._records.values()), None)
         self._shards = ShardAppender(self.path, place_of(last) if last else None)
@@ -214,6 +215,8 @@ class CohortWriter:
     ) -> None:
         """Split the images and publish the cohort; `config.json` is written last.
 
+        Images of a cohort that was finished before by the same seed and fractions keep theirs.
+
         Args:
             split: split by image_id instead of the images' `official` (see `patient_splits`).
             fractions: expected shares of train, val and test among what is drawn.
@@ -231,12 +234,14 @@ class CohortWriter:
             )
         self._sync()
         records = sorted(self._records.values(), key=lambda record: str(record["image_id"]))
+        rule = {"seed": seed, "fractions": list(fractions)}
+        fixed = self._kept_splits(rule) | dict(split or {})
         chosen = patient_splits(
             [record["patient_id"] for record in records],
             [record["pixel_sha256"] for record in records],
             fractions,
             seed,
-            [(split or {}).get(record["image_id"], record["official"]) for record in records],
+            [fixed.get(record["image_id"], record["official"]) for record in records],
         )
         names = dict(zip((record["image_id"] for record in records), chosen.tolist(), strict=True))
         frame = manifest_frame(records, names)
@@ -252,8 +257,18 @@ class CohortWriter:
         write_json(self.path / "summary.json", counts | dict(summary or {}))
         write_table(self.path / "manifest.parquet", frame)
         outputs = ("manifest.parquet", "pixels/index.parquet", "summary.json", "quarantine.csv")
-        recorded = dict(settings or {"store_size": self.store_size, "fractions": list(fractions)})
-        write_config(self.path, "ingest", recorded, outputs=outputs, seed=seed)
+        recorded = dict(settings or {"store_size": self.store_size})
+        facts = {"split_rule": rule}
+        write_config(self.path, "ingest", recorded, outputs=outputs, seed=seed, facts=facts)
+
+    def _kept_splits(self, rule: Mapping[str, Any]) -> dict[str, str | None]:
+        """Splits of a cohort that was finished before under the same rule: they stay."""
+        if not (self.path / "config.json").is_file():
+            return {}
+        if read_config(self.path, "ingest").get("split_rule") != rule:
+            return {}
+        old = pd.read_parquet(self.path / "manifest.parquet", columns=["image_id", "split"])
+        return dict(zip(old.image_id.tolist(), old.split.tolist(), strict=True))
 
 
 def facts_record(image_id: str, patient_id: str, facts: Facts) -> dict[str, Any]:
@@ -272,6 +287,15 @@ def facts_record(image_id: str, patient_id: str, facts: Facts) -> dict[str, Any]
         "flags": "|".join(facts.get("flags", ())),
         "official": facts.get("official"),
     }
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove half-written files that a killed writer left behind."""
+    for path in (folder, folder / "pixels", *(folder / "masks").glob("*")):
+        if path.is_dir():
+            for entry in os.scandir(path):
+                if entry.name.startswith(".") and entry.name != ".lock":
+                    Path(entry.path).unlink(missing_ok=True)
 
 
 def check_image(

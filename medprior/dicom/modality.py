@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +37,10 @@ def modality_values(
     extremes = [slope * float(edge) + intercept for edge in (stored.min(), stored.max())]
     if slope == 0 or not all(math.isfinite(x) and abs(x) < LARGEST for x in (slope, *extremes)):
         raise Rejected("rescale", "rescale slope or intercept are unusable")
-    values: NDArray[Any] = stored * np.float64(slope) + np.float64(intercept)
-    return values.astype(np.float32), tuple(flags)
+    values = stored.astype(np.float32)
+    if (slope, intercept) != (1.0, 0.0):
+        values = (stored * np.float64(slope) + np.float64(intercept)).astype(np.float32)
+    return values, tuple(flags)
 
 
 def line_value(header: Header, tag: int, default: float) -> float:

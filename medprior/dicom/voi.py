@@ -89,16 +89,17 @@ def windowed(kind: str, centre: float, width: float) -> Voi:
     """
 
     def sigmoid(values: Values) -> Values:
-        exponent = np.clip(-4 * (values.astype(np.float64) - centre) / width, -700, 700)
+        exponent = np.clip((np.float32(centre) - values) * np.float32(4 / width), -80, 80)
         return np.asarray(1 / (1 + np.exp(exponent)), dtype=np.float32)
 
     def linear(values: Values) -> Values:
-        if kind == "LINEAR_EXACT":
-            scaled = (values - np.float64(centre)) / width + 0.5
-        elif width == 1:
-            scaled = (values > centre - 0.5).astype(np.float64)
-        else:
-            scaled = (values - np.float64(centre - 0.5)) / (width - 1) + 0.5
-        return np.clip(scaled, 0, 1).astype(np.float32)
+        if kind != "LINEAR_EXACT" and width == 1:
+            return (values > centre - 0.5).astype(np.float32)
+        middle, span = (centre, width) if kind == "LINEAR_EXACT" else (centre - 0.5, width - 1)
+        # Single precision in place: stored values are exact in it, and pictures are large.
+        scaled = values - np.float32(middle)
+        scaled /= np.float32(span)
+        scaled += np.float32(0.5)
+        return np.clip(scaled, 0, 1, out=scaled)
 
     return sigmoid if kind == "SIGMOID" else linear

@@ -1,6 +1,24 @@
 """DICOM, PNG and JPEG folders become cohorts."""
 
-from medprior.ingest.ingesting import ingest
-from medprior.ingest.settings import IngestSettings
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medprior.ingest.ingesting import ingest
+    from medprior.ingest.settings import IngestSettings
 
 __all__ = ["IngestSettings", "ingest"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: decoding processes need this package, but not all of it."""
+    if name == "ingest":
+        from medprior.ingest.ingesting import ingest
+
+        return ingest
+    if name == "IngestSettings":
+        from medprior.ingest.settings import IngestSettings
+
+        return IngestSettings
+    raise AttributeError(name)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from medprior.dicom import Policy
 from medprior.dicom.opening import opened
@@ -88,6 +87,8 @@ def structures(levels: NDArray[np.uint8], file: MaskFile) -> dict[str, Mask]:
 
 def two_largest(mask: Mask) -> tuple[Mask, ...]:
     """The two largest connected components, the one further left in the picture first."""
+    from scipy import ndimage
+
     labelled, count = ndimage.label(mask)
     if count < 2:
         return ()

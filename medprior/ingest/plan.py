@@ -67,14 +67,14 @@ def sources(root: Path, described: Descriptor, without: tuple[Path, ...] = ()) -
         InputMissing: `root` is no folder, or holds no image of this data set.
     """
     root = root.absolute()
-    if root.is_file() or root.is_symlink():
-        paths, root = [root.name], root.parent
-    elif root.is_dir():
+    if root.is_dir():
         paths = sorted(walk(root, without))
+    elif root.exists():
+        paths, root = [root.name], root.parent
     else:
-        raise InputMissing("no such folder", where=root.name, fix="check the path")
+        raise InputMissing("no such file or folder", where="INPUT", fix="check the path")
     if not paths:
-        raise MedpriorError("the input folder is empty", where=root.name, fix="check the path")
+        raise MedpriorError("the input folder is empty", where="INPUT", fix="check the path")
     masks = mask_files(root, paths, described)
     found: dict[str, tuple[int, Source]] = {}
     for relative in paths:

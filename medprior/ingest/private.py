@@ -31,6 +31,8 @@ class Outcomes:
             raise InputMissing(
                 f"cannot be written ({error.strerror})", where=self.folder.name
             ) from None
+        for draft in self.folder.glob(".*"):
+            draft.unlink()
         self._done = {record["source"]: record for record in self._journal.records}
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ class IngestSettings(Settings):
     limit: int | None = Field(default=None, ge=1)
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
     workers: int | None = Field(default=None, ge=1)
-    memory_mb: int = Field(default=900, ge=64)
+    memory_mb: int = Field(default=800, ge=64)
     cpu_seconds: float = Field(default=10.0, gt=0)
     wall_seconds: float = Field(default=60.0, gt=0)
     policy: Policy = Policy()
