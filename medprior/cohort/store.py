@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -132,3 +133,12 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
 def place_of(record: Mapping[str, Any]) -> Place:
     """The place in a journal or index record."""
     return Place(*(int(record[key]) for key in ("shard", "offset", "height", "width")))
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove half-written files that a killed writer left behind."""
+    for path in (folder, folder / "pixels", *(folder / "masks").glob("*")):
+        if path.is_dir():
+            for entry in os.scandir(path):
+                if entry.name.startswith(".") and entry.name != ".lock":
+                    Path(entry.path).unlink(missing_ok=True)

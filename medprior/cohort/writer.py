@@ -2,64 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, Unpack
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medprior.cohort.columns import SPLITS, check_label_names, manifest_frame, number
+from medprior.cohort.columns import manifest_frame, number
 from medprior.cohort.journal import FolderLock, Journal
-from medprior.cohort.splits import patient_splits
+from medprior.cohort.publishing import Quarantine, SplitRule, kept_splits, publish
+from medprior.cohort.records import Facts, check_image, facts_record, sha256_of
 from medprior.cohort.store import (
     PixelStore,
-    Place,
     ShardAppender,
     place_of,
     read_mask,
+    remove_drafts,
     write_mask,
 )
 from medprior.dicom.resample import fitted, resized
 from medprior.errors import ConfigError, MedpriorError
-from medprior.provenance import atomic, read_config, write_config, write_json
 
 SYNC_EVERY = 64
-Quarantine = Sequence[tuple[str, str, str]]
-
-
-class Facts(TypedDict, total=False):
-    """What a cohort knows of an image besides its picture; see the manifest's columns.
-
-    Attributes:
-        study_id: pseudonym of the study.
-        dataset: name of the source data set.
-        view: PA, AP, LATERAL, LL, RL or UNKNOWN.
-        sex: M, F, O or None.
-        age: years, or None.
-        spacing_mm: millimetres per source pixel, or None.
-        spacing_kind: calibrated, detector, estimated, film or none.
-        polarity_inverted: the source was stored with low values bright.
-        flags: what was odd about the file.
-        pixel_sha256: of the decoded stored array and its shape; made from `pixels` if absent.
-        official: the data set's own split: train, val, test, train_val or None (drawn).
-    """
-
-    study_id: str
-    dataset: str
-    view: str
-    sex: str | None
-    age: float | None
-    spacing_mm: float | None
-    spacing_kind: str
-    polarity_inverted: bool
-    flags: Sequence[str]
-    pixel_sha256: str
-    official: str | None
 
 
 class CohortWriter:
@@ -234,114 +201,14 @@ class CohortWriter:
             )
         self._sync()
         records = sorted(self._records.values(), key=lambda record: str(record["image_id"]))
-        rule = {"seed": seed, "fractions": list(fractions)}
-        fixed = self._kept_splits(rule) | dict(split or {})
-        chosen = patient_splits(
-            [record["patient_id"] for record in records],
-            [record["pixel_sha256"] for record in records],
-            fractions,
-            seed,
-            [fixed.get(record["image_id"], record["official"]) for record in records],
+        rule = SplitRule(seed, fractions)
+        fixed = kept_splits(self.path, rule) | dict(split or {})
+        publish(
+            self.path,
+            records,
+            fixed,
+            rule,
+            quarantine,
+            {"store_size": self.store_size, **(summary or {})},
+            settings or {"store_size": self.store_size},
         )
-        names = dict(zip((record["image_id"] for record in records), chosen.tolist(), strict=True))
-        frame = manifest_frame(records, names)
-        shutil.rmtree(self.path / "cache", ignore_errors=True)
-        write_index(self.path / "pixels" / "index.parquet", records)
-        write_quarantine(self.path / "quarantine.csv", quarantine)
-        counts: dict[str, Any] = {
-            "images": len(frame),
-            "patients": int(frame.patient_id.nunique()),
-            "splits": {name: int((frame.split == name).sum()) for name in SPLITS},
-            "store_size": self.store_size,
-        }
-        write_json(self.path / "summary.json", counts | dict(summary or {}))
-        write_table(self.path / "manifest.parquet", frame)
-        outputs = ("manifest.parquet", "pixels/index.parquet", "summary.json", "quarantine.csv")
-        recorded = dict(settings or {"store_size": self.store_size})
-        facts = {"split_rule": rule}
-        write_config(self.path, "ingest", recorded, outputs=outputs, seed=seed, facts=facts)
-
-    def _kept_splits(self, rule: Mapping[str, Any]) -> dict[str, str | None]:
-        """Splits of a cohort that was finished before under the same rule: they stay."""
-        if not (self.path / "config.json").is_file():
-            return {}
-        if read_config(self.path, "ingest").get("split_rule") != rule:
-            return {}
-        old = pd.read_parquet(self.path / "manifest.parquet", columns=["image_id", "split"])
-        return dict(zip(old.image_id.tolist(), old.split.tolist(), strict=True))
-
-
-def facts_record(image_id: str, patient_id: str, facts: Facts) -> dict[str, Any]:
-    """The JSON-able facts of one image, defaults filled in."""
-    return {
-        "image_id": image_id,
-        "patient_id": patient_id,
-        "study_id": facts.get("study_id") or patient_id,
-        "dataset": facts.get("dataset", ""),
-        "view": facts.get("view", "UNKNOWN"),
-        "sex": facts.get("sex"),
-        "age": number(facts.get("age")),
-        "spacing_mm": number(facts.get("spacing_mm")),
-        "spacing_kind": facts.get("spacing_kind", "none"),
-        "polarity_inverted": bool(facts.get("polarity_inverted", False)),
-        "flags": "|".join(facts.get("flags", ())),
-        "official": facts.get("official"),
-    }
-
-
-def remove_drafts(folder: Path) -> None:
-    """Remove half-written files that a killed writer left behind."""
-    for path in (folder, folder / "pixels", *(folder / "masks").glob("*")):
-        if path.is_dir():
-            for entry in os.scandir(path):
-                if entry.name.startswith(".") and entry.name != ".lock":
-                    Path(entry.path).unlink(missing_ok=True)
-
-
-def check_image(
-    image_id: str,
-    pixels: NDArray[np.float32],
-    labels: Mapping[str, float],
-    masks: Mapping[str, NDArray[np.bool_]],
-) -> None:
-    """ConfigError for what would make a broken cohort."""
-    where = f"image {image_id}"
-    if not image_id or not all(char.isalnum() or char in "-_." for char in image_id):
-        raise ConfigError("image_id must be letters, digits, - _ .", where="image_id")
-    if pixels.ndim != 2 or not np.isfinite(pixels).all():
-        raise ConfigError("pixels must be finite [rows, cols]", where=where)
-    check_label_names(labels)
-    for name, mask in masks.items():
-        if mask.shape != pixels.shape:
-            raise ConfigError(
-                f"mask {name!r} has another size",
-                where=where,
-                expected=f"{pixels.shape[0]}x{pixels.shape[1]}",
-                found="x".join(map(str, mask.shape)),
-            )
-
-
-def sha256_of(array: NDArray[Any]) -> str:
-    """Hex sha256 of an array's shape, type and bytes: equal pictures, equal digest."""
-    digest = hashlib.sha256(f"{array.shape}{array.dtype.str}".encode())
-    digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def write_table(path: Path, frame: pd.DataFrame) -> None:
-    """Write a parquet file atomically."""
-    with atomic(path) as temporary:
-        frame.to_parquet(temporary, index=False)
-
-
-def write_index(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write the pixel index: image_id and place of every picture."""
-    columns = ("image_id", *Place.__dataclass_fields__)
-    write_table(path, pd.DataFrame([{key: r[key] for key in columns} for r in records]))
-
-
-def write_quarantine(path: Path, rows: Quarantine) -> None:
-    """Write `quarantine.csv`."""
-    frame = pd.DataFrame(list(rows), columns=["item", "code", "message"])
-    with atomic(path) as temporary:
-        frame.to_csv(temporary, index=False)
