@@ -87,16 +87,7 @@ def add_group(
     names = list(groups)
     if names:
         others = {name: groups[name] for name in names[1:]}
-        section.estimates |= without_oracle_differences(compared(groups[names[0]], others))
-
-
-def without_oracle_differences(estimates: Estimates) -> Estimates:
-    """Drop differences of oracles: the best map image by image is no method to compare."""
-    return {
-        key: estimate
-        for key, estimate in estimates.items()
-        if not (key.startswith("difference.") and "oracle" in key)
-    }
+        section.estimates |= compared(groups[names[0]], others)
 
 
 def columns(found: Localisation, lead: str) -> dict[str, Array]:

@@ -21,9 +21,14 @@ def compared(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimate
     for name, estimates in baselines.items():
         for key, estimate in estimates.items():
             result[f"baseline.{name}.{key}"] = estimate
-            if key in primary:
+            if key in primary and comparable(key):
                 result[f"difference.{name}.{key}"] = primary[key] - estimate
     return result
+
+
+def comparable(key: str) -> bool:
+    """Whether a difference means something: not for oracles, random weights, or entropies."""
+    return not any(word in key for word in ("oracle", "random_", "entropy", "feature_std"))
 
 
 def against_priors(found: Estimates) -> Estimates:

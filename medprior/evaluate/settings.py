@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, field_validator
 
 from medprior.settings import Settings
 
@@ -37,3 +39,26 @@ class EvaluateSettings(Settings):
         default=(0.001, 0.01, 0.1, 1.0, 10.0), min_length=1
     )
     device: str = "auto"
+
+
+class CompareSettings(Settings):
+    """How recipes are put side by side.
+
+    Args:
+        seeds: every recipe is pretrained with seeds 0 .. seeds - 1.
+        fractions: shares of the training patients the probes may use; nested.
+        evaluate: how each run is judged.
+        pretrain: settings of `medprior pretrain` shared by all recipes, so that budgets are equal.
+    """
+
+    seeds: int = Field(default=3, ge=1)
+    fractions: tuple[float, ...] = Field(default=(1.0,), min_length=1)
+    evaluate: EvaluateSettings = EvaluateSettings()
+    pretrain: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("fractions")
+    @classmethod
+    def _shares(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < value <= 1 for value in values):
+            raise ValueError("fractions are shares of the training patients, above 0 up to 1")
+        return tuple(sorted(set(values), reverse=True))

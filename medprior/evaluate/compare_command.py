@@ -1,0 +1,42 @@
+"""`medprior compare`: recipes side by side, several seeds each, with intervals."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from medprior.evaluate.settings import CompareSettings
+from medprior.observer import Observer
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("cohort", type=Path, metavar="COHORT", help="a cohort folder")
+    parser.add_argument("evidence", type=Path, metavar="EVIDENCE", help="where to write, or go on")
+    parser.add_argument("--recipes", nargs="+", required=True, metavar="RECIPE")
+    parser.add_argument("--prior", type=Path, help="spatial prior, for recipes that need one")
+    parser.add_argument("--seeds", type=int, help="seeds per recipe (default 3)")
+    parser.add_argument("--fractions", type=float, nargs="+", metavar="SHARE")
+    parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+
+
+def result(args: argparse.Namespace) -> Path:
+    """The evidence folder."""
+    folder: Path = args.evidence
+    return folder
+
+
+def run(args: argparse.Namespace, observer: Observer) -> None:
+    """Compare and print the table with its verdicts."""
+    given = {"seeds": args.seeds, "fractions": args.fractions}
+    overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
+    settings = CompareSettings.load(args.config, [*overrides, *args.set])
+    from medprior.evaluate.compare import compare
+    from medprior.evaluate.summary import headline
+
+    metrics = compare(
+        args.cohort, args.evidence, args.recipes, args.prior, settings, observer=observer
+    )
+    print(headline(metrics, {"attention": args.recipes[0]}))
+    print(f"numbers: {args.evidence / 'metrics.json'}")

@@ -1,0 +1,75 @@
+import json
+
+import numpy as np
+import pytest
+
+from medprior.cli import main
+from medprior.errors import ConfigError
+from medprior.evaluate.bootstrap import Estimate
+from medprior.evaluate.compare import compare
+from medprior.evaluate.runs import share
+from medprior.evaluate.seeds import over_seeds
+from medprior.evaluate.settings import CompareSettings
+from medprior.pretrain.settings import RECIPES
+from tests.evaluate.conftest import SMALL
+
+SETTINGS = CompareSettings.checked(
+    {
+        "seeds": 2,
+        "fractions": [0.5, 1.0],
+        "evaluate": {"resamples": 40, "map_size": 32, "neighbours": 5},
+        "pretrain": {
+            "steps": 2,
+            "batch": 8,
+            "network": SMALL.model_dump(include={"width", "depth", "heads", "patch"}),
+            "crops": {"global_size": 32, "local_size": 16, "locals": 1},
+            "dino": {"prototypes": 16, "hidden": 16, "bottleneck": 8},
+        },
+    }
+)
+
+
+def test_over_seeds_covers_patients_and_seeds():
+    rng = np.random.default_rng(0)
+    same = [Estimate(0.5, np.full(500, 0.5), 9), Estimate(0.9, np.full(500, 0.9), 9)]
+    mean = over_seeds(same, 0)
+    assert mean.value == pytest.approx(0.7)
+    assert mean.interval() == pytest.approx((0.5, 0.9))
+    assert mean.facts["seeds"] == [0.5, 0.9]
+    one = Estimate(0.5, rng.normal(0.5, 0.1, 500), 9)
+    np.testing.assert_array_equal(over_seeds([one], 3).samples, one.samples)
+
+
+def test_share_names_a_key():
+    assert [share(f) for f in (1.0, 0.1, 0.01, 0.001)] == ["100pct", "10pct", "1pct", "0p1pct"]
+
+
+def test_compare_runs_resumes_and_refuses_another_plan(tmp_path, cohort_path, monkeypatch):
+    first = compare(cohort_path, tmp_path, ["dino"], settings=SETTINGS)
+    assert len(first["attention.pixel_ap.heart"]["seeds"]) == 2
+    assert first["low_data.100pct.linear_mauc"] == first["features.linear_mauc"]
+    assert 0 <= first["low_data.50pct.pooled_linear_mauc"]["value"] <= 1
+    assert "difference.random_weights.features.knn_mauc" in first
+    assert (tmp_path / "low_data.png").is_file()
+    assert (tmp_path / "runs" / "dino-1" / "cost.json").is_file()
+
+    def again(*_):
+        raise AssertionError("a finished run was repeated")
+
+    (tmp_path / "metrics.json").unlink()
+    monkeypatch.setattr("medprior.evaluate.runs.pretrain", again)
+    monkeypatch.setattr("medprior.evaluate.runs.judged", again)
+    assert compare(cohort_path, tmp_path, ["dino"], settings=SETTINGS) == first
+    assert json.loads((tmp_path / "metrics.json").read_text()) == first
+    other = SETTINGS.model_copy(update={"seeds": 3})
+    with pytest.raises(ConfigError, match="begun with other"):
+        compare(cohort_path, tmp_path, ["dino"], settings=other)
+
+
+def test_refusals_from_the_command_line(tmp_path, capsys, cohort_path):
+    start = ["compare", str(cohort_path), str(tmp_path / "c"), "--recipes"]
+    assert main([*start, "dino", "magic"]) == 2
+    assert ", ".join(sorted(RECIPES)) in capsys.readouterr().err
+    assert main([*start, "dino", "--fractions", "0"]) == 2
+    assert "above 0 up to 1" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
