@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS, MERGE_KEY
+from monai.bundle.utils import EXPR_KEY, MERGE_KEY
 from monai.bundle.workflows import ConfigWorkflow
 
 from medprior.deploy.store import prepare_environment
@@ -17,9 +17,12 @@ from medprior.errors import ConfigError, MedpriorError
 
 METADATA = "metadata.json"
 # Keys that MONAI adds itself: the metadata, and what `--tracking` sets up.
-ADDED: frozenset[str] = frozenset(
-    {"_meta_", "output_dir", *dict(DEFAULT_MLFLOW_SETTINGS["configs"])}
-)
+ADDED = frozenset(
+    {
+        "_meta_", "output_dir", "tracking_uri", "experiment_name", "run_name",
+        "save_execute_config", "is_not_rank0",
+    }
+)  # fmt: skip
 
 
 def prepare() -> None:
@@ -29,13 +32,16 @@ def prepare() -> None:
     stderr with our exit status.
 
     Raises:
-        ConfigError: MONAI would have taken a mistyped `--key value` for a new key and gone on.
+        ConfigError: a mistyped `--key value`, which MONAI takes for a new key, or an `output_dir`
+            that is no expression, which keeps MONAI from logging the executed config.
     """
     sys.excepthook = one_line
     prepare_environment()
     workflow = running_workflow()
     given = {str(key) for key in workflow.parser.get()}
     refuse_unknown(given, known_keys(Path(workflow.config_root_path)))
+    if not str(workflow.parser.get("output_dir")).startswith(EXPR_KEY):
+        raise ConfigError("output_dir follows from out", where="bundle", fix="give --out FOLDER")
 
 
 def running_workflow() -> ConfigWorkflow:

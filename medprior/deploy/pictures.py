@@ -27,6 +27,7 @@ COLOURS = {
 }
 OTHERS = ((240, 196, 60), (183, 121, 232), (240, 130, 190), (150, 210, 90))
 SIDE = 640  # longest side of a panel
+EVEN = 4.0  # attention in units of its mean that gets full colour at the earliest
 
 
 def colour(name: str, order: int) -> tuple[int, int, int]:
@@ -96,14 +97,23 @@ def contours(
 
 
 def heat(grey: Pixels, attention: Pixels, rgb: tuple[int, int, int]) -> Image.Image:
-    """One attention map over the radiograph; full colour at its 99.5th percentile."""
+    """One attention map over the radiograph.
+
+    Full colour is its 99.5th percentile, but at least four times the mean over the patches, so that
+    attention that is the same everywhere looks like it (our choice).
+
+    Args:
+        grey: float32 [rows, columns] in [0, 1].
+        attention: float32 [h, w]; 1 is the mean over the patches.
+        rgb: the colour.
+    """
     size = (grey.shape[1], grey.shape[0])
     smooth = np.asarray(
         Image.fromarray(np.asarray(attention, dtype=np.float32)).resize(
             size, Image.Resampling.BILINEAR
         )
     )
-    top = max(float(np.quantile(smooth, 0.995)), 1e-12)
+    top = max(float(np.quantile(smooth, 0.995)), EVEN)
     alpha = 0.75 * np.clip(smooth / top, 0, 1)[..., None]
     mixed = as_rgb(grey) * (1 - alpha) + np.array(rgb) * alpha
     return Image.fromarray(mixed.round().astype(np.uint8))

@@ -35,10 +35,11 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     """Answer every file and print how it went."""
     from tqdm import tqdm
 
-    from medprior.deploy.load import load_model
     from medprior.deploy.predict import REPORT, predict_path, sources
 
-    sources(args.path)
+    sources(args.path)  # a wrong path is said before seconds of loading
+    from medprior.deploy.load import load_model
+
     predictor = load_model(args.model, args.tracking_uri, segmenter=args.segmenter)
     bar = functools.partial(tqdm, desc="predict", unit="file", disable=None)
     counts = predict_path(args.path, args.out, predictor.predict, predictor.digest, bar)

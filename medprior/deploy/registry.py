@@ -93,7 +93,7 @@ def log(
         mlflow.start_run(
             experiment_id=store.experiment_id(client, experiment),
             run_name=f"register-{store.slug(name)}-{started}Z",
-            tags={"medprior.stage": "register", **tags},
+            tags={"medprior.stage": "register", "mlflow.source.name": "medprior register", **tags},
             nested=mlflow.active_run() is not None,
         ) as run,
     ):

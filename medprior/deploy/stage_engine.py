@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ class StageEngine(Workflow):
     """One epoch of one iteration, which is the whole stage.
 
     A stage reads and writes folders and has its own loop, workers and progress bar; MONAI sees its
-    beginning, its end and, as `state.metrics`, the numbers it wrote.
+    beginning, its end and, as `state.metrics`, the numbers it wrote or returned.
 
     Args:
         stage: does the stage's work, as `medprior <stage>` does.
@@ -53,8 +54,9 @@ class StageEngine(Workflow):
             network.to(self.state.device)
 
     def _run_stage(self, engine: Any, batch: Any) -> list[dict[str, float]]:
-        self.stage()
-        self.state.metrics = numbers(self.out)
+        result = self.stage()
+        told = flattened(vars(result)) if is_dataclass(result) else {}
+        self.state.metrics = numbers(self.out) | told
         return [self.state.metrics]
 
 

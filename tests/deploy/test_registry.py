@@ -105,7 +105,11 @@ def test_nothing_in_the_registry_is_a_pickle(registry):
     assert not [path for path in files if path.read_bytes()[:1] == b"\x80" and path not in weights]
     description = (stored(registry) / "MLmodel").read_text()
     assert "python_model" not in description
-    assert str(Path(package.__file__).parents[2]) not in description
+    here = str(Path(package.__file__).parents[2])
+    assert here not in description
+    client = store.connect(registry)
+    (run,) = client.search_runs([item.experiment_id for item in client.search_experiments()])
+    assert here not in str(run.to_dictionary())
 
 
 def test_the_version_says_where_it_comes_from(registry, classifier):
