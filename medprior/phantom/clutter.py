@@ -11,6 +11,7 @@ from medprior.phantom.shapes import draw_capsules, ellipsoid
 from medprior.phantom.skeleton import chain
 
 Array = NDArray[np.float32]
+METAL = np.float32(2.5)  # wire and barium stripes, in bone of the same thickness (our choice)
 
 
 def clutter(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> Array:
@@ -47,7 +48,9 @@ def leads(frame: Frame, rng: np.random.Generator) -> Array:
     for _ in range(int(rng.integers(2, 4))):
         start = (float(rng.uniform(0.05, 0.95)), float(rng.uniform(0.0, 0.8)))
         x, y = wave(frame, start, (float(rng.uniform(0.2, 0.8)), 1.5), rng)
-        draw_capsules(result, frame, chain(x, y, np.full(24, 0.8)))
+        wire = np.zeros_like(frame.u)
+        draw_capsules(wire, frame, chain(x, y, np.full(24, 0.8)))
+        result += METAL * wire
         result += 0.3 * ellipsoid(frame, (float(x[0]), float(y[0])), (5.0, 5.0, 5.0))
     return result
 
@@ -58,10 +61,10 @@ def tube(frame: Frame, rng: np.random.Generator) -> Array:
     if rng.random() < 0.5:
         x, y = wave(frame, (0.18, -0.10), (0.45, 0.40), rng)
         draw_capsules(result, frame, chain(x, y, np.full(24, 1.1)))
-        return result
+        return METAL * result
     x, y = wave(frame, (0.5, -0.6), (0.5, 0.16), rng)
     draw_capsules(result, frame, chain(0.2 * x, y, np.full(24, 1.3)))
-    return 0.8 * result
+    return METAL * result
 
 
 def granuloma(frame: Frame, rng: np.random.Generator) -> Array:

@@ -106,7 +106,7 @@ def add_effusion(
     """Fluid from the costophrenic angle up, its surface a meniscus; hazier in AP images."""
     outward = outward_part(anatomy, frame, lesion.left)
     top, bottom = lung_span(anatomy, lesion.left)
-    depth = 0.05 + 0.38 * lesion.size**1.6
+    depth = 0.025 + 0.38 * lesion.size**2.4
     climb = (0.35 + 0.3 * lesion.size) * depth
     level = bottom - depth - climb * np.exp(-outward / 0.10) + 0.35 * depth * outward
     soft = (0.10 if anatomy.portable else 0.025) + 0.03 * lesion.size
@@ -145,11 +145,11 @@ def ragged(frame: Frame, cell: float, rng: np.random.Generator) -> Array:
 
 
 def add_nodule(lesion: Finding, layers: Layers, lung: Mask, anatomy: Anatomy, frame: Frame) -> Mask:
-    """A round lesion of 5 to 17 mm radius (a mass from 15 mm); some are calcified."""
+    """A round lesion of 6 to 21 mm radius (a mass from 15 mm); some are calcified."""
     centre = spot(lesion, lung, frame)
-    radius = 5.0 + 12.0 * lesion.size
+    radius = 6.0 + 15.0 * lesion.size
     ball = ellipsoid(frame, centre, (radius, radius * 0.92, radius))
-    layers.dense = layers.dense + ball * (0.75 + 0.6 * lesion.density)
+    layers.dense = layers.dense + ball * (0.9 + 0.7 * lesion.density)
     return lung & (ball > 0)
 
 
@@ -163,17 +163,18 @@ def add_pneumothorax(
     top, bottom = lung_span(anatomy, lesion.left)
     t = np.clip((frame.v - top) / (bottom - top), 0, 1)
     reach = 0.35 + 0.65 * lesion.place[0]
-    gap = (0.015 + 0.10 * lesion.size) * smoothstep(1.1 * reach, 0.3 * reach, t)
-    gap += (0.05 + 0.16 * lesion.size) * np.exp(-((t / (0.07 + 0.10 * lesion.place[1])) ** 2))
+    wide = lesion.size**1.5
+    gap = (0.010 + 0.10 * wide) * smoothstep(1.1 * reach, 0.3 * reach, t)
+    gap += (0.03 + 0.18 * wide) * np.exp(-((t / (0.07 + 0.10 * lesion.place[1])) ** 2))
     distance = np.asarray((gap - outer) * frame.width_mm, np.float32)
     air = smoothstep(-0.6, 0.6, distance) * side_of(frame, lesion.left)
-    share = 0.55 + 0.4 * lesion.density
+    share = 0.35 + 0.55 * lesion.density
     moved = layers.lung * air * share
     layers.lung = layers.lung - moved
     layers.gas = layers.gas + moved
     layers.dense = layers.dense * (1.0 - air)
     line = np.exp(-((distance / max(0.8, 0.5 * frame.pixel_mm)) ** 2))
-    layers.bone = np.asarray(layers.bone + 1.3 * line * lung, np.float32)
+    layers.bone = np.asarray(layers.bone + 0.9 * line * lung, np.float32)
     return lung & (distance > 0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import multiprocessing
 import os
@@ -17,13 +16,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from medprior.errors import ConfigError, InputMissing
 from medprior.phantom.dicomfile import Identity, write
 from medprior.phantom.render import draw_study, render_study
+from medprior.phantom.request import already_there, finish, refuse_nonsense
 from medprior.phantom.settings import FINDINGS, PhantomSettings
-from medprior.provenance import atomic, read_config, sha256_file, write_config, write_json
-
-STARTED = "started.json"
+from medprior.provenance import atomic, sha256_file, write_config
 
 
 @dataclass(frozen=True)
@@ -66,13 +63,11 @@ def generate(
         workers: processes, all cores if None; does not change the result.
 
     Raises:
-        ConfigError: no patients, or `out` holds another phantom cohort or foreign files.
+        ConfigError: a number out of range, or `out` holds another phantom cohort.
+        InputMissing: `out` holds foreign files or cannot be written.
     """
     settings = settings or PhantomSettings()
-    if patients < 1:
-        raise ConfigError(
-            "no patients", where="--patients", expected="1 or more", found=str(patients)
-        )
+    refuse_nonsense(patients, seed, workers)
     out = Path(out)
     request = {"patients": patients, "settings": settings.model_dump(mode="json")}
     if already_there(out, request, seed):
@@ -89,44 +84,7 @@ def generate(
         seed=seed,
         facts={"images": len(rows), "labels": list(FINDINGS)},
     )
-    (out / STARTED).unlink()
-
-
-def already_there(out: Path, request: dict[str, object], seed: int) -> bool:
-    """Whether `out` holds exactly this cohort; marks it as begun if it is new or unfinished."""
-    asked = {"seed": seed, **request}
-    fix = "choose another folder, or remove this one"
-    if (out / "config.json").is_file():
-        record = read_config(out, "phantom")
-        found = {"seed": record["seed"], **record["settings"]}
-        if found == asked:
-            return True
-        different = ", ".join(changed(found, asked))
-        raise ConfigError(
-            "the folder holds another phantom cohort", where=out.name, found=different, fix=fix
-        )
-    begun = out / STARTED
-    if begun.is_file():
-        if json.loads(begun.read_text()) != asked:
-            raise ConfigError("holds another, unfinished phantom cohort", where=out.name, fix=fix)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputMissing(
-            "not an empty folder", where=out.name, expected="a new or empty folder", fix=fix
-        )
-    write_json(begun, asked)
-    return False
-
-
-def changed(found: dict[str, object], asked: dict[str, object]) -> list[str]:
-    """`key old, not new` for every setting that differs, down to the leaves."""
-    lines = []
-    for key in sorted(found.keys() | asked.keys()):
-        old, new = found.get(key), asked.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            lines += [f"{key}.{line}" for line in changed(old, new)]
-        elif old != new:
-            lines.append(f"{key} {old}, not {new}")
-    return lines
+    finish(out)
 
 
 def plan(out: Path, patients: int, seed: int, settings: PhantomSettings) -> Iterator[Task]:

@@ -19,8 +19,10 @@ def test_command_writes_a_cohort(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--patients", "0"], "no patients"),
+        (["--patients", "0"], "1 or more, found 0"),
         (["--patients", "2", "--size", "3"], "size"),
+        (["--patients", "2", "--seed", "-1"], "--seed"),
+        (["--patients", "2", "--workers", "0"], "--workers"),
         (["--patients", "2", "--set", "sise=64"], "unknown key 'sise'"),
         (["--patients", "2", "--set", "prevalence.nodule=3"], "prevalence.nodule"),
     ],

@@ -145,8 +145,14 @@ def test_foreign_folder_is_refused(tmp_path):
     assert (tmp_path / "mine.txt").read_text() == "keep me"
 
 
+def test_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(MedpriorError, match="cannot be written"):
+        generate(tmp_path / "file" / "out", 2, 0, SMALL, workers=1)
+
+
 def test_no_patients_is_refused(tmp_path):
-    with pytest.raises(MedpriorError, match="no patients"):
+    with pytest.raises(MedpriorError, match="1 or more, found 0"):
         generate(tmp_path / "out", 0, 0, SMALL)
 
 
