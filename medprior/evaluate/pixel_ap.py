@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.evaluate.ranking import Array, divided
+from medprior.evaluate.ranking import Array
 
 Maps = NDArray[np.float32]
 Masks = NDArray[np.bool_]
@@ -21,21 +21,22 @@ THRESHOLDS = np.arange(1, 100) / 100
 def pixel_average_precision(maps: Maps, masks: Masks) -> Array:
     """Pixel-AP of every map against every mask of one image.
 
-    Each map is sorted once, whatever the number of masks; pixels of equal value form one step.
+    Values are sorted, not pixels: how many pixels reach the value of each pixel of the structure is
+    all that precision and recall need, and equal values form one step by themselves.
 
     Shape:
         maps float32 [M, h, w], masks bool [K, h, w]; float64 [M, K] back, NaN for an empty mask.
     """
-    flat = masks.reshape(len(masks), -1)
-    size = flat.sum(axis=1).astype(np.float64)
-    result = np.empty((len(maps), len(masks)))
-    for row, values in enumerate(maps.reshape(len(maps), -1)):
-        order = np.argsort(values, kind="stable")[::-1]
-        ranked = values[order]
-        last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
-        true = np.cumsum(flat[:, order], axis=1, dtype=np.int64)[:, last]
-        gain = np.diff(true, axis=1, prepend=0)
-        result[row] = divided((gain * (true / (last + 1.0))).sum(axis=1), size)
+    result = np.full((len(maps), len(masks)), np.nan)
+    for row, values in enumerate(maps):
+        every = np.sort(values, axis=None)
+        for column, mask in enumerate(masks):
+            inside = np.sort(values[mask])
+            if len(inside):
+                reach = len(every) - np.searchsorted(every, inside, "left")
+                inside_reach = len(inside) - np.searchsorted(inside, inside, "left")
+                # each pixel of the structure adds 1 / size of recall at its own value's precision
+                result[row, column] = float(np.mean(inside_reach / reach))
     return result
 
 
@@ -46,17 +47,18 @@ def mass_mask(maps: Maps, share: float = 0.6) -> Masks:
         float32 [M, h, w] >= 0; bool [M, h, w] back, empty for a map without mass.
 
     The rule is that of DINO and SAR, applied after interpolation instead of to patches (our choice:
-    on the patch grid the result measures the patch size).
+    on the patch grid the result measures the patch size). Of equal pixels the first are taken.
     """
-    flat = maps.reshape(len(maps), -1).astype(np.float64)
-    order = np.argsort(-flat, axis=1, kind="stable")
-    before = np.cumsum(np.take_along_axis(flat, order, axis=1), axis=1)
-    total = before[:, -1:]
-    before = np.roll(before, 1, axis=1)
-    before[:, 0] = 0
-    chosen = np.zeros(flat.shape, dtype=bool)
-    np.put_along_axis(chosen, order, before < share * total, axis=1)
-    return chosen.reshape(maps.shape)
+    chosen = np.zeros(maps.shape, dtype=bool)
+    for values, mask in zip(maps, chosen, strict=True):
+        falling = np.sort(values, axis=None)[::-1]
+        held = np.cumsum(falling, dtype=np.float64)
+        if held[-1] > 0:
+            last = min(int(np.searchsorted(held, share * held[-1])), len(held) - 1)
+            mask[:] = values > falling[last]
+            equal = np.flatnonzero(values == falling[last])
+            mask.flat[equal[: last + 1 - np.count_nonzero(mask)]] = True
+    return chosen
 
 
 def dice_curve(maps: Maps, masks: Masks) -> Array:
@@ -68,22 +70,17 @@ def dice_curve(maps: Maps, masks: Masks) -> Array:
         maps float32 [M, h, w] >= 0, masks bool [K, h, w]; float64 [M, K, 99] back, NaN for an
         empty mask.
     """
-    flat = masks.reshape(len(masks), -1)
-    size = flat.sum(axis=1)
     result = np.full((len(maps), len(masks), len(THRESHOLDS)), np.nan)
-    for row, values in enumerate(maps.reshape(len(maps), -1).astype(np.float64)):
-        level = np.searchsorted(THRESHOLDS, values / max(values.max(), 1e-30), side="right")
-        above = reached(level)
-        for column in np.flatnonzero(size):
-            both = reached(level[flat[column]])
-            result[row, column] = 2 * both / (above + size[column])
+    for row, values in enumerate(maps.astype(np.float64)):
+        relative = values / max(float(values.max()), 1e-30)
+        every = np.sort(relative, axis=None)
+        above = len(every) - np.searchsorted(every, THRESHOLDS, "left")
+        for column, mask in enumerate(masks):
+            inside = np.sort(relative[mask])
+            if len(inside):
+                both = len(inside) - np.searchsorted(inside, THRESHOLDS, "left")
+                result[row, column] = 2 * both / (above + len(inside))
     return result
-
-
-def reached(level: NDArray[np.intp]) -> NDArray[np.intp]:
-    """How many pixels reach each threshold, from the number of thresholds each pixel reaches."""
-    histogram = np.bincount(level, minlength=len(THRESHOLDS) + 1)
-    return np.cumsum(histogram[::-1])[::-1][1:]
 
 
 def best_threshold(curves: Array) -> tuple[int, float]:
