@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import math
 import os
@@ -54,8 +55,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
 
 def machine() -> list[dict[str, Any]]:
     """Processor, memory, disk."""
-    import psutil
-
+    psutil: Any = importlib.import_module("psutil")
     memory, disk = psutil.virtual_memory(), shutil.disk_usage(Path.cwd())
     return [
         {"what": "system", "found": f"{platform.system()} {platform.machine()}"},

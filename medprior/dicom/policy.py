@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from medprior.settings import Settings
@@ -18,8 +20,9 @@ class Policy(Settings):
         max_elements: data elements at the top level of a file.
         lateral: accept lateral views (they are labelled as such, never as frontal).
         for_processing: accept raw detector data, which is not display-ready.
-        secondary_capture: accept secondary captures of modality CR or DX; a digitised film is
-            always accepted, a screenshot never.
+        secondary_capture: which secondary captures pass: `film` only digitised films, `radiograph`
+            also those of modality CR or DX that name no conversion, `any` also those that were
+            converted otherwise (some public sets), if they are CR or DX.
         burned_in_unknown: accept secondary captures that do not say whether text is burned in.
         other_body_parts: accept files that name a body part other than the chest.
     """
@@ -31,6 +34,6 @@ class Policy(Settings):
     max_elements: int = Field(default=100_000, ge=1)
     lateral: bool = True
     for_processing: bool = False
-    secondary_capture: bool = True
+    secondary_capture: Literal["film", "radiograph", "any"] = "radiograph"
     burned_in_unknown: bool = True
     other_body_parts: bool = False

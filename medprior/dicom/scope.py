@@ -65,7 +65,10 @@ def secondary_capture_flags(header: Header, policy: Policy) -> list[str]:
     modality, conversion = header.text(0x00080060), header.text(0x00080064)
     if conversion == "DF":
         return ["secondary_capture"]
-    if conversion or not policy.secondary_capture or modality not in MODALITIES:
+    unasked = policy.secondary_capture == "film" or (
+        bool(conversion) and policy.secondary_capture == "radiograph"
+    )
+    if unasked or modality not in MODALITIES:
         raise Rejected(
             "secondary_capture", "a secondary capture that is neither a film nor a radiograph"
         )

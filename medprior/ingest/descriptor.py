@@ -55,10 +55,12 @@ class Images(Settings):
     Attributes:
         match: expression on the path below the input, with the group `id`.
         raw: set for headerless files.
+        stretch: bring the file's smallest value to black and its largest to white.
     """
 
     match: Pattern
     raw: RawFormat | None = None
+    stretch: bool = False
 
     @field_validator("match")
     @classmethod
@@ -108,6 +110,9 @@ class Table(Settings):
     Attributes:
         files: names below the input; the first that is there is read.
         required: whether one of them must be there.
+        about: whether a row is about an image or about a study; see `study_from_name`.
+        repeated: what several rows about one image or study give: the mean of their labels, or the
+            largest.
         key: column with the image, as the first of these that is there.
         key_match: expression with the group `id` on the key; by default its last path part without
             suffix.
@@ -121,6 +126,8 @@ class Table(Settings):
 
     files: tuple[str, ...]
     required: bool = True
+    about: Literal["image", "study"] = "image"
+    repeated: Literal["mean", "max"] = "mean"
     key: tuple[str, ...]
     key_match: Pattern | None = None
     facts: dict[
@@ -175,7 +182,10 @@ class Descriptor(Settings):
         tables: tables about images.
         labels_from_name: label -> expressions on the path.
         patient_from_name: expression on the path with the group `id`.
+        study_from_name: expression on the path with the group `id`, the key of study tables.
+        views_from_name: view -> expression on the path.
         view: view of all images where nothing else says it.
+        policy: what this data set needs accepted besides the defaults; see `medprior.dicom.Policy`.
         masks: kinds of mask files.
         splits: the official split.
     """
@@ -191,6 +201,9 @@ class Descriptor(Settings):
     tables: tuple[Table, ...] = ()
     labels_from_name: dict[str, NameLabel] = Field(default_factory=dict)
     patient_from_name: Pattern | None = None
+    study_from_name: Pattern | None = None
+    views_from_name: dict[str, Pattern] = Field(default_factory=dict)
+    policy: dict[str, bool | int | str] = Field(default_factory=dict)
     view: str | None = None
     masks: tuple[Masks, ...] = ()
     splits: tuple[SplitRule, ...] = ()

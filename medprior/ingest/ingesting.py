@@ -15,6 +15,7 @@ from tqdm import tqdm
 from medprior.cohort import Cohort, CohortWriter
 from medprior.cohort.columns import SPLITS
 from medprior.cohort.journal import Journal
+from medprior.dicom import Policy
 from medprior.errors import MedpriorError
 from medprior.ingest.contact_sheet import write_contact_sheet
 from medprior.ingest.descriptor import Descriptor, descriptor
@@ -29,7 +30,7 @@ from medprior.ingest.plan import Source, drawn, sources
 from medprior.ingest.private import Outcomes, private_folder
 from medprior.ingest.settings import IngestSettings
 from medprior.ingest.summary import summary
-from medprior.ingest.tables import Facts, age_of, name_facts, read_tables, sex_of, view_of
+from medprior.ingest.tables import STUDY, Facts, age_of, name_facts, read_tables, sex_of, view_of
 from medprior.ingest.workers import Limits, Workers
 
 
@@ -56,6 +57,11 @@ def ingest(
     """
     settings = settings or IngestSettings()
     described = descriptor(dataset)
+    if described.policy:
+        accepted = settings.policy.model_dump() | described.policy
+        settings = settings.model_copy(
+            update={"policy": Policy.checked(accepted, f"policy of {described.name}")}
+        )
     found = drawn(
         sources(source, described, (cohort, private_folder(cohort))), settings.limit, settings.seed
     )
@@ -151,19 +157,20 @@ class Run:
         """Write one image with all that header, tables and file name say of it."""
         named = name_facts(source.relative, self.described)
         table = self.tables.get(source.key, Facts())
-        known, facts = named.known | table.known, item.facts
-        patient, study = self.people(image_id, item, known)
+        study = self.tables.get(STUDY + named.known.get("study_id", ""), Facts())
+        known, facts = named.known | study.known | table.known, item.facts
+        patient_id, study_id = self.people(image_id, item, known)
         view = facts.view if facts.view != "UNKNOWN" else view_of(known.get("view"))
         age = facts.age if facts.age is not None else age_of(known.get("age"))
         self.writer.add(
             image_id=image_id,
             pixels=item.stored.astype(np.float32) / np.float32(WHITE),
-            patient_id=patient,
-            labels={**named.labels, **table.labels},
+            patient_id=patient_id,
+            labels=named.labels | study.labels | table.labels,
             masks=item.masks,
             valid=item.valid,
             source_size=item.size,
-            study_id=study,
+            study_id=study_id,
             dataset=self.described.name,
             view=view or self.described.view or "UNKNOWN",
             sex=facts.sex or sex_of(known.get("sex")),

@@ -59,6 +59,8 @@ def read_item(source: Source, policy: Policy, store_size: int) -> Item | Refused
             found = read_raw(Path(source.path), source.raw, policy)
         else:
             found = read_image(source.path, policy)
+        if source.stretch:
+            found = replace(found, pixels=stretched(found.pixels))
         rows, cols = found.pixels.shape
         size = fitted((rows, cols), store_size)
         turned = next((flag for flag in found.flags if flag in TURNS), "")
@@ -83,6 +85,12 @@ def read_item(source: Source, policy: Policy, store_size: int) -> Item | Refused
     except Exception as error:
         # A bug of ours must not end the run either; only the kind of error is kept.
         return Refused("internal", f"unforeseen {type(error).__name__}")
+
+
+def stretched(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The picture with its smallest value at 0 and its largest at 1."""
+    low, high = float(pixels.min()), float(pixels.max())
+    return np.asarray((pixels - np.float32(low)) / np.float32(high - low), dtype=np.float32)
 
 
 def read_raw(path: Path, layout: RawFormat, policy: Policy) -> Radiograph:

@@ -38,6 +38,7 @@ class Source:
         relative: path below the input, with slashes.
         key: the data set's id of the image.
         raw: set for headerless files.
+        stretch: bring the file's value range to black and white.
         masks: its mask files.
     """
 
@@ -46,6 +47,7 @@ class Source:
     key: str
     raw: RawFormat | None
     masks: tuple[MaskFile, ...]
+    stretch: bool = False
 
 
 def walk(root: Path, without: tuple[Path, ...]) -> Iterator[str]:
@@ -86,7 +88,12 @@ def sources(root: Path, described: Descriptor, without: tuple[Path, ...] = ()) -
                 continue
             key = match["id"]
             source = Source(
-                str(root / relative), relative, key, kind.raw, tuple(masks.get(key, ()))
+                str(root / relative),
+                relative,
+                key,
+                kind.raw,
+                tuple(masks.get(key, ())),
+                kind.stretch,
             )
             if key not in found or rank < found[key][0]:
                 found[key] = (rank, source)

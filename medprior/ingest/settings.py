@@ -18,7 +18,7 @@ class IngestSettings(Settings):
         fractions: expected shares of train, val and test where the data set has none.
         workers: decoding processes; None for one per core.
         memory_mb: address space of a worker beyond what it has at its start.
-        cpu_seconds: processor time that one file may take.
+        cpu_seconds: processor time that one file may take, and one more second for each 10 MB.
         wall_seconds: time after which a silent worker is ended.
         policy: what counts as a usable radiograph.
     """
@@ -29,6 +29,6 @@ class IngestSettings(Settings):
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
     workers: int | None = Field(default=None, ge=1)
     memory_mb: int = Field(default=800, ge=64)
-    cpu_seconds: float = Field(default=10.0, gt=0)
-    wall_seconds: float = Field(default=60.0, gt=0)
+    cpu_seconds: float = Field(default=5.0, gt=0)
+    wall_seconds: float = Field(default=120.0, gt=0)
     policy: Policy = Policy()

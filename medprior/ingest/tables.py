@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 
 from medprior.errors import InputMissing
 from medprior.ingest.descriptor import Descriptor, SplitRule, Table, image_key
 
 OLDEST = 90.0
+STUDY = "study\0"
 VIEWS = {
     "PA": "PA", "AP": "AP", "LATERAL": "LATERAL", "LL": "LL", "RL": "RL", "L": "LATERAL",
     "AP SUPINE": "AP", "AP_SUPINE": "AP", "AP ERECT": "AP", "COSTAL": "UNKNOWN",
@@ -44,14 +47,36 @@ def read_tables(root: Path, described: Descriptor) -> dict[str, Facts]:
                 fix=f"give the folder that holds it; see {described.homepage or 'the descriptor'}",
             )
         if path is not None:
-            for key, facts in table_facts(path, table):
-                old = found.setdefault(key, Facts())
+            for key, facts in joined(table_facts(path, table), table.repeated).items():
+                old = found.setdefault(key if table.about == "image" else STUDY + key, Facts())
                 old.known |= facts.known
                 old.labels |= facts.labels
     for rule in described.splits:
         for key in listed(root, rule):
             found.setdefault(key, Facts()).known["split"] = rule.split
     return found
+
+
+def joined(rows: Iterable[tuple[str, Facts]], repeated: str) -> dict[str, Facts]:
+    """One entry per key: the last facts, and the mean or the largest of known labels."""
+    known: dict[str, dict[str, str]] = {}
+    labels: dict[str, dict[str, list[float]]] = {}
+    for key, facts in rows:
+        known.setdefault(key, {}).update(facts.known)
+        for name, value in facts.labels.items():
+            values = labels.setdefault(key, {}).setdefault(name, [])
+            values += [] if math.isnan(value) else [value]
+    choose = max if repeated == "max" else fmean
+    return {
+        key: Facts(
+            facts,
+            {
+                name: choose(values) if values else math.nan
+                for name, values in labels.get(key, {}).items()
+            },
+        )
+        for key, facts in known.items()
+    }
 
 
 def present(root: Path, names: tuple[str, ...]) -> Path | None:
@@ -61,7 +86,8 @@ def present(root: Path, names: tuple[str, ...]) -> Path | None:
 
 def table_facts(path: Path, table: Table) -> Iterator[tuple[str, Facts]]:
     """Image id and facts of every row of one table."""
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file)
         columns = [name for name in reader.fieldnames or [] if name]
         key = column_of(table.key, columns)
@@ -81,7 +107,8 @@ def table_facts(path: Path, table: Table) -> Iterator[tuple[str, Facts]]:
             for label, label_column in labels.items():
                 result.labels[label] = label_value(row.get(label_column) or "", table.values)
             if table.findings and listing and (row.get(listing) or "").strip():
-                said = {part.strip() for part in row[listing].split(table.findings.separator)}
+                parts = row[listing].split(table.findings.separator)
+                said = {part.strip(" []'\"") for part in parts}
                 for source, finding in table.findings.names.items():
                     result.labels[finding] = float(source in said)
             yield image_key(row[key] or "", table.key_match), result
@@ -132,6 +159,13 @@ def name_facts(relative: str, described: Descriptor) -> Facts:
         match = re.search(described.patient_from_name, relative)
         if match:
             facts.known["patient_id"] = match["id"]
+    if described.study_from_name:
+        match = re.search(described.study_from_name, relative)
+        if match:
+            facts.known["study_id"] = match["id"]
+    for view, pattern in described.views_from_name.items():
+        if re.search(pattern, relative):
+            facts.known["view"] = view
     for rule in described.splits:
         if rule.match and re.search(rule.match, relative):
             facts.known["split"] = rule.split

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import resource
@@ -10,13 +11,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 
 from medprior.dicom import Policy
 from medprior.ingest.item import Item, Refused, read_item
 from medprior.ingest.plan import Source
 
 AHEAD = 8
+READY = "ready"
+BYTES_PER_SECOND = 10_000_000
 DEAD = Refused("worker_died", "the decoder crashed on this file")
 SLOW = Refused("timeout", "the file took longer than allowed")
 
@@ -34,10 +37,10 @@ class Limits:
 class Worker:
     """One process and what it is busy with."""
 
-    process: SpawnProcess
+    process: ForkServerProcess
     connection: Connection
     index: int | None = None
-    since: float = 0.0
+    since: float = math.inf
 
 
 def serve(connection: Connection, policy: Policy, store_size: int, limits: Limits) -> None:
@@ -45,16 +48,27 @@ def serve(connection: Connection, policy: Policy, store_size: int, limits: Limit
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     silence()
     cap_memory(limits.memory_mb)
+    connection.send(READY)
     while True:
         try:
             source = connection.recv()
         except (EOFError, OSError):
             return
         # The kernel ends the process when the file has used up its processor time.
-        signal.setitimer(signal.ITIMER_PROF, limits.cpu_seconds)
+        signal.setitimer(
+            signal.ITIMER_PROF, limits.cpu_seconds + size_of(source) / BYTES_PER_SECOND
+        )
         answer = read_item(source, policy, store_size)
         signal.setitimer(signal.ITIMER_PROF, 0)
         connection.send(answer)
+
+
+def size_of(source: Source) -> int:
+    """Bytes of a source; 0 where it cannot be told."""
+    try:
+        return os.lstat(source.path).st_size
+    except OSError:
+        return 0
 
 
 def silence() -> None:
@@ -82,7 +96,10 @@ class Workers:
     """
 
     def __init__(self, count: int, policy: Policy, store_size: int, limits: Limits) -> None:
-        self._context = multiprocessing.get_context("spawn")
+        # A clean server process imports the decoders once and forks workers from itself: a fresh
+        # worker costs milliseconds, and no thread of the caller is ever forked.
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["medprior.ingest.workers"])
         self._job = (policy, store_size, limits)
         self._limits = limits
         self._count = count
@@ -123,7 +140,9 @@ class Workers:
             yield answers.pop(done)
 
     def _give(self, worker: Worker, index: int, source: Source) -> None:
-        worker.index, worker.since = index, time.monotonic()
+        worker.index = index
+        if worker.since != math.inf:
+            worker.since = time.monotonic()
         try:
             worker.connection.send(source)
         except OSError:
@@ -140,24 +159,30 @@ class Workers:
             if index is None:
                 continue
             if worker.connection in ready:
-                answers[index] = self._answer(worker)
+                answer = self._answer(worker)
+                if answer is not None:
+                    answers[index] = answer
             elif time.monotonic() - worker.since > self._limits.wall_seconds:
                 answers[index] = SLOW
                 self._replace(worker)
             worker.index = None if index in answers else index
         return answers
 
-    def _answer(self, worker: Worker) -> Item | Refused:
+    def _answer(self, worker: Worker) -> Item | Refused | None:
+        """An answer; None where the worker only says that it has started, its time begins then."""
         try:
-            answer: Item | Refused = worker.connection.recv()
+            answer: Item | Refused | str = worker.connection.recv()
         except (EOFError, OSError):
             worker.process.join()
             ended = worker.process.exitcode
             self._replace(worker)
             return SLOW if ended == -signal.SIGPROF else DEAD
+        if isinstance(answer, str):
+            worker.since = time.monotonic()
+            return None
         return answer
 
     def _replace(self, worker: Worker) -> None:
         self._end(worker)
         fresh = self._start()
-        worker.process, worker.connection = fresh.process, fresh.connection
+        worker.process, worker.connection, worker.since = fresh.process, fresh.connection, math.inf

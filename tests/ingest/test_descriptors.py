@@ -13,7 +13,7 @@ from medprior.ingest.descriptor import descriptor, folder
 
 ONE = IngestSettings(workers=1, store_size=96)
 EIGHT = sample_picture(bits=8).astype("u1")
-NAMES = sorted(path.stem for path in folder().glob("*.yaml"))
+NAMES = sorted(path.stem for path in folder().glob("*.yaml") if path.stem != "template")
 
 
 def png(path: Path, array=EIGHT):
@@ -162,3 +162,115 @@ def test_wrong_descriptors_are_explained(tmp_path):
     assert "images.0.match" in str(caught.value)
     with pytest.raises(InputMissing, match="nih"):
         descriptor("nosuch")
+
+
+def jpg(path: Path, number: int):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(different(number)).save(path, quality=95)
+
+
+def test_chexpert_layout(tmp_path):
+    head = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Cardiomegaly,Edema,Pleural Effusion"
+    rows = {"train": [head], "valid": [head]}
+    for number in range(6):
+        part = "valid" if number > 3 else "train"
+        view = "lateral" if number == 1 else "frontal"
+        name = f"{part}/patient{number // 2:05d}/study1/view{number % 2 + 1}_{view}.jpg"
+        jpg(tmp_path / name, number)
+        side = "" if view == "lateral" else "AP"
+        rows[part].append(f"CheXpert-v1.0-small/{name},Female,90,{view},{side},,1.0,-1.0,0.0")
+    for part, lines in rows.items():
+        (tmp_path / f"{part}.csv").write_text("\n".join(lines))
+    cohort = ingest(tmp_path, tmp_path / "c", "chexpert", ONE)
+    assert len(cohort) == 6
+    assert sorted(cohort.manifest["view"]) == ["AP"] * 5 + ["LATERAL"]
+    labels = cohort.labels(["Cardiomegaly", "Edema", "Effusion"])
+    np.testing.assert_array_equal(labels, np.tile([1, np.nan, 0], (6, 1)))
+    assert len(cohort.split("test")) == 2
+    assert len(set(cohort.manifest.study_id)) == 3
+
+
+def test_mimic_layout(tmp_path):
+    import gzip
+
+    tables = {
+        "metadata": ["dicom_id,subject_id,study_id,ViewPosition"],
+        "split": ["dicom_id,study_id,subject_id,split"],
+        "chexpert": ["subject_id,study_id,Atelectasis,Pneumonia"],
+    }
+    for number in range(4):
+        study, patient = 50000000 + number // 2, 10000000 + number // 2
+        name = f"0a{number:06d}-bbbb"
+        jpg(tmp_path / f"files/p10/p{patient}/s{study}/{name}.jpg", number)
+        tables["metadata"].append(f"{name},{patient},{study},{'PA' if number % 2 else 'LATERAL'}")
+        tables["split"].append(f"{name},{study},{patient},{'test' if number > 1 else 'validate'}")
+    tables["chexpert"] += ["10000000,50000000,1.0,-1.0", "10000001,50000001,,0.0"]
+    for name, lines in tables.items():
+        with gzip.open(tmp_path / f"mimic-cxr-2.0.0-{name}.csv.gz", "wt") as file:
+            file.write("\n".join(lines))
+    cohort = ingest(tmp_path, tmp_path / "c", "mimic_cxr_jpg", ONE)
+    frame = cohort.manifest.sort_values("split")
+    assert frame.split.tolist() == ["test", "test", "val", "val"]
+    nan = np.nan
+    np.testing.assert_array_equal(frame.Atelectasis, [nan, nan, 1, 1])
+    np.testing.assert_array_equal(frame.Pneumonia, [0, 0, nan, nan])
+    assert sorted(frame["view"]) == ["LATERAL", "LATERAL", "PA", "PA"]
+
+
+def test_padchest_layout(tmp_path):
+    array = (sample_picture(bits=12) + 500).astype(np.uint16)
+    png(tmp_path / "0" / "1_a.png", array)
+    (tmp_path / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv").write_text(
+        "ImageID,PatientID,StudyID,PatientSex_DICOM,Projection,Labels\n"
+        "1_a.png,7,8,F,L,\"['nodule', 'pleural effusion']\"\n"
+    )
+    cohort = ingest(tmp_path, tmp_path / "c", "padchest", ONE)
+    row = cohort.manifest.iloc[0]
+    assert (row.Nodule, row.Effusion, row.Pneumonia) == (1, 1, 0)
+    assert (row["view"], row.sex) == ("LATERAL", "F")
+    pixels = cohort.pixels(cohort.image_ids[0])
+    assert (pixels.min(), pixels.max()) == (0, 1)
+
+
+def test_vindr_layout(tmp_path):
+    head = "image_id,rad_id,Cardiomegaly,Pleural effusion,No finding"
+    rows = [head]
+    for number in range(3):
+        name = f"{number:032x}"
+        path = tmp_path / "train" / f"{name}.dicom"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(sample_bytes(sample_dataset(np.roll(sample_picture(), number, 1))))
+        rows += [f"{name},R{r},{int(r < number)},0,1" for r in range(3)]
+    (tmp_path / "image_labels_train.csv").write_text("\n".join(rows))
+    cohort = ingest(tmp_path, tmp_path / "c", "vindr_cxr", ONE)
+    found = sorted(cohort.labels(["Cardiomegaly"])[:, 0])
+    np.testing.assert_allclose(found, [0, 1 / 3, 2 / 3], atol=1e-6)
+
+
+def test_rsna_layout_accepts_its_captures(tmp_path):
+    name = "0004cfab-14fd-4e49-80ba-63a80b6bddd6"
+    path = tmp_path / "stage_2_train_images" / f"{name}.dcm"
+    path.parent.mkdir()
+    dataset = sample_dataset(
+        sample_picture(), SOPClassUID="1.2.840.10008.5.1.4.1.1.7", Modality="CR",
+        ConversionType="WSD",
+    )  # fmt: skip
+    path.write_bytes(sample_bytes(dataset))
+    (tmp_path / "stage_2_train_labels.csv").write_text(
+        f"patientId,x,y,width,height,Target\n{name},,,,,0\n{name},1,1,1,1,1\n"
+    )
+    cohort = ingest(tmp_path, tmp_path / "c", "rsna", ONE)
+    assert cohort.labels(["Lung Opacity"]).tolist() == [[1.0]]
+    assert "secondary_capture" in cohort.manifest["flags"].iloc[0]
+
+
+def test_montgomery_layout(tmp_path):
+    png(tmp_path / "CXR_png" / "MCUCXR_0001_1.png")
+    for side, mask in (("left", EIGHT > 200), ("right", EIGHT < 50)):
+        folder_name = tmp_path / "ManualMask" / f"{side}Mask"
+        png(folder_name / "MCUCXR_0001_1.png", (mask * 255).astype("u1"))
+    cohort = ingest(tmp_path, tmp_path / "c", "montgomery", ONE)
+    (image,) = cohort.image_ids
+    np.testing.assert_array_equal(cohort.mask(image, "left_lung"), EIGHT > 200)
+    np.testing.assert_array_equal(cohort.mask(image, "right_lung"), EIGHT < 50)
+    assert cohort.labels(["tuberculosis"]).tolist() == [[1.0]]
