@@ -57,7 +57,12 @@ def build_loader(
     """Batches of `Sample`s: in the given order, else one after another (each rank its own part)."""
     sampler: Any = order if order is not None else range(rank(), len(data), world())
     return DataLoader(
-        data, batch_size=settings.batch, sampler=sampler, num_workers=settings.workers
+        data,
+        batch_size=settings.batch,
+        sampler=sampler,
+        num_workers=settings.workers,
+        persistent_workers=settings.workers > 0,
+        generator=torch.Generator(),  # else it would draw from the global random state
     )
 
 

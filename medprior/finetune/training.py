@@ -110,7 +110,7 @@ def prepared(
         settings,
         fingerprint(settings, train, val, backbone),
         progress,
-        stop or StopRequest(),
+        StopRequest() if stop is None else stop,
     )
     handlers = [
         Clock(settings),

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from medprior.finetune.calibration import probabilities, temperature, youden
+
+
+@pytest.mark.parametrize("true", [0.5, 1.0, 3.0])
+def test_the_temperature_that_made_the_labels_is_found(true):
+    rng = np.random.default_rng(0)
+    z = rng.normal(0, 3, 20_000)
+    y = (rng.random(len(z)) < 1 / (1 + np.exp(-z / true))).astype(np.float32)
+    y[::7] = np.nan
+    assert temperature(z, y) == pytest.approx(true, rel=0.06)
+
+
+def test_few_or_one_sided_images_do_not_run_away():
+    assert temperature(np.array([3.0, 2.0]), np.array([1.0, np.nan])) == 1
+    perfect = temperature(np.array([-1.0, -0.5, 0.5, 1.0]), np.array([0.0, 0, 1, 1]))
+    assert 0.2 < perfect < 1
+
+
+def test_probabilities_keep_the_order():
+    z = np.array([[-2.0, 0], [1, 3]])
+    p = probabilities(z, np.array([2.0, 0.5]))
+    np.testing.assert_allclose(p, 1 / (1 + np.exp(-z / [2.0, 0.5])), rtol=1e-6)
+
+
+def test_youden_is_the_best_of_all_thresholds():
+    rng = np.random.default_rng(2)
+    for _ in range(30):
+        y = rng.integers(0, 2, 30).astype(float)
+        p = np.clip(0.5 + 0.2 * (y - 0.5) + rng.normal(0, 0.2, 30), 0, 1).round(1)
+        y[0], y[1], y[2], y[3] = 0, 1, np.nan, 0.5
+
+        def gain(t, p=p, y=y):
+            return (p[y == 1] >= t).mean() + (p[y == 0] < t).mean()
+
+        assert gain(youden(p, y)) == pytest.approx(max(gain(t) for t in np.linspace(0, 1.1, 221)))
+        assert 0 <= youden(p, y) <= 1
+    assert youden(np.array([0.3, 0.4]), np.array([0.0, 0.0])) == 0.5
+    assert youden(np.array([0.2, 0.8]), np.array([0.0, 1.0])) == pytest.approx(0.5)

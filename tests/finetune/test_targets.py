@@ -1,0 +1,58 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from finetune.conftest import make_cohort
+from medprior.errors import ConfigError, InputMissing
+from medprior.finetune.targets import (
+    chosen_labels,
+    chosen_structures,
+    part_of_patients,
+    positive_weights,
+    settled,
+)
+
+
+def test_smaller_shares_of_patients_are_parts_of_larger_ones(cohort):
+    shares = [0.01, 0.1, 0.3, 0.7, 1.0]
+    parts = [part_of_patients(cohort, share, seed=3) for share in shares]
+    patients = [set(part.patient_ids.tolist()) for part in parts]
+    everyone = len(patients[-1])
+    for small, large in pairwise(patients):
+        assert small < large
+    assert [len(p) for p in patients] == [max(1, int(np.ceil(s * everyone))) for s in shares]
+    for part, kept in zip(parts, patients, strict=True):
+        whole = cohort.manifest[cohort.manifest.patient_id.isin(kept)]
+        assert part.image_ids == tuple(whole.image_id)
+    assert part_of_patients(cohort, 0.3, 4).image_ids != parts[2].image_ids
+
+
+def test_uncertain_values_are_settled_by_the_policy():
+    labels = np.array([[0, 1, 0.5, np.nan]], np.float32)
+    for policy, value in {"ignore": np.nan, "ones": 1, "zeros": 0, "soft": 0.5}.items():
+        np.testing.assert_array_equal(settled(labels, policy), [[0, 1, value, np.nan]])
+    with pytest.raises(ConfigError, match="-1 to 1"):
+        settled(np.array([[-1, 1]], np.float32), "ignore")
+
+
+def test_positives_weigh_as_much_as_negatives():
+    labels = np.array([[1, 0, 0], [0, 0, np.nan], [0, 0, np.nan], [np.nan, 0, 1]], np.float32)
+    np.testing.assert_allclose(positive_weights(labels), [2, 1, 1])
+    many = np.r_[np.ones(1), np.zeros(99)][:, None].astype(np.float32)
+    assert positive_weights(many)[0] == 10
+
+
+def test_names_are_checked_against_the_cohort(cohort, tmp_path):
+    assert chosen_labels(cohort, None) == ("large", "right")
+    assert chosen_labels(cohort, ("right",)) == ("right",)
+    with pytest.raises(InputMissing, match=r"no label nonsense.*large, right"):
+        chosen_labels(cohort, ("right", "nonsense"))
+    assert chosen_structures(cohort, None) == ("heart",)
+    with pytest.raises(InputMissing, match=r"no masks of spleen.*heart"):
+        chosen_structures(cohort, ("spleen",))
+    bare = make_cohort(tmp_path / "bare", 4, labels=False, masks=False)
+    with pytest.raises(InputMissing, match="no labels"):
+        chosen_labels(bare, None)
+    with pytest.raises(InputMissing, match="no masks of any structure"):
+        chosen_structures(bare, None)

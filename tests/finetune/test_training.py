@@ -1,0 +1,200 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from ignite.engine import Events
+from safetensors.torch import load_file
+
+from finetune.conftest import make_cohort, tiny
+from medprior.cohort import Cohort
+from medprior.errors import InputMissing, MedpriorError
+from medprior.finetune import finetune, load_model
+
+WORKER = """
+import json, sys
+from pathlib import Path
+import torch
+from ignite.engine import Events
+torch.set_num_threads(1)
+from medprior.cohort import Cohort
+from medprior.finetune import FinetuneSettings, finetune
+cohort, out, settings = sys.argv[1:]
+finetune(Cohort.open(cohort), Path(out), settings=FinetuneSettings.checked(json.loads(settings)))
+"""
+
+
+def start(cohort: Cohort, out, settings):
+    given = json.dumps(settings.model_dump(mode="json", exclude_unset=True))
+    command = [sys.executable, "-c", WORKER, str(cohort.path), str(out), given]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def wait_for(folder, pattern, process, seconds=90):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        if len(list(folder.glob(pattern))):
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"no {pattern}: {process.communicate()[1]}")
+
+
+@pytest.fixture(scope="module")
+def straight(cohort, tmp_path_factory):
+    """An uninterrupted run of 12 epochs, one thread."""
+    out = tmp_path_factory.mktemp("straight") / "model"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        finetune(cohort, out, settings=tiny(epochs=12))
+    finally:
+        torch.set_num_threads(threads)
+    return out
+
+
+def test_the_same_command_gives_the_same_weights(cohort, straight, tmp_path):
+    torch.manual_seed(999)
+    noise = torch.get_rng_state()
+    torch.set_num_threads(1)
+    finetune(cohort, tmp_path / "m", settings=tiny(epochs=12, workers=1))
+    assert same(weights(tmp_path / "m"), weights(straight))
+    assert torch.equal(torch.get_rng_state(), noise), "the caller's random state was touched"
+
+
+def test_a_killed_run_goes_on_bit_for_bit(cohort, straight, tmp_path):
+    out = tmp_path / "model"
+    settings = tiny(epochs=12)
+    for number in (2, 5):
+        process = start(cohort, out, settings)
+        pattern = f"checkpoints/step_{number * 6:08d}.sha256"
+        wait_for(out, pattern, process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (out / "config.json").exists()
+    finetune(cohort, out, settings=settings)
+    assert same(weights(out), weights(straight))
+    rows = (out / "metrics.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["epoch", *map(str, range(1, 13))]
+
+
+def test_sigterm_saves_and_leaves_with_143(cohort, tmp_path):
+    out, settings = tmp_path / "model", tiny(epochs=400, batch=1)
+    process = start(cohort, out, settings)
+    wait_for(out, "checkpoints/step_*.sha256", process)
+    before = newest_step(out)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert newest_step(out) > before
+    assert not (out / "config.json").exists()
+
+
+def newest_step(out):
+    return max(int(path.stem[5:]) for path in (out / "checkpoints").glob("*.sha256"))
+
+
+def test_stopping_inside_an_epoch_changes_nothing(cohort, straight, tmp_path):
+    """Stops after step 15 of 6 an epoch, goes on, and ends where the straight run ended."""
+    from medprior.finetune.training import prepared
+
+    torch.set_num_threads(1)
+    out, settings = tmp_path / "model", tiny(epochs=12)
+    run = prepared(cohort, out, settings)
+    assert run.trainer.state.epoch_length == 6
+
+    def stop(engine):
+        if engine.state.iteration == 15:
+            run.checkpoints.stop.signal = signal.SIGTERM
+
+    run.trainer.add_event_handler(Events.ITERATION_STARTED, stop)
+    with pytest.raises(SystemExit) as left:
+        run.trainer.run()
+    assert left.value.code == 143
+    assert (out / "checkpoints" / "step_00000015.pt").is_file()
+    finetune(cohort, out, settings=settings)
+    assert same(weights(out), weights(straight))
+
+
+def test_a_damaged_checkpoint_costs_one_epoch_and_two_stop_the_run(cohort, tmp_path, caplog):
+    out, settings = tmp_path / "model", tiny(epochs=4)
+    torch.set_num_threads(1)
+    finetune(cohort, out, settings=settings)
+    first = weights(out)
+    paths = sorted((out / "checkpoints").glob("*.pt"))
+    assert len(paths) == 2
+    data = bytearray(paths[-1].read_bytes())
+    data[len(data) // 2] ^= 1
+    paths[-1].write_bytes(data)
+    finetune(cohort, out, settings=settings)
+    assert "damaged" in caplog.text
+    assert same(weights(out), first)
+    for path in (out / "checkpoints").glob("*.pt"):
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputMissing, match="every checkpoint is damaged"):
+        finetune(cohort, out, settings=settings)
+
+
+def test_a_folder_with_another_run_is_left_alone(cohort, straight):
+    before = weights(straight)
+    for other in (tiny(epochs=12, lr=0.5), tiny(epochs=12, labels=("large",))):
+        with pytest.raises(MedpriorError, match="other settings"):
+            finetune(cohort, straight, settings=other)
+    assert same(weights(straight), before)
+
+
+def test_repeating_a_finished_run_gives_the_same_model(cohort, straight):
+    before = weights(straight)
+    finetune(cohort, straight, settings=tiny(epochs=12))
+    assert same(weights(straight), before)
+
+
+def test_starting_anew_forgets_the_old_run(cohort, tmp_path):
+    out = tmp_path / "model"
+    finetune(cohort, out, settings=tiny(epochs=2))
+    finetune(cohort, out, settings=tiny(epochs=1, seed=1, resume=False))
+    assert len((out / "metrics.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(("task", "key", "goal"), [
+    ("classification", "mean_auc", 0.97), ("segmentation", "mean_dice", 0.8),
+])  # fmt: skip
+def test_an_easy_task_is_learned(tmp_path, task, key, goal):
+    cohort = make_cohort(tmp_path / "c", 120, per_patient=1)
+    epochs = 25 if task == "segmentation" else 40
+    settings = tiny(epochs=epochs, lr=3e-3, checkpoint_every=epochs)
+    finetune(cohort, tmp_path / "m", task, settings=settings)
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert config["validation"][key] > goal
+    model = load_model(tmp_path / "m")
+    test = cohort.split("test")
+    found = model.predict_cohort(test)
+    if task == "classification":
+        called = found[:, 0] >= model.threshold[0]
+        assert (called == test.labels(["large"])[:, 0]).mean() > 0.9
+    else:
+        truth, known = test.mask_squares("heart", model.source_size)
+        called, wanted = found[known, 0] >= 0.5, truth[known] >= 0.5
+        assert 2 * (called & wanted).sum() / (called.sum() + wanted.sum()) > goal
+
+
+def test_validation_that_cannot_judge_is_refused(cohort, tmp_path):
+    table = cohort.manifest
+    wanted = (table.split != "val") | (table["large"] == 0)
+    part = cohort.select(tuple(table.image_id[wanted]))
+    with pytest.raises(InputMissing, match="both positive and negative validation images"):
+        finetune(part, tmp_path / "m", settings=tiny(labels=("large",)))
+    only = cohort.select(tuple(table.image_id[table.split == "train"]))
+    with pytest.raises(InputMissing, match="split 'val' is empty"):
+        finetune(only, tmp_path / "m", settings=tiny())

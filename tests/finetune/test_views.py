@@ -1,0 +1,90 @@
+import numpy as np
+import torch
+from torch.utils.data import default_collate
+
+from finetune.conftest import tiny
+from medprior.finetune.dataset import datasets
+from medprior.finetune.settings import AugmentSettings
+from medprior.finetune.views import WholeViews, jittered
+from medprior.geometry import whole
+
+ASPECT = np.array([0.5, 1.0, 2.0])
+
+
+def batch(sources, index=None, label=None, known=None):
+    n = len(sources)
+    return {
+        "image": sources, "aspect": torch.from_numpy(ASPECT[:n]),
+        "label": torch.zeros(n, 1) if label is None else label,
+        "known": torch.ones(n, 1, dtype=torch.bool) if known is None else known,
+        "index": torch.arange(n) if index is None else torch.tensor(index),
+    }  # fmt: skip
+
+
+def test_no_jitter_is_the_whole_view():
+    draws = np.full((3, 4), 0.5)
+    views = jittered(ASPECT, draws, AugmentSettings(), 32)
+    np.testing.assert_allclose(views.box, whole(ASPECT, (32, 32)).box)
+    assert not views.flip.any()
+
+
+def test_jitter_keeps_the_aspect_and_its_bounds():
+    draws = np.random.default_rng(0).random((300, 4))
+    aspect = np.tile(ASPECT, 100)
+    settings = AugmentSettings(scale=0.2, translate=0.1, flip_p=0.5)
+    views, plain = jittered(aspect, draws, settings, 32), whole(aspect, (32, 32))
+    ratio = views.box[:, 2:] / plain.box[:, 2:]
+    np.testing.assert_allclose(ratio[:, 0], ratio[:, 1])
+    assert ratio.min() > 1 / 1.2 - 1e-9
+    assert ratio.max() < 1.2 + 1e-9
+    centre = views.box[:, :2] + views.box[:, 2:] / 2
+    shift = (centre - 0.5) / plain.box[:, 2:]
+    assert np.abs(shift).max() < 0.1 + 1e-9
+    assert 0.4 < views.flip.mean() < 0.6
+
+
+def test_masks_move_with_pixels():
+    """A picture that is its own mask stays its own mask through the real augmentation."""
+    rng = np.random.default_rng(1)
+    coverage = torch.from_numpy(rng.random((3, 1, 40, 40)) > 0.5).to(torch.uint8) * 255
+    flat = AugmentSettings.checked(
+        {"scale": 0.2, "translate": 0.1, "flip_p": 0.5,
+         "intensity": {"brightness": 0, "contrast": 0, "gamma": 0, "blur_p": 0}}
+    )  # fmt: skip
+    known = torch.tensor([[True], [False], [True]])
+    make = WholeViews(32, flat, seed=0)
+    images, targets = make(batch(coverage.float() / 255, label=coverage, known=known))
+    torch.testing.assert_close(images[[0, 2]], targets[[0, 2]], atol=1e-4, rtol=0)
+    assert torch.isnan(targets[1]).all()
+    plain, _ = WholeViews(32)(batch(coverage.float() / 255))
+    assert (images - plain).abs().mean() > 0.05
+
+
+def test_an_image_is_augmented_alike_in_any_batch_and_anew_in_each_epoch():
+    sources = torch.rand(3, 1, 40, 40)
+    make = WholeViews(32, AugmentSettings(), seed=5)
+    together, _ = make(batch(sources))
+    alone, _ = make(batch(sources[:1], index=[0]))
+    torch.testing.assert_close(together[:1], alone)
+    make.epoch = 2
+    later, _ = make(batch(sources))
+    assert (later - together).abs().max() > 0.01
+
+
+def test_nothing_of_the_image_is_lost_or_stretched():
+    sources = torch.ones(3, 1, 40, 40)
+    images, _ = WholeViews(32)(batch(sources))
+    for image, aspect in zip(images, ASPECT, strict=True):
+        assert image.mean().item() == np.float32(min(aspect, 1 / aspect))
+
+
+def test_samples_of_a_cohort_give_labels_and_masks(cohort):
+    train, val = datasets(cohort, tiny(task="segmentation"))
+    assert all(train.known.any(axis=1))
+    images, targets = WholeViews(32)(default_collate([train[0], train[1]]))
+    assert images.shape == targets.shape == (2, 1, 32, 32)
+    assert 0.02 < targets.mean() < 0.5
+    train, val = datasets(cohort, tiny())
+    assert not set(train.cohort.patient_ids) & set(val.cohort.patient_ids)
+    images, targets = WholeViews(32)(default_collate([train[0], train[1]]))
+    assert targets.shape == (2, 2)
