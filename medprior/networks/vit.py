@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -126,6 +127,20 @@ class Block(nn.Module):
         return x, row
 
 
+def sine_positions(width: int, rows: int, columns: int) -> Tensor:
+    """Sines and cosines of the patch's row and column, [1, width, rows, columns] in [-1, 1].
+
+    The start of the learned position embedding: from it a short training finds out where things are
+    in far fewer steps than from noise (our choice, after Chen et al. 2021, MoCo v3).
+    """
+    quarter = -(-width // 4)
+    rates = torch.exp(-math.log(10_000) * torch.arange(quarter) / quarter)
+    y = torch.arange(rows)[:, None, None] * rates
+    x = torch.arange(columns)[None, :, None] * rates
+    waves = [f(a).expand(rows, columns, quarter) for a in (y, x) for f in (torch.sin, torch.cos)]
+    return rearrange(torch.cat(waves, -1)[..., :width], "y x d -> 1 d y x")
+
+
 class VisionTransformer(nn.Module):
     """ViT (Dosovitskiy et al. 2021) for one-channel images; tokens: CLS, registers, patches."""
 
@@ -159,7 +174,7 @@ class VisionTransformer(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
-        nn.init.trunc_normal_(self.position, std=0.02)
+        self.position.data.copy_(sine_positions(self.settings.width, *self.position.shape[-2:]))
         nn.init.trunc_normal_(self.cls, std=0.02)
         nn.init.trunc_normal_(self.registers, std=0.02)
         nn.init.xavier_uniform_(self.embed.weight.view(self.settings.width, -1))

@@ -97,18 +97,12 @@ class PretrainSettings(Settings):
     def resolved(self, images: int) -> Self:
         """Fill what depends on the number of training images, in this one place.
 
-        Below 10 000 images: a batch-normalised head, few prototypes and a fast teacher, without
-        which the teacher stays uniform (measured, see README); above: the published settings.
+        Below 10 000 images: a batch-normalised head, few prototypes, a sharper teacher, without
+        which the teacher stays uniform; and a teacher that turns over at least four times in the
+        run, without which a short run exports its random start (measured, see README). Above: the
+        published settings.
         """
         small = images < SMALL_COHORT
-        found = {
-            "prototypes": 256 if small else 8192,
-            "batch_norm": small,
-            "teacher": "centering",
-            "teacher_temperature": 0.04,
-            "teacher_momentum": 0.99 if small else 0.996,
-        }
-        given = {k: v for k, v in self.dino.model_dump().items() if v is not None}
         batch = min(self.batch, images)
         if batch < 2:
             raise ConfigError("too few training images", expected="2 or more", found=str(images))
@@ -116,9 +110,18 @@ class PretrainSettings(Settings):
         epochs = self.epochs or 100
         if self.steps is not None:
             epochs = -(-self.steps // length)
+        steps = epochs * length
+        found = {
+            "prototypes": 256 if small else 8192,
+            "batch_norm": small,
+            "teacher": "centering",
+            "teacher_temperature": 0.03 if small else 0.04,
+            "teacher_momentum": max(0.5, min(0.99, 1 - 9 / steps)) if small else 0.996,
+        }
+        given = {k: v for k, v in self.dino.model_dump().items() if v is not None}
         update: dict[str, Any] = {
             "dino": DinoSettings.checked(found | given),
-            "steps": epochs * length,
+            "steps": steps,
             "epochs": epochs,
             "batch": batch,
         }
