@@ -145,11 +145,11 @@ def ragged(frame: Frame, cell: float, rng: np.random.Generator) -> Array:
 
 
 def add_nodule(lesion: Finding, layers: Layers, lung: Mask, anatomy: Anatomy, frame: Frame) -> Mask:
-    """A round lesion of 6 to 21 mm radius (a mass from 15 mm); some are calcified."""
+    """A round lesion of 8 to 24 mm radius (a mass from 15 mm); some are calcified."""
     centre = spot(lesion, lung, frame)
-    radius = 6.0 + 15.0 * lesion.size
+    radius = 8.0 + 16.0 * lesion.size
     ball = ellipsoid(frame, centre, (radius, radius * 0.92, radius))
-    layers.dense = layers.dense + ball * (0.9 + 0.7 * lesion.density)
+    layers.dense = layers.dense + ball * (1.2 + 0.8 * lesion.density)
     return lung & (ball > 0)
 
 
