@@ -37,15 +37,7 @@ def fetched(uri: str, tracking_uri: str | None) -> Iterator[Path]:
     Raises:
         MedpriorError: no such store, model, version or alias; or the model is none of ours.
     """
-    path = store.sqlite_file(store.resolve(tracking_uri))
-    if path is not None and not path.exists():
-        raise InputMissing(
-            "no MLflow store here",
-            where="tracking URI",
-            found=f"no file {path.name!r}",
-            fix="register a model with `medprior register` first, or give --tracking-uri",
-        )
-    client = store.connect(tracking_uri)
+    client = existing(tracking_uri)
     resolved = resolve_alias(client, uri)
     from mlflow.artifacts import download_artifacts
 
@@ -62,6 +54,23 @@ def fetched(uri: str, tracking_uri: str | None) -> Iterator[Path]:
             ) from None
         check_package(root, uri)
         yield root / "artifacts"
+
+
+def existing(tracking_uri: str | None) -> MlflowClient:
+    """A client for a store that is there; asking for a model never makes an empty store.
+
+    Raises:
+        MedpriorError: no such store, or it cannot be used.
+    """
+    path = store.sqlite_file(store.resolve(tracking_uri))
+    if path is not None and not path.exists():
+        raise InputMissing(
+            "no MLflow store here",
+            where="tracking URI",
+            found=f"no file {path.name!r}",
+            fix="register a model with `medprior register` first, or give --tracking-uri",
+        )
+    return store.connect(tracking_uri)
 
 
 def resolve_alias(client: MlflowClient, uri: str) -> str:

@@ -41,7 +41,30 @@ def checked(folder: Path) -> dict[str, Any]:
             fix="run `medprior finetune` again",
         )
     load_weights(folder / WEIGHTS, digest)
+    if smallest_size(config) > (folder / WEIGHTS).stat().st_size:
+        raise InputMissing(
+            "the recorded architecture is larger than the weights",
+            where=str(folder),
+            fix="run `medprior finetune` again",
+        )
     return config
+
+
+def smallest_size(config: dict[str, Any]) -> float:
+    """Bytes that the recorded architecture's weights must have, were they all 16 bit.
+
+    A forged `config.json` could otherwise make a small file claim all memory.
+    """
+    try:
+        shape, settings = config["network"], config["settings"]
+        width, ratio = float(shape["width"]), float(shape["mlp_ratio"])
+        tokens = (float(shape["image_size"]) / float(shape["patch"])) ** 2
+        blocks = float(shape["depth"]) * (4 + 2 * ratio) * width**2
+        pyramid = config["task"] == "segmentation" and settings["decoder"] == "pyramid"
+        decoder = 9 * float(settings["channels"]) ** 2 if pyramid else 0.0
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return float("inf")
+    return 2 * (blocks + tokens * width + decoder)
 
 
 def stage(model: Path, segmenter: Path | None, out: Path) -> dict[str, Path]:
@@ -113,19 +136,31 @@ def tags(folders: dict[str, Path], evidence: Path | None) -> dict[str, str]:
         "task": str(config["task"]),
         "model_digest": models_digest(folders),
     }
-    if evidence is None:
-        return found
-    inputs = read_config(evidence, "evaluate").get("inputs") or {}
-    if result_digest(folders["model"]) not in inputs.values():
+    return found | (measured(folders, evidence) if evidence else {})
+
+
+def measured(folders: dict[str, Path], evidence: Path) -> dict[str, str]:
+    """Tags with the metrics of these models: those of a task's first model in the evidence.
+
+    Raises:
+        InputMissing: none of the models is the evidence's first of its task.
+    """
+    record = read_config(evidence, "evaluate")
+    inputs, primary = record.get("inputs") or {}, record.get("primary") or {}
+    ours = {read_config(folder)["task"]: result_digest(folder) for folder in folders.values()}
+    tasks = {t for t in ours if inputs.get(f"model.{primary.get(t)}") == ours[t]}
+    if read_config(folders["model"])["task"] not in tasks:
         raise InputMissing(
-            "the evidence was made with another model",
+            "the evidence's metrics are another model's",
             where="--evidence",
-            fix="run `medprior evaluate` with this --model",
+            expected="this model as the first --model of its task",
+            fix="run `medprior evaluate` with it",
         )
-    for name, entry in json.loads((evidence / "metrics.json").read_text(encoding="utf-8")).items():
-        if isinstance(entry, dict) and isinstance(entry.get("value"), int | float):
+    metrics = json.loads((evidence / "metrics.json").read_text(encoding="utf-8"))
+    found = {"evaluated_on": str(inputs.get("cohort", "unknown"))}
+    for name, entry in metrics.items():
+        if name.split(".")[0] in tasks and isinstance(entry.get("value"), int | float):
             found[f"metric.{name}"] = interval(entry)
-    found["evaluated_on"] = str(inputs.get("cohort", "unknown"))
     return found
 
 

@@ -23,7 +23,7 @@ from medprior.deploy.reading import Reading
 from medprior.errors import InputMissing, MedpriorError, Rejected
 from medprior.provenance import atomic, sha256_file, write_json
 
-REPORT = "predictions.csv"
+REPORT = "report.csv"
 Predict = Callable[[Path], Reading]
 
 
@@ -160,7 +160,7 @@ def write(reading: Reading, out: Path, item: str) -> None:
 
 
 def write_report(out: Path, items: list[str]) -> None:
-    """Write `predictions.csv`: one row for each file, in the order they were answered."""
+    """Write `report.csv`: one row for each file, in the order they were answered."""
     rows = []
     for item in items:
         record = json.loads((out / f"{item}.json").read_text(encoding="utf-8"))

@@ -74,6 +74,18 @@ def register(
     return version
 
 
+def version_of(name: str, alias: str = "champion", tracking_uri: str | None = None) -> str:
+    """The version that an alias points to.
+
+    Raises:
+        MedpriorError: no such store, model or alias.
+    """
+    from medprior.deploy.model_store import existing, resolve_alias
+
+    resolved = resolve_alias(existing(tracking_uri), f"models:/{name}@{alias}")
+    return resolved.rsplit("/", 1)[1]
+
+
 def log(
     client: MlflowClient,
     artifacts: dict[str, Path],

@@ -44,6 +44,12 @@ def classifier(phantom_cohort: Path, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def other_classifier(phantom_cohort: Path, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("other") / "model"
+    return train(phantom_cohort, out, "classification", epochs=1, seed=5)
+
+
+@pytest.fixture(scope="session")
 def segmenter(phantom_cohort: Path, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("segmenter") / "model"
     return train(phantom_cohort, out, "segmentation", epochs=12, lr=3e-3)

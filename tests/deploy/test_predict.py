@@ -68,7 +68,7 @@ def test_one_answer_per_file_and_no_source_name(folder, tmp_path):
     out = tmp_path / "out"
     counts = predict_path(folder, out, read, DIGEST)
     assert (counts.ok, counts.rejected, counts.before) == (3, 1, 0)
-    table = pd.read_csv(out / "predictions.csv")
+    table = pd.read_csv(out / "report.csv")
     assert list(table.status).count("ok") == 3
     assert table.code.dropna().tolist() == ["unknown_format"]
     row = table[table.status == "ok"].iloc[0]

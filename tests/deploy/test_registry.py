@@ -18,6 +18,7 @@ from PIL import Image
 from medprior import provenance
 from medprior.cli import main
 from medprior.deploy import load_model, package, register, store
+from medprior.deploy.registry import version_of
 from medprior.errors import MedpriorError
 from medprior.finetune.model import load_model as load_finetuned
 
@@ -127,24 +128,40 @@ def test_the_version_says_where_it_comes_from(registry, classifier):
     assert info["columns"] == ["dicom"]
 
 
-def evidence_for(model: Path, cohort: Path, out: Path) -> Path:
+def evidence_for(out: Path, cohort: Path, **models: Path) -> Path:
+    """What `medprior evaluate` writes, the first model of a task being the primary one."""
     out.mkdir()
     entry = {"value": 0.8123, "ci95": [0.77, 0.851], "n": 120}
-    (out / "metrics.json").write_text(json.dumps({"classification.mauc": entry}))
-    provenance.write_config(out, "evaluate", {}, inputs={"model": model, "cohort": cohort})
+    keys = ("classification.mauc", "segmentation.dice.heart", "baseline.classification.mauc")
+    (out / "metrics.json").write_text(json.dumps(dict.fromkeys(keys, entry)))
+    primary: dict[str, str] = {}
+    for name, folder in models.items():
+        primary.setdefault(provenance.read_config(folder)["task"], name)
+    inputs = {f"model.{name}": folder for name, folder in models.items()} | {"cohort": cohort}
+    provenance.write_config(out, "evaluate", {}, inputs=inputs, facts={"primary": primary})
     return out
 
 
 def test_evidence_becomes_tags_only_for_its_own_model(
-    tracking_uri, classifier, segmenter, phantom_cohort, tmp_path
+    tracking_uri, classifier, other_classifier, segmenter, phantom_cohort, tmp_path
 ):
-    good = evidence_for(classifier, phantom_cohort, tmp_path / "good")
-    bad = evidence_for(segmenter, phantom_cohort, tmp_path / "bad")
-    with pytest.raises(MedpriorError, match="another model"):
-        register(classifier, "cxr", evidence=bad, tracking_uri=tracking_uri)
-    register(classifier, "cxr", evidence=good, tracking_uri=tracking_uri)
+    other = other_classifier
+    second = evidence_for(tmp_path / "a", phantom_cohort, other=other, ours=classifier)
+    with pytest.raises(MedpriorError, match="another model's"):
+        register(classifier, "cxr", evidence=second, tracking_uri=tracking_uri)
+    wrong = evidence_for(tmp_path / "b", phantom_cohort, seg=segmenter)
+    with pytest.raises(MedpriorError, match="another model's"):
+        register(classifier, "cxr", evidence=wrong, tracking_uri=tracking_uri)
+    first = evidence_for(
+        tmp_path / "c", phantom_cohort, ours=classifier, other=other, seg=segmenter
+    )
+    register(classifier, "cxr", evidence=first, tracking_uri=tracking_uri)
     tags = store.connect(tracking_uri).get_model_version_by_alias("cxr", "champion").tags
-    assert tags["metric.classification.mauc"] == "0.812 [0.770, 0.851] n=120"
+    metrics = {name: tags[name] for name in tags if name.startswith("metric.")}
+    assert metrics == {"metric.classification.mauc": "0.812 [0.770, 0.851] n=120"}
+    register(classifier, "cxr", segmenter=segmenter, evidence=first, tracking_uri=tracking_uri)
+    tags = store.connect(tracking_uri).get_model_version_by_alias("cxr", "champion").tags
+    assert "metric.segmentation.dice.heart" in tags
 
 
 def test_the_alias_moves_to_the_new_version(tracking_uri, classifier, segmenter):
@@ -157,6 +174,7 @@ def test_the_alias_moves_to_the_new_version(tracking_uri, classifier, segmenter)
         "champion": "2",
         "challenger": "3",
     }
+    assert (version_of("cxr"), version_of("cxr", "challenger")) == ("2", "3")
     assert load_model("models:/cxr@challenger", tracking_uri).models.keys() == {"segmentation"}
     assert load_model("models:/cxr/latest", tracking_uri).models.keys() == {"segmentation"}
 
@@ -217,7 +235,7 @@ def test_the_command_line_from_model_to_answer(
     ]
     assert main(predict) == 0
     assert "1 read, 1 rejected" in capsys.readouterr().out
-    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    table = pd.read_csv(tmp_path / "out" / "report.csv")
     row = table[table.status == "ok"].iloc[0]
     model = load_finetuned(classifier)
     from medprior.dicom import read_image
