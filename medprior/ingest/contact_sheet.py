@@ -76,6 +76,6 @@ def caption(draw: ImageDraw.ImageDraw, row: pd.Series, corner: tuple[int, int]) 
         part for part in (row["view"], sex, age, f"{row.cols}x{row.rows}", inverted) if part
     )
     flags = str(row["flags"]).replace("|", " ")
-    lines = ((str(row.image_id)[:30], QUIET), (facts, INK), (flags[:36], ALARM))
+    lines = ((str(row.image_id)[:30], QUIET), (facts, INK), (flags[:30], ALARM))
     for number, (text, colour) in enumerate(lines):
         draw.text((corner[0], corner[1] + 14 * number), text, fill=colour, font=font)
