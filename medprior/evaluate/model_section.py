@@ -22,6 +22,7 @@ from medprior.evaluate.inputs import Named
 from medprior.evaluate.ranking import Array, Floats
 from medprior.evaluate.segmentation import overlap_scores, segmentation_estimates
 from medprior.evaluate.study import Section, Study
+from medprior.evaluate.subgroups import subgroup_estimates
 from medprior.evaluate.thresholds import youden
 from medprior.finetune.native import plausible
 
@@ -75,6 +76,7 @@ def classification_section(study: Study, models: Models) -> Section:
     names = list(groups)
     section.estimates = compared(groups[names[0]], {name: groups[name] for name in names[1:]})
     scores = section.extra["scores"]
+    section.estimates |= subgroup_estimates(study.part, truth, scores[names[0]], study.draws)
     for name in names[1:]:
         for column, label in enumerate(labels):
             key = f"difference.{name}.classification.auc.{label}"

@@ -164,6 +164,20 @@ def label_table(metrics: Metrics) -> Table | None:
     return Table("Findings, label by label", heads, rows, note)
 
 
+def subgroup_table(metrics: Metrics) -> Table | None:
+    """MAUC of the primary model in every subgroup."""
+    rows = []
+    for key, record in metrics.items():
+        if key.startswith("subgroup."):
+            _, fact, value = key.removesuffix(".mauc").split(".", 2)
+            rows.append((f"{fact} {spoken(value)} ({record['n']} images)", [cell(metrics, key)]))
+    note = (
+        "The primary model; groups of 20 images or more. A label without both classes in a group "
+        "is left out there, so small groups may rest on fewer labels."
+    )
+    return Table("Findings, by subgroup", ["mAUC"], rows, note) if rows else None
+
+
 def difference_table(metrics: Metrics, primary: Primary) -> Table | None:
     """Every headline difference with its verdict."""
     rows = [
@@ -189,6 +203,7 @@ def tables(metrics: Metrics, primary: Primary) -> list[Table]:
         *attention_tables(metrics, primary),
         *model_tables(metrics, primary),
         label_table(metrics),
+        subgroup_table(metrics),
         feature_table(metrics, primary),
     ]
     return [table for table in every if table is not None]
