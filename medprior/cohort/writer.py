@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -84,8 +85,11 @@ class CohortWriter:
 
     def close(self) -> None:
         """Close files and let the next writer in."""
-        self._shards.close()
-        self._journal.close()
+        # On a full disk the last flush fails again; the error that led here is already on its way.
+        with suppress(OSError):
+            self._shards.close()
+        with suppress(OSError):
+            self._journal.close()
         self._lock.release()
 
     def pixels(self, image_id: str) -> NDArray[np.float32]:

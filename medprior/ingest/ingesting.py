@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,8 @@ from medprior.ingest.settings import IngestSettings
 from medprior.ingest.summary import summary
 from medprior.ingest.tables import STUDY, Facts, age_of, name_facts, read_tables, sex_of, view_of
 from medprior.ingest.workers import Limits, Workers
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def ingest(
@@ -74,8 +78,17 @@ def ingest(
             run.check_key()
             run.decode(found, settings)
             run.publish(settings)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise MedpriorError(
+                f"the disk is full ({error.strerror}); what was read so far is kept",
+                where=cohort.name,
+                fix="make room and run the same command again",
+            ) from None
         finally:
-            run.outcomes.close()
+            with suppress(OSError):
+                run.outcomes.close()
     return Cohort.open(cohort)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,13 +13,18 @@ import pytest
 from test_ingesting import fill, tree
 
 
-def command(folder, cohort):
+def command(folder, cohort, largest_file=None):
+    def limit():
+        # A file may not grow beyond this: the writer fails as on a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
     arguments = [str(folder), str(cohort), "--workers", "2", "--store-size", "64", "--no-tracking"]
     return subprocess.Popen(
         [sys.executable, "-m", "medprior", "ingest", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=limit if largest_file else None,
     )
 
 
@@ -53,6 +59,19 @@ def kills(tmp_path, rounds, files):
         last.stderr.close()
         assert content(cohort) == expected
     assert landed
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path):
+    folder = fill(tmp_path / "in", 12)
+    for name, limit in (("whole", None), ("full", 50_000), ("full", None)):
+        process = command(folder, tmp_path / name, limit)
+        process.wait()
+        error = process.stderr.read().decode()
+        process.stderr.close()
+        assert process.returncode == (2 if limit else 0), error
+        assert ("the disk is full" in error) == bool(limit)
+        assert "Traceback" not in error
+    assert content(tmp_path / "full") == content(tmp_path / "whole")
 
 
 def test_one_cohort_killed_three_times(tmp_path):
