@@ -18,8 +18,6 @@ from medprior.evaluate.targets import ORGANS, Targets, targets
 if TYPE_CHECKING:
     from medprior.priors import SpatialPrior
 
-STATIC = ("static", "statistics")  # methods with one map for all images
-
 
 def with_masks(cohort: Cohort, wanted: Targets) -> Targets:
     """The targets of which at least one image has all masks."""
@@ -58,8 +56,8 @@ def prior_groups(priors: Sequence[Named[SpatialPrior]]) -> dict[str, list[tuple[
 
     A fitted prior stands in for the static one, with the maps it falls back to, when none is given.
     """
-    fitted = [p for p in priors if p.item.method not in STATIC]
-    static = [p for p in priors if p.item.method in STATIC] or fitted[:1]
+    fitted = [p for p in priors if p.item.per_image is not None]
+    static = [p for p in priors if p.item.per_image is None] or fitted[:1]
     return {
         "prior": [(p.name, PriorSource(p.item, per_image=False)) for p in static],
         "registered_prior": [(p.name, PriorSource(p.item, per_image=True)) for p in fitted],
