@@ -33,8 +33,7 @@ def cut(
         [V, C, size, size]; 0 where a view reaches outside its source.
     """
     if oversampling is None:
-        shrink = float(views.box[:, 2:].max()) * sources.shape[-1] / size
-        oversampling = min(max(math.ceil(shrink), 1), MAX_OVERSAMPLING)
+        oversampling = lattice_side(views, sources.shape[-1], size)
     fine = size * oversampling
     theta = torch.as_tensor(views.affine(), dtype=torch.float32, device=sources.device)
     grid = F.affine_grid(theta, [len(views), 1, fine, fine], align_corners=False)
@@ -43,6 +42,15 @@ def cut(
     inside = (grid.abs() <= 1).all(dim=-1)
     out = out * inside[:, None]
     return F.avg_pool2d(out, oversampling) if oversampling > 1 else out
+
+
+def lattice_side(views: Views, source: int, size: int) -> int:
+    """Samples along each side of an output pixel that the strongest shrinking of `views` needs.
+
+    Views that are cut in parts, as by several processes, must share the side of the whole.
+    """
+    shrink = float(views.box[:, 2:].max()) * source / size
+    return min(max(math.ceil(shrink), 1), MAX_OVERSAMPLING)
 
 
 def cut_maps(maps: Tensor, views: Views, index: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medprior.geometry import Views
-from medprior.networks.views import cut
+from medprior.networks.views import cut, lattice_side
 from medprior.pretrain.batches import VIEWS
 from medprior.pretrain.crops import random_crops
 from medprior.pretrain.intensity import draw_exposures, expose
@@ -59,9 +59,11 @@ class ViewMaker:
             grid = (size // patch, size // patch)
             views = random_crops(rng, aspect, each, scale, grid, flip_p=crops.flip_p)
             exposures = draw_exposures(rng, each * whole, self.settings.intensity)
+            lattice = lattice_side(views, images.shape[-1], size)
             mine = np.arange(each * whole).reshape(each, whole)[:, part].ravel()
             views, exposures = views.take(mine), exposures[mine]
             index = torch.arange(len(images), device=images.device).repeat(each)
-            pixels = expose(cut(images, views, size, index), exposures)
+            pixels = cut(images, views, size, index, oversampling=lattice)
+            pixels = expose(pixels, exposures)
             batches.append(ViewBatch(pixels, views, index))
         return batches[0], batches[1] if len(batches) > 1 else None
