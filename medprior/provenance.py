@@ -24,7 +24,7 @@ PACKAGES = ("torch", "monai", "timm", "pydicom", "SimpleITK", "numpy", "pandas",
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it only when the block ends without error.
 
-    The file and its folder are flushed to disk, so that a crash leaves the old or the new file, whole.
+    File and folder are flushed to disk: a crash leaves the old or the new file, whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
@@ -150,7 +150,12 @@ def read_config(folder: Path, stage: str | None = None) -> dict[str, Any]:
             found=there,
             fix=command,
         )
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        record = {}
+    if not isinstance(record, dict) or not record:
+        raise InputMissing("config.json is damaged", where=str(folder), fix="rerun the stage")
     if stage is not None and record.get("stage") != stage:
         raise InputMissing(
             "the result of another stage",

@@ -11,7 +11,7 @@ ROOT = Path(medprior.__file__).parent
 ORDER = [
     "errors", "geometry", "observer", "settings", "provenance", "dicom", "cohort", "networks",
     "phantom", "ingest", "annotate", "priors", "pretrain", "finetune", "evaluate", "deploy",
-    "demo", "cli", "__main__",
+    "cli", "demo", "__main__",
 ]  # fmt: skip
 WITHOUT = {
     "torch": {"dicom", "cohort", "phantom", "ingest", "annotate", "priors"},

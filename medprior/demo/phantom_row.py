@@ -17,8 +17,8 @@ class PhantomRowSettings(Settings):
     seed: int = 7
     image_size: int = 512
     pretrain: tuple[str, ...] = (
-        "steps=280", "batch=32", "window=10", "checkpoint_every=100", "crops.global_size=64",
-        "crops.local_size=32", "crops.locals=2", "span.weight=1.0",
+        "steps=240", "batch=32", "window=10", "crops.global_size=80", "crops.local_size=32",
+        "crops.locals=2", "optimiser.lr=0.0015", "span.weight=1.0",
     )  # fmt: skip
     classification: tuple[str, ...] = ("epochs=12", "size=96")
     segmentation: tuple[str, ...] = ("epochs=8", "size=96")

@@ -1,6 +1,21 @@
 """Pretraining: SPAN, and DINO as the domain-agnostic baseline."""
 
-from medprior.pretrain.pretrain import Pretraining, pretrain
-from medprior.pretrain.settings import PretrainSettings
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medprior.pretrain.pretrain import Pretraining, pretrain
+    from medprior.pretrain.settings import PretrainSettings
 
 __all__ = ["PretrainSettings", "Pretraining", "pretrain"]
+
+
+def __getattr__(name: str) -> Any:
+    # The trainer needs MONAI's engines, seconds to import; rooms that only share a loss do not.
+    if name not in __all__:
+        raise AttributeError(name)
+    from importlib import import_module
+
+    module = "settings" if name == "PretrainSettings" else "pretrain"
+    return getattr(import_module(f"medprior.pretrain.{module}"), name)

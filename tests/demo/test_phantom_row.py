@@ -1,0 +1,48 @@
+"""The whole row at its smallest, from DICOM to a prediction out of the registry."""
+
+import json
+
+import pytest
+
+from medprior.cli import main
+from medprior.demo.table import as_text, cell, summary_table
+
+SMALL = [
+    "patients=24", "image_size=160",
+    "pretrain=[steps=8, batch=8, window=4, network.width=24, network.depth=2, "
+    "crops.global_size=32, crops.local_size=16, crops.locals=1, dino.prototypes=16]",
+    "classification=[epochs=1, size=32]", "segmentation=[epochs=1, size=32]",
+]  # fmt: skip
+
+
+@pytest.mark.timeout(900)
+def test_row_ends_with_a_prediction_from_the_registry(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MEDPRIOR_IDENTITY_KEY", str(tmp_path / "keys" / "identity.key"))
+    argv = ["demo", "row"] + [part for item in SMALL for part in ("--set", item)]
+    assert main(argv) == 0, capsys.readouterr().err
+    out = capsys.readouterr().out
+    assert "models:/medprior-demo@champion" in out
+    assert "registered prior" in out
+    metrics = json.loads((tmp_path / "row/evidence/metrics.json").read_text())
+    low, high = metrics["attention.pixel_ap.heart"]["ci95"]
+    assert 0 <= low <= metrics["attention.pixel_ap.heart"]["value"] <= high <= 1
+    assert "prior.pixel_ap.heart" in metrics
+    assert main(argv) == 0
+    assert capsys.readouterr().out.count("done before") == 12
+
+
+def test_real_row_names_what_is_missing(tmp_path, capsys):
+    assert main(["demo", str(tmp_path / "out"), "--real", str(tmp_path)]) == 2
+    assert "no nih/" in capsys.readouterr().err
+
+
+def test_table_shows_numbers_and_leaves_out_what_is_not_there():
+    record = {"value": 0.5, "ci95": [0.4, 0.6], "n": 9}
+    metrics = {"attention.pixel_ap.heart": record, "prior.pixel_ap.heart": record}
+    table = summary_table(metrics)
+    assert table[0] == ["test split", "AP heart"]
+    assert [line[0] for line in table[1:]] == ["SPAN", "static prior"]
+    assert "0.500 [0.400, 0.600]" in as_text(table)
+    assert cell({"x": {"value": None, "ci95": [None, None], "n": 0}}, "x") == "-"
