@@ -17,6 +17,7 @@ from medprior.evaluate.targets import Targets, true_masks
 
 MOST_MAPS = 8
 SIZE = 256  # pixels of a panel's unit square
+EVEN = 3.0  # full brightness needs at least so many times a map's mean
 
 
 def cases(scores: Array) -> dict[str, int]:
@@ -73,7 +74,8 @@ def draw_attention(
     caption = (
         f"Attention of the last block's CLS token in {name}, one column per head, over the image "
         "with the best, the median and the worst mean pixel-AP of the primary backbone. Brightness "
-        "is scaled to each map's maximum; lines are the true contours."
+        "is a share of each map's maximum, or of three times its mean where that is more; lines "
+        "are the true contours."
     )
     return Figure(path, f"Attention per head: {name}", caption)
 
@@ -83,7 +85,8 @@ def panel(axis: Any, image: NDArray[Any], heat: NDArray[Any] | None, aspect: flo
     frame = (0.0, aspect, 1.0, 0.0)
     axis.imshow(image, cmap="gray", vmin=0, vmax=1, extent=frame, interpolation="bilinear")
     if heat is not None:
-        relative = heat / max(float(heat.max()), 1e-12)
+        # An even map stays pale: its maximum is no focus.
+        relative = heat / max(float(heat.max()), EVEN * float(heat.mean()), 1e-12)
         axis.imshow(relative, cmap="inferno", vmin=0, vmax=1, alpha=0.65 * relative, extent=frame)
     axis.set_xticks([])
     axis.set_yticks([])
