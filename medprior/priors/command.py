@@ -1,0 +1,56 @@
+"""`medprior prior COHORT PRIOR [--annotation PATH] [--method M]`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+from medprior.observer import Observer
+from medprior.priors.settings import Method, PriorSettings
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("cohort", type=Path, metavar="COHORT")
+    parser.add_argument("prior", type=Path, metavar="PRIOR", help="prior folder to make")
+    parser.add_argument("--annotation", type=Path, help="annotation folder (medprior annotate)")
+    parser.add_argument(
+        "--method",
+        choices=get_args(Method),
+        help="default: registered with an annotation, else statistics",
+    )
+    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
+    parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable"
+    )
+
+
+def run(args: argparse.Namespace, observer: Observer) -> None:
+    """Make the prior, and say how well it fits where masks are known."""
+    from medprior.priors.building import build_prior
+
+    default = "registered" if args.annotation else "statistics"
+    chosen = [f"method={args.method}"] if args.method else []
+    settings = PriorSettings.load(args.config, [*args.set, *chosen], method=default)
+    prior = build_prior(
+        args.cohort, args.prior, args.annotation, None, settings, observer, args.workers
+    )
+    for status, count in prior.facts.get("registered", {}).items():
+        print(f"{count} image(s): {status}")
+    scores = prior.facts.get("quality", {}).get("structures", {})
+    if scores:
+        print("on training and validation images with masks:")
+    for name, values in scores.items():
+        print(
+            f"  {name:<12} Dice {values['dice']:.3f} (5 %: {values['dice_p5']:.3f})  "
+            f"pixel-AP {values['pixel_ap']:.3f}  n={values['n']}"
+        )
+    print(f"prior: {args.prior} ({prior.method}: {', '.join(prior.names)})")
+
+
+def result(args: argparse.Namespace) -> Path:
+    """The prior folder."""
+    folder: Path = args.prior
+    return folder

@@ -1,0 +1,52 @@
+"""Stepping stones: images that get the annotation first and then pass it on to all others."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.cohort import Cohort
+from medprior.priors.registered import Example, register
+from medprior.priors.settings import PriorSettings
+
+SIZE = 32
+ENOUGH = 2000
+
+
+def stone_rows(squares: NDArray[np.float32], count: int, seed: int) -> list[int]:
+    """Images that stand for the variety of a cohort: nearest to the centres of k-means.
+
+    Shape:
+        squares: float32 [n, 32, 32], compared as pixel ranks.
+    """
+    from sklearn.cluster import KMeans
+
+    flat = squares.reshape(len(squares), -1)
+    ranks = flat.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") / flat.shape[1]
+    means = KMeans(min(count, len(ranks)), random_state=seed, n_init=4)  # type: ignore[no-untyped-call]
+    means.fit(ranks)
+    away = np.linalg.norm(ranks[None] - means.cluster_centers_[:, None], axis=2)
+    return sorted({int(row) for row in away.argmin(axis=1)})
+
+
+def stepping_stones(
+    cohort: Cohort, example: Example, settings: PriorSettings
+) -> tuple[tuple[Example, ...], tuple[str, ...]]:
+    """`example` followed by training images that carry its structures, and their ids.
+
+    Only images that register well become stones. What a pair of images gets wrong differs from
+    pair to pair, so the mean of several ways is better than one (our choice).
+    """
+    train = cohort.split("train").take(ENOUGH, settings.seed)
+    rows = stone_rows(np.asarray(train.squares(SIZE)), settings.stones, settings.seed)
+    part = train.select([train.image_ids[row] for row in rows])
+    stones, names = [example], []
+    size = example.coverage.shape[-1]
+    squares = part.squares(settings.registration.size)
+    for image_id, square in zip(part.image_ids, squares, strict=True):
+        found = register(square, example, "deformable", settings.registration)
+        if found.status == "deformable":
+            picture = np.asarray(square, dtype=np.float32)
+            stones.append(Example(picture, found.deformation.sample(example.coverage, size)))
+            names.append(image_id)
+    return tuple(stones), tuple(names)

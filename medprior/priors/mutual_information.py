@@ -1,0 +1,85 @@
+"""The affine step: SimpleITK, Mattes' mutual information, coarse to fine."""
+# SimpleITK has no type stubs.
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.priors.deformation import Deformation
+from medprior.priors.settings import RegistrationSettings
+
+if TYPE_CHECKING:
+    import SimpleITK
+
+Array = NDArray[np.float64]
+FRAME = 128.0
+"""The unit square is so many units wide inside ITK, whose default step lengths expect that."""
+
+
+def as_itk(picture: Array) -> SimpleITK.Image:
+    """A square picture as an ITK image that covers the unit square."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.asarray(picture, dtype=np.float32))
+    step = FRAME / len(picture)
+    image.SetSpacing((step, step))
+    image.SetOrigin(((step - 1) / 2, (step - 1) / 2))
+    return image
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """ITK works on one thread inside: sums over threads differ in their last digits.
+
+    The registration's own number of threads was measured not to be enough.
+    """
+    import SimpleITK as sitk
+
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+def affinely_aligned(
+    fixed: Array, moving: Array, settings: RegistrationSettings
+) -> Deformation | None:
+    """The affine map that brings `moving` onto `fixed`, or None where ITK finds no overlap.
+
+    All pixels are used and one thread works, so that the answer is always the same.
+
+    Shape:
+        fixed, moving: float [n, n].
+    """
+    import SimpleITK as sitk
+
+    transform = sitk.AffineTransform(2)
+    transform.SetCenter((FRAME / 2 - 0.5, FRAME / 2 - 0.5))
+    method = sitk.ImageRegistrationMethod()
+    method.SetNumberOfThreads(1)
+    method.SetMetricAsMattesMutualInformation(settings.bins)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(
+        learningRate=2.0, minStep=1e-3, numberOfIterations=settings.affine_iterations
+    )
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel((4, 2, 1))
+    method.SetSmoothingSigmasPerLevel((2, 1, 0))
+    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOff()
+    method.SetInitialTransform(transform, inPlace=True)
+    try:
+        with one_thread():
+            method.Execute(as_itk(fixed), as_itk(moving))
+    except RuntimeError:
+        return None
+    # ITK speaks in (x, y).
+    matrix = np.array(transform.GetMatrix()).reshape(2, 2)[::-1, ::-1]
+    return Deformation(matrix.copy(), np.array(transform.GetTranslation())[::-1] / FRAME)

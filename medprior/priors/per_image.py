@@ -1,0 +1,117 @@
+"""Every image's own maps: computed over processes, kept as they come, taken up after a stop."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from medprior.cohort.journal import FolderLock, Journal
+from medprior.priors.prior import PER_IMAGE
+from medprior.priors.transfer import Transfer
+
+CHUNK = 8
+JOURNAL = "registrations.jsonl"
+Squares = NDArray[np.float32]
+Answer = tuple[NDArray[np.uint8], list[dict[str, Any]]]
+
+
+def fitted_maps(
+    folder: Path,
+    key: str,
+    image_ids: Sequence[str],
+    squares: Squares,
+    transfer: Transfer,
+    workers: int,
+) -> tuple[NDArray[np.uint8], pd.DataFrame]:
+    """Maps and registration records of all images; those already in `folder` are kept.
+
+    The maps are on disk before the journal names them, so that a run that is killed at any moment
+    goes on where it was. One image's maps depend on that image and the examples alone, never on
+    `workers`.
+
+    Args:
+        folder: the prior's folder.
+        key: stands for examples, settings and images; other work found there is done anew.
+        image_ids: n names.
+        squares: float32 [n, s, s].
+        transfer: what is done to each.
+        workers: processes.
+
+    Returns:
+        uint8 [n, K, size, size] memory-mapped; the table of `SpatialPrior`.
+    """
+    lock = FolderLock(folder)
+    try:
+        journal = begun(folder, key)
+        done = {record["row"]: record for record in journal.records[1:]}
+        structures, size = len(transfer.examples[0].coverage), transfer.settings.size
+        maps = opened(folder / PER_IMAGE, (len(image_ids), structures, size, size), bool(done))
+        rows = [row for row in range(len(image_ids)) if row not in done]
+        with tqdm(
+            total=len(image_ids), initial=len(done), desc="prior", unit="img", disable=None
+        ) as bar:
+            for chunk, (values, records) in answers(rows, squares, transfer, workers):
+                maps[chunk] = values
+                maps.flush()
+                for row, record in zip(chunk, records, strict=True):
+                    journal.append({"row": row, "image_id": image_ids[row], **record})
+                    done[row] = journal.records[-1]
+                journal.sync()
+                bar.update(len(chunk))
+        journal.close()
+    finally:
+        lock.release()
+    table = pd.DataFrame([done[row] for row in range(len(image_ids))]).drop(columns="row")
+    first = ["image_id", "trust", "status"]
+    return maps, table[[*first, *(name for name in table if name not in first)]]
+
+
+def begun(folder: Path, key: str) -> Journal:
+    """The journal of this work, emptied where it is of other work."""
+    journal = Journal(folder / JOURNAL)
+    if journal.records and journal.records[0].get("key") != key:
+        journal.close()
+        (folder / JOURNAL).unlink()
+        journal = Journal(folder / JOURNAL)
+    if not journal.records:
+        (folder / PER_IMAGE).unlink(missing_ok=True)
+        journal.append({"key": key})
+    return journal
+
+
+def opened(path: Path, shape: tuple[int, ...], kept: bool) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """The file of maps, as it is or made anew."""
+    mode = "r+" if kept else "w+"
+    return np.lib.format.open_memmap(path, mode=mode, dtype=np.uint8, shape=shape)
+
+
+def answers(
+    rows: list[int], squares: Squares, transfer: Transfer, workers: int
+) -> Iterator[tuple[list[int], Answer]]:
+    """Chunks of rows with their answers, in order; a few chunks are under way at any time."""
+    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    if workers <= 1 or len(chunks) <= 1:
+        for chunk in chunks:
+            yield chunk, transfer(np.asarray(squares[chunk]))
+        return
+    # Fresh processes: a fork would copy whatever threads and locks this one holds.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context) as pool:
+        waiting: deque[tuple[list[int], Future[Answer]]] = deque()
+        for chunk in chunks:
+            waiting.append((chunk, pool.submit(transfer, np.asarray(squares[chunk]))))
+            if len(waiting) > 2 * workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()

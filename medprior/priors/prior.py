@@ -1,0 +1,136 @@
+"""The spatial prior: where each structure is expected, for any image or for each of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medprior.errors import InputMissing
+from medprior.provenance import atomic, read_config, write_json
+
+Maps = NDArray[np.float32]
+PER_IMAGE, TABLE = "per_image.npy", "per_image.parquet"
+WHITE = 255
+
+
+@dataclass(frozen=True)
+class SpatialPrior:
+    """Maps of K structures on unit squares.
+
+    Shape:
+        maps: float32 [K, H, H] in [0, 1], the same for any image.
+        per_image: uint8 [n, K, H, H], 255 = 1, one image's own maps; or None.
+
+    Attributes:
+        names: structure of each map.
+        method: how it was made.
+        source: `annotation` or `statistics`.
+        excluded: image ids no evaluation may use, because the prior was drawn on them.
+        table: one row per image with its own maps, in their order: `image_id`, `trust` in [0, 1],
+            and what its registration gave.
+        facts: further entries of `prior.json`.
+    """
+
+    maps: Maps = field(repr=False)
+    names: tuple[str, ...]
+    method: str
+    source: str
+    excluded: frozenset[str] = frozenset()
+    per_image: NDArray[np.uint8] | None = field(default=None, repr=False)
+    table: pd.DataFrame | None = field(default=None, repr=False)
+    facts: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        if self.table is None:
+            return {}
+        return {image_id: row for row, image_id in enumerate(self.table.image_id.tolist())}
+
+    def maps_for(self, image_id: str) -> Maps:
+        """Maps on the unit square of one image: float32 [K, H, H] in [0, 1].
+
+        The common maps where the image has none of its own.
+        """
+        row = self._rows.get(image_id)
+        if row is None or self.per_image is None:
+            return self.maps
+        return np.asarray(self.per_image[row], dtype=np.float32) / np.float32(WHITE)
+
+    def batch(self, image_ids: Sequence[str]) -> Maps:
+        """Maps of several images: float32 [n, K, H, H]."""
+        return np.stack([self.maps_for(image_id) for image_id in image_ids])
+
+    def trust(self, image_id: str) -> float:
+        """How far the maps of an image can be trusted, in [0, 1].
+
+        A prior that is the same for all is trusted everywhere. Where each image has its own, one
+        whose registration fell back by a rung counts half, and one that failed or is unknown 0.
+        """
+        if self.table is None:
+            return 1.0
+        row = self._rows.get(image_id)
+        return 0.0 if row is None else float(self.table.trust.iloc[row])
+
+    def save(self, path: Path | str) -> None:
+        """Write the prior's own files; `build_prior` adds the picture and `config.json`."""
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic(folder / "prior.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, maps=self.maps.astype(np.float32), names=np.array(self.names))
+        if self.per_image is not None and self.table is not None:
+            with atomic(folder / PER_IMAGE) as temporary, temporary.open("wb") as file:
+                np.save(file, self.per_image)
+            with atomic(folder / TABLE) as temporary:
+                self.table.to_parquet(temporary, index=False)
+        record = {
+            **self.facts,
+            "names": list(self.names),
+            "method": self.method,
+            "source": self.source,
+            "excluded": sorted(self.excluded),
+            "size": int(self.maps.shape[-1]),
+            "images": 0 if self.table is None else len(self.table),
+        }
+        write_json(folder / "prior.json", record)
+
+    @classmethod
+    def load(cls, path: Path | str) -> SpatialPrior:
+        """Open a prior; maps of single images stay on disk until they are asked for.
+
+        Raises:
+            InputMissing: no finished prior there, or a file of it is missing or broken.
+        """
+        folder = Path(path)
+        read_config(folder, "prior")
+        try:
+            record = json.loads((folder / "prior.json").read_text(encoding="utf-8"))
+            with np.load(folder / "prior.npz", allow_pickle=False) as arrays:
+                maps, names = arrays["maps"], tuple(str(name) for name in arrays["names"])
+            own = record["images"] > 0
+            per_image = np.load(folder / PER_IMAGE, mmap_mode="r") if own else None
+            table = pd.read_parquet(folder / TABLE) if own else None
+        except (OSError, ValueError, KeyError):
+            raise InputMissing(
+                "a file of the prior is missing or broken",
+                where=folder.name,
+                fix="run `medprior prior` into it again",
+            ) from None
+        known = {"names", "method", "source", "excluded", "size", "images"}
+        return cls(
+            maps=maps,
+            names=names,
+            method=record["method"],
+            source=record["source"],
+            excluded=frozenset(record["excluded"]),
+            per_image=per_image,
+            table=table,
+            facts={key: value for key, value in record.items() if key not in known},
+        )

@@ -1,0 +1,79 @@
+"""What can be turned about a spatial prior."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from medprior.settings import Settings
+
+Method = Literal[
+    "static", "affine", "deformable", "registered", "consensus", "refined", "statistics"
+]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class RegistrationSettings(Settings):
+    """How the annotated image is brought onto another one; lengths in pixels of `size`.
+
+    Attributes:
+        size: side of the squares that are registered.
+        bins: histogram bins of the mutual information that the affine step maximises.
+        affine_iterations: most steps of the affine step per level.
+        mesh: B-spline cells per side.
+        radius: of the window of the local correlation.
+        shrink: factors of the deformable step's levels, coarse to fine.
+        iterations: most steps of the deformable step per level.
+        bending: weight of the deformation's bending energy; tenfold in a second try where the
+            first one folds over.
+        max_scale: an affine map that scales by more than this, or less than its inverse, failed.
+        min_correlation: two pictures less alike than this after registration did not match.
+        max_folding: a deformation that folds over on more than this share of the image failed.
+    """
+
+    size: int = Field(default=128, ge=32, le=1024)
+    bins: int = Field(default=32, ge=8)
+    affine_iterations: int = Field(default=100, ge=1)
+    mesh: int = Field(default=16, ge=2)
+    radius: int = Field(default=4, ge=1)
+    shrink: tuple[int, ...] = Field(default=(8, 4, 2, 1), min_length=1)
+    iterations: int = Field(default=30, ge=1)
+    bending: float = Field(default=3e-4, ge=0)
+    max_scale: float = Field(default=1.6, gt=1)
+    min_correlation: float = Field(default=0.3, ge=-1, le=1)
+    max_folding: Share = 0.02
+
+
+class StatisticsSettings(Settings):
+    """How regions are found in what a cohort's pictures have in common.
+
+    Attributes:
+        size: side of the squares that are averaged.
+        batch: pictures at once; the result does not depend on it.
+        heart_share: lower share of the mediastinum's height that is called heart.
+    """
+
+    size: int = Field(default=128, ge=64, le=512)
+    batch: int = Field(default=64, ge=1)
+    heart_share: float = Field(default=0.6, gt=0, le=1)
+
+
+class PriorSettings(Settings):
+    """Settings of the prior stage.
+
+    Attributes:
+        method: how one example becomes a map for every image, or `statistics` for no example.
+        size: side of the maps.
+        softness: standard deviation of the blur that makes maps soft, in percent of the side.
+        stones: intermediate images of `consensus`.
+        seed: of every random choice.
+    """
+
+    method: Method = "registered"
+    size: int = Field(default=128, ge=32, le=512)
+    softness: float = Field(default=2.5, ge=0, le=10)
+    stones: int = Field(default=6, ge=1)
+    seed: int = 0
+    registration: RegistrationSettings = RegistrationSettings()
+    statistics: StatisticsSettings = StatisticsSettings()
