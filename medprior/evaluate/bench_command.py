@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 from pathlib import Path
 
 from medprior.observer import Observer
@@ -18,7 +19,8 @@ ROOMS = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("room", choices=ROOMS, help="what to time")
+    there = [room for room, module in ROOMS.items() if importlib.util.find_spec(module)]
+    parser.add_argument("room", choices=there, help="what to time")
 
 
 def result(args: argparse.Namespace) -> Path:
