@@ -70,7 +70,7 @@ def register(
 ) -> Registration:
     """Bring `example` onto `image` by `rung`, or by the highest rung below that works.
 
-    A rung is kept where it makes the pictures locally more alike than the rung below, and its map
+    A rung is kept where it leaves the pictures locally as alike as the rung below or more, and its map
     is plausible (our choice).
 
     Args:
@@ -88,14 +88,14 @@ def register(
         found = affinely_aligned(fixed, moving, settings)
         if found is not None and plausible(found, settings):
             score = judge(found)
-            if score > local:
+            if score >= local:
                 best, status, local = found, "affine", score
     if rung == "deformable":
         for stiffer in (1, 10):
             firm = settings.model_copy(update={"bending": stiffer * settings.bending})
             found = deformed(fixed, moving, best, firm)
             score = judge(found)
-            if score > local and plausible(found, settings):
+            if score >= local and plausible(found, settings):
                 best, status, local = found, "deformable", score
                 break
     correlation = judge.correlation(best)
