@@ -126,6 +126,6 @@ def test_a_reviewers_bootstrap_takes_seconds():
     rng = np.random.default_rng(0)
     truth = (rng.random((25_000, 14)) < rng.uniform(0.002, 0.3, 14)).astype(float)
     score = rng.normal(size=truth.shape) + truth
-    start = time.perf_counter()
+    start = time.process_time()  # of all threads, so that a busy machine does not matter
     ranked_estimates(truth, score, Resamples.draw(rng.integers(0, 7_000, 25_000), 1_000, seed=0))
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
