@@ -115,7 +115,7 @@ class PretrainSettings(Settings):
             "prototypes": 256 if small else 8192,
             "batch_norm": small,
             "teacher": "centering",
-            "teacher_temperature": 0.03 if small else 0.04,
+            "teacher_temperature": 0.02 if small else 0.04,
             "teacher_momentum": max(0.5, min(0.99, 1 - 9 / steps)) if small else 0.996,
         }
         given = {k: v for k, v in self.dino.model_dump().items() if v is not None}
