@@ -13,14 +13,14 @@ NAME = "medprior-demo"
 class PhantomRowSettings(Settings):
     """Size of the demonstration; the defaults fit two CPU cores and twelve minutes."""
 
-    patients: int = 150
+    patients: int = 180
     seed: int = 7
     image_size: int = 512
     pretrain: tuple[str, ...] = (
         "steps=240", "batch=32", "window=10", "crops.global_size=80", "crops.local_size=32",
         "crops.locals=2", "optimiser.lr=0.0015", "span.weight=1.0",
     )  # fmt: skip
-    classification: tuple[str, ...] = ("epochs=12", "size=96")
+    classification: tuple[str, ...] = ("epochs=30", "size=96")
     segmentation: tuple[str, ...] = ("epochs=8", "size=96")
 
 

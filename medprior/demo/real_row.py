@@ -15,8 +15,8 @@ class RealRowSettings(Settings):
     """Size of the run; the defaults fit two CPU cores and about half an hour."""
 
     pretrain: tuple[str, ...] = (
-        "steps=800", "batch=32", "crops.global_size=64", "crops.local_size=32", "crops.locals=2",
-        "span.weight=1.0",
+        "steps=600", "batch=32", "crops.global_size=80", "crops.local_size=32", "crops.locals=2",
+        "optimiser.lr=0.0015", "span.weight=1.0",
     )  # fmt: skip
     classification: tuple[str, ...] = ("epochs=20", "size=96")
     label: str = "tuberculosis"

@@ -29,6 +29,8 @@ def cell(metrics: Metrics, key: str) -> str:
     if record is None or record["value"] is None or math.isnan(record["value"]):
         return "-"
     low, high = record["ci95"]
+    if low is None or high is None:
+        return f"{record['value']:.3f}"
     return f"{record['value']:.3f} [{low:.3f}, {high:.3f}]"
 
 
