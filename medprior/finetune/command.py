@@ -39,9 +39,8 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     from medprior.provenance import read_config
 
     chosen = {"labels": args.labels, "structures": args.structures}
-    given = {"task": args.task} | {name: value for name, value in chosen.items() if value}
-    settings = FinetuneSettings.load(args.config, args.set)
-    settings = FinetuneSettings.checked(settings.model_dump(exclude_unset=True) | given)
+    settings = FinetuneSettings.load(args.config, args.set).for_task(args.task)
+    settings = settings.model_copy(update={k: v for k, v in chosen.items() if v})
     cohort = Cohort.open(args.cohort)
     finetune(cohort, args.model, args.task, args.backbone, settings, observer)
     config = read_config(args.model)

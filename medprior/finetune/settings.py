@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from medprior.networks.decoders import DecoderKind
 from medprior.networks.heads import HeadKind
@@ -14,6 +14,8 @@ from medprior.settings import Settings
 
 Task = Literal["classification", "segmentation"]
 UncertainPolicy = Literal["ignore", "ones", "zeros", "soft"]
+# A mask teaches more per image than a label: larger steps, fewer epochs (measured, see README).
+SEGMENTATION: dict[str, Any] = {"epochs": 15, "batch": 8, "lr": 3e-3}
 
 
 class AugmentSettings(Settings):
@@ -33,6 +35,8 @@ class AugmentSettings(Settings):
 
 class FinetuneSettings(Settings):
     """Everything `medprior finetune` can be told.
+
+    The defaults of `epochs`, `batch` and `lr` are classification's; segmentation has its own.
 
     Attributes:
         labels: labels to learn, default all of the cohort. structures: masks to learn, default
@@ -84,6 +88,17 @@ class FinetuneSettings(Settings):
     keep_checkpoints: int = Field(default=2, ge=2)
     max_skipped: int = Field(default=10, ge=0)
     resume: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_task(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("task") == "segmentation":
+            return SEGMENTATION | values
+        return values
+
+    def for_task(self, task: Task) -> Self:
+        """These settings for `task`; what was not set takes that task's defaults."""
+        return self.checked(self.model_dump(exclude_unset=True) | {"task": task})
 
     def resolved(self, with_backbone: bool, view_size: int) -> Self:
         """Fill what depends on the backbone."""

@@ -221,7 +221,7 @@ class Finetuning:
         if not isinstance(settings, FinetuneSettings):
             settings = FinetuneSettings.checked(settings or {})
         if task is not None:
-            settings = settings.model_copy(update={"task": task})
+            settings = settings.for_task(task)
         if not settings.resume and rank() == 0:
             shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
         folder = Path(backbone) if backbone else None

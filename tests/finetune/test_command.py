@@ -3,10 +3,10 @@ import json
 import pytest
 import torch
 
-from finetune.conftest import make_cohort, tiny
 from medprior.cli import main
 from medprior.networks import VisionTransformer, ViTSettings, save_weights
 from medprior.provenance import write_config
+from tests.finetune.conftest import make_cohort, tiny
 
 SHAPE = {"width": 24, "depth": 2, "heads": 3, "patch": 8, "registers": 1, "image_size": 32}
 

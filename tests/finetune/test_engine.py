@@ -2,13 +2,13 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from finetune.conftest import tiny
 from medprior.errors import ConfigError, TrainingFailed
 from medprior.finetune.assembly import build_network
 from medprior.finetune.dataset import datasets
 from medprior.finetune.engine import GuardedStep, build_evaluator, build_trainer, device_of
 from medprior.finetune.losses import masked_bce
 from medprior.finetune.optimiser import build_optimiser
+from tests.finetune.conftest import tiny
 
 
 def trainer_for(cohort, loss, **changes):

@@ -5,7 +5,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from finetune.conftest import tiny
 from medprior.errors import ConfigError, InputMissing
 from medprior.finetune import finetune, load_model
 from medprior.finetune.training import prepared, write_model
@@ -13,6 +12,7 @@ from medprior.geometry import whole
 from medprior.networks import lay_back
 from medprior.observer import Silent
 from medprior.provenance import sha256_file, write_json
+from tests.finetune.conftest import tiny
 
 
 @pytest.fixture(scope="module")

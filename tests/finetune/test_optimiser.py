@@ -1,8 +1,8 @@
 import pytest
 
-from finetune.conftest import tiny
 from medprior.finetune.assembly import build_network
 from medprior.finetune.optimiser import build_optimiser, depth_of, parameter_groups, set_rates
+from tests.finetune.conftest import tiny
 
 
 def test_depth_rises_from_embedding_to_head():

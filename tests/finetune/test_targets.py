@@ -3,7 +3,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from finetune.conftest import make_cohort
 from medprior.errors import ConfigError, InputMissing
 from medprior.finetune.targets import (
     chosen_labels,
@@ -12,6 +11,7 @@ from medprior.finetune.targets import (
     positive_weights,
     settled,
 )
+from tests.finetune.conftest import make_cohort
 
 
 def test_smaller_shares_of_patients_are_parts_of_larger_ones(cohort):

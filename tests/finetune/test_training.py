@@ -10,10 +10,10 @@ import torch
 from ignite.engine import Events
 from safetensors.torch import load_file
 
-from finetune.conftest import make_cohort, tiny
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing, MedpriorError
 from medprior.finetune import finetune, load_model
+from tests.finetune.conftest import make_cohort, tiny
 
 WORKER = """
 import json, sys

@@ -2,11 +2,11 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from finetune.conftest import tiny
 from medprior.finetune.dataset import datasets
 from medprior.finetune.settings import AugmentSettings
 from medprior.finetune.views import WholeViews, jittered
 from medprior.geometry import whole
+from tests.finetune.conftest import tiny
 
 ASPECT = np.array([0.5, 1.0, 2.0])
 

@@ -1,0 +1,29 @@
+import pytest
+
+from medprior.errors import ConfigError
+from medprior.finetune.settings import SEGMENTATION, FinetuneSettings
+
+
+def test_each_task_has_its_defaults_and_what_is_set_stays():
+    plain = FinetuneSettings.load(None)
+    assert (plain.epochs, plain.batch, plain.lr) == (30, 16, 1e-3)
+    masks = FinetuneSettings.load(None, ["lr=0.5"]).for_task("segmentation")
+    assert (masks.epochs, masks.batch, masks.lr) == (SEGMENTATION["epochs"], 8, 0.5)
+    assert masks.for_task("segmentation") == masks
+    assert FinetuneSettings.checked(masks.model_dump(mode="json")) == masks
+
+
+def test_what_depends_on_the_backbone_is_filled():
+    plain = FinetuneSettings.load(None)
+    scratch, tuned = plain.resolved(False, 96), plain.resolved(True, 64)
+    assert (scratch.size, scratch.source_size, scratch.layer_decay) == (96, 128, 1.0)
+    assert (tuned.size, tuned.source_size, tuned.layer_decay) == (64, 85, 0.75)
+    given = FinetuneSettings.load(None, ["size=48", "layer_decay=0.5"]).resolved(True, 64)
+    assert (given.size, given.source_size, given.layer_decay) == (48, 64, 0.5)
+
+
+def test_all_faults_are_named_at_once():
+    with pytest.raises(ConfigError) as refused:
+        FinetuneSettings.load(None, ["epochs=0", "colour=1", "head=tail"])
+    for word in ("epochs", "unknown key 'colour'", "head"):
+        assert word in str(refused.value)
