@@ -70,8 +70,8 @@ def register(
 ) -> Registration:
     """Bring `example` onto `image` by `rung`, or by the highest rung below that works.
 
-    A rung is kept where it leaves the pictures locally as alike as the rung below or more, and its map
-    is plausible (our choice).
+    A rung is kept where it leaves the pictures locally as alike as the rung below or more, and its
+    map is plausible (our choice).
 
     Args:
         image: float32 [n, n] on the unit square.
