@@ -2,8 +2,9 @@
 
 The outline is methods' usual one: mean, deviation and edges over the cohort, the lungs as the two
 dark basins of the mean picture, the heart as the lower part of what lies between them. How the
-basins are found is our choice: the mean picture's holes are filled as grey levels, which needs no
-threshold between body and background and works on collimated pictures too.
+basins are found is our choice: row by row, as the valley between spine and chest wall. That needs
+no threshold between body and background, holds where the wall is faint in the mean, and works on
+collimated pictures.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ def regions(moments: Moments, settings: StatisticsSettings) -> dict[str, Mask]:
     """Lungs and heart of the mean picture: bool [n, n] each, named by `NAMES`.
 
     Raises:
-        MedpriorError: the mean picture has no two basins side by side.
+        MedpriorError: the mean picture has no two valleys side by side.
     """
     smooth = ndimage.gaussian_filter(moments.mean, 0.01 * len(moments.mean))
-    depth = basin_depth(smooth)
-    axis = midline(smooth, depth)
-    left, right = (basin(depth, axis, side) for side in (1, -1))
+    axis = midline(smooth)
+    left = lung(smooth[:, axis:])
+    right = lung(smooth[:, axis::-1])
     if left is None or right is None:
         raise MedpriorError(
             "no two lungs stand out in the mean of the training images",
@@ -52,49 +53,74 @@ def regions(moments: Moments, settings: StatisticsSettings) -> dict[str, Mask]:
             expected="frontal chest radiographs, upright, air dark",
             fix="look at the cohort's contact sheet, or use --annotation",
         )
+    size = len(smooth)
+    left = np.pad(left, ((0, 0), (axis, 0)))
+    right = np.pad(right[:, ::-1], ((0, 0), (0, size - axis - 1)))
     return {"left_lung": left, "right_lung": right, "heart": heart(left, right, settings)}
 
 
-def basin_depth(mean: Array) -> Array:
-    """How far each pixel lies below the lowest rim that parts it from the border."""
-    from skimage.morphology import reconstruction
-
-    seed = mean.copy()
-    seed[1:-1, 1:-1] = mean.max()
-    filled = reconstruction(seed, mean, method="erosion")  # type: ignore[no-untyped-call]
-    return np.asarray(filled - mean)
-
-
-def midline(mean: Array, depth: Array) -> int:
-    """Column about which the central part of the mean picture is most symmetric."""
+def midline(mean: Array) -> int:
+    """Column about which the middle rows of the mean picture are most symmetric."""
     size = len(mean)
-    rows = slice(size // 4, 3 * size // 4)
+    picture, reach = mean[size // 4 : 3 * size // 4], int(0.35 * size)
     columns = np.arange(int(0.4 * size), int(0.6 * size) + 1)
-    reach = int(0.35 * size)
-    cost = []
-    for column in columns:
-        picture = (mean - depth)[rows]
-        left, right = picture[:, column - reach : column], picture[:, column : column + reach]
-        cost.append(float(np.abs(left - right[:, ::-1]).mean()))
+    cost = [
+        float(np.abs(picture[:, c - reach : c] - picture[:, c + reach : c : -1]).mean())
+        for c in columns
+    ]
     return int(columns[int(np.argmin(cost))])
 
 
-def basin(depth: Array, axis: int, side: int) -> Mask | None:
-    """The largest deep region on one side of the midline: 1 the picture's right, -1 its left."""
-    from skimage.filters import threshold_otsu
+def valley(depth: Array) -> NDArray[np.intp]:
+    """Column of the deepest place of each row, followed from the deepest of all.
 
-    columns = np.arange(depth.shape[1])
-    here = np.where((columns - axis) * side > 0, depth, 0)
-    deep = here[here > 1e-3]
-    if not len(deep):
+    From row to row it moves by at most 2 % of the height, so that it cannot jump to the air beside
+    the body.
+    """
+    rows = len(depth)
+    step = max(1, round(0.02 * rows))
+    middle = depth[rows // 5 : 4 * rows // 5]
+    start, column = (int(i) for i in np.unravel_index(int(middle.argmax()), middle.shape))
+    start += rows // 5
+    path = np.full(rows, column)
+    for order in (range(start - 1, -1, -1), range(start + 1, rows)):
+        here = column
+        for row in order:
+            low = max(0, here - step)
+            here = low + int(depth[row, low : here + step + 1].argmax())
+            path[row] = here
+    return path
+
+
+def lung(half: Array, share: float = 0.6, least: float = 0.1) -> Mask | None:
+    """The lung in one half of the mean picture: bool [rows, columns], or None.
+
+    Args:
+        half: the mean picture from the midline (column 0) outwards.
+        share: a row's lung reaches to where the mean has risen by this share from the valley's
+            floor to the ridge, towards the spine and towards the chest wall.
+        least: the lung ends above and below where the valley is shallower than this share of its
+            deepest place.
+    """
+    inner = np.maximum.accumulate(half, axis=1)
+    outer = np.maximum.accumulate(half[:, ::-1], axis=1)[:, ::-1]
+    depth = np.minimum(inner, outer) - half
+    path = valley(depth)
+    deep = depth[np.arange(len(half)), path]
+    deepest = int(deep.argmax())
+    if deep[deepest] <= 0.05:
         return None
-    level = 0.5 * float(threshold_otsu(deep))  # type: ignore[no-untyped-call]
-    labelled, count = ndimage.label(here > level)
-    if not count:
-        return None
-    sizes = np.bincount(labelled.ravel())[1:]
-    region = ndimage.binary_fill_holes(labelled == 1 + int(sizes.argmax()))
-    return np.asarray(region) if region.mean() > 0.02 else None
+    shallow = np.flatnonzero(deep < least * deep[deepest])
+    top = int(shallow[shallow < deepest].max(initial=-1)) + 1
+    bottom = int(shallow[shallow > deepest].min(initial=len(half)))
+    mask = np.zeros(half.shape, dtype=bool)
+    for row in range(top, bottom):
+        line, at = half[row], int(path[row])
+        for direction, part in ((-1, line[at::-1]), (1, line[at:])):
+            risen = part > line[at] + share * (part.max() - line[at])
+            mask[row, at + direction * np.arange(int(risen.argmax()))] = True
+    smooth = ndimage.binary_opening(ndimage.binary_closing(mask, iterations=2), iterations=3)
+    return np.asarray(smooth) if smooth.mean() > 0.02 else None
 
 
 def heart(left: Mask, right: Mask, settings: StatisticsSettings) -> Mask:
