@@ -12,7 +12,7 @@ DATASETS = ("nih", "shenzhen")
 
 
 class RealRowSettings(Settings):
-    """Size of the run; the defaults fit two CPU cores and about half an hour."""
+    """Size of the run; the defaults fit two CPU cores and about twenty minutes."""
 
     pretrain: tuple[str, ...] = (
         "steps=600", "batch=32", "crops.global_size=80", "crops.local_size=32", "crops.locals=2",

@@ -19,6 +19,8 @@ COLUMNS = (
     ("classification.mauc", "mAUC"),
     ("classification.map", "mAP"),
     ("features.linear_mauc", "probe mAUC"),
+    ("features.pooled_linear_mauc", "pooled probe"),
+    ("features.knn_mauc", "k-NN mAUC"),
     ("segmentation.dice.mean", "Dice"),
 )
 
@@ -52,6 +54,9 @@ def summary_table(metrics: Metrics) -> list[list[str]]:
     rows = ("SPAN", "DINO", "scratch", "static prior", "registered prior", "random weights")
     cells = {(r, c): cell(metrics, key_of(r, c)) for r in rows for c, _ in COLUMNS}
     shown = [(c, t) for c, t in COLUMNS if any(cells[r, c] != "-" for r in rows)]
+    structures = [c for c, _ in shown if c.startswith("attention") and not c.endswith(".mean")]
+    if len(structures) == 1:  # its mean would say the same again
+        shown = [(c, t) for c, t in shown if c != "attention.pixel_ap.mean"]
     table = [["test split", *(title for _, title in shown)]]
     for row in rows:
         line = [cells[row, column] for column, _ in shown]
