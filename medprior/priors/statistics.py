@@ -44,19 +44,18 @@ def regions(moments: Moments, settings: StatisticsSettings) -> dict[str, Mask]:
     """
     smooth = ndimage.gaussian_filter(moments.mean, 0.01 * len(moments.mean))
     axis = midline(smooth)
-    left = lung(smooth[:, axis:])
-    right = lung(smooth[:, axis::-1])
-    if left is None or right is None:
+    size = len(smooth)
+    left = np.pad(lung(smooth[:, axis:]), ((0, 0), (axis, 0)))
+    right = np.pad(lung(smooth[:, axis::-1])[:, ::-1], ((0, 0), (0, size - axis - 1)))
+    middle = heart(left, right, settings) if are_lungs(left, right) else None
+    if middle is None or not middle.any():
         raise MedpriorError(
             "no two lungs stand out in the mean of the training images",
             where="--method statistics",
             expected="frontal chest radiographs, upright, air dark",
             fix="look at the cohort's contact sheet, or use --annotation",
         )
-    size = len(smooth)
-    left = np.pad(left, ((0, 0), (axis, 0)))
-    right = np.pad(right[:, ::-1], ((0, 0), (0, size - axis - 1)))
-    return {"left_lung": left, "right_lung": right, "heart": heart(left, right, settings)}
+    return {"left_lung": left, "right_lung": right, "heart": middle}
 
 
 def midline(mean: Array) -> int:
@@ -92,8 +91,8 @@ def valley(depth: Array) -> NDArray[np.intp]:
     return path
 
 
-def lung(half: Array, share: float = 0.6, least: float = 0.1) -> Mask | None:
-    """The lung in one half of the mean picture: bool [rows, columns], or None.
+def lung(half: Array, share: float = 0.6, least: float = 0.1) -> Mask:
+    """The lung in one half of the mean picture: bool [rows, columns], empty where there is none.
 
     Args:
         half: the mean picture from the midline (column 0) outwards.
@@ -108,8 +107,6 @@ def lung(half: Array, share: float = 0.6, least: float = 0.1) -> Mask | None:
     path = valley(depth)
     deep = depth[np.arange(len(half)), path]
     deepest = int(deep.argmax())
-    if deep[deepest] <= 0.05:
-        return None
     shallow = np.flatnonzero(deep < least * deep[deepest])
     top = int(shallow[shallow < deepest].max(initial=-1)) + 1
     bottom = int(shallow[shallow > deepest].min(initial=len(half)))
@@ -120,7 +117,19 @@ def lung(half: Array, share: float = 0.6, least: float = 0.1) -> Mask | None:
             risen = part > line[at] + share * (part.max() - line[at])
             mask[row, at + direction * np.arange(int(risen.argmax()))] = True
     smooth = ndimage.binary_opening(ndimage.binary_closing(mask, iterations=2), iterations=3)
-    return np.asarray(smooth) if smooth.mean() > 0.02 else None
+    return np.asarray(smooth)
+
+
+def are_lungs(left: Mask, right: Mask) -> bool:
+    """Whether two regions are of lungs' size, alike in size, and side by side.
+
+    The limits lie well outside what was measured on patients (our choice).
+    """
+    areas = sorted((float(left.mean()), float(right.mean())))
+    if areas[0] < 0.03 or areas[1] > 0.35 or areas[1] > 2.5 * areas[0]:
+        return False
+    rows = [region.any(axis=1) for region in (left, right)]
+    return bool((rows[0] & rows[1]).sum() > 0.6 * min(row.sum() for row in rows))
 
 
 def heart(left: Mask, right: Mask, settings: StatisticsSettings) -> Mask:
