@@ -23,17 +23,17 @@ class ViTSettings(Settings):
     the network normalises its [0, 1] input with.
     """
 
-    width: int = Field(96, ge=12)
-    depth: int = Field(4, ge=1)
-    heads: int = Field(6, ge=1)
-    patch: int = Field(8, ge=2)
-    registers: int = Field(4, ge=0)
-    image_size: int = Field(96, ge=16)
-    mlp_ratio: float = Field(4.0, gt=0)
-    layer_scale: float | None = Field(None, gt=0)
-    drop_path: float = Field(0.0, ge=0, lt=1)
+    width: int = Field(default=96, ge=12)
+    depth: int = Field(default=4, ge=1)
+    heads: int = Field(default=6, ge=1)
+    patch: int = Field(default=8, ge=2)
+    registers: int = Field(default=4, ge=0)
+    image_size: int = Field(default=96, ge=16)
+    mlp_ratio: float = Field(default=4.0, gt=0)
+    layer_scale: float | None = Field(default=None, gt=0)
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
     mean: float = 0.5
-    std: float = Field(0.25, gt=0)
+    std: float = Field(default=0.25, gt=0)
 
 
 @dataclass(frozen=True)

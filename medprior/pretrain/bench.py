@@ -83,6 +83,6 @@ def attention(tokens: int, how: str) -> Callable[[], None]:
             loss = out.square().mean()
             if row is not None:
                 loss = loss + row.softmax(-1).square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
 
     return call

@@ -62,4 +62,5 @@ def sinkhorn(scores: Tensor, temperature: float, iterations: int = 3) -> Tensor:
 
 def entropy(probabilities: Tensor) -> Tensor:
     """Mean entropy of rows [..., K], nats: ln K is uniform collapse, 0 one-prototype collapse."""
-    return torch.special.entr(probabilities).sum(-1).mean()
+    mean: Tensor = torch.special.entr(probabilities).sum(-1).mean()
+    return mean

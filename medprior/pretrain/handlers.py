@@ -162,7 +162,7 @@ class CheckpointHandler:
         step = int(state["step"])
         length = engine.state.epoch_length
         engine.state.iteration, engine.state.epoch = step, step // length
-        engine.data_loader.batch_sampler.start = step
+        engine.sampler.start = step
         return step
 
     def save(self, engine: PretrainTrainer) -> None:

@@ -48,7 +48,7 @@ def expose(views: Tensor, exposures: NDArray[np.float64]) -> Tensor:
     out = ((views.clamp(0, 1) + 1e-6) ** gamma - mean) * contrast + mean + shift
     chosen = blurred.flatten() > 0
     if bool(chosen.any()):
-        from torchvision.transforms.v2.functional import gaussian_blur
+        from torchvision.transforms.functional import gaussian_blur
 
         out = torch.where(chosen[:, None, None, None], gaussian_blur(out, [5, 5], [0.8, 0.8]), out)
     return out.clamp(0, 1)

@@ -83,11 +83,11 @@ class Learner(nn.Module):
         tokens, scores = student(pixels, prior is not None)
         size = len(globals_.pixels) // 2
         teacher, logs = self._teach(globals_.pixels, size)
-        student_scores = scores.unflatten(0, (-1, size))
+        student_scores = scores.reshape(-1, size, scores.shape[-1])
         dino = self.settings.dino
         found = {"dino": dino_loss(student_scores, teacher, dino.student_temperature)}
         if dino.koleo_weight:
-            halves = tokens[0].cls.unflatten(0, (2, size))
+            halves = tokens[0].cls.reshape(2, size, -1)
             found["koleo"] = (koleo_loss(halves[0]) + koleo_loss(halves[1])) / 2
         if prior is not None:
             found["span"], extra = self._span(tokens[0], globals_, prior)
@@ -103,11 +103,11 @@ class Learner(nn.Module):
         assert dino.teacher_temperature is not None
         _, scores = self.teacher([pixels], False)
         if dino.teacher == "sinkhorn":
-            halves = scores.unflatten(0, (2, size))
+            halves = scores.reshape(2, size, -1)
             teacher = torch.stack([sinkhorn(half, dino.teacher_temperature) for half in halves])
         else:
             teacher = centred_softmax(scores, self.centre, dino.teacher_temperature)
-            teacher = teacher.unflatten(0, (2, size))
+            teacher = teacher.reshape(2, size, -1)
             self.centre.copy_(updated_centre(self.centre, scores, dino.centre_momentum))
         mean = teacher.flatten(0, 1).mean(0)
         return teacher, {
@@ -137,5 +137,6 @@ class Learner(nn.Module):
     @torch.no_grad()
     def follow(self, momentum: float) -> None:
         """Move the teacher towards the student: teacher = m * teacher + (1 - m) * student."""
-        teacher, student = list(self.teacher.parameters()), list(self.student.parameters())
+        teacher: list[Tensor] = list(self.teacher.parameters())
+        student: list[Tensor] = list(self.student.parameters())
         torch._foreach_lerp_(teacher, student, 1 - momentum)

@@ -21,7 +21,7 @@ def total(x: Tensor) -> Tensor:
     """Sum of a tensor over the processes, attached to the graph."""
     if world() == 1:
         return x
-    result: Tensor = collective.all_reduce(x)
+    result: Tensor = collective.all_reduce(x)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -29,7 +29,8 @@ def gathered(x: Tensor) -> Tensor:
     """Rows of all processes, rank after rank, attached to the graph."""
     if world() == 1:
         return x
-    return torch.cat(list(collective.all_gather(x.contiguous())))
+    parts = collective.all_gather(x.contiguous())  # type: ignore[no-untyped-call]
+    return torch.cat(list(parts))
 
 
 class BatchStandardise(nn.Module):

@@ -23,47 +23,47 @@ class CropSettings(Settings):
 
     globals_scale: tuple[float, float] = (0.5, 1.0)
     locals_scale: tuple[float, float] = (0.15, 0.5)
-    locals: int = Field(4, ge=0)
-    global_size: int = Field(96, ge=16)
-    local_size: int = Field(48, ge=16)
-    flip_p: float = Field(0.0, ge=0, le=1)
+    locals: int = Field(default=4, ge=0)
+    global_size: int = Field(default=96, ge=16)
+    local_size: int = Field(default=48, ge=16)
+    flip_p: float = Field(default=0.0, ge=0, le=1)
 
 
 class DinoSettings(Settings):
     """Self-distillation; `PretrainSettings.resolved` fills `None` from the cohort's size."""
 
-    prototypes: int | None = Field(None, ge=2)
-    hidden: int = Field(512, ge=8)
-    bottleneck: int = Field(64, ge=4)
+    prototypes: int | None = Field(default=None, ge=2)
+    hidden: int = Field(default=512, ge=8)
+    bottleneck: int = Field(default=64, ge=4)
     batch_norm: bool | None = None
     teacher: Literal["centering", "sinkhorn"] | None = None
-    teacher_temperature: float | None = Field(None, gt=0)
-    student_temperature: float = Field(0.1, gt=0)
-    centre_momentum: float = Field(0.9, ge=0, lt=1)
-    teacher_momentum: float | None = Field(None, ge=0, lt=1)
-    koleo_weight: float = Field(0.1, ge=0)
+    teacher_temperature: float | None = Field(default=None, gt=0)
+    student_temperature: float = Field(default=0.1, gt=0)
+    centre_momentum: float = Field(default=0.9, ge=0, lt=1)
+    teacher_momentum: float | None = Field(default=None, ge=0, lt=1)
+    koleo_weight: float = Field(default=0.1, ge=0)
 
 
 class SpanSettings(Settings):
     """Attention towards the prior; weight 0 leaves the step as if SPAN did not exist."""
 
-    weight: float = Field(0.3, ge=0)
-    warmup: float = Field(0.05, ge=0, le=1)
-    floor: float = Field(1.0, ge=0, le=1)
-    epsilon: float = Field(0.02, ge=0, lt=1)
-    visible_share: float = Field(0.25, ge=0, le=1)
-    visible_cover: float = Field(0.02, ge=0, le=1)
+    weight: float = Field(default=0.3, ge=0)
+    warmup: float = Field(default=0.05, ge=0, le=1)
+    floor: float = Field(default=1.0, ge=0, le=1)
+    epsilon: float = Field(default=0.02, ge=0, lt=1)
+    visible_share: float = Field(default=0.25, ge=0, le=1)
+    visible_cover: float = Field(default=0.02, ge=0, le=1)
     heads: dict[str, int] | None = None
 
 
 class OptimiserSettings(Settings):
     """AdamW with linear warm-up, then cosine to `final_lr`."""
 
-    lr: float = Field(1e-3, gt=0)
-    final_lr: float = Field(1e-6, ge=0)
-    warmup: float = Field(0.1, ge=0, le=1)
+    lr: float = Field(default=1e-3, gt=0)
+    final_lr: float = Field(default=1e-6, ge=0)
+    warmup: float = Field(default=0.1, ge=0, le=1)
     weight_decay: tuple[float, float] = (0.04, 0.2)
-    clip: float = Field(3.0, gt=0)
+    clip: float = Field(default=3.0, gt=0)
 
 
 class PretrainSettings(Settings):
@@ -71,13 +71,13 @@ class PretrainSettings(Settings):
 
     recipe: Literal["span", "dino"] = "span"
     seed: int = 0
-    steps: int | None = Field(None, ge=1)
-    epochs: int | None = Field(None, ge=1)
-    batch: int = Field(64, ge=2)
+    steps: int | None = Field(default=None, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    batch: int = Field(default=64, ge=2)
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
-    window: int = Field(20, ge=1)
-    checkpoint_every: int = Field(200, ge=1)
+    window: int = Field(default=20, ge=1)
+    checkpoint_every: int = Field(default=200, ge=1)
     resume: bool = True
     network: ViTSettings = ViTSettings()
     crops: CropSettings = CropSettings()

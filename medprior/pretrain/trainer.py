@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from monai.engines import Trainer
+from ignite.engine import Engine
+from monai.engines.trainer import Trainer
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader
 from medprior.errors import TrainingFailed
 from medprior.pretrain.augment import ViewMaker
 from medprior.pretrain.batches import step_indices
-from medprior.pretrain.dataset import Sample, SquaresDataset, share
+from medprior.pretrain.dataset import Sample, SquaresDataset, StepSampler, share
 from medprior.pretrain.learner import Learner, PriorMaps
 from medprior.pretrain.ranks import total, world
 from medprior.pretrain.schedules import cosine, warm_cosine, warm_hold
@@ -46,7 +47,8 @@ class PretrainTrainer(Trainer):
         handlers: Sequence[Any] = (),
     ) -> None:
         assert isinstance(loader.dataset, SquaresDataset)
-        self.dataset = loader.dataset
+        assert isinstance(loader.batch_sampler, StepSampler)
+        self.dataset, self.sampler = loader.dataset, loader.batch_sampler
         assert settings.steps is not None
         assert settings.epochs is not None
         super().__init__(
@@ -71,7 +73,7 @@ class PretrainTrainer(Trainer):
     def progress(self) -> float:
         """Share of the run that is done, by the current step."""
         assert self.settings.steps is not None
-        return (self.state.iteration - 1) / self.settings.steps
+        return float((self.state.iteration - 1) / self.settings.steps)
 
     def span_weight(self) -> float:
         """Weight of SPAN at the current step; 0 without a prior."""
@@ -80,7 +82,7 @@ class PretrainTrainer(Trainer):
             return 0.0
         return warm_hold(span.weight, span.floor, span.warmup, self.progress())
 
-    def step(self, engine: PretrainTrainer, batch: dict[str, Tensor]) -> dict[str, float]:
+    def step(self, engine: Engine, batch: Any) -> dict[str, float]:
         """One training step; returns what is logged. A non-finite loss changes nothing."""
         self.learner.train()
         torch.manual_seed(self.settings.seed * 1_000_003 + self.state.iteration)
