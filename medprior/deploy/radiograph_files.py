@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 
 from medprior.deploy.predict import sources
 from medprior.dicom import read_image
+from medprior.ingest import plan
+from medprior.ingest.descriptor import descriptor as described
 
 
 class RadiographSample(TypedDict):
@@ -20,17 +22,21 @@ class RadiographSample(TypedDict):
 
 
 class RadiographFiles(Dataset[RadiographSample]):
-    """The DICOM, PNG and JPEG files at or below a path, sorted.
+    """The files at or below a path, sorted.
 
     Args:
         path: a file or a folder.
+        descriptor: name of, or path to, a data set descriptor that says which files are images.
 
     Raises:
         InputMissing: nothing there. Rejected: on access, the file is no usable radiograph.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, descriptor: str | None = None) -> None:
         self.data = sources(Path(path))
+        if descriptor is not None:
+            found = plan.sources(Path(path), described(descriptor))
+            self.data = [Path(source.path) for source in found]
 
     def __len__(self) -> int:
         return len(self.data)

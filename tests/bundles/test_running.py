@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from medprior.cohort import Cohort
+from medprior.deploy.predict import REPORT
 from medprior.finetune import load_model
 from medprior.networks import load_backbone
-from medprior.pretrain import pretrain
+from medprior.pretrain import Pretraining
 from medprior.pretrain.settings import PretrainSettings
 from medprior.priors import SpatialPrior
 
@@ -46,12 +47,14 @@ def test_ingestion(pictures, tmp_path):
     assert len(cohort) == len(list(pictures.glob("dicom/**/*.dcm")))
     told = bundle.evaluator.state.metrics
     assert told["files.accepted"] == len(cohort)
+    assert len(bundle.dataset) == len(cohort)
     assert bundle.dataset[0]["image"].shape[0] == 1
 
 
 def test_prior_from_statistics_and_its_evaluation(phantom_cohort, tmp_path):
     given = {"dataset_dir": str(phantom_cohort), "out": str(tmp_path / "prior"), "workers": 1}
-    run("chest_xray_spatial_prior", "inference.json", **given, **{"settings#size": 64})
+    run("chest_xray_spatial_prior", "inference.json", **given,
+        **{"settings#statistics#size": 64})  # fmt: skip
     prior = SpatialPrior.load(tmp_path / "prior")
     assert prior.maps.shape[1:] == (64, 64)
     evidence = str(tmp_path / "evidence")
@@ -75,7 +78,7 @@ def test_pretraining_is_tracked_and_is_that_of_the_stage(phantom_cohort, tmp_pat
             "dino": {"prototypes": 16, "hidden": 16, "bottleneck": 8},
         }
     )  # fmt: skip
-    pretrain(phantom_cohort, tmp_path / "stage", settings=settings)
+    Pretraining(phantom_cohort, tmp_path / "stage", settings=settings).run()
     first, second = (load_backbone(tmp_path / k).network.state_dict() for k in ("bundle", "stage"))
     assert all(bool((first[key] == second[key]).all()) for key in first)
     (tracked,) = runs(uri)
@@ -108,7 +111,7 @@ def test_finetuning(task, phantom_cohort, pictures, tmp_path, monkeypatch):
         name, "inference.json", dataset_dir=str(pictures / "dicom"), model_dir=str(out),
         out=str(tmp_path / "answers"), device="cpu",
     )  # fmt: skip
-    table = pd.read_csv(tmp_path / "answers/predictions.csv")
+    table = pd.read_csv(tmp_path / "answers" / REPORT)
     assert (table.status == "rejected").sum() == 1
     assert bundle.evaluator.state.metrics["ok"] == len(table) - 1 > 2
 
