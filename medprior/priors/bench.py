@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from medprior.annotate import Annotation, from_cohort
 from medprior.annotate.typical import most_typical
@@ -22,14 +23,15 @@ from medprior.cohort import Cohort, CohortWriter
 from medprior.phantom import render
 from medprior.priors.building import RUNGS, from_statistics, twins
 from medprior.priors.consensus import stepping_stones
+from medprior.priors.itk_peer import itk_transferred
 from medprior.priors.prior import SpatialPrior
 from medprior.priors.quality import quality
 from medprior.priors.registered import Example
 from medprior.priors.settings import PriorSettings
-from medprior.priors.soft import static_maps
+from medprior.priors.soft import softened, static_maps
 from medprior.priors.transfer import Transfer
 
-METHODS = ("statistics", "static", "affine", "deformable", "consensus")
+METHODS = ("statistics", "static", "affine", "deformable", "consensus", "itk_bspline")
 Row = tuple[str, float, dict[str, dict[str, float]]]
 
 
@@ -70,12 +72,30 @@ def prior_of(
         return SpatialPrior(maps, names, method, "annotation", excluded)
     size = settings.registration.size
     examples: tuple[Example, ...] = (Example(annotation.square(size), annotation.coverage(size)),)
+    if method == "itk_bspline":
+        return peer_prior(maps, annotation, test, examples[0], settings)
     if method == "consensus":
         examples, _ = stepping_stones(cohort, examples[0], settings)
     transfer = Transfer(examples, RUNGS[method], settings)
     per_image, records = transfer(np.asarray(test.squares(size)))
     table = pd.DataFrame(records).assign(image_id=test.image_ids)
     return SpatialPrior(maps, names, method, "annotation", excluded, per_image, table)
+
+
+def peer_prior(
+    maps: NDArray[np.float32],
+    annotation: Annotation,
+    test: Cohort,
+    example: Example,
+    settings: PriorSettings,
+) -> SpatialPrior:
+    """Maps by SimpleITK alone, softened as ours are."""
+    squares = test.squares(settings.registration.size)
+    soft = [softened(itk_transferred(s, example), settings.softness) for s in squares]
+    per_image = np.rint(np.stack(soft) * 255).astype(np.uint8)
+    table = pd.DataFrame({"image_id": test.image_ids, "trust": 1.0})
+    names = annotation.structures
+    return SpatialPrior(maps, names, "itk_bspline", "annotation", frozenset(), per_image, table)
 
 
 def report(cohort: Cohort, images: int) -> None:

@@ -91,7 +91,7 @@ def valley(depth: Array) -> NDArray[np.intp]:
     return path
 
 
-def lung(half: Array, share: float = 0.6, least: float = 0.1) -> Mask:
+def lung(half: Array, share: float = 0.6, least: float = 0.07) -> Mask:
     """The lung in one half of the mean picture: bool [rows, columns], empty where there is none.
 
     Args:
