@@ -196,7 +196,9 @@ def experiment_id(client: MlflowClient, name: str) -> str:
         elsewhere = path is not None and path.parent != Path.cwd()
         folder = (path.parent / "mlruns" / slug(name)).as_uri() if path and elsewhere else None
         try:
-            return str(client.create_experiment(name, artifact_location=folder))
+            # The kind makes the page open on training runs, not on traces of language models.
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            return str(client.create_experiment(name, artifact_location=folder, tags=kind))
         except MlflowException as error:
             found = client.get_experiment_by_name(name)  # another process may have been first
             if found is None:
