@@ -1,6 +1,7 @@
 """Crops, exposures and batches: functions of seed and step alone."""
 
 import numpy as np
+import pytest
 import torch
 
 from medprior.pretrain.augment import ViewMaker
@@ -41,14 +42,13 @@ def test_exposure_stays_in_range_and_keeps_geometry():
     assert torch.allclose(expose(images, neutral), images, atol=1e-5)
 
 
-def test_processes_together_make_the_views_of_one():
+@pytest.mark.parametrize("step", range(8))
+def test_processes_together_make_the_views_of_one(step):
     settings = PretrainSettings.checked({"batch": 4, "crops": {"locals": 2}})
-    images, aspect = torch.rand(4, 1, 64, 64), np.ones(4)
+    images, aspect = torch.rand(4, 1, 144, 144), np.ones(4)
     maker = ViewMaker(settings)
-    whole, locals_ = maker(images, aspect, 7, slice(0, 4), 4)
-    first, _ = maker(images[:2], aspect, 7, slice(0, 2), 4)
-    second, local = maker(images[2:], aspect, 7, slice(2, 4), 4)
-    assert torch.equal(whole.pixels[:2], first.pixels[:2])
-    assert torch.equal(whole.pixels[4:6], first.pixels[2:])
-    assert torch.equal(whole.pixels[2:4], second.pixels[:2])
-    assert torch.equal(locals_.pixels[2:4], local.pixels[:2])
+    whole = maker(images, aspect, step, slice(0, 4), 4)
+    halves = [maker(images[p], aspect, step, p, 4) for p in (slice(0, 2), slice(2, 4))]
+    for kind in range(2):
+        parts = [half[kind].pixels.unflatten(0, (2, 2)) for half in halves]
+        assert torch.equal(whole[kind].pixels.unflatten(0, (2, 4)), torch.cat(parts, dim=1))
