@@ -10,7 +10,8 @@ import time
 
 import numpy as np
 import pytest
-from test_ingesting import fill, tree
+
+from tests.ingest.test_ingesting import fill, tree
 
 
 def command(folder, cohort, largest_file=None):
