@@ -162,6 +162,7 @@ def test_two_processes_give_the_losses_of_one(phantom_cohort, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_commands_of_the_readme_word_for_word(tmp_path):
     """Every command of `bundles/README.md`, in order, with nothing changed."""
     text = (BUNDLES / "README.md").read_text()
