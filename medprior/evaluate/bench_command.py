@@ -10,7 +10,6 @@ from pathlib import Path
 from medprior.observer import Observer
 
 ROOMS = {
-    "dicom": "medprior.dicom.bench",
     "prior": "medprior.priors.bench",
     "pretrain": "medprior.pretrain.bench",
     "evaluate": "medprior.evaluate.bench",
