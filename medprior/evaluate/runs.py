@@ -22,7 +22,7 @@ from medprior.evaluate.study import Study
 from medprior.evaluate.targets import targets
 from medprior.finetune.targets import part_of_patients
 from medprior.networks import load_backbone
-from medprior.pretrain.pretrain import pretrain
+from medprior.pretrain.pretraining import pretrain
 from medprior.pretrain.settings import PretrainSettings
 from medprior.provenance import atomic, write_json
 

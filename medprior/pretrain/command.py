@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from medprior.observer import Observer
-from medprior.pretrain.pretrain import pretrain
+from medprior.pretrain.pretraining import pretrain
 from medprior.pretrain.settings import RECIPES, PretrainSettings
 
 

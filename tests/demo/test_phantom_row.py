@@ -30,7 +30,7 @@ def test_row_ends_with_a_prediction_from_the_registry(tmp_path, monkeypatch, cap
     assert 0 <= low <= metrics["attention.pixel_ap.heart"]["value"] <= high <= 1
     assert "prior.pixel_ap.heart" in metrics
     assert main(argv) == 0
-    assert capsys.readouterr().out.count("done before") == 12
+    assert capsys.readouterr().out.count("done before") == 13
 
 
 def test_real_row_names_what_is_missing(tmp_path, capsys):
