@@ -181,6 +181,7 @@ class Cohort:
         ids = self._whole.image_id.tolist()
 
         def read(index: int) -> NDArray[np.float32]:
+            """One picture of the store."""
             return self._store.read(self._places[ids[index]])
 
         path = self.path / "cache" / f"squares_{size}.npy"
@@ -201,6 +202,7 @@ class Cohort:
         known = self._whole[column].notna().to_numpy()
 
         def read(index: int) -> NDArray[np.float32] | None:
+            """One mask as coverage, None where unknown."""
             return read_mask(self.path / names[index]).astype(np.float32) if known[index] else None
 
         path = self.path / "cache" / f"{column}_{size}.npy"

@@ -19,6 +19,7 @@ def joined_groups(patient_ids: Sequence[str], pixel_hashes: Sequence[str]) -> ND
     parent = np.arange(len(patient_ids))
 
     def root(index: int) -> int:
+        """The first member of a group."""
         while parent[index] != index:
             parent[index] = parent[parent[index]]
             index = parent[index]

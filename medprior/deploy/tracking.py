@@ -201,6 +201,7 @@ def terminable() -> Iterator[None]:
     """Turn SIGTERM into an exit with status 143, where the stage has no handler of its own."""
 
     def leave(number: int, frame: FrameType | None) -> None:
+        """Leave with the signal's exit status."""
         raise SystemExit(128 + number)
 
     main = threading.current_thread() is threading.main_thread()

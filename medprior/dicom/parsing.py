@@ -108,6 +108,7 @@ def limits(
     count = 0
 
     def stop(tag: int, vr: str | None, length: int) -> bool:
+        """Count elements; stop at the pixels or at a limit."""
         nonlocal count
         if ends(int(tag)):
             return True

@@ -57,6 +57,7 @@ def table_of(header: Header, signed: bool, inputs: tuple[float, float]) -> Voi |
         return False
 
     def look_up(values: Values) -> Values:
+        """Values through the table, in [0, 1]."""
         return table(values) / np.float32(top_of(table))
 
     return look_up
@@ -89,10 +90,12 @@ def windowed(kind: str, centre: float, width: float) -> Voi:
     """
 
     def sigmoid(values: Values) -> Values:
+        """The SIGMOID function."""
         exponent = np.clip((np.float32(centre) - values) * np.float32(4 / width), -80, 80)
         return np.asarray(1 / (1 + np.exp(exponent)), dtype=np.float32)
 
     def linear(values: Values) -> Values:
+        """The LINEAR or LINEAR_EXACT function."""
         if kind != "LINEAR_EXACT" and width == 1:
             return (values > centre - 0.5).astype(np.float32)
         middle, span = (centre, width) if kind == "LINEAR_EXACT" else (centre - 0.5, width - 1)

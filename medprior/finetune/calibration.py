@@ -37,6 +37,7 @@ def temperature(logits: NDArray[Any], truth: NDArray[Any]) -> float:
     z, y = logits[known].astype(np.float64), truth[known].astype(np.float64)
 
     def cost(log_t: float) -> float:
+        """Penalised negative log-likelihood at one temperature."""
         scaled = z * np.exp(-log_t)
         return float(np.sum(np.logaddexp(0, scaled) - y * scaled) + log_t**2 / 2)
 

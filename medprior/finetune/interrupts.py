@@ -37,6 +37,7 @@ def stop_requests(request: StopRequest | None = None) -> Iterator[StopRequest]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
 
     def ask(number: int, _: FrameType | None) -> None:
+        """Remember the signal until the step is done."""
         request.signal = number
         for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)

@@ -60,6 +60,7 @@ def step(with_prior: bool) -> Callable[[], None]:
     prior = PriorMaps(torch.rand(BATCH, 3, 128, 128), torch.ones(BATCH), torch.arange(3))
 
     def call() -> None:
+        """One timed call."""
         views = maker(images, aspect, 0, slice(0, BATCH), BATCH)
         losses, _ = learner.losses(learner.student, *views, prior if with_prior else None)
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
@@ -73,6 +74,7 @@ def attention(tokens: int, how: str) -> Callable[[], None]:
     x = torch.randn(4, tokens, 384, requires_grad=True)
 
     def call() -> None:
+        """One timed call."""
         if how == "full":
             q, k, v = layer.split(x)
             weights = (q @ k.transpose(-1, -2) / 8).softmax(-1)

@@ -30,6 +30,7 @@ def cohort_moments(cohort: Cohort, settings: StatisticsSettings) -> Moments:
     squares = cohort.split("train").squares(settings.size)
 
     def batches() -> Iterator[NDArray[np.float32]]:
+        """Pictures of the training split, batch by batch."""
         for start in range(0, len(squares), settings.batch):
             yield np.asarray(squares[start : start + settings.batch])
 
