@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 from pathlib import Path
 
+from medprior.errors import ConfigError
 from medprior.observer import Observer
 
 ROOMS = {
@@ -20,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     there = [room for room, module in ROOMS.items() if importlib.util.find_spec(module)]
     parser.add_argument("room", choices=there, help="what to time")
+    parser.add_argument("cohort", type=Path, nargs="?", help="room prior: measure on this cohort")
 
 
 def result(args: argparse.Namespace) -> Path:
@@ -29,4 +31,10 @@ def result(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Run the room's own bench."""
-    importlib.import_module(ROOMS[args.room]).main()
+    module = importlib.import_module(ROOMS[args.room])
+    if args.cohort is None:
+        module.main()
+    elif args.room == "prior":
+        module.main(args.cohort)
+    else:
+        raise ConfigError("takes no cohort", where=f"bench {args.room}", found=str(args.cohort))
