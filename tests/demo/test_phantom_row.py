@@ -11,7 +11,7 @@ SMALL = [
     "patients=24", "image_size=160",
     "pretrain=[steps=8, batch=8, window=4, network.width=24, network.depth=2, "
     "crops.global_size=32, crops.local_size=16, crops.locals=1, dino.prototypes=16]",
-    "classification=[epochs=1, size=32]", "segmentation=[epochs=1, size=32]",
+    "classification=[epochs=1, freeze=true]", "segmentation=[epochs=1, size=32]",
 ]  # fmt: skip
 
 
