@@ -22,10 +22,12 @@ class Row:
 
     Attributes:
         folder: where the stages write. done: argv and seconds of finished stages, by title.
+        changed: a stage has run in this walk, so that those after it run again too.
     """
 
     folder: Path
     done: dict[str, dict[str, object]] = field(default_factory=dict)
+    changed: bool = False
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +39,7 @@ class Row:
         return self.folder / "row.json"
 
     def stage(self, title: str, name: str, *argv: object, result: Path) -> None:
-        """Run one stage unless the same call has finished before.
+        """Run one stage unless it and all before it were finished by the same calls.
 
         Args:
             title: what a person reads.
@@ -48,9 +50,11 @@ class Row:
         arguments = [str(argument) for argument in argv]
         print(f"\n== {title}\n$ medprior {name} {shlex.join(arguments)}", flush=True)
         before = self.done.get(title)
-        if before is not None and before["argv"] == [name, *arguments] and result.exists():
+        same = before is not None and before["argv"] == [name, *arguments] and result.exists()
+        if before is not None and same and not self.changed:
             print(f"   done before in {before['seconds']} s", flush=True)
             return
+        self.changed = True
         started = time.perf_counter()
         run_stage(name, arguments)
         seconds = round(time.perf_counter() - started, 1)
