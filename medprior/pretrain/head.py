@@ -14,7 +14,7 @@ class ProjectionHead(nn.Module):
 
     `batch_norm` standardises the hidden layers over the global batch. The published ViT head has
     none; with a few hundred alike radiographs the features of different images are nearly parallel
-    at the start and the teacher stays uniform without it (measured, see README). Our choice.
+    at the start and the teacher collapses without it (measured, see README). Our choice.
     """
 
     def __init__(

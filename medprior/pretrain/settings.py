@@ -97,8 +97,8 @@ class PretrainSettings(Settings):
     def resolved(self, images: int) -> Self:
         """Fill what depends on the number of training images, in this one place.
 
-        Below 10 000 images: a batch-normalised head, few prototypes, a sharper teacher, without
-        which the teacher stays uniform; and a teacher that turns over at least four times in the
+        Below 10 000 images: a batch-normalised head, without which the teacher collapses; few
+        prototypes and a sharp teacher; and a teacher that turns over at least four times in the
         run, without which a short run exports its random start (measured, see README). Above: the
         published settings.
         """
