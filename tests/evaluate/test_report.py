@@ -2,6 +2,7 @@
 
 import json
 import re
+import os
 import shutil
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def evidence(tmp_path_factory, cohort_path, span_path, dino_path, model_paths):
 @pytest.fixture(scope="module")
 def page(evidence):
     if not CHROMIUM.exists() or shutil.which("chromedriver") is None:
+        assert "MEDPRIOR_REQUIRE_BROWSER" not in os.environ, "no Chromium with chromedriver"
         pytest.skip("no Chromium with chromedriver on this machine")
     from selenium import webdriver
 
