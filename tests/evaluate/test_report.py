@@ -1,8 +1,8 @@
 """The report as a reader meets it: opened in a real browser, without a network."""
 
 import json
-import re
 import os
+import re
 import shutil
 from pathlib import Path
 
