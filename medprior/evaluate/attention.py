@@ -9,24 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
-from medprior.errors import ConfigError
 from medprior.geometry import Views, whole
 from medprior.networks import Backbone, attention_maps, cut, lay_back
-
-
-def chosen_device(name: str) -> torch.device:
-    """The device called `auto`, `cpu` or `cuda`.
-
-    Raises:
-        ConfigError: no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in {"cpu", "cuda"} or (name == "cuda" and not torch.cuda.is_available()):
-        raise ConfigError(
-            "no such device", where="device", expected="auto, cpu or a usable cuda", found=name
-        )
-    return torch.device(name)
+from medprior.networks.device import device_of
 
 
 def whole_views(
@@ -51,7 +36,7 @@ class AttentionSource:
     searchable = True
 
     def __init__(self, backbone: Backbone, batch: int = 64, device: str = "auto") -> None:
-        self.device = chosen_device(device)
+        self.device = device_of(device)
         self.network = backbone.network.to(self.device).eval()
         self.assigned = dict(backbone.heads)
         self.count = backbone.network.settings.heads

@@ -13,11 +13,12 @@ from einops import rearrange
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
-from medprior.evaluate.attention import chosen_device, whole_views
+from medprior.evaluate.attention import whole_views
 from medprior.evaluate.bootstrap import quiet_mean
 from medprior.evaluate.ranking import Array, Floats, auc
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.networks import Backbone, VisionTransformer
+from medprior.networks.device import device_of
 from medprior.networks.heads import attention_pooled
 
 Features = NDArray[np.float32]
@@ -47,7 +48,7 @@ def features(
         float32 [n, D], the CLS token; float32 [n, (1 + H) D], with one attention-pooled patch token
         per head beside it.
     """
-    where = chosen_device(device)
+    where = device_of(device)
     network = network.to(where).eval()
     heads = torch.arange(network.settings.heads, device=where)
     plain, pooled = [], []

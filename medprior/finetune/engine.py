@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import Sampler
 
-from medprior.errors import ConfigError, TrainingFailed
+from medprior.errors import TrainingFailed
 from medprior.finetune.assembly import Loss
 from medprior.finetune.dataset import LabelledImages
 from medprior.finetune.metrics import mean_auc, mean_dice
@@ -31,24 +31,6 @@ def plain(network: nn.Module) -> nn.Module:
     """The network itself, without the wrapper for several processes."""
     inner: nn.Module = getattr(network, "module", network)
     return inner
-
-
-def device_of(name: str) -> torch.device:
-    """`auto` is the first CUDA device where there is one, else the CPU.
-
-    Raises:
-        ConfigError: no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        raise ConfigError(
-            "no such device here", where="device", expected="auto, cpu or cuda:N", found=name
-        ) from None
-    return device
 
 
 def build_loader(

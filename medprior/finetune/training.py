@@ -22,7 +22,7 @@ from medprior.errors import TrainingFailed
 from medprior.finetune.assembly import Network, build_loss, build_network
 from medprior.finetune.curve import draw_curve
 from medprior.finetune.dataset import LabelledImages, datasets
-from medprior.finetune.engine import build_evaluator, build_trainer, device_of
+from medprior.finetune.engine import build_evaluator, build_trainer
 from medprior.finetune.handlers import (
     Checkpoints,
     Clock,
@@ -43,6 +43,7 @@ from medprior.finetune.selection import (
 )
 from medprior.finetune.settings import FinetuneSettings, Task
 from medprior.networks.backbone import Backbone, load_backbone, save_weights
+from medprior.networks.device import device_of
 from medprior.observer import Observer, Silent
 from medprior.pretrain.ranks import rank, world
 from medprior.provenance import result_digest, write_config

@@ -16,6 +16,7 @@ import torch
 from medprior.cohort import Cohort
 from medprior.errors import ConfigError, MedpriorError
 from medprior.networks.backbone import WEIGHTS, save_weights
+from medprior.networks.device import device_of
 from medprior.observer import Observer, Silent
 from medprior.pretrain.dataset import SquaresDataset, step_loader
 from medprior.pretrain.figure import draw_attention
@@ -96,7 +97,7 @@ class Pretraining:
         handlers = [self.metrics, HealthHandler(self.metrics), self.checkpoints, *further]
         return PretrainTrainer(
             Learner(self.settings), step_loader(self.dataset, self.settings), self.settings,
-            list(self.heads.values()), training_device(self.settings.device), handlers,
+            list(self.heads.values()), device_of(self.settings.device), handlers,
         )  # fmt: skip
 
     def run(self) -> None:
@@ -158,24 +159,6 @@ def intensity_statistics(images: np.ndarray[Any, np.dtype[np.float32]]) -> tuple
     mean = float(np.mean(images, dtype=np.float64))
     std = float(np.sqrt(np.mean(np.square(images, dtype=np.float64)) - mean**2))
     return round(mean, 4), max(round(std, 4), 1e-3)
-
-
-def training_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is CUDA where there is one.
-
-    Raises:
-        ConfigError: no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
-        raise ConfigError(
-            "no such device here", where="device", found=name, fix="use device=cpu"
-        ) from None
-    return device
 
 
 @contextmanager
