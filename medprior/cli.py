@@ -21,12 +21,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("medprior.evaluate.command", "backbones and models -> evidence and report"),
     "compare": ("medprior.evaluate.compare_command", "recipes side by side, with intervals"),
     "register": ("medprior.deploy.register_command", "model -> MLflow model registry"),
+    "promote": ("medprior.deploy.promote_command", "challenger -> champion, if it passes the gate"),
     "predict": ("medprior.deploy.predict_command", "DICOM file or folder -> findings and maps"),
+    "serve": ("medprior.deploy.serve_command", "HTTP service and page over a registered model"),
     "bench": ("medprior.evaluate.bench_command", "time one room against its peers"),
     "doctor": ("medprior.deploy.doctor_command", "what this installation can do"),
     "demo": ("medprior.demo.command", "the whole row on a generated cohort"),
 }
-UNTRACKED = {"compare", "predict", "bench", "doctor", "demo", "register"}
+UNTRACKED = {"compare", "predict", "bench", "doctor", "demo", "register", "promote", "serve"}
 
 
 def overview() -> str:

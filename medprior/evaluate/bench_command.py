@@ -11,6 +11,8 @@ from medprior.errors import ConfigError
 from medprior.observer import Observer
 
 ROOMS = {
+    "ingest": "medprior.ingest.bench",
+    "cohort": "medprior.cohort.bench",
     "prior": "medprior.priors.bench",
     "pretrain": "medprior.pretrain.bench",
     "evaluate": "medprior.evaluate.bench",
