@@ -9,7 +9,7 @@ import medprior
 
 ROOT = Path(medprior.__file__).parent
 ORDER = [
-    "errors", "geometry", "observer", "settings", "provenance", "dicom", "cohort", "networks",
+    "errors", "geometry", "observer", "settings", "provenance", "pages", "dicom", "cohort", "networks",
     "phantom", "ingest", "annotate", "priors", "pretrain", "finetune", "evaluate", "deploy",
     "cli", "demo", "__main__",
 ]  # fmt: skip
@@ -17,6 +17,10 @@ WITHOUT = {
     "torch": {"dicom", "cohort", "phantom", "ingest", "annotate", "priors"},
     "mlflow": set(ORDER) - {"deploy", "demo", "cli"},
     "SimpleITK": {"networks", "pretrain", "finetune"},
+    "fastapi": set(ORDER) - {"pages", "annotate", "deploy"},
+    "dask": set(ORDER) - {"ingest", "priors", "evaluate"},
+    "distributed": set(ORDER) - {"ingest", "priors", "evaluate"},
+    "highdicom": set(ORDER) - {"dicom", "annotate", "deploy"},
 }
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 

@@ -16,6 +16,7 @@ ROOMS = {
     "prior": "medprior.priors.bench",
     "pretrain": "medprior.pretrain.bench",
     "evaluate": "medprior.evaluate.bench",
+    "deploy": "medprior.deploy.bench",
 }
 
 
