@@ -39,4 +39,5 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         args.cohort, args.evidence, args.recipes, args.prior, settings, observer=observer
     )
     print(headline(metrics, {"attention": args.recipes[0]}))
+    print((args.evidence / "table.md").read_text(encoding="utf-8"))
     print(f"numbers: {args.evidence / 'metrics.json'}")

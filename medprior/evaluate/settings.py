@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -41,20 +42,46 @@ class EvaluateSettings(Settings):
     device: str = "auto"
 
 
+class Arm(Settings):
+    """One side of a comparison, where a recipe's name does not say it all.
+
+    Args:
+        recipe: recipe of `medprior pretrain`; None: no pretraining, fine-tuned from scratch.
+        prior: spatial prior of this arm, instead of the comparison's.
+        pretrain, finetune: settings of this arm over those that all arms share.
+    """
+
+    recipe: str | None = "span"
+    prior: Path | None = None
+    pretrain: dict[str, Any] = Field(default_factory=dict)
+    finetune: dict[str, Any] = Field(default_factory=dict)
+
+
 class CompareSettings(Settings):
     """How recipes are put side by side.
 
     Args:
-        seeds: every recipe is pretrained with seeds 0 .. seeds - 1.
-        fractions: shares of the training patients the probes may use; nested.
+        seeds: every arm is trained with seeds 0 .. seeds - 1.
+        fractions: shares of the training patients that probes and fine-tuning may use; nested.
         evaluate: how each run is judged.
-        pretrain: settings of `medprior pretrain` shared by all recipes, so that budgets are equal.
+        pretrain: settings of `medprior pretrain` shared by all arms, so that budgets are equal.
+        finetune: settings of `medprior finetune` per task; a task that is not named is not done.
+        arms: name -> arm; a name that is not here is a recipe with the comparison's prior.
     """
 
     seeds: int = Field(default=3, ge=1)
     fractions: tuple[float, ...] = Field(default=(1.0,), min_length=1)
     evaluate: EvaluateSettings = EvaluateSettings()
     pretrain: dict[str, Any] = Field(default_factory=dict)
+    finetune: dict[Literal["classification", "segmentation"], dict[str, Any]] = Field(
+        default_factory=dict
+    )
+    arms: dict[str, Arm] = Field(default_factory=dict)
+
+    def arm(self, name: str, prior: Path | None) -> Arm:
+        """The arm called `name`; `prior` is the comparison's."""
+        arm = self.arms.get(name) or Arm(recipe=name)
+        return arm if arm.prior else arm.model_copy(update={"prior": prior})
 
     @field_validator("fractions")
     @classmethod

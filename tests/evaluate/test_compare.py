@@ -9,7 +9,7 @@ from medprior.evaluate.bootstrap import Estimate
 from medprior.evaluate.compare import compare
 from medprior.evaluate.runs import share
 from medprior.evaluate.seeds import over_seeds
-from medprior.evaluate.settings import CompareSettings
+from medprior.evaluate.settings import Arm, CompareSettings
 from medprior.pretrain.settings import RECIPES
 from tests.evaluate.conftest import SMALL
 
@@ -64,6 +64,29 @@ def test_compare_runs_resumes_and_refuses_another_plan(tmp_path, cohort_path, mo
     other = SETTINGS.model_copy(update={"seeds": 3})
     with pytest.raises(ConfigError, match="begun with other"):
         compare(cohort_path, tmp_path, ["dino"], settings=other)
+
+
+def test_arms_are_fine_tuned_from_scratch_and_from_their_backbone(tmp_path, cohort_path):
+    tuning = {"epochs": 1, "batch": 8, "size": 32, "network": SETTINGS.pretrain["network"]}
+    settings = SETTINGS.model_copy(
+        update={
+            "seeds": 1,
+            "fractions": (1.0,),
+            "finetune": {"classification": tuning, "segmentation": tuning},
+            "arms": {"scratch": Arm(recipe=None, finetune={"network": {"image_size": 32}})},
+        }
+    )
+    found = compare(cohort_path, tmp_path, ["dino", "scratch"], settings=settings)
+    for key in ("classification.mauc", "segmentation.dice.mean"):
+        for lead in ("", "baseline.scratch.", "difference.scratch."):
+            assert np.isfinite(found[f"{lead}{key}"]["value"]), f"{lead}{key}"
+    assert found["low_data.100pct.finetuned_mauc"] == found["classification.mauc"]
+    assert "baseline.scratch.features.linear_mauc" not in found
+    assert found["cost.step_seconds"]["value"] > 0
+    table = (tmp_path / "table.md").read_text().splitlines()
+    assert table[0].startswith("| arm | attention pixel-AP |")
+    assert [row.split(" | ")[0] for row in table[2:]] == ["| dino", "| scratch"]
+    assert not (tmp_path / "runs" / "scratch-0" / "backbone").exists()
 
 
 def test_refusals_from_the_command_line(tmp_path, capsys, cohort_path):

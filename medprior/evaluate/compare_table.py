@@ -1,0 +1,83 @@
+"""The table of a comparison: an arm a row, with intervals, cost, and how it stands to the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medprior.evaluate.comparison import verdict
+from medprior.evaluate.summary import Metrics, Record, number
+
+COLUMNS = (
+    ("attention.pixel_ap.mean", "attention pixel-AP"),
+    ("features.knn_mauc", "k-NN mAUC"),
+    ("features.linear_mauc", "linear mAUC"),
+    ("features.pooled_linear_mauc", "pooled linear mAUC"),
+    ("classification.mauc", "fine-tuned mAUC"),
+    ("segmentation.dice.mean", "fine-tuned Dice"),
+)
+PLAIN = (
+    ("features.teacher_entropy", "teacher entropy"),
+    ("features.loca_accuracy", "position accuracy"),
+    ("features.spatial_entropy", "spatial entropy"),
+)
+COST = "cost.step_seconds"
+SIGNS = {"better": " ▲", "worse": " ▼", "no difference shown": "", "not measured": ""}
+
+
+def compare_table(metrics: Metrics, recipes: Sequence[str]) -> list[list[str]]:
+    """Header and rows; a column without any number is left out.
+
+    ▲ and ▼ mark arms whose difference from the first arm has an interval without 0: ▲ above it.
+    """
+    leads = {name: f"baseline.{name}." if index else "" for index, name in enumerate(recipes)}
+    shown = [(k, t) for k, t in COLUMNS if any(f"{lead}{k}" in metrics for lead in leads.values())]
+    plain = [(k, t) for k, t in PLAIN if any(f"{lead}{k}" in metrics for lead in leads.values())]
+    rows = [["arm", *(t for _, t in shown), *(t for _, t in plain), "step, of the first"]]
+    for name, lead in leads.items():
+        values = [cell(metrics.get(f"{lead}{key}")) + sign(metrics, name, key) for key, _ in shown]
+        values += [short(metrics.get(f"{lead}{key}")) for key, _ in plain]
+        rows.append([name, *values, ratio(metrics.get(f"{lead}{COST}"), metrics.get(COST))])
+    for kind, title in (("prior", "static prior"), ("registered_prior", "registered prior")):
+        record = metrics.get(f"{kind}.pixel_ap.mean")
+        if record:
+            rows.append([title, cell(record), *["-"] * (len(rows[0]) - 2)])
+    return rows
+
+
+def cell(record: Record | None) -> str:
+    """`0.912 [0.900, 0.923]`, or a dash."""
+    if record is None or record["value"] is None:
+        return "-"
+    low, high = record["ci95"]
+    if low is None or high is None:
+        return number(record["value"])
+    return f"{number(record['value'])} [{number(low)}, {number(high)}]"
+
+
+def short(record: Record | None) -> str:
+    """The value alone, or a dash."""
+    return "-" if record is None or record["value"] is None else f"{record['value']:.3g}"
+
+
+def ratio(record: Record | None, first: Record | None) -> str:
+    """Cost over the first arm's."""
+    if not record or not first or not record["value"] or not first["value"]:
+        return "-"
+    return f"{record['value'] / first['value']:.2f}"
+
+
+def sign(metrics: Metrics, name: str, key: str) -> str:
+    """Whether the arm stands above or below the first one."""
+    record = metrics.get(f"difference.{name}.{key}")
+    if record is None:
+        return ""
+    low, high = record["ci95"]
+    word = verdict(record["value"], low, high, key)
+    return SIGNS[{"better": "worse", "worse": "better"}.get(word, word)]
+
+
+def as_markdown(table: Sequence[Sequence[str]]) -> str:
+    """The table as Markdown."""
+    lines = ["| " + " | ".join(row) + " |" for row in table]
+    rule = "|" + "---|" * len(table[0])
+    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
