@@ -1,0 +1,120 @@
+"""Who may come in: the address, the token and the host names of one page or service."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import socket
+from pathlib import Path
+from urllib.parse import quote
+
+from pydantic import Field, SecretStr
+
+from medprior.errors import InputMissing, MedpriorError
+from medprior.settings import Settings
+
+SHORTEST_TOKEN = 16
+MEBIBYTE = 2**20
+
+
+class Access(Settings):
+    """The door of one server.
+
+    Attributes:
+        host: address to listen on; anything but loopback needs a token.
+        port: 0 takes a free one.
+        token: asked of every visitor when set, except on `open_paths`.
+        names: further host names that visitors may use, such as that of a proxy.
+        max_bytes: largest request body.
+        body_seconds: longest time that a request body may take to arrive.
+        open_paths: answered without a token; they say nothing but how the server is.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    token: SecretStr | None = None
+    names: tuple[str, ...] = ()
+    max_bytes: int = Field(default=64 * MEBIBYTE, gt=0)
+    body_seconds: float = Field(default=60.0, gt=0)
+    open_paths: tuple[str, ...] = ("/health", "/ready")
+
+    @property
+    def secret(self) -> str:
+        """The token; empty when none is asked."""
+        return self.token.get_secret_value() if self.token else ""
+
+    @property
+    def loopback(self) -> bool:
+        """True where only this machine can connect."""
+        return self.host == "localhost" or literal(self.host, loopback=True)
+
+    def derived(self, purpose: str) -> str:
+        """Hex HMAC-SHA256 of `purpose` under the token: no cookie holds the token itself."""
+        return hmac.new(self.secret.encode(), purpose.encode(), hashlib.sha256).hexdigest()
+
+    def url(self, port: int) -> str:
+        """What to open in a browser, with the token where one is asked."""
+        name = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host
+        name = f"[{name}]" if ":" in name else name
+        return f"http://{name}:{port}/" + (f"?token={quote(self.secret)}" if self.secret else "")
+
+    def knows(self, name: str) -> bool:
+        """True for a host name a visitor may have used.
+
+        A page of a stranger can make its own name point here (DNS rebinding); it cannot make an
+        address do so. Hence addresses, `localhost`, this machine's name and `names` are fine.
+        """
+        name = name.lower().rstrip(".")
+        known = {"localhost", self.host.lower(), *(item.lower() for item in self.names)}
+        if not self.loopback:
+            known.add(socket.gethostname().lower())
+        return name in known or literal(name, loopback=self.loopback)
+
+    def safe(self) -> Access:
+        """The door itself, if it is safe to open.
+
+        Raises:
+            MedpriorError: it is open to other machines without a token, or the token is too short.
+        """
+        if not self.loopback and not self.secret:
+            raise MedpriorError(
+                "other machines could reach it without a token",
+                where=f"--host {self.host}",
+                fix="give --token-file FILE, or stay at 127.0.0.1 behind a proxy with a login",
+            )
+        if self.secret and (len(self.secret) < SHORTEST_TOKEN or not self.secret.isprintable()):
+            raise MedpriorError(
+                "the token is too easy to guess",
+                where="--token-file",
+                expected=f"at least {SHORTEST_TOKEN} printable characters",
+                found=f"{len(self.secret)}",
+                fix="head -c 32 /dev/urandom | base64 > FILE",
+            )
+        return self
+
+
+def literal(name: str, *, loopback: bool) -> bool:
+    """True for an IP address, with `loopback` only for those of this machine itself."""
+    try:
+        address = ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return address.is_loopback or not loopback
+
+
+def read_token(path: Path | None) -> SecretStr | None:
+    """The first line of a token file; None for no file.
+
+    Raises:
+        InputMissing: no such file, or nothing in it.
+    """
+    if path is None:
+        return None
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError):
+        lines = [""]
+    if not lines[0].strip():
+        raise InputMissing("no token in it", where=str(path), fix="check --token-file")
+    return SecretStr(lines[0].strip())

@@ -1,0 +1,53 @@
+"""The bare application that a page or a service fills: guarded, with the shared web parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.responses import FileResponse
+from starlette.staticfiles import StaticFiles
+
+import medprior
+from medprior.pages import problem
+from medprior.pages.access import Access
+from medprior.pages.security import Guard
+
+HERE = Path(__file__).parent
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def page_app(
+    title: str, access: Access, web: Path | None = None, lifespan: Lifespan | None = None
+) -> FastAPI:
+    """An application with `/shared`, `/vendor`, `/openapi.json`, and the page of `web`.
+
+    Args:
+        title: its name.
+        access: the door.
+        web: folder with `index.html` (served at `/`) and what it needs (at `/static`).
+        lifespan: what lives from start to stop.
+    """
+    app = FastAPI(
+        title=title,
+        version=medprior.__version__,
+        description="For research; not for diagnosis.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_middleware(Guard, access=access)
+    problem.install(app)
+    app.mount("/shared", StaticFiles(directory=HERE / "web"))
+    app.mount("/vendor", StaticFiles(directory=HERE / "vendor"))
+    if web is not None:
+        app.mount("/static", StaticFiles(directory=web))
+
+        @app.get("/", include_in_schema=False)
+        async def page() -> FileResponse:
+            """The page."""
+            return FileResponse(web / "index.html")
+
+    return app

@@ -1,0 +1,68 @@
+"""Errors of a page as JSON `{code, message}`: never a traceback, never what the visitor sent."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from http import HTTPStatus
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+LOG = logging.getLogger("medprior.pages")
+
+
+class Problem(HTTPException):
+    """A request that is refused.
+
+    Args:
+        status: HTTP status.
+        code: stable word in snake_case for programs.
+        message: one sentence for people, free of what the visitor sent.
+        headers: extra response headers, such as `Retry-After`.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(status, message, headers)
+        self.code = code
+
+
+def answer(error: HTTPException) -> Response:
+    """The response of a refused request."""
+    code = getattr(error, "code", None) or HTTPStatus(error.status_code).name.lower()
+    body = {"code": code, "message": str(error.detail)}
+    return JSONResponse(body, error.status_code, headers=dict(error.headers or {}))
+
+
+def unforeseen(error: Exception) -> Response:
+    """The response to a bug of ours; the log gets its kind and place, not its words."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+    LOG.error("unforeseen %s at %s", type(error).__name__, place)
+    return answer(Problem(500, "internal", "an unforeseen error; it was logged"))
+
+
+async def refused(_: Request, error: Exception) -> Response:
+    """Handler of `HTTPException` and `Problem`."""
+    assert isinstance(error, HTTPException)
+    return answer(error)
+
+
+async def invalid(_: Request, error: Exception) -> Response:
+    """Handler of arguments that do not fit: names the fields, quotes no value."""
+    assert isinstance(error, RequestValidationError)
+    fields = [".".join(str(part) for part in fault["loc"]) for fault in error.errors()]
+    said = ", ".join(dict.fromkeys(field for field in fields if field.isascii()))[:200]
+    return answer(Problem(422, "invalid_request", f"these do not fit: {said or 'the request'}"))
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` as JSON."""
+    app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(RequestValidationError, invalid)
