@@ -9,6 +9,7 @@ from medprior.cohort import Cohort
 from medprior.evaluate.attention import AttentionSource
 from medprior.evaluate.comparison import Estimates, against_priors, compared
 from medprior.evaluate.inputs import Inputs, Named
+from medprior.evaluate.instance_ap import instance_estimates
 from medprior.evaluate.localisation import Localisation, MapSource, localisation_estimates, localise
 from medprior.evaluate.prior_maps import PriorSource
 from medprior.evaluate.ranking import Array
@@ -75,7 +76,9 @@ def add_group(
         selection = selection.take(study.settings.selection_images, study.settings.seed)
     for number, (name, source) in enumerate(sources):
         found = localise(source, study.part, selection, wanted, study.settings.map_size)
-        groups[name] = localisation_estimates(found, study.draws, prefix)
+        groups[name] = localisation_estimates(found, study.draws, prefix) | instance_estimates(
+            source, study.part, wanted, found, study.draws, study.settings.map_size, prefix
+        )
         lost = [target for target in wanted if target not in found.chosen]
         section.skipped += [f"{prefix} {name}: no map for {target}" for target in lost]
         section.extra["sources"][f"{prefix}:{name}"] = source

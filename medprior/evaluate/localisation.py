@@ -182,10 +182,19 @@ def localisation_estimates(
         result[f"{prefix}.dice_at_threshold.{target}"] = mean_estimate(
             found.dice[target], draws, **cut
         )
+        result[f"{prefix}.iou_at_threshold.{target}"] = mean_estimate(
+            iou_of_dice(found.dice[target]), draws, **cut
+        )
     for target, values in found.oracle.items():
         note = {"choice": "oracle per image"}
         result[f"{prefix}.oracle_pixel_ap.{target}"] = mean_estimate(values, draws, **note)
-    for metric in ("pixel_ap", "iou60", "dice_at_threshold", "oracle_pixel_ap"):
+    for metric in (
+        "pixel_ap",
+        "iou60",
+        "dice_at_threshold",
+        "iou_at_threshold",
+        "oracle_pixel_ap",
+    ):
         single = {k: e for k, e in result.items() if k.startswith(f"{prefix}.{metric}.")}
         if single:
             names = [key.rpartition(".")[2] for key in single]

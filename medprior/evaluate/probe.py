@@ -17,7 +17,7 @@ from medprior.evaluate.attention import whole_views
 from medprior.evaluate.bootstrap import quiet_mean
 from medprior.evaluate.ranking import Array, Floats, auc
 from medprior.evaluate.settings import EvaluateSettings
-from medprior.networks import Backbone, VisionTransformer
+from medprior.networks import Backbone, Encoder, build_network
 from medprior.networks.device import device_of
 from medprior.networks.heads import attention_pooled
 
@@ -40,7 +40,7 @@ class Splits:
 
 @torch.no_grad()
 def features(
-    network: VisionTransformer, view: int, cohort: Cohort, batch: int, device: str
+    network: Encoder, view: int, cohort: Cohort, batch: int, device: str
 ) -> tuple[Features, Features]:
     """Frozen features of every image seen whole.
 
@@ -60,11 +60,11 @@ def features(
     return np.concatenate(plain), np.concatenate(pooled)
 
 
-def random_network(backbone: Backbone, seed: int) -> VisionTransformer:
+def random_network(backbone: Backbone, seed: int) -> Encoder:
     """A network of the backbone's shape with random weights, the same for the same seed."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return VisionTransformer(backbone.network.settings).eval()
+        return build_network(backbone.network.settings).eval()
 
 
 def nearest_neighbours(splits: Splits, neighbours: int) -> Array:

@@ -68,6 +68,8 @@ def attention_tables(metrics: Metrics, primary: Primary) -> list[Table | None]:
     overlap = [
         ("attention.iou60.mean", "IoU at 60 % of mass"),
         ("attention.dice_at_threshold.mean", "Dice at one threshold"),
+        ("attention.iou_at_threshold.mean", "IoU at one threshold"),
+        ("attention.instance_ap.mean", "AP@[.5:.95] of instances"),
         ("attention.oracle_pixel_ap.mean", "pixel-AP, oracle head"),
     ]
     return [

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from medprior.annotate import from_cohort
-from medprior.evaluate.compare import excluded
+from medprior.evaluate.compare import loaded_priors
 from medprior.evaluate.evidence import evaluate
 from medprior.evaluate.prior_maps import PriorSource, resized
 from medprior.evaluate.settings import EvaluateSettings
@@ -47,7 +47,9 @@ def test_the_annotated_image_is_left_out(judged, cohort, annotated, prior_paths)
     test = cohort.split("test")
     assert annotated not in set(table.image_id)
     assert len(table) == len(test) - 1 == metrics["data.images.evaluated"]["value"]
-    assert excluded(prior_paths["static"]) == {annotated}
+    static = prior_paths["static"]
+    priors = loaded_priors([None, static, static])
+    assert [named.item.excluded for named in priors] == [{annotated}]
 
 
 def test_static_and_fitted_priors_have_their_own_keys(judged):
