@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class Radiograph:
         pixel_sha256: of the decoded stored array and its shape.
         syntax: transfer syntax UID, or the raster format.
         identity: raw identifiers, masked in `repr`.
+        stored_rows, stored_cols: size of the stored picture, 0 where unknown; see `Native`.
     """
 
     pixels: NDArray[np.float32] = field(repr=False)
@@ -58,6 +59,27 @@ class Radiograph:
     pixel_sha256: str = ""
     syntax: str = ""
     identity: Identity = Identity()
+    stored_rows: int = 0
+    stored_cols: int = 0
+
+
+def facts_of(radiograph: Radiograph) -> dict[str, Any]:
+    """All of a radiograph but its arrays, JSON-able; it holds raw identifiers: never write it."""
+    names = [part.name for part in fields(radiograph) if part.name not in {"pixels", "valid"}]
+    facts = {name: getattr(radiograph, name) for name in names}
+    identity = {part.name: getattr(radiograph.identity, part.name) for part in fields(Identity)}
+    return facts | {"identity": identity}
+
+
+def from_facts(
+    facts: dict[str, Any], pixels: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> Radiograph:
+    """The radiograph that `facts_of` was given, with its arrays again."""
+    spacing = facts["spacing_mm"]
+    pair = (float(spacing[0]), float(spacing[1])) if spacing else None
+    known = {"flags": tuple(facts["flags"]), "spacing_mm": pair}
+    identity = Identity(**facts["identity"])
+    return Radiograph(**(facts | known | {"identity": identity}), pixels=pixels, valid=valid)
 
 
 def array_sha256(array: NDArray[Any]) -> str:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medprior.dicom import Identity, Policy, Radiograph, read_image
+from medprior.dicom.confined import Message
 from medprior.dicom.opening import opened
-from medprior.dicom.radiograph import array_sha256
+from medprior.dicom.radiograph import array_sha256, facts_of, from_facts
 from medprior.dicom.resample import fitted, resized
 from medprior.errors import Rejected
-from medprior.ingest.descriptor import RawFormat
+from medprior.ingest.descriptor import Masks, RawFormat
 from medprior.ingest.masks import read_masks
-from medprior.ingest.plan import Source
+from medprior.ingest.plan import MaskFile, Source
 
 WHITE = 65535
 TURNS = ("orientation_mirrored", "orientation_rotated")
@@ -69,14 +71,7 @@ def read_item(source: Source, policy: Policy, store_size: int) -> Item | Refused
         valid = None
         if not found.valid.all():
             valid = resized(found.valid.astype(np.float32), *size) >= 0.5
-        nothing = np.zeros((0, 0))
-        facts = replace(
-            found,
-            pixels=nothing.astype(np.float32),
-            valid=nothing.astype(bool),
-            flags=(*found.flags, *flags),
-            identity=Identity(),
-        )
+        facts = without_arrays(replace(found, flags=(*found.flags, *flags)))
         return Item(picture, valid, masks, (rows, cols), facts, found.identity)
     except Rejected as error:
         return Refused(error.code, error.what)
@@ -117,3 +112,55 @@ def read_raw(path: Path, layout: RawFormat, policy: Policy) -> Radiograph:
         pixel_sha256=array_sha256(stored),
         syntax="raw",
     )
+
+
+def without_arrays(found: Radiograph) -> Radiograph:
+    """The facts of a radiograph alone, without its identifiers."""
+    nothing = np.zeros((0, 0), dtype=np.float32)
+    return replace(found, pixels=nothing, valid=nothing.astype(bool), identity=Identity())
+
+
+def source_message(source: Source) -> dict[str, Any]:
+    """A source as JSON-able facts."""
+    masks = [
+        [mask.path, mask.structure, mask.rule.model_dump(mode="json")] for mask in source.masks
+    ]
+    raw = source.raw.model_dump(mode="json") if source.raw else None
+    return {
+        "path": source.path, "relative": source.relative, "key": source.key, "raw": raw,
+        "masks": masks, "stretch": source.stretch,
+    }  # fmt: skip
+
+
+def source_of(facts: dict[str, Any]) -> Source:
+    """The source that `source_message` was given."""
+    raw = RawFormat.model_validate(facts["raw"]) if facts["raw"] else None
+    masks = tuple(
+        MaskFile(path, structure, Masks.model_validate(rule))
+        for path, structure, rule in facts["masks"]
+    )
+    return Source(
+        facts["path"], facts["relative"], facts["key"], raw, masks, bool(facts["stretch"])
+    )
+
+
+def answer_message(answer: Item | Refused) -> Message:
+    """What a worker sends back: facts and arrays."""
+    if isinstance(answer, Refused):
+        return {"code": answer.code, "message": answer.message}, []
+    facts = facts_of(replace(answer.facts, identity=answer.identity))
+    said = {"facts": facts, "size": list(answer.size), "masks": list(answer.masks)}
+    valid = [answer.valid] if answer.valid is not None else []
+    return said, [answer.stored, *answer.masks.values(), *valid]
+
+
+def answer_of(said: dict[str, Any], arrays: list[NDArray[Any]]) -> Item | Refused:
+    """The answer that `answer_message` was given."""
+    if "code" in said:
+        return Refused(str(said["code"]), str(said["message"]))
+    stored, *others = arrays
+    found = from_facts(said["facts"], stored.astype(np.float32), np.ones((0, 0), dtype=bool))
+    masks = dict(zip(said["masks"], others, strict=False))
+    valid = others[len(masks)] if len(others) > len(masks) else None
+    rows, cols = said["size"]
+    return Item(stored, valid, masks, (int(rows), int(cols)), without_arrays(found), found.identity)

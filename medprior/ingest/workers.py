@@ -1,88 +1,57 @@
-"""Decoding processes under limits: one that dies or hangs costs one file, and is replaced."""
+"""A pool of decoding processes: one that dies or hangs costs one file, and is replaced."""
 
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-import resource
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.connection import wait
+from typing import Any
+
+from numpy.typing import NDArray
 
 from medprior.dicom import Policy
-from medprior.ingest.item import Item, Refused, read_item
+from medprior.dicom.confined import Confined, Limits, Message, StartError, Work
+from medprior.dicom.wire import WireError, receive, send
+from medprior.errors import MedpriorError
+from medprior.ingest.item import (
+    Item,
+    Refused,
+    answer_message,
+    answer_of,
+    read_item,
+    source_message,
+    source_of,
+)
 from medprior.ingest.plan import Source
 
+__all__ = ["Limits", "Workers"]
+
 AHEAD = 8
-READY = "ready"
-BYTES_PER_SECOND = 10_000_000
-DEAD = Refused("worker_died", "the decoder crashed on this file")
-SLOW = Refused("timeout", "the file took longer than allowed")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a worker may use; see `IngestSettings`."""
-
-    memory_mb: int
-    cpu_seconds: float
-    wall_seconds: float
+MOST_STARTS = 3
+PRELOAD = ("medprior.ingest.workers",)
+ENDED = {
+    "timeout": Refused("timeout", "the file took longer than allowed"),
+    "worker_died": Refused("worker_died", "the decoder crashed on this file"),
+}
 
 
 @dataclass
 class Worker:
-    """One process and what it is busy with."""
+    """One process and what it is busy with.
 
-    process: ForkServerProcess
-    connection: Connection
+    Attributes:
+        process: the process.
+        index: of the source it was given.
+        since: when it was given it, or when it began to start.
+        ready: whether it has started.
+    """
+
+    process: Confined
     index: int | None = None
     since: float = math.inf
-
-
-def serve(connection: Connection, policy: Policy, store_size: int, limits: Limits) -> None:
-    """Run in the worker: read sources from the pipe, send back items, until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    silence()
-    cap_memory(limits.memory_mb)
-    connection.send(READY)
-    while True:
-        try:
-            source = connection.recv()
-        except (EOFError, OSError):
-            return
-        # The kernel ends the process when the file has used up its processor time.
-        signal.setitimer(
-            signal.ITIMER_PROF, limits.cpu_seconds + size_of(source) / BYTES_PER_SECOND
-        )
-        answer = read_item(source, policy, store_size)
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        connection.send(answer)
-
-
-def size_of(source: Source) -> int:
-    """Bytes of a source; 0 where it cannot be told."""
-    try:
-        return os.lstat(source.path).st_size
-    except OSError:
-        return 0
-
-
-def silence() -> None:
-    """Send what codecs print nowhere: it may quote the file."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (1, 2):
-        os.dup2(nowhere, stream)
-
-
-def cap_memory(megabytes: int) -> None:
-    """Limit the address space to what is in use now plus `megabytes`."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        used = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 2**20,) * 2)
+    ready: bool = False
 
 
 class Workers:
@@ -96,37 +65,26 @@ class Workers:
     """
 
     def __init__(self, count: int, policy: Policy, store_size: int, limits: Limits) -> None:
-        # A clean server process imports the decoders once and forks workers from itself: a fresh
-        # worker costs milliseconds, and no thread of the caller is ever forked.
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["medprior.ingest.workers"])
-        self._job = (policy, store_size, limits)
+        self._job = (policy, store_size)
         self._limits = limits
         self._count = count
         self._all: list[Worker] = []
+        self._failed_starts = 0
 
     def __enter__(self) -> Workers:
-        self._all = [self._start() for _ in range(self._count)]
+        self._all = [Worker(self._start()) for _ in range(self._count)]
         return self
 
     def __exit__(self, *_: object) -> None:
         for worker in self._all:
-            self._end(worker)
-
-    def _start(self) -> Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(theirs, *self._job), daemon=True)
-        process.start()
-        theirs.close()
-        return Worker(process, ours)
-
-    def _end(self, worker: Worker) -> None:
-        worker.connection.close()
-        worker.process.kill()
-        worker.process.join()
+            worker.process.end()
 
     def map(self, sources: Sequence[Source]) -> Iterator[Item | Refused]:
-        """Read all sources; answers come in the order of `sources`."""
+        """Read all sources; answers come in the order of `sources`.
+
+        Raises:
+            MedpriorError: processes do not start.
+        """
         answers: dict[int, Item | Refused] = {}
         following = 0
         for done in range(len(sources)):
@@ -136,53 +94,92 @@ class Workers:
                     if worker.index is None and following < reach:
                         self._give(worker, following, sources[following])
                         following += 1
-                answers |= self._collect()
+                answers |= self._collect(sources)
             yield answers.pop(done)
 
-    def _give(self, worker: Worker, index: int, source: Source) -> None:
-        worker.index = index
-        if worker.since != math.inf:
-            worker.since = time.monotonic()
-        try:
-            worker.connection.send(source)
-        except OSError:
-            # It died while idle: the answer is read as its death, on this file.
-            return
+    def _start(self) -> Confined:
+        while True:
+            try:
+                return Confined(reading, self._job, self._limits, PRELOAD)
+            except StartError:
+                self._count_failed_start()
 
-    def _collect(self) -> dict[int, Item | Refused]:
-        """Answers of workers that are done, dead or overdue; waits for at least one of them."""
-        busy = [worker for worker in self._all if worker.index is not None]
-        ready = wait([worker.connection for worker in busy], timeout=1.0)
-        answers: dict[int, Item | Refused] = {}
-        for worker in busy:
-            index = worker.index
-            if index is None:
-                continue
-            if worker.connection in ready:
-                answer = self._answer(worker)
-                if answer is not None:
-                    answers[index] = answer
-            elif time.monotonic() - worker.since > self._limits.wall_seconds:
-                answers[index] = SLOW
-                self._replace(worker)
-            worker.index = None if index in answers else index
-        return answers
-
-    def _answer(self, worker: Worker) -> Item | Refused | None:
-        """An answer; None where the worker only says that it has started, its time begins then."""
-        try:
-            answer: Item | Refused | str = worker.connection.recv()
-        except (EOFError, OSError):
-            worker.process.join()
-            ended = worker.process.exitcode
-            self._replace(worker)
-            return SLOW if ended == -signal.SIGPROF else DEAD
-        if isinstance(answer, str):
-            worker.since = time.monotonic()
-            return None
-        return answer
+    def _count_failed_start(self) -> None:
+        self._failed_starts += 1
+        if self._failed_starts >= MOST_STARTS:
+            raise MedpriorError(
+                "decoding processes do not start",
+                where="ingest",
+                fix="see `medprior doctor`; a busy or full machine may need more time",
+            )
 
     def _replace(self, worker: Worker) -> None:
-        self._end(worker)
-        fresh = self._start()
-        worker.process, worker.connection, worker.since = fresh.process, fresh.connection, math.inf
+        worker.process.end()
+        worker.process, worker.ready = self._start(), False
+
+    def _give(self, worker: Worker, index: int, source: Source) -> None:
+        if worker.ready and not worker.process.alive:
+            # It died while idle: no file is to blame.
+            self._replace(worker)
+        worker.index = index
+        if worker.ready:
+            self._send(worker, source)
+
+    def _send(self, worker: Worker, source: Source) -> None:
+        worker.since = time.monotonic()
+        try:
+            send(worker.process.channel, source_message(source), (), self._deadline(worker))
+        except WireError:
+            # The answer is then read as its death, on this file.
+            return
+
+    def _deadline(self, worker: Worker) -> float:
+        if not worker.ready:
+            return worker.process.begun + self._limits.start_seconds
+        return worker.since + self._limits.wall_seconds
+
+    def _collect(self, sources: Sequence[Source]) -> dict[int, Item | Refused]:
+        """Answers of workers that are done, dead or overdue; waits for at least one of them."""
+        busy = [worker for worker in self._all if worker.index is not None]
+        ready = wait([worker.process.channel for worker in busy], timeout=1.0)
+        answers: dict[int, Item | Refused] = {}
+        for worker in busy:
+            index, overdue = worker.index, time.monotonic() > self._deadline(worker)
+            if index is None or not (overdue or worker.process.channel in ready):
+                continue
+            if not worker.ready:
+                self._greet(worker, sources[index])
+                continue
+            answers[index] = self._answer(worker)
+            worker.index = None
+        return answers
+
+    def _greet(self, worker: Worker, source: Source) -> None:
+        """Give a worker that has started its source; start another where it has not."""
+        try:
+            receive(worker.process.channel, self._deadline(worker))
+        except WireError:
+            self._count_failed_start()
+            self._replace(worker)
+            return
+        worker.ready, self._failed_starts = True, 0
+        self._send(worker, source)
+
+    def _answer(self, worker: Worker) -> Item | Refused:
+        """An answer, or how the worker ended; it is then replaced."""
+        try:
+            return answer_of(*receive(worker.process.channel, self._deadline(worker)))
+        except WireError as error:
+            code = "timeout" if error.late else worker.process.cause()
+            self._replace(worker)
+            return ENDED[code]
+
+
+def reading(policy: Policy, store_size: int) -> Work:
+    """In the process: a source becomes an item."""
+
+    def answer(facts: dict[str, Any], arrays: list[NDArray[Any]]) -> Message:
+        """Read one source."""
+        return answer_message(read_item(source_of(facts), policy, store_size))
+
+    return answer

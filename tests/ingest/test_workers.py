@@ -2,17 +2,22 @@
 
 import os
 import signal
+import socket
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from medprior.dicom import Policy
+from medprior.dicom.confined import fork_server
+from medprior.dicom.radiograph import facts_of
 from medprior.dicom.samples import compressed, sample_bytes, sample_dataset, sample_picture
+from medprior.errors import MedpriorError
 from medprior.ingest.item import Item, Refused
 from medprior.ingest.plan import Source
-from medprior.ingest.workers import Limits, Workers
+from medprior.ingest.workers import PRELOAD, Limits, Workers
 
 EASY = Limits(memory_mb=800, cpu_seconds=20, wall_seconds=60)
 
@@ -79,5 +84,58 @@ def test_a_worker_that_dies_idle_is_replaced(tmp_path, index):
     with Workers(2, Policy(), 64, EASY) as workers:
         list(workers.map(found))
         os.kill(workers._all[index].process.pid, signal.SIGKILL)
-        workers._all[index].process.join()
-        assert sorted(codes(workers.map(found))) == ["", "", "", "worker_died"]
+        workers._all[index].process._popen.wait()
+        assert codes(workers.map(found)) == ["", "", "", ""]
+
+
+def test_a_worker_that_hangs_at_its_start_is_replaced(tmp_path):
+    found = [write(tmp_path, f"{i}") for i in range(2)]
+    with Workers(1, Policy(), 64, Limits(800, 20, 60, start_seconds=3)) as workers:
+        worker = workers._all[0]
+        while not worker.process.channel.recv(1, socket.MSG_PEEK):
+            pass
+        # It is stopped, and what it said on starting is taken away.
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        worker.process.channel.recv(4096)
+        start = time.monotonic()
+        assert codes(workers.map(found)) == ["", ""]
+        assert time.monotonic() - start < 30
+
+
+def test_workers_that_never_start_end_the_run():
+    with Workers(1, Policy(), 64, EASY):
+        server = fork_server(os.getpid(), PRELOAD)._forkserver_pid
+    os.kill(server, signal.SIGSTOP)
+    start = time.monotonic()
+    try:
+        with (
+            pytest.raises(MedpriorError, match="do not start"),
+            Workers(1, Policy(), 64, Limits(800, 20, 60, start_seconds=0.2)),
+        ):
+            pass
+    finally:
+        os.kill(server, signal.SIGCONT)
+    assert time.monotonic() - start < 20
+
+
+def test_masks_and_facts_survive_the_way_back(tmp_path):
+    from PIL import Image
+
+    from medprior.ingest.descriptor import Masks
+    from medprior.ingest.item import read_item
+    from medprior.ingest.plan import MaskFile
+
+    source = write(tmp_path, "a")
+    mask = np.zeros((96, 80), "u1")
+    mask[20:50, 10:30] = 255
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    rule = Masks(match="^(?P<id>.*)$", bits={255: "heart"})
+    source = replace(source, masks=(MaskFile(str(tmp_path / "m.png"), "", rule),))
+    with Workers(1, Policy(), 64, EASY) as workers:
+        (far,) = workers.map([source])
+    near = read_item(source, Policy(), 64)
+    np.testing.assert_array_equal(far.stored, near.stored)
+    np.testing.assert_array_equal(far.masks["heart"], near.masks["heart"])
+    assert near.masks["heart"].any()
+    assert (far.size, far.identity, far.valid) == (near.size, near.identity, near.valid)
+    assert facts_of(far.facts) == facts_of(near.facts)
