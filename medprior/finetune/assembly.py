@@ -13,10 +13,11 @@ from medprior.finetune.dataset import LabelledImages
 from medprior.finetune.losses import masked_bce, masked_dice_bce
 from medprior.finetune.settings import FinetuneSettings, Task
 from medprior.finetune.targets import positive_weights
+from medprior.networks import factory
 from medprior.networks.backbone import Backbone
 from medprior.networks.decoders import Segmenter
 from medprior.networks.heads import Classifier
-from medprior.networks.vit import VisionTransformer, ViTSettings
+from medprior.networks.shape import ViTSettings
 
 Network = Classifier | Segmenter
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -73,7 +74,7 @@ def assembled(
     assigned: Mapping[str, int],
 ) -> Network:
     """A freshly initialised network for `outputs` labels or structures."""
-    vit = VisionTransformer(shape)
+    vit = factory.build_network(shape)
     if task == "segmentation":
         return Segmenter(vit, outputs, settings.decoder, settings.channels)
     heads = pooled_heads(settings, assigned) if settings.head == "pooled" else ()

@@ -22,8 +22,9 @@ from medprior.finetune.settings import FinetuneSettings, Task
 from medprior.geometry import Views, whole
 from medprior.networks.attention import attention_maps
 from medprior.networks.backbone import load_weights
+from medprior.networks.encoder import Encoder
+from medprior.networks.shape import ViTSettings
 from medprior.networks.views import cut, lay_back
-from medprior.networks.vit import VisionTransformer, ViTSettings
 from medprior.provenance import read_config
 
 WEIGHTS = "model.safetensors"
@@ -76,7 +77,7 @@ class Model:
         return self.labels if self.task == "segmentation" else ()
 
     @property
-    def vit(self) -> VisionTransformer:
+    def vit(self) -> Encoder:
         """The fine-tuned backbone."""
         return self.network.vit
 

@@ -6,11 +6,11 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from medprior.networks.vit import Tokens, VisionTransformer
+from medprior.networks.encoder import Encoder, Tokens
 
 
 @torch.no_grad()
-def attention_maps(network: VisionTransformer, images: Tensor) -> Tensor:
+def attention_maps(network: Encoder, images: Tensor) -> Tensor:
     """Where each head of the last block looks from the CLS token (Caron et al. 2021, sec. 4.2).
 
     Args:

@@ -12,7 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from medprior.errors import InputMissing
-from medprior.networks.vit import VisionTransformer, ViTSettings
+from medprior.networks.encoder import Encoder
+from medprior.networks.factory import build_network
+from medprior.networks.shape import ViTSettings
 from medprior.provenance import atomic, read_config, sha256_file
 
 WEIGHTS = "backbone.safetensors"
@@ -29,7 +31,7 @@ class Backbone:
         config: the whole `config.json`.
     """
 
-    network: VisionTransformer
+    network: Encoder
     heads: dict[str, int]
     size: int
     config: dict[str, Any]
@@ -78,7 +80,7 @@ def load_backbone(folder: Path | str) -> Backbone:
     folder = Path(folder)
     config = read_config(folder, "pretrain")
     tensors = load_weights(folder / WEIGHTS, config["outputs"].get(WEIGHTS))
-    network = VisionTransformer(ViTSettings.checked(config["network"], f"{folder}: network"))
+    network = build_network(ViTSettings.checked(config["network"], f"{folder}: network"))
     try:
         network.load_state_dict(tensors)
     except RuntimeError:

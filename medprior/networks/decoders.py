@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medprior.networks.vit import VisionTransformer
+from medprior.networks.encoder import Encoder
 
 DecoderKind = Literal["linear", "pyramid"]
 
@@ -19,7 +19,7 @@ def tap_depths(depth: int, count: int) -> tuple[int, ...]:
     return tuple(sorted({max(1, round(depth * (i + 1) / count)) for i in range(count)}))
 
 
-def tapped_maps(vit: VisionTransformer, images: Tensor, depths: tuple[int, ...]) -> list[Tensor]:
+def tapped_maps(vit: Encoder, images: Tensor, depths: tuple[int, ...]) -> list[Tensor]:
     """Patch tokens after some blocks, as maps.
 
     Args:
@@ -31,9 +31,10 @@ def tapped_maps(vit: VisionTransformer, images: Tensor, depths: tuple[int, ...])
         One [B, D, rows, columns] per depth.
     """
     x, grid = vit.embedded(images)
+    context = vit.context(grid)
     maps = []
-    for index, block in enumerate(vit.blocks, start=1):
-        x, _ = block(x)
+    for index in range(1, max(depths) + 1):
+        x, _ = vit.step(index - 1, x, context)
         if index in depths:
             patches = vit.norm(x)[:, vit.prefix :]
             maps.append(rearrange(patches, "b (y x) d -> b d y x", y=grid[0]))
@@ -108,7 +109,7 @@ class Segmenter(nn.Module):
 
     def __init__(
         self,
-        vit: VisionTransformer,
+        vit: Encoder,
         structures: int,
         kind: DecoderKind = "pyramid",
         channels: int = 32,

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from medprior.networks.vit import Tokens, VisionTransformer
+from medprior.networks.encoder import Encoder, Tokens
 
 HeadKind = Literal["cls", "cls_mean", "pooled"]
 
@@ -45,7 +45,7 @@ class Classifier(nn.Module):
 
     def __init__(
         self,
-        vit: VisionTransformer,
+        vit: Encoder,
         labels: int,
         kind: HeadKind = "cls",
         heads: tuple[int, ...] = (),

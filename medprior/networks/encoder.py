@@ -1,0 +1,129 @@
+"""What every network of this room is: images in, CLS and patch tokens out, attention on demand."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from medprior.errors import ConfigError
+from medprior.networks.shape import ViTSettings
+
+Grid = tuple[int, int]
+Watch = Callable[[Tensor], None]
+"""Is shown a block's attention [B, H, T, T], attached to the graph and used for its output."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the network says of a batch, after the final norm.
+
+    Shape:
+        cls: [B, D]. patches: [B, N, D] in raster order. grid: (rows, columns), N = rows * columns.
+        cls_logits: float32 [B, H, N] or None; scaled scores of the CLS query on the patch keys in
+            the last block, before softmax, attached to the graph.
+        cls_mass: float32 [B, H] or None; share of the CLS query's attention that falls on patches.
+    """
+
+    cls: Tensor
+    patches: Tensor
+    grid: Grid
+    cls_logits: Tensor | None = None
+    cls_mass: Tensor | None = None
+
+
+class Encoder(nn.Module, ABC):
+    """A Vision Transformer for one-channel images; tokens: CLS, registers, patches.
+
+    Subclasses say how images become tokens and how one block runs; the rest is the same for all.
+    `blocks` are its transformer blocks and `norm` the norm after the last of them.
+    """
+
+    settings: ViTSettings
+    mean: Tensor
+    std: Tensor
+    blocks: nn.ModuleList
+    norm: nn.Module
+
+    @property
+    def prefix(self) -> int:
+        """Number of tokens before the patches: CLS and registers."""
+        return 1 + self.settings.registers
+
+    @abstractmethod
+    def embedded(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Grid]:
+        """Tokens [B, T, D] of images [B, 1, S, S] in [0, 1], before any block, and the grid.
+
+        Args:
+            images: sides are multiples of the patch.
+            mask: bool [B, N]; these patches are replaced by the mask token before positions are
+                added, None for none.
+        """
+
+    @abstractmethod
+    def context(self, grid: Grid) -> Any:
+        """What blocks must know beside the tokens, computed once a pass."""
+
+    @abstractmethod
+    def step(
+        self, index: int, x: Tensor, context: Any, row: bool = False, watch: Watch | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run block `index` on tokens x [B, T, D].
+
+        Args:
+            index: 0 is the first block.
+            x: tokens.
+            context: of `self.context`.
+            row: also return the CLS query's scaled scores on all keys, float32 [B, H, T].
+            watch: is shown the whole attention matrix; the block then does without fused attention.
+        """
+
+    def forward(self, images: Tensor, capture: bool = False, mask: Tensor | None = None) -> Tokens:
+        """Encode images.
+
+        Args:
+            images: [B, 1, S, S] in [0, 1].
+            capture: also compute the last block's CLS row.
+            mask: bool [B, N], patches the network does not see; needs `mask_token` in the settings.
+        """
+        x, grid = self.embedded(images, mask)
+        context = self.context(grid)
+        row = None
+        for index in range(len(self.blocks)):
+            x, row = self.step(index, x, context, capture and index == len(self.blocks) - 1)
+        x = self.norm(x)
+        patches = x[:, self.prefix :]
+        if row is None:
+            return Tokens(x[:, 0], patches, grid)
+        logits = row[..., self.prefix :]
+        mass = (logits.logsumexp(-1) - row.logsumexp(-1)).exp()
+        return Tokens(x[:, 0], patches, grid, logits, mass)
+
+    def checked_grid(self, images: Tensor) -> Grid:
+        """The grid of patches of images [..., rows, columns].
+
+        Raises:
+            ConfigError: a side is no multiple of the patch.
+        """
+        rows, columns = images.shape[-2:]
+        patch = self.settings.patch
+        if rows % patch or columns % patch:
+            raise ConfigError(
+                "image size is no multiple of the patch",
+                expected=f"multiples of {patch}", found=f"{rows} x {columns}",
+                fix="change the view size or network.patch",
+            )  # fmt: skip
+        return rows // patch, columns // patch
+
+
+def checked_mask(mask: Tensor | None, token: nn.Parameter | None) -> None:
+    """ConfigError where patches are masked and the network has no token to put in their place."""
+    if mask is not None and token is None:
+        raise ConfigError(
+            "patches are masked and the network has no mask token",
+            where="network.mask_token", expected="true", found="false",
+            fix="set network.mask_token=true",
+        )  # fmt: skip

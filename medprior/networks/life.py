@@ -1,0 +1,131 @@
+"""LIFE: queries, keys and values at three scales of neighbourhood (methods 5, confirmed).
+
+After the authors' code (NeurAI-Lab/LIFE, `ms_qkv.py`); written anew from its description.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from medprior.errors import ConfigError
+from medprior.networks.shape import AuxKey
+
+SCALES = 3
+WORST_CONDITION = 1e4
+
+
+class LifeProjection(nn.Module):
+    """In place of `Linear(D, 3D)`: a cascade of a 1x1, a 3x3 and a 5x5 neighbourhood.
+
+    Patches see 1, 3 x 3 and 7 x 7 neighbours at the three scales; CLS and registers skip the
+    depthwise steps. Each scale gives a third of every query, key and value, so with a number of
+    heads that 3 divides each head sees exactly one scale. Affine in its input without `norm`.
+
+    Parameters: 3 D^2 + 35 D, 32 D more than the linear layer.
+
+    Args:
+        width: D, a multiple of 3.
+        prefix: tokens before the patches.
+        aux_key: `fixed`, or `repo`: the authors' code repeats the first scale in the keys of the
+            tokens before the patches; for weights that were trained so.
+        norm: one LayerNorm shared by queries, keys and values (the authors' `--qkv_norm`).
+
+    Raises:
+        ConfigError: the width is no multiple of 3.
+    """
+
+    def __init__(
+        self, width: int, prefix: int, aux_key: AuxKey = "fixed", norm: bool = False
+    ) -> None:
+        super().__init__()
+        if width % SCALES:
+            raise ConfigError(
+                "LIFE needs a width that is a multiple of 3",
+                where="network.width", found=str(width), fix="use 192, 384 or 768",
+            )  # fmt: skip
+        self.prefix, self.aux_key = prefix, aux_key
+        self.first = nn.Linear(width, width)
+        self.near = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
+        self.near_mix = nn.Conv2d(width, width, 1, bias=False)
+        self.far = nn.Conv2d(width, width, 5, padding=2, groups=width, bias=False)
+        self.far_mix = nn.Conv2d(width, width, 1, bias=False)
+        self.norm = nn.LayerNorm(width) if norm else None
+
+    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """[B, T, D] -> [B, T, 3D], queries, keys, values; T = prefix + rows * columns."""
+        first = self.first(x)
+        second = self._wider(first, grid, self.near, self.near_mix)
+        third = self._wider(second, grid, self.far, self.far_mix)
+        scales = [y.chunk(3, dim=-1) for y in (first, second, third)]
+        q, k, v = (torch.cat([scale[part] for scale in scales], dim=-1) for part in range(3))
+        if self.aux_key == "repo":
+            aux = scales[0][1][:, : self.prefix].repeat(1, 1, SCALES)
+            k = torch.cat([aux, k[:, self.prefix :]], dim=1)
+        if self.norm is not None:
+            q, k, v = self.norm(q), self.norm(k), self.norm(v)
+        return torch.cat([q, k, v], dim=-1)
+
+    def _wider(
+        self, y: Tensor, grid: tuple[int, int], depthwise: nn.Conv2d, mix: nn.Conv2d
+    ) -> Tensor:
+        """The next scale [B, T, D]: patches through both convolutions, others through `mix`."""
+        maps = rearrange(y[:, self.prefix :], "b (y x) d -> b d y x", y=grid[0]).contiguous()
+        patches = rearrange(mix(depthwise(maps)), "b d y x -> b (y x) d")
+        others = nn.functional.linear(y[:, : self.prefix], mix.weight[:, :, 0, 0])
+        return torch.cat([others.to(patches.dtype), patches], dim=1)
+
+
+def by_scale(qkv: Tensor) -> list[Tensor]:
+    """Rows of a fused projection [3D, ...] by scale: three of [D, ...], each q, k, v."""
+    thirds = [part.chunk(SCALES) for part in qkv.chunk(3)]
+    return [torch.cat([part[scale] for part in thirds]) for scale in range(SCALES)]
+
+
+@torch.no_grad()
+def from_vanilla(projection: LifeProjection, qkv: nn.Linear) -> None:
+    """Start from a plain projection, reproduced exactly but for the biases of two scales.
+
+    Experimental and derived, not the authors': with centred unit kernels W_1, W_2 W_1^-1 and
+    W_3 W_2^-1 is the only exact choice, solved in float64. It is badly scaled (methods 5); LIFE is
+    meant for training from scratch.
+
+    Args:
+        projection: is overwritten.
+        qkv: Linear(D, 3D); its biases of the second and third scale have no place and must be 0.
+
+    Raises:
+        ConfigError: the widths differ, a bias has no place, or a condition number is over 1e4.
+    """
+    width = projection.first.in_features
+    if qkv.weight.shape != (3 * width, width):
+        raise ConfigError(
+            "projection of another width",
+            expected=f"{3 * width} x {width}", found=" x ".join(map(str, qkv.weight.shape)),
+        )  # fmt: skip
+    one, two, three = by_scale(qkv.weight.double())
+    biases = by_scale(qkv.bias) if qkv.bias is not None else [torch.zeros(width)] * SCALES
+    if any(bool(bias.any()) for bias in biases[1:]):
+        raise ConfigError(
+            "the projection's biases have no place in LIFE",
+            expected="zero biases at the second and third scale", fix="train LIFE from scratch",
+        )  # fmt: skip
+    worst = max(float(torch.linalg.cond(matrix)) for matrix in (one, two))
+    if worst > WORST_CONDITION:
+        raise ConfigError(
+            "the projection cannot be inverted safely",
+            expected=f"a condition number of at most {WORST_CONDITION:.0e}",
+            found=f"{worst:.1e}", fix="train LIFE from scratch",
+        )  # fmt: skip
+    projection.first.weight.copy_(one)
+    projection.first.bias.copy_(biases[0])
+    for mix, matrix, before in (
+        (projection.near_mix, two, one),
+        (projection.far_mix, three, two),
+    ):
+        mix.weight.copy_(torch.linalg.solve(before.T, matrix.T).T[:, :, None, None])
+    for depthwise in (projection.near, projection.far):
+        middle = depthwise.kernel_size[0] // 2
+        depthwise.weight.zero_()
+        depthwise.weight[:, 0, middle, middle] = 1
