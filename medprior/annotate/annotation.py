@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medprior.annotate.checks import check_masks
+from medprior.annotate.exposure import outside_body
 from medprior.dicom.resample import resized
 from medprior.errors import InputMissing
 from medprior.provenance import atomic, read_config, sha256_file, write_config, write_json
@@ -34,7 +35,7 @@ class Annotation:
         spacing_mm: (row, column) millimetres per pixel, or None.
         author: who drew it, free text.
         notes: free text.
-        warnings: what was odd about the masks.
+        warnings: what was odd about the files and the masks; what is found here is added.
     """
 
     image: Picture = field(repr=False)
@@ -48,7 +49,9 @@ class Annotation:
 
     def __post_init__(self) -> None:
         shape = (self.image.shape[0], self.image.shape[1])
-        object.__setattr__(self, "warnings", check_masks(shape, self.masks))
+        found = (*self.warnings, *check_masks(shape, self.masks))
+        found += outside_body(self.image, self.masks)
+        object.__setattr__(self, "warnings", tuple(dict.fromkeys(found)))
 
     @property
     def structures(self) -> tuple[str, ...]:
@@ -125,6 +128,7 @@ class Annotation:
             spacing_mm=(float(spacing[0]), float(spacing[1])) if spacing else None,
             author=record["author"],
             notes=record["notes"],
+            warnings=tuple(record["warnings"]),
         )
 
 

@@ -1,31 +1,54 @@
-"""`medprior annotate OUT --image PATH --mask NAME=PATH ...`, or from a cohort's own masks."""
+"""`medprior annotate OUT --image PATH --mask NAME=PATH ...`, from a cohort, or drawn on a page."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medprior.errors import MedpriorError
 from medprior.observer import Observer
+
+if TYPE_CHECKING:
+    from medprior.annotate.annotation import Annotation
+    from medprior.annotate.given import Given
+
+REFUSED = "refused.png"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("annotation", type=Path, metavar="OUT", help="annotation folder to make")
-    files = parser.add_argument_group("from files")
-    files.add_argument("--image", type=Path, help="radiograph: DICOM, PNG or JPEG")
-    files.add_argument(
+    image = parser.add_argument_group("the radiograph")
+    image.add_argument("--image", type=Path, help="one file: DICOM, PNG or JPEG")
+    image.add_argument("--cohort", type=Path, help="cohort folder (medprior ingest)")
+    image.add_argument("--image-id", default="auto", help="of the cohort; auto: the most typical")
+    drawn = parser.add_argument_group("what was drawn; a cohort's own masks where none is given")
+    drawn.add_argument(
         "--mask",
         action="append",
         default=[],
         metavar="NAME=PATH",
-        help="mask of one structure (left_lung, right_lung, heart or any name); repeatable",
+        help="one structure (left_lung, right_lung, heart or any name); repeatable",
     )
-    cohort = parser.add_argument_group("from a cohort that has masks")
-    cohort.add_argument("--cohort", type=Path, help="cohort folder")
-    cohort.add_argument(
-        "--image-id", default="auto", help="auto: the most typical training image with masks"
+    drawn.add_argument(
+        "--annotations",
+        type=Path,
+        metavar="FILE",
+        help="all structures: PNG or TIFF label map, NIfTI, (seg.)nrrd, DICOM SEG, LabelMe, COCO",
+    )
+    drawn.add_argument(
+        "--names",
+        action="append",
+        default=[],
+        metavar="LABEL=NAME,...",
+        help="what the labels of --annotations mean: 1=left_lung,2=right_lung,3=heart",
+    )
+    drawn.add_argument(
+        "--as-stored",
+        action="store_true",
+        help="take NIfTI and NRRD pixel by pixel, whatever directions they name",
     )
     parser.add_argument("--author", default="", help="who drew it, free text")
     parser.add_argument("--notes", default="", help="free text")
@@ -33,28 +56,50 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Make the annotation, and say what was found odd about it."""
-    from medprior.annotate.sources import from_cohort, from_files
-    from medprior.annotate.typical import most_typical
+    annotation = annotated(args)
+    annotation.save(args.annotation)
+    (args.annotation / REFUSED).unlink(missing_ok=True)
+    observer.params({"structures": list(annotation.structures), "image_id": annotation.image_id})
+    observer.artifact(args.annotation / "preview.png")
+    for warning in annotation.warnings:
+        print(f"medprior annotate: warning: {warning}", file=sys.stderr)
+    print(f"annotation: {args.annotation} ({', '.join(annotation.structures)})")
+
+
+def annotated(args: argparse.Namespace) -> Annotation:
+    """The annotation that the arguments ask for."""
+    from medprior.annotate.sources import from_cohort, from_cohort_files, from_files
+    from medprior.annotate.typical import most_typical, typical_images
     from medprior.cohort import Cohort
 
     if (args.image is None) == (args.cohort is None):
         raise MedpriorError(
             "one source is needed",
             where="--image, --cohort",
-            expected="either --image PATH with --mask NAME=PATH, or --cohort COHORT",
+            expected="--image PATH or --cohort COHORT, and --mask NAME=PATH or --annotations FILE",
         )
+    given, refused = what_is_given(args), args.annotation / REFUSED
     if args.image is not None:
-        annotation = from_files(args.image, mask_paths(args.mask), args.author, args.notes)
-    else:
-        cohort = Cohort.open(args.cohort)
-        image_id = most_typical(cohort) if args.image_id == "auto" else args.image_id
-        annotation = from_cohort(cohort, image_id, args.author, args.notes)
-    annotation.save(args.annotation)
-    observer.params({"structures": list(annotation.structures), "image_id": annotation.image_id})
-    observer.artifact(args.annotation / "preview.png")
-    for warning in annotation.warnings:
-        print(f"medprior annotate: warning: {warning}", file=sys.stderr)
-    print(f"annotation: {args.annotation} ({', '.join(annotation.structures)})")
+        return from_files(args.image, given, args.author, args.notes, refused)
+    cohort = Cohort.open(args.cohort)
+    chosen = args.image_id
+    if given:
+        chosen = typical_images(cohort, 1)[0] if chosen == "auto" else chosen
+        return from_cohort_files(cohort, chosen, given, args.author, args.notes, refused)
+    chosen = most_typical(cohort) if chosen == "auto" else chosen
+    return from_cohort(cohort, chosen, args.author, args.notes)
+
+
+def what_is_given(args: argparse.Namespace) -> Given:
+    """The files named by the arguments."""
+    from medprior.annotate.given import Given
+    from medprior.annotate.naming import renaming
+
+    if args.names and args.annotations is None:
+        raise MedpriorError("names what?", where="--names", expected="--annotations FILE with it")
+    return Given(
+        mask_paths(args.mask), args.annotations, renaming(args.names), bool(args.as_stored)
+    )
 
 
 def mask_paths(items: list[str]) -> dict[str, Path]:

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medprior.provenance import atomic
 
 if TYPE_CHECKING:
     from medprior.annotate.annotation import Annotation
 
+# Okabe and Ito's palette without black, for readers who tell colours apart in other ways.
+COLOURS = ("#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#009e73", "#d55e00", "#0072b2")
+
 
 def draw_preview(annotation: Annotation, path: Path) -> None:
     """Write `path`, a PNG about 800 pixels high."""
-    import matplotlib as mpl
+    draw_masks(annotation.image, annotation.masks, path)
+
+
+def draw_masks(
+    image: NDArray[np.float32], masks: Mapping[str, NDArray[np.bool_]], path: Path
+) -> None:
+    """Write `path`, a PNG about 800 pixels high, with a contour and a name per mask.
+
+    Args:
+        image: float32 [rows, cols] in [0, 1].
+        masks: structure -> bool [rows, cols].
+        path: the file.
+    """
     from matplotlib.figure import Figure
 
-    rows, cols = annotation.image.shape
+    rows, cols = image.shape
     step = max(1, max(rows, cols) // 800)
     figure = Figure(figsize=(8 * cols / rows, 8), dpi=100)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(annotation.image[::step, ::step], cmap="gray", vmin=0, vmax=1)
+    axes.imshow(image[::step, ::step], cmap="gray", vmin=0, vmax=1)
     axes.axis("off")
-    for index, name in enumerate(annotation.structures):
-        colour = mpl.colormaps["tab10"](index % 10)
-        mask = annotation.masks[name][::step, ::step]
-        if mask.shape[0] > 1 and mask.shape[1] > 1:
+    for index, name in enumerate(sorted(masks)):
+        colour = COLOURS[index % len(COLOURS)]
+        mask = masks[name][::step, ::step]
+        if mask.shape[0] > 1 and mask.shape[1] > 1 and mask.any() and not mask.all():
             axes.contour(mask.astype(np.float32), levels=[0.5], colors=[colour], linewidths=1.5)
         axes.text(0.02, 0.98 - 0.04 * index, name, color=colour, va="top", transform=axes.transAxes)
     text = "patient's left"

@@ -6,48 +6,53 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medprior.annotate.annotation import Annotation
+from medprior.annotate.checks import check_masks
+from medprior.annotate.frame import Frame, turned_by
+from medprior.annotate.given import Given, Reader, readable
 from medprior.cohort import Cohort
-from medprior.dicom import Policy, read_image
-from medprior.errors import InputMissing, MedpriorError, Rejected
-from medprior.ingest.masks import as_turned, read_levels
+from medprior.dicom import Radiograph, read_image
+from medprior.errors import InputMissing, MedpriorError
+
+Mask = NDArray[np.bool_]
 
 
 def from_files(
     image: Path | str,
-    masks: Mapping[str, Path | str],
+    masks: Mapping[str, Path | str] | Given,
     author: str = "",
     notes: str = "",
+    refused: Path | None = None,
 ) -> Annotation:
-    """An annotation of one DICOM, PNG or JPEG radiograph with PNG, TIFF, GIF or BMP masks.
+    """An annotation of one DICOM, PNG or JPEG radiograph with what was drawn elsewhere.
 
     A mask is drawn on the stored pixels; it is turned with the picture where the file says that
-    the picture is mirrored or upside down.
+    the picture is mirrored or upside down. The formats are those of the room's README.
 
     Args:
         image: the radiograph.
-        masks: structure -> mask file; levels above 127 count, or above 0 where none is above 127.
+        masks: structure -> mask file, or a `Given` for a file with several structures.
         author: who drew it, free text.
         notes: free text.
+        refused: picture to write where the masks can be read but cannot be right.
 
     Raises:
         Rejected: the radiograph cannot be used.
         MedpriorError: a mask cannot be read, or does not fit (see `check_masks`).
     """
-    radiograph = read_image(readable(image, "--image"))
-    turned = next((flag for flag in radiograph.flags if flag.startswith("orientation_")), "")
-    drawn = {}
-    for name, path in masks.items():
-        try:
-            levels = read_levels(readable(path, f"--mask {name}"), Policy())
-        except Rejected as error:
-            raise MedpriorError(
-                f"the mask cannot be read ({error.code})",
-                where=name,
-                expected="a PNG, TIFF, GIF or BMP picture",
-            ) from None
-        drawn[name] = as_turned(levels > (127 if levels.max() > 127 else 0), turned)
+    path = readable(image, "--image")
+    radiograph = read_image(path)
+    given = masks if isinstance(masks, Given) else Given(masks)
+    reader = Reader(
+        Frame.of_file(path, radiograph),
+        Path(image).name,
+        lambda file: segments(file, radiograph),
+        given.as_stored,
+    )
+    drawn, warnings = reader.everything(given)
+    checked(radiograph.pixels, drawn, refused)
     return Annotation(
         image=radiograph.pixels,
         masks=drawn,
@@ -55,20 +60,62 @@ def from_files(
         spacing_mm=radiograph.spacing_mm,
         author=author,
         notes=notes,
+        warnings=warnings,
     )
 
 
-def readable(path: Path | str, what: str) -> Path:
-    """The real file behind `path`, links followed: the user named it.
+def from_cohort_files(
+    cohort: Cohort,
+    image_id: str,
+    given: Given,
+    author: str = "",
+    notes: str = "",
+    refused: Path | None = None,
+) -> Annotation:
+    """An annotation of one image of a cohort with what was drawn elsewhere.
+
+    Masks have the size that the cohort keeps, or that of the source file.
 
     Raises:
-        InputMissing: there is no such file.
+        InputMissing: no such image.
+        MedpriorError: a mask cannot be read, or does not fit (see `check_masks`).
     """
-    found = Path(path)
-    if not found.is_file():
-        # The path may hold a patient's name; the user has just typed it.
-        raise InputMissing("no such file", where=what, fix="check the path")
-    return found.resolve()
+    frame = Frame.of_cohort(cohort, image_id)
+    pixels = cohort.pixels(image_id)
+    row = cohort.select([image_id]).manifest.iloc[0]
+    source = Radiograph(
+        pixels=pixels,
+        valid=np.ones(pixels.shape, dtype=bool),
+        flags=tuple(flag for flag in (turned_by(tuple(str(row["flags"]).split("|"))),) if flag),
+    )
+    reader = Reader(frame, image_id, lambda file: segments(file, source), given.as_stored)
+    drawn, warnings = reader.everything(given)
+    checked(pixels, drawn, refused)
+    return cohort_annotation(cohort, image_id, drawn, author, notes, warnings)
+
+
+def segments(path: Path, radiograph: Radiograph) -> Mapping[str, Mask]:
+    """The masks of a DICOM SEG in the frame of a radiograph."""
+    from medprior.dicom.seg import read_seg
+
+    return read_seg(path, radiograph)
+
+
+def checked(image: NDArray[np.float32], masks: Mapping[str, Mask], refused: Path | None) -> None:
+    """Refuse masks that cannot be right, and leave a picture of them at `refused`."""
+    from medprior.annotate.preview import draw_masks
+
+    shape = (image.shape[0], image.shape[1])
+    try:
+        check_masks(shape, masks)
+    except MedpriorError as error:
+        if refused is None or not masks or any(mask.shape != shape for mask in masks.values()):
+            raise
+        draw_masks(image, masks, refused)
+        raise MedpriorError(
+            error.what, where=error.where, expected=error.expected, found=error.found,
+            fix=f"{error.fix}; see {refused.name} in the folder given",
+        ) from None  # fmt: skip
 
 
 def from_cohort(cohort: Cohort, image_id: str, author: str = "", notes: str = "") -> Annotation:
@@ -77,7 +124,7 @@ def from_cohort(cohort: Cohort, image_id: str, author: str = "", notes: str = ""
     Raises:
         InputMissing: no such image, or it has no mask.
     """
-    pixels = cohort.pixels(image_id)
+    cohort.pixels(image_id)
     found = {name: cohort.mask(image_id, name) for name in cohort.structures}
     masks = {name: mask for name, mask in found.items() if mask is not None and mask.any()}
     anatomy = {name: mask for name, mask in masks.items() if not is_finding(cohort, name)}
@@ -85,17 +132,31 @@ def from_cohort(cohort: Cohort, image_id: str, author: str = "", notes: str = ""
         raise InputMissing(
             "this image has no mask in the cohort",
             where=f"image_id {image_id}",
-            fix="use --image-id auto, or give masks with --mask",
+            fix="use --image-id auto, give masks with --mask or --annotations, or draw with --page",
         )
+    return cohort_annotation(cohort, image_id, anatomy, author, notes)
+
+
+def cohort_annotation(
+    cohort: Cohort,
+    image_id: str,
+    masks: Mapping[str, Mask],
+    author: str = "",
+    notes: str = "",
+    warnings: tuple[str, ...] = (),
+) -> Annotation:
+    """An annotation of a cohort's image with masks on its own grid."""
+    pixels = cohort.pixels(image_id)
     row = cohort.manifest.iloc[int(np.flatnonzero(cohort.manifest.image_id == image_id)[0])]
     return Annotation(
         image=pixels,
-        masks=anatomy,
+        masks=dict(masks),
         image_id=image_id,
         pixel_sha256=str(row.pixel_sha256),
         spacing_mm=stored_spacing(float(row.spacing_mm), int(row.rows), pixels.shape[0]),
         author=author,
         notes=notes,
+        warnings=warnings,
     )
 
 

@@ -25,6 +25,13 @@ def ranks(cohort: Cohort) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     return np.argsort(-closeness, kind="stable")
 
 
+def typical_images(cohort: Cohort, count: int) -> tuple[str, ...]:
+    """`image_id` of the `count` most typical training images, each of another patient."""
+    train = cohort.split("train")
+    order = train.manifest.iloc[ranks(train)]
+    return tuple(order[~order.patient_id.duplicated()].image_id.head(count))
+
+
 def most_typical(cohort: Cohort) -> str:
     """`image_id` of the most typical training image that has the most structures drawn.
 

@@ -171,6 +171,7 @@ def test_command(tmp_path, capsys):
     assert Annotation.load(out).image_id == "i8"
     Image.fromarray((picture() * 255).astype(np.uint8)).save(tmp_path / "image.png")
     Image.fromarray(disc(0.5, shape=(90, 90))).save(tmp_path / "small.png")
+    assert "left_lung: 31% of it lies outside the body" in capsys.readouterr().err
     mask = ["--mask", f"heart={tmp_path / 'small.png'}"]
     image = ["--image", str(tmp_path / "image.png")]
     assert main(["annotate", str(out), *image, *mask, "--no-tracking"]) == 2

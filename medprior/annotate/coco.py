@@ -1,0 +1,95 @@
+"""COCO JSON: polygons and run lengths of one picture out of a data set's file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.annotate.drawing import Drawing
+from medprior.annotate.polygons import filled, ring
+from medprior.annotate.run_lengths import decoded
+from medprior.dicom import Policy
+from medprior.errors import MedpriorError
+
+Mask = NDArray[np.bool_]
+
+
+def coco_drawing(record: Mapping[str, Any], picture: str, where: str) -> Drawing:
+    """What a COCO file holds of one picture, by category.
+
+    Args:
+        record: the file.
+        picture: the picture's file name or image id; it chooses among several images by their
+            `file_name`, the ending aside. One single image is taken whatever its name.
+        where: the argument, for errors.
+
+    Raises:
+        MedpriorError: the picture is not in it, nothing is drawn on it, or a shape is damaged.
+    """
+    try:
+        image = chosen(record["images"], picture, where)
+        shape = (int(image["height"]), int(image["width"]))
+        names = {item["id"]: str(item["name"]) for item in record.get("categories", [])}
+        drawn = [item for item in record["annotations"] if item["image_id"] == image["id"]]
+        masks: dict[str, Mask] = {}
+        for item in drawn:
+            label = names.get(item["category_id"], str(item["category_id"]))
+            mask = segmented(item.get("segmentation"), shape, f"{where}: {label}")
+            if mask is not None:
+                masks[label] = masks[label] | mask if label in masks else mask
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise MedpriorError(
+            "not a COCO file",
+            where=where,
+            expected="images with id, height, width; annotations with image_id, category_id",
+        ) from None
+    if not masks:
+        raise MedpriorError(
+            "nothing is drawn on the picture", where=where,
+            expected="annotations with a segmentation (boxes alone are no contours)",
+        )  # fmt: skip
+    return Drawing(masks)
+
+
+def chosen(images: Iterable[Any], picture: str, where: str) -> dict[str, Any]:
+    """The entry of a picture."""
+    found: list[dict[str, Any]] = list(images)
+    if len(found) > 1:
+        stem = PurePosixPath(picture).stem
+        found = [
+            item
+            for item in found
+            if PurePosixPath(str(item["file_name"]).replace("\\", "/")).stem == stem
+        ]
+    if len(found) != 1:
+        # File names may hold a patient's name: they are counted, not listed.
+        raise MedpriorError(
+            "the picture is not clear",
+            where=where,
+            expected="one image whose file_name is that of the picture",
+            found=f"{len(found)} images",
+        )
+    shape = (int(found[0]["height"]), int(found[0]["width"]))
+    if not 0 < min(shape) <= max(shape) <= Policy().max_side:
+        raise ValueError
+    return found[0]
+
+
+def segmented(segmentation: Any, shape: tuple[int, int], where: str) -> Mask | None:
+    """One annotation's mask; None where it has only a box."""
+    if not segmentation:
+        return None
+    if isinstance(segmentation, dict):
+        size = tuple(segmentation["size"])
+        if size != shape:
+            raise MedpriorError(
+                "the run lengths are of another size than the picture", where=where,
+                expected=f"{shape[0]} x {shape[1]}", found=" x ".join(str(s) for s in size[:2]),
+            )  # fmt: skip
+        return decoded(segmentation["counts"], shape)
+    rings = [ring(list(zip(flat[::2], flat[1::2], strict=True)), where) for flat in segmentation]
+    return filled(rings, shape)

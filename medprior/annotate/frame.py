@@ -1,0 +1,112 @@
+"""The grids a mask may be drawn on, and how it comes from there onto the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.cohort import Cohort
+from medprior.dicom import Radiograph
+from medprior.dicom.resample import resized
+from medprior.errors import MedpriorError
+from medprior.ingest.masks import as_turned, same_aspect
+
+Mask = NDArray[np.bool_]
+Shape = tuple[int, int]
+TURNS = ("orientation_mirrored", "orientation_rotated")
+ROWS, COLUMNS = 0x00280010, 0x00280011
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture's grid, and the grids of the same picture in other tools.
+
+    Attributes:
+        shown: rows and columns of the picture.
+        sizes: (rows and columns, how the picture was turned since) in the order they are tried:
+            '', `orientation_mirrored` or `orientation_rotated`.
+    """
+
+    shown: Shape
+    sizes: tuple[tuple[Shape, str], ...]
+
+    @classmethod
+    def of_file(cls, path: Path, radiograph: Radiograph) -> Frame:
+        """Of a radiograph read from `path`: other tools draw on its stored pixels."""
+        shown = (radiograph.pixels.shape[0], radiograph.pixels.shape[1])
+        turned = turned_by(radiograph.flags)
+        return cls(shown, ((stored_shape(path) or shown, turned), (shown, "")))
+
+    @classmethod
+    def of_cohort(cls, cohort: Cohort, image_id: str) -> Frame:
+        """Of a cohort's image: other tools draw on it as it is, or at its source's size."""
+        pixels = cohort.pixels(image_id)
+        shown = (pixels.shape[0], pixels.shape[1])
+        row = cohort.select([image_id]).manifest.iloc[0]
+        turned = turned_by(tuple(str(row["flags"]).split("|")))
+        return cls(shown, ((shown, ""), ((int(row["rows"]), int(row["cols"])), turned)))
+
+    @property
+    def drawn(self) -> Shape:
+        """The size most drawings have."""
+        return self.sizes[0][0]
+
+    def onto_picture(self, name: str, mask: Mask, turned: bool = False) -> Mask:
+        """A mask on the picture's own grid.
+
+        Args:
+            name: the structure, for the error.
+            mask: bool [rows, cols] on one of `sizes`.
+            turned: it already is the way round that the picture is shown.
+
+        Raises:
+            MedpriorError: it has another size.
+        """
+        shape = (mask.shape[0], mask.shape[1])
+        turns = [turn for size, turn in self.sizes if size == shape]
+        if not turns:
+            raise MedpriorError(
+                "the mask has another size than the picture",
+                where=name,
+                expected=size_words(self.drawn),
+                found=size_words(shape),
+                fix=advice(shape, self.drawn),
+            )
+        upright = mask if turned else as_turned(mask, turns[0])
+        if shape == self.shown:
+            return upright
+        return resized(upright.astype(np.float32), *self.shown) >= 0.5
+
+
+def turned_by(flags: tuple[str, ...]) -> str:
+    """How a picture was turned on reading, '' where it was not."""
+    return next((flag for flag in flags if flag in TURNS), "")
+
+
+def size_words(shape: Shape) -> str:
+    """A size in words."""
+    return f"{shape[0]} rows x {shape[1]} columns"
+
+
+def advice(found: Shape, wanted: Shape) -> str:
+    """What to do about a size that does not fit."""
+    if found == wanted[::-1]:
+        return "rows and columns are exchanged: turn the mask by a quarter, or transpose the array"
+    if same_aspect(found, wanted):
+        return "the proportions are right: export the mask at the picture's own size"
+    return "export the mask at the picture's own size, uncropped"
+
+
+def stored_shape(path: Path) -> Shape | None:
+    """Stored rows and columns of a DICOM file that was read before; None for any other file."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[ROWS, COLUMNS])
+        return int(header.Rows), int(header.Columns)
+    except (InvalidDicomError, AttributeError, ValueError, TypeError, OSError):
+        return None

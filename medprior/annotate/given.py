@@ -1,0 +1,187 @@
+"""The files a user gives for one picture, read onto its grid and named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.annotate.drawing import Drawing, recognised
+from medprior.annotate.frame import Frame
+from medprior.annotate.naming import named
+from medprior.dicom import Policy
+from medprior.dicom.opening import opened
+from medprior.errors import InputMissing, MedpriorError, Rejected
+from medprior.ingest.masks import read_levels
+
+Mask = NDArray[np.bool_]
+SegReader = Callable[[Path], Mapping[str, Mask]]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a user gives.
+
+    Attributes:
+        masks: structure -> file with that structure alone.
+        annotations: one file with all structures, or None.
+        names: what `annotations` calls a structure -> its name here.
+        as_stored: take NIfTI and NRRD in the order of their pixels, whatever their directions.
+    """
+
+    masks: Mapping[str, Path | str] = field(default_factory=dict)
+    annotations: Path | str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    as_stored: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.masks) or self.annotations is not None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads drawings of one picture.
+
+    Attributes:
+        frame: the picture's grids.
+        picture: its file name or image id, to find it in a COCO file.
+        seg: reads a DICOM SEG in the picture's own frame.
+        as_stored: see `Given`.
+    """
+
+    frame: Frame
+    picture: str
+    seg: SegReader
+    as_stored: bool = False
+
+    def everything(self, given: Given) -> tuple[dict[str, Mask], tuple[str, ...]]:
+        """All masks on the picture's grid, and warnings.
+
+        Raises:
+            Rejected, MedpriorError: a file cannot be used; a structure is given twice.
+        """
+        found: dict[str, Mask] = {}
+        warnings: tuple[str, ...] = ()
+        for name, path in given.masks.items():
+            drawing = self.single(readable(path, f"--mask {name}"), name)
+            found[name] = self.frame.onto_picture(name, drawing.masks[name], drawing.turned)
+            warnings += drawing.warnings
+        if given.annotations is not None:
+            drawing = self.drawing(readable(given.annotations, "--annotations"), "--annotations")
+            parts, said = named(drawing.masks, given.names)
+            for name, masks in parts.items():
+                if name in found:
+                    raise MedpriorError("given twice", where=name, expected="each structure once")
+                whole = np.logical_or.reduce(masks)
+                found[name] = self.frame.onto_picture(name, whole, drawing.turned)
+            warnings += (*drawing.warnings, *said)
+        return found, tuple(dict.fromkeys(warnings))
+
+    def drawing(self, path: Path, where: str) -> Drawing:
+        """All that one file holds of the picture."""
+        from medprior.annotate.rasters import raster_labels
+        from medprior.annotate.volumes import volume_labels
+
+        try:
+            kind = recognised(path, where)
+            if kind == "picture":
+                return raster_labels(path, where)
+            if kind in {"nifti", "nrrd"}:
+                return volume_labels(path, kind, self.frame.drawn, self.as_stored, where)
+            if kind == "dicom":
+                return Drawing(dict(self.seg(path)), turned=True)
+            return self.from_json(path, where)
+        except Rejected as error:
+            raise MedpriorError(
+                f"the file cannot be read ({error.code})", where=where, fix=error.fix
+            ) from None
+
+    def from_json(self, path: Path, where: str) -> Drawing:
+        """A LabelMe or COCO file."""
+        from medprior.annotate.coco import coco_drawing
+        from medprior.annotate.labelme import labelme_drawing
+
+        with opened(path, Policy()) as (stream, _):
+            data = stream.read()
+        try:
+            record = json.loads(data.decode("utf-8-sig"))
+        except (ValueError, RecursionError):
+            record = None
+        if isinstance(record, dict) and isinstance(record.get("shapes"), list):
+            return labelme_drawing(record, where)
+        if isinstance(record, dict) and isinstance(record.get("annotations"), list):
+            return coco_drawing(record, self.picture, where)
+        raise MedpriorError(
+            "neither LabelMe nor COCO JSON", where=where,
+            expected="an object with `shapes`, or with `images` and `annotations`",
+        )  # fmt: skip
+
+    def single(self, path: Path, name: str) -> Drawing:
+        """The one structure of a file, by the name the user gave."""
+        where = f"--mask {name}"
+        if kind_is_picture(path, where):
+            return Drawing({name: picture_mask(path, where)})
+        drawing = self.drawing(path, where)
+        parts, _ = named(drawing.masks, {label: name for label in drawing.masks if label.isdigit()})
+        chosen = parts.get(name) or (next(iter(parts.values())) if len(parts) == 1 else [])
+        if len(chosen) != 1:
+            raise MedpriorError(
+                "the file holds several structures",
+                where=where,
+                expected="one structure",
+                found=", ".join(sorted(drawing.masks)),
+                fix="give the file with --annotations FILE, and names with --names",
+            )
+        return Drawing({name: chosen[0]}, drawing.turned, drawing.warnings)
+
+
+def kind_is_picture(path: Path, where: str) -> bool:
+    """Whether a file is PNG, TIFF, GIF, BMP or JPEG."""
+    try:
+        return recognised(path, where) == "picture"
+    except Rejected as error:
+        raise MedpriorError(f"the mask cannot be read ({error.code})", where=where) from None
+
+
+def picture_mask(path: Path, where: str) -> Mask:
+    """A mask picture: above half of white is inside, or above 0 where nothing is above half.
+
+    Raises:
+        MedpriorError: it cannot be read, or numbers several structures.
+    """
+    try:
+        levels = read_levels(path, Policy())
+    except Rejected as error:
+        raise MedpriorError(
+            f"the mask cannot be read ({error.code})",
+            where=where,
+            expected="a PNG, TIFF, GIF or BMP picture of the radiograph's size",
+        ) from None
+    top = int(levels.max())
+    labels = np.unique(levels[levels > 0])
+    if top <= 127 and len(labels) > 1:
+        raise MedpriorError(
+            "the picture numbers several structures",
+            where=where,
+            expected="the structure at 255 (or 1) and the rest at 0",
+            found=f"{len(labels)} values above 0",
+            fix="give it with --annotations FILE --names 1=left_lung,2=right_lung",
+        )
+    return levels > (127 if top > 127 else 0)
+
+
+def readable(path: Path | str, what: str) -> Path:
+    """The real file behind `path`, links followed: the user named it.
+
+    Raises:
+        InputMissing: there is no such file.
+    """
+    found = Path(path)
+    if not found.is_file():
+        # The path may hold a patient's name; the user has just typed it.
+        raise InputMissing("no such file", where=what, fix="check the path")
+    return found.resolve()

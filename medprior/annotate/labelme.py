@@ -1,0 +1,100 @@
+"""LabelMe JSON: polygons, rectangles, circles and masks on one picture."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from medprior.annotate.drawing import Drawing
+from medprior.annotate.polygons import filled, ring
+from medprior.dicom import Policy
+from medprior.dicom.raster import check_raster_size
+from medprior.errors import MedpriorError
+
+Mask = NDArray[np.bool_]
+CIRCLE = 180
+AREAS = "polygon, rectangle, circle or mask"
+
+
+def labelme_drawing(record: Mapping[str, Any], where: str) -> Drawing:
+    """The shapes of a LabelMe file, those of one label together.
+
+    Raises:
+        MedpriorError: a shape cannot be used, or the file has none.
+    """
+    size = (record.get("imageHeight"), record.get("imageWidth"))
+    if not all(isinstance(side, int) and 0 < side <= Policy().max_side for side in size):
+        raise MedpriorError(
+            "the picture's size is missing", where=where, expected="imageHeight and imageWidth",
+            fix="save the file again in LabelMe",
+        )  # fmt: skip
+    shape = (int(size[0] or 0), int(size[1] or 0))
+    masks: dict[str, Mask] = {}
+    skipped: list[str] = []
+    for item in record["shapes"]:
+        label = str(item.get("label", "")).strip() if isinstance(item, dict) else ""
+        kind = str(item.get("shape_type") or "polygon") if label else ""
+        if kind in {"point", "line", "linestrip", "points"}:
+            skipped.append(f"{label}: a {kind} has no area and was left out")
+            continue
+        mask = area(item, kind, shape, f"{where}: {label or 'a shape without a label'}")
+        masks[label] = masks[label] | mask if label in masks else mask
+    if not masks:
+        raise MedpriorError("nothing is drawn", where=where, expected=f"a {AREAS}")
+    return Drawing(masks, warnings=tuple(skipped))
+
+
+def area(item: Any, kind: str, shape: tuple[int, int], where: str) -> Mask:
+    """One shape as a mask."""
+    points = item.get("points") if isinstance(item, dict) else None
+    if kind == "polygon":
+        return filled([ring(points or (), where)], shape)
+    two = pair(points)
+    if two is not None:
+        first, second = two
+        if kind == "rectangle":
+            (left, right), (top, bottom) = zip(first, second, strict=True)
+            corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+            return filled([ring(corners, where)], shape)
+        if kind == "circle":
+            angle = np.arange(CIRCLE) * (2 * np.pi / CIRCLE)
+            radius = float(np.hypot(*(second - first)))
+            rim = first + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+            return filled([ring(rim.tolist(), where)], shape)
+        if kind == "mask":
+            return pasted(item.get("mask"), np.minimum(first, second), shape, where)
+    raise MedpriorError("a shape that cannot be used", where=where, expected=AREAS, found=kind)
+
+
+def pair(points: Any) -> NDArray[np.float64] | None:
+    """Two points as float64 [2, 2] (x, y), None where they are not."""
+    try:
+        two = np.asarray(points, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    return two if two.shape == (2, 2) and bool(np.isfinite(two).all()) else None
+
+
+def pasted(data: Any, corner: NDArray[np.float64], shape: tuple[int, int], where: str) -> Mask:
+    """A LabelMe mask: a PNG of the box it fills, as base64 text, at its box's upper left."""
+    try:
+        raw = base64.b64decode(str(data), validate=True)
+        with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
+            check_raster_size(image, Policy(min_side=1))
+            part = np.asarray(image.convert("L")) > 0
+    except (binascii.Error, OSError, ValueError, SyntaxError):
+        raise MedpriorError("the mask cannot be decoded", where=where, expected="a PNG") from None
+    left, top = (round(float(value)) for value in corner)
+    rows, cols = part.shape
+    if left < 0 or top < 0 or top + rows > shape[0] or left + cols > shape[1]:
+        raise MedpriorError("the mask reaches beyond the picture", where=where)
+    mask = np.zeros(shape, dtype=bool)
+    mask[top : top + rows, left : left + cols] = part
+    return mask

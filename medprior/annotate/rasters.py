@@ -1,0 +1,87 @@
+"""Label maps as pictures: PNG or TIFF whose grey levels, or palette indices, are structures."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from medprior.annotate.drawing import Drawing
+from medprior.dicom import Policy
+from medprior.dicom.opening import opened
+from medprior.dicom.raster import check_raster_size
+from medprior.errors import MedpriorError, Rejected
+from medprior.ingest.masks import FORMATS
+
+MOST_LABELS = 64
+
+
+def raster_labels(path: Path, where: str) -> Drawing:
+    """Each grey level or palette index above 0 of a picture as one mask.
+
+    Raises:
+        Rejected: the picture is too large, or cannot be opened.
+        MedpriorError: it is coloured, has several pages, or is no label map.
+    """
+    with opened(path, Policy()) as (stream, _):
+        data = stream.read()
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            check_raster_size(image, Policy())
+            pages = int(getattr(image, "n_frames", 1))
+            levels = label_levels(image, where)
+    except (MedpriorError, Rejected):
+        raise
+    except Exception:
+        # Pillow raises many kinds on broken files.
+        raise MedpriorError(
+            "the picture cannot be decoded", where=where, expected="a PNG or TIFF label map"
+        ) from None
+    if pages != 1:
+        raise MedpriorError(
+            f"the picture has {pages} pages", where=where, expected="one page",
+            fix="save each page as one mask and give it with --mask NAME=FILE",
+        )  # fmt: skip
+    return Drawing(by_label(levels, where))
+
+
+def label_levels(image: Image.Image, where: str) -> NDArray[Any]:
+    """Grey levels, or palette indices, of a picture."""
+    if image.mode == "1":
+        return np.asarray(image, dtype=np.uint8)
+    if image.mode in {"L", "P"} or image.mode.startswith("I"):
+        return np.asarray(image)
+    channels = np.asarray(image.convert("RGB")).astype(np.int16)
+    if int(np.ptp(channels, axis=2).max()) > 0:
+        raise MedpriorError(
+            "a colour picture",
+            where=where,
+            expected="grey levels or palette indices that number the structures",
+            fix="save it as an indexed or grey picture, or one mask per structure",
+        )
+    return channels[..., 1]
+
+
+def by_label(levels: NDArray[Any], where: str) -> dict[str, NDArray[np.bool_]]:
+    """Label number -> mask, for every value above 0.
+
+    Raises:
+        MedpriorError: nothing is above 0, a value is a fraction, or there are too many.
+    """
+    values = np.unique(levels)
+    whole = bool(np.isfinite(values).all()) and np.allclose(values, np.rint(values), atol=1e-3)
+    above = [value for value in values.tolist() if value > 0.5]
+    if not whole or len(above) > MOST_LABELS or not above:
+        state = "nothing is drawn" if not above else "not a label map"
+        raise MedpriorError(
+            state,
+            where=where,
+            expected="0 outside and one whole number for each structure",
+            found=f"{len(above)} values above 0" if above else "",
+            fix="check the export; a mask without labels goes with --mask NAME=FILE",
+        )
+    return {str(round(value)): np.abs(levels - value) < 0.5 for value in above}
