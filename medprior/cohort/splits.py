@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -92,8 +93,8 @@ def fill_empty(
     """Move, in place, the nearest free group into each split that chance left empty."""
     edges = np.concatenate([[0.0], np.cumsum(fractions)])
     for number, name in enumerate(SPLITS):
-        held = list(chosen.values())
-        movable = [group for group in free if held.count(chosen[group]) > 1]
+        held = Counter(chosen.values())
+        movable = [group for group in free if held[chosen[group]] > 1]
         if name in held or fractions[number] == 0 or len(chosen) < len(SPLITS) or not movable:
             continue
         low, high = edges[number], edges[number + 1]

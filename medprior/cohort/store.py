@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medprior.errors import InputMissing
-from medprior.provenance import atomic
 
 FOLDER = "pixels"
 WHITE = 65535
@@ -91,6 +90,7 @@ class ShardAppender:
         """Store float32 [h, w] in [0, 1] at 16 bit and say where."""
         height, width = pixels.shape
         if self.size and self.size + 2 * pixels.size > self.limit:
+            self.sync()
             self.close()
             self.shard, self.size = self.shard + 1, 0
             self._file = self._open()
@@ -105,16 +105,33 @@ class ShardAppender:
         """Close the shard in use."""
         self._file.close()
 
-    def fileno(self) -> int:
-        """Descriptor of the shard in use, to force it to disk."""
-        return int(self._file.fileno())
+    def sync(self) -> None:
+        """Force the shard in use onto the disk; full ones were when they were closed."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
-    """Write bool [h, w] as a one-bit PNG, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as temporary:
-        Image.fromarray(mask).save(temporary, format="PNG")
+    """Write bool [h, w] as a one-bit PNG: whole or not at all, and not yet forced to disk."""
+    draft = path.with_name(f".{path.name}")
+    try:
+        with draft.open("wb") as file:
+            Image.fromarray(mask).save(file, format="PNG")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True)
+        return write_mask(path, mask)
+    draft.replace(path)
+
+
+def sync_masks(paths: Iterable[Path]) -> None:
+    """Force mask files, and then their folders, onto the disk."""
+    files = list(paths)
+    for path in (*files, *sorted({path.parent for path in files})):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,16 +22,21 @@ from medprior.cohort.store import (
     place_of,
     read_mask,
     remove_drafts,
+    sync_masks,
     write_mask,
 )
 from medprior.dicom.resample import fitted, resized
 from medprior.errors import ConfigError, MedpriorError
 
-SYNC_EVERY = 64
+COMMIT_IMAGES, COMMIT_SECONDS = 64, 2.0
 
 
 class CohortWriter:
     """The one writer of a cohort folder. Use it as a context manager, call `finish` at the end.
+
+    Images are committed in batches: masks and pixels are forced to disk first, then the journal
+    lines that name them are written and forced to disk. Whatever ends the writer, kill or power
+    cut, a line in the journal never names what is not there; at most the last batch is read again.
 
     Args:
         path: the cohort folder; an unfinished or finished cohort there is continued.
@@ -57,6 +62,9 @@ class CohortWriter:
         last = next(reversed(self._records.values()), None)
         self._shards = ShardAppender(self.path, place_of(last) if last else None)
         self._store = PixelStore(self.path)
+        self._pending: list[dict[str, Any]] = []
+        self._written: list[Path] = []
+        self._committed = time.monotonic()
 
     def _check_store_size(self) -> None:
         if not self._journal.records:
@@ -86,6 +94,8 @@ class CohortWriter:
     def close(self) -> None:
         """Close files and let the next writer in."""
         # On a full disk the last flush fails again; the error that led here is already on its way.
+        with suppress(OSError):
+            self.commit()
         with suppress(OSError):
             self._shards.close()
         with suppress(OSError):
@@ -156,10 +166,11 @@ class CohortWriter:
             "masks": paths,
             **self._shards.append(resized(pixels, *size)).record(),
         }
-        self._journal.append(record)
+        self._pending.append(record)
         self._records[image_id] = record
-        if len(self._records) % SYNC_EVERY == 0:
-            self._sync()
+        late = time.monotonic() - self._committed > COMMIT_SECONDS
+        if late or len(self._pending) >= COMMIT_IMAGES:
+            self.commit()
 
     def _write_mask(
         self, structure: str, image_id: str, mask: NDArray[np.bool_], size: tuple[int, int]
@@ -167,12 +178,20 @@ class CohortWriter:
         relative = f"masks/{structure}/{image_id}.png"
         reduced = resized(np.asarray(mask, dtype=np.float32), *size) >= 0.5
         write_mask(self.path / relative, reduced)
+        self._written.append(self.path / relative)
         return relative
 
-    def _sync(self) -> None:
-        # Pixels first: a journal line must never outlive the picture that it names.
-        os.fsync(self._shards.fileno())
+    def commit(self) -> None:
+        """Make all images added so far survive whatever happens next."""
+        # What cannot be committed is not tried again on closing: a line may be half written.
+        pending, self._pending = self._pending, []
+        sync_masks(self._written)
+        self._shards.sync()
+        for record in pending:
+            self._journal.append(record)
         self._journal.sync()
+        self._written.clear()
+        self._committed = time.monotonic()
 
     def finish(
         self,
@@ -203,7 +222,7 @@ class CohortWriter:
             raise MedpriorError(
                 "no image was added", where=self.path.name, fix="check the input folder"
             )
-        self._sync()
+        self.commit()
         records = sorted(self._records.values(), key=lambda record: str(record["image_id"]))
         rule = SplitRule(seed, fractions)
         fixed = kept_splits(self.path, rule) | dict(split or {})

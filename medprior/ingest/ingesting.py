@@ -127,7 +127,8 @@ class Run:
     def decode(self, found: list[Source], settings: IngestSettings) -> None:
         """Read all sources that were not dealt with before."""
         name = self.described.name
-        todo = [item for item in found if not self.outcomes.is_done(item.path, name)]
+        done = self.outcomes.is_done
+        todo = [item for item in found if not done(item.path, name, self.writer)]
         limits = Limits(settings.memory_mb, settings.cpu_seconds, settings.wall_seconds)
         count = min(settings.workers or os.cpu_count() or 1, max(1, len(todo)))
         # In a log file one line every ten seconds is enough.

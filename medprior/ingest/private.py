@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,19 @@ class Outcomes:
         """Close the journal."""
         self._journal.close()
 
-    def is_done(self, path: str, dataset: str) -> bool:
-        """Whether this very file was dealt with before, as part of this data set."""
+    def is_done(self, path: str, dataset: str, images: Container[object]) -> bool:
+        """Whether this very file was dealt with before, as part of this data set.
+
+        Args:
+            path: the file.
+            dataset: the data set's name.
+            images: what the cohort holds; an image that was cut off with the power is missing.
+        """
         record = self._done.get(path)
         if record is None or record["dataset"] != dataset:
             return False
-        return bool(record["stamp"] == stamp(path))
+        kept = not record["image_id"] or record["image_id"] in images
+        return kept and bool(record["stamp"] == stamp(path))
 
     def keep(
         self, path: str, dataset: str, item: str, image_id: str, code: str, message: str

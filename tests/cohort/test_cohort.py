@@ -1,9 +1,13 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from medprior.cohort import Cohort, CohortWriter
+from medprior.cohort import writer as writing
+from medprior.cohort.store import ShardAppender
+from medprior.cohort.writer import COMMIT_IMAGES
 from medprior.errors import ConfigError, InputMissing, MedpriorError
 
 
@@ -164,3 +168,58 @@ def test_a_missing_shard_is_said_in_one_line(tmp_path):
     (cohort.path / "pixels" / "00000.u16").unlink()
     with pytest.raises(InputMissing, match="shard"):
         cohort.pixels("i000")
+
+
+def add(writer, i, **more):
+    writer.add(image_id=f"i{i:03d}", pixels=picture(i), patient_id=f"p{i}", **more)
+
+
+def lines(path):
+    return (path / "journal.jsonl").read_text().count("image_id")
+
+
+def test_a_journal_line_is_written_only_after_pixels_and_masks_are_on_disk(tmp_path, monkeypatch):
+    # What reaches the disk, in order: descriptors name the file that is forced out.
+    synced = []
+    real = os.fsync
+
+    def recorded(handle):
+        name = Path(f"/proc/self/fd/{handle}").readlink()
+        synced.append((name.name, lines(tmp_path / "c")))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    with CohortWriter(tmp_path / "c") as writer:
+        synced.clear()
+        for i in range(COMMIT_IMAGES):
+            assert lines(tmp_path / "c") == 0
+            add(writer, i, masks={"heart": picture(i) > 0.5})
+        names = [name for name, _ in synced]
+        assert len([name for name in names if name.endswith(".png")]) == COMMIT_IMAGES
+        assert names[-3:] == ["heart", "00000.u16", "journal.jsonl"]
+        assert [count for _, count in synced] == [0] * (COMMIT_IMAGES + 2) + [COMMIT_IMAGES]
+
+
+def test_images_are_committed_after_a_time_on_closing_and_by_hand(tmp_path, monkeypatch):
+    with CohortWriter(tmp_path / "c") as writer:
+        add(writer, 0)
+        assert lines(tmp_path / "c") == 0
+        writer.commit()
+        assert lines(tmp_path / "c") == 1
+        add(writer, 1)
+        monkeypatch.setattr(writing, "COMMIT_SECONDS", 0.0)
+        add(writer, 2)
+        assert lines(tmp_path / "c") == 3
+        monkeypatch.setattr(writing, "COMMIT_SECONDS", 60.0)
+        add(writer, 3)
+    assert lines(tmp_path / "c") == 4
+
+
+def test_full_shards_are_forced_out_before_the_next_begins(tmp_path, monkeypatch):
+    appender = ShardAppender(tmp_path, None, shard_bytes=5000)
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda h: synced.append(Path(f"/proc/self/fd/{h}").readlink()))
+    places = [appender.append(picture(i)) for i in range(4)]
+    appender.close()
+    assert [place.shard for place in places] == [0, 0, 1, 1]
+    assert [path.name for path in synced] == ["00000.u16"]

@@ -48,3 +48,13 @@ def test_the_official_split_is_kept():
 def test_shares_must_sum_to_one():
     with pytest.raises(ConfigError):
         patient_splits(["a"], ["a"], fractions=(0.5, 0.1, 0.1))
+
+
+def test_a_hundred_thousand_patients_are_split_in_seconds():
+    import time
+
+    names = [f"p{i}" for i in range(100_000)]
+    start = time.process_time()
+    chosen = patient_splits(names, [f"h{i}" for i in range(100_000)])
+    assert time.process_time() - start < 10
+    assert abs((chosen == "train").mean() - 0.7) < 0.01

@@ -319,3 +319,15 @@ def test_a_cohort_opens_by_reading_only(tmp_path):
     Cohort.open(tmp_path / "c").pixels(cohort.image_ids[0])
     assert tree(tmp_path / "c") == before
     assert io.BytesIO(before["manifest.parquet"]).read(4) == b"PAR1"
+
+
+def test_images_lost_with_the_power_are_read_again(tmp_path):
+    # The private journal says done, the cohort's own journal lost its end: what a power cut leaves.
+    folder = fill(tmp_path / "in", 8)
+    ingest(folder, tmp_path / "c", settings=ONE)
+    whole = tree(tmp_path / "c")
+    journal = tmp_path / "c" / "journal.jsonl"
+    kept = journal.read_bytes().splitlines(keepends=True)[:-3]
+    journal.write_bytes(b"".join(kept))
+    ingest(folder, tmp_path / "c", settings=ONE)
+    assert tree(tmp_path / "c") == whole
