@@ -86,6 +86,8 @@ def read_radiograph(source: Path | str | BinaryIO, policy: Policy | None = None)
             pixel_sha256=array_sha256(stored),
             syntax=found.syntax,
             identity=facts.identity(header),
+            stored_rows=layout.rows,
+            stored_cols=layout.cols,
         )
 
 

@@ -1,0 +1,71 @@
+"""Between a radiograph's upright square pixels and the pixels its file stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.dicom.radiograph import Radiograph
+from medprior.dicom.resample import resized
+
+Mask = NDArray[np.bool_]
+Shape = tuple[int, int]
+Pixels = TypeVar("Pixels", NDArray[np.bool_], NDArray[np.float32])
+TURNS = ("orientation_mirrored", "orientation_rotated")
+
+
+@dataclass(frozen=True)
+class Native:
+    """How a file's pixels became a radiograph's: turned first, then resampled to square pixels.
+
+    Attributes:
+        stored: rows and columns in the file.
+        shown: rows and columns of the radiograph.
+        turn: "", "orientation_mirrored" (left-right) or "orientation_rotated" (by 180 degrees).
+    """
+
+    stored: Shape
+    shown: Shape
+    turn: str = ""
+
+    @classmethod
+    def of(cls, radiograph: Radiograph) -> Native:
+        """The record of a radiograph; one that was not read from DICOM is its own native grid."""
+        rows, cols = radiograph.pixels.shape
+        stored = (radiograph.stored_rows or rows, radiograph.stored_cols or cols)
+        turn = next((flag for flag in radiograph.flags if flag in TURNS), "")
+        return cls(stored, (rows, cols), turn)
+
+    def to_stored(self, mask: Mask) -> Mask:
+        """A mask [rows, cols] of the radiograph on the file's own pixels.
+
+        Exact where pixels are square; else a stored pixel counts when half of it is covered.
+        """
+        return self._turned(self._resampled(mask, self.stored))
+
+    def to_shown(self, mask: Mask) -> Mask:
+        """A mask on the file's own pixels, on the radiograph's."""
+        return self._resampled(self._turned(mask), self.shown)
+
+    def picture_to_stored(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The radiograph's brightness [rows, cols] in [0, 1] on the file's own pixels."""
+        if pixels.shape != self.stored:
+            pixels = resized(pixels, *self.stored)
+        return self._turned(pixels)
+
+    def _turned(self, pixels: Pixels) -> Pixels:
+        # Both turns are their own inverse.
+        if self.turn == "orientation_mirrored":
+            return np.ascontiguousarray(np.fliplr(pixels))
+        if self.turn == "orientation_rotated":
+            return np.ascontiguousarray(np.rot90(pixels, 2))
+        return pixels
+
+    @staticmethod
+    def _resampled(mask: Mask, shape: Shape) -> Mask:
+        if mask.shape == shape:
+            return np.asarray(mask, dtype=bool)
+        return resized(mask.astype(np.float32), *shape) >= 0.5

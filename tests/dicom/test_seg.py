@@ -1,0 +1,146 @@
+"""Masks into segmentation objects and back; read with highdicom and with plain pydicom."""
+
+import io
+import stat
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+
+from medprior.dicom import read_image
+from medprior.dicom.native import Native
+from medprior.dicom.objects import object_bytes, source_header, write_private
+from medprior.dicom.seg import read_seg, segmentation
+from medprior.errors import Rejected
+from tests.dicom.object_sources import CASES, MAKER, blob, opened, source
+
+
+def made(content: bytes, **others: np.ndarray):
+    """The radiograph, its masks (the blob as the reader shows it), and the object's bytes."""
+    radiograph = read_image(io.BytesIO(content))
+    masks = {"left_lung": radiograph.pixels > 0.5, **others}
+    header = source_header(io.BytesIO(content))
+    return radiograph, masks, object_bytes(
+        segmentation(masks, header, Native.of(radiograph), MAKER)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_mask_lands_on_the_stored_pixels_it_was_seen_on(case):
+    radiograph, masks, content = made(source(**CASES[case]))
+    plain = opened(content).pixel_array
+    theirs = highdicom.seg.segread(io.BytesIO(content)).get_pixels_by_source_instance(["1.2.3.4.5"])
+    assert plain.shape == blob().shape
+    assert np.array_equal(theirs[0, ..., 0], plain)
+    square = "ImagerPixelSpacing" not in CASES[case]
+    assert (plain.astype(bool) != blob()).sum() <= (0 if square else 90)
+    back = read_seg(io.BytesIO(content), radiograph)["left_lung"]
+    wrong = (back != masks["left_lung"]).sum() / masks["left_lung"].sum()
+    assert wrong <= (0 if square else 0.02)
+
+
+@pytest.mark.parametrize("turn", [np.fliplr, np.flipud, lambda a: np.rot90(a, 2)])
+def test_the_blob_tells_every_turn(turn):
+    assert (turn(blob()) != blob()).mean() > 0.1
+
+
+def test_several_masks_overlapping_and_empty_ones_come_back():
+    shape = blob().shape
+    heart, empty, own = np.zeros(shape, bool), np.zeros(shape, bool), np.zeros(shape, bool)
+    heart[40:80, 5:40], own[3, 5] = True, True
+    radiograph, masks, content = made(source(), heart=heart, right_lung=empty, my_mask=own)
+    back = read_seg(io.BytesIO(content), radiograph)
+    assert list(back) == list(masks)
+    assert all(np.array_equal(back[name], masks[name]) for name in masks)
+    found = opened(content)
+    codes = [item.SegmentedPropertyTypeCodeSequence[0] for item in found.SegmentSequence]
+    assert [(c.CodeValue, c.CodingSchemeDesignator) for c in codes] == [
+        ("44029006", "SCT"), ("80891009", "SCT"), ("3341006", "SCT"), ("my_mask", "99MEDPRIOR"),
+    ]  # fmt: skip
+
+
+def test_it_belongs_to_its_source_and_says_who_made_it():
+    _, _, content = made(source(FrameOfReferenceUID="1.2.3.99"))
+    found = opened(content)
+    assert found.StudyInstanceUID == "1.2.3.4"
+    series = found.ReferencedSeriesSequence[0]
+    assert series.SeriesInstanceUID == "1.2.3.4.1"
+    assert series.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == "1.2.3.4.5"
+    assert found.SeriesInstanceUID != "1.2.3.4.1"
+    assert str(found.PatientName) == "Müller^Änne"
+    copied = (found.PatientID, found.PatientBirthDate, found.PatientSex, found.AccessionNumber)
+    assert copied == ("ID-7", "19600102", "F", "ACC9")
+    assert (found.StudyDate, found.StudyID) == ("20260304", "S1")
+    assert "OperatorsName" not in found
+    assert "FrameOfReferenceUID" not in found
+    algorithm = found.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
+    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("medprior", "0.1.0")
+    assert MAKER.digest in str(algorithm.AlgorithmParameters)
+    assert found.DeviceSerialNumber == MAKER.digest
+    assert "research" in found.ContentDescription
+
+
+def test_odd_headers_are_copied_as_far_as_they_can_be():
+    with pydicom.config.disable_value_validation():
+        content = source(PatientBirthDate="01.02.1960", PatientSex="?", StudyTime="noon")
+    _, _, made_of = made(content)
+    found = opened(made_of)
+    assert (found.PatientBirthDate, found.PatientSex, found.StudyTime) == ("", "", "")
+    with pydicom.config.disable_value_validation():
+        nameless = source(SeriesInstanceUID="abc")
+    with pytest.raises(Rejected, match="no usable UIDs"):
+        source_header(io.BytesIO(nameless))
+
+
+def test_another_image_is_refused():
+    radiograph, _, content = made(source())
+    other = read_image(io.BytesIO(source(SOPInstanceUID="1.2.3.4.6")))
+    with pytest.raises(Rejected) as caught:
+        read_seg(io.BytesIO(content), other)
+    assert caught.value.code == "other_image"
+    with pytest.raises(Rejected) as caught:
+        read_seg(io.BytesIO(source()), radiograph)
+    assert caught.value.code == "not_a_segmentation"
+    with pytest.raises(Rejected) as caught:
+        read_seg(io.BytesIO(content[:-900]), radiograph)
+    assert caught.value.code in {"truncated", "malformed"}
+    smaller = Native((10, 10), (10, 10))
+    with pytest.raises(Rejected) as caught:
+        segmentation({"heart": np.ones((10, 10), bool)}, source_header(io.BytesIO(source())),
+                     smaller, MAKER)  # fmt: skip
+    assert caught.value.code == "geometry"
+
+
+@pytest.mark.parametrize("kind", ["FRACTIONAL", "LABELMAP"])
+def test_objects_of_other_tools(kind):
+    radiograph, masks, _ = made(source())
+    header = source_header(io.BytesIO(source()))
+    from medprior.dicom.seg import described
+
+    pixels = masks["left_lung"].astype(np.float32 if kind == "FRACTIONAL" else np.uint8)
+    theirs = highdicom.seg.Segmentation(
+        [header], pixels[None], kind, [described(1, "left_lung", MAKER)], "1.9.1", 1, "1.9.2", 1,
+        "other", "other", "1", "1",
+    )  # fmt: skip
+    back = read_seg(io.BytesIO(object_bytes(theirs)), radiograph)
+    assert np.array_equal(back["left_lung"], masks["left_lung"])
+
+
+def test_a_lung_with_a_side_is_that_lung():
+    radiograph, _, content = made(source())
+    found = opened(content)
+    kind = found.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0]
+    kind.CodeValue = "39607008"
+    side = pydicom.Dataset()
+    side.CodeValue, side.CodingSchemeDesignator, side.CodeMeaning = "24028007", "SCT", "Right"
+    kind.SegmentedPropertyTypeModifierCodeSequence = [side]
+    buffer = io.BytesIO()
+    found.save_as(buffer)
+    assert list(read_seg(buffer, radiograph)) == ["right_lung"]
+
+
+def test_private_files_are_their_owners_alone(tmp_path):
+    write_private(tmp_path / "one.dcm", b"secret")
+    assert stat.S_IMODE((tmp_path / "one.dcm").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["one.dcm"]

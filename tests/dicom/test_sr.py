@@ -1,0 +1,73 @@
+"""The structured report, read back with highdicom and item by item with pydicom."""
+
+import io
+
+import pytest
+from highdicom.sr import srread
+
+from medprior.dicom.objects import object_bytes, source_header
+from medprior.dicom.sr import Finding, Said, structured_report
+from tests.dicom.object_sources import CASES, MAKER, opened, source
+
+SAID = Said(
+    findings=[Finding("pleural_effusion", 0.7123456, 0.4), Finding("tuberculosis", 0.1, 0.25)],
+    cardiothoracic_ratio=0.512,
+    familiarity={"score": 3.5, "threshold": 2.0, "false_alarm_rate": 0.048},
+    flags=["child", "far_from_training"],
+)
+
+
+def content(said: Said = SAID, **changes) -> bytes:
+    header = source_header(io.BytesIO(source(**changes)))
+    return object_bytes(structured_report(said, header, MAKER))
+
+
+def numbers(group) -> dict[str, float]:
+    return {m.name.meaning: float(m.value) for m in group.get_measurements()}
+
+
+def texts(item) -> list[str]:
+    own = [str(item.TextValue)] if "TextValue" in item else []
+    return own + [text for part in item.get("ContentSequence", []) for text in texts(part)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_numbers_come_back(case):
+    report = srread(io.BytesIO(content(**CASES[case]))).content
+    groups = {g.tracking_identifier: g for g in report.get_image_measurement_groups()}
+    assert set(groups) == {"heart", "pleural_effusion", "tuberculosis", "picture"}
+    assert numbers(groups["heart"]) == {"Cardiothoracic ratio": 0.512}
+    effusion = groups["pleural_effusion"]
+    assert numbers(effusion) == {"Probability": 0.712346, "Decision threshold": 0.4}
+    assert effusion.finding_type.value == "60046008"
+    present = {n: g.get_qualitative_evaluations()[0].value.meaning for n, g in groups.items()
+               if n in {"pleural_effusion", "tuberculosis"}}  # fmt: skip
+    assert present == {"pleural_effusion": "Present", "tuberculosis": "Absent"}
+    assert numbers(groups["picture"])["Distance from the training images"] == 3.5
+    doubts = [e.value.value for e in groups["picture"].get_qualitative_evaluations()]
+    assert doubts == ["child", "far_from_training"]
+    for group in groups.values():
+        assert group.source_images[0].referenced_sop_instance_uid == "1.2.3.4.5"
+
+
+def test_it_refers_to_its_source_and_is_no_final_word():
+    found = opened(content())
+    evidence = found.CurrentRequestedProcedureEvidenceSequence[0]
+    assert evidence.StudyInstanceUID == found.StudyInstanceUID == "1.2.3.4"
+    series = evidence.ReferencedSeriesSequence[0]
+    assert series.SeriesInstanceUID == "1.2.3.4.1"
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "1.2.3.4.5"
+    assert (found.VerificationFlag, found.PreliminaryFlag) == ("UNVERIFIED", "PRELIMINARY")
+    assert str(found.PatientName) == "Müller^Änne"
+    said = texts(found)
+    assert any("research only" in text for text in said)
+    assert any(MAKER.digest in text and "0.1.0" in text for text in said)
+    assert found.SoftwareVersions == "0.1.0"
+
+
+def test_nothing_said_is_a_report_of_nothing():
+    found = opened(content(Said()))
+    assert any("research only" in text for text in texts(found))
+    groups = srread(io.BytesIO(content(Said()))).content.get_image_measurement_groups()
+    doubts = [e.value.value for e in groups[0].get_qualitative_evaluations()]
+    assert (len(groups), doubts) == (1, ["none_found"])
