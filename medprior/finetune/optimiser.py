@@ -12,6 +12,9 @@ from medprior.finetune.settings import FinetuneSettings
 from medprior.pretrain.schedules import warm_cosine
 
 BLOCK = re.compile(r"^vit\.blocks\.(\d+)\.")
+TOKENS = frozenset({"vit.cls", "vit.registers", "vit.position"}) | {
+    f"vit.stem.{name}" for name in ("cls_token", "reg_token", "pos_embed")
+}
 
 
 def depth_of(name: str, blocks: int) -> int:
@@ -35,7 +38,7 @@ def parameter_groups(network: nn.Module, settings: FinetuneSettings) -> list[dic
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
-        plain = parameter.ndim < 2 or name in ("vit.cls", "vit.registers", "vit.position")
+        plain = parameter.ndim < 2 or name in TOKENS
         depth = depth_of(name, blocks)
         group = groups.setdefault(
             (depth, plain),

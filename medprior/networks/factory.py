@@ -9,4 +9,8 @@ from medprior.networks.vit import VisionTransformer
 
 def build_network(settings: ViTSettings) -> Encoder:
     """A freshly initialised network, from torch's global random state."""
+    if settings.source == "timm":
+        from medprior.networks.timm_encoder import TimmEncoder
+
+        return TimmEncoder(settings)
     return VisionTransformer(settings)

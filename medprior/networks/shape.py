@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -23,8 +23,15 @@ class ViTSettings(Settings):
     as the authors' code has it and `life_norm` their shared LayerNorm. `nosn` is the last block
     without skip and without norm (methods 4, the authors' option for SAR). Each changes the
     function that weights stand for, so each is recorded beside them.
+
+    `source="timm"` takes the architecture that timm calls `name` instead of our own, with any of
+    its keyword arguments in `options`; shape fields that are given override the architecture's,
+    the others are read off it. `mlp_ratio`, `layer_scale`, LIFE and `nosn` are our network's.
     """
 
+    source: Literal["medprior", "timm"] = "medprior"
+    name: str = ""
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
     width: int = Field(default=96, ge=12)
     depth: int = Field(default=4, ge=1)
     heads: int = Field(default=6, ge=1)
@@ -42,8 +49,19 @@ class ViTSettings(Settings):
     life_norm: bool = False
     nosn: bool = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_timm(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("source") != "timm":
+            return values
+        from medprior.networks.timm_body import filled
+
+        return filled(values)
+
     @model_validator(mode="after")
     def _life_fits(self) -> Self:
+        if self.source == "medprior" and (self.name or self.options):
+            raise ValueError("name and options are for source=timm")
         if self.life and self.width % 3:
             raise ValueError(f"life needs a width that is a multiple of 3, found {self.width}")
         return self

@@ -81,7 +81,8 @@ def watched(q: Tensor, k: Tensor, v: Tensor, watch: Watch) -> Tensor:
         scores = (q.float() * q.shape[-1] ** -0.5) @ k.float().transpose(-1, -2)
         attention = scores.softmax(-1)
         watch(attention)
-        return (attention @ v.float()).to(v.dtype)
+        out: Tensor = (attention @ v.float()).to(v.dtype)
+        return out
 
 
 class DropPath(nn.Module):

@@ -1,0 +1,97 @@
+"""Vision Transformers of timm: made with random weights, and their shape read off.
+
+Nothing is downloaded here; weights come from a local file (`weights.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+OVERRIDES = {
+    "width": "embed_dim", "depth": "depth", "heads": "num_heads", "patch": "patch_size",
+    "image_size": "img_size",
+}  # fmt: skip
+OURS_ONLY = ("mlp_ratio", "layer_scale", "life", "life_aux_key", "life_norm", "nosn")
+
+
+def make_body(values: dict[str, Any]) -> nn.Module:
+    """A timm model for one-channel images of any size, without a classifier.
+
+    Args:
+        values: fields of `ViTSettings`; those of the shape override the named architecture.
+
+    Raises:
+        ValueError: unknown name, an override the model does not take, or another kind of model
+            than a Vision Transformer with a CLS token and plain self-attention.
+    """
+    import timm
+
+    name = values.get("name") or ""
+    if not timm.is_model(name.split(".")[0]):
+        raise ValueError(f"timm has no model {name!r}; see timm.list_models('vit_*')")
+    arguments: dict[str, Any] = {
+        "num_classes": 0, "in_chans": 1, "dynamic_img_size": True, "global_pool": "token",
+        "drop_path_rate": values.get("drop_path", 0.0),
+    }  # fmt: skip
+    arguments |= {theirs: values[ours] for ours, theirs in OVERRIDES.items() if ours in values}
+    if "registers" in values:
+        eva = timm.models.model_entrypoint(name.split(".")[0]).__module__.endswith(".eva")
+        arguments["num_reg_tokens" if eva else "reg_tokens"] = values["registers"]
+    try:
+        body: Any = timm.create_model(
+            name, pretrained=False, **arguments, **values.get("options", {})
+        )
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ValueError(f"timm does not make {name} so: {error}") from None
+    if not plain(body):
+        raise ValueError(f"{name} is no Vision Transformer with a CLS token and plain attention")
+    for block in body.blocks:
+        block.attn.fused_attn = True
+    made: nn.Module = body
+    return made
+
+
+def plain(body: Any) -> bool:
+    """Whether a timm model has a CLS token and one ordinary self-attention per block."""
+    from timm.layers.attention import Attention, AttentionRope
+    from timm.models.eva import Eva, EvaAttention
+    from timm.models.vision_transformer import VisionTransformer
+
+    if type(body) not in (VisionTransformer, Eva) or body.cls_token is None:
+        return False
+    kinds = (Attention, AttentionRope, EvaAttention)
+    return all(isinstance(getattr(block, "attn", None), kinds) for block in body.blocks)
+
+
+def filled(values: dict[str, Any]) -> dict[str, Any]:
+    """Fields of `ViTSettings` for a timm model, those not given read off the architecture.
+
+    Raises:
+        ValueError: as `make_body`, or an option that only our own network has.
+    """
+    from medprior.networks.shape import ViTSettings
+
+    ours = [
+        key
+        for key in OURS_ONLY
+        if key in values and values[key] != ViTSettings.model_fields[key].default
+    ]
+    if ours:
+        raise ValueError(f"not with source=timm: {', '.join(ours)}; options={{...}} go to timm")
+    with torch.device("meta"):
+        body: Any = make_body(values)
+    found = {
+        "width": body.embed_dim,
+        "depth": len(body.blocks),
+        "heads": body.blocks[0].attn.num_heads,
+        "patch": body.patch_embed.patch_size[0],
+        "registers": body.num_prefix_tokens - 1,
+        "image_size": body.patch_embed.img_size[0],
+    }
+    wrong = [key for key in found if key in values and values[key] != found[key]]
+    if wrong:
+        raise ValueError(f"{values['name']} does not take {', '.join(wrong)}")
+    return found | values
