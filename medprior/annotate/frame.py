@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
 from medprior.dicom import Radiograph
+from medprior.dicom.native import TURNS, Native
 from medprior.dicom.resample import resized
 from medprior.errors import MedpriorError
 from medprior.ingest.masks import as_turned, same_aspect
 
 Mask = NDArray[np.bool_]
 Shape = tuple[int, int]
-TURNS = ("orientation_mirrored", "orientation_rotated")
-ROWS, COLUMNS = 0x00280010, 0x00280011
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,10 @@ class Frame:
     sizes: tuple[tuple[Shape, str], ...]
 
     @classmethod
-    def of_file(cls, path: Path, radiograph: Radiograph) -> Frame:
-        """Of a radiograph read from `path`: other tools draw on its stored pixels."""
-        shown = (radiograph.pixels.shape[0], radiograph.pixels.shape[1])
-        turned = turned_by(radiograph.flags)
-        return cls(shown, ((stored_shape(path) or shown, turned), (shown, "")))
+    def of_file(cls, radiograph: Radiograph) -> Frame:
+        """Of a radiograph read from a file: other tools draw on its stored pixels."""
+        native = Native.of(radiograph)
+        return cls(native.shown, ((native.stored, native.turn), (native.shown, "")))
 
     @classmethod
     def of_cohort(cls, cohort: Cohort, image_id: str) -> Frame:
@@ -98,15 +95,3 @@ def advice(found: Shape, wanted: Shape) -> str:
     if same_aspect(found, wanted):
         return "the proportions are right: export the mask at the picture's own size"
     return "export the mask at the picture's own size, uncropped"
-
-
-def stored_shape(path: Path) -> Shape | None:
-    """Stored rows and columns of a DICOM file that was read before; None for any other file."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[ROWS, COLUMNS])
-        return int(header.Rows), int(header.Columns)
-    except (InvalidDicomError, AttributeError, ValueError, TypeError, OSError):
-        return None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medprior.annotate.annotation import Annotation
 from medprior.annotate.checks import check_masks
-from medprior.annotate.frame import Frame, turned_by
+from medprior.annotate.frame import Frame
 from medprior.annotate.given import Given, Reader, readable
 from medprior.cohort import Cohort
 from medprior.dicom import Radiograph, read_image
@@ -46,7 +46,7 @@ def from_files(
     radiograph = read_image(path)
     given = masks if isinstance(masks, Given) else Given(masks)
     reader = Reader(
-        Frame.of_file(path, radiograph),
+        Frame.of_file(radiograph),
         Path(image).name,
         lambda file: segments(file, radiograph),
         given.as_stored,
@@ -86,7 +86,9 @@ def from_cohort_files(
     source = Radiograph(
         pixels=pixels,
         valid=np.ones(pixels.shape, dtype=bool),
-        flags=tuple(flag for flag in (turned_by(tuple(str(row["flags"]).split("|"))),) if flag),
+        flags=tuple(str(row["flags"]).split("|")),
+        stored_rows=int(row["rows"]),
+        stored_cols=int(row["cols"]),
     )
     reader = Reader(frame, image_id, lambda file: segments(file, source), given.as_stored)
     drawn, warnings = reader.everything(given)
