@@ -1,0 +1,1 @@
+"""Service: one predictor over HTTP, with a page for people and limits for everybody else."""

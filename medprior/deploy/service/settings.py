@@ -1,0 +1,30 @@
+"""How much the service takes on at once."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from medprior.pages.access import Access
+from medprior.settings import Settings
+
+
+class ServiceSettings(Settings):
+    """Limits and sizes; the defaults suit two cores and 4 GiB of memory.
+
+    Attributes:
+        access: the door.
+        queue: radiographs in work or waiting; one more is 503 with Retry-After.
+        held_mb: bytes of request bodies held at once, in MiB; more is 503 with Retry-After.
+        seconds: longest time from a whole request body to its answer.
+        threads: radiographs read at once, beside the decoding processes.
+        batch: views that may go through a network together.
+        window_ms: how long a view waits for others that are on their way.
+    """
+
+    access: Access = Access()
+    queue: int = Field(default=64, ge=1)
+    held_mb: int = Field(default=256, ge=1)
+    seconds: float = Field(default=60.0, gt=0)
+    threads: int = Field(default=4, ge=1, le=64)
+    batch: int = Field(default=4, ge=1, le=256)
+    window_ms: float = Field(default=4.0, ge=0, le=1000)
