@@ -31,10 +31,7 @@ def load_model(
 
         if model_store.is_uri(text):
             with model_store.fetched(text, tracking_uri) as folder:
-                packed = folder / "segmenter"
-                return Predictor.load(
-                    folder / "model", own or (packed if packed.is_dir() else None)
-                )
+                return of_package(folder, own)
     if not Path(source).is_dir():
         raise InputMissing(
             "no such model",
@@ -43,3 +40,9 @@ def load_model(
             fix="run `medprior finetune` or `medprior register` first",
         )
     return Predictor.load(Path(source), own)
+
+
+def of_package(folder: Path, segmenter: Path | None = None) -> Predictor:
+    """Load a fetched package: `model/`, and `segmenter/` where it has one and none is given."""
+    packed = folder / "segmenter"
+    return Predictor.load(folder / "model", segmenter or (packed if packed.is_dir() else None))

@@ -6,17 +6,20 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import medprior
+from medprior.deploy import gate_patients
 from medprior.errors import InputMissing, MedpriorError
 from medprior.networks import load_weights
 from medprior.provenance import git_commit, read_config, result_digest, sha256_file
 
 WEIGHTS = "model.safetensors"
 TASKS = ("classification", "segmentation")
+ARTIFACTS = ("model", "segmenter")
 
 
 def checked(folder: Path) -> dict[str, Any]:
@@ -67,8 +70,12 @@ def smallest_size(config: dict[str, Any]) -> float:
     return 2 * (blocks + tokens * width + decoder)
 
 
-def stage(model: Path, segmenter: Path | None, out: Path) -> dict[str, Path]:
+def stage(
+    model: Path, segmenter: Path | None, out: Path, cohorts: Sequence[Path] = ()
+) -> dict[str, Path]:
     """Copy what prediction needs, and nothing else, to `out`.
+
+    With the cohorts of the training also who was trained on, for the gate (`gate_patients`).
 
     Returns:
         Artifact name (`model`, `segmenter`) -> folder with `config.json` and the weights.
@@ -94,7 +101,9 @@ def stage(model: Path, segmenter: Path | None, out: Path) -> dict[str, Path]:
         target.mkdir(parents=True)
         for file in ("config.json", WEIGHTS):
             shutil.copyfile(source / file, target / file)
-    return {name: out / name for name in tasks}
+    staged = {name: out / name for name in tasks}
+    gate_patients.record(staged, cohorts)
+    return staged
 
 
 def models_digest(folders: dict[str, Path]) -> str:

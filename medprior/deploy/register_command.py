@@ -20,6 +20,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--evidence", type=Path, help="folder of medprior evaluate; its metrics become tags"
     )
     parser.add_argument(
+        "--cohort",
+        type=Path,
+        action="append",
+        default=[],
+        help="cohort of the training; lets promote check its patients",
+    )
+    parser.add_argument(
         "--tracking-uri",
         help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)",
     )
@@ -44,5 +51,6 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         evidence=args.evidence,
         tracking_uri=args.tracking_uri,
         experiment=args.experiment,
+        cohorts=args.cohort,
     )
     print(f"registered {args.name} version {version}: models:/{args.name}@{args.alias}")

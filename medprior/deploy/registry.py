@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medprior.deploy import package, store
+from medprior.deploy import champion, package, store
 from medprior.deploy.predictor import Predictor
 from medprior.errors import MedpriorError
 
@@ -27,6 +28,7 @@ def register(
     evidence: Path | str | None = None,
     tracking_uri: str | None = None,
     experiment: str = "medprior",
+    cohorts: Sequence[Path | str] = (),
 ) -> str:
     """Register a model folder as a pyfunc from code, and point `alias` at the new version.
 
@@ -42,6 +44,8 @@ def register(
         evidence: folder that `medprior evaluate` wrote for this model; its metrics become tags.
         tracking_uri: MLflow store; None for MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db`.
         experiment: MLflow experiment of the run that registers.
+        cohorts: those of the training; who it was trained on goes along as fingerprints of the
+            pseudonyms, so that `promote` can tell whether it judges on other patients.
 
     Returns:
         The new version's number; `models:/NAME@ALIAS` loads it.
@@ -54,7 +58,10 @@ def register(
     with tempfile.TemporaryDirectory(prefix="medprior-") as temporary:
         folder = Path(temporary)
         artifacts = package.stage(
-            Path(model), Path(segmenter) if segmenter else None, folder / "artifacts"
+            Path(model),
+            Path(segmenter) if segmenter else None,
+            folder / "artifacts",
+            [Path(cohort) for cohort in cohorts],
         )
         tags = package.tags(artifacts, Path(evidence) if evidence else None)
         Predictor.load(artifacts["model"], artifacts.get("segmenter"))
@@ -70,7 +77,11 @@ def register(
 
     if load_model(uri, client.tracking_uri).digest != tags["model_digest"]:
         raise MedpriorError("the stored copy differs from the model", where=uri, fix="try again")
-    client.set_registered_model_alias(name, alias, version)
+    if alias == champion.CHAMPION:
+        before = champion.aliases(client, name).get(champion.CHAMPION)
+        champion.crown(client, name, version, before)
+    else:
+        client.set_registered_model_alias(name, alias, version)
     return version
 
 

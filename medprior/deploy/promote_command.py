@@ -1,0 +1,73 @@
+"""`medprior promote`: a challenger becomes champion if it passes the gate; or `--rollback`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from medprior.errors import ConfigError
+from medprior.observer import Observer
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("name", metavar="NAME", help="name in the registry")
+    parser.add_argument(
+        "--challenger", default="@challenger", metavar="VERSION|@ALIAS", help="(%(default)s)"
+    )
+    parser.add_argument("--cohort", type=Path, help="cohort to judge on; its labels are the truth")
+    parser.add_argument("--split", default="test", choices=("train", "val", "test"))
+    parser.add_argument(
+        "--margin", type=float, default=0.01, metavar="D",
+        help="mAUC or Dice: how much worse still counts as not worse (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of a gate")
+    parser.add_argument(
+        "--allow-preprocessing", action="store_true", help="accept images of another size"
+    )
+    parser.add_argument("--allow-labels", action="store_true", help="accept other labels")
+    parser.add_argument("--rollback", action="store_true", help="back to the previous champion")
+    parser.add_argument(
+        "--tracking-uri",
+        help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)",
+    )
+    parser.add_argument("--experiment", default="medprior", help="MLflow experiment (%(default)s)")
+
+
+def result(args: argparse.Namespace) -> Path:
+    """Promoting writes no folder; the cohort is the only one it reads."""
+    return args.cohort or Path()
+
+
+def run(args: argparse.Namespace, observer: Observer) -> None:
+    """Judge and promote, or roll back, and say what became of it."""
+    from medprior.deploy.gate_settings import GateSettings
+    from medprior.deploy.promotion import promote, roll_back
+
+    if args.rollback:
+        before, now = roll_back(args.name, args.tracking_uri)
+        print(f"{args.name}: version {now} is champion again, version {before} is previous")
+        return
+    if args.cohort is None:
+        raise ConfigError(
+            "no cohort to judge on",
+            where="--cohort",
+            fix="name a cohort with labels",
+        )
+    chosen = {
+        "margin": args.margin,
+        "allow_preprocessing": args.allow_preprocessing,
+        "allow_labels": args.allow_labels,
+    }
+    facts = promote(
+        args.name,
+        args.cohort,
+        args.challenger,
+        args.split,
+        GateSettings.load(None, args.set, **chosen),
+        args.tracking_uri,
+        args.experiment,
+    )
+    for check in facts["checks"]:
+        print(f"  {check['name']}: {check['text']}")
+    print(f"promoted {args.name} version {facts['challenger']}: models:/{args.name}@champion")
