@@ -1,0 +1,176 @@
+"""Published tensors as the state of one of this room's networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional as F
+
+from medprior.errors import ConfigError
+from medprior.networks.shape import ViTSettings
+from medprior.networks.weight_layouts import Tensors
+
+BLOCK_NAMES = {
+    "norm1.": "norm1.", "attn.qkv.": "attention.qkv.", "attn.proj.": "attention.project.",
+    "norm2.": "norm2.", "mlp.fc1.": "mlp.0.", "mlp.fc2.": "mlp.2.",
+    "ls1.gamma": "scale1", "ls2.gamma": "scale2",
+}  # fmt: skip
+Channels = tuple[float, ...]
+Grey = tuple[float, float]
+
+
+def for_one_channel(
+    tensors: Tensors, mean: Channels, std: Channels, where: str
+) -> tuple[Tensors, Grey]:
+    """Fold channels and their normalisation into one; exact for grey images.
+
+    W'(x - m) / s with W' = s * sum_c W_c / s_c, the bias taking up sum_c W_c (m - m_c) / s_c. Equal
+    channels make it a plain sum. m and s are the means over channels.
+    """
+    weight = tensors.get("patch_embed.proj.weight")
+    if weight is None or weight.ndim != 4:
+        raise ConfigError("no patch embedding", where=where, expected="patch_embed.proj.weight")
+    channels = weight.shape[1]
+    if len(mean) != len(std) or len(mean) not in (1, channels):
+        raise ConfigError(
+            "mean and std do not fit the channels", where=where,
+            expected=f"1 or {channels} values each", found=f"{len(mean)} and {len(std)}",
+        )  # fmt: skip
+    shift = torch.tensor(mean, dtype=torch.float64).expand(channels)
+    scale = torch.tensor(std, dtype=torch.float64).expand(channels)
+    middle, width = float(shift.mean()), float(scale.mean())
+    each = weight.double() / scale[:, None, None]
+    bias = tensors.get("patch_embed.proj.bias", torch.zeros(len(weight))).double()
+    bias = bias + (each * (middle - shift)[:, None, None]).sum((1, 2, 3))
+    one = {
+        "patch_embed.proj.weight": (width * each).sum(1, keepdim=True).float(),
+        "patch_embed.proj.bias": bias.float(),
+    }
+    return tensors | one, (middle, width)
+
+
+def square(tokens: int, where: str) -> tuple[int, int]:
+    """Side of the grid and tokens before it in a position embedding of so many tokens."""
+    for before in (0, 1):
+        side = math.isqrt(max(tokens - before, 0))
+        if side and side * side == tokens - before:
+            return side, before
+    raise ConfigError("position embedding of no square grid", where=where, found=f"{tokens} tokens")
+
+
+def resized(position: Tensor, side: int) -> Tensor:
+    """Position embedding [1, D, g, g] on another grid, bicubic, as the network does on the fly."""
+    if position.shape[-1] == side:
+        return position
+    return F.interpolate(position, size=(side, side), mode="bicubic", antialias=True)
+
+
+def as_own(
+    tensors: Tensors, network: Mapping[str, Any], grey: Grey, where: str
+) -> tuple[ViTSettings, Tensors]:
+    """Settings and state of our own network; unknown tensors stay, to be named as left over.
+
+    Args:
+        tensors: under timm's names, for one channel.
+        network: fields of `ViTSettings` that go before what the file says.
+        grey: mean and std of the one channel.
+        where: the file's name.
+    """
+    left = dict(tensors)
+    cls, embedding = left.pop("cls_token"), left.pop("pos_embed", None)
+    if embedding is None:
+        raise ConfigError(
+            "no position embedding", where=where, expected="pos_embed",
+            fix="name the timm architecture if it uses rotary embedding alone",
+        )  # fmt: skip
+    width, weight = cls.shape[-1], left.pop("patch_embed.proj.weight")
+    side, before = square(embedding.shape[1], where)
+    if before:
+        cls = cls + embedding[:, :1]
+    position = rearrange(embedding[:, before:], "1 (y x) d -> 1 d y x", y=side)
+    registers = left.pop("reg_token", torch.zeros(1, 0, width))
+    known = {
+        "width": width, "patch": weight.shape[-1], "registers": registers.shape[1],
+        "image_size": side * weight.shape[-1], "mean": grey[0], "std": grey[1],
+    }  # fmt: skip
+    settings = ViTSettings.checked(known | blocks_shape(left, width) | dict(network), where)
+    state = {
+        "embed.weight": weight, "embed.bias": left.pop("patch_embed.proj.bias"), "cls": cls,
+        "registers": registers, "position": enlarged(position, settings),
+        "mean": torch.tensor(grey[0]), "std": torch.tensor(grey[1]),
+    }  # fmt: skip
+    token = left.pop("mask_token", torch.zeros(width))
+    if settings.mask_token:
+        state["mask_token"] = token.reshape(-1)
+    for block in range(settings.depth):
+        left.setdefault(f"blocks.{block}.attn.qkv.bias", torch.zeros(3 * width))
+    return settings, state | {own_name(key): value for key, value in left.items()}
+
+
+def enlarged(position: Tensor, settings: ViTSettings) -> Tensor:
+    """Position embedding [1, D, g, g] on the grid of `image_size`, as the network does it."""
+    side = settings.image_size // settings.patch
+    if position.shape[-1] == side:
+        return position
+    return F.interpolate(position, size=(side, side), mode="bicubic", antialias=True)
+
+
+def blocks_shape(tensors: Tensors, width: int) -> dict[str, Any]:
+    """What the tensors say of the blocks; heads are D / 64, as in all published ViTs (our choice).
+
+    The value of `layer_scale` only says that there is one.
+    """
+    depth = 1 + max((int(k.split(".")[1]) for k in tensors if k.startswith("blocks.")), default=0)
+    hidden = tensors.get("blocks.0.mlp.fc1.weight", torch.zeros(4 * width, 1)).shape[0]
+    ratio = hidden / width
+    if int(width * ratio) != hidden:
+        ratio = math.nextafter(ratio, math.inf)
+    scaled = 1e-5 if "blocks.0.ls1.gamma" in tensors else None
+    found = {"depth": depth, "mlp_ratio": ratio, "layer_scale": scaled}
+    return found | {"heads": max(1, width // 64)}
+
+
+def own_name(key: str) -> str:
+    """Our name of a tensor inside a block, else the name it has."""
+    if not key.startswith("blocks."):
+        return key
+    _, number, rest = key.split(".", 2)
+    for theirs, ours in BLOCK_NAMES.items():
+        if rest.startswith(theirs):
+            return f"blocks.{number}.{ours}{rest.removeprefix(theirs)}"
+    return key
+
+
+def as_timm(
+    tensors: Tensors, network: Mapping[str, Any], grey: Grey
+) -> tuple[ViTSettings, Tensors]:
+    """Settings and state of a timm architecture; position embedding resized by timm's rule.
+
+    Arguments as of `as_own`; `network` names the architecture.
+    """
+    from timm.layers.pos_embed import resample_abs_pos_embed
+
+    statistics = {"mean": grey[0], "std": grey[1]}
+    settings = ViTSettings.checked(statistics | dict(network), "network")
+    state = {key: torch.tensor(value) for key, value in statistics.items()}
+    for key, value in tensors.items():
+        state[key if key.startswith(("blocks.", "norm.")) else f"stem.{key}"] = value
+    token = state.pop("stem.mask_token", torch.zeros(settings.width))
+    if settings.mask_token:
+        state["mask_token"] = token.reshape(-1)
+    position = state.get("stem.pos_embed")
+    if position is not None:
+        side = settings.image_size // settings.patch
+        for before in (0, 1, 1 + settings.registers):
+            patches = max(position.shape[1] - before, 0)
+            if math.isqrt(patches) ** 2 == patches:
+                state["stem.pos_embed"] = resample_abs_pos_embed(
+                    position, [side, side], num_prefix_tokens=before
+                )
+                break
+    return settings, state

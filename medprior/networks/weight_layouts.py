@@ -1,0 +1,84 @@
+"""Names of a Vision Transformer's tensors in published files, brought to one: timm's.
+
+timm and facebookresearch/dino and dinov2 share their names but for registers and chunked blocks;
+Hugging Face's `Dinov2Model`, the layout of RAD-DINO, differs throughout and keeps queries, keys and
+values apart.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from medprior.errors import ConfigError
+
+Layout = Literal["timm", "facebook", "huggingface"]
+Tensors = dict[str, Tensor]
+
+CHUNKED = re.compile(r"^blocks\.\d+\.(\d+)\.")
+HEADS = ("head.", "head_dist.", "fc.", "classifier.", "pooler.")
+HUGGINGFACE = (
+    (r"^embeddings\.cls_token$", "cls_token"),
+    (r"^embeddings\.mask_token$", "mask_token"),
+    (r"^embeddings\.register_tokens$", "reg_token"),
+    (r"^embeddings\.position_embeddings$", "pos_embed"),
+    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+    (r"^encoder\.layer\.(\d+)\.", r"blocks.\1."),
+    (r"^(blocks\.\d+\.)attention\.attention\.", r"\1attn."),
+    (r"^(blocks\.\d+\.)attention\.output\.dense\.", r"\1attn.proj."),
+    (r"^(blocks\.\d+\.)layer_scale([12])\.lambda1$", r"\1ls\2.gamma"),
+    (r"^layernorm\.", "norm."),
+)
+
+
+def detected(tensors: Tensors, where: str) -> tuple[Layout, str]:
+    """The layout of a file, and the prefix of its encoder's names (`backbone.`, `dinov2.`, ...).
+
+    Raises:
+        ConfigError: no token called `cls_token`, so not a known layout.
+    """
+    found = sorted((k for k in tensors if k.endswith("cls_token")), key=len)
+    if not found:
+        raise ConfigError(
+            "no Vision Transformer in a known layout", where=where,
+            expected="names as of timm, facebookresearch dino or dinov2, or Dinov2Model",
+            found=", ".join(sorted(tensors)[:3]) or "no tensors",
+        )  # fmt: skip
+    name = found[0]
+    if name.endswith("embeddings.cls_token"):
+        return "huggingface", name.removesuffix("embeddings.cls_token")
+    prefix = name.removesuffix("cls_token")
+    inner = [key.removeprefix(prefix) for key in tensors if key.startswith(prefix)]
+    own = any(k in ("register_tokens", "mask_token") or CHUNKED.match(k) for k in inner)
+    return ("facebook" if own else "timm"), prefix
+
+
+def in_timm_names(tensors: Tensors, layout: Layout, prefix: str) -> Tensors:
+    """The encoder's tensors as float32 under timm's names; classifiers are left out."""
+    found: Tensors = {}
+    for key, value in tensors.items():
+        if not key.startswith(prefix):
+            continue
+        name = key.removeprefix(prefix)
+        if layout == "huggingface":
+            for old, new in HUGGINGFACE:
+                name = re.sub(old, new, name)
+        name = CHUNKED.sub(r"blocks.\1.", name)
+        name = "reg_token" if name == "register_tokens" else name
+        if not name.startswith(HEADS):
+            found[name] = value.float()
+    return fused(found) if layout == "huggingface" else found
+
+
+def fused(tensors: Tensors) -> Tensors:
+    """Separate `query`, `key` and `value` of every block as one `qkv`."""
+    found = dict(tensors)
+    for name in tensors:
+        if ".attn.query." in name:
+            parts = [name.replace(".query.", f".{part}.") for part in ("query", "key", "value")]
+            if all(part in found for part in parts):
+                found[name.replace(".query.", ".qkv.")] = torch.cat([found.pop(p) for p in parts])
+    return found
