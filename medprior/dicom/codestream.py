@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from medprior.errors import Rejected
 
 SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}
 STANDALONE = {0x01, *range(0xD0, 0xD9)}
+MOST_SEGMENTS = 10_000
+FILL = re.compile(rb"\xff*")
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,14 @@ def jpeg(data: bytes) -> Codestream:
     position = 2
     if data[:2] != b"\xff\xd8":
         raise Rejected("codestream", "the compressed data is no JPEG stream")
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
+    for _ in range(MOST_SEGMENTS):
+        if position + 4 > len(data) or data[position] != 0xFF:
+            break
+        fill = FILL.match(data, position)
+        position = fill.end() - 1 if fill else position
+        if position + 4 > len(data):
             break
         marker = data[position + 1]
-        if marker == 0xFF:
-            position += 1
-            continue
         if marker in STANDALONE:
             position += 2
             continue

@@ -44,7 +44,7 @@ class Limits:
     """
 
     memory_mb: int = 800
-    cpu_seconds: float = 5.0
+    cpu_seconds: float = 4.0
     wall_seconds: float = 120.0
     start_seconds: float = 60.0
 

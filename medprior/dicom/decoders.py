@@ -28,6 +28,8 @@ NATIVE = {
     str(uid.DeflatedExplicitVRLittleEndian),
 }
 SIMPLEITK = "simpleitk"
+# Radiographs compress to a tenth, at the very most to a hundredth; our choice of what is a bomb.
+BLANK_ALWAYS, MOST_COMPRESSION = 2**24, 1000
 # Order measured on a 5 megapixel radiograph; the next one is asked when the first one fails.
 PLUGINS: dict[str, tuple[str, ...]] = {
     str(uid.RLELossless): ("pylibjpeg", "pydicom"),
@@ -80,11 +82,15 @@ def decoded(data: bytes, syntax: str, layout: Layout) -> NDArray[Any]:
         Integer array [rows, cols], cells as the codec left them (not yet masked to stored bits).
 
     Raises:
-        Rejected: `syntax_unsupported`, `codestream`, `codestream_mismatch` or `decode_failed`.
+        Rejected: `syntax_unsupported`, `codestream`, `codestream_mismatch`, `too_large` or
+            `decode_failed`.
     """
     said = announced(data, syntax, layout)
     if (said.rows, said.cols) != (layout.rows, layout.cols) or said.components != 1:
         raise Rejected("codestream_mismatch", "header and compressed data differ in size")
+    raw = layout.rows * layout.cols * layout.allocated // 8
+    if raw > BLANK_ALWAYS and raw > MOST_COMPRESSION * len(data):
+        raise Rejected("too_large", "the picture is far larger than its bytes can tell")
     if said.precision > layout.allocated:
         raise Rejected("codestream_mismatch", "the compressed samples are wider than their cells")
     plugins = PLUGINS[syntax]

@@ -9,7 +9,15 @@ from typing import Any
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-NUMERIC_TEXT = {"DS", "IS"}
+LONGEST_TEXT = 2**16
+NUMBERS = {
+    "FD": ("d", 8),
+    "FL": ("f", 4),
+    "US": ("H", 2),
+    "SS": ("h", 2),
+    "UL": ("L", 4),
+    "SL": ("l", 4),
+}
 
 
 class Header:
@@ -38,11 +46,14 @@ class Header:
         return None if element is None else element.VR
 
     def texts(self, tag: int) -> list[str]:
-        """The values of a text element, blanks and NULs stripped, in upper case."""
+        """The values of a text element, blanks and NULs stripped, in upper case.
+
+        What lies beyond 64 KiB is not looked at.
+        """
         raw = self.raw(tag)
         if not raw:
             return []
-        text = raw.decode("latin-1").replace("\0", " ")
+        text = raw[:LONGEST_TEXT].decode("latin-1").replace("\0", " ")
         return [part.strip().upper() for part in text.split("\\")]
 
     def text(self, tag: int) -> str:
@@ -63,12 +74,12 @@ class Header:
         return values[0] if len(values) == 1 else None
 
     def decimals(self, tag: int) -> list[float]:
-        """The values of a DS, IS or floating-point element; NaN for each that is no number."""
-        raw, vr = self.raw(tag), self.vr(tag)
+        """The values of a DS, IS or binary number element; NaN for each that is no number."""
+        raw, vr = (self.raw(tag) or b"")[:LONGEST_TEXT], self.vr(tag)
         if not raw:
             return []
-        if vr in {"FD", "FL"}:
-            size, kind = (8, "d") if vr == "FD" else (4, "f")
+        if vr in NUMBERS:
+            kind, size = NUMBERS[vr]
             order = "<" if self.little_endian else ">"
             count = len(raw) // size
             return list(struct.unpack(f"{order}{count}{kind}", raw[: count * size]))

@@ -26,8 +26,11 @@ class Lut:
 
     def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Look up rounded `values`."""
-        index = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1)
-        return np.asarray(self.entries[index.astype(np.int64)])
+        result = np.empty_like(values)
+        for row, line in zip(values, result, strict=True):
+            index = np.clip(np.rint(row) - self.first, 0, len(self.entries) - 1)
+            line[:] = self.entries[index.astype(np.int64)]
+        return result
 
 
 def lut_from(item: Header, signed: bool, inputs: tuple[float, float]) -> Lut | None:

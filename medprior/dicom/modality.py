@@ -39,7 +39,9 @@ def modality_values(
         raise Rejected("rescale", "rescale slope or intercept are unusable")
     values = stored.astype(np.float32)
     if (slope, intercept) != (1.0, 0.0):
-        values = (stored * np.float64(slope) + np.float64(intercept)).astype(np.float32)
+        # Double precision row by row: a large picture has no room for it at once.
+        for row, line in zip(stored, values, strict=True):
+            line[:] = row * np.float64(slope) + np.float64(intercept)
     return values, tuple(flags)
 
 

@@ -12,6 +12,7 @@ from medprior.dicom.decoders import Layout
 from medprior.dicom.header import Header
 
 Mask = NDArray[np.bool_]
+MOST_CORNERS = 2048
 
 
 def unpadded(
@@ -77,7 +78,12 @@ def circle(header: Header, shape: tuple[int, int]) -> Mask | None:
 def polygon(header: Header, shape: tuple[int, int]) -> Mask | None:
     """Inside the polygonal shutter, whose vertices are row, column pairs."""
     flat = header.decimals(0x00181620)
-    if len(flat) < 6 or len(flat) % 2 or not np.isfinite(flat).all() or max(flat) > 1e5:
+    if (
+        not 6 <= len(flat) <= 2 * MOST_CORNERS
+        or len(flat) % 2
+        or not np.isfinite(flat).all()
+        or max(flat) > 1e5
+    ):
         return None
     corners = [(col - 1, row - 1) for row, col in zip(flat[::2], flat[1::2], strict=True)]
     picture = Image.new("1", (shape[1], shape[0]))

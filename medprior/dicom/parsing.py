@@ -23,9 +23,12 @@ from pydicom.uid import (
 from medprior.dicom.header import Header
 from medprior.dicom.opening import PREAMBLE, kind_of
 from medprior.dicom.policy import Policy
+from medprior.dicom.structure import UNDEFINED, Walk
 from medprior.errors import Rejected
 
-UNDEFINED = 0xFFFFFFFF
+MOST_VALUE = 2**24
+INFLATED_ALWAYS, MOST_INFLATION = 2**26, 100
+INFLATED_AT_ONCE = 2**22
 VRS = set(
     b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST "
     b"SV TM UC UI UL UN UR US UT UV".split()
@@ -81,8 +84,7 @@ def parsed(stream: BinaryIO, size: int, policy: Policy) -> Parsed:
     with parser_faults():
         meta = Header(Dataset())
         if kind == "dicom":
-            stop = limits(stream, size, policy, lambda tag: tag >> 16 != 2)
-            meta = Header(read_dataset(stream, False, True, stop_when=stop))
+            meta = Header(dataset_of(stream, size, policy, False, True, lambda tag: tag >> 16 != 2))
         syntax, guessed = meta.text(0x00020010), False
         if not syntax:
             syntax, guessed = guessed_syntax(stream), True
@@ -91,9 +93,8 @@ def parsed(stream: BinaryIO, size: int, policy: Policy) -> Parsed:
             stream, size = io.BytesIO(data), len(data)
         check_order(stream, syntax)
         little = syntax != ExplicitVRBigEndian
-        stop = limits(stream, size, policy, lambda tag: tag >= 0x7FE00000)
         implicit = syntax == ImplicitVRLittleEndian
-        dataset = read_dataset(stream, implicit, little, stop_when=stop)
+        dataset = dataset_of(stream, size, policy, implicit, little, lambda tag: tag >= 0x7FE00000)
     if kind == "bare_dicom" and 0x00080016 not in dataset:
         raise Rejected("not_dicom", "no preamble and no SOP class: not DICOM")
     # A file may be implicit where its meta says explicit; the parser found out by looking.
@@ -101,20 +102,29 @@ def parsed(stream: BinaryIO, size: int, policy: Policy) -> Parsed:
     return Parsed(Header(dataset, little), syntax, guessed, implicit, stream, size)
 
 
+def dataset_of(
+    stream: BinaryIO,
+    size: int,
+    policy: Policy,
+    implicit: bool,
+    little: bool,
+    ends: Callable[[int], bool],
+) -> Dataset:
+    """The elements up to the first that `ends` it; values above 16 MiB are left in the file."""
+    Walk(stream, implicit, little, policy.max_elements, ends).check()
+    stop = limits(stream, size, ends)
+    return read_dataset(stream, implicit, little, stop_when=stop, defer_size=MOST_VALUE)
+
+
 def limits(
-    stream: BinaryIO, size: int, policy: Policy, ends: Callable[[int], bool]
+    stream: BinaryIO, size: int, ends: Callable[[int], bool]
 ) -> Callable[[int, str | None, int], bool]:
-    """A stop rule for the parser that also counts elements and checks every length."""
-    count = 0
+    """A stop rule for the parser that also checks every length."""
 
     def stop(tag: int, vr: str | None, length: int) -> bool:
-        """Count elements; stop at the pixels or at a limit."""
-        nonlocal count
+        """Stop at the pixels or at an element that is longer than the file."""
         if ends(int(tag)):
             return True
-        count += 1
-        if count > policy.max_elements:
-            raise Rejected("too_many_elements", f"more than {policy.max_elements} elements")
         check_length(length, stream, size)
         return False
 
@@ -148,14 +158,23 @@ def check_order(stream: BinaryIO, syntax: str) -> None:
 def inflated(data: bytes, limit: int) -> bytes:
     """The content of a deflated data set, at most `limit` bytes of it.
 
+    Above 64 MiB it may also not be more than 100 times as large as `data` (our choice: pictures
+    deflate to a half or a quarter).
+
     Raises:
         Rejected: `too_large` or `malformed`.
     """
+    limit = min(limit, max(INFLATED_ALWAYS, MOST_INFLATION * len(data)))
     machine = zlib.decompressobj(-zlib.MAX_WBITS)
+    parts: list[bytes] = []
+    size = 0
     try:
-        result = machine.decompress(data, limit + 1)
+        while data and not machine.eof:
+            part = machine.decompress(data, INFLATED_AT_ONCE)
+            data, size = machine.unconsumed_tail, size + len(part)
+            parts.append(part)
+            if size > limit:
+                raise Rejected("too_large", f"inflates to more than {limit} bytes")
     except zlib.error:
         raise Rejected("malformed", "the deflated part cannot be inflated") from None
-    if len(result) > limit:
-        raise Rejected("too_large", f"inflates to more than {limit} bytes")
-    return result
+    return b"".join(parts)

@@ -7,7 +7,8 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from medprior.dicom.parsing import UNDEFINED, Parsed
+from medprior.dicom.parsing import Parsed
+from medprior.dicom.structure import UNDEFINED
 from medprior.errors import Rejected
 
 PIXEL_DATA = 0x7FE00010

@@ -17,7 +17,7 @@ class Policy(Settings):
         min_side: shortest side of a usable picture, in stored pixels.
         max_side: longest side.
         max_pixels: rows x columns.
-        max_elements: data elements at the top level of a file.
+        max_elements: data elements and items of a header, nested ones included.
         lateral: accept lateral views (they are labelled as such, never as frontal).
         for_processing: accept raw detector data, which is not display-ready.
         secondary_capture: which secondary captures pass: `film` only digitised films, `radiograph`

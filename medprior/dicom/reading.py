@@ -24,7 +24,7 @@ from medprior.dicom.resample import resized
 from medprior.dicom.scope import judged
 from medprior.dicom.spacing import aspect_ratio, spacing
 from medprior.dicom.stored import cells, layout_of, stored_values
-from medprior.dicom.voi import voi_brightness
+from medprior.dicom.voi import extremes, voi_brightness
 from medprior.errors import Rejected
 
 
@@ -67,12 +67,19 @@ def read_radiograph(source: Path | str | BinaryIO, policy: Policy | None = None)
             array = cells(pixel_bytes(found), found.syntax, layout, header.little_endian)
     with parser_faults():
         stored = stored_values(array, layout)
-        shown = displayed(stored, array, header, layout)
+        digest = array_sha256(stored)
+        valid, shutter_flags = visible(stored, array, header, layout)
+        values, modality_flags = modality_values(stored, header, layout.signed)
+        # A large picture barely fits a worker: what is done with goes at once.
+        del array, stored
+        shown = displayed(values, valid, header, layout.signed)
+        del values
         millimetres, kind, spacing_flags = spacing(header)
         ratio, ratio_flags = aspect_ratio(header, millimetres)
         pixels, valid = squared(shown.pixels, shown.valid, ratio)
         side = min(millimetres) if millimetres and ratio != 1 else None
-        said = (*flags, *view_flags, *shown.flags, *spacing_flags, *ratio_flags)
+        said = (*flags, *view_flags, *shutter_flags, *modality_flags)
+        said = (*said, *shown.flags, *spacing_flags, *ratio_flags)
         return Radiograph(
             pixels=pixels,
             valid=valid,
@@ -83,7 +90,7 @@ def read_radiograph(source: Path | str | BinaryIO, policy: Policy | None = None)
             spacing_kind=kind,
             polarity_inverted=shown.inverted,
             flags=tuple(dict.fromkeys((*said, *(["syntax_guessed"] * found.guessed_syntax)))),
-            pixel_sha256=array_sha256(stored),
+            pixel_sha256=digest,
             syntax=found.syntax,
             identity=facts.identity(header),
             stored_rows=layout.rows,
@@ -91,32 +98,39 @@ def read_radiograph(source: Path | str | BinaryIO, policy: Policy | None = None)
         )
 
 
-def displayed(
+def visible(
     stored: NDArray[np.int32], array: NDArray[Any], header: Header, layout: Layout
+) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Boolean [rows, cols]: what is neither padding nor behind a shutter; and flags."""
+    valid = unpadded(stored, array, header, layout)
+    shutter, flags = within_shutter(header, (layout.rows, layout.cols))
+    valid &= shutter
+    return valid, flags
+
+
+def displayed(
+    values: NDArray[np.float32], valid: NDArray[np.bool_], header: Header, signed: bool
 ) -> Shown:
-    """Padding, modality, values of interest, polarity and orientation, in this order.
+    """Values of interest, polarity and orientation, in this order.
 
     Raises:
-        Rejected: `constant` or `rescale`.
+        Rejected: `constant`.
     """
-    shutter, shutter_flags = within_shutter(header, (layout.rows, layout.cols))
-    valid = unpadded(stored, array, header, layout) & shutter
-    values, modality_flags = modality_values(stored, header, layout.signed)
-    bright, voi_flags = voi_brightness(values, valid, header, layout.signed)
+    bright, flags = voi_brightness(values, valid, header, signed)
     inverted = header.text(0x00280004) == "MONOCHROME1"
     if inverted:
-        bright = 1 - bright
-    shape = header.text(0x20500020)
-    contradiction = shape == ("IDENTITY" if inverted else "INVERSE")
-    picture = np.where(valid, bright, np.float32(0)).astype(np.float32)
-    if not np.isfinite(picture).all() or float(np.ptp(bright[valid])) <= 1e-6:
+        np.subtract(1, bright, out=bright)
+    darkest, brightest = extremes(bright, valid)
+    # Also where a value is not a number: it is then the smallest and the largest.
+    if not brightest - darkest > 1e-6:
         raise Rejected("constant", "the picture has no contrast")
+    np.copyto(bright, 0, where=~valid)
     turned, turn_flags = turn(header)
-    flags = (*shutter_flags, *modality_flags, *voi_flags, *turn_flags)
-    if contradiction:
+    flags = (*flags, *turn_flags)
+    if header.text(0x20500020) == ("IDENTITY" if inverted else "INVERSE"):
         flags = (*flags, "presentation_shape_conflict")
     return Shown(
-        np.ascontiguousarray(turned(picture)), np.ascontiguousarray(turned(valid)), inverted, flags
+        np.ascontiguousarray(turned(bright)), np.ascontiguousarray(turned(valid)), inverted, flags
     )
 
 

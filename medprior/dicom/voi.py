@@ -27,10 +27,9 @@ def voi_brightness(
     Raises:
         Rejected: `constant`, the picture has one value only.
     """
-    inside = values[valid]
-    if inside.size == 0:
+    low, high = extremes(values, valid)
+    if low > high:
         raise Rejected("constant", "nothing but padding")
-    low, high = float(inside.min()), float(inside.max())
     if low == high:
         raise Rejected("constant", "all pixels have the same value")
     flags: list[str] = []
@@ -41,10 +40,26 @@ def voi_brightness(
         if choice is None:
             continue
         result = choice(values) if callable(choice) else None
-        if result is not None and float(np.ptp(result[valid])) > 1e-6:
-            return result, tuple(flags)
+        if result is not None:
+            darkest, brightest = extremes(result, valid)
+            if brightest - darkest > 1e-6:
+                return result, tuple(flags)
         flags.append(name)
-    return np.clip((values - low) / np.float32(high - low), 0, 1), tuple(flags)
+    scaled = values - np.float32(low)
+    scaled /= np.float32(high - low)
+    return np.clip(scaled, 0, 1, out=scaled), tuple(flags)
+
+
+def extremes(values: Values, valid: NDArray[np.bool_]) -> tuple[float, float]:
+    """Smallest and largest of the valid values, row by row to save memory; inf, -inf if none."""
+    if valid.all():
+        return float(values.min()), float(values.max())
+    low, high = math.inf, -math.inf
+    for row, inside in zip(values, valid, strict=True):
+        part = row[inside]
+        if part.size:
+            low, high = min(low, float(part.min())), max(high, float(part.max()))
+    return low, high
 
 
 def table_of(header: Header, signed: bool, inputs: tuple[float, float]) -> Voi | bool | None:
@@ -58,7 +73,9 @@ def table_of(header: Header, signed: bool, inputs: tuple[float, float]) -> Voi |
 
     def look_up(values: Values) -> Values:
         """Values through the table, in [0, 1]."""
-        return table(values) / np.float32(top_of(table))
+        result = table(values)
+        result /= np.float32(top_of(table))
+        return result
 
     return look_up
 
