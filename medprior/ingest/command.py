@@ -10,12 +10,17 @@ from medprior.observer import Observer
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("input", type=Path, help="folder with DICOM, PNG or JPEG files")
+    parser.add_argument(
+        "input", help="folder with DICOM, PNG or JPEG files, or a URL: s3://bucket/prefix, gs://..."
+    )
     parser.add_argument("cohort", type=Path, help="cohort folder to make, continue or extend")
     parser.add_argument("--dataset", help="name of a data set descriptor, or a path to one")
     parser.add_argument("--limit", type=int, help="at most so many files, drawn at random")
     parser.add_argument("--seed", type=int, help="of the split and of --limit (default 0)")
     parser.add_argument("--workers", type=int, help="decoding processes (default: one per core)")
+    parser.add_argument(
+        "--scheduler", metavar="tcp://HOST:PORT", help="read on the workers of a Dask cluster"
+    )
     parser.add_argument("--store-size", type=int, help="longest stored side (default 512)")
     parser.add_argument(
         "--key",
@@ -35,12 +40,12 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     from medprior.ingest.settings import IngestSettings
 
     overrides = list(args.set)
-    for name in ("limit", "seed", "workers", "store_size"):
+    for name in ("limit", "seed", "workers", "scheduler", "store_size"):
         value = getattr(args, name)
         overrides += [f"{name}={value}"] if value is not None else []
     settings = IngestSettings.load(args.config, overrides)
     # The input's path may carry a patient's name: it is no parameter of the run.
-    observer.params(settings.model_dump(mode="json"))
+    observer.params(settings.lasting() | {"workers": settings.workers})
     cohort = ingest(args.input, args.cohort, args.dataset, settings, args.key)
     observer.metrics(
         {"images": float(len(cohort)), "patients": float(len(set(cohort.patient_ids.tolist())))}, 0

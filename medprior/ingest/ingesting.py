@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from medprior.cohort.columns import SPLITS
 from medprior.cohort.journal import Journal
 from medprior.dicom import Policy
 from medprior.errors import MedpriorError
+from medprior.ingest.answers import answering
 from medprior.ingest.contact_sheet import write_contact_sheet
 from medprior.ingest.descriptor import Descriptor, descriptor
 from medprior.ingest.identity import (
@@ -28,18 +28,18 @@ from medprior.ingest.identity import (
     usable_uid,
 )
 from medprior.ingest.item import WHITE, Item, Refused
-from medprior.ingest.plan import Source, drawn, sources
-from medprior.ingest.private import Outcomes, private_folder
+from medprior.ingest.origin import Folder, Store, origin_of
+from medprior.ingest.plan import Source, drawn
+from medprior.ingest.private import Outcomes, Stamp, private_folder
 from medprior.ingest.settings import IngestSettings
 from medprior.ingest.summary import summary
-from medprior.ingest.tables import STUDY, Facts, age_of, name_facts, read_tables, sex_of, view_of
-from medprior.ingest.workers import Limits, Workers
+from medprior.ingest.tables import STUDY, Facts, age_of, name_facts, sex_of, view_of
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def ingest(
-    source: Path,
+    source: Path | str,
     cohort: Path,
     dataset: str | None = None,
     settings: IngestSettings | None = None,
@@ -50,14 +50,15 @@ def ingest(
     Run again, it goes on where it was; run with another folder, it adds to the cohort.
 
     Args:
-        source: folder or file.
+        source: folder or file, or the URL of one (`s3://bucket/prefix`; see `origin`).
         cohort: cohort folder to make or extend.
         dataset: name of, or path to, a data set descriptor; None for any folder.
         settings: the defaults if None.
         key: identity key file; see `medprior.ingest.identity`.
 
     Raises:
-        MedpriorError: nothing usable in the folder, or another run writes the cohort.
+        MedpriorError: nothing usable in the folder, another run writes the cohort, or store or
+            cluster cannot be used.
     """
     settings = settings or IngestSettings()
     described = descriptor(dataset)
@@ -66,17 +67,17 @@ def ingest(
         settings = settings.model_copy(
             update={"policy": Policy.checked(accepted, f"policy of {described.name}")}
         )
+    origin = origin_of(source)
     found = drawn(
-        sources(source, described, (cohort, private_folder(cohort))), settings.limit, settings.seed
+        origin.sources(described, (cohort, private_folder(cohort))), settings.limit, settings.seed
     )
     public = described.identity == "public"
     names = public_pseudonyms(described.name) if public else private_pseudonyms(key, cohort)
-    root = source if source.is_dir() else source.parent
     with CohortWriter(cohort, settings.store_size) as writer:
-        run = Run(writer, Outcomes(cohort), described, names, read_tables(root, described))
+        run = Run(writer, Outcomes(cohort), described, names, origin.tables(described))
         try:
             run.check_key()
-            run.decode(found, settings)
+            run.decode(found, origin, settings)
             run.publish(settings)
         except OSError as error:
             if error.errno not in FULL:
@@ -124,25 +125,29 @@ class Run:
         finally:
             journal.close()
 
-    def decode(self, found: list[Source], settings: IngestSettings) -> None:
+    def decode(self, found: list[Source], origin: Folder | Store, settings: IngestSettings) -> None:
         """Read all sources that were not dealt with before."""
-        name = self.described.name
-        done = self.outcomes.is_done
-        todo = [item for item in found if not done(item.path, name, self.writer)]
-        limits = Limits(settings.memory_mb, settings.cpu_seconds, settings.wall_seconds)
-        count = min(settings.workers or os.cpu_count() or 1, max(1, len(todo)))
+        name, stamps = self.described.name, [origin.stamp(source) for source in found]
+        todo = [
+            (source, stamp)
+            for source, stamp in zip(found, stamps, strict=True)
+            if not self.outcomes.is_done(source.path, stamp, name, self.writer)
+        ]
+        if not todo:
+            return
         # In a log file one line every ten seconds is enough.
         pace = 0.1 if sys.stderr.isatty() else 10.0
         begun = len(found) - len(todo)
         bar = tqdm(total=len(found), initial=begun, desc="ingest", unit="file", mininterval=pace)
         refused = 0
-        with bar, Workers(count, settings.policy, settings.store_size, limits) as workers:
-            for source, answer in zip(todo, workers.map(todo), strict=True):
-                refused += not self.keep(source, answer)
+        files = [source for source, _ in todo]
+        with bar, answering(files, origin, settings, self.outcomes.folder) as answers:
+            for (source, stamp), answer in zip(todo, answers, strict=True):
+                refused += not self.keep(source, stamp, answer)
                 bar.set_postfix(refused=refused, refresh=False)
                 bar.update()
 
-    def keep(self, source: Source, answer: Item | Refused) -> bool:
+    def keep(self, source: Source, stamp: Stamp, answer: Item | Refused) -> bool:
         """Write one answer: to the cohort first, then to the private journal."""
         item = self.names.of("item", source.relative)
         image_id, code, message = "", "", ""
@@ -156,7 +161,8 @@ class Run:
                 image_id = ""
             elif not known:
                 self.add(image_id, source, answer)
-        self.outcomes.keep(source.path, self.described.name, item, image_id, code, message)
+        said = {"item": item, "image_id": image_id, "code": code, "message": message}
+        self.outcomes.keep(source.path, stamp, self.described.name, **said)
         return not code
 
     def image_id(self, source: Source, item: Item) -> str:
@@ -224,7 +230,6 @@ class Run:
         write_contact_sheet(
             self.writer.path / "contact_sheet.png", manifest, self.writer.pixels, self.writer.masks
         )
-        recorded = settings.model_dump(mode="json", exclude={"workers"})
         self.writer.finish(
             fractions=settings.fractions,
             seed=settings.seed,
@@ -232,7 +237,7 @@ class Run:
                 (str(r["item"]), str(r["code"]), str(r["message"])) for r in outcomes if r["code"]
             ),
             summary=summary(manifest, outcomes),
-            settings=recorded | {"dataset": self.described.name},
+            settings=settings.lasting() | {"dataset": self.described.name},
         )
         self.tell(manifest.patient_id.nunique(), len(manifest), codes)
 

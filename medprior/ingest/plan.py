@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from medprior.errors import InputMissing, MedpriorError
 from medprior.ingest.descriptor import Descriptor, Masks, RawFormat
+
+Located = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Source:
     """One image file to ingest.
 
     Attributes:
-        path: absolute path.
+        path: absolute path, or URL.
         relative: path below the input, with slashes.
         key: the data set's id of the image.
         raw: set for headerless files.
@@ -77,7 +79,21 @@ def sources(root: Path, described: Descriptor, without: tuple[Path, ...] = ()) -
         raise InputMissing("no such file or folder", where="INPUT", fix="check the path")
     if not paths:
         raise MedpriorError("the input folder is empty", where="INPUT", fix="check the path")
-    masks = mask_files(root, paths, described)
+    return matched(paths, lambda relative: str(root / relative), described)
+
+
+def matched(paths: list[str], located: Located, described: Descriptor) -> list[Source]:
+    """Those of `paths` that are images of a data set, with their masks, sorted by path.
+
+    Args:
+        paths: of all files, below the input, sorted.
+        located: path below the input -> where the file is.
+        described: the data set.
+
+    Raises:
+        InputMissing: none is an image of this data set.
+    """
+    masks = mask_files(located, paths, described)
     found: dict[str, tuple[int, Source]] = {}
     for relative in paths:
         if described.exclude and re.search(described.exclude, relative):
@@ -88,7 +104,7 @@ def sources(root: Path, described: Descriptor, without: tuple[Path, ...] = ()) -
                 continue
             key = match["id"]
             source = Source(
-                str(root / relative),
+                located(relative),
                 relative,
                 key,
                 kind.raw,
@@ -108,7 +124,9 @@ def sources(root: Path, described: Descriptor, without: tuple[Path, ...] = ()) -
     return sorted((source for _, source in found.values()), key=lambda source: source.relative)
 
 
-def mask_files(root: Path, paths: list[str], described: Descriptor) -> dict[str, list[MaskFile]]:
+def mask_files(
+    located: Located, paths: list[str], described: Descriptor
+) -> dict[str, list[MaskFile]]:
     """Mask files by image id."""
     result: dict[str, list[MaskFile]] = {}
     for rule in described.masks:
@@ -119,7 +137,7 @@ def mask_files(root: Path, paths: list[str], described: Descriptor) -> dict[str,
                 continue
             said = match.groupdict().get("structure") or rule.structure or ""
             name = rule.rename.get(said, said)
-            result.setdefault(match["id"], []).append(MaskFile(str(root / relative), name, rule))
+            result.setdefault(match["id"], []).append(MaskFile(located(relative), name, rule))
     return result
 
 

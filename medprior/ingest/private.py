@@ -13,6 +13,7 @@ from medprior.errors import InputMissing
 from medprior.provenance import atomic
 
 COLUMNS = ("source", "image_id", "code")
+Stamp = list[int | str]
 
 
 class Outcomes:
@@ -40,11 +41,12 @@ class Outcomes:
         """Close the journal."""
         self._journal.close()
 
-    def is_done(self, path: str, dataset: str, images: Container[object]) -> bool:
+    def is_done(self, path: str, stamp: Stamp, dataset: str, images: Container[object]) -> bool:
         """Whether this very file was dealt with before, as part of this data set.
 
         Args:
-            path: the file.
+            path: the file, or its URL.
+            stamp: what changes when it does.
             dataset: the data set's name.
             images: what the cohort holds; an image that was cut off with the power is missing.
         """
@@ -52,16 +54,24 @@ class Outcomes:
         if record is None or record["dataset"] != dataset:
             return False
         kept = not record["image_id"] or record["image_id"] in images
-        return kept and bool(record["stamp"] == stamp(path))
+        return kept and bool(record["stamp"] == stamp)
 
     def keep(
-        self, path: str, dataset: str, item: str, image_id: str, code: str, message: str
+        self,
+        path: str,
+        stamp: Stamp,
+        dataset: str,
+        *,
+        item: str,
+        image_id: str,
+        code: str,
+        message: str,
     ) -> None:
         """Record one outcome: an image id, or a code with its message."""
         record = {
             "source": path,
             "dataset": dataset,
-            "stamp": stamp(path),
+            "stamp": stamp,
             "item": item,
             "image_id": image_id,
             "code": code,
@@ -94,7 +104,7 @@ def private_folder(cohort: Path) -> Path:
     return cohort.with_name(cohort.name + ".private")
 
 
-def stamp(path: str) -> list[int]:
+def stamp_of(path: str) -> Stamp:
     """Size and time of a file, which change with its content."""
     try:
         status = os.lstat(path)

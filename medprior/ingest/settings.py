@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from medprior.dicom import Policy
@@ -20,6 +22,7 @@ class IngestSettings(Settings):
         memory_mb: address space of a worker beyond what it has at its start.
         cpu_seconds: processor time that one file may take, and one more second for each 10 MB.
         wall_seconds: time after which a silent worker is ended.
+        scheduler: address of a Dask scheduler whose workers read the files; None for this machine.
         policy: what counts as a usable radiograph.
     """
 
@@ -31,4 +34,9 @@ class IngestSettings(Settings):
     memory_mb: int = Field(default=800, ge=64)
     cpu_seconds: float = Field(default=5.0, gt=0)
     wall_seconds: float = Field(default=120.0, gt=0)
+    scheduler: str | None = Field(default=None, pattern=r"^[a-z]+://[^/@]+$")
     policy: Policy = Policy()
+
+    def lasting(self) -> dict[str, Any]:
+        """What shapes the cohort, JSON-able: all but who reads the files."""
+        return self.model_dump(mode="json", exclude={"workers", "scheduler"})

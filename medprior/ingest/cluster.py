@@ -1,0 +1,181 @@
+"""Reading on a Dask cluster; the process that started the run stays the only writer."""
+
+from __future__ import annotations
+
+import importlib
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from typing import Any, Self
+
+from medprior.dicom import Policy
+from medprior.errors import InputMissing, MedpriorError
+from medprior.ingest.item import Item, Refused, answer_of, source_message
+from medprior.ingest.plan import Source
+from medprior.ingest.sealed import packed, unpacked
+from medprior.ingest.workers import Limits
+
+CONNECT_SECONDS, WORKER_SECONDS, LOOK_SECONDS = 15.0, 120.0, 5.0
+AHEAD = 4
+LEAST_AHEAD = 16
+
+
+class ClusterWorkers:
+    """Reads sources on a Dask cluster, answers in the order of the sources. A context manager.
+
+    To the cluster go paths or URLs, the policy and the limits, sealed; no identity key and no
+    credentials. Back come pictures, facts and raw identifiers, sealed; pseudonyms are made here.
+
+    Args:
+        address: of the scheduler, `tcp://HOST:PORT` or `tls://HOST:PORT`.
+        place: root of the input: a folder's path, or a URL.
+        remote: whether `place` is a URL.
+        job: policy, store size and limits of the reading.
+        alone: reads one source here; asked where workers died over a file.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        place: str,
+        remote: bool,
+        job: tuple[Policy, int, Limits],
+        alone: Callable[[Source], Item | Refused],
+    ) -> None:
+        self._address, self._job, self._alone = address, job, alone
+        self._place = packed({"url": place if remote else "", "folder": place}, [])
+        # Keys and names are what a scheduler shows and logs: they say nothing.
+        self._name = f"medprior-{secrets.token_hex(6)}"
+        self._client: Any = None
+        self._threads, self._looked = 0, 0.0
+
+    def __enter__(self) -> Self:
+        distributed: Any = importlib.import_module("distributed")
+        try:
+            self._client = distributed.Client(
+                self._address, timeout=CONNECT_SECONDS, set_as_default=False, name=self._name
+            )
+        except Exception as error:
+            raise unreachable(error) from None
+        try:
+            self._prepare()
+        except BaseException:
+            self._client.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The cluster may be gone, which then is what ended the run.
+        try:
+            self._client.unregister_worker_plugin(self._name)
+        except Exception:
+            pass
+        finally:
+            self._client.close()
+
+    def _prepare(self) -> None:
+        """Have every worker, those that come later too, ready to read."""
+        from medprior.ingest.cluster_reading import Reading
+
+        try:
+            self._client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        except TimeoutError:
+            raise no_workers() from None
+        try:
+            self._client.register_plugin(Reading(*self._job, self._place), name=self._name)
+        except Exception as error:
+            raise MedpriorError(
+                f"the workers of the cluster cannot run medprior ({type(error).__name__})",
+                where="--scheduler",
+                fix="install the same medprior on all of them",
+            ) from None
+
+    def map(self, sources: Sequence[Source]) -> Iterator[Item | Refused]:
+        """Read all sources; answers come in the order of `sources`.
+
+        Raises:
+            MedpriorError: the cluster is gone, or its workers cannot read.
+        """
+        from medprior.ingest.cluster_reading import read_sealed
+
+        coming: deque[Any] = deque()
+        begun = 0
+        for source in sources:
+            while begun < len(sources) and len(coming) < self._reach():
+                coming.append(
+                    self._client.submit(
+                        read_sealed,
+                        self._name,
+                        packed(source_message(sources[begun]), []),
+                        key=f"{self._name}-{begun}",
+                        retries=2,
+                    )
+                )
+                begun += 1
+            yield self._answer(coming.popleft(), source)
+
+    def _reach(self) -> int:
+        """How many files may be under way: a few for each thread that the cluster has now."""
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._threads = sum(self._client.nthreads().values())
+            self._looked = time.monotonic()
+        return max(LEAST_AHEAD, AHEAD * self._threads)
+
+    def _answer(self, future: Any, source: Source) -> Item | Refused:
+        from distributed import KilledWorker
+
+        try:
+            facts, arrays = unpacked(self._waited(future))
+        except KilledWorker:
+            # Several workers died over it, or happened to: the bounded process here decides.
+            return self._alone(source)
+        if "stop" in facts:
+            raise MedpriorError(str(facts["stop"]), where="--scheduler")
+        return answer_of(facts, arrays)
+
+    def _waited(self, future: Any) -> Any:
+        """The result, for as long as there are workers that may give it."""
+        from distributed import KilledWorker
+
+        empty_since: float | None = None
+        while True:
+            try:
+                return future.result(timeout=LOOK_SECONDS)
+            except TimeoutError:
+                if self._client.nthreads():
+                    empty_since = None
+                    continue
+                empty_since = empty_since or time.monotonic()
+                if time.monotonic() - empty_since > WORKER_SECONDS:
+                    raise no_workers() from None
+            except KilledWorker:
+                raise
+            except (CancelledError, OSError) as error:
+                raise unreachable(error) from None
+            except Exception as error:
+                raise MedpriorError(
+                    f"a task failed on the cluster ({type(error).__name__})",
+                    where="--scheduler",
+                    fix="see the workers' logs; what was read so far is kept",
+                ) from None
+
+
+def unreachable(error: BaseException) -> MedpriorError:
+    """The scheduler does not answer, or no longer."""
+    return InputMissing(
+        f"the Dask scheduler does not answer ({type(error).__name__})",
+        where="--scheduler",
+        expected="tcp://HOST:PORT",
+        fix="start it and run the same command again; what was read so far is kept",
+    )
+
+
+def no_workers() -> MedpriorError:
+    """The cluster is empty."""
+    return InputMissing(
+        f"the cluster has had no worker for {WORKER_SECONDS:.0f} s",
+        where="--scheduler",
+        fix="start workers and run the same command again; what was read so far is kept",
+    )

@@ -1,0 +1,124 @@
+"""The work of one Dask worker: files are read in bounded processes of its own."""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from distributed import Worker, WorkerPlugin, get_worker
+
+import medprior
+from medprior.dicom import Policy
+from medprior.errors import MedpriorError, Rejected
+from medprior.ingest.item import Item, Refused, answer_message, source_of
+from medprior.ingest.origin import discard, fetched
+from medprior.ingest.plan import Source
+from medprior.ingest.remote import Remote
+from medprior.ingest.sealed import Sealed, packed, unpacked
+from medprior.ingest.workers import Limits, Workers
+
+Job = tuple[Policy, int, Limits]
+
+
+class Reading(WorkerPlugin):
+    """Bounded decoding processes, one for each thread of a Dask worker, made on first use.
+
+    Args:
+        policy: what counts as a usable radiograph.
+        store_size: longest side of the pictures handed back.
+        limits: what each process may use for one file.
+        place: root of the input, a folder or a URL, sealed.
+    """
+
+    def __init__(self, policy: Policy, store_size: int, limits: Limits, place: Sealed) -> None:
+        self._job: Job = (policy, store_size, limits)
+        self._place, self._version = place, medprior.__version__
+
+    def setup(self, worker: Worker) -> None:
+        """Start with no process."""
+        self._idle: queue.LifoQueue[Workers] = queue.LifoQueue()
+        self._folder = Path(tempfile.mkdtemp(prefix="medprior-", dir=worker.local_directory))
+        self._remote: Remote | None = None
+        self._checked = False
+        self._number, self._lock = 0, threading.Lock()
+
+    def teardown(self, worker: Worker) -> None:
+        """End all processes and remove what was fetched."""
+        while not self._idle.empty():
+            self._idle.get_nowait().__exit__()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def read(self, source: Source) -> Item | Refused:
+        """Read one source.
+
+        Raises:
+            MedpriorError: this worker cannot read any.
+        """
+        with self._lock:
+            if not self._checked:
+                self._check()
+            self._number += 1
+            number = self._number
+        if self._remote is None:
+            return self._decoded(source)
+        try:
+            near = fetched(source, self._remote, self._folder, number, self._job[0])
+            return self._decoded(near)
+        except Rejected as error:
+            return Refused(error.code, error.what)
+        finally:
+            discard(self._folder, number)
+
+    def _check(self) -> None:
+        if medprior.__version__ != self._version:
+            raise MedpriorError(
+                "a worker has another version of medprior",
+                where="--scheduler",
+                expected=self._version,
+                found=medprior.__version__,
+            )
+        facts, _ = unpacked(self._place)
+        if facts["url"]:
+            self._remote = Remote(facts["url"])
+        elif not Path(facts["folder"]).exists():
+            raise MedpriorError(
+                "a worker of the cluster does not see the input",
+                where="INPUT",
+                fix="use a file system that all workers share, or an object store",
+            )
+        self._checked = True
+
+    def _decoded(self, source: Source) -> Item | Refused:
+        try:
+            workers = self._idle.get_nowait()
+        except queue.Empty:
+            policy, store_size, limits = self._job
+            workers = Workers(1, policy, store_size, limits).__enter__()
+        try:
+            (answer,) = workers.map([source])
+        except BaseException:
+            workers.__exit__()
+            raise
+        self._idle.put(workers)
+        return answer
+
+
+def read_sealed(name: str, sealed: Sealed) -> Sealed:
+    """One task: a sealed source becomes a sealed answer. It never raises: Dask logs arguments.
+
+    Args:
+        name: of the `Reading` plugin of this run.
+        sealed: what `source_message` says.
+    """
+    try:
+        reading: Any = get_worker().plugins[name]
+        facts, _ = unpacked(sealed)
+        return packed(*answer_message(reading.read(source_of(facts))))
+    except MedpriorError as error:
+        return packed({"stop": str(error)}, [])
+    except Exception as error:
+        return packed({"stop": f"unforeseen {type(error).__name__} in a worker"}, [])

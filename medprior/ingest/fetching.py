@@ -1,0 +1,82 @@
+"""Remote files fetched ahead of the decoding processes, a bounded number at a time."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Self, overload
+
+from medprior.dicom import Policy
+from medprior.errors import Rejected
+from medprior.ingest.item import Item, Refused
+from medprior.ingest.origin import discard, fetched
+from medprior.ingest.plan import Source
+from medprior.ingest.remote import Remote
+from medprior.ingest.workers import Workers
+
+AHEAD = 32
+THREADS = 16
+
+
+class Fetched(Sequence[Source]):
+    """Sources as local files that are fetched when their turn comes near. A context manager.
+
+    Args:
+        sources: remote sources.
+        remote: their store.
+        folder: private folder for the files; emptied before and removed after.
+        policy: its `max_bytes` bounds every file.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], remote: Remote, folder: Path, policy: Policy
+    ) -> None:
+        self._sources, self._remote, self._folder, self._policy = sources, remote, folder, policy
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="medprior-fetch")
+        self._coming: dict[int, Future[Source | Refused]] = {}
+        self._begun = 0
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(mode=0o700, parents=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    @overload
+    def __getitem__(self, index: int) -> Source: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Source]: ...
+
+    def __getitem__(self, index: int | slice) -> Source | Sequence[Source]:
+        """The local source; waits for its files."""
+        if isinstance(index, slice):
+            raise TypeError("one at a time")
+        while self._begun < min(len(self), index + AHEAD):
+            number = self._begun
+            self._coming[number] = self._pool.submit(self._fetch, number)
+            self._begun += 1
+        found = self._coming[index].result()
+        # The decoding process finds no file there; its answer is then not the one that counts.
+        return self._sources[index] if isinstance(found, Refused) else found
+
+    def _fetch(self, number: int) -> Source | Refused:
+        try:
+            return fetched(self._sources[number], self._remote, self._folder, number, self._policy)
+        except Rejected as error:
+            return Refused(error.code, error.what)
+
+    def answers(self, workers: Workers) -> Iterator[Item | Refused]:
+        """What `workers` make of the files, in order; each is removed once it is read."""
+        for number, answer in enumerate(workers.map(self)):
+            found = self._coming.pop(number).result()
+            discard(self._folder, number)
+            yield found if isinstance(found, Refused) else answer

@@ -1,0 +1,130 @@
+"""Where the files of an ingest come from: a local folder, or a remote one in the same words."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from medprior.dicom import Policy
+from medprior.errors import ConfigError, InputMissing, Rejected
+from medprior.ingest.descriptor import Descriptor
+from medprior.ingest.plan import Source, matched, sources
+from medprior.ingest.private import Stamp, stamp_of
+from medprior.ingest.remote import Remote, is_url
+from medprior.ingest.tables import Facts, read_tables
+
+
+class Folder:
+    """A local folder, or one local file.
+
+    Attributes:
+        remote: None: its files are read where they are.
+        place: its absolute path.
+    """
+
+    remote = None
+
+    def __init__(self, path: Path) -> None:
+        self._path, self.place = path, str(path.absolute())
+
+    def sources(self, described: Descriptor, without: tuple[Path, ...]) -> list[Source]:
+        """All images of the data set; see `plan.sources`."""
+        return sources(self._path, described, without)
+
+    def tables(self, described: Descriptor) -> dict[str, Facts]:
+        """What the data set's tables say; see `tables.read_tables`."""
+        return read_tables(self._path if self._path.is_dir() else self._path.parent, described)
+
+    def stamp(self, source: Source) -> Stamp:
+        """What changes when the file does."""
+        return stamp_of(source.path)
+
+
+class Store:
+    """A remote folder, or one remote file.
+
+    Attributes:
+        remote: fetches its files.
+        place: its URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.remote, self.place = Remote(url), url
+        self._entries: dict[str, Stamp] = {}
+
+    def sources(self, described: Descriptor, without: tuple[Path, ...]) -> list[Source]:
+        """All images of the data set; masks come from the same store."""
+        self._entries = self.remote.entries()
+        return matched(sorted(self._entries), self.remote.url, described)
+
+    def tables(self, described: Descriptor) -> dict[str, Facts]:
+        """What the data set's tables say; they are copied into a folder of ours and read there."""
+        wanted = [name for table in described.tables for name in table.files]
+        wanted += [name for rule in described.splits for name in rule.files]
+        with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
+            for name in dict.fromkeys(wanted):
+                if name in self._entries and ".." not in Path(name).parts:
+                    target = Path(folder, name)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    self._copy(name, target)
+            return read_tables(Path(folder), described)
+
+    def _copy(self, name: str, target: Path) -> None:
+        try:
+            self.remote.fetch(self.remote.url(name), target, Policy())
+        except Rejected as error:
+            raise InputMissing(
+                "a table of the data set cannot be read", where=name, found=error.code
+            ) from None
+
+    def stamp(self, source: Source) -> Stamp:
+        """What changes when the object does, as the listing said."""
+        return self._entries[source.relative]
+
+
+def origin_of(source: Path | str) -> Folder | Store:
+    """A local folder for a path or a `file://` URL, a remote one for any other URL.
+
+    Raises:
+        ConfigError: a URL that cannot be used.
+    """
+    if not is_url(source):
+        return Folder(Path(source))
+    text = str(source)
+    if not text.lower().startswith("file://"):
+        return Store(text)
+    parts = urlsplit(text)
+    if parts.netloc not in {"", "localhost"}:
+        raise ConfigError("not on this machine", where="file://", fix="give file:///path")
+    return Folder(Path(unquote(parts.path)))
+
+
+def fetched(source: Source, remote: Remote, folder: Path, number: int, policy: Policy) -> Source:
+    """The source with its files, masks included, fetched into `folder`.
+
+    Names of ours are given to the files: what a store calls them never becomes a local path. A
+    mask that cannot be had is left out by the reader, as a local one is.
+
+    Raises:
+        Rejected: the image itself cannot be had.
+        MedpriorError: the store cannot be used any more.
+    """
+    here = folder / f"{number}.image"
+    remote.fetch(source.path, here, policy)
+    masks = []
+    for index, mask in enumerate(source.masks):
+        target = folder / f"{number}.{index}.mask"
+        try:
+            remote.fetch(mask.path, target, policy)
+        except Rejected:
+            target.unlink(missing_ok=True)
+        masks.append(replace(mask, path=str(target)))
+    return replace(source, path=str(here), masks=tuple(masks))
+
+
+def discard(folder: Path, number: int) -> None:
+    """Remove what was fetched for one source."""
+    for path in folder.glob(f"{number}.*"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,197 @@
+"""Object stores and other remote folders through fsspec: listed once, fetched file by file."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from medprior.dicom import Policy
+from medprior.dicom.opening import check_size
+from medprior.errors import ConfigError, InputMissing, MedpriorError, Rejected
+
+URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*(://|::)")
+SECRET = re.compile(r"://[^/@]*:[^/@]*@")
+BLOCK = 2**22
+EXTRAS = {"s3": "medprior[s3]", "s3a": "medprior[s3]", "gs": "gcsfs", "gcs": "gcsfs"}
+CHANGING = ("ETag", "etag", "md5Hash", "generation", "mtime", "LastModified", "updated", "created")
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_CREDENTIALS = {"NoCredentialsError", "DefaultCredentialsError", "PartialCredentialsError"}
+
+
+class Changed(Exception):
+    """An object was written again after it was listed."""
+
+
+class Remote:
+    """One folder, or one file, of a remote store. Credentials are the backend's own business.
+
+    Nothing of a URL but its scheme is ever said: bucket and key names may name people.
+
+    Args:
+        url: anything that fsspec understands.
+
+    Raises:
+        ConfigError: a password in the URL, an unknown scheme, or its backend is not installed.
+        MedpriorError: the store cannot be used.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.scheme = url.split(":", 1)[0].lower()
+        if SECRET.search(url):
+            raise ConfigError(
+                "credentials do not belong into a URL",
+                where=f"{self.scheme}://",
+                fix="give them as the store's own client wants them: environment or configuration",
+            )
+        with said(self.scheme):
+            core: Any = importlib.import_module("fsspec.core")
+            self._fs, root = core.url_to_fs(url)
+            self.root = str(root).rstrip("/")
+        self._readable: str | None = None
+
+    def entries(self) -> dict[str, list[int | str]]:
+        """Path below the root -> stamp (size and what changes with the content) of every file.
+
+        Raises:
+            InputMissing: nothing there. MedpriorError: the store cannot be used.
+        """
+        with said(self.scheme):
+            self._fs.invalidate_cache()
+            found = self._fs.find(self.root, detail=True)
+            files = {str(p): i for p, i in found.items() if i.get("type", "file") == "file"}
+        if self.root in files:
+            name = self.root.rsplit("/", 1)[-1]
+            info, self.root = files[self.root], self.root[: -len(name)].rstrip("/")
+            return {name: stamped(info)}
+        head = self.root + "/" if self.root else ""
+        inside = {path.removeprefix(head): info for path, info in files.items()}
+        # Object stores mark folders with empty objects whose names end with a slash.
+        result = {path: stamped(info) for path, info in inside.items() if not path.endswith("/")}
+        if not result:
+            raise InputMissing(
+                "nothing is there", where=f"{self.scheme}://", fix="check bucket and prefix"
+            )
+        return result
+
+    def url(self, relative: str) -> str:
+        """The full name of a file, for the private list of sources."""
+        return str(self._fs.unstrip_protocol(f"{self.root}/{relative}" if self.root else relative))
+
+    def fetch(self, url: str, target: Path, policy: Policy) -> None:
+        """Copy one file into `target`, which is made with mode 0600.
+
+        Raises:
+            Rejected: `unreadable`, it is gone or forbidden; `too_large`; `empty`.
+            MedpriorError: the store itself cannot be used any more.
+            OSError: the local disk is full.
+        """
+        path = self._fs._strip_protocol(url)
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            for again in (True, False):
+                try:
+                    self._copy(path, file, policy)
+                    break
+                except Changed:
+                    if not again:
+                        raise Rejected("unreadable", "the object changes all the time") from None
+                    self._fs.invalidate_cache()
+                    file.seek(0)
+                    file.truncate()
+                except FileNotFoundError:
+                    raise Rejected("unreadable", "the object is gone") from None
+                except PermissionError:
+                    if self._still_serves():
+                        raise Rejected("unreadable", "the object is not ours to read") from None
+                    raise refused(self.scheme) from None
+        self._readable = path
+
+    def _copy(self, path: str, file: Any, policy: Policy) -> None:
+        got = 0
+        with said(self.scheme, (Rejected, Changed, FileNotFoundError, PermissionError)):
+            with self._fs.open(path, "rb", block_size=BLOCK) as stream:
+                while block := stream.read(BLOCK):
+                    got += len(block)
+                    check_size(got, policy)
+                    file.write(block)
+            check_size(got, policy)
+
+    def _still_serves(self) -> bool:
+        """Whether a file that could be read before still can: else the credentials have run out."""
+        if self._readable is None:
+            return False
+        try:
+            with self._fs.open(self._readable, "rb", block_size=BLOCK) as stream:
+                return bool(stream.read(1))
+        except Exception:
+            return False
+
+
+def is_url(source: object) -> bool:
+    """Whether `source` names something that is reached through fsspec."""
+    return isinstance(source, str) and URL.match(source) is not None
+
+
+def stamped(info: dict[str, Any]) -> list[int | str]:
+    """Size, and what the store says that changes with the content."""
+    told = next((str(info[name]) for name in CHANGING if info.get(name) is not None), "")
+    return [int(info.get("size") or 0), told]
+
+
+def refused(scheme: str) -> MedpriorError:
+    """The store says no."""
+    return MedpriorError(
+        "the store refuses access",
+        where=f"{scheme}://",
+        fix="check bucket, credentials and their rights; what was read so far is kept",
+    )
+
+
+@contextmanager
+def said(scheme: str, through: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Any fault of a store in our words: theirs quote names and keys."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (MedpriorError, *through)):
+            raise
+        if Changed in through and type(error).__name__ == "FileExpired":
+            raise Changed from None
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
+        raise failure(error, scheme) from None
+
+
+def failure(error: Exception, scheme: str) -> MedpriorError:
+    """Why a store cannot be used, told by the kind of error alone."""
+    where, kind = f"{scheme}://", type(error).__name__
+    if isinstance(error, ImportError):
+        extra = EXTRAS.get(scheme)
+        fix = f"pip install '{extra}'" if extra else "install the fsspec backend of this scheme"
+        return ConfigError("this kind of store is not installed", where=where, fix=fix)
+    if isinstance(error, FileNotFoundError):
+        return InputMissing("no such bucket or folder", where=where, fix="check bucket and prefix")
+    if isinstance(error, PermissionError):
+        return refused(scheme)
+    if kind in NO_CREDENTIALS:
+        return ConfigError(
+            "the store found no credentials",
+            where=where,
+            fix="set them as its own client wants them, for instance AWS_PROFILE or "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
+    if isinstance(error, ValueError):
+        return ConfigError(
+            "not a URL of a known kind of store", where=where, expected="s3://, gs://, https:// ..."
+        )
+    return MedpriorError(
+        f"the store does not answer ({kind})",
+        where=where,
+        fix="check address and network and run the same command again; what was read is kept",
+    )

@@ -1,0 +1,208 @@
+"""A real Dask cluster on loopback: the same bytes as here, also when a worker is killed."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import fsspec
+import pytest
+
+from medprior.cli import main
+from medprior.dicom import Policy
+from medprior.errors import MedpriorError
+from medprior.ingest import IngestSettings, ingest
+from medprior.ingest import cluster as clustering
+from medprior.ingest.item import Refused, source_message
+from medprior.ingest.plan import Source
+from medprior.ingest.sealed import Sealed, packed, unpacked
+from medprior.ingest.workers import Limits
+from tests.ingest.test_ingesting import CANARY, ONE, fill, radiograph, tree
+
+distributed = pytest.importorskip("distributed")
+
+
+def started(workers):
+    """Workers in processes of their own, each with one thread."""
+    return distributed.LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": False},
+        # What is logged is looked at.
+        silence_logs=logging.INFO,
+    )
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with started(workers=2) as running:
+        yield running
+
+
+def on(cluster, **more):
+    return IngestSettings(store_size=64, scheduler=cluster.scheduler_address, **more)
+
+
+def content_of(cluster):
+    """What scheduler and workers have logged."""
+    with distributed.Client(cluster, set_as_default=False) as client:
+        logs = f"{client.get_scheduler_logs()} {client.get_worker_logs()} {client.get_events()}"
+    assert "tcp://127.0.0.1" in logs
+    return logs
+
+
+def test_a_cluster_gives_the_same_bytes(tmp_path, cluster):
+    folder = fill(tmp_path / "in", 12)
+    (folder / "note.txt").write_text("not a picture")
+    ingest(folder, tmp_path / "here", settings=ONE)
+    arguments = ["--scheduler", cluster.scheduler_address, "--store-size", "64", "--no-tracking"]
+    assert main(["ingest", str(folder), str(tmp_path / "there"), *arguments]) == 0
+    assert tree(tmp_path / "there") == tree(tmp_path / "here")
+    assert CANARY not in content_of(cluster)
+
+
+def busy_pid(dask_scheduler):
+    """Process id of a worker that has work, on the scheduler."""
+    workers = dask_scheduler.workers.values()
+    return next((worker.pid for worker in workers if worker.processing), None)
+
+
+def killed_midway(cluster, cohort, after, stop, killed):
+    """Kill a busy worker once `after` bytes of pixels are written."""
+    shard = cohort / "pixels" / "00000.u16"
+    with distributed.Client(cluster, set_as_default=False) as client:
+        while not stop.is_set():
+            if shard.exists() and shard.stat().st_size >= after:
+                pid = client.run_on_scheduler(busy_pid)
+                if pid is not None:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+                    return
+            time.sleep(0.005)
+
+
+def disturbed(cluster, folder, cohort, after):
+    """Ingest on a cluster one of whose workers is killed while it reads."""
+    stop, killed = threading.Event(), []
+    arguments = (cluster, cohort, after, stop, killed)
+    killer = threading.Thread(target=killed_midway, args=arguments)
+    killer.start()
+    try:
+        ingest(folder, cohort, settings=on(cluster))
+    finally:
+        stop.set()
+        killer.join()
+    assert len(killed) == 1
+
+
+def test_a_worker_killed_in_the_middle_costs_nothing(tmp_path, cluster):
+    folder = fill(tmp_path / "in", 120)
+    ingest(folder, tmp_path / "here", settings=ONE)
+    disturbed(cluster, folder, tmp_path / "there", after=100_000)
+    assert tree(tmp_path / "there") == tree(tmp_path / "here")
+    assert CANARY not in content_of(cluster)
+
+
+def test_masks_refusals_and_hostile_files_are_as_here(tmp_path, cluster):
+    folder = fill(tmp_path / "in", 3)
+    (folder / "cut.dcm").write_bytes(radiograph(9)[:2000])
+    os.mkfifo(folder / "pipe.dcm")
+    strict = {"cpu_seconds": 20.0, "memory_mb": 600}
+    ingest(folder, tmp_path / "here", settings=IngestSettings(workers=1, store_size=64, **strict))
+    ingest(folder, tmp_path / "there", settings=on(cluster, **strict))
+    assert tree(tmp_path / "there") == tree(tmp_path / "here")
+
+
+def test_workers_fetch_from_a_store_themselves(tmp_path, monkeypatch):
+    moto = pytest.importorskip("moto.server")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    # Workers have their credentials from their own environment; none travel with the work.
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing-secret-7")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    folder = fill(tmp_path / "in", 6)
+    store = fsspec.filesystem("s3", skip_instance_cache=True)
+    store.mkdir("bucket")
+    for path in folder.rglob("*.dcm"):
+        store.pipe_file(f"bucket/{path.relative_to(folder)}", path.read_bytes())
+    ingest(folder, tmp_path / "here", settings=ONE)
+    with started(workers=1) as cluster:
+        ingest("s3://bucket", tmp_path / "there", settings=on(cluster))
+        logged = content_of(cluster)
+    server.stop()
+    assert tree(tmp_path / "there") == tree(tmp_path / "here")
+    assert CANARY not in logged
+    assert "testing-secret-7" not in logged
+
+
+def test_a_cluster_that_is_not_there_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(clustering, "CONNECT_SECONDS", 1.0)
+    folder = fill(tmp_path / "in", 1)
+    settings = IngestSettings(store_size=64, scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(MedpriorError, match="scheduler does not answer"):
+        ingest(folder, tmp_path / "c", settings=settings)
+    with pytest.raises(MedpriorError, match="scheduler"):
+        IngestSettings.load(None, ["scheduler=tcp://user:word@host:1"])
+
+
+def test_a_cluster_without_workers_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(clustering, "WORKER_SECONDS", 1.0)
+    folder = fill(tmp_path / "in", 1)
+    with (
+        started(workers=0) as empty,
+        pytest.raises(MedpriorError, match="no worker"),
+    ):
+        ingest(folder, tmp_path / "c", settings=on(empty))
+
+
+def test_workers_that_do_not_see_the_input_end_the_run(tmp_path, cluster):
+    job = (Policy(), 64, Limits())
+    gone = str(tmp_path / CANARY)
+    source = Source(f"{gone}/a.dcm", "a.dcm", "a", None, ())
+    with (
+        pytest.raises(MedpriorError, match="does not see the input") as caught,
+        clustering.ClusterWorkers(
+            cluster.scheduler_address, gone, False, job, lambda s: Refused("x", "x")
+        ) as workers,
+    ):
+        list(workers.map([source]))
+    assert CANARY not in str(caught.value)
+    assert CANARY not in content_of(cluster)
+
+
+def test_a_file_over_which_workers_died_is_read_here(tmp_path):
+    """A scheduler that blames a task for its workers' deaths at once."""
+    folder = fill(tmp_path / "in", 30)
+    ingest(folder, tmp_path / "here", settings=ONE)
+    import dask
+
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        started(workers=1) as fragile,
+    ):
+        disturbed(fragile, folder, tmp_path / "there", after=1)
+    assert tree(tmp_path / "there") == tree(tmp_path / "here")
+
+
+def test_what_travels_is_sealed():
+    message = source_message(Source(f"/data/{CANARY}.dcm", "a", "a", None, ()))
+    sealed = packed(message, [])
+    assert CANARY not in repr(sealed) + str(sealed)
+    assert unpacked(sealed) == (message, [])
+    objects = b'{"facts": {}, "arrays": [["|O", [1]]]}'
+    with pytest.raises(ValueError, match="not a message"):
+        unpacked(Sealed(len(objects).to_bytes(8, "little") + objects + bytes(8)))
+
+
+def test_the_package_loads_without_a_scheduler():
+    code = "import medprior.ingest.ingesting, sys; assert 'distributed' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,272 @@
+"""A real S3 server on loopback, and fsspec's memory store: the same cohort as from a folder."""
+
+import os
+import stat
+from pathlib import Path
+
+import fsspec
+import pytest
+from PIL import Image
+
+from medprior.cli import main
+from medprior.dicom import Policy
+from medprior.errors import ConfigError, InputMissing, MedpriorError, Rejected
+from medprior.ingest import IngestSettings, ingest
+from medprior.ingest import fetching as fetching_module
+from medprior.ingest.origin import Folder, origin_of
+from medprior.ingest.remote import Remote, failure
+from tests.ingest.test_ingesting import CANARY, ONE, fill, radiograph, sources_of, tree
+
+SECRET = "testing-secret-7"
+
+
+@pytest.fixture(scope="module")
+def server():
+    moto = pytest.importorskip("moto.server")
+    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    yield f"http://{host}:{port}"
+    running.stop()
+
+
+@pytest.fixture
+def s3(server, monkeypatch):
+    """A file system with one empty bucket; credentials and address come from the environment."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    fs = fsspec.filesystem("s3", skip_instance_cache=True)
+    fs.mkdir(BUCKET)
+    yield fs
+    fs.rm(BUCKET, recursive=True)
+    type(fs).clear_instance_cache()
+
+
+BUCKET = f"bucket-{CANARY.lower()}"
+
+
+def upload(fs, folder, prefix):
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            fs.pipe_file(f"{prefix}/{path.relative_to(folder)}", path.read_bytes())
+
+
+def described(folder):
+    """Phantom-shaped input: images, masks and a table, and one image that is none."""
+    for number in range(6):
+        for name in ("dicom", f"masks/x{number}"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / "dicom" / f"x{number}.dcm").write_bytes(radiograph(number))
+        picture = Image.new("1", (80, 96))
+        picture.paste(1, (20 + number, 20, 60, 70))
+        picture.save(folder / "masks" / f"x{number}" / "heart.png")
+    (folder / "dicom" / "bad.dcm").write_bytes(b"no radiograph")
+    rows = "".join(f"dicom/x{i}.dcm,{CANARY}{i // 2},{i % 2}\n" for i in range(6))
+    (folder / "labels.csv").write_text("image,patient_id,effusion\n" + rows)
+    return folder
+
+
+def test_s3_gives_the_same_bytes_as_the_folder(tmp_path, s3):
+    folder = fill(tmp_path / "in", 8)
+    (folder / "note.txt").write_text("not a picture")
+    (folder / "empty.dcm").touch()
+    upload(s3, folder, f"{BUCKET}/some/prefix")
+    s3.pipe_file(f"{BUCKET}/some/prefix2/other.dcm", radiograph(20))
+    s3.pipe_file(f"{BUCKET}/some/prefix/folder/", b"")
+    ingest(folder, tmp_path / "local", settings=ONE)
+    ingest(f"s3://{BUCKET}/some/prefix", tmp_path / "remote", settings=ONE)
+    assert tree(tmp_path / "remote") == tree(tmp_path / "local")
+    assert sources_of(tmp_path / "remote")[f"{CANARY}_003/x.dcm"].source.startswith("s3://")
+    assert not (tmp_path / "remote.private" / "fetched").exists()
+
+
+def test_masks_and_tables_come_from_the_same_store(tmp_path, s3):
+    folder = described(tmp_path / "in")
+    upload(s3, folder, f"{BUCKET}/set")
+    ingest(folder, tmp_path / "local", "phantom", ONE)
+    cohort = ingest(f"s3://{BUCKET}/set/", tmp_path / "remote", "phantom", ONE)
+    assert tree(tmp_path / "remote") == tree(tmp_path / "local")
+    assert cohort.structures == ("heart",)
+    assert cohort.label_names == ("effusion",)
+
+
+def test_the_command_says_nothing_of_names_and_credentials(tmp_path, s3, capfd):
+    upload(s3, fill(tmp_path / "in", 4), f"{BUCKET}/{CANARY}")
+    arguments = [f"s3://{BUCKET}/{CANARY}", str(tmp_path / "c"), "--workers", "1", "--no-tracking"]
+    assert main(["ingest", *arguments]) == 0
+    said = "".join(capfd.readouterr())
+    for content in (said.encode(), *tree(tmp_path / "c").values()):
+        for word in (CANARY, CANARY.lower(), SECRET, "127.0.0.1"):
+            assert word.encode() not in content
+    private = b"".join(path.read_bytes() for path in (tmp_path / "c.private").iterdir())
+    assert SECRET.encode() not in private
+
+
+def test_a_second_run_reads_only_what_changed(tmp_path, s3, monkeypatch):
+    folder = fill(tmp_path / "in", 4)
+    upload(s3, folder, f"{BUCKET}/set")
+    ingest(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)
+    before = tree(tmp_path / "c")
+    fetched = []
+    real = fetching_module.fetched
+    monkeypatch.setattr(
+        fetching_module, "fetched", lambda s, *rest: (fetched.append(s.relative), real(s, *rest))[1]
+    )
+    ingest(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)
+    assert fetched == []
+    assert tree(tmp_path / "c") == before
+    s3.pipe_file(f"{BUCKET}/set/new.dcm", radiograph(30))
+    s3.pipe_file(f"{BUCKET}/set/{CANARY}_001/x.dcm", radiograph(31))
+    assert len(ingest(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)) == 6
+    assert sorted(fetched) == [f"{CANARY}_001/x.dcm", "new.dcm"]
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("s3://no-such-bucket-7/x", "no such bucket"),
+        (f"s3://{BUCKET}/nothing", "nothing is there"),
+        ("s3://user:password@bucket/x", "credentials do not belong into a URL"),
+        ("nosuchstore://x/y", "not a URL of a known kind of store"),
+        ("gs://bucket/x", "not installed"),
+        ("file://elsewhere/x", "not on this machine"),
+    ],
+)
+def test_bad_urls_are_one_line(tmp_path, s3, url, words, capfd):
+    arguments = [url, str(tmp_path / "c"), "--workers", "1", "--no-tracking"]
+    assert main(["ingest", *arguments]) == 2
+    error = capfd.readouterr().err
+    assert words in error
+    assert len(error.splitlines()) == 1
+    for hidden in (url.split("://")[1], "password", "Traceback"):
+        assert hidden not in error
+
+
+def test_no_credentials_and_no_server_are_said(tmp_path, s3, monkeypatch, capfd):
+    arguments = [f"s3://{BUCKET}/x", str(tmp_path / "c"), "--workers", "1", "--no-tracking"]
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    type(s3).clear_instance_cache()
+    with monkeypatch.context() as without:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            without.delenv(name)
+        assert main(["ingest", *arguments]) == 2
+        assert "no credentials" in capfd.readouterr().err
+    type(s3).clear_instance_cache()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    assert main(["ingest", *arguments]) == 2
+    assert "does not answer" in capfd.readouterr().err
+
+
+def test_fetched_files_are_private_bounded_and_gone_objects_are_refused(tmp_path, s3):
+    s3.pipe_file(f"{BUCKET}/set/a", b"x" * 1000)
+    remote = Remote(f"s3://{BUCKET}/set")
+    assert remote.entries()["a"][0] == 1000
+    target = tmp_path / "t"
+    remote.fetch(remote.url("a"), target, Policy())
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert target.read_bytes() == b"x" * 1000
+    with pytest.raises(FileExistsError):
+        remote.fetch(remote.url("a"), target, Policy())
+    with pytest.raises(Rejected, match="too_large"):
+        remote.fetch(remote.url("a"), tmp_path / "u", Policy(max_bytes=999))
+    with pytest.raises(Rejected, match="unreadable"):
+        remote.fetch(remote.url("b"), tmp_path / "v", Policy())
+
+
+def test_a_forbidden_object_costs_itself_and_lost_rights_end_the_run(tmp_path, s3, monkeypatch):
+    s3.pipe_file(f"{BUCKET}/set/a", b"x")
+    s3.pipe_file(f"{BUCKET}/set/b", b"y")
+    remote = Remote(f"s3://{BUCKET}/set")
+    real = remote._fs.open
+    closed = {f"{BUCKET}/set/b"}
+
+    def guarded(path, *rest, **more):
+        if path in closed:
+            raise PermissionError(path)
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(remote._fs, "open", guarded)
+    remote.fetch(remote.url("a"), tmp_path / "a", Policy())
+    with pytest.raises(Rejected, match="unreadable"):
+        remote.fetch(remote.url("b"), tmp_path / "b", Policy())
+    closed.add(f"{BUCKET}/set/a")
+    with pytest.raises(MedpriorError, match="refuses access"):
+        remote.fetch(remote.url("b"), tmp_path / "c", Policy())
+
+
+def test_objects_that_vanish_after_listing_are_quarantined(tmp_path, s3, monkeypatch):
+    upload(s3, fill(tmp_path / "in", 5), f"{BUCKET}/set")
+    real = Remote.entries
+
+    def listing(self):
+        found = real(self)
+        s3.rm(f"{BUCKET}/set/{CANARY}_002/x.dcm")
+        return found
+
+    monkeypatch.setattr(Remote, "entries", listing)
+    assert len(ingest(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)) == 4
+    assert sources_of(tmp_path / "c")[f"{CANARY}_002/x.dcm"].code == "unreadable"
+
+
+def test_objects_written_again_after_listing_are_read_as_they_are_now(tmp_path, s3):
+    s3.pipe_file(f"{BUCKET}/set/a", b"old")
+    remote = Remote(f"s3://{BUCKET}/set")
+    remote.entries()
+    fsspec.filesystem("s3", skip_instance_cache=True).pipe_file(f"{BUCKET}/set/a", b"newer")
+    remote.fetch(remote.url("a"), tmp_path / "t", Policy())
+    assert (tmp_path / "t").read_bytes() == b"newer"
+
+
+def test_memory_store_file_urls_and_single_files(tmp_path):
+    fs = fsspec.filesystem("memory")
+    folder = fill(tmp_path / "in", 4)
+    upload(fs, folder, "/set")
+    ingest(folder, tmp_path / "local", settings=ONE)
+    try:
+        ingest("memory://set", tmp_path / "remote", settings=ONE)
+        assert tree(tmp_path / "remote") == tree(tmp_path / "local")
+        one = ingest(f"memory://set/{CANARY}_001/x.dcm", tmp_path / "one", settings=ONE)
+        assert len(one) == 1
+    finally:
+        fs.rm("/set", recursive=True)
+    assert isinstance(origin_of(folder.as_uri()), Folder)
+    ingest(folder.as_uri(), tmp_path / "uri", settings=ONE)
+    assert tree(tmp_path / "uri") == tree(tmp_path / "local")
+
+
+def test_many_remote_files_keep_their_order_and_only_a_few_lie_here(tmp_path, monkeypatch):
+    fs = fsspec.filesystem("memory")
+    folder = fill(tmp_path / "in", 40)
+    upload(fs, folder, "/set")
+    monkeypatch.setattr(fetching_module, "AHEAD", 6)
+    seen = []
+    real = fetching_module.discard
+
+    def counted(place, number):
+        seen.append(len(list(Path(place).iterdir())))
+        real(place, number)
+
+    monkeypatch.setattr(fetching_module, "discard", counted)
+    two = IngestSettings(workers=2, store_size=64)
+    try:
+        ingest("memory://set", tmp_path / "remote", settings=two)
+    finally:
+        fs.rm("/set", recursive=True)
+    ingest(folder, tmp_path / "local", settings=two)
+    assert tree(tmp_path / "remote") == tree(tmp_path / "local")
+    assert len(seen) == 40
+    assert max(seen) <= 6 + 16
+
+
+def test_faults_are_told_by_kind_alone():
+    secret = f"{CANARY} in the text of the error"
+    for error in (ImportError(secret), FileNotFoundError(secret), OSError(secret)):
+        assert CANARY not in str(failure(error, "s3"))
+    assert isinstance(failure(FileNotFoundError(), "s3"), InputMissing)
+    assert "medprior[s3]" in str(failure(ImportError(), "s3"))
+    assert isinstance(failure(ValueError(), "x"), ConfigError)
