@@ -110,7 +110,7 @@ def hostile_bodies(seed: int = 0) -> dict[str, tuple[bytes, str]]:
         "no_preamble": (plain[500:], raw),
         "deflate_bomb": (deflate_bomb(plain), raw),
         "rows_bomb": (rows_bomb(plain), raw),
-        "length_bomb": (plain[:-20] + struct.pack("<I", 2**31) + b"x" * 16, raw),
+        "length_bomb": (length_bomb(plain), raw),
         "codestream": (codestream_garbage(plain, noise), raw),
         "text": (b"dear radiologist, see attachment", raw),
         "zip": (b"PK\x03\x04" + noise, raw),
@@ -141,6 +141,12 @@ def deflate_bomb(plain: bytes) -> bytes:
     parts += [machine.compress(zeros) for _ in range(1024)]
     meta_end = 132 + 12 + struct.unpack("<I", head[140:144])[0]
     return head[: max(meta_end, end)] + b"".join(parts) + machine.flush()
+
+
+def length_bomb(plain: bytes) -> bytes:
+    """A file whose pixel data claims two gigabytes."""
+    start = plain.index(b"\xe0\x7f\x10\x00OW\0\0") + 8
+    return plain[:start] + struct.pack("<I", 2**31) + plain[start + 4 :]
 
 
 def rows_bomb(plain: bytes) -> bytes:

@@ -1,0 +1,254 @@
+// The reading page: a file in, a radiograph with what is said of it out.
+
+import { heat, Picture } from "./picture.js";
+import { element, part, report } from "./report.js";
+import { View } from "./view.js";
+import { reason, title, words } from "./words.js";
+
+/** @type {Record<string, [number, number, number]>} Okabe-Ito */
+const COLOURS = {
+  right_lung: [86, 180, 233], left_lung: [0, 200, 150], lungs: [86, 180, 233], heart: [240, 150, 30],
+  all_heads: [240, 228, 66],
+};
+const OTHERS = /** @type {[number, number, number][]} */ ([[204, 121, 167], [240, 228, 66], [213, 94, 0]]);
+const QUERY = "include=contours,attention,pixels";
+
+const view = new View(part("viewer"));
+/** @type {{answer: any, picture: Picture, heats: Map<string, HTMLCanvasElement>} | null} */
+let shown = null;
+let attention = "";
+let asked = 0;
+
+/**
+ * @param {string} name
+ * @param {number} order
+ * @returns {[number, number, number]}
+ */
+function colour(name, order) {
+  return COLOURS[name] ?? OTHERS[order % OTHERS.length];
+}
+
+/** @param {[number, number, number]} rgb */
+function css(rgb) {
+  return `rgb(${rgb.join(" ")})`;
+}
+
+/** @param {string} id */
+function input(id) {
+  return /** @type {HTMLInputElement} */ (part(id));
+}
+
+/**
+ * Send a file and show the answer.
+ * @param {File} file
+ */
+async function read(file) {
+  asked += 1;
+  const turn = asked;
+  part("busy").hidden = false;
+  part("status").textContent = "Reading …";
+  const { code, message, answer } = await ask(file);
+  if (turn !== asked) return;
+  part("busy").hidden = true;
+  if (answer) await show(answer);
+  else refuse(code, message);
+  part("another").hidden = false;
+}
+
+/**
+ * @param {File} file
+ * @returns {Promise<{code: string, message: string, answer: any}>}
+ */
+async function ask(file) {
+  try {
+    const response = await fetch(`/v1/predict?${QUERY}`, {
+      method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" },
+    });
+    const body = await response.json();
+    if (response.ok) return { code: "", message: "", answer: body };
+    return { code: String(body.code), message: String(body.message), answer: null };
+  } catch {
+    return { code: "offline", message: "", answer: null };
+  }
+}
+
+/**
+ * @param {string} code
+ * @param {string} message
+ */
+function refuse(code, message) {
+  shown = null;
+  view.layers = { ...view.layers, picture: null };
+  view.draw();
+  part("status").textContent = "The file was not read.";
+  part("refusal-text").textContent = reason(code, message);
+  part("refusal-code").textContent = code;
+  for (const id of ["reading", "controls", "keys"]) part(id).hidden = true;
+  part("facts").textContent = "";
+  part("refusal").hidden = false;
+  part("empty").hidden = false;
+}
+
+/** @param {any} answer */
+async function show(answer) {
+  const picture = new Picture(answer.pixels);
+  const heats = new Map();
+  for (const [order, [name, png]] of Object.entries(answer.attention).entries()) {
+    const gain = answer.attention_peak[name] / answer.attention_full[name];
+    heats.set(name, await heat(png, gain, colour(name, order)));
+  }
+  answer.pixels = answer.attention = null;
+  shown = { answer, picture, heats };
+  attention = "";
+  for (const id of ["refusal", "empty"]) part(id).hidden = true;
+  for (const id of ["reading", "controls", "keys"]) part(id).hidden = false;
+  report(answer);
+  choices(answer, heats);
+  resetWindow();
+  view.open(answer.columns, answer.rows);
+  const present = Object.values(answer.findings).filter((/** @type {any} */ f) => f.present).length;
+  part("status").textContent = Object.keys(answer.findings).length
+    ? `Read. ${present} of ${Object.keys(answer.findings).length} findings present.`
+    : "Read.";
+}
+
+/**
+ * Build the switches of contours and attention.
+ * @param {any} answer
+ * @param {Map<string, HTMLCanvasElement>} heats
+ */
+function choices(answer, heats) {
+  const boxes = Object.keys(answer.contours).map((name, order) => {
+    const label = element("label", "", "choice");
+    const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: true });
+    box.dataset.structure = name;
+    box.addEventListener("change", layers);
+    const swatch = element("span", "", "swatch");
+    swatch.style.background = css(colour(name, order));
+    label.append(box, swatch, title(name));
+    return label;
+  });
+  part("structures").replaceChildren(...boxes);
+  input("show-lines").disabled = !answer.cardiothoracic_ratio;
+  const names = ["", ...heats.keys()];
+  const buttons = names.map((name) => {
+    const button = element("button", name ? words(name) : "none");
+    Object.assign(button, { type: "button" });
+    button.dataset.attention = name || "none";
+    button.setAttribute("aria-pressed", String(name === attention));
+    button.addEventListener("click", () => choose(name));
+    return button;
+  });
+  part("attention").replaceChildren(element("span", "Attention", "caption"), ...buttons);
+}
+
+/** @param {string} name of an attention map, or empty for none */
+function choose(name) {
+  attention = name;
+  for (const button of part("attention").querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", String(button.dataset.attention === (name || "none")));
+  }
+  layers();
+}
+
+/** Hand the view what the switches ask for. */
+function layers() {
+  if (!shown) return;
+  const { answer, heats, picture } = shown;
+  const wanted = [...part("structures").querySelectorAll("input")];
+  const ratio = input("show-lines").checked ? answer.cardiothoracic_ratio : null;
+  view.layers = {
+    picture: picture.canvas,
+    heat: heats.get(attention) ?? null,
+    strength: Number(input("strength").value) / 100,
+    outlines: wanted.flatMap((box, order) => {
+      const name = box.dataset.structure ?? "";
+      return box.checked ? [{ colour: css(colour(name, order)), lines: answer.contours[name] }] : [];
+    }),
+    rulers: ratio ? rulers(ratio) : [],
+  };
+  part("strength-value").textContent = `${input("strength").value} %`;
+  view.draw();
+}
+
+/**
+ * The chest's diameter, and the heart's brought down to it from its two ends.
+ * @param {{heart_line: [number, number][], thorax_line: [number, number][]}} ratio
+ * @returns {[number, number][][]}
+ */
+function rulers(ratio) {
+  const [left, right] = ratio.heart_line;
+  const middle = (left[1] + right[1]) / 2;
+  const across = /** @type {[number, number][]} */ ([[left[0], middle], [right[0], middle]]);
+  const tick = Math.abs(ratio.thorax_line[1][0] - ratio.thorax_line[0][0]) * 0.02;
+  const ends = [...ratio.thorax_line, ...across].map(
+    ([x, y]) => /** @type {[number, number][]} */ ([[x, y - tick], [x, y + tick]]),
+  );
+  return [ratio.thorax_line, across, ...ends];
+}
+
+/** Window the picture as the sliders say. */
+function redraw() {
+  if (!shown) return;
+  const level = Number(input("level").value) / 100;
+  const width = Number(input("width").value) / 100;
+  part("level-value").textContent = `${input("level").value} %`;
+  part("width-value").textContent = `${input("width").value} %`;
+  shown.picture.draw({ level, width, inverted: part("invert").getAttribute("aria-pressed") === "true" });
+  layers();
+}
+
+/** The window and view as they were. */
+function resetWindow() {
+  input("level").value = "50";
+  input("width").value = "100";
+  part("invert").setAttribute("aria-pressed", "false");
+  redraw();
+}
+
+/** @param {FileList | null | undefined} files */
+function take(files) {
+  if (files && files.length > 1) refuse("one_file", "one file at a time, please");
+  else if (files && files[0]) void read(files[0]);
+}
+
+let frame = 0;
+for (const id of ["level", "width"]) {
+  part(id).addEventListener("input", () => {
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(redraw);
+  });
+}
+part("strength").addEventListener("input", layers);
+part("show-lines").addEventListener("change", layers);
+part("invert").addEventListener("click", () => {
+  const button = part("invert");
+  button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
+  redraw();
+});
+part("reset").addEventListener("click", () => {
+  resetWindow();
+  view.home();
+});
+for (const id of ["file", "file-first"]) {
+  part(id).addEventListener("change", () => {
+    take(input(id).files);
+    input(id).value = "";
+  });
+}
+const stage = /** @type {HTMLElement} */ (document.querySelector(".view"));
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  stage.classList.add("over");
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) stage.classList.remove("over");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  stage.classList.remove("over");
+  take(event.dataTransfer?.files);
+});
+// A token in the address has done its work: the cookie is set.
+if (location.search) history.replaceState(null, "", location.pathname);
+document.body.dataset.ready = "true";

@@ -1,0 +1,105 @@
+// What is seen: OpenSeadragon moves and zooms, one canvas over it draws every layer.
+
+/* global OpenSeadragon */
+
+import { createViewer } from "/shared/viewer.js";
+
+// One transparent pixel: the viewer needs an image to move, the layers draw the real one.
+const EMPTY = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNgYGBgAAAABQABeqhXUAAAAABJRU5ErkJggg==";
+
+/**
+ * @typedef {object} Layers
+ * @property {HTMLCanvasElement | null} picture
+ * @property {HTMLCanvasElement | null} heat
+ * @property {number} strength opacity of the heat in [0, 1]
+ * @property {{colour: string, lines: [number, number][][]}[]} outlines
+ * @property {[number, number][][]} rulers in radiograph pixels
+ */
+
+/** The view of one radiograph. */
+export class View {
+  /** @param {HTMLElement} element */
+  constructor(element) {
+    this.viewer = createViewer(element, {
+      minZoomImageRatio: 0.8, maxZoomPixelRatio: 12, visibilityRatio: 0.3,
+    });
+    this.canvas = document.createElement("canvas");
+    this.canvas.className = "layers";
+    this.viewer.canvas.append(this.canvas);
+    this.viewer.canvas.setAttribute("aria-label", "Radiograph; arrow keys move, plus and minus zoom");
+    this.viewer.canvas.setAttribute("role", "application");
+    /** @type {Layers} */
+    this.layers = { picture: null, heat: null, strength: 1, outlines: [], rulers: [] };
+    this.size = { width: 1, height: 1 };
+    for (const name of ["update-viewport", "resize", "open"]) {
+      this.viewer.addHandler(name, () => this.draw());
+    }
+  }
+
+  /**
+   * Show a radiograph of this size, whole.
+   * @param {number} width
+   * @param {number} height
+   */
+  open(width, height) {
+    this.size = { width, height };
+    const side = Math.max(width, height);
+    this.viewer.open({
+      width, height, tileSize: side, minLevel: 0, maxLevel: 0, getTileUrl: () => EMPTY,
+    });
+  }
+
+  /** The whole radiograph again. */
+  home() {
+    if (this.viewer.isOpen()) this.viewer.viewport.goHome();
+  }
+
+  /** Draw all layers as the viewport has them now. */
+  draw() {
+    const { canvas, layers, viewer } = this;
+    const dense = window.devicePixelRatio || 1;
+    const width = Math.round(canvas.clientWidth * dense);
+    const height = Math.round(canvas.clientHeight * dense);
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const context = canvas.getContext("2d");
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, width, height);
+    const item = viewer.world.getItemAt(0);
+    if (!item || !layers.picture) return;
+    const origin = item.imageToViewerElementCoordinates(new OpenSeadragon.Point(0, 0));
+    const corner = item.imageToViewerElementCoordinates(
+      new OpenSeadragon.Point(this.size.width, this.size.height),
+    );
+    const scale = ((corner.x - origin.x) / this.size.width) * dense;
+    context.setTransform(scale, 0, 0, scale, origin.x * dense, origin.y * dense);
+    context.imageSmoothingQuality = "high";
+    context.imageSmoothingEnabled = scale < 4;
+    context.drawImage(layers.picture, 0, 0, this.size.width, this.size.height);
+    if (layers.heat) {
+      context.imageSmoothingEnabled = true;
+      context.globalAlpha = layers.strength;
+      context.drawImage(layers.heat, 0, 0, this.size.width, this.size.height);
+      context.globalAlpha = 1;
+    }
+    for (const outline of layers.outlines) strokes(context, outline.lines, outline.colour, (2 * dense) / scale);
+    if (layers.rulers.length) {
+      strokes(context, layers.rulers, "#000", (4.5 * dense) / scale);
+      strokes(context, layers.rulers, "#fff", (2 * dense) / scale);
+    }
+  }
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {[number, number][][]} lines
+ * @param {string} colour
+ * @param {number} width
+ */
+function strokes(context, lines, colour, width) {
+  context.beginPath();
+  for (const line of lines) line.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
+  context.strokeStyle = colour;
+  context.lineWidth = width;
+  context.lineJoin = "round";
+  context.stroke();
+}

@@ -1,0 +1,75 @@
+// Codes and names as words.
+
+/** @type {Record<string, string>} */
+const REASONS = {
+  empty: "The file is empty.",
+  not_dicom: "This is no DICOM file.",
+  not_an_image: "This is no picture.",
+  too_large: "The file is too large for this server.",
+  malformed: "The DICOM file breaks the standard.",
+  truncated: "The file is cut short; fetch it again.",
+  modality: "This is no X-ray image.",
+  sop_class: "This kind of DICOM object is no radiograph.",
+  secondary_capture: "This is a screen capture, not a radiograph.",
+  for_processing: "This is raw detector data; export the image for presentation.",
+  body_part: "The file says that it does not show the chest.",
+  burned_in: "Text is burned into the picture.",
+  colour: "This is a colour picture.",
+  frames: "The file holds several frames.",
+  size: "The picture is too small or too large.",
+  constant: "The picture has no contrast.",
+  timeout: "The file took too long to decode.",
+  memory: "The file needs too much memory to decode.",
+  worker_died: "The file made its decoder crash.",
+  syntax_unsupported: "The file is compressed in a way that cannot be read here.",
+  busy: "The server is busy; try again in a moment.",
+  too_slow: "The server did not answer in time; try again.",
+  token: "Open this page with the address that the server printed.",
+  offline: "The server cannot be reached.",
+};
+
+/** @type {Record<string, string>} */
+const FLAGS = {
+  not_frontal: "not a frontal view",
+  child: "the patient is a child",
+  ap_magnifies_heart: "AP view: the heart looks larger",
+  implausible_cardiothoracic_ratio: "the heart-size ratio is implausible",
+  burned_in_unknown: "it is not known whether text is burned in",
+  orientation_mirrored: "the stored picture was mirrored; it was turned back",
+  orientation_rotated: "the stored picture was rotated; it was turned back",
+};
+
+/**
+ * @param {string} name such as `left_lung`
+ * @returns {string} such as `left lung`
+ */
+export function words(name) {
+  return name.replaceAll("_", " ");
+}
+
+/**
+ * @param {string} name
+ * @returns {string} with a capital letter
+ */
+export function title(name) {
+  const text = words(name);
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/**
+ * @param {string} code reject code
+ * @param {string} message the server's sentence
+ * @returns {string}
+ */
+export function reason(code, message) {
+  const said = message ? message.charAt(0).toUpperCase() + message.slice(1) : "";
+  return REASONS[code] ?? (said ? `${said.replace(/\.$/, "")}.` : "It was refused.");
+}
+
+/**
+ * @param {string} flag
+ * @returns {string}
+ */
+export function flagged(flag) {
+  return FLAGS[flag] ?? words(flag);
+}
