@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-SHUFFLE, VIEWS, NOISE = 1, 2, 3
+SHUFFLE, VIEWS, NOISE, HIDDEN, VISIBLE = 1, 2, 3, 4, 5
+"""Streams of random numbers; each use has its own, so that none disturbs another."""
 
 
 def step_indices(seed: int, step: int, images: int, batch: int) -> NDArray[np.intp]:

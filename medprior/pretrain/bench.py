@@ -11,7 +11,8 @@ from einops import rearrange
 
 from medprior.networks.vit import Attention
 from medprior.pretrain.augment import ViewMaker
-from medprior.pretrain.learner import Learner, PriorMaps
+from medprior.pretrain.learner import Learner
+from medprior.pretrain.objective import PriorMaps, Scene
 from medprior.pretrain.settings import PretrainSettings
 
 PAIRS = 7
@@ -55,14 +56,16 @@ def step(with_prior: bool) -> Callable[[], None]:
     """One training step on random pictures: views, losses, backward."""
     settings = PretrainSettings.checked({"batch": BATCH, "steps": 1}).resolved(BATCH)
     torch.manual_seed(0)
-    learner, maker = Learner(settings), ViewMaker(settings)
+    learner = Learner(settings, range(3) if with_prior else ())
+    maker = ViewMaker(settings)
     images, aspect = torch.rand(BATCH, 1, 144, 144), np.ones(BATCH)
-    prior = PriorMaps(torch.rand(BATCH, 3, 128, 128), torch.ones(BATCH), torch.arange(3))
+    prior = PriorMaps(torch.rand(BATCH, 3, 128, 128), torch.ones(BATCH))
 
     def call() -> None:
         """One timed call."""
         views = maker(images, aspect, 0, slice(0, BATCH), BATCH)
-        losses, _ = learner.losses(learner.student, *views, prior if with_prior else None)
+        scene = Scene(*views, prior if with_prior else None)
+        losses, _ = learner.losses(learner.student, scene)
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
 
     return call

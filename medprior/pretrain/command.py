@@ -7,7 +7,8 @@ from pathlib import Path
 
 from medprior.observer import Observer
 from medprior.pretrain.pretraining import pretrain
-from medprior.pretrain.settings import RECIPES, PretrainSettings
+from medprior.pretrain.recipes import RECIPES
+from medprior.pretrain.settings import PretrainSettings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +16,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("cohort", type=Path, metavar="COHORT")
     parser.add_argument("backbone", type=Path, metavar="BACKBONE", help="result folder")
     parser.add_argument("--prior", type=Path, help="spatial prior (recipe span needs one)")
-    parser.add_argument("--recipe", choices=sorted(RECIPES), help="default: span")
+    parser.add_argument(
+        "--recipe", metavar="NAME[+NAME...]",
+        help=f"default: span; of {', '.join(RECIPES)}",
+    )  # fmt: skip
+    parser.add_argument("--init", help="start from these weights: a backbone's folder, or a file")
     parser.add_argument("--config", type=Path, help="JSON or YAML file with settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
 
@@ -28,7 +33,9 @@ def result(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Pretrain, and say where the backbone is."""
-    overrides = ([f"recipe={args.recipe}"] if args.recipe else []) + args.set
+    overrides = [f"recipe={args.recipe}"] if args.recipe else []
+    overrides += [f"init={args.init}"] if args.init else []
+    overrides += args.set
     settings = PretrainSettings.load(args.config, overrides)
     pretrain(args.cohort, args.backbone, args.prior, settings, observer)
     print(f"backbone: {args.backbone}")

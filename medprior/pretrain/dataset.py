@@ -33,7 +33,7 @@ class SquaresDataset(Dataset[Sample]):
     Args:
         cohort: training images.
         size: side of the squares, pixels.
-        prior: maps for SPAN, or None.
+        prior: maps for the objectives that follow one, or None.
     """
 
     def __init__(self, cohort: Cohort, size: int, prior: SpatialPrior | None) -> None:

@@ -10,14 +10,14 @@ import torch
 from medprior.cohort import Cohort
 from medprior.geometry import whole
 from medprior.networks.attention import attention_maps
+from medprior.networks.encoder import Encoder
 from medprior.networks.views import cut
-from medprior.networks.vit import VisionTransformer
 from medprior.provenance import atomic
 
 
 def draw_attention(
     path: Path,
-    network: VisionTransformer,
+    network: Encoder,
     cohort: Cohort,
     size: int,
     heads: dict[str, int],

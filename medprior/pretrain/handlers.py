@@ -77,15 +77,20 @@ class MetricsHandler:
         assert self._bar is not None
         self._bar.close()
 
+    def _name(self, key: str) -> str:
+        """`span_kl_0` with the structure's name in place of its number."""
+        lead, _, number = key.rpartition("_")
+        named = lead.startswith("span_") and number.isdigit()
+        return f"{lead}_{self.names[int(number)]}" if named else key
+
     def _close(self, engine: PretrainTrainer) -> None:
         seconds = max(time.perf_counter() - self._since, 1e-9)
         keys = {key: None for logs in self.window for key in logs}
         row = {"step": float(engine.state.iteration)}
         for key in keys:
-            name = key
-            if key.startswith("span_kl_"):
-                name = "span_kl_" + self.names[int(key.removeprefix("span_kl_"))]
-            row[name] = float(np.mean([logs[key] for logs in self.window if key in logs]))
+            row[self._name(key)] = float(
+                np.mean([logs[key] for logs in self.window if key in logs])
+            )
         row["images_per_second"] = len(self.window) * engine.settings.batch / seconds
         row["data_wait"] = self._waited / seconds
         self.rows.append(row)
@@ -96,7 +101,10 @@ class MetricsHandler:
             )
             write_rows(self.path, self.rows)
         assert self._bar is not None
-        self._bar.set_postfix(loss=f"{row['loss']:.3f}", entropy=f"{row['teacher_entropy']:.2f}")
+        shown: dict[str, Any] = (
+            {"entropy": f"{row['teacher_entropy']:.2f}"} if "teacher_entropy" in row else {}
+        )
+        self._bar.set_postfix(loss=f"{row['loss']:.3f}", **shown)
 
 
 class HealthHandler:
@@ -114,7 +122,7 @@ class HealthHandler:
         if not self.metrics.rows or engine.progress() < self.patience:
             return
         row = self.metrics.rows[-1]
-        if row["step"] != engine.state.iteration:
+        if row["step"] != engine.state.iteration or "teacher_entropy" not in row:
             return
         assert engine.settings.dino.prototypes is not None
         share = row["teacher_entropy"] / math.log(engine.settings.dino.prototypes)
@@ -158,6 +166,7 @@ class CheckpointHandler:
             )
         engine.learner.load_state_dict(state["learner"])
         engine.optimiser.load_state_dict(state["optimiser"])
+        engine.skipped, engine.skipped_steps = state["skipped"]
         self.metrics.rows, self.metrics.window = list(state["rows"]), list(state["window"])
         step = int(state["step"])
         length = engine.state.epoch_length
@@ -174,6 +183,7 @@ class CheckpointHandler:
             "settings": engine.settings.model_dump_json(),
             "learner": engine.learner.state_dict(),
             "optimiser": engine.optimiser.state_dict(),
+            "skipped": [engine.skipped, engine.skipped_steps],
             "rows": self.metrics.rows,
             "window": self.metrics.window,
         }

@@ -21,7 +21,7 @@ from medprior.observer import Observer, Silent
 from medprior.pretrain.dataset import SquaresDataset, step_loader
 from medprior.pretrain.figure import draw_attention
 from medprior.pretrain.handlers import CheckpointHandler, HealthHandler, MetricsHandler
-from medprior.pretrain.heads import assigned_heads
+from medprior.pretrain.heads import assigned_heads, check_room
 from medprior.pretrain.learner import Learner
 from medprior.pretrain.ranks import rank, world
 from medprior.pretrain.settings import PretrainSettings
@@ -38,7 +38,7 @@ class Pretraining:
     Args:
         cohort: folder of the cohort; its `train` split is used.
         out: result folder; an unfinished run in it goes on.
-        prior: folder of a spatial prior, needed when SPAN's weight is above 0.
+        prior: folder of a spatial prior, needed by SPAN and by SAR's `excess`.
         settings: a settings object, or a mapping that makes one.
         observer: told of settings, metrics and figures.
         handlers: further MONAI or ignite handlers, attached after our own.
@@ -66,24 +66,20 @@ class Pretraining:
             update={"mean": mean, "std": std, "image_size": settings.crops.global_size}
         )
         settings = settings.model_copy(update={"network": network}).resolved(len(self.cohort))
-        if settings.batch % world():
-            raise ConfigError(
-                "batch is no multiple of the processes", where="batch",
-                expected=f"a multiple of {world()}", found=str(settings.batch),
-            )  # fmt: skip
+        check_batch(settings)
         self.settings = settings
-        names = self.prior.names if self.prior else ()
-        self.heads = assigned_heads(names, network.heads, settings.span.heads)
+        self.names = self.prior.names if self.prior else ()
         self.dataset = SquaresDataset(self.cohort, source_size(settings), self.prior)
         self.trainer = self._trainer(handlers)
 
     @staticmethod
     def _load_prior(path: Path | str | None, settings: PretrainSettings) -> SpatialPrior | None:
-        if settings.span.weight == 0:
+        if not settings.needs_prior:
             return None
         if path is None:
+            name = "SPAN" if settings.span.weight else "sar.excess"
             raise MedpriorError(
-                "SPAN needs a spatial prior", where="--prior", expected="a prior folder",
+                f"{name} needs a spatial prior", where="--prior", expected="a prior folder",
                 fix="run `medprior prior` first, or use --recipe dino",
             )  # fmt: skip
         from medprior.priors import SpatialPrior
@@ -91,14 +87,31 @@ class Pretraining:
         return SpatialPrior.load(Path(path))
 
     def _trainer(self, further: Sequence[Any]) -> PretrainTrainer:
-        torch.manual_seed(self.settings.seed)
-        self.metrics = MetricsHandler(self.out, self.observer, tuple(self.heads))
+        self.metrics = MetricsHandler(self.out, self.observer, self.names)
         self.checkpoints = CheckpointHandler(self.out / "checkpoints", self.metrics)
         handlers = [self.metrics, HealthHandler(self.metrics), self.checkpoints, *further]
         return PretrainTrainer(
-            Learner(self.settings), step_loader(self.dataset, self.settings), self.settings,
-            list(self.heads.values()), device_of(self.settings.device), handlers,
+            self._learner(), step_loader(self.dataset, self.settings), self.settings,
+            device_of(self.settings.device), handlers,
         )  # fmt: skip
+
+    def _learner(self) -> Learner:
+        span, network = self.settings.span, self.settings.network
+        heads: list[int] = []
+        if span.weight and span.assignment == "hungarian":
+            check_room(len(self.names), network.heads)
+            heads = [-1] * len(self.names)
+        elif span.weight:
+            chosen = assigned_heads(self.names, network.heads, span.heads, life=network.life)
+            heads = list(chosen.values())
+        torch.manual_seed(self.settings.seed)
+        return Learner(self.settings, heads)
+
+    @property
+    def heads(self) -> dict[str, int]:
+        """Structure -> head that follows it, as far as heads are assigned."""
+        found = self.trainer.learner.assigned().tolist()
+        return {k: head for k, head in zip(self.names, found, strict=False) if head >= 0}
 
     def run(self) -> None:
         """Train from the newest checkpoint to the end, then export the teacher."""
@@ -147,6 +160,16 @@ def pretrain(
 ) -> None:
     """Pretrain a backbone; see `Pretraining`."""
     Pretraining(cohort, out, prior, settings, observer).run()
+
+
+def check_batch(settings: PretrainSettings) -> None:
+    """ConfigError unless processes and parts of a step share the batch evenly."""
+    parts = world() * settings.accumulate
+    if settings.batch % parts:
+        raise ConfigError(
+            "batch is no multiple of the processes times accumulate", where="batch",
+            expected=f"a multiple of {parts}", found=str(settings.batch),
+        )  # fmt: skip
 
 
 def source_size(settings: PretrainSettings) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn import functional as collective
+from torch.autograd import Function
 
 
 def world() -> int:
@@ -17,20 +19,60 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
+class _Total(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Sum over the processes."""
+        x = x.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """Each process's loss depends on each part of the sum."""
+        gradient = gradients[0].clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(gradient)
+        return gradient
+
+
+class _Gathered(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Rows of all processes."""
+        ctx.rows = len(x)
+        parts = [torch.empty_like(x) for _ in range(world())]
+        distributed.all_gather(parts, x)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """Own rows of the gradient, summed over the processes."""
+        gradient = gradients[0].clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(gradient)
+        return gradient[rank() * ctx.rows : (rank() + 1) * ctx.rows]
+
+
 def total(x: Tensor) -> Tensor:
     """Sum of a tensor over the processes, attached to the graph."""
     if world() == 1:
         return x
-    result: Tensor = collective.all_reduce(x)  # type: ignore[no-untyped-call]
+    result: Tensor = _Total.apply(x)
     return result
 
 
 def gathered(x: Tensor) -> Tensor:
-    """Rows of all processes, rank after rank, attached to the graph."""
+    """Rows of all processes, equally many each, rank after rank, attached to the graph."""
     if world() == 1:
         return x
-    parts = collective.all_gather(x.contiguous())  # type: ignore[no-untyped-call]
-    return torch.cat(list(parts))
+    result: Tensor = _Gathered.apply(x.contiguous())
+    return result
+
+
+def rows_of_all(x: Tensor) -> Tensor | int:
+    """Number of rows of a tensor over all processes, which may hold differently many."""
+    if world() == 1:
+        return max(len(x), 1)
+    return total(torch.tensor(float(len(x)), device=x.device)).clamp_min(1)
 
 
 class BatchStandardise(nn.Module):
@@ -46,7 +88,7 @@ class BatchStandardise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardise features [B, D] over the global batch."""
-        count = len(x) * world()
+        count = rows_of_all(x)
         x = x.float()
         mean = total(x.sum(0)) / count
         variance = total((x - mean).square().sum(0)) / count

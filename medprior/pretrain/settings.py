@@ -1,20 +1,25 @@
-"""Settings of pretraining, its recipes, and the defaults that depend on the cohort's size."""
+"""Settings of pretraining, and the defaults that depend on the cohort's size."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from medprior.errors import ConfigError
-from medprior.networks.vit import ViTSettings
+from medprior.networks.shape import ViTSettings
 from medprior.pretrain.intensity import IntensitySettings
+from medprior.pretrain.objective_settings import (
+    DinoSettings,
+    IbotSettings,
+    LocaSettings,
+    SarSettings,
+    SpanSettings,
+)
+from medprior.pretrain.recipes import RECIPES, recipe_settings
 from medprior.settings import Settings, merged
 
-RECIPES: dict[str, dict[str, Any]] = {
-    "dino": {"span": {"weight": 0.0}},
-    "span": {"span": {"weight": 0.3}},
-}
+__all__ = ["RECIPES", "CropSettings", "OptimiserSettings", "PretrainSettings"]
 SMALL_COHORT = 10_000
 
 
@@ -29,33 +34,6 @@ class CropSettings(Settings):
     flip_p: float = Field(default=0.0, ge=0, le=1)
 
 
-class DinoSettings(Settings):
-    """Self-distillation; `PretrainSettings.resolved` fills `None` from the cohort's size."""
-
-    prototypes: int | None = Field(default=None, ge=2)
-    hidden: int = Field(default=512, ge=8)
-    bottleneck: int = Field(default=64, ge=4)
-    batch_norm: bool | None = None
-    teacher: Literal["centering", "sinkhorn"] | None = None
-    teacher_temperature: float | None = Field(default=None, gt=0)
-    student_temperature: float = Field(default=0.1, gt=0)
-    centre_momentum: float = Field(default=0.9, ge=0, lt=1)
-    teacher_momentum: float | None = Field(default=None, ge=0, lt=1)
-    koleo_weight: float = Field(default=0.1, ge=0)
-
-
-class SpanSettings(Settings):
-    """Attention towards the prior; weight 0 leaves the step as if SPAN did not exist."""
-
-    weight: float = Field(default=0.3, ge=0)
-    warmup: float = Field(default=0.05, ge=0, le=1)
-    floor: float = Field(default=1.0, ge=0, le=1)
-    epsilon: float = Field(default=0.02, ge=0, lt=1)
-    visible_share: float = Field(default=0.25, ge=0, le=1)
-    visible_cover: float = Field(default=0.02, ge=0, le=1)
-    heads: dict[str, int] | None = None
-
-
 class OptimiserSettings(Settings):
     """AdamW with linear warm-up, then cosine to `final_lr`."""
 
@@ -67,23 +45,36 @@ class OptimiserSettings(Settings):
 
 
 class PretrainSettings(Settings):
-    """Everything `medprior pretrain` can be told."""
+    """Everything `medprior pretrain` can be told.
 
-    recipe: Literal["span", "dino"] = "span"
+    Attributes:
+        recipe: a name of `RECIPES`, or several joined by `+`.
+        batch: images of one step over all processes. accumulate: parts it is worked through in.
+        init: weights to start from: a backbone's folder, or a file the network can read.
+        gradient_every: steps between records of each objective's gradient.
+    """
+
+    recipe: str = "span"
     seed: int = 0
     steps: int | None = Field(default=None, ge=1)
     epochs: int | None = Field(default=None, ge=1)
     batch: int = Field(default=64, ge=2)
+    accumulate: int = Field(default=1, ge=1)
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     window: int = Field(default=20, ge=1)
+    gradient_every: int = Field(default=200, ge=1)
     checkpoint_every: int = Field(default=200, ge=1)
     resume: bool = True
+    init: str | None = None
     network: ViTSettings = ViTSettings()
     crops: CropSettings = CropSettings()
     intensity: IntensitySettings = IntensitySettings()
     dino: DinoSettings = DinoSettings()
+    ibot: IbotSettings = IbotSettings()
     span: SpanSettings = SpanSettings()
+    sar: SarSettings = SarSettings()
+    loca: LocaSettings = LocaSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
 
     @model_validator(mode="before")
@@ -91,8 +82,34 @@ class PretrainSettings(Settings):
     def _recipe(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        recipe = values.get("recipe", "span")
-        return merged(RECIPES.get(recipe, {}), values)
+        try:
+            added = recipe_settings(str(values.get("recipe", "span")))
+        except ValueError:
+            return values  # the field's own validator says so
+        return merged(added, values)
+
+    @field_validator("recipe")
+    @classmethod
+    def _known(cls, recipe: str) -> str:
+        recipe_settings(recipe)
+        return recipe
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        objectives = (self.dino, self.ibot, self.span, self.sar, self.loca)
+        if not any(each.weight for each in objectives):
+            raise ValueError("every objective has weight 0; there is nothing to learn")
+        if self.loca.weight and self.ibot.weight and self.loca.reference == "student":
+            raise ValueError(
+                "loca.reference=student and ibot.weight > 0: the student's reference is masked; "
+                "use loca.reference=teacher"
+            )
+        return self
+
+    @property
+    def needs_prior(self) -> bool:
+        """Whether an objective reads a spatial prior."""
+        return self.span.weight > 0 or (self.sar.weight > 0 and self.sar.excess)
 
     def resolved(self, images: int) -> Self:
         """Fill what depends on the number of training images, in this one place.
@@ -119,8 +136,14 @@ class PretrainSettings(Settings):
             "teacher_momentum": max(0.5, min(0.99, 1 - 9 / steps)) if small else 0.996,
         }
         given = {k: v for k, v in self.dino.model_dump().items() if v is not None}
+        masks = self.network.mask_token or self.ibot.weight > 0
+        cluster = self.ibot.weight == 0 if self.loca.cluster is None else self.loca.cluster
+        dino = DinoSettings.checked(found | given)
         update: dict[str, Any] = {
-            "dino": DinoSettings.checked(found | given),
+            "dino": dino,
+            "ibot": self.ibot.model_copy(update={"teacher": self.ibot.teacher or dino.teacher}),
+            "loca": self.loca.model_copy(update={"cluster": cluster}),
+            "network": self.network.model_copy(update={"mask_token": masks}),
             "steps": steps,
             "epochs": epochs,
             "batch": batch,

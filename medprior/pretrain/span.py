@@ -1,15 +1,45 @@
 """SPAN: heads of the last block follow a spatial prior.
 
 The idea (regularise the attention of separate heads towards priors of semantic regions) is stated
-in the abstract of arXiv 2209.03745; the form of the loss, its weight and its gate are our choice.
+in the abstract of arXiv 2209.03745 and known from it only; the form of the loss, its weight, its
+gate, the heads and their assignment are our choice (methods 3).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from medprior.networks.encoder import Tokens
+from medprior.networks.views import cut_maps
+from medprior.pretrain.augment import ViewBatch
+from medprior.pretrain.divergences import DIVERGENCES, Compared, kl, mass_overlap, target_of
+from medprior.pretrain.guard import GradientGuard
+from medprior.pretrain.heads import best_assignment
+from medprior.pretrain.objective import Logs, Objective, Outputs, PriorMaps, Scene
 from medprior.pretrain.ranks import total, world
+from medprior.pretrain.schedules import warm_hold
+from medprior.pretrain.settings import PretrainSettings
+
+SMALLEST_GRID = 6
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What the heads are to follow in one stack of views.
+
+    Shape:
+        cover: [V, K, N] in [0, 1], 0 on hidden patches. gate: [V, K] in [0, 1], what each pair
+            counts. seen: bool [V, 1, N], None for all.
+    """
+
+    cover: Tensor
+    gate: Tensor
+    seen: Tensor | None
 
 
 def visible(patches: Tensor, source: Tensor, share: float, cover: float) -> Tensor:
@@ -28,24 +58,144 @@ def visible(patches: Tensor, source: Tensor, share: float, cover: float) -> Tens
     return (inside >= share * source) & (inside >= cover)
 
 
-def span_kl(logits: Tensor, patches: Tensor, gate: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """Kullback-Leibler divergence from the prior to the heads' attention over patches.
+def mass_penalty(mass: Tensor) -> Tensor:
+    """0 where at least half of a head's attention falls on patches, else log(0.5 / mass)."""
+    return (math.log(0.5) - mass.clamp_min(1e-8).log()).relu()
+
+
+class Span(Objective):
+    """SPAN on the student's global views (and local ones on request).
+
+    Of a masked view (iBOT) the seen patches alone are compared: prior and attention are
+    renormalised over them, and a pair counts only where a quarter of what the view shows of the
+    structure is seen (`visible_share`).
 
     Args:
-        logits: CLS scores [V, K, N] of the assigned heads on the patches (CLS and registers out).
-        patches: prior coverage [V, K, N] in [0, 1].
-        gate: bool or weights [V, K]; pairs at 0 count nothing.
-        epsilon: share of uniform mass mixed into the target, so that it is nowhere 0.
-
-    Returns:
-        Scalar mean over gated pairs of all processes, and the per-structure mean [K] (detached).
-        The gradient on a pair's logits is attention minus target.
+        settings: resolved settings.
+        heads: head of each structure; -1 to assign them by the Hungarian method.
     """
-    mass = patches.sum(-1, keepdim=True)
-    target = patches / mass.clamp_min(1e-8)
-    target = (1 - epsilon) * target + epsilon / patches.shape[-1]
-    divergence = (torch.xlogy(target, target) - target * logits.float().log_softmax(-1)).sum(-1)
-    weight = gate.to(divergence.dtype)
-    count = total(weight.sum()).clamp_min(1e-6)
-    by_structure = (divergence * weight).sum(0) / weight.sum(0).clamp_min(1e-6)
-    return (divergence * weight).sum() * world() / count, by_structure.detach()
+
+    name = "span"
+    needs_row = True
+    heads: Tensor
+    cost: Tensor
+    pairs: Tensor
+
+    def __init__(self, settings: PretrainSettings, heads: Sequence[int]) -> None:
+        super().__init__()
+        assert settings.steps is not None
+        self.settings = settings.span
+        self.assign_at = max(1, math.ceil(settings.span.assign_after * settings.steps))
+        self.guard = GradientGuard()
+        self.register_buffer("heads", torch.tensor(list(heads), dtype=torch.long))
+        self.register_buffer("cost", torch.zeros(len(heads), settings.network.heads))
+        self.register_buffer("pairs", torch.zeros(len(heads)))
+        self._told: list[tuple[int, Tensor, Tensor]] = []
+
+    @property
+    def pending(self) -> bool:
+        """Whether heads are yet to be assigned."""
+        return self.settings.assignment == "hungarian" and bool((self.heads < 0).any())
+
+    def weight(self, progress: float) -> float:
+        """Linear warm-up, held, then a cosine to the floor; times the guard's factor."""
+        span = self.settings
+        held = warm_hold(span.weight, span.floor, span.warmup, progress)
+        return held * float(self.guard.factor) if span.guard else held
+
+    @torch.no_grad()
+    def targets(self, scene: Scene) -> tuple[list[Followed], Tensor]:
+        """The prior in each view, and how many pairs count."""
+        assert scene.prior is not None
+        found = [self._followed(scene.globals_, scene.prior, scene.hidden)]
+        local = scene.locals_
+        if self.settings.local_views and local and min(local.geometry.grid) >= SMALLEST_GRID:
+            found.append(self._followed(local, scene.prior, None))
+        return found, torch.stack([each.gate.sum() for each in found]).sum()
+
+    def _followed(self, views: ViewBatch, prior: PriorMaps, hidden: Tensor | None) -> Followed:
+        span = self.settings
+        cover = cut_maps(prior.maps, views.geometry, views.index)
+        box = views.geometry.box
+        area = torch.as_tensor(box[:, 2] * box[:, 3], device=cover.device)
+        source = prior.maps.mean((-1, -2))[views.index] / area[:, None].to(cover.dtype)
+        gate = visible(cover, source, span.visible_share, span.visible_cover)
+        seen = None
+        if hidden is not None:
+            seen = ~hidden[:, None]
+            shown = cover * seen
+            gate &= shown.sum(-1) >= span.visible_share * cover.sum(-1)
+            cover = shown
+        return Followed(cover, gate * prior.weight[views.index][:, None], seen)
+
+    def loss(
+        self, scene: Scene, targets: list[Followed], count: Tensor | None, outputs: Outputs
+    ) -> tuple[Tensor, Logs]:
+        """Mean divergence of the pairs that count; 0 until heads are assigned."""
+        assert count is not None
+        views = outputs.views[: len(targets)]
+        if self.pending:
+            self._note(scene.step, views[0], targets[0])
+            return count.new_zeros(()), {}
+        losses, measured = [], []
+        for tokens, followed in zip(views, targets, strict=True):
+            x = self._compared(tokens, followed, self.heads)
+            divergence = DIVERGENCES[self.settings.loss](x)
+            measured.append((x, followed.gate, divergence.detach()))
+            if self.settings.mass_penalty:
+                assert tokens.cls_mass is not None
+                lost = mass_penalty(tokens.cls_mass[:, self.heads])
+                divergence = divergence + self.settings.mass_penalty * lost
+            losses.append((divergence * followed.gate).sum() / count)
+        logs = self._logs(*measured[0], scene.detail)
+        assert views[0].cls_mass is not None
+        logs["cls_mass"] = total(views[0].cls_mass[:, self.heads].detach().mean()) / world()
+        return sum(losses[1:], losses[0]), logs
+
+    def _compared(self, tokens: Tokens, followed: Followed, heads: Tensor) -> Compared:
+        assert tokens.cls_logits is not None
+        span, cover, seen = self.settings, followed.cover, followed.seen
+        target = target_of(cover, span.epsilon, seen)
+        return Compared(tokens.cls_logits[:, heads], cover, target, seen, span.entropy_floor)
+
+    @torch.no_grad()
+    def _logs(self, x: Compared, gate: Tensor, divergence: Tensor, detail: bool) -> Logs:
+        """Of each structure: divergence `kl`; now and then overlap and the target's entropy."""
+        count = total(gate.sum(0)).clamp_min(1e-6)
+        values = {"kl": divergence if self.settings.loss == "kl" else kl(x)}
+        if detail:
+            values["iou60"] = mass_overlap(x)
+            values["entropy"] = torch.special.entr(x.target).sum(-1)
+        logs = {}
+        for name, value in values.items():
+            for k, mean in enumerate(total((value * gate).sum(0)) / count):
+                logs[f"span_{name}_{k}"] = mean
+        if self.settings.guard:
+            logs["span_guard"] = self.guard.factor.clone()
+        return logs
+
+    @torch.no_grad()
+    def _note(self, step: int, tokens: Tokens, followed: Followed) -> None:
+        """Remember the divergence of every head from every structure."""
+        assert tokens.cls_logits is not None
+        costs = []
+        for head in range(tokens.cls_logits.shape[1]):
+            alike = torch.full_like(self.heads, head)
+            x = self._compared(tokens, followed, alike)
+            costs.append((kl(x) * followed.gate).sum(0))
+        self._told.append((step, torch.stack(costs, 1), followed.gate.sum(0)))
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Add up divergences; after the first steps assign heads, once and for all."""
+        if self._told and self.pending:
+            self.cost += total(torch.stack([cost for _, cost, _ in self._told]).sum(0))
+            self.pairs += total(torch.stack([pairs for _, _, pairs in self._told]).sum(0))
+            if self._told[-1][0] + 1 >= self.assign_at:
+                mean = self.cost / self.pairs.clamp_min(1e-6)[:, None]
+                self.heads.copy_(torch.tensor(best_assignment(mean)))
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the step's divergences."""
+        self._told.clear()

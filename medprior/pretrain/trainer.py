@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -14,27 +15,33 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from medprior.errors import TrainingFailed
-from medprior.pretrain.augment import ViewMaker
-from medprior.pretrain.batches import step_indices
-from medprior.pretrain.dataset import Sample, SquaresDataset, StepSampler, share
-from medprior.pretrain.learner import Learner, PriorMaps
+from medprior.pretrain.dataset import Sample, SquaresDataset, StepSampler
+from medprior.pretrain.guard import gradient_norms
+from medprior.pretrain.learner import Learner, Prepared
+from medprior.pretrain.objective import Logs, Scene
 from medprior.pretrain.ranks import total, world
-from medprior.pretrain.schedules import cosine, warm_cosine, warm_hold
+from medprior.pretrain.scenes import SceneMaker
+from medprior.pretrain.schedules import cosine, warm_cosine
 from medprior.pretrain.settings import PretrainSettings
+from medprior.pretrain.span import Span
 
 MOST_SKIPPED = 10
+SCHEDULED = ("span", "sar", "loca")
 
 
 class PretrainTrainer(Trainer):
     """One iteration is one step: views, losses, update of student, then of teacher.
 
     Args:
-        learner: student, teacher and centre.
+        learner: student, teacher and objectives.
         loader: batches of `SquaresDataset`.
         settings: resolved settings.
-        heads: head assigned to each structure of the prior, in its order; empty without a prior.
         device: where to train.
         handlers: MONAI or ignite handlers.
+
+    Attributes:
+        skipped: steps left out in a row, because loss or gradient was not finite. skipped_steps: in
+            all.
     """
 
     def __init__(
@@ -42,7 +49,6 @@ class PretrainTrainer(Trainer):
         learner: Learner,
         loader: DataLoader[Sample],
         settings: PretrainSettings,
-        heads: Sequence[int],
         device: torch.device,
         handlers: Sequence[Any] = (),
     ) -> None:
@@ -61,13 +67,12 @@ class PretrainTrainer(Trainer):
         )
         self.learner = learner.to(device)
         self.settings = settings
-        self.views = ViewMaker(settings)
-        self.heads = torch.tensor(list(heads), dtype=torch.long, device=device)
+        self.scenes = SceneMaker(settings, self.dataset, learner)
         self.optimiser = make_optimiser(learner.student, settings)
         self.student: nn.Module = learner.student
         if world() > 1:
             self.student = DistributedDataParallel(learner.student)
-        self.skipped = 0
+        self.skipped = self.skipped_steps = 0
         self._register_handlers(list(handlers))
 
     def progress(self) -> float:
@@ -75,70 +80,106 @@ class PretrainTrainer(Trainer):
         assert self.settings.steps is not None
         return float((self.state.iteration - 1) / self.settings.steps)
 
-    def span_weight(self) -> float:
-        """Weight of SPAN at the current step; 0 without a prior."""
-        span = self.settings.span
-        if not len(self.heads):
-            return 0.0
-        return warm_hold(span.weight, span.floor, span.warmup, self.progress())
-
     def step(self, engine: Engine, batch: Any) -> dict[str, float]:
-        """One training step; returns what is logged. A non-finite loss changes nothing."""
+        """One training step; returns what is logged. A non-finite one changes nothing."""
         self.learner.train()
         torch.manual_seed(self.settings.seed * 1_000_003 + self.state.iteration)
-        with torch.autocast(
-            self.state.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"
-        ):
-            losses, logs = self._losses(batch)
-        dino = self.settings.dino
-        weights = {"dino": 1.0, "koleo": dino.koleo_weight, "span": self.span_weight()}
-        loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
-        mean = {name: float(total(value.detach()) / world()) for name, value in losses.items()}
-        if math.isfinite(sum(mean.values())):
-            self._update(loss)
-            self.skipped = 0
+        weights = self.learner.weights(self.progress())
+        self.optimiser.zero_grad(set_to_none=True)
+        means, logs = self._gradients(batch, weights)
+        norm = nn.utils.clip_grad_norm_(
+            self.learner.student.parameters(), self.settings.optimiser.clip
+        )
+        told = self._told(means, logs, norm)
+        if math.isfinite(sum(told[f"loss_{name}"] for name in means) + told.pop("gradient")):
+            self._update()
         else:
             self._skip()
-        logs |= {f"loss_{name}": value for name, value in mean.items()}
-        logs |= {"loss": float(sum(weights[k] * v for k, v in mean.items()))}
-        logs |= {"lr": self.optimiser.param_groups[0]["lr"], "span_weight": weights["span"]}
-        return logs
+        told["loss"] = float(sum(weights[name] * told[f"loss_{name}"] for name in means))
+        told |= {f"{name}_weight": weights[name] for name in SCHEDULED if name in weights}
+        told["lr"] = self.optimiser.param_groups[0]["lr"]
+        told["skipped_steps"] = float(self.skipped_steps)
+        return told
 
-    def _losses(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, float]]:
-        device, whole = self.state.device, self.settings.batch
-        images = batch["image"].to(device, non_blocking=True)
-        prior = None
-        if len(self.heads) and self.settings.span.weight > 0:
-            prior = PriorMaps(batch["maps"].to(device), batch["trust"].to(device), self.heads)
-        step = self.state.iteration - 1
-        aspect = self.dataset.aspect[self._whole_batch(step)]
-        global_views, local_views = self.views(images, aspect, step, share(whole), whole)
-        return self.learner.losses(self.student, global_views, local_views, prior)
+    def _gradients(self, batch: Any, weights: dict[str, float]) -> tuple[Logs, Logs]:
+        """Gradients of the step's batch, part by part; mean losses of this process, and logs."""
+        scenes = self.scenes(batch, self.state.iteration - 1, self.state.device)
+        prepared = self.learner.prepared(scenes)
+        sums: Logs = {}
+        kept: list[Logs] = []
+        for index, scene in enumerate(scenes):
+            last = index == len(scenes) - 1
+            with ExitStack() as stack:
+                if not last and isinstance(self.student, DistributedDataParallel):
+                    stack.enter_context(self.student.no_sync())
+                losses, logs = self._losses(scene, prepared[index])
+                if last:
+                    logs |= self._look(losses, weights)
+                loss = torch.stack([weights[k] * v for k, v in losses.items()]).sum()
+                (loss / len(scenes)).backward()  # type: ignore[no-untyped-call]
+            kept.append(logs)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0) + value.detach()
+        means = {name: value / len(scenes) for name, value in sums.items()}
+        return means, mean_logs(kept)
 
-    def _whole_batch(self, step: int) -> Any:
-        return step_indices(self.settings.seed, step, len(self.dataset), self.settings.batch)
+    def _losses(self, scene: Scene, prepared: Prepared) -> tuple[dict[str, Tensor], Logs]:
+        half = self.settings.precision == "bf16"
+        with torch.autocast(self.state.device.type, torch.bfloat16, enabled=half):
+            return self.learner.losses(self.student, scene, prepared)
 
-    def _update(self, loss: Tensor) -> None:
+    def _look(self, losses: dict[str, Tensor], weights: dict[str, float]) -> Logs:
+        """Every so often, each objective's gradient at the last block; the guard looks too."""
+        step, span = self.state.iteration, self.settings.span
+        guarded = span.guard and step % span.guard_every == 0 and {"span", "dino"} <= set(losses)
+        record = step % self.settings.gradient_every == 0
+        if not guarded and not record:
+            return {}
+        block = list(self.learner.student.backbone.blocks[-1].parameters())
+        norms = gradient_norms(losses, weights, block)
+        if guarded:
+            objective = self.learner.objectives["span"]
+            assert isinstance(objective, Span)
+            objective.guard.look(norms["span"], norms["dino"])
+        return {f"gradient_{name}": norm for name, norm in norms.items()} if record else {}
+
+    def _told(self, means: Logs, logs: Logs, norm: Tensor) -> dict[str, float]:
+        """All that is logged as numbers, in one transfer; losses are means over the processes."""
+        names = [f"loss_{name}" for name in means]
+        losses = total(torch.stack(list(means.values())).float()) / world()
+        values = torch.cat([losses, torch.stack([v.float() for v in (norm, *logs.values())])])
+        return dict(zip([*names, "gradient", *logs], values.tolist(), strict=True))
+
+    def _update(self) -> None:
         settings, progress = self.settings.optimiser, self.progress()
         rate = warm_cosine(settings.lr, settings.final_lr, settings.warmup, progress + 1e-9)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
             if group["decays"]:
                 group["weight_decay"] = cosine(*settings.weight_decay, progress)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.learner.student.parameters(), settings.clip)
         self.optimiser.step()
         assert self.settings.dino.teacher_momentum is not None
         self.learner.follow(cosine(self.settings.dino.teacher_momentum, 1.0, progress))
+        self.learner.settle()
+        self.skipped = 0
 
     def _skip(self) -> None:
+        self.learner.forget()
         self.skipped += 1
+        self.skipped_steps += 1
         if self.skipped > MOST_SKIPPED:
             raise TrainingFailed(
                 f"the loss was not finite for {self.skipped} steps in a row",
                 fix="lower optimiser.lr, or use precision=fp32; the last checkpoint is finite",
             )
+
+
+def mean_logs(kept: Sequence[Logs]) -> Logs:
+    """Means over the parts of a batch that logged a key."""
+    if len(kept) == 1:
+        return kept[0]
+    keys = dict.fromkeys(key for logs in kept for key in logs)
+    return {k: torch.stack([logs[k].float() for logs in kept if k in logs]).mean() for k in keys}
 
 
 def make_optimiser(student: nn.Module, settings: PretrainSettings) -> torch.optim.AdamW:

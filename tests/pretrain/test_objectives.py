@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from medprior.pretrain.dino import centred_softmax, dino_loss, entropy, sinkhorn, updated_centre
+from medprior.pretrain.divergences import DIVERGENCES, Compared, kl, mass_overlap, target_of
 from medprior.pretrain.koleo import koleo_loss
-from medprior.pretrain.span import span_kl, visible
+from medprior.pretrain.span import visible
 
 
 def softmax(x):
@@ -42,7 +43,7 @@ def test_dino_never_compares_a_view_with_itself():
 
 def test_centre_and_softmax():
     scores = torch.randn(2, 4, 6)
-    centre = updated_centre(torch.zeros(6), scores, 0.9)
+    centre = updated_centre(torch.zeros(6), scores.reshape(-1, 6).mean(0), 0.9)
     assert torch.allclose(centre, 0.1 * scores.reshape(-1, 6).mean(0))
     twin = softmax((scores.numpy() - centre.numpy()) / 0.04)
     assert np.allclose(centred_softmax(scores, centre, 0.04).numpy(), twin, atol=1e-5)
@@ -83,30 +84,62 @@ def twin_span(logits, patches, gate, epsilon):
     return np.mean(found)
 
 
-def test_span_against_twin_and_gradient_is_attention_minus_target():
+def test_span_against_twin():
     rng = np.random.default_rng(2)
-    logits = torch.tensor(rng.normal(size=(3, 2, 16)), requires_grad=True)
-    patches = torch.tensor(rng.random((3, 2, 16)))
-    gate = torch.tensor([[True, False], [True, True], [False, True]])
-    loss, each = span_kl(logits, patches, gate, 0.02)
-    assert loss.item() == pytest.approx(
-        twin_span(logits.detach().numpy(), patches.numpy(), gate.numpy(), 0.02), rel=1e-5
+    logits, patches = (
+        torch.tensor(rng.normal(size=(3, 2, 16))),
+        torch.tensor(rng.random((3, 2, 16))),
     )
-    assert each.shape == (2,)
-    loss.backward()
-    target = patches / patches.sum(-1, keepdim=True) * 0.98 + 0.02 / 16
-    expected = (logits.detach().softmax(-1) - target) * gate[..., None] / gate.sum()
-    assert torch.allclose(logits.grad, expected, atol=1e-6)
+    gate = torch.tensor([[True, False], [True, True], [False, True]])
+    each = kl(Compared(logits, patches, target_of(patches, 0.02)))
+    twin = twin_span(logits.numpy(), patches.numpy(), gate.numpy(), 0.02)
+    assert each[gate].mean().item() == pytest.approx(twin, rel=1e-5)
 
 
-def test_span_is_zero_at_the_target_and_ignores_closed_gates():
-    patches = torch.rand(2, 1, 9)
-    target = (patches / patches.sum(-1, keepdim=True)).log()
-    gate = torch.ones(2, 1, dtype=torch.bool)
-    assert span_kl(target, patches, gate, 0.0)[0].item() == pytest.approx(0, abs=1e-6)
-    logits = torch.randn(2, 1, 9, requires_grad=True)
-    span_kl(logits, torch.zeros(2, 1, 9), torch.zeros(2, 1), 0.02)[0].backward()
-    assert torch.equal(logits.grad, torch.zeros_like(logits))
+def test_hidden_patches_are_as_if_they_were_not_there():
+    """Every divergence of a masked view is that of the view cut down to its seen patches."""
+    torch.manual_seed(0)
+    logits, cover = torch.randn(2, 2, 12), torch.rand(2, 2, 12)
+    seen = torch.tensor([True] * 7 + [False] * 5)[None, None].expand(2, 1, 12)
+    shown = cover * seen
+    masked = Compared(logits, shown, target_of(shown, 0.02, seen), seen, 0.5)
+    small = Compared(logits[..., :7], cover[..., :7], target_of(cover[..., :7], 0.02), None, 0.5)
+    for name, divergence in DIVERGENCES.items():
+        assert torch.allclose(divergence(masked), divergence(small), atol=1e-6), name
+
+
+@pytest.mark.parametrize("name", ["kl", "js", "mse"])
+def test_divergence_is_zero_at_the_target_and_positive_elsewhere(name):
+    cover = torch.rand(2, 1, 9)
+    target = target_of(cover, 0.02)
+    assert DIVERGENCES[name](Compared(target.log(), cover, target)).abs().max() < 1e-6
+    assert DIVERGENCES[name](Compared(torch.randn(2, 1, 9), cover, target)).min() > 1e-4
+
+
+def test_region_lets_the_shape_inside_free_down_to_the_floor():
+    cover = torch.zeros(1, 1, 16)
+    cover[..., :8] = 1
+    target = target_of(cover, 0.0)
+    half, one = torch.full((1, 1, 16), -30.0), torch.full((1, 1, 16), -30.0)
+    half[..., :4] = 0
+    one[..., 0] = 0
+    region = DIVERGENCES["region"]
+    assert region(Compared(half, cover, target, None, 0.5)).item() == pytest.approx(0, abs=1e-5)
+    excess = 0.5 * np.log(8)
+    assert region(Compared(one, cover, target, None, 0.5)).item() == pytest.approx(excess, abs=1e-4)
+    assert region(Compared(one, cover, target, None, 0.0)).item() == pytest.approx(0, abs=1e-5)
+
+
+def test_overlaps_at_perfect_attention():
+    cover = torch.zeros(1, 1, 16)
+    cover[..., 3:8] = 1
+    perfect = Compared(cover * 40, cover, target_of(cover, 0.0))
+    for name in ("dice", "iou"):
+        assert DIVERGENCES[name](perfect).item() == pytest.approx(0, abs=1e-5)
+    assert DIVERGENCES["bce"](perfect).item() < 1e-4
+    assert mass_overlap(perfect, 0.9).item() == 1
+    assert mass_overlap(perfect, 0.5).item() == pytest.approx(3 / 5)
+    assert mass_overlap(Compared(-cover * 40, cover, target_of(cover, 0.0))).item() == 0
 
 
 def test_gate_needs_a_quarter_of_the_structure_and_two_percent_of_the_view():

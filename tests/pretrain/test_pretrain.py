@@ -84,7 +84,7 @@ def start(cohort, out):
 def test_interrupted_run_ends_with_the_same_weights(phantom_cohort, tmp_path, how):
     pretrain(phantom_cohort, tmp_path / "whole", settings=tiny())
     process = start(phantom_cohort, tmp_path / "cut")
-    while not list((tmp_path / "cut" / "checkpoints").glob("*.sha256")):
+    while not list((tmp_path / "cut" / "checkpoints").glob("step_*.sha256")):
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(how)
