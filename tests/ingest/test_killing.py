@@ -1,8 +1,10 @@
 """kill -9 at any moment, start again: the same bytes as a run that was never disturbed."""
 
+import contextlib
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,15 +13,17 @@ import time
 import numpy as np
 import pytest
 
+from medprior.phantom import PhantomSettings, generate
 from tests.ingest.test_ingesting import fill, tree
 
 
-def command(folder, cohort, largest_file=None):
+def command(folder, cohort, largest_file=None, more=()):
     def limit():
         # A file may not grow beyond this: the writer fails as on a full disk.
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
     arguments = [str(folder), str(cohort), "--workers", "2", "--store-size", "64", "--no-tracking"]
+    arguments += more
     return subprocess.Popen(
         [sys.executable, "-m", "medprior", "ingest", *arguments],
         stdout=subprocess.DEVNULL,
@@ -36,30 +40,59 @@ def content(cohort):
     return files | {"config.json": config | {"git_commit": ""}}
 
 
-def kills(tmp_path, rounds, files):
-    folder = fill(tmp_path / "in", files)
-    whole = command(folder, tmp_path / "whole")
+def ended(process):
+    """Wait for success; what it said otherwise."""
+    error = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 0, error
+
+
+def kill_after(seconds, process):
+    """Whether kill -9 came before the end."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    landed = process.poll() is None
+    if landed:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    return landed
+
+
+def phantoms(folder, files):
+    """Small phantoms of all vendors, with masks and labels."""
+    settings = PhantomSettings(size=64, max_images=1)
+    generate(folder, files, 3, settings, workers=2)
+    return folder
+
+
+def kills(tmp_path, count, each, files):
+    """`count` kills at random moments, `each` in one cohort; then the same bytes, every time."""
+    folder = phantoms(tmp_path / "in", files)
+    more = ("--dataset", "phantom")
     start = time.monotonic()
-    assert whole.wait() == 0, whole.stderr.read()
-    whole.stderr.close()
+    ended(command(folder, tmp_path / "whole", more=more))
     length = time.monotonic() - start
     expected = content(tmp_path / "whole")
     rng = np.random.default_rng(0)
-    landed = 0
-    for number in range(rounds):
+    landed = halfway = number = 0
+    while landed < count:
+        number += 1
         cohort = tmp_path / f"c{number}"
-        for _ in range(3):
-            process = command(folder, cohort)
-            time.sleep(rng.uniform(0.3, 1.0) * length)
-            landed += process.poll() is None
-            os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
-            process.wait()
-            process.stderr.close()
-        last = command(folder, cohort)
-        assert last.wait() == 0, last.stderr.read()
-        last.stderr.close()
+        here = 0
+        while here < each and landed < count:
+            if not kill_after(rng.uniform(0.2, 1.0) * length, command(folder, cohort, more=more)):
+                break
+            here, landed = here + 1, landed + 1
+            journal = cohort / "journal.jsonl"
+            lines = journal.read_bytes().count(b"\n") - 1 if journal.exists() else 0
+            halfway += 0 < lines < files
+        ended(command(folder, cohort, more=more))
         assert content(cohort) == expected
-    assert landed
+        shutil.rmtree(cohort)
+        assert number <= 2 * count, "the runs end before they can be killed"
+    print(f"{landed} kills, {halfway} with some images kept, {number} cohorts")
+    return halfway
 
 
 def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path):
@@ -75,10 +108,40 @@ def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path):
     assert content(tmp_path / "full") == content(tmp_path / "whole")
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of its own, of 400 kB; a function that enlarges it."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mounted, check=False).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    larger = ["mount", "-o", "remount,size=64m", str(place)]
+    yield place, lambda: subprocess.run(larger, check=True)
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_that_is_really_full(tmp_path, small_disk):
+    disk, enlarge = small_disk
+    folder = fill(tmp_path / "in", 80)
+    ended(command(folder, tmp_path / "whole"))
+    process = command(folder, disk / "c")
+    error = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait() == 2, error
+    assert "the disk is full" in error
+    assert "Traceback" not in error
+    assert not (disk / "c" / "config.json").exists()
+    enlarge()
+    ended(command(folder, disk / "c"))
+    assert content(disk / "c") == content(tmp_path / "whole")
+
+
 def test_one_cohort_killed_three_times(tmp_path):
-    kills(tmp_path, 1, 24)
+    kills(tmp_path, 3, 3, 24)
 
 
 @pytest.mark.slow
 def test_fifty_kills(tmp_path):
-    kills(tmp_path, 17, 300)
+    # Fewer images are kept where the machine is so fast that one batch is the run.
+    assert kills(tmp_path, 50, 3, 300) >= 5
