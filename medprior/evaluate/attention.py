@@ -5,29 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
-from medprior.geometry import Views, whole
-from medprior.networks import Backbone, attention_maps, cut, lay_back
+from medprior.networks import Backbone
+from medprior.networks.cohort_attention import cohort_attention
 from medprior.networks.device import device_of
-
-
-def whole_views(
-    cohort: Cohort, size: int, patch: int, batch: int, device: torch.device
-) -> Iterator[tuple[torch.Tensor, Views]]:
-    """Every image seen whole at its true aspect: tensors [b, 1, size, size] and their geometry.
-
-    The squares are read at 1.5 times the view's side, so that the view itself does not blur them.
-    """
-    squares, aspect = cohort.squares(size * 3 // 2), cohort.aspect
-    grid = (size // patch, size // patch)
-    for start in range(0, len(cohort), batch):
-        part = slice(start, start + batch)
-        views = whole(aspect[part], grid)
-        source = torch.from_numpy(np.array(squares[part]))[:, None].to(device)
-        yield cut(source, views, size, torch.arange(len(views), device=device)), views
 
 
 class AttentionSource:
@@ -44,7 +27,4 @@ class AttentionSource:
 
     def batches(self, cohort: Cohort, size: int) -> Iterator[NDArray[np.float32]]:
         """Attention per head, float32 [b, H, size, size], bilinear on unit squares."""
-        patch = self.network.settings.patch
-        for images, views in whole_views(cohort, self.view, patch, self.batch, self.device):
-            maps = lay_back(attention_maps(self.network, images), views, size)
-            yield maps.cpu().numpy().astype(np.float32, copy=False)
+        return cohort_attention(self.network, cohort, self.view, size, self.batch, self.device)

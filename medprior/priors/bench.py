@@ -1,8 +1,10 @@
 """`medprior bench prior`: every way to a prior, judged on masks it has not seen, and timed.
 
-One typical training image is the example; Dice and pixel-AP are on the test split. Without a
-cohort it runs on phantoms made for it; `python -m medprior.priors.bench COHORT` takes any cohort
-with masks.
+One typical training image is the example, for `five` the ones that the prior itself asks for next;
+Dice and pixel-AP are on the test split. Without a cohort it runs on phantoms made for it;
+`python -m medprior.priors.bench COHORT` takes any cohort with masks; `--backbone` adds `refined`,
+and `--sensitivity` changes the example instead: ten other images, and a drawing that is too small,
+too large or off.
 """
 
 from __future__ import annotations
@@ -10,29 +12,36 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from medprior.annotate import Annotation, from_cohort
-from medprior.annotate.typical import most_typical
+from medprior.annotate.typical import most_typical, ranks
 from medprior.cohort import Cohort, CohortWriter
 from medprior.phantom import render
-from medprior.priors.building import RUNGS, from_statistics, twins
+from medprior.priors.building import from_statistics, transferring, twins
 from medprior.priors.consensus import stepping_stones
+from medprior.priors.doubt import SIZE as NEXT_SIZE
+from medprior.priors.doubt import next_examples
 from medprior.priors.itk_peer import itk_transferred
 from medprior.priors.prior import SpatialPrior
-from medprior.priors.quality import quality
+from medprior.priors.quality import interval, scores
+from medprior.priors.refined import refined
 from medprior.priors.registered import Example
 from medprior.priors.settings import PriorSettings
 from medprior.priors.soft import softened, static_maps
-from medprior.priors.transfer import Transfer
 
-METHODS = ("statistics", "static", "affine", "deformable", "consensus", "itk_bspline")
-Row = tuple[str, float, dict[str, dict[str, float]]]
+METHODS = (
+    "statistics", "static", "affine", "deformable", "consensus", "few", "itk_bspline",
+)  # fmt: skip
+FEW = 5
+Row = tuple[str, float, dict[str, pd.DataFrame]]
 
 
 def phantom_cohort(path: Path, patients: int = 80, size: int = 256) -> Cohort:
@@ -48,38 +57,99 @@ def phantom_cohort(path: Path, patients: int = 80, size: int = 256) -> Cohort:
     return Cohort.open(path)
 
 
-def measured(cohort: Cohort, images: int, methods: tuple[str, ...] = METHODS) -> Iterator[Row]:
-    """Method, CPU seconds an image and quality on at most `images` test images, on one core."""
+def measured(
+    cohort: Cohort, images: int, backbone: Path | None = None, methods: tuple[str, ...] = METHODS
+) -> Iterator[Row]:
+    """Method, CPU seconds an image and scores on at most `images` test images, on one core."""
     settings = PriorSettings()
     annotation = from_cohort(cohort, most_typical(cohort))
     test = cohort.split("test").take(images)
-    for method in methods:
+    for method in (*methods, *(["refined"] if backbone else [])):
+        drawn = [annotation]
+        if method == "few":
+            drawn = few(cohort, annotation, settings)
         started = time.process_time()
-        prior = prior_of(cohort, test, annotation, method, settings)
+        prior = prior_of(cohort, test, drawn, method, settings, backbone)
         seconds = (time.process_time() - started) / len(test)
-        yield method, seconds, quality(prior, test, limit=images)
+        yield method, seconds, scores(prior, test, limit=images)
+
+
+def few(cohort: Cohort, first: Annotation, settings: PriorSettings) -> list[Annotation]:
+    """`first` and four more training images, those `next_examples` asks for, one after another."""
+    named = [f"mask_{name}" for name in first.structures]
+    train = cohort.split("train")
+    train = train.select(
+        train.manifest.image_id[train.manifest[named].notna().all(axis=1)].tolist()
+    )
+    drawn, quiet = [first], pd.DataFrame({"image_id": [], "doubt": []})
+    while len(drawn) < FEW:
+        pictures = np.stack([annotation.square(NEXT_SIZE) for annotation in drawn])
+        offers = next_examples(train, pictures, quiet, settings.seed)
+        if not offers:
+            break
+        drawn.append(from_cohort(cohort, offers[0]["image_id"]))
+    return drawn
 
 
 def prior_of(
-    cohort: Cohort, test: Cohort, annotation: Annotation, method: str, settings: PriorSettings
+    cohort: Cohort,
+    test: Cohort,
+    drawn: list[Annotation],
+    method: str,
+    settings: PriorSettings,
+    backbone: Path | None = None,
 ) -> SpatialPrior:
     """The prior of one method for the test images, in memory."""
     if method == "statistics":
         return from_statistics(cohort, settings)
-    maps = static_maps(annotation, settings.size, settings.softness)
-    names, excluded = annotation.structures, twins(cohort, annotation)
+    maps = static_maps(drawn[0], settings.size, settings.softness)
+    names = drawn[0].structures
+    excluded = frozenset().union(*(twins(cohort, annotation) for annotation in drawn))
     if method == "static":
         return SpatialPrior(maps, names, method, "annotation", excluded)
-    size = settings.registration.size
-    examples: tuple[Example, ...] = (Example(annotation.square(size), annotation.coverage(size)),)
+    chosen = settings.model_copy(update={"method": "deformable" if method == "few" else method})
     if method == "itk_bspline":
-        return peer_prior(maps, annotation, test, examples[0], settings)
+        size = settings.registration.size
+        example = Example(drawn[0].square(size), drawn[0].coverage(size))
+        return peer_prior(maps, drawn[0], test, example, settings)
+    transfer = transferring(drawn, chosen)
     if method == "consensus":
-        examples, _ = stepping_stones(cohort, examples[0], settings)
-    transfer = Transfer(examples, RUNGS[method], settings)
-    per_image, records = transfer(np.asarray(test.squares(size)))
+        transfer, _ = stepping_stones(cohort, transfer)
+    per_image, records = transfer(np.asarray(test.squares(settings.registration.size)))
     table = pd.DataFrame(records).assign(image_id=test.image_ids)
-    return SpatialPrior(maps, names, method, "annotation", excluded, per_image, table)
+    prior = SpatialPrior(maps, names, method, "annotation", excluded, per_image, table)
+    if method == "refined" and backbone:
+        prior = refined(prior, test, backbone, settings.refine)
+    return prior
+
+
+def changed(annotation: Annotation, how: str) -> Annotation:
+    """The drawing `eroded`, `dilated` or `shifted` by 5 % of the image's side."""
+    step = round(0.05 * max(annotation.image.shape))
+    disk = np.hypot(*np.mgrid[-step : step + 1, -step : step + 1]) <= step
+    change: dict[str, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {
+        "eroded": lambda m: ndimage.binary_erosion(m, disk),
+        "dilated": lambda m: ndimage.binary_dilation(m, disk),
+        "shifted": lambda m: np.asarray(ndimage.shift(m, (step, step), order=0)),
+    }
+    return replace(annotation, masks={n: change[how](m) for n, m in annotation.masks.items()})
+
+
+def sensitivity(cohort: Cohort, images: int, examples: int = 10) -> Iterator[Row]:
+    """The deformable prior from other typical images, then from worse drawings of the first."""
+    settings, test = PriorSettings(), cohort.split("test").take(images)
+    train = cohort.split("train")
+    first = most_typical(cohort)
+    drawn = train.manifest[[f"mask_{n}" for n in from_cohort(cohort, first).structures]].notna()
+    there = train.select(train.manifest.image_id[drawn.all(axis=1)].tolist())
+    order = [there.image_ids[int(row)] for row in ranks(there)]
+    step = max(1, len(order) // examples)
+    cases = {f"image {n}": from_cohort(cohort, order[n * step]) for n in range(examples)}
+    whole = from_cohort(cohort, first)
+    cases |= {how: changed(whole, how) for how in ("eroded", "dilated", "shifted")}
+    for name, annotation in cases.items():
+        prior = prior_of(cohort, test, [annotation], "deformable", settings)
+        yield name, float("nan"), scores(prior, test, limit=images)
 
 
 def peer_prior(
@@ -98,30 +168,39 @@ def peer_prior(
     return SpatialPrior(maps, names, "itk_bspline", "annotation", frozenset(), per_image, table)
 
 
-def report(cohort: Cohort, images: int) -> None:
+def report(rows: Iterator[Row]) -> None:
     """Print one line per method and structure."""
-    print(f"{'method':<11} {'s/image':>7}  {'structure':<10} {'Dice':>6} {'5 %':>6} {'AP':>6}    n")
-    for method, seconds, scores in measured(cohort, images):
-        for name, found in scores.items():
+    print(f"{'method':<11} {'s/image':>7}  {'structure':<17} Dice [95 %], 5 %, pixel-AP [95 %]")
+    for method, seconds, found in rows:
+        for name, table in found.items():
+            patients = table.patient_id.to_numpy()
+            low, high = interval(table.dice.to_numpy(), patients)
+            least, most = interval(table.pixel_ap.to_numpy(), patients)
             print(
-                f"{method:<11} {seconds:7.3f}  {name:<10} {found['dice']:6.3f} "
-                f"{found['dice_p5']:6.3f} {found['pixel_ap']:6.3f} {found['n']:4.0f}",
+                f"{method:<11} {seconds:7.3f}  {name:<17} {table.dice.mean():.3f} [{low:.3f}, "
+                f"{high:.3f}] {np.percentile(table.dice, 5):.3f}  {table.pixel_ap.mean():.3f} "
+                f"[{least:.3f}, {most:.3f}]  n={len(table)}",
                 flush=True,
             )
 
 
-def main(cohort: Path | None = None, images: int = 100) -> None:
+def main(
+    cohort: Path | None = None,
+    images: int = 100,
+    worse: bool = False,
+    backbone: Path | None = None,
+) -> None:
     """Bench on a cohort, or on 80 phantoms made in a temporary folder."""
-    if cohort is not None:
-        report(Cohort.open(cohort), images)
-        return
     with tempfile.TemporaryDirectory() as folder:
-        report(phantom_cohort(Path(folder) / "cohort"), images)
+        judged = Cohort.open(cohort) if cohort else phantom_cohort(Path(folder) / "cohort")
+        report(sensitivity(judged, images) if worse else measured(judged, images, backbone))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("cohort", type=Path, nargs="?")
     parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--sensitivity", action="store_true")
+    parser.add_argument("--backbone", type=Path, help="also measure `refined` with it")
     arguments = parser.parse_args()
-    main(arguments.cohort, arguments.images)
+    main(arguments.cohort, arguments.images, arguments.sensitivity, arguments.backbone)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from medprior.annotate import Annotation
 from medprior.cohort import Cohort
 from medprior.errors import MedpriorError
 from medprior.observer import Observer, Silent
+from medprior.priors.correction import learned
+from medprior.priors.doubt import SIZE as NEXT_SIZE
+from medprior.priors.doubt import next_examples
 from medprior.priors.per_image import fitted_maps
 from medprior.priors.picture import draw_prior
 from medprior.priors.prior import PER_IMAGE, TABLE, SpatialPrior
@@ -27,18 +32,23 @@ from medprior.provenance import write_config
 
 RUNGS: dict[str, Status] = {
     "affine": "affine", "deformable": "deformable", "registered": "deformable",
-    "consensus": "deformable",
+    "consensus": "deformable", "refined": "deformable",
 }  # fmt: skip
+
+
+Annotations = Annotation | Path | str | Sequence[Annotation | Path | str] | None
 
 
 def build_prior(
     cohort: Cohort | Path | str,
     out: Path | str,
-    annotation: Annotation | Path | str | None = None,
+    annotation: Annotations = None,
     method: str | None = None,
     settings: PriorSettings | None = None,
     observer: Observer | None = None,
     workers: int | None = None,
+    only: Sequence[str] | None = None,
+    backbone: Path | str | None = None,
 ) -> SpatialPrior:
     """Make a spatial prior and write its folder.
 
@@ -49,56 +59,96 @@ def build_prior(
     Args:
         cohort: a cohort or its folder.
         out: the prior's folder; an unfinished run there is taken up.
-        annotation: an annotation or its folder; every method but `statistics` needs one.
+        annotation: an annotation or its folder, or several of the same structures; every method
+            but `statistics` needs one.
         method: overrides `settings.method`.
         settings: see `PriorSettings`.
         observer: listens to settings, quality and pictures.
         workers: processes (default: one per core).
+        only: image ids to make it for; all others have no maps of their own.
+        backbone: for `refined`, a backbone folder whose heads were trained on these structures.
 
     Raises:
-        MedpriorError: no annotation for a method that needs one, or a method that cannot run.
+        InputMissing: an id of `only` is not in the cohort.
+        MedpriorError: no annotation or backbone for a method that needs one.
     """
     cohort = cohort if isinstance(cohort, Cohort) else Cohort.open(cohort)
+    cohort = cohort if only is None else cohort.select(list(dict.fromkeys(only)))
     settings, observer = settings or PriorSettings(), observer or Silent()
     if method is not None:
         settings = PriorSettings.checked(settings.model_dump() | {"method": method}, "--method")
-    example = loaded(annotation, settings.method)
+    check_backbone(backbone, settings.method)
+    given = [] if annotation is None else listed(annotation)
+    drawn = loaded(given, settings.method)
     observer.params(settings.model_dump(mode="json"))
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     # An old result must not pass for a finished one while the new one is made.
     (folder / "config.json").unlink(missing_ok=True)
     workers = workers or len(os.sched_getaffinity(0))
-    if example is None:
-        prior = from_statistics(cohort, settings)
+    if drawn:
+        prior = from_annotations(cohort, drawn, settings, folder, workers)
+        if backbone is not None:
+            from medprior.priors.refined import refined
+
+            prior = refined(prior, cohort, Path(backbone), settings.refine)
     else:
-        prior = from_annotation(cohort, example, settings, folder, workers)
-    source = Path(annotation) if isinstance(annotation, (str, Path)) else None
-    return finished(prior, cohort, folder, settings, observer, source)
+        prior = from_statistics(cohort, settings)
+    sources = [Path(one) for one in given if isinstance(one, (str, Path))]
+    inputs = {f"annotation{n or ''}": path for n, path in enumerate(sources)}
+    inputs |= {"backbone": Path(backbone)} if backbone else {}
+    return finished(prior, cohort, folder, settings, observer, inputs)
 
 
-def loaded(annotation: Annotation | Path | str | None, method: str) -> Annotation | None:
-    """The annotation, None for `statistics`.
+def check_backbone(backbone: Path | str | None, method: str) -> None:
+    """MedpriorError unless `refined`, and no other method, is given a backbone."""
+    if (backbone is None) == (method != "refined"):
+        return
+    raise MedpriorError(
+        "refined blends a fitted prior with a backbone's attention"
+        if backbone is None
+        else f"method {method} takes no backbone",
+        where="--backbone",
+        expected="a folder of medprior pretrain" if backbone is None else "--method refined",
+        fix="pretrain with the registered prior first" if backbone is None else "leave it out",
+    )
+
+
+def listed(
+    annotation: Annotation | Path | str | Sequence[Annotation | Path | str],
+) -> list[Annotation | Path | str]:
+    """One annotation or several, as a list."""
+    if isinstance(annotation, (Annotation, str, Path)):
+        return [annotation]
+    return list(annotation)
+
+
+def loaded(given: Sequence[Annotation | Path | str], method: str) -> tuple[Annotation, ...]:
+    """The annotations, none for `statistics`.
 
     Raises:
-        MedpriorError: it is missing, or the method cannot run.
+        MedpriorError: none is given, they are of different structures, or the method cannot run.
     """
     if method == "statistics":
-        return None
-    if method == "refined":
-        raise MedpriorError(
-            "refined needs a pretrained backbone's attention; it is not available yet",
-            where="--method",
-            fix="use registered or consensus",
-        )
-    if annotation is None:
+        return ()
+    if not given:
         raise MedpriorError(
             f"method {method} carries one annotated radiograph over to the others",
             where="--annotation",
             expected="an annotation folder",
             fix="run `medprior annotate` first, or use --method statistics",
         )
-    return annotation if isinstance(annotation, Annotation) else Annotation.load(annotation)
+    drawn = tuple(a if isinstance(a, Annotation) else Annotation.load(a) for a in given)
+    for number, one in enumerate(drawn, start=1):
+        if set(one.structures) != set(drawn[0].structures):
+            raise MedpriorError(
+                f"annotation {number} is of other structures than the first",
+                where="--annotation",
+                expected=", ".join(drawn[0].structures),
+                found=", ".join(one.structures),
+                fix="draw the same structures on every image",
+            )
+    return drawn
 
 
 def from_statistics(cohort: Cohort, settings: PriorSettings) -> SpatialPrior:
@@ -111,33 +161,50 @@ def from_statistics(cohort: Cohort, settings: PriorSettings) -> SpatialPrior:
     return SpatialPrior(maps, NAMES, "statistics", "statistics", facts=facts)
 
 
-def from_annotation(
-    cohort: Cohort, annotation: Annotation, settings: PriorSettings, folder: Path, workers: int
+def from_annotations(
+    cohort: Cohort,
+    drawn: Sequence[Annotation],
+    settings: PriorSettings,
+    folder: Path,
+    workers: int,
 ) -> SpatialPrior:
-    """The annotation carried over to every image of the cohort by `settings.method`."""
-    maps = static_maps(annotation, settings.size, settings.softness)
-    excluded = twins(cohort, annotation)
-    names = annotation.structures
-    facts: dict[str, Any] = {"annotation": described(annotation)}
+    """The annotations carried over to every image of the cohort by `settings.method`."""
+    names = drawn[0].structures
+    maps = np.mean([static_maps(a, settings.size, settings.softness) for a in drawn], axis=0)
+    excluded = frozenset().union(*(twins(cohort, annotation) for annotation in drawn))
+    facts: dict[str, Any] = {"annotation": described(drawn[0])}
+    if len(drawn) > 1:
+        facts["annotations"] = [described(annotation) for annotation in drawn]
     if settings.method == "static":
         return SpatialPrior(maps, names, "static", "annotation", excluded, facts=facts)
-    size = settings.registration.size
-    first = Example(annotation.square(size), annotation.coverage(max(size, settings.size)))
-    examples: tuple[Example, ...] = (first,)
+    transfer = transferring(drawn, settings)
     if settings.method == "consensus":
         from medprior.priors.consensus import stepping_stones
 
-        examples, stones = stepping_stones(cohort, first, settings)
+        transfer, stones = stepping_stones(cohort, transfer)
         facts["stones"] = list(stones)
-    transfer = Transfer(examples, RUNGS[settings.method], settings)
-    key = work_key(cohort, first, settings)
-    squares = cohort.squares(size)
+    key = work_key(cohort, transfer)
+    squares = cohort.squares(settings.registration.size)
     per_image, table = fitted_maps(folder, key, cohort.image_ids, squares, transfer, workers)
     counts = {str(name): int(number) for name, number in table.status.value_counts().items()}
+    facts |= {"registered": counts, "doubtful": int((table.doubt != "").sum())}
+    pictures = np.stack([annotation.square(NEXT_SIZE) for annotation in drawn])
+    facts["next"] = next_examples(cohort, pictures, table, settings.seed)
     return SpatialPrior(
-        maps, names, settings.method, "annotation", excluded, per_image, table,
-        facts | {"registered": counts},
-    )  # fmt: skip
+        maps, names, settings.method, "annotation", excluded, per_image, table, facts
+    )
+
+
+def transferring(drawn: Sequence[Annotation], settings: PriorSettings) -> Transfer:
+    """What carries these annotations onto an image; with three or more of them, corrected."""
+    size, names = settings.registration.size, drawn[0].structures
+    examples = tuple(Example(a.square(size), a.coverage(max(size, settings.size))) for a in drawn)
+    rung = RUNGS[settings.method]
+    transfer = Transfer(examples, rung, settings, names, annotated=len(examples))
+    if not settings.correct:
+        return transfer
+    corrector = learned(examples, lambda p, others: transfer.carried(p, others)[0], settings.seed)
+    return replace(transfer, corrector=corrector)
 
 
 def twins(cohort: Cohort, annotation: Annotation) -> frozenset[str]:
@@ -157,10 +224,12 @@ def described(annotation: Annotation) -> dict[str, Any]:
     }
 
 
-def work_key(cohort: Cohort, example: Example, settings: PriorSettings) -> str:
+def work_key(cohort: Cohort, transfer: Transfer) -> str:
     """Stands for everything the maps of single images depend on."""
-    digest = hashlib.sha256(json.dumps(settings.model_dump(mode="json"), sort_keys=True).encode())
-    digest.update(example.image.tobytes() + example.coverage.tobytes())
+    settings = transfer.settings.model_dump(mode="json")
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for example in transfer.examples[: transfer.annotated]:
+        digest.update(example.image.tobytes() + example.coverage.tobytes())
     for pair in zip(cohort.image_ids, cohort.manifest.pixel_sha256, strict=True):
         digest.update(":".join(pair).encode())
     return digest.hexdigest()
@@ -172,7 +241,7 @@ def finished(
     folder: Path,
     settings: PriorSettings,
     observer: Observer,
-    annotation: Path | None,
+    inputs: dict[str, Path],
 ) -> SpatialPrior:
     """Judge, draw and write the prior; `config.json` comes last."""
     seen = cohort.manifest.image_id[cohort.manifest.split.isin(["train", "val"])].tolist()
@@ -191,9 +260,9 @@ def finished(
         numbers["mean_trust"] = float(prior.table.trust.mean())
     observer.metrics(numbers, 0)
     own = (PER_IMAGE, TABLE) if prior.table is not None else ()
-    inputs = {"cohort": cohort.path} | ({"annotation": annotation} if annotation else {})
     write_config(
-        folder, "prior", settings.model_dump(mode="json"), inputs=inputs,
+        folder, "prior", settings.model_dump(mode="json"),
+        inputs={"cohort": cohort.path, **inputs},
         outputs=("prior.npz", "prior.json", *own), seed=settings.seed,
     )  # fmt: skip
     return SpatialPrior.load(folder)

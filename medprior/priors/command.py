@@ -14,12 +14,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("cohort", type=Path, metavar="COHORT")
     parser.add_argument("prior", type=Path, metavar="PRIOR", help="prior folder to make")
-    parser.add_argument("--annotation", type=Path, help="annotation folder (medprior annotate)")
+    parser.add_argument(
+        "--annotation", type=Path, action="append", default=[],
+        help="annotation folder (medprior annotate); repeat for several of the same structures",
+    )  # fmt: skip
     parser.add_argument(
         "--method",
         choices=get_args(Method),
         help="default: registered with an annotation, else statistics",
     )
+    parser.add_argument(
+        "--only", metavar="ID,...", help="only these images of the cohort, for a first look"
+    )
+    parser.add_argument("--backbone", type=Path, help="backbone folder, for --method refined")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
     parser.add_argument(
@@ -34,8 +41,9 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     default = "registered" if args.annotation else "statistics"
     chosen = [f"method={args.method}"] if args.method else []
     settings = PriorSettings.load(args.config, [*args.set, *chosen], method=default)
+    only = args.only.split(",") if args.only else None
     prior = build_prior(
-        args.cohort, args.prior, args.annotation, None, settings, observer, args.workers
+        args.cohort, args.prior, args.annotation, None, settings, observer, args.workers, only
     )
     for status, count in prior.facts.get("registered", {}).items():
         print(f"{count} image(s): {status}")
@@ -46,6 +54,15 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         print(
             f"  {name:<12} Dice {values['dice']:.3f} (5 %: {values['dice_p5']:.3f})  "
             f"pixel-AP {values['pixel_ap']:.3f}  n={values['n']}"
+        )
+    if prior.facts.get("doubtful"):
+        print(
+            f"{prior.facts['doubtful']} image(s) are doubtful: column `doubt` of per_image.parquet"
+        )
+    for offer in prior.facts.get("next", [])[:1]:
+        print(
+            f"worth annotating next: {offer['image_id']} "
+            f"(the nearest example for {offer['nearer']} of {offer['of']} training images)"
         )
     print(f"prior: {args.prior} ({prior.method}: {', '.join(prior.names)})")
 

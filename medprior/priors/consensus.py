@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
-from medprior.priors.registered import Example, register
-from medprior.priors.settings import PriorSettings
+from medprior.priors.registered import Example
+from medprior.priors.transfer import Transfer
 
 SIZE = 32
 ENOUGH = 2000
@@ -29,24 +31,22 @@ def stone_rows(squares: NDArray[np.float32], count: int, seed: int) -> list[int]
     return sorted({int(row) for row in away.argmin(axis=1)})
 
 
-def stepping_stones(
-    cohort: Cohort, example: Example, settings: PriorSettings
-) -> tuple[tuple[Example, ...], tuple[str, ...]]:
-    """`example` followed by training images that carry its structures, and their ids.
+def stepping_stones(cohort: Cohort, transfer: Transfer) -> tuple[Transfer, tuple[str, ...]]:
+    """`transfer` with training images added that carry its examples' structures, and their ids.
 
     Only images that register well become stones. What a pair of images gets wrong differs from
-    pair to pair, so the mean of several ways is better than one (our choice).
+    pair to pair, so that several ways are better than one (our choice).
     """
+    settings = transfer.settings
     train = cohort.split("train").take(ENOUGH, settings.seed)
     rows = stone_rows(np.asarray(train.squares(SIZE)), settings.stones, settings.seed)
     part = train.select([train.image_ids[row] for row in rows])
-    stones, names = [example], []
-    size = example.coverage.shape[-1]
+    stones, names = list(transfer.examples), []
     squares = part.squares(settings.registration.size)
     for image_id, square in zip(part.image_ids, squares, strict=True):
-        found = register(square, example, "deformable", settings.registration)
-        if found.status == "deformable":
-            picture = np.asarray(square, dtype=np.float32)
-            stones.append(Example(picture, found.deformation.sample(example.coverage, size)))
+        picture = np.asarray(square, dtype=np.float32)
+        maps, found, _ = transfer.carried(picture, transfer.examples)
+        if any(one.status == "deformable" for one in found):
+            stones.append(Example(picture, maps))
             names.append(image_id)
-    return tuple(stones), tuple(names)
+    return replace(transfer, examples=tuple(stones)), tuple(names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
@@ -12,6 +13,7 @@ from medprior.priors.prior import SpatialPrior
 
 Maps = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Interval = tuple[float, float]
 LUNGS = ("left_lung", "right_lung")
 
 
@@ -52,11 +54,26 @@ def quality(
 ) -> dict[str, dict[str, float]]:
     """Mean Dice and pixel-AP per structure over images whose mask is known.
 
-    The annotated image is left out. At most `limit` images are judged.
+    The annotated images are left out. At most `limit` images are judged.
 
     Returns:
         structure -> {"dice", "pixel_ap", "dice_p5", "n"}; empty where the cohort has no such mask.
     """
+    return {
+        name: {
+            "dice": round(float(table.dice.mean()), 4),
+            "dice_p5": round(float(np.percentile(table.dice, 5)), 4),
+            "pixel_ap": round(float(table.pixel_ap.mean()), 4),
+            "n": len(table),
+        }
+        for name, table in scores(prior, cohort, limit, seed).items()
+    }
+
+
+def scores(
+    prior: SpatialPrior, cohort: Cohort, limit: int = 200, seed: int = 0
+) -> dict[str, pd.DataFrame]:
+    """Structure -> `image_id, patient_id, dice, pixel_ap` of each image judged; see `quality`."""
     structures = cohort.structures
     if set(LUNGS) <= set(structures):
         structures = (*structures, "lungs")
@@ -65,23 +82,33 @@ def quality(
     if not len(part):
         return {}
     found = comparable(prior.batch(part.image_ids), prior.names, structures)
-    return {
-        name: scores
+    tables = {
+        name: judged(part, maps, *truth_of(part, name, maps.shape[-1]))
         for name, maps in found.items()
-        if (scores := judged(maps, *truth_of(part, name, maps.shape[-1])))
     }
+    return {name: table for name, table in tables.items() if len(table)}
 
 
-def judged(maps: Maps, coverage: Maps, known: Mask) -> dict[str, Any]:
-    """Dice and pixel-AP of maps [n, h, h] against coverage [n, h, h]; empty without truth."""
+def judged(cohort: Cohort, maps: Maps, coverage: Maps, known: Mask) -> pd.DataFrame:
+    """Dice and pixel-AP of maps [n, h, h] against coverage [n, h, h], where there is truth."""
     truth = coverage >= 0.5
-    rows = [row for row in np.flatnonzero(known) if truth[row].any()]
-    if not rows:
-        return {}
-    overlaps = [dice(maps[row] >= 0.5, truth[row]) for row in rows]
-    return {
-        "dice": round(float(np.mean(overlaps)), 4),
-        "dice_p5": round(float(np.percentile(overlaps, 5)), 4),
-        "pixel_ap": round(float(np.mean([pixel_ap(maps[row], truth[row]) for row in rows])), 4),
-        "n": len(rows),
-    }
+    rows = [int(row) for row in np.flatnonzero(known) if truth[row].any()]
+    table = cohort.manifest.iloc[rows][["image_id", "patient_id"]].reset_index(drop=True)
+    return table.assign(
+        dice=[dice(maps[row] >= 0.5, truth[row]) for row in rows],
+        pixel_ap=[pixel_ap(maps[row], truth[row]) for row in rows],
+    )
+
+
+def interval(values: NDArray[np.float64], patients: NDArray[Any], draws: int = 1000) -> Interval:
+    """95 % interval of the mean over images, by drawing patients with replacement.
+
+    Shape:
+        values: float64 [n]. patients: [n], whose image each is.
+    """
+    _, patient = np.unique(patients, return_inverse=True)
+    sums, counts = np.bincount(patient, values), np.bincount(patient)
+    drawn = np.random.default_rng(0).integers(len(sums), size=(draws, len(sums)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)

@@ -60,6 +60,20 @@ class StatisticsSettings(Settings):
     heart_share: float = Field(default=0.45, gt=0, le=1)
 
 
+class RefineSettings(Settings):
+    """How far a backbone's attention may move a fitted map.
+
+    Attributes:
+        share: of the attention in the blend.
+        mass: the attention's brightest pixels that hold this share of it are what it sees.
+        least_iou: a map and what attention sees must overlap by more than this to be blended.
+    """
+
+    share: float = Field(default=0.3, gt=0, le=0.3)
+    mass: float = Field(default=0.6, gt=0, lt=1)
+    least_iou: Share = 0.5
+
+
 class PriorSettings(Settings):
     """Settings of the prior stage.
 
@@ -68,6 +82,7 @@ class PriorSettings(Settings):
         size: side of the maps.
         softness: standard deviation of the blur that makes maps soft, in percent of the side.
         stones: intermediate images of `consensus`.
+        correct: with three or more annotated images, learn from them what registration gets wrong.
         seed: of every random choice.
     """
 
@@ -75,6 +90,8 @@ class PriorSettings(Settings):
     size: int = Field(default=128, ge=32, le=512)
     softness: float = Field(default=2.5, ge=0, le=10)
     stones: int = Field(default=6, ge=1)
+    correct: bool = True
     seed: int = 0
     registration: RegistrationSettings = RegistrationSettings()
     statistics: StatisticsSettings = StatisticsSettings()
+    refine: RefineSettings = RefineSettings()

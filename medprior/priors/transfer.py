@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from medprior.priors.correction import Corrector
+from medprior.priors.doubt import reasons
+from medprior.priors.fusion import disagreement, fused, match
 from medprior.priors.registered import Example, Registration, Status, register
 from medprior.priors.settings import PriorSettings
 from medprior.priors.soft import softened
@@ -25,19 +29,25 @@ TRUST: dict[tuple[Status, Status], float] = {
 class Transfer:
     """Carries the structures of one or more examples onto images.
 
-    The first example is the annotated image; others are images that were given its structures
-    before (stepping stones). Each is registered to the image, and the mean of what they say is
-    softened.
+    The first examples are annotated images; others are images that were given their structures
+    before (stepping stones). Each is registered to the image, what they say is fused, corrected
+    where there is a corrector, and softened.
 
     Attributes:
         examples: at least one.
         rung: `affine` or `deformable`.
         settings: of the prior.
+        names: structure of each map.
+        annotated: how many of the examples are annotated.
+        corrector: learnt from several annotated images, or None.
     """
 
     examples: tuple[Example, ...]
     rung: Status
     settings: PriorSettings
+    names: tuple[str, ...]
+    annotated: int = 1
+    corrector: Corrector | None = None
 
     def __call__(self, pictures: Picture) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
         """Maps of each picture and what its registration gave.
@@ -52,23 +62,38 @@ class Transfer:
             results = [self._one(np.asarray(picture)) for picture in pictures]
         return np.stack([maps for maps, _ in results]), [record for _, record in results]
 
-    def _one(self, picture: Picture) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        found = [
-            register(picture, example, self.rung, self.settings.registration)
-            for example in self.examples
-        ]
-        # A stone that could not be matched has nothing to say; the annotation always has.
+    def carried(
+        self, picture: Picture, examples: Sequence[Example]
+    ) -> tuple[Picture, list[Registration], Picture]:
+        """Fused maps [K, s, s], the registrations, and what each example heard says [R, K, s, s].
+
+        A stone that could not be matched has nothing to say; an annotated image always has.
+        """
+        size = self.settings.size
+        found = [register(picture, e, self.rung, self.settings.registration) for e in examples]
         heard = [
             (registration, example)
-            for index, (registration, example) in enumerate(zip(found, self.examples, strict=True))
-            if index == 0 or registration.status == self.rung
+            for index, (registration, example) in enumerate(zip(found, examples, strict=True))
+            if index < self.annotated or registration.status == self.rung
         ]
-        coverage = np.mean(
-            [r.deformation.sample(e.coverage, self.settings.size) for r, e in heard], axis=0
-        )
+        layers = np.stack([r.deformation.sample(e.coverage, size) for r, e in heard])
+        matches = [match(picture, e, r, size) for r, e in heard] if len(heard) > 1 else []
+        return fused(layers, matches), found, layers
+
+    def _one(self, picture: Picture) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        coverage, found, layers = self.carried(picture, self.examples)
+        if self.corrector is not None:
+            coverage = self.corrector(picture, coverage)
         soft = softened(coverage, self.settings.softness)
-        record = self._record(found[0]) | {"heard": len(heard)}
-        return np.rint(soft * 255).astype(np.uint8), record
+        best = max(found[: self.annotated], key=lambda registration: registration.local)
+        record = self._record(best) | {
+            "heard": len(layers),
+            "disagreement": round(disagreement(layers), 6),
+        }
+        doubts = reasons(record, soft, self.names)
+        if doubts and record["trust"] == 1:
+            record["trust"] = 0.5
+        return np.rint(soft * 255).astype(np.uint8), record | {"doubt": ",".join(doubts)}
 
     def _record(self, found: Registration) -> dict[str, Any]:
         return {

@@ -138,8 +138,13 @@ def test_a_killed_run_is_taken_up(thoraxes, drawing, registered, tmp_path, monke
 def test_methods_that_cannot_run_say_why(thoraxes, drawing, tmp_path):
     with pytest.raises(MedpriorError, match="medprior annotate"):
         build_prior(thoraxes, tmp_path, None, "registered")
-    with pytest.raises(MedpriorError, match="not available yet"):
+    with pytest.raises(MedpriorError, match="backbone's attention"):
         build_prior(thoraxes, tmp_path, drawing, "refined")
+    with pytest.raises(MedpriorError, match="takes no backbone"):
+        build_prior(thoraxes, tmp_path, drawing, "static", backbone=tmp_path)
+    other = Annotation(drawing.image, {"heart": drawing.masks["heart"]})
+    with pytest.raises(MedpriorError, match="annotation 2 is of other structures"):
+        build_prior(thoraxes, tmp_path, [drawing, other], "static")
     with pytest.raises(MedpriorError, match="method"):
         build_prior(thoraxes, tmp_path, drawing, "magic")
 
@@ -186,3 +191,22 @@ def test_opened_cohorts_by_path(thoraxes, drawing, tmp_path):
     assert set(config["inputs"]) == {"cohort", "annotation"}
     assert isinstance(Cohort.open(thoraxes.path), Cohort)
     assert prior.trust("anything") == 1
+
+
+def test_several_annotations_are_fused_corrected_and_name_the_next(
+    thoraxes, drawing, registered, tmp_path
+):
+    drawn = [drawing, from_cohort(thoraxes, "t004"), from_cohort(thoraxes, "t008")]
+    part = thoraxes.select(["t000", "t003", "t004", "t005", "t007", "t008", "t011", "noise"])
+    prior = build_prior(part, tmp_path, drawn, workers=2)
+    assert prior.excluded == {"t000", "t004", "t008"}
+    assert [a["image_id"] for a in prior.facts["annotations"]] == ["t000", "t004", "t008"]
+    assert prior.facts["next"][0]["image_id"] == "t005"
+    ours, one = quality(prior, part), quality(registered[0], part.select(["t003", "t005", "t007"]))
+    for name in ("left_lung", "right_lung", "heart"):
+        assert ours[name]["dice"] > one[name]["dice"] - 0.01
+    table = prior.table.set_index("image_id")
+    assert table.doubt["noise"].startswith("registration")
+    assert table.doubt["t003"] == ""
+    assert 0 < table.disagreement["t003"] < table.disagreement["noise"]
+    assert prior.facts["doubtful"] == (table.doubt != "").sum()

@@ -1,0 +1,113 @@
+"""Learning what registration gets wrong, from annotated images that the others were carried onto.
+
+Wrapper-based corrective learning (Wang et al. 2011): each annotated image is given the structures
+of the other ones, and a classifier learns from its own drawing where that was wrong, near the
+border. It takes at least three annotated images; features and classifier are our choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from medprior.dicom.resample import resized
+from medprior.priors.registered import Example, equalised
+
+Array = NDArray[np.float64]
+Layers = NDArray[np.float32]
+FEWEST = 3
+BAND = 0.09  # of the side, on both sides of the border
+SCALES = (1, 2, 4, 8)  # pixels of a 128-pixel square
+Carry = Callable[[NDArray[np.float32], Sequence[Example]], Layers]
+
+
+@dataclass(frozen=True)
+class Corrector:
+    """One classifier per structure; None where the drawings gave nothing to learn from."""
+
+    classifiers: tuple[Any, ...]
+
+    def __call__(self, picture: NDArray[np.float32], layers: Layers) -> Layers:
+        """Corrected maps: float32 [K, s, s] in [0, 1] both; `picture` float32 [n, n]."""
+        result = layers.copy()
+        for classifier, layer in zip(self.classifiers, result, strict=True):
+            if classifier is None or not (layer >= 0.5).any():
+                continue
+            values, band = features(picture, layer)
+            layer[band] = classifier.predict_proba(values[band])[:, 1]
+        return result
+
+
+def learned(examples: Sequence[Example], carry: Carry, seed: int) -> Corrector | None:
+    """A corrector from annotated images; None where there are too few.
+
+    Args:
+        examples: the annotated images alone, coverage on the grid of their pictures.
+        carry: gives a picture the structures of some examples, float32 [K, s, s].
+        seed: of the classifiers.
+    """
+    if len(examples) < FEWEST:
+        return None
+    given = [
+        carry(example.image, [other for other in examples if other is not example])
+        for example in examples
+    ]
+    count = len(examples[0].coverage)
+    return Corrector(tuple(one_classifier(examples, given, k, seed) for k in range(count)))
+
+
+def one_classifier(
+    examples: Sequence[Example], given: Sequence[Layers], structure: int, seed: int
+) -> Any:
+    """The classifier of one structure, or None."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    values, truth = [], []
+    for example, layers in zip(examples, given, strict=True):
+        if (layers[structure] >= 0.5).any():
+            found, band = features(example.image, layers[structure])
+            values.append(found[band])
+            truth.append(on_grid(example.coverage[structure], len(band))[band] >= 0.5)
+    if not values or len(np.unique(np.concatenate(truth))) < 2:
+        return None
+    classifier = HistGradientBoostingClassifier(  # type: ignore[no-untyped-call]
+        max_iter=100, max_leaf_nodes=8, learning_rate=0.08, min_samples_leaf=50,
+        early_stopping=False, random_state=seed,
+    )  # fmt: skip
+    return classifier.fit(np.concatenate(values), np.concatenate(truth))
+
+
+def on_grid(square: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """A square picture or map at `size` pixels a side."""
+    return square if len(square) == size else resized(square, size, size)
+
+
+def features(picture: NDArray[np.float32], layer: Layers) -> tuple[Array, NDArray[np.bool_]]:
+    """What is known of each pixel, float64 [s, s, F], and which lie near the border, bool [s, s].
+
+    `picture` float32 [n, n], `layer` float32 [s, s] in [0, 1] with some place of a half or more.
+    The map and its blurs, the signed distance to its border, the place relative to its centre, the
+    levelled picture, and its blurs, details and slopes at four scales.
+    """
+    size = len(layer)
+    level = equalised(on_grid(picture, size))
+    inside = layer >= 0.5
+    away = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
+    rows, columns = np.nonzero(inside)
+    y, x = np.mgrid[:size, :size] / size
+    found: list[NDArray[Any]] = [
+        layer,
+        *(ndimage.gaussian_filter(layer, s * size / 128) for s in (2, 4)),
+    ]
+    found += [away / size, y - rows.mean() / size, x - columns.mean() / size]
+    found += [level, level - level[inside].mean()]
+    for scale in SCALES:
+        blurred = ndimage.gaussian_filter(level, scale * size / 128)
+        found += [blurred, level - blurred]
+        found += [ndimage.sobel(blurred, axis) for axis in (0, 1)]
+    return np.stack(found, axis=-1).astype(np.float64), np.abs(away) <= BAND * size
