@@ -19,6 +19,8 @@ from medprior.errors import Rejected
 
 FORMATS = {"png": "PNG", "jpeg": "JPEG"}
 EIGHT_BIT, SIXTEEN_BIT = 255, 65535
+# Pixels that any file may have, and pixels for each of its bytes; our choice of what is a bomb.
+BLANK_ALWAYS, MOST_COMPRESSION = 2**24, 100
 
 
 def read_image(source: Path | str | BinaryIO, policy: Policy | None = None) -> Radiograph:
@@ -38,7 +40,7 @@ def read_raster(source: Path | str | BinaryIO, policy: Policy | None = None) -> 
     """Read a grey PNG or JPEG, as it stands: air dark, no facts, EXIF ignored.
 
     Raises:
-        Rejected: `not_an_image`, `size`, `colour`, `decode_failed` or `constant`.
+        Rejected: `not_an_image`, `size`, `too_large`, `colour`, `decode_failed` or `constant`.
     """
     policy = policy or Policy()
     with opened(source, policy) as (stream, _):
@@ -49,7 +51,8 @@ def read_raster(source: Path | str | BinaryIO, policy: Policy | None = None) -> 
     stored, top = raster_values(data, FORMATS[kind], policy)
     if stored.min() == stored.max():
         raise Rejected("constant", "all pixels have the same value")
-    pixels = stored.astype(np.float32) / np.float32(top)
+    pixels = stored.astype(np.float32)
+    pixels /= np.float32(top)
     return Radiograph(
         pixels=pixels,
         valid=np.ones(pixels.shape, dtype=bool),
@@ -65,6 +68,9 @@ def raster_values(data: bytes, name: str, policy: Policy) -> tuple[NDArray[Any],
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=[name]) as image:
                 check_raster_size(image, policy)
+                cols, rows = image.size
+                if rows * cols > max(BLANK_ALWAYS, MOST_COMPRESSION * len(data)):
+                    raise Rejected("too_large", "the picture is far larger than its bytes can tell")
                 return grey(image)
     except Rejected:
         raise
@@ -88,7 +94,7 @@ def grey(image: Image.Image) -> tuple[NDArray[Any], int]:
     if image.mode.startswith("I"):
         return np.asarray(image).astype(np.int32), SIXTEEN_BIT
     if image.mode in {"L", "LA", "1"}:
-        return np.asarray(image.convert("L")), EIGHT_BIT
+        return np.asarray(image if image.mode == "L" else image.convert("L")), EIGHT_BIT
     channels = np.asarray(image.convert("RGB")).astype(np.int16)
     if int(np.ptp(channels, axis=2).max()) > 3:
         raise Rejected("colour", "a colour picture, not a radiograph")

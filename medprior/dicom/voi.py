@@ -108,8 +108,12 @@ def windowed(kind: str, centre: float, width: float) -> Voi:
 
     def sigmoid(values: Values) -> Values:
         """The SIGMOID function."""
-        exponent = np.clip((np.float32(centre) - values) * np.float32(4 / width), -80, 80)
-        return np.asarray(1 / (1 + np.exp(exponent)), dtype=np.float32)
+        result = np.float32(centre) - values
+        result *= np.float32(4 / width)
+        np.clip(result, -80, 80, out=result)
+        np.exp(result, out=result)
+        result += 1
+        return np.reciprocal(result, out=result)
 
     def linear(values: Values) -> Values:
         """The LINEAR or LINEAR_EXACT function."""

@@ -66,7 +66,8 @@ def read_item(source: Source, policy: Policy, store_size: int) -> Item | Refused
         rows, cols = found.pixels.shape
         size = fitted((rows, cols), store_size)
         turned = next((flag for flag in found.flags if flag in TURNS), "")
-        masks, flags = read_masks(source.masks, size, turned, policy)
+        as_stored = (found.stored_rows or rows, found.stored_cols or cols)
+        masks, flags = read_masks(source.masks, size, as_stored, turned, policy)
         picture = np.rint(np.clip(resized(found.pixels, *size), 0, 1) * WHITE).astype(np.uint16)
         valid = None
         if not found.valid.all():

@@ -21,13 +21,21 @@ FORMATS = ["PNG", "GIF", "BMP", "TIFF", "JPEG"]
 
 
 def read_masks(
-    files: tuple[MaskFile, ...], shape: tuple[int, int], turned: str, policy: Policy
+    files: tuple[MaskFile, ...],
+    shape: tuple[int, int],
+    stored: tuple[int, int],
+    turned: str,
+    policy: Policy,
 ) -> tuple[dict[str, Mask], tuple[str, ...]]:
     """Masks by structure on the grid of a picture, and a flag where one does not fit.
 
+    A mask fits that shows the picture with square pixels or, where its pixels are oblong, as the
+    file stores it: it is then resampled as the picture was.
+
     Args:
         files: the picture's mask files.
-        shape: rows and columns wanted.
+        shape: rows and columns wanted, of square pixels.
+        stored: rows and columns of the picture as its file stores it.
         turned: how the picture was turned on reading: '', `orientation_mirrored`, ...
         policy: limits of size.
     """
@@ -39,7 +47,8 @@ def read_masks(
         except Rejected:
             flags = ("mask_unusable",)
             continue
-        if not same_aspect((levels.shape[0], levels.shape[1]), shape):
+        grid = (levels.shape[0], levels.shape[1])
+        if not (same_aspect(grid, shape) or same_aspect(grid, stored)):
             flags = ("mask_unusable",)
             continue
         for name, mask in structures(levels, file).items():

@@ -142,10 +142,8 @@ def meta_cases() -> Iterator[Case]:
     yield from ok("bare_explicit", AXIS, lambda: bare(False), full(P), flags=["syntax_guessed"])
     yield from ok("bare_implicit", AXIS, lambda: bare(True), full(P), flags=["syntax_guessed"])
     no_class = bytes.fromhex("08000500") + b"CS" + struct.pack("<H", 10) + b"ISO_IR 100"
-    rest = bare(False)
-    at = rest.index(b"\x10\x00\x20\x00LO")
-    yield from bad("bare_without_class", AXIS, lambda: no_class + rest[at:],
-                   "not_dicom", "sop_class")  # fmt: skip
+    rest = no_class + bare(False)[bare(False).index(b"\x10\x00\x20\x00LO") :]
+    yield from bad("bare_without_class", AXIS, lambda: rest, "not_dicom", "sop_class")
     wrong_group = good[:140] + struct.pack("<L", 7) + good[144:]
     yield from ok("meta_group_length_wrong", AXIS, lambda: wrong_group, full(P))
     at = good.index(b"\x02\x00\x00\x00UL")

@@ -1,0 +1,78 @@
+"""Masks of pictures with oblong pixels follow the resampling, turned as the picture was."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medprior.dicom import Policy
+from medprior.dicom.samples import sample_bytes, sample_dataset
+from medprior.ingest.descriptor import Masks
+from medprior.ingest.item import Item, read_item
+from medprior.ingest.plan import MaskFile, Source
+from tests.corpus.case import Array
+
+RULE = Masks(match="^(?P<id>.*)$", structure="heart")
+# An ellipse in millimetres: centre and half axes, from the top left corner.
+CENTRE, AXES = (30.0, 22.0), (14.0, 9.0)
+SPACINGS = {"square": (0.5, 0.5), "tall": (0.5, 0.25), "wide": (0.25, 0.5), "a_little": (0.5, 0.48)}
+
+
+def ellipse(rows: int, cols: int, spacing: tuple[float, float]) -> Array:
+    """Bool [rows, cols]: inside the ellipse."""
+    y = (np.arange(rows)[:, None] + 0.5) * spacing[0] - CENTRE[0]
+    x = (np.arange(cols)[None] + 0.5) * spacing[1] - CENTRE[1]
+    return (y / AXES[0]) ** 2 + (x / AXES[1]) ** 2 <= 1
+
+
+def drawn(folder, spacing, store_size=512, mask_spacing=None, **elements) -> Item:
+    """A picture that is its own mask, read with the mask: 64 x 56 mm."""
+    rows, cols = round(64 / spacing[0]), round(56 / spacing[1])
+    inside = ellipse(rows, cols, spacing)
+    stored = np.where(inside, 3000, 500).astype("u2")
+    dataset = sample_dataset(stored, PixelSpacing=[str(x) for x in spacing], **elements)
+    (folder / "a.dcm").write_bytes(sample_bytes(dataset))
+    grid = mask_spacing or spacing
+    mask = ellipse(round(64 / grid[0]), round(56 / grid[1]), grid)
+    Image.fromarray(mask.astype("u1") * 255).save(folder / "m.png")
+    source = Source(str(folder / "a.dcm"), "a.dcm", "a", None, ())
+    found = replace(source, masks=(MaskFile(str(folder / "m.png"), "heart", RULE),))
+    item = read_item(found, Policy(), store_size)
+    assert isinstance(item, Item), item
+    return item
+
+
+def dice(one: Array, other: Array) -> float:
+    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
+
+
+@pytest.mark.parametrize("size", [512, 100])
+@pytest.mark.parametrize("turn", [None, ["R", "F"], ["R", "H"]])
+@pytest.mark.parametrize("name", SPACINGS)
+def test_the_mask_lies_on_the_picture(tmp_path, name, turn, size):
+    spacing = SPACINGS[name]
+    item = drawn(tmp_path, spacing, size, **({"PatientOrientation": turn} if turn else {}))
+    assert "mask_unusable" not in item.facts.flags
+    mask = item.masks["heart"]
+    assert mask.shape == item.stored.shape
+    assert dice(mask, item.stored > 65535 / 2) > 0.98
+    # And where it must be in millimetres, by a twin that knows nothing of resampling.
+    side = 64 / mask.shape[0]
+    expected = ellipse(*mask.shape, (side, side))
+    if turn:
+        expected = expected[:, ::-1]
+    if turn == ["R", "H"]:
+        expected = expected[::-1]
+    assert dice(mask, expected) > 0.97
+
+
+def test_a_mask_on_square_pixels_fits_an_oblong_picture(tmp_path):
+    item = drawn(tmp_path, (0.5, 0.25), mask_spacing=(0.25, 0.25))
+    assert dice(item.masks["heart"], item.stored > 65535 / 2) > 0.98
+
+
+def test_a_mask_of_another_picture_is_passed_over(tmp_path):
+    item = drawn(tmp_path, (0.5, 0.5), mask_spacing=(0.5, 0.25))
+    assert item.masks == {}
+    assert "mask_unusable" in item.facts.flags
