@@ -34,7 +34,7 @@ def tapped_maps(vit: Encoder, images: Tensor, depths: tuple[int, ...]) -> list[T
     context = vit.context(grid)
     maps = []
     for index in range(1, max(depths) + 1):
-        x, _ = vit.step(index - 1, x, context)
+        x, _ = vit.step(index - 1, x, context, watch=vit.watch)
         if index in depths:
             patches = vit.norm(x)[:, vit.prefix :]
             maps.append(rearrange(patches, "b (y x) d -> b d y x", y=grid[0]))

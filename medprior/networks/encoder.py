@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,8 @@ class Encoder(nn.Module, ABC):
     """A Vision Transformer for one-channel images; tokens: CLS, registers, patches.
 
     Subclasses say how images become tokens and how one block runs; the rest is the same for all.
-    `blocks` are its transformer blocks and `norm` the norm after the last of them.
+    `blocks` are its transformer blocks and `norm` the norm after the last of them. `watch` is set
+    by `watching` for the length of a pass.
     """
 
     settings: ViTSettings
@@ -47,6 +49,7 @@ class Encoder(nn.Module, ABC):
     std: Tensor
     blocks: nn.ModuleList
     norm: nn.Module
+    watch: Watch | None = None
 
     @property
     def prefix(self) -> int:
@@ -93,7 +96,8 @@ class Encoder(nn.Module, ABC):
         context = self.context(grid)
         row = None
         for index in range(len(self.blocks)):
-            x, row = self.step(index, x, context, capture and index == len(self.blocks) - 1)
+            last = capture and index == len(self.blocks) - 1
+            x, row = self.step(index, x, context, last, self.watch)
         x = self.norm(x)
         patches = x[:, self.prefix :]
         if row is None:
@@ -117,6 +121,16 @@ class Encoder(nn.Module, ABC):
                 fix="change the view size or network.patch",
             )  # fmt: skip
         return rows // patch, columns // patch
+
+
+@contextmanager
+def watching(encoder: Encoder, watch: Watch) -> Iterator[None]:
+    """Show `watch` the attention of every block of every pass inside this context."""
+    encoder.watch = watch
+    try:
+        yield
+    finally:
+        encoder.watch = None
 
 
 def checked_mask(mask: Tensor | None, token: nn.Parameter | None) -> None:

@@ -1,0 +1,146 @@
+"""Roll-out maps per structure of a segmenter and per finding of a classifier (our design)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional as F
+
+from medprior.networks.decoders import Segmenter
+from medprior.networks.encoder import Encoder, Tokens
+from medprior.networks.heads import Classifier
+from medprior.networks.rollout import (
+    RolledOut,
+    RolloutSettings,
+    block_attention,
+    class_weights,
+    dense_rollout,
+    discarded,
+    laid_out,
+    weighted_attention,
+)
+
+PatchWeights = Literal["hard", "soft"]
+Scores = Callable[[Tensor], Tensor]
+
+
+def patch_shares(maps: Tensor, patch: int) -> Tensor:
+    """Means over patches: [B, C, S, S] -> [B, C, N]."""
+    return F.avg_pool2d(maps, patch).flatten(2)
+
+
+def segmentation_rollout(
+    model: Segmenter,
+    images: Tensor,
+    weights: PatchWeights | Tensor = "hard",
+    settings: RolloutSettings | None = None,
+) -> RolledOut:
+    """Where each structure's patches took their content from.
+
+    Args:
+        model: in evaluation mode.
+        images: [B, 1, S, S] in [0, 1].
+        weights: output patches of a structure: `hard`, those the model gives at least 0.5;
+            `soft`, its probability; or the truth's coverage, [B, K, S, S] in [0, 1].
+        settings: variants; with gradients, of the mean logit over the structure's patches.
+    """
+    patch = model.vit.settings.patch
+    with torch.no_grad():
+        shares = patch_shares(model(images).float().sigmoid(), patch)
+    if isinstance(weights, Tensor):
+        shares = patch_shares(weights.float(), patch)
+    elif weights == "hard":
+        shares = (shares >= 0.5).float()
+    tokens = class_weights(shares, model.vit.prefix)
+
+    def scores(own: Tensor) -> Tensor:
+        """Mean logit over each structure's patches, [B, K]."""
+        logits = patch_shares(model(own).float(), patch)
+        return (logits * tokens[..., model.vit.prefix :]).sum(-1)
+
+    return rolled_out(model.vit, images, tokens, scores, settings or RolloutSettings())
+
+
+def classification_rollout(
+    model: Classifier, images: Tensor, settings: RolloutSettings | None = None
+) -> RolledOut:
+    """Where each finding's logit took its content from.
+
+    Args:
+        model: in evaluation mode.
+        images: [B, 1, S, S] in [0, 1].
+        settings: variants. With a head on CLS alone and no gradients every finding has the same
+            map, so gradients are the default here.
+    """
+    settings = settings or RolloutSettings(gradients=True)
+    weights = finding_weights(model, images)
+    return rolled_out(model.vit, images, weights, model, settings)
+
+
+@torch.no_grad()
+def finding_weights(model: Classifier, images: Tensor) -> Tensor:
+    """How much of each finding's logit each output token is, [B, C, T], summing to 1.
+
+    The head's pooled tokens share a logit in proportion to their positive contributions; each is
+    then spread over the tokens it was pooled from. Where no contribution is positive, pooled tokens
+    count alike.
+    """
+    capture = model.kind == "pooled"
+    tokens: Tokens = model.vit(images, capture=capture)
+    batch, patches = len(images), tokens.patches.shape[1]
+    spread = torch.zeros(batch, 1, model.vit.prefix + patches, device=images.device)
+    spread[..., 0] = 1
+    if model.kind == "cls_mean":
+        even = torch.full((batch, 1, patches), 1 / patches, device=images.device)
+        spread = torch.cat([spread, F.pad(even, (model.vit.prefix, 0))], dim=1)
+    if tokens.cls_logits is not None:
+        looked = tokens.cls_logits[:, model.heads].softmax(-1)
+        spread = torch.cat([spread, F.pad(looked, (model.vit.prefix, 0))], dim=1)
+    pooled = model.norm(model.features(images)).float()
+    columns = rearrange(model.linear.weight.float(), "c (p d) -> c p d", p=pooled.shape[1])
+    parts = torch.einsum("bpd,cpd->bcp", pooled, columns).relu()
+    total = parts.sum(-1, keepdim=True)
+    even_parts = torch.full_like(parts, 1 / parts.shape[-1])
+    shares = torch.where(total > 0, parts / total.clamp_min(1e-12), even_parts)
+    return shares @ spread
+
+
+def one_score(scores: Scores, index: int, images: Tensor) -> Tensor:
+    """Score of one class, [B]."""
+    return scores(images)[:, index]
+
+
+def rolled_out(
+    encoder: Encoder, images: Tensor, weights: Tensor, scores: Scores, settings: RolloutSettings
+) -> RolledOut:
+    """Roll weights [B, C, T] of output tokens out under `settings`.
+
+    Args:
+        encoder: in evaluation mode.
+        images: [B, 1, S, S] in [0, 1].
+        weights: of output tokens per class.
+        scores: images -> [B, C], what gradients are of.
+        settings: variants.
+    """
+    nosn, start = encoder.settings.nosn, settings.start
+
+    def rolled(attentions: Sequence[Tensor], some: Tensor) -> Tensor:
+        """Roll out after dropping the weakest entries."""
+        kept = [discarded(attention, settings.discard) for attention in attentions]
+        return dense_rollout(kept, some, start=start, nosn=nosn)
+
+    if settings.gradients:
+        parts = []
+        for index in range(weights.shape[1]):
+            one = partial(one_score, scores, index)
+            attentions = weighted_attention(encoder, one, images, settings.fusion)
+            parts.append(rolled(attentions, weights[:, index : index + 1]))
+        found = torch.cat(parts, dim=1)
+    else:
+        found = rolled(block_attention(encoder, images, settings.fusion), weights)
+    return laid_out(found, encoder.checked_grid(images), encoder.prefix)
