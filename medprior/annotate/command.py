@@ -50,14 +50,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take NIfTI and NRRD pixel by pixel, whatever directions they name",
     )
+    page = parser.add_argument_group("drawing it here")
+    page.add_argument(
+        "--page",
+        action="store_true",
+        help="draw in the browser, and see what the drawing does to other patients of --cohort",
+    )
+    page.add_argument("--port", type=int, default=0, help="of the page (default: a free one)")
+    page.add_argument("--no-browser", action="store_true", help="print the page's address only")
     parser.add_argument("--author", default="", help="who drew it, free text")
     parser.add_argument("--notes", default="", help="free text")
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Make the annotation, and say what was found odd about it."""
-    annotation = annotated(args)
-    annotation.save(args.annotation)
+    if args.page:
+        annotation = drawn_here(args)
+    else:
+        annotation = annotated(args)
+        annotation.save(args.annotation)
     (args.annotation / REFUSED).unlink(missing_ok=True)
     observer.params({"structures": list(annotation.structures), "image_id": annotation.image_id})
     observer.artifact(args.annotation / "preview.png")
@@ -88,6 +99,27 @@ def annotated(args: argparse.Namespace) -> Annotation:
         return from_cohort_files(cohort, chosen, given, args.author, args.notes, refused)
     chosen = most_typical(cohort) if chosen == "auto" else chosen
     return from_cohort(cohort, chosen, args.author, args.notes)
+
+
+def drawn_here(args: argparse.Namespace) -> Annotation:
+    """The annotation that the user draws on the page."""
+    from medprior.annotate.given import readable
+    from medprior.annotate.page.session import draw_on_page
+    from medprior.cohort import Cohort
+
+    if what_is_given(args):
+        raise MedpriorError("draw, or give files", where="--page", expected="--page without masks")
+    if args.image is None and args.cohort is None:
+        print("(no --cohort: open a file on the page)", file=sys.stderr)
+    return draw_on_page(
+        args.annotation,
+        cohort=Cohort.open(args.cohort) if args.cohort is not None else None,
+        image=readable(args.image, "--image") if args.image is not None else None,
+        image_id="" if args.image_id == "auto" or args.image is not None else args.image_id,
+        notes=args.notes,
+        port=args.port,
+        browser=not args.no_browser,
+    )
 
 
 def what_is_given(args: argparse.Namespace) -> Given:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from medprior.annotate.annotation import Annotation
 
 # Okabe and Ito's palette without black, for readers who tell colours apart in other ways.
-COLOURS = ("#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#009e73", "#d55e00", "#0072b2")
+FIXED = {"left_lung": "#56b4e9", "right_lung": "#e69f00", "heart": "#cc79a7", "lungs": "#56b4e9"}
+FREE = ("#f0e442", "#009e73", "#d55e00", "#0072b2")
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """The colour of each structure as #rrggbb, by name; others than lungs and heart in turn."""
+    found = {name: FIXED[name] for name in sorted(names) if name in FIXED}
+    others = [name for name in sorted(names) if name not in FIXED]
+    return found | {name: FREE[index % len(FREE)] for index, name in enumerate(others)}
 
 
 def draw_preview(annotation: Annotation, path: Path) -> None:
@@ -41,8 +49,7 @@ def draw_masks(
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(image[::step, ::step], cmap="gray", vmin=0, vmax=1)
     axes.axis("off")
-    for index, name in enumerate(sorted(masks)):
-        colour = COLOURS[index % len(COLOURS)]
+    for index, (name, colour) in enumerate(sorted(colours(masks).items())):
         mask = masks[name][::step, ::step]
         if mask.shape[0] > 1 and mask.shape[1] > 1 and mask.any() and not mask.all():
             axes.contour(mask.astype(np.float32), levels=[0.5], colors=[colour], linewidths=1.5)

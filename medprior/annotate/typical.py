@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
 
 SIZE = 32
+COMPARED = 2000
 
 
-def ranks(cohort: Cohort) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """Indices of the cohort's images, the most typical first.
+def levelled(cohort: Cohort) -> NDArray[np.float64]:
+    """Pixel ranks of every picture on 32 x 32 squares, centred, of length 1: [n, 1024].
 
-    Pictures are compared as pixel ranks on 32 x 32 squares, so that exposure does not count; the
-    first is the medoid by mean correlation with the others (our choice).
+    Exposure does not count; products of two rows are correlations.
     """
     flat = np.asarray(cohort.squares(SIZE)).reshape(len(cohort), -1)
     order = flat.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable").astype(np.float64)
     order -= order.mean(axis=1, keepdims=True)
-    order /= np.linalg.norm(order, axis=1, keepdims=True)
+    return np.asarray(order / np.linalg.norm(order, axis=1, keepdims=True), dtype=np.float64)
+
+
+def ranks(cohort: Cohort) -> NDArray[np.intp]:
+    """Indices of the cohort's images, the most typical first.
+
+    The first is the medoid by mean correlation with the others (our choice).
+    """
+    order = levelled(cohort)
     # The mean over all pairs needs no n x n matrix: it is the product with the mean picture.
     closeness = order @ order.mean(axis=0)
     return np.argsort(-closeness, kind="stable")
@@ -30,6 +39,49 @@ def typical_images(cohort: Cohort, count: int) -> tuple[str, ...]:
     train = cohort.split("train")
     order = train.manifest.iloc[ranks(train)]
     return tuple(order[~order.patient_id.duplicated()].image_id.head(count))
+
+
+def medoids(cohort: Cohort, count: int, seed: int = 0) -> tuple[str, ...]:
+    """`image_id` of up to `count` training images that differ and stand for many others.
+
+    The first is the most typical one; each further one is that which, together with those before,
+    comes closest to all images (greedy facility location; Cornuejols, Fisher and Nemhauser 1977).
+    At most 2000 images are compared, drawn with `seed`; one image per patient is shown.
+    """
+    train = cohort.split("train")
+    first = train.image_ids[int(ranks(train)[0])]
+    part = train.take(COMPARED, seed)
+    if first not in part.image_ids:
+        part = train.select([first, *part.image_ids])
+    order = levelled(part)
+    alike = order @ order.T
+    chosen = [part.image_ids.index(first)]
+    free = part.patient_ids != part.patient_ids[chosen[0]]
+    nearest = alike[chosen[0]]
+    while len(chosen) < count and free.any():
+        gain = np.maximum(alike - nearest, 0).sum(axis=1)
+        best = int(np.where(free, gain, -1.0).argmax())
+        chosen.append(best)
+        free &= part.patient_ids != part.patient_ids[best]
+        nearest = np.maximum(nearest, alike[best])
+    return tuple(part.image_ids[index] for index in chosen)
+
+
+def spread(cohort: Cohort, count: int, without: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """`image_id` of up to `count` training images of other patients, typical to untypical.
+
+    Args:
+        cohort: where to look.
+        count: how many.
+        without: image ids whose patients are left out.
+    """
+    train = cohort.split("train")
+    manifest = cohort.manifest
+    known = manifest.patient_id[manifest.image_id.isin(sorted(without))]
+    order = train.manifest.iloc[ranks(train)]
+    order = order[~order.patient_id.isin(known) & ~order.patient_id.duplicated()]
+    at = np.unique(np.linspace(0, max(0, len(order) - 1), count).round().astype(int))
+    return tuple(order.image_id.iloc[at]) if len(order) else ()
 
 
 def most_typical(cohort: Cohort) -> str:

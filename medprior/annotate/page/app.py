@@ -1,0 +1,158 @@
+"""The drawing page as an application: what the browser may ask and what it gets."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from medprior.annotate.page.carrying import LONGEST, Carrier
+from medprior.annotate.page.contours import Drawn
+from medprior.annotate.page.desk import KEPT, Desk
+from medprior.annotate.page.rendering import png, shown, with_contours
+from medprior.annotate.preview import FIXED, FREE, colours
+from medprior.errors import MedpriorError
+from medprior.pages.access import Access
+from medprior.pages.app import page_app
+from medprior.pages.problem import Problem
+
+WEB = Path(__file__).parent / "web"
+THUMBNAIL, FULL, FINE = 320, 2048, 512
+STRUCTURES = ("right_lung", "left_lung", "heart")
+
+
+async def refused(_: Request, error: Exception) -> Response:
+    """Handler of input that is refused: words for people, in their parts."""
+    assert isinstance(error, MedpriorError)
+    parts = {"expected": error.expected, "found": error.found, "fix": error.fix}
+    body = {"code": "refused", "message": error.what, "where": error.where, **parts}
+    return JSONResponse(body, 422)
+
+
+def drawing_app(desk: Desk, carrier: Carrier | None, access: Access, first: str = "") -> FastAPI:
+    """The application.
+
+    Args:
+        desk: the session.
+        carrier: shows what a drawing does, or None without a cohort.
+        access: the door.
+        first: key of the picture to begin with, '' to let the user choose.
+    """
+    app = page_app("medprior annotate", access, WEB)
+    app.add_exception_handler(MedpriorError, refused)
+
+    @app.get("/api/start")
+    def start() -> dict[str, Any]:
+        """What there is to draw on."""
+        return {
+            "first": first,
+            "cohort": desk.cohort is not None,
+            "suggestions": desk.suggestions(),
+            "structures": STRUCTURES,
+            "colours": FIXED,
+            "further": FREE,
+        }
+
+    add_pictures(app, desk)
+    add_saving(app, desk, carrier)
+    if carrier is not None:
+        add_carrying(app, carrier)
+    return app
+
+
+def add_pictures(app: FastAPI, desk: Desk) -> None:
+    """Radiographs to look at."""
+
+    @app.get("/api/picture")
+    def facts(key: str) -> dict[str, Any]:
+        """Size of a picture, and what was drawn on it before."""
+        rows, cols = desk.picture(key).pixels.shape
+        return {"rows": rows, "cols": cols, "structures": kept_contours(desk, key)}
+
+    @app.get("/api/picture.png")
+    def picture(key: str, small: bool = False) -> Response:
+        """A picture as PNG."""
+        image = shown(desk.picture(key).pixels, THUMBNAIL if small else FULL)
+        return Response(png(image), media_type="image/png")
+
+    @app.post("/api/open")
+    async def opened(request: Request) -> dict[str, str]:
+        """Put the DICOM, PNG or JPEG file in the body on the table."""
+        data = await request.body()
+        return {"key": await run_in_threadpool(desk.add, data)}
+
+
+def add_saving(app: FastAPI, desk: Desk, carrier: Carrier | None) -> None:
+    """The drawing, and the end."""
+
+    @app.post("/api/save")
+    def save(drawn: Drawn) -> dict[str, Any]:
+        """Keep the drawing, and begin to show what it does."""
+        made = desk.save(drawn)
+        if carrier is not None:
+            carrier.start(made, desk.out)
+        return {
+            "colours": colours(made.structures),
+            "warnings": made.warnings,
+            "carrying": carrier is not None,
+            "next": next_command(desk),
+        }
+
+    @app.get("/api/preview.png")
+    def preview() -> Response:
+        """The saved drawing."""
+        if desk.saved is None:
+            raise Problem(404, "not_saved", "nothing was saved yet")
+        maps = dict(zip(desk.saved.structures, desk.saved.coverage(FINE), strict=True))
+        image = with_contours(desk.saved.image, maps, LONGEST)
+        return Response(png(image), media_type="image/png")
+
+    @app.post("/api/finish")
+    def finish() -> dict[str, bool]:
+        """End the command; it writes nothing more."""
+        signal.raise_signal(signal.SIGTERM)
+        return {"saved": desk.saved is not None}
+
+
+def add_carrying(app: FastAPI, carrier: Carrier) -> None:
+    """What the drawing does to other patients."""
+
+    @app.get("/api/carried")
+    def carried() -> dict[str, Any]:
+        """How far the carrying over has come."""
+        found = carrier.carried
+        doubts = [panel.doubt for panel in found.panels]
+        return {"state": found.state, "message": found.message, "doubtful": doubts}
+
+    @app.get("/api/carried.png")
+    def panel(number: int) -> Response:
+        """One of its pictures."""
+        panels = carrier.carried.panels
+        if not 0 <= number < len(panels):
+            raise Problem(404, "no_panel", "there is no such picture")
+        return Response(panels[number].picture, media_type="image/png")
+
+
+def kept_contours(desk: Desk, key: str) -> list[dict[str, Any]]:
+    """The contours that the folder holds of a cohort's picture, to go on with."""
+    if key.startswith("file-"):
+        return []
+    try:
+        record = json.loads((desk.out / KEPT).read_text(encoding="utf-8"))
+        drawn = Drawn.checked(record, KEPT)
+    except (OSError, ValueError, MedpriorError):
+        return []
+    same = drawn.picture == key
+    return [item.model_dump(mode="json") for item in drawn.structures] if same else []
+
+
+def next_command(desk: Desk) -> str:
+    """The command that makes the prior of this drawing."""
+    cohort = desk.cohort.path if desk.cohort is not None else "COHORT"
+    return f"medprior prior {cohort} PRIOR --annotation {desk.out}"

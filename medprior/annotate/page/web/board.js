@@ -1,0 +1,282 @@
+// The radiograph with its contours: Leaflet shows and zooms it, Geoman draws and moves vertices.
+import { History } from "/static/history.js";
+
+const L = window.L;
+const STEP = 1;
+const FAR = 10;
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+// Where structures usually lie: centre and radii as shares of width and height.
+const USUAL = {
+  right_lung: [0.31, 0.45, 0.13, 0.26],
+  left_lung: [0.69, 0.45, 0.13, 0.26],
+  heart: [0.56, 0.62, 0.17, 0.13],
+};
+
+const toPoint = (latlng) => [Number(latlng.lng.toFixed(3)), Number((-latlng.lat).toFixed(3))];
+const toLatLng = ([x, y]) => L.latLng(-y, x);
+const copied = (state) => JSON.parse(JSON.stringify(state));
+
+export class Board {
+  // colourOf(name), titleOf(name): how a structure looks and is called.
+  // changed(): after every change; picked(name): a contour was clicked.
+  constructor(element, { colourOf, titleOf, changed, picked }) {
+    Object.assign(this, { element, colourOf, titleOf, changed, picked });
+    this.map = L.map(element, {
+      crs: L.CRS.Simple, minZoom: -6, maxZoom: 5, zoomSnap: 0, zoomDelta: 0.5,
+      wheelPxPerZoomLevel: 120, attributionControl: false, doubleClickZoom: false,
+      boxZoom: false, zoomAnimation: false, pmIgnore: false,
+    });
+    this.map.pm.setGlobalOptions({
+      snappable: false, allowSelfIntersection: false, tooltips: false, finishOnEnter: true,
+    });
+    this.group = L.featureGroup().addTo(this.map);
+    this.history = new History({});
+    this.active = "";
+    this.mode = "";
+    this.map.on("pm:create", (event) => this.#finished(event.layer));
+    this.map.on("pm:drawend", () => { if (this.mode === "points") this.#setMode(""); });
+    this.#listenFreehand();
+    element.addEventListener("keydown", (event) => this.#vertexKey(event), true);
+  }
+
+  open(url, rows, cols, contours) {
+    this.stop();
+    if (this.picture) this.picture.remove();
+    this.size = [rows, cols];
+    const bounds = L.latLngBounds([[-rows, 0], [0, cols]]);
+    this.picture = L.imageOverlay(url, bounds, {
+      className: "radiograph", alt: "Chest radiograph", pmIgnore: true,
+    }).addTo(this.map);
+    this.history = new History(contours);
+    this.fit();
+    this.#rebuild();
+  }
+
+  fit() {
+    this.map.invalidateSize();
+    this.map.fitBounds(this.picture.getBounds(), { padding: [8, 8], animate: false });
+  }
+
+  get drawing() {
+    return this.history.current;
+  }
+
+  select(name) {
+    this.stop();
+    this.active = name;
+    this.#rebuild();
+  }
+
+  drawPoints() {
+    this.stop();
+    this.#edited(false);
+    const color = this.colourOf(this.active);
+    this.map.pm.enableDraw("Polygon", {
+      templineStyle: { color, weight: 2.5 },
+      hintlineStyle: { color, weight: 2, dashArray: [5, 5] },
+      pathOptions: { color },
+    });
+    this.#setMode("points");
+  }
+
+  drawFreehand() {
+    this.stop();
+    this.#edited(false);
+    this.map.dragging.disable();
+    this.#setMode("freehand");
+  }
+
+  // End drawing without a new contour.
+  stop() {
+    const before = this.mode;
+    this.mode = "";
+    this.map.pm.disableDraw();
+    this.map.dragging.enable();
+    if (this.stroke) this.stroke.remove();
+    this.stroke = null;
+    this.#edited(true);
+    this.#setMode("");
+    return before !== "";
+  }
+
+  template() {
+    const [rows, cols] = this.size;
+    const [x, y, rx, ry] = USUAL[this.active] || [0.5, 0.5, 0.1, 0.1];
+    const corners = [...Array(16).keys()].map((i) => {
+      const angle = (i * Math.PI) / 8;
+      return [(x + rx * Math.cos(angle)) * cols, (y + ry * Math.sin(angle)) * rows];
+    });
+    this.#add(corners);
+  }
+
+  remove() {
+    const state = copied(this.drawing);
+    if (!state[this.active]) return false;
+    delete state[this.active];
+    this.#commit(state);
+    return true;
+  }
+
+  undo() {
+    if (this.mode === "points" && this.map.pm.Draw.Polygon._markers?.length) {
+      this.map.pm.Draw.Polygon._removeLastVertex();
+      return;
+    }
+    this.stop();
+    this.history.undo();
+    this.#rebuild();
+  }
+
+  redo() {
+    this.stop();
+    this.history.redo();
+    this.#rebuild();
+  }
+
+  #setMode(mode) {
+    this.mode = mode;
+    this.element.classList.toggle("drawing", mode !== "");
+    this.changed();
+  }
+
+  #finished(layer) {
+    const points = layer.getLatLngs()[0].map(toPoint);
+    layer.remove();
+    this.#add(points);
+  }
+
+  #add(points) {
+    const state = copied(this.drawing);
+    state[this.active] = [...(state[this.active] || []), points];
+    this.stop();
+    this.#commit(state);
+  }
+
+  #commit(state) {
+    this.history.push(state);
+    this.#rebuild();
+  }
+
+  // What the layers show, after a vertex was moved, added or taken away.
+  #read() {
+    const state = {};
+    this.group.eachLayer((layer) => {
+      const points = layer.getLatLngs()[0].map(toPoint);
+      if (points.length > 2) state[layer.structure] = [...(state[layer.structure] || []), points];
+    });
+    if (this.history.push(state)) this.changed();
+    this.#nameVertices();
+  }
+
+  #rebuild() {
+    this.group.eachLayer((layer) => layer.pm.disable());
+    this.group.clearLayers();
+    for (const [name, contours] of Object.entries(this.drawing)) {
+      for (const contour of contours) this.#layer(name, contour);
+    }
+    this.#edited(this.mode === "");
+    this.changed();
+  }
+
+  #layer(name, contour) {
+    const on = name === this.active;
+    const layer = L.polygon(contour.map(toLatLng), {
+      color: this.colourOf(name), weight: on ? 3 : 2, fillOpacity: on ? 0.16 : 0.06,
+      className: `contour contour-${name}`,
+    });
+    layer.structure = name;
+    layer.bindTooltip(this.titleOf(name), { permanent: true, direction: "center", className: "name" });
+    layer.on("click", () => { if (this.mode === "" && !on) this.picked(name); });
+    layer.on("pm:markerdragend pm:vertexadded pm:vertexremoved", () => this.#read());
+    layer.addTo(this.group);
+  }
+
+  // Vertices are shown on the chosen structure, not while something new is drawn.
+  #edited(on) {
+    this.group.eachLayer((layer) => {
+      layer.pm.disable();
+      if (on && layer.structure === this.active) {
+        layer.pm.enable({ snappable: false, allowSelfIntersection: false, draggable: false,
+          removeLayerBelowMinVertexCount: false });
+      }
+    });
+    this.#nameVertices();
+  }
+
+  #vertices() {
+    const found = [];
+    this.group.eachLayer((layer) => {
+      const markers = layer.pm.enabled() ? layer.pm._markers?.[0] || [] : [];
+      markers.forEach((marker, index) => found.push({ layer, marker, index, count: markers.length }));
+    });
+    return found;
+  }
+
+  #nameVertices() {
+    for (const icon of this.element.querySelectorAll(".marker-icon")) icon.tabIndex = -1;
+    for (const { layer, marker, index, count } of this.#vertices()) {
+      const icon = marker.getElement();
+      if (!icon) continue;
+      icon.tabIndex = 0;
+      icon.setAttribute("role", "button");
+      icon.setAttribute("aria-label",
+        `${this.titleOf(layer.structure)}, point ${index + 1} of ${count}: arrow keys move it, Delete takes it away`);
+    }
+  }
+
+  #vertexKey(event) {
+    const icon = event.target.closest?.(".marker-icon");
+    const vertex = icon && this.#vertices().find((one) => one.marker.getElement() === icon);
+    const arrow = ARROWS[event.key];
+    const away = event.key === "Delete" || event.key === "Backspace";
+    if (!vertex || event.ctrlKey || event.metaKey || !(arrow || away)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const layers = [];
+    this.group.eachLayer((layer) => layers.push(layer));
+    const number = layers.filter((one) => one.structure === vertex.layer.structure).indexOf(vertex.layer);
+    const state = copied(this.drawing);
+    const contour = state[vertex.layer.structure][number];
+    let next = vertex.index;
+    if (arrow) {
+      // One step is one screen pixel or more, whatever the zoom.
+      const step = (event.shiftKey ? FAR : STEP) * Math.max(1, 1 / this.map.getZoomScale(this.map.getZoom(), 0));
+      contour[next] = [contour[next][0] + arrow[0] * step, contour[next][1] + arrow[1] * step];
+    } else if (contour.length > 3) {
+      contour.splice(next, 1);
+      next %= contour.length;
+    } else {
+      return;
+    }
+    this.#commit(state);
+    this.#vertices().filter((one) => one.layer.structure === vertex.layer.structure)
+      .find((one) => one.index === next)?.marker.getElement()?.focus();
+  }
+
+  #listenFreehand() {
+    let trail = null;
+    const at = (event) => this.map.mouseEventToLatLng(event);
+    this.element.addEventListener("pointerdown", (event) => {
+      if (this.mode !== "freehand" || event.button !== 0 || event.target.closest(".leaflet-control")) return;
+      this.element.setPointerCapture(event.pointerId);
+      trail = [at(event)];
+      this.stroke = L.polyline(trail, { color: this.colourOf(this.active), weight: 3, pmIgnore: true }).addTo(this.map);
+    });
+    this.element.addEventListener("pointermove", (event) => {
+      if (!trail || this.mode !== "freehand") return;
+      trail.push(at(event));
+      this.stroke.setLatLngs(trail);
+    });
+    const end = () => {
+      if (!trail) return;
+      const points = trail.map((latlng) => this.map.latLngToContainerPoint(latlng));
+      trail = null;
+      if (this.mode !== "freehand") return;
+      const kept = L.LineUtil.simplify(points, 2).map((p) => toPoint(this.map.containerPointToLatLng(p)));
+      if (kept.length > 3) this.#add(kept);
+      else if (this.stroke) this.stroke.remove();
+    };
+    this.element.addEventListener("pointerup", end);
+    this.element.addEventListener("pointercancel", end);
+  }
+}

@@ -1,0 +1,26 @@
+// Brightness and contrast of the picture, by the page's SVG filter; the drawing does not change.
+
+const $ = (id) => document.getElementById(id);
+
+export function prepareWindowing() {
+  const functions = [...document.querySelectorAll("#windowing feComponentTransfer > *")];
+  const apply = () => {
+    // Contrast 50 shows the picture as it is; each 25 doubles or halves the slope.
+    const slope = 2 ** ((Number($("window").value) - 50) / 25);
+    const centre = 1 - Number($("level").value) / 100;
+    const intercept = 0.5 - slope * centre;
+    const sign = $("invert").checked ? -1 : 1;
+    for (const one of functions) {
+      one.setAttribute("slope", sign * slope);
+      one.setAttribute("intercept", sign > 0 ? intercept : 1 - intercept);
+    }
+  };
+  const reset = () => {
+    $("level").value = 50;
+    $("window").value = 50;
+    $("invert").checked = false;
+    apply();
+  };
+  for (const id of ["level", "window", "invert"]) $(id).addEventListener("input", apply);
+  return reset;
+}
