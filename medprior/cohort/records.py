@@ -63,7 +63,7 @@ def facts_record(image_id: str, patient_id: str, facts: Facts) -> dict[str, Any]
 
 def check_image(
     image_id: str,
-    pixels: NDArray[np.float32],
+    pixels: NDArray[np.float32] | NDArray[np.uint16],
     labels: Mapping[str, float],
     masks: Mapping[str, NDArray[np.bool_]],
 ) -> None:

@@ -86,17 +86,18 @@ class ShardAppender:
         file.truncate(self.size)
         return file
 
-    def append(self, pixels: NDArray[np.float32]) -> Place:
-        """Store float32 [h, w] in [0, 1] at 16 bit and say where."""
+    def append(self, pixels: NDArray[np.float32] | NDArray[np.uint16]) -> Place:
+        """Store float32 [h, w] in [0, 1], or uint16 as it is, at 16 bit and say where."""
         height, width = pixels.shape
         if self.size and self.size + 2 * pixels.size > self.limit:
-            self.sync()
+            os.fsync(self._file.fileno())
             self.close()
             self.shard, self.size = self.shard + 1, 0
             self._file = self._open()
         place = Place(self.shard, self.size, height, width)
-        stored = np.rint(np.clip(pixels, 0, 1) * np.float32(WHITE)).astype("<u2")
-        self._file.write(stored.tobytes())
+        if pixels.dtype != np.uint16:
+            pixels = np.rint(np.clip(pixels, 0, 1) * np.float32(WHITE))
+        self._file.write(np.ascontiguousarray(pixels, dtype="<u2").data)
         self._file.flush()
         self.size = place.end
         return place
@@ -105,10 +106,12 @@ class ShardAppender:
         """Close the shard in use."""
         self._file.close()
 
-    def sync(self) -> None:
-        """Force the shard in use onto the disk; full ones were when they were closed."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+    def duplicate(self) -> int:
+        """A descriptor of the shard in use, to force what it holds now onto the disk.
+
+        Full shards were forced there before the next began.
+        """
+        return os.dup(self._file.fileno())
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:

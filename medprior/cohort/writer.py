@@ -13,16 +13,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medprior.cohort.columns import manifest_frame, number
+from medprior.cohort.committing import Committer
 from medprior.cohort.journal import FolderLock, Journal
 from medprior.cohort.publishing import Quarantine, SplitRule, kept_splits, publish
 from medprior.cohort.records import Facts, check_image, facts_record, sha256_of
 from medprior.cohort.store import (
+    WHITE,
     PixelStore,
     ShardAppender,
     place_of,
     read_mask,
     remove_drafts,
-    sync_masks,
     write_mask,
 )
 from medprior.dicom.resample import fitted, resized
@@ -34,9 +35,9 @@ COMMIT_IMAGES, COMMIT_SECONDS = 64, 2.0
 class CohortWriter:
     """The one writer of a cohort folder. Use it as a context manager, call `finish` at the end.
 
-    Images are committed in batches: masks and pixels are forced to disk first, then the journal
-    lines that name them are written and forced to disk. Whatever ends the writer, kill or power
-    cut, a line in the journal never names what is not there; at most the last batch is read again.
+    Images are committed in batches while further ones are added; see `Committer`. Whatever ends
+    the writer, kill or power cut, a line of the journal never names what is not there; at most the
+    last batches are added again.
 
     Args:
         path: the cohort folder; an unfinished or finished cohort there is continued.
@@ -62,6 +63,7 @@ class CohortWriter:
         last = next(reversed(self._records.values()), None)
         self._shards = ShardAppender(self.path, place_of(last) if last else None)
         self._store = PixelStore(self.path)
+        self._committer = Committer(self._journal)
         self._pending: list[dict[str, Any]] = []
         self._written: list[Path] = []
         self._committed = time.monotonic()
@@ -96,6 +98,7 @@ class CohortWriter:
         # On a full disk the last flush fails again; the error that led here is already on its way.
         with suppress(OSError):
             self.commit()
+        self._committer.close()
         with suppress(OSError):
             self._shards.close()
         with suppress(OSError):
@@ -123,7 +126,7 @@ class CohortWriter:
         self,
         *,
         image_id: str,
-        pixels: NDArray[np.float32],
+        pixels: NDArray[np.float32] | NDArray[np.uint16],
         patient_id: str,
         labels: Mapping[str, float] | None = None,
         masks: Mapping[str, NDArray[np.bool_]] | None = None,
@@ -135,7 +138,8 @@ class CohortWriter:
 
         Args:
             image_id: unique name without patient data; becomes a file name of masks.
-            pixels: float32 [rows, cols] in [0, 1], square pixels, air dark and bone bright.
+            pixels: float32 [rows, cols] in [0, 1], or uint16 as stored (65535 is 1); square
+                pixels, air dark and bone bright.
             patient_id: pseudonym; images of one patient stay in one split.
             labels: name -> value in [0, 1]; a missing name or NaN is unknown.
             masks: structure -> bool [rows, cols] on the grid of `pixels`.
@@ -148,9 +152,12 @@ class CohortWriter:
         """
         if image_id in self._records:
             return
-        pixels = np.asarray(pixels, dtype=np.float32)
+        if pixels.dtype != np.uint16:
+            pixels = np.asarray(pixels, dtype=np.float32)
         check_image(image_id, pixels, labels or {}, masks or {})
         size = fitted((pixels.shape[0], pixels.shape[1]), self.store_size)
+        if pixels.dtype == np.uint16 and pixels.shape != size:
+            pixels = pixels.astype(np.float32) / np.float32(WHITE)
         paths = {
             name: self._write_mask(name, image_id, mask, size)
             for name, mask in sorted((masks or {}).items())
@@ -164,34 +171,37 @@ class CohortWriter:
             "pixel_sha256": facts.get("pixel_sha256") or sha256_of(pixels),
             "labels": {name: number(float(value)) for name, value in (labels or {}).items()},
             "masks": paths,
-            **self._shards.append(resized(pixels, *size)).record(),
+            **self._shards.append(
+                pixels if pixels.shape == size else resized(pixels, *size)
+            ).record(),
         }
         self._pending.append(record)
         self._records[image_id] = record
         late = time.monotonic() - self._committed > COMMIT_SECONDS
         if late or len(self._pending) >= COMMIT_IMAGES:
-            self.commit()
+            self._hand_over()
 
     def _write_mask(
         self, structure: str, image_id: str, mask: NDArray[np.bool_], size: tuple[int, int]
     ) -> str:
         relative = f"masks/{structure}/{image_id}.png"
-        reduced = resized(np.asarray(mask, dtype=np.float32), *size) >= 0.5
-        write_mask(self.path / relative, reduced)
+        if mask.shape != size:
+            mask = resized(np.asarray(mask, dtype=np.float32), *size) >= 0.5
+        write_mask(self.path / relative, np.asarray(mask, dtype=bool))
         self._written.append(self.path / relative)
         return relative
 
     def commit(self) -> None:
-        """Make all images added so far survive whatever happens next."""
-        # What cannot be committed is not tried again on closing: a line may be half written.
+        """Make all images added so far survive whatever happens next; returns when they do."""
+        self._hand_over()
+        self._committer.wait()
+
+    def _hand_over(self) -> None:
         pending, self._pending = self._pending, []
-        sync_masks(self._written)
-        self._shards.sync()
-        for record in pending:
-            self._journal.append(record)
-        self._journal.sync()
-        self._written.clear()
+        written, self._written = self._written, []
         self._committed = time.monotonic()
+        if pending:
+            self._committer.begin(pending, written, self._shards.duplicate())
 
     def finish(
         self,

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from medprior.ingest.ahead import ahead
 from medprior.ingest.item import Item, Refused
 from medprior.ingest.origin import Folder, Store
 from medprior.ingest.plan import Source
 from medprior.ingest.settings import IngestSettings
 from medprior.ingest.workers import Limits, Workers
+
+WAITING = 32
 
 
 @contextmanager
@@ -28,8 +31,11 @@ def answering(
     """
     if settings.scheduler is None:
         count = min(settings.workers or os.cpu_count() or 1, max(1, len(todo)))
-        with near(todo, origin, settings, private, count) as answers:
-            yield answers
+        with (
+            near(todo, origin, settings, private, count) as answers,
+            ahead(answers, WAITING) as waiting,
+        ):
+            yield waiting
         return
     from medprior.ingest.cluster import ClusterWorkers
 

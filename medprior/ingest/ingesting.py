@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from medprior.cohort import Cohort, CohortWriter
@@ -27,7 +26,7 @@ from medprior.ingest.identity import (
     public_pseudonyms,
     usable_uid,
 )
-from medprior.ingest.item import WHITE, Item, Refused
+from medprior.ingest.item import Item, Refused
 from medprior.ingest.origin import Folder, Store, origin_of
 from medprior.ingest.plan import Source, drawn
 from medprior.ingest.private import Outcomes, Stamp, private_folder
@@ -184,7 +183,7 @@ class Run:
         age = facts.age if facts.age is not None else age_of(known.get("age"))
         self.writer.add(
             image_id=image_id,
-            pixels=item.stored.astype(np.float32) / np.float32(WHITE),
+            pixels=item.stored,
             patient_id=patient_id,
             labels=named.labels | study.labels | table.labels,
             masks=item.masks,

@@ -194,6 +194,7 @@ def test_a_journal_line_is_written_only_after_pixels_and_masks_are_on_disk(tmp_p
         for i in range(COMMIT_IMAGES):
             assert lines(tmp_path / "c") == 0
             add(writer, i, masks={"heart": picture(i) > 0.5})
+        writer.commit()
         names = [name for name, _ in synced]
         assert len([name for name in names if name.endswith(".png")]) == COMMIT_IMAGES
         assert names[-3:] == ["heart", "00000.u16", "journal.jsonl"]
@@ -209,6 +210,7 @@ def test_images_are_committed_after_a_time_on_closing_and_by_hand(tmp_path, monk
         add(writer, 1)
         monkeypatch.setattr(writing, "COMMIT_SECONDS", 0.0)
         add(writer, 2)
+        writer._committer.wait()
         assert lines(tmp_path / "c") == 3
         monkeypatch.setattr(writing, "COMMIT_SECONDS", 60.0)
         add(writer, 3)
@@ -223,3 +225,31 @@ def test_full_shards_are_forced_out_before_the_next_begins(tmp_path, monkeypatch
     appender.close()
     assert [place.shard for place in places] == [0, 0, 1, 1]
     assert [path.name for path in synced] == ["00000.u16"]
+
+
+def test_stored_values_are_kept_as_they_are(tmp_path):
+    every = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    with CohortWriter(tmp_path / "c") as writer:
+        writer.add(image_id="a", pixels=every, patient_id="a")
+        writer.add(image_id="b", pixels=every / np.float32(65535), patient_id="b")
+    written = np.fromfile(tmp_path / "c" / "pixels" / "00000.u16", "<u2")
+    np.testing.assert_array_equal(written[:65536], every.ravel())
+    np.testing.assert_array_equal(written[65536:], every.ravel())
+
+
+def test_a_batch_that_cannot_be_committed_ends_the_writing(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    writer = CohortWriter(tmp_path / "c")
+    with writer:
+        add(writer, 0)
+        writer.commit()
+        monkeypatch.setattr(os, "fsync", full)
+        add(writer, 1)
+        with pytest.raises(OSError, match="No space"):
+            writer.commit()
+    assert lines(tmp_path / "c") == 1
+    monkeypatch.undo()
+    with CohortWriter(tmp_path / "c") as again:
+        assert len(again) == 1
