@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from medprior.dicom.resample import resized
 from medprior.errors import InputMissing
 
 FOLDER = "pixels"
@@ -69,6 +70,23 @@ class PixelStore:
         return flat.reshape(place.height, place.width).astype(np.float32) / np.float32(WHITE)
 
 
+def stored_values(
+    pixels: NDArray[np.float32] | NDArray[np.uint16], size: tuple[int, int]
+) -> NDArray[np.uint16]:
+    """What the store keeps of a picture, uint16 of `size`; stored values of that size stay.
+
+    Shape:
+        pixels: float32 [rows, cols] in [0, 1], or uint16 [rows, cols] with 65535 for 1.
+    """
+    if pixels.dtype == np.uint16 and pixels.shape == size:
+        return np.asarray(pixels, dtype=np.uint16)
+    floats = np.asarray(pixels, dtype=np.float32)
+    if pixels.dtype == np.uint16:
+        floats = floats / np.float32(WHITE)
+    scaled = np.clip(resized(floats, *size), 0, 1) * np.float32(WHITE)
+    return np.asarray(np.rint(scaled), dtype=np.uint16)
+
+
 class ShardAppender:
     """Appends pictures; what lies behind the last known place is cut off on opening."""
 
@@ -86,8 +104,8 @@ class ShardAppender:
         file.truncate(self.size)
         return file
 
-    def append(self, pixels: NDArray[np.float32] | NDArray[np.uint16]) -> Place:
-        """Store float32 [h, w] in [0, 1], or uint16 as it is, at 16 bit and say where."""
+    def append(self, pixels: NDArray[np.uint16]) -> Place:
+        """Store uint16 [h, w] and say where."""
         height, width = pixels.shape
         if self.size and self.size + 2 * pixels.size > self.limit:
             os.fsync(self._file.fileno())
@@ -95,8 +113,6 @@ class ShardAppender:
             self.shard, self.size = self.shard + 1, 0
             self._file = self._open()
         place = Place(self.shard, self.size, height, width)
-        if pixels.dtype != np.uint16:
-            pixels = np.rint(np.clip(pixels, 0, 1) * np.float32(WHITE))
         self._file.write(np.ascontiguousarray(pixels, dtype="<u2").data)
         self._file.flush()
         self.size = place.end

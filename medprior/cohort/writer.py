@@ -18,12 +18,12 @@ from medprior.cohort.journal import FolderLock, Journal
 from medprior.cohort.publishing import Quarantine, SplitRule, kept_splits, publish
 from medprior.cohort.records import Facts, check_image, facts_record, sha256_of
 from medprior.cohort.store import (
-    WHITE,
     PixelStore,
     ShardAppender,
     place_of,
     read_mask,
     remove_drafts,
+    stored_values,
     write_mask,
 )
 from medprior.dicom.resample import fitted, resized
@@ -156,8 +156,6 @@ class CohortWriter:
             pixels = np.asarray(pixels, dtype=np.float32)
         check_image(image_id, pixels, labels or {}, masks or {})
         size = fitted((pixels.shape[0], pixels.shape[1]), self.store_size)
-        if pixels.dtype == np.uint16 and pixels.shape != size:
-            pixels = pixels.astype(np.float32) / np.float32(WHITE)
         paths = {
             name: self._write_mask(name, image_id, mask, size)
             for name, mask in sorted((masks or {}).items())
@@ -171,9 +169,7 @@ class CohortWriter:
             "pixel_sha256": facts.get("pixel_sha256") or sha256_of(pixels),
             "labels": {name: number(float(value)) for name, value in (labels or {}).items()},
             "masks": paths,
-            **self._shards.append(
-                pixels if pixels.shape == size else resized(pixels, *size)
-            ).record(),
+            **self._shards.append(stored_values(pixels, size)).record(),
         }
         self._pending.append(record)
         self._records[image_id] = record

@@ -6,7 +6,7 @@ import pytest
 
 from medprior.cohort import Cohort, CohortWriter
 from medprior.cohort import writer as writing
-from medprior.cohort.store import ShardAppender
+from medprior.cohort.store import ShardAppender, stored_values
 from medprior.cohort.writer import COMMIT_IMAGES
 from medprior.errors import ConfigError, InputMissing, MedpriorError
 
@@ -221,7 +221,7 @@ def test_full_shards_are_forced_out_before_the_next_begins(tmp_path, monkeypatch
     appender = ShardAppender(tmp_path, None, shard_bytes=5000)
     synced = []
     monkeypatch.setattr(os, "fsync", lambda h: synced.append(Path(f"/proc/self/fd/{h}").readlink()))
-    places = [appender.append(picture(i)) for i in range(4)]
+    places = [appender.append(stored_values(picture(i), (40, 30))) for i in range(4)]
     appender.close()
     assert [place.shard for place in places] == [0, 0, 1, 1]
     assert [path.name for path in synced] == ["00000.u16"]
@@ -235,6 +235,8 @@ def test_stored_values_are_kept_as_they_are(tmp_path):
     written = np.fromfile(tmp_path / "c" / "pixels" / "00000.u16", "<u2")
     np.testing.assert_array_equal(written[:65536], every.ravel())
     np.testing.assert_array_equal(written[65536:], every.ravel())
+    smaller = stored_values(every, (128, 128)).astype(float)
+    np.testing.assert_allclose(smaller, every.reshape(128, 2, 128, 2).mean((1, 3)), atol=1)
 
 
 def test_a_batch_that_cannot_be_committed_ends_the_writing(tmp_path, monkeypatch):
