@@ -17,6 +17,7 @@ from medprior.dicom.resample import fitted, resized
 from medprior.errors import ConfigError, InputMissing
 from medprior.finetune.assembly import Network, assembled
 from medprior.finetune.calibration import probabilities
+from medprior.finetune.familiarity import PREFIX, Familiar, Familiarity, described
 from medprior.finetune.native import over_image, plausible
 from medprior.finetune.settings import FinetuneSettings, Task
 from medprior.geometry import Views, whole
@@ -24,6 +25,7 @@ from medprior.networks.attention import attention_maps
 from medprior.networks.backbone import load_weights
 from medprior.networks.encoder import Encoder
 from medprior.networks.shape import ViTSettings
+from medprior.networks.claims import FAULTS, broken_record, refuse_larger
 from medprior.networks.views import cut, lay_back
 from medprior.provenance import read_config
 
@@ -40,11 +42,13 @@ class Prediction:
         masks: structure -> bool [rows, cols] on the radiograph's grid; empty for classification.
         attention: float32 [H, h, w], where each head of the last block looks, over the radiograph's
             frame with its longest side at most 512; 1 is the mean over the patches.
+        familiar: how far it is from the training images; None where the model does not know.
     """
 
     probabilities: dict[str, float]
     masks: dict[str, NDArray[np.bool_]]
     attention: NDArray[np.float32]
+    familiar: Familiar | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Model:
         temperature, threshold: float64 [C], chosen on validation.
         heads: structure -> attention head that was pretrained on its prior; may be empty.
         config: the whole `config.json`.
+        familiarity: tells pictures far from the training images; None where too few were there.
     """
 
     network: Network
@@ -70,6 +75,7 @@ class Model:
     threshold: NDArray[np.float64]
     heads: dict[str, int]
     config: dict[str, Any]
+    familiarity: Familiarity | None = None
 
     @property
     def structures(self) -> tuple[str, ...]:
@@ -139,10 +145,14 @@ class Model:
         maps = attention_maps(self.vit, images)
         height, width = fitted((rows, cols), ATTENTION_SIDE)
         looked = over_image(maps * maps[0, 0].numel(), views, height, width)[0].cpu().numpy()
+        familiar = None
+        if self.familiarity is not None:
+            familiar = self.familiarity.familiar(described(self.vit, images))[0]
         if self.task == "segmentation":
-            return Prediction({}, self._masks(logits, views, rows, cols), looked)
+            return Prediction({}, self._masks(logits, views, rows, cols), looked, familiar)
         shares = probabilities(logits.cpu().numpy(), self.temperature)[0]
-        return Prediction(dict(zip(self.labels, shares.tolist(), strict=True)), {}, looked)
+        chances = dict(zip(self.labels, shares.tolist(), strict=True))
+        return Prediction(chances, {}, looked, familiar)
 
     def _masks(
         self, logits: Tensor, views: Views, rows: int, cols: int
@@ -187,15 +197,27 @@ def load_model(folder: Path | str, device: str = "cpu") -> Model:
     """
     folder = Path(folder)
     config = read_config(folder, "finetune")
+    try:
+        return _loaded(folder, config, device)
+    except FAULTS as error:
+        raise broken_record(error, folder.name, "finetune") from None
+
+
+def _loaded(folder: Path, config: dict[str, Any], device: str) -> Model:
     tensors = load_weights(folder / WEIGHTS, config["outputs"].get(WEIGHTS))
     settings = FinetuneSettings.checked(config["settings"], f"{folder.name}: settings")
     shape = ViTSettings.checked(config["network"], f"{folder.name}: network")
     task: Task = config["task"]
     names = tuple(config["structures" if task == "segmentation" else "labels"])
+    pyramid = task == "segmentation" and settings.decoder == "pyramid"
+    refuse_larger(shape, tensors, folder.name, settings.channels if pyramid else 0)
+    if not all(16 <= int(config["preprocessing"][key]) <= 8192 for key in ("size", "source_size")):
+        raise ValueError("no size of a view")
     network = assembled(task, shape, settings, len(names), config["heads"])
     try:
-        network.load_state_dict(tensors)
-    except RuntimeError:
+        familiarity = Familiarity.from_tensors(tensors)
+        network.load_state_dict({k: v for k, v in tensors.items() if not k.startswith(PREFIX)})
+    except (RuntimeError, KeyError):
         raise InputMissing(
             "weights do not fit the recorded architecture", where=folder.name, fix="rerun the stage"
         ) from None
@@ -209,4 +231,5 @@ def load_model(folder: Path | str, device: str = "cpu") -> Model:
         threshold=np.array([config["threshold"][name] for name in names]),
         heads=dict(config["heads"]),
         config=config,
+        familiarity=familiarity,
     )

@@ -15,6 +15,7 @@ import torch
 from monai.engines.evaluator import SupervisedEvaluator
 from monai.engines.trainer import SupervisedTrainer
 from monai.handlers.validation_handler import ValidationHandler
+from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
 from medprior.cohort import Cohort
@@ -23,6 +24,7 @@ from medprior.finetune.assembly import Network, build_loss, build_network
 from medprior.finetune.curve import draw_curve
 from medprior.finetune.dataset import LabelledImages, datasets
 from medprior.finetune.engine import build_evaluator, build_trainer
+from medprior.finetune.familiarity import Familiarity, fitted
 from medprior.finetune.handlers import (
     Checkpoints,
     Clock,
@@ -42,11 +44,11 @@ from medprior.finetune.selection import (
     settle_structures,
 )
 from medprior.finetune.settings import FinetuneSettings, Task
-from medprior.networks.backbone import Backbone, load_backbone, save_weights
+from medprior.networks.backbone import Backbone, load_backbone
 from medprior.networks.device import device_of
 from medprior.observer import Observer, Silent
 from medprior.pretrain.ranks import rank, world
-from medprior.provenance import result_digest, write_config
+from medprior.provenance import atomic, result_digest, write_config
 
 OF_THIS_MACHINE = {"device", "workers", "resume", "checkpoint_every", "keep_checkpoints"}
 
@@ -146,7 +148,8 @@ def write_model(run: Run, out: Path, inputs: dict[str, Path], observer: Observer
     classify = run.settings.task == "classification"
     settle = settle_labels if classify else settle_structures
     settled = settle(run.network, run.val, run.settings, run.device)
-    save_weights(out / WEIGHTS, run.network)
+    familiarity = familiarity_of(run)
+    save_model(out / WEIGHTS, run.network, familiarity)
     draw_curve(out / "training.png", run.progress.rows, run.progress.best_epoch)
     write_config(
         out,
@@ -155,11 +158,38 @@ def write_model(run: Run, out: Path, inputs: dict[str, Path], observer: Observer
         inputs=inputs,
         outputs=(WEIGHTS, "metrics.csv", "training.png"),
         seed=run.settings.seed,
-        facts=facts(run, settled),
+        facts=facts(run, settled) | {"familiarity": known_of(familiarity)},
     )
     key = "mean_auc" if classify else "mean_dice"
     observer.metrics({f"best_val_{key}": settled["validation"][key]}, run.trainer.state.iteration)
     observer.artifact(out / "training.png")
+
+
+def familiarity_of(run: Run) -> Familiarity | None:
+    """How the best network tells pictures far from the training images."""
+    size, source_size = run.settings.size, run.settings.source_size
+    assert size is not None
+    assert source_size is not None
+    return fitted(run.network.vit, run.train, run.val, size, source_size, run.device)
+
+
+def save_model(path: Path, network: Network, familiarity: Familiarity | None) -> None:
+    """Write the weights and, among them, what tells unfamiliar pictures: they never part."""
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+    }
+    with atomic(path) as temporary:
+        save_file(tensors | (familiarity.tensors() if familiarity else {}), temporary)
+
+
+def known_of(familiarity: Familiarity | None) -> dict[str, float] | None:
+    """What `config.json` says of it; None where there were too few images."""
+    if familiarity is None:
+        return None
+    return {
+        "threshold": familiarity.threshold,
+        "false_alarm_rate": familiarity.false_alarm_rate,
+    }
 
 
 def facts(run: Run, settled: dict[str, Any]) -> dict[str, Any]:
