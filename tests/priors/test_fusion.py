@@ -5,7 +5,6 @@ from scipy import ndimage
 from medprior.priors.correction import learned
 from medprior.priors.doubt import reasons
 from medprior.priors.fusion import disagreement, fused, match
-from medprior.priors.quality import dice
 from medprior.priors.refined import blend, held
 from medprior.priors.registered import Example, register
 from medprior.priors.settings import RefineSettings, RegistrationSettings
