@@ -27,6 +27,7 @@ class Access(Settings):
         token: asked of every visitor when set, except on `open_paths`.
         names: further host names that visitors may use, such as that of a proxy.
         max_bytes: largest request body.
+        header_seconds: a connection that says nothing whole for so long is closed, within twice it.
         body_seconds: longest time that a request body may take to arrive.
         open_paths: answered without a token; they say nothing but how the server is.
     """
@@ -36,6 +37,7 @@ class Access(Settings):
     token: SecretStr | None = None
     names: tuple[str, ...] = ()
     max_bytes: int = Field(default=64 * MEBIBYTE, gt=0)
+    header_seconds: float = Field(default=10.0, gt=0)
     body_seconds: float = Field(default=60.0, gt=0)
     open_paths: tuple[str, ...] = ("/health", "/ready")
 

@@ -19,7 +19,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from medprior.errors import MedpriorError
 from medprior.pages.access import Access
 
-HEADER_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 5
 STOP_SECONDS = 30
 
@@ -27,10 +26,12 @@ STOP_SECONDS = 30
 class PunctualProtocol(H11Protocol):
     """Closes connections that take too long to say what they want."""
 
+    header_seconds = 10.0
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to watch."""
         super().connection_made(transport)
-        self.loop.call_later(HEADER_SECONDS, self._watch, None)
+        self.loop.call_later(self.header_seconds, self._watch, None)
 
     def _watch(self, before: object) -> None:
         if self.transport.is_closing():
@@ -39,7 +40,7 @@ class PunctualProtocol(H11Protocol):
         if waiting and self.cycle is before:
             self.transport.close()
             return
-        self.loop.call_later(HEADER_SECONDS, self._watch, self.cycle)
+        self.loop.call_later(self.header_seconds, self._watch, self.cycle)
 
 
 class Server(uvicorn.Server):
@@ -93,7 +94,7 @@ def serve(
     """
     log_to_stderr()
     settings: dict[str, Any] = {
-        "http": PunctualProtocol,
+        "http": type("Protocol", (PunctualProtocol,), {"header_seconds": access.header_seconds}),
         "ws": "none",
         "access_log": False,
         "log_config": None,

@@ -70,8 +70,8 @@ def running(**access):
 
 @pytest.fixture(scope="module")
 def plain():
-    """Address of a server without a token that takes bodies of 64 KiB within two seconds."""
-    with running(max_bytes=65536, body_seconds=2) as (url, _):
+    """Address of a server without a token that takes bodies of 64 KiB within a second."""
+    with running(max_bytes=65536, body_seconds=1, header_seconds=1) as (url, _):
         yield url
 
 

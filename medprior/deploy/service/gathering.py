@@ -130,10 +130,9 @@ class Remembering:
         return getattr(self._vit, name)
 
     def __call__(self, images: Tensor, capture: bool = False, **given: Any) -> Tokens:
-        """Tokens of images [1, 1, S, S]."""
-        if capture and not given and getattr(self._last, "images", None) is images:
+        """Tokens of images [1, 1, S, S]; they may hold more than was asked for."""
+        if not given and getattr(self._last, "images", None) is images:
             seen: Seen = self._last.seen
-            self._last.__dict__.clear()
-            return seen.tokens()
+            return seen.tokens
         tokens: Tokens = self._vit(images, capture=capture, **given)
         return tokens

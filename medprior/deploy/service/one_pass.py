@@ -1,4 +1,4 @@
-"""Logits and attention of a network from one pass of its backbone, for a batch of views."""
+"""Logits, tokens and attention of a network from one pass of its backbone, for a batch of views."""
 
 from __future__ import annotations
 
@@ -9,42 +9,39 @@ import torch
 from torch import Tensor
 
 from medprior.networks.decoders import Segmenter, tapped_maps
-from medprior.networks.encoder import Encoder, Tokens
+from medprior.networks.encoder import Encoder, Tokens, Watch
 from medprior.networks.heads import Classifier
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one pass gives.
-
-    Shape:
-        logits: [B, C] of a classifier, [B, K, S, S] of a segmenter.
-        cls_logits: float32 [B, H, N], as in `Tokens`. grid: (rows, columns).
-    """
+    """What one pass gives: logits [B, ...] of the network, and the tokens of its backbone."""
 
     logits: Tensor
-    cls_logits: Tensor
-    grid: tuple[int, int]
+    tokens: Tokens
 
     def __getitem__(self, index: int) -> Seen:
         """One image's part, as a batch of one."""
-        part = slice(index, index + 1)
-        return Seen(self.logits[part], self.cls_logits[part], self.grid)
-
-    def tokens(self) -> Tokens:
-        """For `attention_maps`, which reads the scores and the grid only."""
-        return Tokens(self.cls_logits, self.cls_logits, self.grid, self.cls_logits)
+        part, all_ = slice(index, index + 1), self.tokens
+        assert all_.cls_logits is not None
+        assert all_.cls_mass is not None
+        tokens = Tokens(
+            all_.cls[part],
+            all_.patches[part],
+            all_.grid,
+            all_.cls_logits[part],
+            all_.cls_mass[part],
+        )
+        return Seen(self.logits[part], tokens)
 
 
 @torch.inference_mode()
 def one_pass(network: Classifier | Segmenter, images: Tensor) -> Seen:
     """Run a network in evaluation mode on images [B, 1, S, S] in [0, 1]."""
     if isinstance(network, Segmenter):
-        watched = WithLastRow(network.vit)
-        maps = tapped_maps(cast(Encoder, watched), images, network.decoder.depths)
-        assert watched.row is not None
-        row = watched.row[..., network.vit.prefix :]
-        return Seen(network.decoder(maps, images), row, network.vit.checked_grid(images))
+        passing = Passing(network.vit)
+        maps = tapped_maps(cast(Encoder, passing), images, network.decoder.depths)
+        return Seen(network.decoder(maps, images), passing.tokens(images))
     caught: list[Tokens] = []
     asking = network.vit.register_forward_pre_hook(capturing, with_kwargs=True)
     keeping = network.vit.register_forward_hook(lambda _, __, tokens: caught.append(tokens))
@@ -53,9 +50,7 @@ def one_pass(network: Classifier | Segmenter, images: Tensor) -> Seen:
     finally:
         asking.remove()
         keeping.remove()
-    tokens = caught[-1]
-    assert tokens.cls_logits is not None
-    return Seen(logits, tokens.cls_logits, tokens.grid)
+    return Seen(logits, caught[-1])
 
 
 def capturing(_: Any, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -63,18 +58,32 @@ def capturing(_: Any, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any
     return args[:1], given | {"capture": True}
 
 
-class WithLastRow:
-    """A backbone, for `tapped_maps`, that keeps its last block's CLS row: `row` [B, H, T]."""
+class Passing:
+    """A backbone, for `tapped_maps`, that keeps what its last block gives."""
 
     def __init__(self, vit: Encoder) -> None:
         self.vit = vit
+        self.x: Tensor | None = None
         self.row: Tensor | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.vit, name)
 
-    def step(self, index: int, x: Tensor, context: Any) -> tuple[Tensor, Tensor | None]:
+    def step(
+        self, index: int, x: Tensor, context: Any, row: bool = False, watch: Watch | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Run one block."""
-        x, row = self.vit.step(index, x, context, index == len(self.vit.blocks) - 1)
-        self.row = self.row if row is None else row
-        return x, row
+        last = index == len(self.vit.blocks) - 1
+        x, found = self.vit.step(index, x, context, row or last, watch)
+        if last:
+            self.x, self.row = x, found
+        return x, found
+
+    def tokens(self, images: Tensor) -> Tokens:
+        """What the backbone itself would have answered with `capture`."""
+        assert self.x is not None
+        assert self.row is not None
+        x, prefix = self.vit.norm(self.x), self.vit.prefix
+        logits = self.row[..., prefix:]
+        mass = (logits.logsumexp(-1) - self.row.logsumexp(-1)).exp()
+        return Tokens(x[:, 0], x[:, prefix:], self.vit.checked_grid(images), logits, mass)

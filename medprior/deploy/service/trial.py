@@ -19,6 +19,7 @@ from medprior.deploy.example import example_dicom
 LABELS = tuple(f"finding_{number:02d}" for number in range(1, 15))
 STRUCTURES = ("left_lung", "right_lung", "heart")
 NETWORK = {"width": 384, "depth": 12, "heads": 6, "patch": 16, "image_size": 224}
+FORMS = ("uncompressed", "jpeg_2000", "jpeg_ls", "rle", "jpeg_lossless", "png")
 MULTIPART = "multipart/form-data; boundary=b"
 
 
@@ -57,25 +58,29 @@ def random_model(folder: Path, task: str, network: dict[str, Any] | None = None)
     return folder
 
 
-def good_files(side: int = 512) -> dict[str, bytes]:
+def good_files(side: int = 512, names: tuple[str, ...] = FORMS) -> dict[str, bytes]:
     """One phantom in the transfer syntaxes that hospitals send, and as PNG; name -> content."""
+    plain = example_dicom(seed=4, side=side)
+    return {name: in_form(plain, name) for name in names}
+
+
+def in_form(plain: bytes, name: str) -> bytes:
+    """An uncompressed DICOM file in another form of `FORMS`."""
     from pydicom import dcmread
     from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
     from medprior.phantom.codec import put_pixels
     from medprior.phantom.vendors import JPEG_LOSSLESS
 
-    plain = example_dicom(seed=4, side=side)
-    files = {"uncompressed": plain, "png": png(dcmread(io.BytesIO(plain)).pixel_array)}
-    for name, uid in (
-        ("jpeg_2000", JPEG2000Lossless), ("jpeg_ls", JPEGLSLossless), ("rle", RLELossless),
-    ):  # fmt: skip
-        dataset = dcmread(io.BytesIO(plain))
-        dataset.compress(uid, generate_instance_uid=False)
-        files[name] = saved(dataset)
     dataset = dcmread(io.BytesIO(plain))
-    put_pixels(dataset, dataset.pixel_array, JPEG_LOSSLESS)
-    return files | {"jpeg_lossless": saved(dataset)}
+    syntaxes = {"jpeg_2000": JPEG2000Lossless, "jpeg_ls": JPEGLSLossless, "rle": RLELossless}
+    if name == "png":
+        return png(dataset.pixel_array)
+    if name == "jpeg_lossless":
+        put_pixels(dataset, dataset.pixel_array, JPEG_LOSSLESS)
+    elif name in syntaxes:
+        dataset.compress(syntaxes[name], generate_instance_uid=False)
+    return saved(dataset)
 
 
 def saved(dataset: Any) -> bytes:
