@@ -42,7 +42,8 @@ class Journal:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one record and hand it to the operating system."""
-        line = json.dumps(dict(record), sort_keys=True, allow_nan=False)
+        # Not sorted: the order of labels is that of the manifest's columns, whoever reads it back.
+        line = json.dumps(dict(record), allow_nan=False)
         self._file.write(line.encode() + b"\n")
         self._file.flush()
         self.records.append(dict(record))

@@ -138,6 +138,20 @@ def test_a_writer_that_stopped_goes_on_and_gives_the_same_bytes(tmp_path):
             assert file.read_bytes() == (path / file.relative_to(whole.path)).read_bytes(), file
 
 
+def test_columns_keep_their_order_when_a_writer_was_stopped(tmp_path):
+    for stops in (False, True):
+        path = tmp_path / str(stops)
+        for part in (range(3), range(3, 6)) if stops else (range(6),):
+            with CohortWriter(path) as writer:
+                for i in part:
+                    add(writer, i, labels={"zoster": 1.0, "ascites": 0.0, "mass": 0.5})
+        with CohortWriter(path) as writer:
+            writer.finish()
+    parquet = [(tmp_path / str(stops) / "manifest.parquet").read_bytes() for stops in (False, True)]
+    assert parquet[0] == parquet[1]
+    assert Cohort.open(tmp_path / "True").label_names == ("zoster", "ascites", "mass")
+
+
 def test_two_writers_cannot_share_a_folder(tmp_path):
     with CohortWriter(tmp_path / "c"), pytest.raises(MedpriorError, match="another run"):
         CohortWriter(tmp_path / "c")

@@ -1,0 +1,136 @@
+"""`medprior bench ingest`: the whole ingest against plain reading loops and bare decoding.
+
+Phantoms of all vendors and syntaxes are made once; then, in every round, each contender reads them
+all, one after the other, so that a busy machine is busy for all of them. medprior is timed from
+the start of its command to the end; the others without their imports, which favours them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from medprior.dicom.samples import sample_picture
+
+FILES, SIDE, ROUNDS, WORKERS = 300, 1024, 3, 2
+AGAIN = 6000
+PEERS = {
+    "pydicom": "pydicom: pixel_array, modality, VOI",
+    "monai": "MONAI LoadImage (PydicomReader)",
+    "simpleitk": "SimpleITK ReadImage",
+}
+
+
+@dataclass
+class Round:
+    """Seconds of one round: elapsed by contender, and processor time of decoding and reading."""
+
+    elapsed: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
+
+
+def main() -> None:
+    """Print images/s of all, shares of bare decoding, where time goes, and the skip rate."""
+    kept = os.environ.get("MEDPRIOR_BENCH_FOLDER")
+    with tempfile.TemporaryDirectory(prefix="medprior-bench-") as scratch:
+        folder = Path(kept or scratch, f"phantoms-{SIDE}")
+        made(folder, FILES, SIDE)
+        rounds = [one_round(folder, Path(scratch), number) for number in range(ROUNDS)]
+        report(rounds, FILES)
+        first, again = skip_rate(Path(scratch), AGAIN)
+        print(f"\n{AGAIN} PNG files of 64x64 pixels, store included: {first:.0f} files/s")
+        print(f"the same again over finished work:            {again:.0f} files/s")
+
+
+def made(folder: Path, files: int, side: int) -> None:
+    """Phantoms of all vendors; a folder that is there already is kept."""
+    from medprior.phantom import PhantomSettings, generate
+
+    generate(folder, files, 5, PhantomSettings(size=side, max_images=1), WORKERS)
+
+
+def run(*arguments: str) -> str:
+    """Standard output of a Python module run as a program, one thread for every library."""
+    one = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
+    environment = os.environ | one | {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def one_round(folder: Path, scratch: Path, number: int) -> Round:
+    """Every contender once."""
+    result = Round()
+    cohort = scratch / f"cohort{number}"
+    options = ("--dataset", "phantom", "--workers", str(WORKERS), "--no-tracking")
+    key = ("--key", str(scratch / "key"))
+    start = time.perf_counter()
+    run("medprior", "ingest", str(folder), str(cohort), *options, *key)
+    result.elapsed["medprior"] = time.perf_counter() - start
+    for name in ("decode", "radiograph", *PEERS):
+        said = json.loads(run("medprior.ingest.bench_peers", name, str(folder)).splitlines()[-1])
+        result.elapsed[name], result.cpu[name] = said["elapsed"], said["cpu"]
+        result.failed[name] = int(said["failed"])
+    return result
+
+
+def spread(values: list[float], form: str) -> str:
+    """Median, and the smallest and largest."""
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:{form}} [{low:{form}}, {high:{form}}]"
+
+
+def report(rounds: list[Round], files: int) -> None:
+    """Print what the rounds gave, each as median [min, max]."""
+    print(
+        f"{files} phantoms of {SIDE} rows, five syntaxes; {len(rounds)} rounds; median [min, max]"
+    )
+    print(f"{'':38}{'images/s':>22}{'medprior is faster by':>26}")
+    ours = [files / r.elapsed["medprior"] for r in rounds]
+    print(f"{f'medprior ingest, {WORKERS} workers, all of it':38}{spread(ours, '.1f'):>22}")
+    for name, title in PEERS.items():
+        rates = [files / r.elapsed[name] for r in rounds]
+        ratios = [r.elapsed[name] / r.elapsed["medprior"] for r in rounds]
+        failed = rounds[0].failed[name]
+        lost = f"  ({failed} files not read)" if failed else ""
+        print(f"{title:38}{spread(rates, '.1f'):>22}{spread(ratios, '.2f'):>26}{lost}")
+    cores = min(WORKERS, os.cpu_count() or 1)
+    for name, title in (("decode", "bare decoding"), ("radiograph", "reading, display-ready")):
+        rates = [cores * files / r.cpu[name] for r in rounds]
+        shares = [r.cpu[name] / cores / r.elapsed["medprior"] for r in rounds]
+        print(f"{f'{cores} cores x {title}':38}{spread(rates, '.1f'):>22}", end="")
+        print(f"   medprior reaches {spread(shares, '.2f')}")
+
+
+def skip_rate(scratch: Path, count: int) -> tuple[float, float]:
+    """Files/s of a first run over small pictures, and of a second that finds all of them done."""
+    from medprior.ingest import IngestSettings, ingest
+
+    folder, picture = scratch / "pictures", sample_picture(64, 64, 8).astype(np.uint8)
+    for number in range(count):
+        path = folder / f"{number // 500:03d}" / f"{number:06d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture[0, :2] = number % 256, number // 256
+        Image.fromarray(picture).save(path)
+    settings = IngestSettings(workers=WORKERS, store_size=64)
+    rates = []
+    for _ in range(2):
+        start = time.perf_counter()
+        ingest(folder, scratch / "again", None, settings, scratch / "key")
+        rates.append(count / (time.perf_counter() - start))
+    return rates[0], rates[1]
+
+
+if __name__ == "__main__":
+    main()

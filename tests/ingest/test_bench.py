@@ -1,0 +1,34 @@
+"""The benches run, on small numbers, and say what they promise."""
+
+import re
+
+import pytest
+
+from medprior.ingest import bench, bench_peers
+
+
+@pytest.mark.parametrize("name", ["pydicom", "simpleitk", "decode", "radiograph"])
+def test_every_contender_reads_every_file(tmp_path, name):
+    bench.made(tmp_path / "in", 4, 64)
+    said = bench_peers.timed(name, tmp_path / "in")
+    assert said["files"] == 4
+    assert said["failed"] == 0
+    assert said["cpu"] > 0
+
+
+def test_a_finished_cohort_is_skipped_at_three_thousand_files_a_second(tmp_path):
+    first, again = bench.skip_rate(tmp_path, 3000)
+    assert again >= 3000
+    assert again > first
+
+
+@pytest.mark.slow
+def test_the_bench_prints_all_its_lines(tmp_path, monkeypatch, capsys):
+    for name, value in {"FILES": 6, "SIDE": 64, "ROUNDS": 1, "AGAIN": 20}.items():
+        monkeypatch.setattr(bench, name, value)
+    monkeypatch.setenv("MEDPRIOR_BENCH_FOLDER", str(tmp_path))
+    bench.main()
+    said = capsys.readouterr().out
+    for words in ("medprior ingest", "pydicom", "MONAI", "SimpleITK", "bare decoding", "again"):
+        assert words in said
+    assert re.search(r"medprior reaches \d", said)
