@@ -1,0 +1,63 @@
+"""Small learners and what they are shown, for the tests of the objectives."""
+
+import numpy as np
+import torch
+
+from medprior.phantom import render
+from medprior.pretrain.augment import ViewMaker
+from medprior.pretrain.learner import Learner
+from medprior.pretrain.objective import PriorMaps, Scene
+from medprior.pretrain.settings import PretrainSettings
+from medprior.settings import merged
+
+TINY = {
+    "recipe": "dino", "batch": 8, "steps": 100,
+    "network": {"width": 48, "depth": 2, "heads": 6, "patch": 8, "registers": 2},
+    "crops": {"global_size": 48, "local_size": 24, "locals": 2},
+    "dino": {"prototypes": 32, "hidden": 32, "bottleneck": 16},
+}  # fmt: skip
+STRUCTURES = ("left_lung", "right_lung", "heart")
+
+
+def tiny(**changes):
+    settings = PretrainSettings.checked(merged(TINY, changes))
+    network = settings.network.model_copy(update={"image_size": settings.crops.global_size})
+    return settings.model_copy(update={"network": network}).resolved(64)
+
+
+def learner_of(settings, heads=(0, 1, 2)):
+    torch.manual_seed(settings.seed)
+    return Learner(settings, heads if settings.needs_prior else ())
+
+
+def pictures(count, size=72):
+    """Phantoms float32 [n, 1, S, S], and their masks [n, 3, S, S]."""
+    found = [render(seed, size=size) for seed in range(count)]
+    masks = [[image.masks[name] for name in STRUCTURES] for image in found]
+    images = np.stack([image.pixels for image in found]).astype(np.float32)
+    return torch.from_numpy(images)[:, None], torch.from_numpy(np.array(masks, np.float32))
+
+
+def scene_of(settings, learner, images, maps=None, step=0, part=None, detail=False):
+    """What `SceneMaker` makes of a batch, or of a part of it."""
+    whole = len(images)
+    part = part or slice(0, whole)
+    aspect = np.ones(whole)
+    globals_, locals_ = ViewMaker(settings)(images[part], aspect, step, part, whole)
+    prior = None
+    if maps is not None:
+        prior = PriorMaps(maps[part], torch.ones(len(maps[part])))
+    hidden = None
+    if "ibot" in learner.objectives:
+        grid = globals_.geometry.grid
+        hidden = learner.objectives["ibot"].hidden(step, part, whole, grid)
+    return Scene(globals_, locals_, prior, hidden, step, part, whole, detail)
+
+
+def gradients(learner, scene, weights=None):
+    """Gradient of the weighted sum of losses on the student, by parameter."""
+    learner.zero_grad(set_to_none=True)
+    losses, _ = learner.losses(learner.student, scene)
+    factors = weights or dict.fromkeys(losses, 1.0)
+    sum(factors[name] * losses[name] for name in factors).backward()
+    return {n: p.grad.clone() for n, p in learner.student.named_parameters() if p.grad is not None}

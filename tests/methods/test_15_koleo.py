@@ -1,0 +1,31 @@
+"""KoLeo's pairs never share an image (methods 11, point 15)."""
+
+import pytest
+import torch
+
+from medprior.pretrain.koleo import Koleo, koleo_loss
+from medprior.pretrain.objective import Outputs
+
+from .scenes import learner_of, pictures, scene_of, tiny
+
+
+def test_two_views_of_an_image_are_no_neighbours():
+    """The views of each image are equal: were they neighbours, their distance would be 0."""
+    settings = tiny()
+    learner = learner_of(settings)
+    scene = scene_of(settings, learner, pictures(4)[0])
+    torch.manual_seed(0)
+    cls = torch.randn(4, 48).repeat(2, 1)
+    views, _ = learner.student([scene.globals_.pixels], 0)
+    tokens = [type(views[0])(cls, views[0].patches, views[0].grid)]
+    outputs = Outputs(learner.student, learner.teacher, tokens, None, None, None, torch.empty(0))
+    loss, _ = Koleo(settings.dino).loss(scene, None, None, outputs)
+    assert loss.item() == pytest.approx(koleo_loss(cls[:4]).item())
+    assert loss.item() < 1
+    assert koleo_loss(cls).item() > 10
+
+
+def test_equal_features_give_finite_gradients():
+    x = torch.ones(4, 3, requires_grad=True)
+    koleo_loss(x).backward()
+    assert torch.isfinite(x.grad).all()

@@ -1,0 +1,125 @@
+"""iBOT's loss is at hidden patches alone (methods 11, point 16)."""
+
+import numpy as np
+import pytest
+import torch
+
+from medprior.pretrain.ibot import ibot_loss
+from medprior.pretrain.masking import blocks, hidden_patches
+from medprior.pretrain.objective_settings import IbotSettings
+
+from .scenes import gradients, learner_of, pictures, scene_of, tiny
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def test_against_twin():
+    rng = np.random.default_rng(0)
+    student, teacher = rng.normal(size=(7, 5)), softmax(rng.normal(size=(7, 5)))
+    view = np.array([0, 0, 0, 2, 2, 3, 0])
+    total = 0.0
+    for number in range(4):
+        inside = view == number
+        if inside.any():
+            each = -(teacher[inside] * np.log(softmax(student[inside] / 0.1))).sum(-1)
+            total += each.mean()
+    found = ibot_loss(*(torch.tensor(x) for x in (student, teacher)), torch.tensor(view), 4, 0.1)
+    assert found.item() == pytest.approx(total / 4, rel=1e-5)
+
+
+def test_masks_are_blocks_of_the_wanted_size():
+    rng = np.random.default_rng(0)
+    masks = hidden_patches(rng, 400, (14, 14), IbotSettings())
+    share = masks.mean(1)
+    masked = share[share > 0]
+    assert len(masked) == 200
+    assert 0.09 < masked.min() < 0.12
+    assert 0.48 < masked.max() < 0.51
+    assert masked.mean() == pytest.approx(0.3, abs=0.01)
+    for count in (1, 5, 60, 195, 196):
+        mask = blocks(rng, count, (14, 14), 0.3)
+        assert mask.sum() == count
+    # blocks: a hidden patch's neighbour is mostly hidden, of independent ones every third is
+    together = []
+    for _ in range(50):
+        mask = blocks(rng, 59, (14, 14), 0.3)
+        together.append((mask[:, 1:] & mask[:, :-1]).sum() / mask[:, 1:].sum())
+    assert np.mean(together) > 0.55
+
+
+def test_same_step_same_masks_whatever_the_parts():
+    settings = tiny(recipe="ibot")
+    ibot = learner_of(settings).objectives["ibot"]
+    whole = ibot.hidden(3, slice(0, 8), 8, (6, 6)).view(2, 8, 36)
+    parts = [ibot.hidden(3, slice(i, i + 4), 8, (6, 6)).view(2, 4, 36) for i in (0, 4)]
+    assert torch.equal(whole, torch.cat(parts, 1))
+    assert not torch.equal(whole, ibot.hidden(4, slice(0, 8), 8, (6, 6)).view(2, 8, 36))
+
+
+@pytest.mark.parametrize("separate", [False, True])
+@pytest.mark.parametrize("teacher", ["centering", "sinkhorn"])
+def test_only_hidden_patches_of_the_output_matter(separate, teacher):
+    """The gradient on the student's patch tokens is zero exactly where nothing is hidden."""
+    settings = tiny(recipe="ibot", ibot={"separate_head": separate, "teacher": teacher})
+    learner = learner_of(settings)
+    scene = scene_of(settings, learner, pictures(4)[0])
+    kept = []
+    original = learner.student.forward
+
+    def watched(*arguments):
+        tokens, scores = original(*arguments)
+        tokens[0].patches.retain_grad()
+        kept.append(tokens[0].patches)
+        return tokens, scores
+
+    learner.student.forward = watched
+    losses, logs = learner.losses(learner.student, scene)
+    losses["ibot"].backward()
+    reached = kept[0].grad.abs().amax(-1) > 0
+    assert torch.equal(reached, scene.hidden)
+    assert logs["hidden_share"].item() == pytest.approx(scene.hidden.float().mean().item())
+    names = {n for n, p in learner.student.named_parameters() if p.grad is not None}
+    assert ("parts.ibot.prototypes" in names) is separate
+    assert ("head.prototypes" in names) is not separate
+    assert "backbone.mask_token" in names
+
+
+def test_student_does_not_see_what_is_hidden_and_the_teacher_does():
+    settings = tiny(recipe="ibot")
+    learner = learner_of(settings)
+    scene = scene_of(settings, learner, pictures(4)[0])
+    pixels = scene.globals_.pixels
+    hidden = scene.hidden.view(8, 1, 6, 6).float()
+    over = torch.nn.functional.interpolate(hidden, scale_factor=8) > 0
+    tokens, _ = learner.student([pixels], 0, scene.hidden)
+    again, _ = learner.student([torch.where(over, 0.9, pixels)], 0, scene.hidden)
+    assert torch.equal(tokens[0].patches, again[0].patches)
+    (taught,), _ = learner.teacher([pixels], 0)
+    (other,), _ = learner.teacher([torch.where(over, 0.9, pixels)], 0)
+    assert not torch.allclose(taught.patches, other.patches)
+
+
+def test_centre_is_that_of_hidden_patches():
+    settings = tiny(recipe="ibot")
+    learner = learner_of(settings)
+    scene = scene_of(settings, learner, pictures(4)[0])
+    gradients(learner, scene)
+    learner.settle()
+    with torch.no_grad():
+        (taught,), _ = learner.teacher([scene.globals_.pixels], 0)
+        mean = learner.teacher.head(taught.patches[scene.hidden]).mean(0)
+    assert torch.allclose(learner.objectives["ibot"].centre, 0.1 * mean, atol=1e-6)
+
+
+def test_nothing_hidden_is_zero():
+    settings = tiny(recipe="ibot", ibot={"probability": 0.0})
+    learner = learner_of(settings)
+    scene = scene_of(settings, learner, pictures(4)[0])
+    losses, _ = learner.losses(learner.student, scene)
+    sum(losses.values()).backward()
+    assert losses["ibot"].item() == 0
+    learner.settle()
+    assert all(torch.isfinite(v).all() for v in learner.state_dict().values())
