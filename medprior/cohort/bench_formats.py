@@ -1,0 +1,176 @@
+"""Ways to keep 16-bit pictures, each written once and read at random, here or through fsspec."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from medprior.cohort.store import Place, ShardAppender, shard_path
+
+Picture = NDArray[np.uint16]
+Read = Callable[[int], Picture]
+
+
+class Format(ABC):
+    """One way to keep pictures of one size.
+
+    Attributes:
+        name: as the table calls it.
+    """
+
+    name: str
+
+    @abstractmethod
+    def write(self, root: Path, pictures: Picture) -> None:
+        """Keep uint16 [n, rows, cols] below `root`."""
+
+    @abstractmethod
+    def local(self, root: Path) -> Read:
+        """Reads picture i as a fresh array from a local folder."""
+
+    @abstractmethod
+    def through(self, fs: Any, root: str) -> Read:
+        """Reads picture i through an fsspec file system."""
+
+
+class Shards(Format):
+    """medprior's: pictures end to end, memory-mapped here, byte ranges elsewhere."""
+
+    name = "medprior shards (memory map)"
+
+    def write(self, root: Path, pictures: Picture) -> None:
+        """One shard holds about 500 pictures of 512 x 512."""
+        appender = ShardAppender(root, None)
+        self.places: list[Place] = [appender.append(picture) for picture in pictures]
+        appender.close()
+
+    def local(self, root: Path) -> Read:
+        """By memory map, as `PixelStore` does it."""
+        maps = {p.shard: np.memmap(shard_path(root, p.shard), "<u2", "r") for p in self.places}
+
+        def read(index: int) -> Picture:
+            """One picture."""
+            place = self.places[index]
+            first, count = place.offset // 2, place.height * place.width
+            flat = maps[place.shard][first : first + count]
+            return np.array(flat.reshape(place.height, place.width))
+
+        return read
+
+    def through(self, fs: Any, root: str) -> Read:
+        """By one byte range."""
+
+        def read(index: int) -> Picture:
+            """One picture."""
+            place = self.places[index]
+            name = f"{root}/pixels/{place.shard:05d}.u16"
+            data = fs.cat_file(name, start=place.offset, end=place.end)
+            return np.frombuffer(data, "<u2").reshape(place.height, place.width)
+
+        return read
+
+
+class Npy(Format):
+    """A .npy file for every picture."""
+
+    name = ".npy files"
+
+    def write(self, root: Path, pictures: Picture) -> None:
+        """One file each."""
+        for index, picture in enumerate(pictures):
+            np.save(root / f"{index}.npy", picture)
+
+    def local(self, root: Path) -> Read:
+        """By `numpy.load`."""
+        return lambda index: np.load(root / f"{index}.npy")
+
+    def through(self, fs: Any, root: str) -> Read:
+        """Whole files."""
+        return lambda index: np.load(io.BytesIO(fs.cat_file(f"{root}/{index}.npy")))
+
+
+class Png(Format):
+    """A 16-bit PNG file for every picture."""
+
+    name = "16-bit PNG files"
+
+    def write(self, root: Path, pictures: Picture) -> None:
+        """One file each, Pillow's compression."""
+        for index, picture in enumerate(pictures):
+            Image.fromarray(picture).save(root / f"{index}.png")
+
+    def local(self, root: Path) -> Read:
+        """By Pillow."""
+        return lambda index: np.asarray(Image.open(root / f"{index}.png"), dtype=np.uint16)
+
+    def through(self, fs: Any, root: str) -> Read:
+        """Whole files."""
+
+        def read(index: int) -> Picture:
+            """One picture."""
+            data = io.BytesIO(fs.cat_file(f"{root}/{index}.png"))
+            return np.asarray(Image.open(data), dtype=np.uint16)
+
+        return read
+
+
+class Zarr(Format):
+    """A Zarr v3 array, one chunk for every picture.
+
+    Args:
+        shard: pictures in one shard file; 0 for a file per chunk.
+        compressed: Zarr's default compression (Zstandard), or none.
+    """
+
+    def __init__(self, shard: int, compressed: bool) -> None:
+        self._shard, self._compressed = shard, compressed
+        files = f"shards of {shard}" if shard else "chunk files"
+        self.name = f"Zarr v3 {files}, {'zstd' if compressed else 'raw'}"
+        self._zarr: Any = importlib.import_module("zarr")
+
+    def write(self, root: Path, pictures: Picture) -> None:
+        """One array."""
+        rows, cols = pictures.shape[1:]
+        array = self._zarr.create_array(
+            store=str(root / "a.zarr"),
+            shape=pictures.shape,
+            chunks=(1, rows, cols),
+            shards=(self._shard, rows, cols) if self._shard else None,
+            dtype="uint16",
+            compressors="auto" if self._compressed else None,
+        )
+        array[:] = pictures
+
+    def local(self, root: Path) -> Read:
+        """From a local store."""
+        array = self._zarr.open_array(str(root / "a.zarr"), mode="r")
+        return lambda index: np.asarray(array[index])
+
+    def through(self, fs: Any, root: str) -> Read:
+        """From a store over fsspec."""
+        storage: Any = importlib.import_module("zarr.storage")
+        if not fs.async_impl:
+            wrapper: Any = importlib.import_module("fsspec.implementations.asyn_wrapper")
+            fs = wrapper.AsyncFileSystemWrapper(fs, asynchronous=True)
+        else:
+            fs = type(fs)(asynchronous=True, skip_instance_cache=True, **fs.storage_options)
+        store = storage.FsspecStore(fs, read_only=True, path=f"{root}/a.zarr")
+        array = self._zarr.open_array(store, mode="r")
+        return lambda index: np.asarray(array[index])
+
+
+def formats() -> list[Format]:
+    """All that can be tried here."""
+    found: list[Format] = [Shards(), Npy(), Png()]
+    if importlib.util.find_spec("zarr") is not None:
+        found += [Zarr(0, True), Zarr(64, True), Zarr(0, False), Zarr(64, False)]
+    return found
