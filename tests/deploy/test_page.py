@@ -1,0 +1,240 @@
+"""The reading page as a reader meets it: a real browser, a real server, no network beyond it."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from medprior.deploy import load_model
+from tests.deploy.test_service import serving
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--window-size=1280,720", "--hide-scrollbars",
+)  # fmt: skip
+FOREIGN = """
+return performance.getEntriesByType('resource').map(e => e.name)
+  .filter(name => !name.startsWith(location.origin) && !name.startsWith('data:'));
+"""
+# Mean grey of the view's layer canvas, and how far its colours are from grey.
+SEEN = """
+const canvas = document.querySelector('canvas.layers');
+const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+let grey = 0, colour = 0;
+for (let i = 0; i < data.length; i += 4) {
+  grey += data[i + 1];
+  colour += Math.abs(data[i] - data[i + 1]) + Math.abs(data[i + 1] - data[i + 2]);
+}
+return [grey / (data.length / 4), colour / (data.length / 4)];
+"""
+FOCUSED = """
+const e = document.activeElement;
+const label = document.querySelector(`label[for="${e.id}"]`);
+const shown = e.matches('input[type=file]') && label ? label : e;
+const style = getComputedStyle(shown);
+return [e.id || e.dataset.attention || e.dataset.structure || e.className || e.tagName,
+        style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2];
+"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM.exists() or shutil.which("chromedriver") is None:
+        assert "MEDPRIOR_REQUIRE_BROWSER" not in os.environ, "no Chromium with chromedriver"
+        pytest.skip("no Chromium with chromedriver on this machine")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options=options, service=service)
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.fixture(scope="module")
+def address(classifier, segmenter, tmp_path_factory):
+    token = tmp_path_factory.mktemp("page") / "token"
+    token.write_text("correct-horse-battery-staple")
+    log = token.with_name("log")
+    with serving(classifier, segmenter, log, "--token-file", str(token)) as (url, _):
+        yield f"{url}?token={token.read_text()}"
+
+
+@pytest.fixture
+def page(browser, address):
+    resized(browser, 1280, 720)
+    browser.get(address)
+    browser.get_log("browser")
+    return browser
+
+
+def resized(browser, width: int, height: int) -> None:
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def until(page, condition):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(page, 60, 0.1).until(lambda _: condition())
+
+
+def part(page, name: str):
+    return page.find_element("id", name)
+
+
+def upload(page, path: Path, shown: str = "reading") -> None:
+    field = "file-first" if part(page, "empty").is_displayed() else "file"
+    part(page, field).send_keys(str(path))
+    until(page, lambda: part(page, shown).is_displayed())
+    until(page, lambda: not part(page, "busy").is_displayed())
+    if shown == "reading":
+        until(page, lambda: page.execute_script(SEEN)[0] > 20)
+
+
+def dragged(page, name: str, value: int) -> None:
+    script = (
+        "const e = document.getElementById(arguments[0]); e.value = arguments[1];"
+        "e.dispatchEvent(new Event('input', {bubbles: true}))"
+    )
+    page.execute_script(script, name, value)
+
+
+@pytest.mark.browser
+def test_a_radiograph_is_read_and_shown(page, classifier, segmenter, dicom):
+    want = load_model(classifier, segmenter=segmenter).predict(dicom)
+    assert "not for diagnosis" in page.find_element("tag name", "header").text
+    assert "token" not in page.current_url
+    upload(page, dicom)
+    rows = page.find_elements("css selector", "#findings tr")
+    assert {row.get_attribute("data-finding") for row in rows} == set(want.findings)
+    for row in rows:
+        name = row.get_attribute("data-finding")
+        assert f"{100 * want.findings[name]:.1f} %" in row.text
+        assert f"{100 * want.thresholds[name]:.1f} %" in row.text
+        assert ("present" in row.text) == (want.findings[name] >= want.thresholds[name])
+    ratio = want.cardiothoracic
+    said = part(page, "ratio").text
+    assert said.startswith(f"{ratio.ratio:.2f}" if ratio else "Not measured")
+    flags = page.find_elements("css selector", "#flags li")
+    assert len(flags) == len(want.flags)
+    assert want.model_digest[:12] in part(page, "facts").text
+    assert "not for diagnosis" in page.find_element("tag name", "header").text
+    assert page.execute_script(FOREIGN) == []
+    assert page.get_log("browser") == []
+
+
+@pytest.mark.browser
+def test_switches_and_window_change_the_picture(page, dicom):
+    upload(page, dicom)
+    grey, colour = page.execute_script(SEEN)
+    assert colour > 0.05  # contours
+    for box in page.find_elements("css selector", "#structures input"):
+        box.click()
+    lines = part(page, "show-lines")
+    if lines.is_enabled():
+        lines.click()
+    assert page.execute_script(SEEN)[1] < 1e-6
+    names = [b.get_attribute("data-attention") for b in buttons(page)]
+    assert names == ["none", "all_heads"]
+    buttons(page)[1].click()
+    assert page.execute_script(SEEN)[1] > 1
+    assert buttons(page)[1].get_attribute("aria-pressed") == "true"
+    dragged(page, "strength", 0)
+    assert page.execute_script(SEEN)[1] < 1e-6
+    dragged(page, "level", 90)
+    until(page, lambda: page.execute_script(SEEN)[0] < 0.8 * grey)
+    part(page, "reset").click()
+    until(page, lambda: abs(page.execute_script(SEEN)[0] - grey) < 1)
+    part(page, "invert").click()
+    until(page, lambda: abs(page.execute_script(SEEN)[0] - grey) > 1)
+
+
+def buttons(page):
+    return page.find_elements("css selector", "#attention button")
+
+
+@pytest.mark.browser
+def test_refusals_are_said_in_words_with_their_code(page, dicom, tmp_path):
+    letter = tmp_path / "letter.dcm"
+    letter.write_text("dear radiologist")
+    upload(page, dicom)
+    upload(page, letter, "refusal")
+    assert part(page, "refusal-code").text == "not_dicom"
+    assert "no DICOM" in part(page, "refusal-text").text
+    assert not part(page, "reading").is_displayed()
+    assert page.execute_script(SEEN)[0] == 0  # the picture before is gone, too
+    upload(page, dicom)
+    assert not part(page, "refusal").is_displayed()
+
+
+@pytest.mark.browser
+def test_keys_reach_and_do_everything(page, dicom):
+    from selenium.webdriver.common.keys import Keys
+
+    page.execute_script("document.activeElement.blur()")
+    typed(page, Keys.TAB)
+    seen = walked(page)
+    assert "file-first" in seen
+    upload(page, dicom)
+    page.execute_script("document.body.tabIndex = -1; document.body.focus()")
+    typed(page, Keys.TAB)
+    seen = walked(page)
+    wanted = {"file", "left_lung", "heart", "show-lines", "all_heads", "strength", "level", "width",
+              "invert", "reset"}  # fmt: skip
+    assert wanted <= set(seen)
+    page.execute_script("document.querySelector('.openseadragon-canvas').focus()")
+    before = page.execute_script(SEEN)[0]
+    for _ in range(4):
+        typed(page, "+")
+    until(page, lambda: abs(page.execute_script(SEEN)[0] - before) > 3)
+    typed(page, "0")
+    until(page, lambda: abs(page.execute_script(SEEN)[0] - before) < 1)
+
+
+def typed(page, keys: str) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    ActionChains(page).send_keys(keys).perform()
+
+
+def walked(page) -> list[str]:
+    """What the tab key reaches; every stop must show that it has the focus."""
+    from selenium.webdriver.common.keys import Keys
+
+    names: list[str] = []
+    for _ in range(40):
+        name, visible = page.execute_script(FOCUSED)
+        if name in names or name == "BODY":
+            break
+        assert visible, name
+        names.append(name)
+        typed(page, Keys.TAB)
+    return names
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (820, 1180)])
+def test_it_fits(page, dicom, width, height):
+    resized(page, width, height)
+    upload(page, dicom)
+    script = "const d = document.documentElement; return d.scrollWidth - d.clientWidth"
+    assert page.execute_script(script) <= 0
+    viewer = part(page, "viewer").rect
+    assert min(viewer["width"], viewer["height"]) > 500
+    for name in ("findings-block", "ratio", "window-title"):
+        box = part(page, name).rect
+        assert box["width"] > 100
+        assert box["x"] + box["width"] <= width
+    folder = os.environ.get("MEDPRIOR_SCREENSHOTS")
+    if folder:
+        page.save_screenshot(str(Path(folder) / f"serve_{width}.png"))
