@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from medprior.dicom.header import Header
 from medprior.dicom.policy import Policy
 from medprior.errors import Rejected
@@ -12,11 +14,15 @@ DX_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 MODALITIES = {"CR", "DX", "DR"}
 CHEST = ("CHEST", "THORA", "TORAX", "LUNG", "RIB", "PULMO")
+SPINE = ("THORACICSPINE", "THORACOLUMBAR", "TSPINE")
 ELSEWHERE = (
-    "ABDOM", "ANKLE", "ARM", "BREAST", "CALCANEUS", "CERVIC", "CSPINE", "ELBOW", "EXTREMITY",
-    "FACE", "FEMUR", "FINGER", "FOOT", "FOREARM", "HAND", "HEAD", "HIP", "HUMERUS", "JAW", "KNEE",
-    "LEG", "LSPINE", "LUMBAR", "MANDIBLE", "NASAL", "NECK", "ORBIT", "PATELLA", "PELVI", "SACRUM",
-    "SCAPULA", "SHOULDER", "SINUS", "SKULL", "SSPINE", "TIBIA", "TOE", "TOOTH", "WRIST", "ZYGOMA",
+    "ABDOM", "ACJOINT", "ANKLE", "ARM", "BLADDER", "BRAIN", "BREAST", "CALCANEUS", "CERVIC",
+    "CLAVICLE", "COCCYX", "COLON", "CSPINE", "EAR", "ELBOW", "EXTREMITY", "EYE", "FACE", "FEMUR", "FIBULA",
+    "FINGER", "FOOT", "FOREARM", "HAND", "HEAD", "HEEL", "HIP", "HUMERUS", "JAW", "KIDNEY", "KNEE",
+    "LEG", "LIVER", "LOWERLEG", "LSPINE", "LUMBAR", "MANDIBLE", "MAXILLA", "NASAL", "NECK", "ORBIT",
+    "PATELLA", "PELVI", "RADIUS", "SACRUM", "SCAPULA", "SHOULDER", "SIJOINT", "SINUS", "SKULL",
+    "SPINE", "SSPINE", "TEETH", "THIGH", "THUMB", "TIBIA", "TMJ", "TOE", "TONGUE", "TOOTH", "ULNA",
+    "UPPERARM", "WRIST", "ZYGOMA",
 )  # fmt: skip
 
 
@@ -94,9 +100,10 @@ def body_part_flags(header: Header, policy: Policy) -> list[str]:
     for item in header.items(0x00082218):
         said.append(item.text(0x00080104))
     words = [part for part in said if part]
-    if any(chest in part for part in words for chest in CHEST):
+    solid = [re.sub("[^A-Z]", "", part) for part in words]
+    if any(chest in part and not part.startswith(SPINE) for part in solid for chest in CHEST):
         return []
-    if any(part.replace(" ", "").startswith(ELSEWHERE) for part in words):
+    if any(part.startswith((*ELSEWHERE, *SPINE)) for part in solid):
         if not policy.other_body_parts:
             raise Rejected("body_part", "the file names a body part other than the chest")
         return ["other_body_part"]

@@ -207,7 +207,8 @@ def element_cases() -> Iterator[Case]:
     yield Case("tags_out_of_order", AXIS, lambda: inserted(good, late, 0x00280002), full(P), 2e-6,
                frozenset({"malformed"}))  # fmt: skip
     wrong = {
-        "rows_as_ul": (b"\x28\x00\x10\x00US\x02\x00\x60\x00", element(0x00280010, "UL", struct.pack("<L", 96))),
+        "rows_as_ul": (b"\x28\x00\x10\x00US\x02\x00\x60\x00", element(0x00280010, "UL",
+        struct.pack("<L", 96))),
         "rows_huge_ul": (b"\x28\x00\x10\x00US\x02\x00\x60\x00",
                          element(0x00280010, "UL", struct.pack("<L", 0x10060))),
         "rows_two_values": (b"\x28\x00\x10\x00US\x02\x00\x60\x00",
@@ -216,22 +217,27 @@ def element_cases() -> Iterator[Case]:
         "rows_missing": (b"\x28\x00\x10\x00US\x02\x00\x60\x00", b""),
     }  # fmt: skip
     for name, (old, new) in wrong.items():
-        yield Case(f"wrong_{name}", AXIS, lambda old=old, new=new: good.replace(old, new, 1), full(P),
+        yield Case(f"wrong_{name}", AXIS, lambda old=old, new=new: good.replace(old, new,
+                           1), full(P),
                    2e-6, frozenset({"size"}))  # fmt: skip
     as_un = good.replace(b"\x28\x00\x10\x00US\x02\x00\x60\x00",
                          element(0x00280010, "UN", struct.pack("<H", 96)), 1)  # fmt: skip
     yield from ok("rows_as_un", AXIS, lambda: as_un, full(P))
-    for tag, name in ((0x00280002, "samples"), (0x00280004, "photometric"), (0x00280100, "allocated"),
-                      (0x00280103, "sign"), (0x00080016, "class"), (0x00280101, "bits_stored")):  # fmt: skip
+    for tag, name in ((0x00280002, "samples"), (0x00280004, "photometric"), (0x00280100,
+                       "allocated"),
+                      (0x00280103, "sign"), (0x00080016, "class"), (0x00280101,
+                      "bits_stored")):  # fmt: skip
         yield Case(f"missing_{name}", AXIS, lambda tag=tag: missing(tag), full(P), 2e-6,
                    frozenset({"photometric", "bits_unsupported", "sop_class",
                               "bits_inconsistent"}))  # fmt: skip
     yield from bad("missing_pixels", AXIS, lambda: missing(0x7FE00010), "no_pixels")
     yield from bad("empty_pixels", AXIS, empty_pixels, "no_pixels", "pixel_length")
     yield from bad("float_pixels", AXIS, floats, "bits_unsupported")
-    yield from ok("pixels_as_un", AXIS, lambda: good.replace(b"\xe0\x7f\x10\x00OW", b"\xe0\x7f\x10\x00UN"),
+    yield from ok("pixels_as_un", AXIS, lambda: good.replace(b"\xe0\x7f\x10\x00OW",
+                       b"\xe0\x7f\x10\x00UN"),
                   full(P))  # fmt: skip
-    yield from ok("pixels_as_ob", AXIS, lambda: good.replace(b"\xe0\x7f\x10\x00OW", b"\xe0\x7f\x10\x00OB"),
+    yield from ok("pixels_as_ob", AXIS, lambda: good.replace(b"\xe0\x7f\x10\x00OW",
+                       b"\xe0\x7f\x10\x00OB"),
                   full(P))  # fmt: skip
     yield from ok("before_pixels_7fe0", AXIS, lambda: inserted(
         good, element(0x7FE00001, "OB", bytes(8)), 0x7FE00010), full(P))  # fmt: skip

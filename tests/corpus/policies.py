@@ -39,9 +39,11 @@ def cases() -> Iterator[Case]:
     others = {
         "ct": ("2", "CT"), "mr": ("4", "MR"), "us": ("6.1", "US"), "mg": ("1.2", "MG"),
         "mg_raw": ("1.2.1", "MG"), "xa": ("12.1", "XA"), "rf": ("12.2", "RF"), "pet": ("128", "PT"),
-        "seg": ("66.4", "SEG"), "sr": ("88.22", "SR"), "pr": ("11.1", "PR"), "pdf": ("104.1", "DOC"),
+        "seg": ("66.4", "SEG"), "sr": ("88.22", "SR"), "pr": ("11.1", "PR"),
+        "pdf": ("104.1", "DOC"),
         "enhanced_ct": ("2.1", "CT"), "enhanced_xa": ("12.1.1", "XA"), "io": ("1.3", "IO"),
-        "multiframe_capture": ("7.2", "OT"), "tomosynthesis": ("13.1.3", "MG"), "wsi": ("77.1.6", "SM"),
+        "multiframe_capture": ("7.2", "OT"), "tomosynthesis": ("13.1.3", "MG"),
+        "wsi": ("77.1.6", "SM"),
         "ecg": ("9.1.1", "ECG"), "nm": ("20", "NM"), "rt_image": ("481.1", "RTIMAGE"),
     }  # fmt: skip
     for name, (suffix, modality) in others.items():
@@ -61,7 +63,8 @@ def cases() -> Iterator[Case]:
     yield from refused(
         "capture_other", {"SOPClassUID": CAPTURE, "Modality": "OT"}, "secondary_capture"
     )
-    yield from passed("capture_film", {"SOPClassUID": CAPTURE, "ConversionType": "DF", "Modality": "CR"},
+    yield from passed("capture_film", {"SOPClassUID": CAPTURE, "ConversionType": "DF",
+                       "Modality": "CR"},
                       "secondary_capture")  # fmt: skip
     yield from refused("capture_film_with_text", {"SOPClassUID": CAPTURE, "ConversionType": "DF",
                        "BurnedInAnnotation": "YES"}, "burned_in")  # fmt: skip
@@ -72,7 +75,18 @@ def cases() -> Iterator[Case]:
     yield from refused("burned_in", {"BurnedInAnnotation": "YES"}, "burned_in")
     yield from passed("burned_in_lower", {"BurnedInAnnotation": "no"})
     yield from passed("face", {"RecognizableVisualFeatures": "YES"}, "recognisable_features")
-    for word in ("HAND", "SKULL", "ABDOMEN", "PELVIS", "LSPINE", "KNEE", "FOOT", "C SPINE"):
+    for word in (
+        "HAND",
+        "SKULL",
+        "ABDOMEN",
+        "PELVIS",
+        "LSPINE",
+        "KNEE",
+        "FOOT",
+        "C SPINE",
+        "TSPINE",
+        "THORACIC SPINE",
+    ):
         yield from refused(f"part_{word}", {"BodyPartExamined": word}, "body_part")
     for word in ("CHEST", "Chest ", "THORAX", "PORT CHEST", "CHEST_TO_PELVIS"):
         yield from passed(f"part_{word}", {"BodyPartExamined": word})
@@ -81,7 +95,8 @@ def cases() -> Iterator[Case]:
     yield from passed(
         "part_coded", {"BodyPartExamined": "", "AnatomicRegionSequence": [part("Chest")]}
     )
-    yield from refused("part_coded_hand", {"BodyPartExamined": "", "AnatomicRegionSequence": [part("Hand")]},
+    yield from refused("part_coded_hand", {"BodyPartExamined": "",
+                       "AnatomicRegionSequence": [part("Hand")]},
                        "body_part")  # fmt: skip
     for name, frames in {"2": "2", "huge": "999999999", "0": "0", "negative": "-1"}.items():
         yield from refused(f"frames_{name}", {"NumberOfFrames": frames}, "frames", "pixel_length")

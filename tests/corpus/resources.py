@@ -273,4 +273,3 @@ def cases() -> Iterator[Case]:
     yield from codec_cases()
     yield from raster_cases()
     yield from count_cases()
-
