@@ -38,7 +38,8 @@ from medprior.priors.settings import PriorSettings
 from medprior.priors.soft import softened, static_maps
 
 METHODS = (
-    "statistics", "static", "affine", "deformable", "consensus", "few", "itk_bspline",
+    "statistics", "statistics, fitted", "static", "affine", "deformable", "consensus", "few",
+    "itk_bspline",
 )  # fmt: skip
 FEW = 5
 Row = tuple[str, float, dict[str, pd.DataFrame]]
@@ -100,8 +101,13 @@ def prior_of(
     backbone: Path | None = None,
 ) -> SpatialPrior:
     """The prior of one method for the test images, in memory."""
-    if method == "statistics":
-        return from_statistics(cohort, settings)
+    if method.startswith("statistics"):
+        prior, transfer = from_statistics(cohort, settings)
+        if method == "statistics" or transfer is None:
+            return prior
+        per_image, records = transfer(np.asarray(test.squares(settings.registration.size)))
+        table = pd.DataFrame(records).assign(image_id=test.image_ids)
+        return replace(prior, per_image=per_image, table=table)
     maps = static_maps(drawn[0], settings.size, settings.softness)
     names = drawn[0].structures
     excluded = frozenset().union(*(twins(cohort, annotation) for annotation in drawn))
@@ -170,14 +176,14 @@ def peer_prior(
 
 def report(rows: Iterator[Row]) -> None:
     """Print one line per method and structure."""
-    print(f"{'method':<11} {'s/image':>7}  {'structure':<17} Dice [95 %], 5 %, pixel-AP [95 %]")
+    print(f"{'method':<18} {'s/image':>7}  {'structure':<17} Dice [95 %], 5 %, pixel-AP [95 %]")
     for method, seconds, found in rows:
         for name, table in found.items():
             patients = table.patient_id.to_numpy()
             low, high = interval(table.dice.to_numpy(), patients)
             least, most = interval(table.pixel_ap.to_numpy(), patients)
             print(
-                f"{method:<11} {seconds:7.3f}  {name:<17} {table.dice.mean():.3f} [{low:.3f}, "
+                f"{method:<18} {seconds:7.3f}  {name:<17} {table.dice.mean():.3f} [{low:.3f}, "
                 f"{high:.3f}] {np.percentile(table.dice, 5):.3f}  {table.pixel_ap.mean():.3f} "
                 f"[{least:.3f}, {most:.3f}]  n={len(table)}",
                 flush=True,

@@ -14,6 +14,7 @@ import numpy as np
 
 from medprior.annotate import Annotation
 from medprior.cohort import Cohort
+from medprior.dicom.resample import resized
 from medprior.errors import MedpriorError
 from medprior.observer import Observer, Silent
 from medprior.priors.correction import learned
@@ -26,7 +27,7 @@ from medprior.priors.quality import quality
 from medprior.priors.registered import Example, Status
 from medprior.priors.settings import PriorSettings
 from medprior.priors.soft import softened, static_maps
-from medprior.priors.statistics import NAMES, cohort_moments, regions, stable
+from medprior.priors.statistics import cohort_moments, found_regions, stable
 from medprior.priors.transfer import Transfer
 from medprior.provenance import write_config
 
@@ -93,7 +94,9 @@ def build_prior(
 
             prior = refined(prior, cohort, Path(backbone), settings.refine)
     else:
-        prior = from_statistics(cohort, settings)
+        prior, transfer = from_statistics(cohort, settings)
+        if transfer is not None:
+            prior = fitted(prior, cohort, transfer, folder, workers)
     sources = [Path(one) for one in given if isinstance(one, (str, Path))]
     inputs = {f"annotation{n or ''}": path for n, path in enumerate(sources)}
     inputs |= {"backbone": Path(backbone)} if backbone else {}
@@ -151,14 +154,37 @@ def loaded(given: Sequence[Annotation | Path | str], method: str) -> tuple[Annot
     return drawn
 
 
-def from_statistics(cohort: Cohort, settings: PriorSettings) -> SpatialPrior:
-    """Lungs and heart of what the training images have in common."""
-    moments = cohort_moments(cohort, settings.statistics)
-    found = regions(moments, settings.statistics)
-    coverage = np.stack([stable(found[name], moments) for name in NAMES])
+def from_statistics(
+    cohort: Cohort, settings: PriorSettings
+) -> tuple[SpatialPrior, Transfer | None]:
+    """What the training images have in common, and what fits it to each of them, if asked for."""
+    statistics = settings.statistics
+    moments, found, alike = found_regions(cohort_moments(cohort, statistics), statistics)
+    names = tuple(found)
+    coverage = np.stack([stable(mask, moments) for mask in found.values()])
     maps = softened(coverage, settings.softness)
-    facts = {"images_averaged": moments.count}
-    return SpatialPrior(maps, NAMES, "statistics", "statistics", facts=facts)
+    facts = {"images_averaged": moments.count, "split_half_iou": alike}
+    prior = SpatialPrior(maps, names, "statistics", "statistics", facts=facts)
+    if not statistics.fit:
+        return prior, None
+    low, high = float(moments.mean.min()), float(moments.mean.max())
+    size = settings.registration.size
+    mean = resized(((moments.mean - low) / max(high - low, 1e-9)).astype(np.float32), size, size)
+    # Whole regions are carried over: what is unstable in the mean is not so in one image.
+    whole = np.stack(list(found.values())).astype(np.float32)
+    return prior, Transfer((Example(mean, whole),), "deformable", settings, names)
+
+
+def fitted(
+    prior: SpatialPrior, cohort: Cohort, transfer: Transfer, folder: Path, workers: int
+) -> SpatialPrior:
+    """The prior with maps of its own for every image."""
+    key = work_key(cohort, transfer)
+    squares = cohort.squares(transfer.settings.registration.size)
+    per_image, table = fitted_maps(folder, key, cohort.image_ids, squares, transfer, workers)
+    counts = {str(name): int(number) for name, number in table.status.value_counts().items()}
+    facts = prior.facts | {"registered": counts, "doubtful": int((table.doubt != "").sum())}
+    return replace(prior, per_image=per_image, table=table, facts=facts)
 
 
 def from_annotations(
@@ -175,24 +201,20 @@ def from_annotations(
     facts: dict[str, Any] = {"annotation": described(drawn[0])}
     if len(drawn) > 1:
         facts["annotations"] = [described(annotation) for annotation in drawn]
+    prior = SpatialPrior(maps, names, settings.method, "annotation", excluded, facts=facts)
     if settings.method == "static":
-        return SpatialPrior(maps, names, "static", "annotation", excluded, facts=facts)
+        return prior
     transfer = transferring(drawn, settings)
     if settings.method == "consensus":
         from medprior.priors.consensus import stepping_stones
 
         transfer, stones = stepping_stones(cohort, transfer)
         facts["stones"] = list(stones)
-    key = work_key(cohort, transfer)
-    squares = cohort.squares(settings.registration.size)
-    per_image, table = fitted_maps(folder, key, cohort.image_ids, squares, transfer, workers)
-    counts = {str(name): int(number) for name, number in table.status.value_counts().items()}
-    facts |= {"registered": counts, "doubtful": int((table.doubt != "").sum())}
+    prior = fitted(prior, cohort, transfer, folder, workers)
+    assert prior.table is not None
     pictures = np.stack([annotation.square(NEXT_SIZE) for annotation in drawn])
-    facts["next"] = next_examples(cohort, pictures, table, settings.seed)
-    return SpatialPrior(
-        maps, names, settings.method, "annotation", excluded, per_image, table, facts
-    )
+    prior.facts["next"] = next_examples(cohort, pictures, prior.table, settings.seed)
+    return prior
 
 
 def transferring(drawn: Sequence[Annotation], settings: PriorSettings) -> Transfer:

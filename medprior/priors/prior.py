@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -117,13 +118,29 @@ class SpatialPrior:
             own = record["images"] > 0
             per_image = np.load(folder / PER_IMAGE, mmap_mode="r") if own else None
             table = pd.read_parquet(folder / TABLE) if own else None
-        except (OSError, ValueError, KeyError):
+            return cls._of(maps, names, record, per_image, table)
+        except (
+            OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError,
+            BadZipFile,
+        ):  # fmt: skip
             raise InputMissing(
                 "a file of the prior is missing or broken",
                 where=folder.name,
                 fix="run `medprior prior` into it again",
             ) from None
+
+    @classmethod
+    def _of(
+        cls,
+        maps: Maps,
+        names: tuple[str, ...],
+        record: dict[str, Any],
+        per_image: NDArray[np.uint8] | None,
+        table: pd.DataFrame | None,
+    ) -> SpatialPrior:
         known = {"names", "method", "source", "excluded", "size", "images"}
+        if maps.dtype.kind != "f" or maps.ndim != 3 or len(maps) != len(names):
+            raise ValueError("not maps [K, H, W] with K names")
         return cls(
             maps=maps,
             names=names,

@@ -53,11 +53,15 @@ class StatisticsSettings(Settings):
         batch: pictures at once; the result does not depend on it.
         heart_share: lower share of the lungs' height beside which the heart lies; 0.45 is the mean
             height of hearts in 383 drawn radiographs.
+        regions: 0 for lungs and heart; else so many regions without a name (see `clustered`).
+        fit: carry the regions from the mean picture onto every image, as from an annotation.
     """
 
     size: int = Field(default=128, ge=64, le=512)
     batch: int = Field(default=64, ge=1)
     heart_share: float = Field(default=0.45, gt=0, le=1)
+    regions: int = Field(default=0, ge=0, le=32)
+    fit: bool = True
 
 
 class RefineSettings(Settings):

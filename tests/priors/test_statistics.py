@@ -5,7 +5,7 @@ import pytest
 
 from medprior.cohort import CohortWriter
 from medprior.errors import MedpriorError
-from medprior.priors import build_prior
+from medprior.priors import PriorSettings, build_prior
 from medprior.priors.moments import Moments, standardised, streamed
 from medprior.priors.quality import dice, quality
 from medprior.priors.settings import StatisticsSettings
@@ -61,13 +61,30 @@ def test_lungs_and_heart_are_found_without_a_label(tmp_path):
         assert dice(layer >= 0.5, truth[name]) > (0.5 if name == "heart" else 0.75), name
     assert prior.maps[0, :, 64:].sum() > 0.95 * prior.maps[0].sum()
     assert prior.maps[1, :, :64].sum() > 0.95 * prior.maps[1].sum()
-    np.testing.assert_array_equal(prior.maps_for(cohort.image_ids[0]), prior.maps)
+    assert prior.facts["split_half_iou"] > 0.6
+    assert prior.facts["registered"]["deformable"] > 30
+    wide, high = thorax(3)[1]["left_lung"], prior.maps_for(cohort.image_ids[3])
+    assert dice(high[0] >= 0.5, wide) > dice(prior.maps[0] >= 0.5, wide)
     assert json.loads((tmp_path / "prior" / "config.json").read_text())["stage"] == "prior"
 
 
 def test_statistics_look_at_the_training_split_only(thoraxes):
     settings = StatisticsSettings()
-    assert cohort_moments(thoraxes, settings).count == len(thoraxes.split("train"))
+    halves = cohort_moments(thoraxes, settings)
+    assert sum(half.count for half in halves) == len(thoraxes.split("train"))
+
+
+def test_regions_without_a_name(thoraxes, tmp_path):
+    settings = PriorSettings.checked(
+        {"method": "statistics", "statistics": {"regions": 5, "fit": False}}
+    )
+    prior = build_prior(thoraxes, tmp_path, None, settings=settings)
+    assert prior.names == tuple(f"region_{n}" for n in range(1, 6))
+    assert prior.per_image is None
+    middle = prior.maps[:, 4:-4, 4:-4]
+    assert (middle.max(axis=0) > 0.1).all()
+    centre = [(layer * np.arange(128)[:, None]).sum() / layer.sum() for layer in prior.maps]
+    assert centre == sorted(centre)
 
 
 def test_halves_of_a_cohort_agree():
