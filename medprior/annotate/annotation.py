@@ -116,7 +116,21 @@ class Annotation:
                     where=folder.name,
                     fix="run `medprior annotate` again with the changed files",
                 )
+        try:
+            return cls._read(folder)
+        except (ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError,
+                Image.DecompressionBombError):  # fmt: skip
+            raise InputMissing(
+                "annotation.json or a picture is none of ours",
+                where=folder.name,
+                fix="run `medprior annotate` again",
+            ) from None
+
+    @classmethod
+    def _read(cls, folder: Path) -> Annotation:
         record = json.loads((folder / "annotation.json").read_text(encoding="utf-8"))
+        if any(Path(name).name != name for name in record["structures"]):
+            raise ValueError("a structure's name that leads outside")
         with Image.open(folder / "image.png") as image:
             pixels = np.asarray(image).astype(np.float32) / np.float32(WHITE)
         spacing = record["geometry"]["spacing_mm"]

@@ -213,12 +213,16 @@ export class Board {
   }
 
   #nameVertices() {
-    for (const icon of this.element.querySelectorAll(".marker-icon")) icon.tabIndex = -1;
+    // Points between two vertices are for the mouse alone: keys move the vertices themselves.
+    for (const icon of this.element.querySelectorAll(".marker-icon")) {
+      icon.tabIndex = -1;
+      icon.setAttribute("aria-hidden", "true");
+    }
     for (const { layer, marker, index, count } of this.#vertices()) {
       const icon = marker.getElement();
       if (!icon) continue;
       icon.tabIndex = 0;
-      icon.setAttribute("role", "button");
+      icon.removeAttribute("aria-hidden");
       icon.setAttribute("aria-label",
         `${this.titleOf(layer.structure)}, point ${index + 1} of ${count}: arrow keys move it, Delete takes it away`);
     }

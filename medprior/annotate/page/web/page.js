@@ -99,6 +99,16 @@ function listStructures() {
   choose(state.names.includes(board.active) ? board.active : state.names[0]);
 }
 
+// Back to the drawing where the same picture is chosen again; another one is asked for first.
+async function openAnother(key) {
+  if (key === state.key) {
+    actions.again();
+    return;
+  }
+  if (state.unsaved && !window.confirm("The drawing is not saved. Leave it?")) return;
+  await openPicture(key);
+}
+
 async function openPicture(key) {
   const facts = await ask(`/api/picture?key=${encodeURIComponent(key)}`);
   state.key = key;
@@ -129,7 +139,7 @@ function listSuggestions() {
     const text = document.createElement("span");
     text.textContent = index ? `Radiograph ${index + 1}` : "1: the most typical";
     button.append(image, text);
-    button.addEventListener("click", guarded(() => openPicture(key)));
+    button.addEventListener("click", guarded(() => openAnother(key)));
     item.append(button);
     return item;
   }));
@@ -138,7 +148,7 @@ function listSuggestions() {
 const openFile = guarded(async (file) => {
   if (!file) return;
   const { key } = await upload(file);
-  await openPicture(key);
+  await openAnother(key);
 });
 
 const save = guarded(async () => {

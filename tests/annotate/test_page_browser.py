@@ -1,0 +1,390 @@
+"""The drawing page as clinicians meet it: the real command in a real Chromium, mouse and keys."""
+
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medprior.annotate import Annotation
+from medprior.cohort import Cohort
+from tests.annotate.drawings import dice, inside
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--hide-scrollbars", "--window-size=1280,720",
+)  # fmt: skip
+PICTURE = """
+const r = document.querySelector('img.radiograph').getBoundingClientRect();
+return [r.x, r.y, r.width, r.height];
+"""
+PATIENCE = 90
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def driver():
+    if not CHROMIUM.exists() or shutil.which("chromedriver") is None:
+        assert "MEDPRIOR_REQUIRE_BROWSER" not in os.environ, "no Chromium with chromedriver"
+        pytest.skip("no Chromium with chromedriver on this machine")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    found = webdriver.Chrome(options=options, service=service)
+    yield found
+    found.quit()
+
+
+class Page:
+    """The open page, by what a user does on it."""
+
+    def __init__(self, driver, url):
+        self.driver = driver
+        # A page left unsaved asks whether to leave it.
+        driver.get("about:blank")
+        self.size(1280, 720)
+        driver.get(url)
+
+    def size(self, width, height):
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def find(self, css):
+        from selenium.webdriver.common.by import By
+
+        return self.driver.find_elements(By.CSS_SELECTOR, css)
+
+    def click(self, css):
+        self.until(lambda: self.find(css) and self.find(css)[0].is_displayed(), css)
+        self.find(css)[0].click()
+
+    def until(self, condition, words):
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, f"{words}: {self.text()}"
+            time.sleep(0.05)
+
+    def text(self):
+        return self.driver.execute_script("return document.body.innerText")
+
+    def log(self):
+        return self.driver.get_log("browser")
+
+    def box(self):
+        """Where the radiograph is on the screen, once it has settled."""
+        self.until(lambda: self.find("img.radiograph"), "no radiograph")
+        return self.driver.execute_script(PICTURE)
+
+    def screen(self, points):
+        """Whole screen pixels of points given as shares of the picture."""
+        x, y, width, height = self.box()
+        return [(round(x + u * width), round(y + v * height)) for u, v in points]
+
+    def pixels(self, points, shape):
+        """Coordinates in the picture of whole screen pixels."""
+        x, y, width, height = self.box()
+        return [((u - x) / width * shape[1], (v - y) / height * shape[0]) for u, v in points]
+
+    def mouse(self, *steps):
+        """`("move" | "down" | "up" | "right", (x, y))` in this order."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        chain = ActionChains(self.driver, duration=10)
+        pointer = chain.w3c_actions.pointer_action
+        for kind, (x, y) in steps:
+            pointer.move_to_location(x, y)
+            if kind == "down":
+                pointer.pointer_down()
+            elif kind == "up":
+                pointer.pointer_up()
+            elif kind == "click":
+                pointer.click()
+            elif kind == "right":
+                pointer.context_click()
+        chain.perform()
+
+    def keys(self, *keys):
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        chain = ActionChains(self.driver)
+        *held, last = keys
+        for key in held:
+            chain.key_down(key)
+        chain.send_keys(last)
+        for key in held:
+            chain.key_up(key)
+        chain.perform()
+
+    def vertices(self):
+        return [e for e in self.find(".marker-icon[tabindex='0']") if e.is_displayed()]
+
+    def middle(self, element):
+        r = element.rect
+        return round(r["x"] + r["width"] / 2), round(r["y"] + r["height"] / 2)
+
+    def contours(self):
+        return len(self.find("path.contour"))
+
+    def draw(self, structure, points):
+        """Draw by single clicks around; returns the screen pixels."""
+        self.click(f"[data-name={structure}]")
+        self.click("#points")
+        at = self.screen(points)
+        for point in [*at, at[0]]:
+            self.mouse(("click", point))
+        self.until(lambda: self.vertices(), "not closed")
+        return at
+
+
+def command(tmp_path, *more):
+    line = [
+        sys.executable, "-m", "medprior", "annotate", str(tmp_path / "out"), "--page",
+        "--no-tracking", "--no-browser", *more,
+    ]  # fmt: skip
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def served(tmp_path, phantom_cohort):
+    """The command's process and its address."""
+    process = command(tmp_path, "--cohort", str(phantom_cohort))
+    address = ""
+    for line in process.stdout:
+        if found := re.search(r"http://\S+", line):
+            address = found[0]
+            break
+    assert address, process.stderr.read()
+    yield process, address
+    process.kill()
+    process.communicate()
+
+
+def blob(cx, cy, rx, ry, count):
+    """An asymmetric closed shape as shares of the picture."""
+    shape = []
+    for index in range(count):
+        angle = 2 * math.pi * index / count
+        radius = 1 + 0.18 * math.cos(angle - 0.7) + 0.08 * math.sin(3 * angle)
+        shape.append((cx + radius * rx * math.cos(angle), cy + radius * ry * math.sin(angle)))
+    return shape
+
+
+def test_a_first_drawing_from_end_to_end(tmp_path, driver, served, phantom_cohort):
+    from selenium.webdriver.common.keys import Keys
+
+    process, address = served
+    page = Page(driver, address)
+    page.until(lambda: len(page.find("#suggestions button")) == 12, "no suggestions")
+    assert "token" not in driver.current_url
+    page.click("#suggestions button")
+    shape = Cohort.open(phantom_cohort).pixels("p0000").shape
+
+    at = page.draw("right_lung", blob(0.3, 0.45, 0.12, 0.24, 13))
+    assert len(page.vertices()) == 13
+
+    # A vertex is moved, and the move is undone and done again.
+    before = page.middle(page.vertices()[4])
+    target = (before[0] - 14, before[1] + 9)
+    page.mouse(("down", before), ("move", (before[0] - 5, before[1] + 4)), ("up", target))
+    moved = page.middle(page.vertices()[4])
+    assert math.dist(moved, target) <= 2
+    page.keys(Keys.CONTROL, "z")
+    assert math.dist(page.middle(page.vertices()[4]), before) <= 1.5
+    page.keys(Keys.CONTROL, "y")
+    assert math.dist(page.middle(page.vertices()[4]), moved) <= 1.5
+    at[4] = target
+
+    # One is taken away with the right button, and comes back.
+    page.mouse(("right", page.middle(page.vertices()[9])))
+    assert len(page.vertices()) == 12
+    page.click("#undo")
+    assert len(page.vertices()) == 13
+
+    # A point between two others becomes one of them, and is taken back.
+    page.mouse(("click", page.middle(page.find(".marker-icon-middle")[2])))
+    assert len(page.vertices()) == 14
+    page.click("#undo")
+    assert len(page.vertices()) == 13
+    right = page.pixels(at, shape)
+
+    # The heart is drawn freehand.
+    page.click("[data-name=heart]")
+    page.click("#freehand")
+    trail = page.screen(blob(0.56, 0.63, 0.14, 0.11, 60))
+    page.mouse(("down", trail[0]), *(("move", p) for p in trail[1:]), ("up", trail[0]))
+    page.until(lambda: page.contours() == 2, "no freehand contour")
+    heart = page.pixels(trail, shape)
+
+    page.click("#save")
+    page.until(lambda: "Carried over to 6 other patients" in page.text(), "not carried over")
+    loaded = "return [...document.querySelectorAll('#panels img')].every(i => i.naturalWidth > 90)"
+    page.until(lambda: driver.execute_script(loaded), "pictures")
+    assert len(page.find("#panels img")) == 7
+    assert page.log() == []
+
+    page.click("#finish")
+    page.until(lambda: "You can close this page" in page.text(), "no end")
+    assert process.wait(60) == 0
+    made = Annotation.load(tmp_path / "out")
+    assert made.structures == ("heart", "right_lung")
+    assert dice(made.masks["right_lung"], inside(right, shape)) >= 0.98
+    assert dice(made.masks["heart"], inside(heart, shape)) >= 0.98
+
+
+def test_a_drawing_is_not_lost_by_accident(driver, served):
+    page = Page(driver, served[1])
+    page.click("#suggestions button")
+    page.box()
+    page.click("#template")
+    page.click("#back")
+    page.click("#suggestions li:nth-child(2) button")
+    page.until(lambda: dismissed(driver), "no question")
+    page.click("#suggestions button")
+    page.until(lambda: page.contours() == 1, "the drawing is gone")
+    page.click("#back")
+    page.click("#suggestions li:nth-child(2) button")
+    driver.switch_to.alert.accept()
+    page.until(lambda: page.find("#board")[0].is_displayed() and page.contours() == 0, "kept")
+
+
+def dismissed(driver):
+    driver.switch_to.alert.dismiss()
+    return True
+
+
+def test_with_keys_alone(driver, served):
+    from selenium.webdriver.common.keys import Keys
+
+    page = Page(driver, served[1])
+    page.until(lambda: len(page.find("#suggestions button")) == 12, "no suggestions")
+    # Tab reaches the file button, then the first suggestion.
+    page.keys(Keys.TAB)
+    page.keys(Keys.TAB)
+    assert driver.switch_to.active_element.text == "1: the most typical"
+    outline = "return getComputedStyle(document.activeElement).outlineStyle"
+    assert driver.execute_script(outline) == "solid"
+    page.keys(Keys.ENTER)
+    page.box()
+    page.keys("2")
+    assert page.find("[data-name=left_lung]")[0].get_attribute("aria-checked") == "true"
+    page.keys("t")
+    assert len(page.vertices()) == 16
+    seen = []
+    for _ in range(40):
+        page.keys(Keys.TAB)
+        seen.append(
+            driver.execute_script("return document.activeElement.getAttribute('aria-label')")
+        )
+        if seen[-1] and "point 1 of 16" in seen[-1]:
+            break
+    assert seen[-1].startswith("Left lung, point 1 of 16")
+    before = page.middle(page.vertices()[0])
+    page.keys(Keys.SHIFT, Keys.ARROW_RIGHT)
+    after = page.middle(page.vertices()[0])
+    assert after[0] - before[0] >= 10
+    assert abs(after[1] - before[1]) <= 1
+    page.keys(Keys.DELETE)
+    assert len(page.vertices()) == 15
+    page.keys(Keys.CONTROL, "z")
+    page.keys(Keys.CONTROL, "z")
+    assert math.dist(page.middle(page.vertices()[0]), before) <= 1
+    page.keys("d")
+    assert page.find("#points")[0].get_attribute("aria-pressed") == "true"
+    page.keys(Keys.ESCAPE)
+    assert page.find("#points")[0].get_attribute("aria-pressed") == "false"
+    page.click("[data-name=left_lung]")
+    page.keys(Keys.DELETE)
+    assert page.contours() == 0
+    page.keys(Keys.CONTROL, "z")
+    assert page.contours() == 1
+    assert page.log() == []
+
+
+def test_errors_are_told_in_words_and_a_new_structure_is_welcome(driver, served):
+    page = Page(driver, served[1])
+    page.click("#suggestions button")
+    page.draw("left_lung", blob(0.3, 0.45, 0.1, 0.2, 7))
+    page.draw("right_lung", blob(0.7, 0.45, 0.1, 0.2, 7))
+    page.click("#save")
+    page.until(lambda: "swapped" in page.find("#alert")[0].text, "no alert")
+    assert "left lung (the patient's left) on the picture's right" in page.find("#alert")[0].text
+    page.click("#alert-close")
+    page.find("#add-name")[0].send_keys("Left Clavicle\n")
+    chosen = page.find("#structures [aria-checked=true]")[0]
+    assert "Left clavicle" in chosen.text
+    # Escape in the middle of a contour forgets it; Ctrl+Z takes single points back.
+    page.click("#points")
+    for point in page.screen([(0.6, 0.2), (0.8, 0.2), (0.8, 0.25)]):
+        page.mouse(("click", point))
+    page.click("#undo")
+    page.mouse(*(("click", p) for p in page.screen([(0.8, 0.24), (0.6, 0.24), (0.6, 0.2)])))
+    page.until(lambda: page.contours() == 3, "not closed")
+    assert len(page.vertices()) == 4
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (820, 1180)])
+def test_everything_fits_the_screen(driver, served, width, height):
+    page = Page(driver, served[1])
+    page.size(width, height)
+    page.click("#suggestions button")
+    x, _, across, down = page.box()
+    assert min(across, down) > 0.5 * min(width, height)
+    inner = "return [document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+    assert driver.execute_script(inner) == [width, height]
+    for css in ("#save", "#undo", "#freehand", "#template", "#back", "#invert", "#hint"):
+        rect = page.find(css)[0].rect
+        assert rect["x"] >= 0
+        assert rect["x"] + rect["width"] <= width, css
+        assert rect["y"] + rect["height"] <= height, css
+    # The patient's right is marked on the picture's left.
+    right, left = page.find(".right-side")[0].rect, page.find(".left-side")[0].rect
+    assert right["x"] < x + across / 2 < left["x"]
+
+
+def test_a_file_of_ones_own(tmp_path, driver):
+    from PIL import Image
+
+    values = np.random.default_rng(0).integers(60, 255, (300, 200)).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "chest.png")
+    process = command(tmp_path)
+    address = next(m[0] for m in (re.search(r"http://\S+", line) for line in process.stdout) if m)
+    try:
+        page = Page(driver, address)
+        page.until(lambda: "Open a radiograph" in page.text(), "no words")
+        page.find("#open")[0].send_keys(str(tmp_path / "chest.png"))
+        points = blob(0.5, 0.5, 0.3, 0.3, 9)
+        page.box()
+        at = page.pixels(page.draw("heart", points), (300, 200))
+        page.click("#save")
+        page.until(lambda: "Without a cohort" in page.text(), "not saved")
+        process.terminate()
+        assert process.wait(60) == 0
+        made = Annotation.load(tmp_path / "out")
+        assert made.image.shape == (300, 200)
+        assert dice(made.masks["heart"], inside(at, (300, 200))) >= 0.98
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_ending_without_a_drawing_is_no_success(tmp_path):
+    process = command(tmp_path)
+    process.stdout.readline()
+    process.terminate()
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "nothing was saved" in error
