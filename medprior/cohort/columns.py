@@ -29,6 +29,7 @@ TYPES: dict[str, str] = {
 }
 FACTS = tuple(TYPES)
 MASK = "mask_"
+PART = 2**14
 VIEWS = ("PA", "AP", "LATERAL", "LL", "RL", "UNKNOWN")
 SPLITS = ("train", "val", "test")
 
@@ -47,26 +48,45 @@ def check_label_names(names: Iterable[str]) -> None:
         )
 
 
-def manifest_frame(records: Iterable[Mapping[str, Any]], split: Mapping[str, str]) -> pd.DataFrame:
-    """The manifest of `records`, columns in the contract's order and types.
+def manifest_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The manifest of `records`, columns in the contract's order and types, `split` still empty.
+
+    Made in parts, so that no more than one of them is held as Python objects.
 
     Args:
         records: one mapping per image with the facts, `labels` and `masks`.
-        split: image_id -> split.
     """
-    rows, labels, structures = [], {}, {}
+    parts: list[pd.DataFrame] = []
+    rows: list[dict[str, Any]] = []
     for record in records:
-        row = {name: record[name] for name in FACTS if name != "split"}
-        row["split"] = split[record["image_id"]]
-        labels.update(dict.fromkeys(record["labels"]))
-        structures.update(dict.fromkeys(record["masks"]))
-        row |= record["labels"] | {MASK + name: path for name, path in record["masks"].items()}
-        rows.append(row)
+        rows.append(manifest_row(record))
+        if len(rows) == PART:
+            parts.append(typed(rows))
+            rows = []
+    parts += [typed(rows)] if rows or not parts else []
+    frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    labels = label_columns(frame.columns)
+    masks = sorted(name for name in frame.columns if name.startswith(MASK))
     check_label_names(labels)
-    masks = [MASK + name for name in sorted(structures)]
-    frame = pd.DataFrame(rows, columns=[*FACTS, *labels, *masks])
-    types = TYPES | dict.fromkeys(labels, "float32") | dict.fromkeys(masks, "str")
-    return frame.astype(types)
+    frame = frame[[*FACTS, *labels, *masks]]
+    return frame.astype(dict.fromkeys(labels, "float32") | dict.fromkeys(masks, "str"))
+
+
+def manifest_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of the manifest, `split` empty."""
+    row = {name: record[name] for name in FACTS if name != "split"} | {"split": ""}
+    check_label_names(record["labels"])
+    masks = {MASK + name: path for name, path in record["masks"].items()}
+    return row | dict(record["labels"]) | masks
+
+
+def typed(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as a frame of the manifest's types, columns as they come."""
+    names = dict.fromkeys(FACTS) | {name: None for row in rows for name in row}
+    frame = pd.DataFrame(rows, columns=list(names))
+    labels = dict.fromkeys(label_columns(names), "float32")
+    masks = {name: "str" for name in names if name.startswith(MASK)}
+    return frame.astype(TYPES | labels | masks)
 
 
 def number(value: float | None) -> float | None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from medprior.cohort.journal import Journal
 from medprior.cohort.store import sync_masks
@@ -27,13 +26,11 @@ class Committer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="medprior-commit")
         self._running: Future[None] | None = None
 
-    def begin(
-        self, records: Sequence[Mapping[str, Any]], masks: Sequence[Path], shard: int
-    ) -> None:
+    def begin(self, lines: Sequence[bytes], masks: Sequence[Path], shard: int) -> None:
         """Commit a batch in the background.
 
         Args:
-            records: its journal records.
+            lines: its journal lines.
             masks: its mask files.
             shard: descriptor of the shard with its last pixels; closed here.
 
@@ -45,18 +42,16 @@ class Committer:
         except BaseException:
             os.close(shard)
             raise
-        self._running = self._thread.submit(self._commit, records, masks, shard)
+        self._running = self._thread.submit(self._commit, lines, masks, shard)
 
-    def _commit(
-        self, records: Sequence[Mapping[str, Any]], masks: Sequence[Path], shard: int
-    ) -> None:
+    def _commit(self, lines: Sequence[bytes], masks: Sequence[Path], shard: int) -> None:
         try:
             sync_masks(masks)
             os.fsync(shard)
         finally:
             os.close(shard)
-        for record in records:
-            self._journal.append(record)
+        for line in lines:
+            self._journal.append_line(line)
         self._journal.sync()
 
     def wait(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +18,47 @@ class Journal:
     Args:
         path: the file, made if absent.
         mode: its permission bits when made.
+        each: is called with every record there is and its line, and `records` stays empty: ten
+            million of them are too many to hold twice.
     """
 
-    def __init__(self, path: Path, mode: int = 0o644) -> None:
+    def __init__(
+        self,
+        path: Path,
+        mode: int = 0o644,
+        each: Callable[[dict[str, Any], bytes], None] | None = None,
+    ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self.records: list[dict[str, Any]] = []
+        self._keep = each is None
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, mode), "r+b")
-        self.records = self._whole_records()
+        self._read(each or (lambda record, line: self.records.append(record)))
 
-    def _whole_records(self) -> list[dict[str, Any]]:
-        records, end = [], 0
+    def _read(self, each: Callable[[dict[str, Any], bytes], None]) -> None:
+        end = 0
         for line in self._file:
             if not line.endswith(b"\n"):
                 break
             try:
-                records.append(json.loads(line))
+                record = json.loads(line)
             except ValueError:
                 break
+            each(record, line)
             end += len(line)
         self._file.seek(end)
         self._file.truncate(end)
-        return records
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one record and hand it to the operating system."""
-        # Not sorted: the order of labels is that of the manifest's columns, whoever reads it back.
-        line = json.dumps(dict(record), allow_nan=False)
-        self._file.write(line.encode() + b"\n")
+        self.append_line(line_of(record))
+        if self._keep:
+            self.records.append(dict(record))
+
+    def append_line(self, line: bytes) -> None:
+        """Add one record that `line_of` has made a line."""
+        self._file.write(line)
         self._file.flush()
-        self.records.append(dict(record))
 
     def sync(self) -> None:
         """Force everything appended so far onto the disk."""
@@ -55,6 +67,11 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def line_of(record: Mapping[str, Any]) -> bytes:
+    """A record as a line of JSON, its keys in their order: labels keep theirs."""
+    return json.dumps(dict(record), allow_nan=False).encode() + b"\n"
 
 
 class FolderLock:

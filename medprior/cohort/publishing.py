@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from medprior.cohort.columns import SPLITS, manifest_frame
+from medprior.cohort.records import Records
 from medprior.cohort.splits import patient_splits
 from medprior.cohort.store import Place
 from medprior.provenance import atomic, read_config, write_config, write_json
 
 Quarantine = Sequence[tuple[str, str, str]]
-Records = Sequence[Mapping[str, Any]]
 OUTPUTS = ("manifest.parquet", "pixels/index.parquet", "summary.json", "quarantine.csv")
 
 
@@ -45,24 +49,29 @@ def publish(
 
     Args:
         folder: the cohort folder.
-        records: journal records, sorted by image_id.
+        records: journal records.
         fixed: splits by image_id that win over the images' `official`.
         rule: how the rest is drawn.
         quarantine: rows (item, code, message) of `quarantine.csv`.
         summary: entries of `summary.json` besides the counts made here.
         settings: the stage's settings.
     """
-    chosen = patient_splits(
-        [record["patient_id"] for record in records],
-        [record["pixel_sha256"] for record in records],
-        rule.fractions,
-        rule.seed,
-        [fixed.get(record["image_id"], record["official"]) for record in records],
+    asides = Asides()
+    frame = manifest_frame(asides.noted(records.in_order()))
+    official = zip(frame.image_id.tolist(), asides.official, strict=True)
+    frame["split"] = pd.array(
+        patient_splits(
+            frame.patient_id.tolist(),
+            frame.pixel_sha256.tolist(),
+            rule.fractions,
+            rule.seed,
+            [fixed.get(image_id, said) for image_id, said in official],
+        ).tolist(),
+        dtype="str",
     )
-    names = dict(zip((record["image_id"] for record in records), chosen.tolist(), strict=True))
-    frame = manifest_frame(records, names)
     shutil.rmtree(folder / "cache", ignore_errors=True)
-    write_index(folder / "pixels" / "index.parquet", records)
+    places = pd.DataFrame({"image_id": frame.image_id, **asides.places})
+    write_table(folder / "pixels" / "index.parquet", places)
     write_quarantine(folder / "quarantine.csv", quarantine)
     counts = {
         "images": len(frame),
@@ -73,6 +82,28 @@ def publish(
     write_table(folder / "manifest.parquet", frame)
     facts = {"split_rule": rule.record()}
     write_config(folder, "ingest", settings, outputs=OUTPUTS, seed=rule.seed, facts=facts)
+
+
+class Asides:
+    """What records say besides the manifest: official splits, and places in the store."""
+
+    def __init__(self) -> None:
+        self.official: list[str | None] = []
+        self._places = {name: array("q") for name in Place.__dataclass_fields__}
+
+    def noted(self, records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The same records, noted in passing."""
+        for record in records:
+            said = record["official"]
+            self.official.append(sys.intern(said) if said else None)
+            for name, column in self._places.items():
+                column.append(record[name])
+            yield record
+
+    @property
+    def places(self) -> dict[str, NDArray[np.int64]]:
+        """Columns of the pixel index."""
+        return {name: np.array(column, np.int64) for name, column in self._places.items()}
 
 
 def kept_splits(folder: Path, rule: SplitRule) -> dict[str, str | None]:
@@ -89,12 +120,6 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
     """Write a parquet file atomically."""
     with atomic(path) as temporary:
         frame.to_parquet(temporary, index=False)
-
-
-def write_index(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write the pixel index: image_id and place of every picture."""
-    columns = ("image_id", *Place.__dataclass_fields__)
-    write_table(path, pd.DataFrame([{key: r[key] for key in columns} for r in records]))
 
 
 def write_quarantine(path: Path, rows: Quarantine) -> None:

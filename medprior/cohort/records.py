@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -41,6 +42,34 @@ class Facts(TypedDict, total=False):
     flags: Sequence[str]
     pixel_sha256: str
     official: str | None
+
+
+class Records(Mapping[str, dict[str, Any]]):
+    """Records by image_id, kept as lines: a sixth of the memory that dictionaries take."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, bytes] = {}
+
+    def keep(self, record: Mapping[str, Any], line: bytes) -> None:
+        """Take one in; what is no image is left out."""
+        if "image_id" in record:
+            self._lines[record["image_id"]] = line
+
+    def __getitem__(self, image_id: str) -> dict[str, Any]:
+        return dict(json.loads(self._lines[image_id]))
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._lines
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def in_order(self) -> Iterator[dict[str, Any]]:
+        """All, by image_id."""
+        return (self[image_id] for image_id in sorted(self._lines))
 
 
 def facts_record(image_id: str, patient_id: str, facts: Facts) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from medprior.cohort.columns import manifest_frame, number
 from medprior.cohort.committing import Committer
-from medprior.cohort.journal import FolderLock, Journal
+from medprior.cohort.journal import FolderLock, Journal, line_of
 from medprior.cohort.publishing import Quarantine, SplitRule, kept_splits, publish
-from medprior.cohort.records import Facts, check_image, facts_record, sha256_of
+from medprior.cohort.records import Facts, Records, check_image, facts_record, sha256_of
 from medprior.cohort.store import (
     PixelStore,
     ShardAppender,
@@ -53,25 +53,33 @@ class CohortWriter:
         self.store_size = store_size
         self._lock = FolderLock(self.path)
         try:
-            self._journal = Journal(self.path / "journal.jsonl")
+            self._records, self._last = Records(), ""
+            self._begun: int | None = None
+            self._journal = Journal(self.path / "journal.jsonl", each=self._recall)
             self._check_store_size()
         except BaseException:
             self._lock.release()
             raise
         remove_drafts(self.path)
-        self._records = {r["image_id"]: r for r in self._journal.records if "image_id" in r}
-        last = next(reversed(self._records.values()), None)
-        self._shards = ShardAppender(self.path, place_of(last) if last else None)
+        last = place_of(self._records[self._last]) if self._last else None
+        self._shards = ShardAppender(self.path, last)
         self._store = PixelStore(self.path)
         self._committer = Committer(self._journal)
-        self._pending: list[dict[str, Any]] = []
+        self._pending: list[bytes] = []
         self._written: list[Path] = []
         self._committed = time.monotonic()
 
+    def _recall(self, record: dict[str, Any], line: bytes) -> None:
+        """Take in one line of the journal; the first says the store size."""
+        if self._begun is None:
+            self._begun = int(record.get("store_size", 0))
+        self._records.keep(record, line)
+        self._last = record.get("image_id", self._last)
+
     def _check_store_size(self) -> None:
-        if not self._journal.records:
+        if self._begun is None:
             self._journal.append({"store_size": self.store_size})
-        begun = self._journal.records[0].get("store_size")
+        begun = self.store_size if self._begun is None else self._begun
         if begun != self.store_size:
             raise ConfigError(
                 "this cohort was begun with another store_size",
@@ -119,8 +127,8 @@ class CohortWriter:
         return str(self._records[image_id]["pixel_sha256"])
 
     def manifest(self) -> pd.DataFrame:
-        """The manifest so far, `split` still empty."""
-        return manifest_frame(self._records.values(), dict.fromkeys(self._records, ""))
+        """The manifest so far, by image_id, `split` still empty."""
+        return manifest_frame(self._records.in_order())
 
     def add(
         self,
@@ -171,8 +179,9 @@ class CohortWriter:
             "masks": paths,
             **self._shards.append(stored_values(pixels, size)).record(),
         }
-        self._pending.append(record)
-        self._records[image_id] = record
+        line = line_of(record)
+        self._pending.append(line)
+        self._records.keep(record, line)
         late = time.monotonic() - self._committed > COMMIT_SECONDS
         if late or len(self._pending) >= COMMIT_IMAGES:
             self._hand_over()
@@ -229,12 +238,11 @@ class CohortWriter:
                 "no image was added", where=self.path.name, fix="check the input folder"
             )
         self.commit()
-        records = sorted(self._records.values(), key=lambda record: str(record["image_id"]))
         rule = SplitRule(seed, fractions)
         fixed = kept_splits(self.path, rule) | dict(split or {})
         publish(
             self.path,
-            records,
+            self._records,
             fixed,
             rule,
             quarantine,

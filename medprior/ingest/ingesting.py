@@ -215,13 +215,17 @@ class Run:
 
     def publish(self, settings: IngestSettings) -> None:
         """Write everything that a cohort consists of; the manifest and `config.json` come last."""
-        outcomes = self.outcomes.records()
         self.outcomes.write_sources()
-        codes = Counter(str(record["code"]) for record in outcomes if record["code"])
+        refused = sorted(
+            (str(record["item"]), str(record["code"]), str(record["message"]))
+            for record in self.outcomes.records()
+            if record["code"]
+        )
+        codes = Counter(code for _, code, _ in refused)
         if not len(self.writer):
             said = ", ".join(f"{code} {count}" for code, count in codes.most_common())
             raise MedpriorError(
-                f"no usable radiograph among {len(outcomes)} file(s) ({said})",
+                f"no usable radiograph among {len(self.outcomes)} file(s) ({said})",
                 where="INPUT",
                 fix=f"see {self.outcomes.folder.name}/sources.csv and the ingest room's README",
             )
@@ -232,10 +236,8 @@ class Run:
         self.writer.finish(
             fractions=settings.fractions,
             seed=settings.seed,
-            quarantine=sorted(
-                (str(r["item"]), str(r["code"]), str(r["message"])) for r in outcomes if r["code"]
-            ),
-            summary=summary(manifest, outcomes),
+            quarantine=refused,
+            summary=summary(manifest, self.outcomes.records()),
             settings=settings.lasting() | {"dataset": self.described.name},
         )
         self.tell(manifest.patient_id.nunique(), len(manifest), codes)

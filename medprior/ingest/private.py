@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
-from medprior.cohort.journal import Journal
+from medprior.cohort.journal import Journal, line_of
 from medprior.errors import InputMissing
 from medprior.provenance import atomic
 
@@ -28,14 +29,20 @@ class Outcomes:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.folder.chmod(0o700)
-            self._journal = Journal(self.folder / "journal.jsonl", mode=0o600)
+            self._done: dict[str, bytes] = {}
+            self._journal = Journal(self.folder / "journal.jsonl", 0o600, self._remember)
         except OSError as error:
             raise InputMissing(
                 f"cannot be written ({error.strerror})", where=self.folder.name
             ) from None
         for draft in self.folder.glob(".*"):
             draft.unlink()
-        self._done = {record["source"]: record for record in self._journal.records}
+
+    def _remember(self, record: dict[str, Any], line: bytes) -> None:
+        self._done[record["source"]] = line
+
+    def __len__(self) -> int:
+        return len(self._done)
 
     def close(self) -> None:
         """Close the journal."""
@@ -50,8 +57,11 @@ class Outcomes:
             dataset: the data set's name.
             images: what the cohort holds; an image that was cut off with the power is missing.
         """
-        record = self._done.get(path)
-        if record is None or record["dataset"] != dataset:
+        line = self._done.get(path)
+        if line is None:
+            return False
+        record = json.loads(line)
+        if record["dataset"] != dataset:
             return False
         kept = not record["image_id"] or record["image_id"] in images
         return kept and bool(record["stamp"] == stamp)
@@ -77,12 +87,13 @@ class Outcomes:
             "code": code,
             "message": message,
         }
-        self._journal.append(record)
-        self._done[path] = record
+        line = line_of(record)
+        self._journal.append_line(line)
+        self._done[path] = line
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> Iterator[dict[str, Any]]:
         """The last outcome of every source, by source."""
-        return [self._done[path] for path in sorted(self._done)]
+        return (json.loads(self._done[path]) for path in sorted(self._done))
 
     def write_sources(self) -> None:
         """Write `sources.csv` (source, image_id, code), mode 0600."""

@@ -2,10 +2,13 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from medprior.cohort import Cohort, CohortWriter
+from medprior.cohort import Cohort, CohortWriter, columns
 from medprior.cohort import writer as writing
+from medprior.cohort.journal import line_of
+from medprior.cohort.records import Records
 from medprior.cohort.store import ShardAppender, stored_values
 from medprior.cohort.writer import COMMIT_IMAGES
 from medprior.errors import ConfigError, InputMissing, MedpriorError
@@ -269,3 +272,36 @@ def test_a_batch_that_cannot_be_committed_ends_the_writing(tmp_path, monkeypatch
     monkeypatch.undo()
     with CohortWriter(tmp_path / "c") as again:
         assert len(again) == 1
+
+
+def test_a_manifest_made_in_parts_is_the_same(tmp_path, monkeypatch):
+    records = [
+        {
+            "image_id": f"i{i}", "patient_id": "p", "study_id": "s", "dataset": "d", "view": "PA",
+            "sex": None, "age": None, "rows": 1, "cols": 1, "spacing_mm": None,
+            "spacing_kind": "none", "polarity_inverted": False, "flags": "", "pixel_sha256": "h",
+            "labels": {"late": 1.0} if i > 6 else {"first": None},
+            "masks": {"heart": "m"} if i == 8 else {},
+        }
+        for i in range(10)
+    ]  # fmt: skip
+    whole = columns.manifest_frame(records)
+    monkeypatch.setattr(columns, "PART", 3)
+    parts = columns.manifest_frame(records)
+    pd.testing.assert_frame_equal(parts, whole)
+    assert list(whole.columns)[-3:] == ["first", "late", "mask_heart"]
+    assert whole["mask_heart"].isna().sum() == 9
+    assert whole.late.isna().sum() == 7
+
+
+def test_records_are_kept_as_lines_and_read_in_order():
+    kept = Records()
+    for name in ("b", "a"):
+        record = {"image_id": name, "labels": {"z": 1.0, "a": 0.0}}
+        kept.keep(record, line_of(record))
+    kept.keep({"store_size": 1}, b"{}")
+    assert list(kept) == ["b", "a"]
+    assert [record["image_id"] for record in kept.in_order()] == ["a", "b"]
+    assert list(kept["a"]["labels"]) == ["z", "a"]
+    assert "c" not in kept
+    assert len(kept) == 2
