@@ -7,9 +7,9 @@ import logging
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
@@ -165,16 +165,21 @@ def inflated(data: bytes, limit: int) -> bytes:
         Rejected: `too_large` or `malformed`.
     """
     limit = min(limit, max(INFLATED_ALWAYS, MOST_INFLATION * len(data)))
-    machine = zlib.decompressobj(-zlib.MAX_WBITS)
+    for bits in (-zlib.MAX_WBITS, zlib.MAX_WBITS):
+        # The standard wants the bare stream; some writers put zlib's head before it.
+        with suppress(zlib.error):
+            return inflated_by(zlib.decompressobj(bits), data, limit)
+    raise Rejected("malformed", "the deflated part cannot be inflated")
+
+
+def inflated_by(machine: Any, data: bytes, limit: int) -> bytes:
+    """All that a zlib decompressor makes of `data`, at most `limit` bytes of it."""
     parts: list[bytes] = []
     size = 0
-    try:
-        while data and not machine.eof:
-            part = machine.decompress(data, INFLATED_AT_ONCE)
-            data, size = machine.unconsumed_tail, size + len(part)
-            parts.append(part)
-            if size > limit:
-                raise Rejected("too_large", f"inflates to more than {limit} bytes")
-    except zlib.error:
-        raise Rejected("malformed", "the deflated part cannot be inflated") from None
+    while data and not machine.eof:
+        part = machine.decompress(data, INFLATED_AT_ONCE)
+        data, size = machine.unconsumed_tail, size + len(part)
+        parts.append(part)
+        if size > limit:
+            raise Rejected("too_large", f"inflates to more than {limit} bytes")
     return b"".join(parts)

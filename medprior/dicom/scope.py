@@ -13,16 +13,17 @@ DX_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
 DX_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 MODALITIES = {"CR", "DX", "DR"}
+FILM_MODALITIES = MODALITIES | {"", "OT", "RG", "SC"}
 CHEST = ("CHEST", "THORA", "TORAX", "LUNG", "RIB", "PULMO")
 SPINE = ("THORACICSPINE", "THORACOLUMBAR", "TSPINE")
 ELSEWHERE = (
     "ABDOM", "ACJOINT", "ANKLE", "ARM", "BLADDER", "BRAIN", "BREAST", "CALCANEUS", "CERVIC",
-    "CLAVICLE", "COCCYX", "COLON", "CSPINE", "EAR", "ELBOW", "EXTREMITY", "EYE", "FACE", "FEMUR", "FIBULA",
-    "FINGER", "FOOT", "FOREARM", "HAND", "HEAD", "HEEL", "HIP", "HUMERUS", "JAW", "KIDNEY", "KNEE",
-    "LEG", "LIVER", "LOWERLEG", "LSPINE", "LUMBAR", "MANDIBLE", "MAXILLA", "NASAL", "NECK", "ORBIT",
-    "PATELLA", "PELVI", "RADIUS", "SACRUM", "SCAPULA", "SHOULDER", "SIJOINT", "SINUS", "SKULL",
-    "SPINE", "SSPINE", "TEETH", "THIGH", "THUMB", "TIBIA", "TMJ", "TOE", "TONGUE", "TOOTH", "ULNA",
-    "UPPERARM", "WRIST", "ZYGOMA",
+    "CLAVICLE", "COCCYX", "COLON", "CSPINE", "EAR", "ELBOW", "EXTREMIT", "EYE", "FACE",
+    "FEMUR", "FIBULA", "FINGER", "FOOT", "FOREARM", "HAND", "HEAD", "HEEL", "HIP", "HUMERUS",
+    "JAW", "KIDNEY", "KNEE", "LEG", "LIVER", "LOWERLEG", "LSPINE", "LUMBAR", "MANDIBLE",
+    "MAXILLA", "NASAL", "NECK", "ORBIT", "PATELLA", "PELVI", "RADIUS", "SACRUM", "SCAPULA",
+    "SHOULDER", "SIJOINT", "SINUS", "SKULL", "SPINE", "SSPINE", "TEETH", "THIGH", "THUMB",
+    "TIBIA", "TMJ", "TOE", "TONGUE", "TOOTH", "ULNA", "UPPERARM", "WRIST", "ZYGOMA",
 )  # fmt: skip
 
 
@@ -69,7 +70,7 @@ def sop_flags(header: Header, policy: Policy) -> list[str]:
 def secondary_capture_flags(header: Header, policy: Policy) -> list[str]:
     """A digitised film passes; another capture passes only as CR or DX, and not from a screen."""
     modality, conversion = header.text(0x00080060), header.text(0x00080064)
-    if conversion == "DF":
+    if conversion == "DF" and modality in FILM_MODALITIES:
         return ["secondary_capture"]
     unasked = policy.secondary_capture == "film" or (
         bool(conversion) and policy.secondary_capture == "radiograph"

@@ -14,6 +14,7 @@ from medprior.dicom.policy import Policy
 from medprior.errors import Rejected
 
 MONOCHROME = {"MONOCHROME1", "MONOCHROME2"}
+STRIP, STRIPS = 64, 16
 
 
 def layout_of(header: Header, policy: Policy) -> Layout:
@@ -97,18 +98,24 @@ def signed_in_place(values: NDArray[np.int32], bits: int) -> None:
 
 
 def tears(array: NDArray[Any], masked: NDArray[np.int32], layout: Layout) -> bool:
-    """Whether the masked-off bits belong to the picture: it is smoother with them than without.
+    """Whether the masked-off bits belong to the picture.
 
-    Retired overlay planes and garbage in the upper bits make it rougher, constant or sign bits
-    leave it as it is (our choice of rule). Judged by at most about a million pixels.
+    Where they change from one pixel to the next, the step is smaller with them than without, more
+    often than not: the picture runs on through the mask's wrap. Retired overlay planes and garbage
+    make such steps larger, constant or sign bits make none (our choice of rule). Judged by at most
+    sixteen strips of 64 rows.
     """
     if not layout.signed and int(array.max()) >> layout.stored == 0:
         return False
-    every = max(1, masked.size // 2**20)
-    values, masked = array[::every].astype(np.int32), masked[::every]
-    if layout.signed:
-        signed_in_place(values, layout.allocated)
-    if np.array_equal(values, masked):
-        return False
-    roughness = [float(np.abs(np.diff(part, axis=1)).mean()) for part in (values, masked)]
-    return roughness[0] < 0.75 * roughness[1]
+    smaller = larger = 0
+    for start in range(0, layout.rows, max(STRIP, layout.rows // STRIPS)):
+        part = slice(start, start + STRIP)
+        values, without = array[part].astype(np.int32), masked[part]
+        if layout.signed:
+            signed_in_place(values, layout.allocated)
+        for axis in (0, 1):
+            changed = np.diff(values - without, axis=axis) != 0
+            steps = np.abs(np.diff(values, axis=axis)) - np.abs(np.diff(without, axis=axis))
+            smaller += int((changed & (steps < 0)).sum())
+            larger += int((changed & (steps > 0)).sum())
+    return smaller > larger

@@ -113,7 +113,8 @@ def windowed(kind: str, centre: float, width: float) -> Voi:
         np.clip(result, -80, 80, out=result)
         np.exp(result, out=result)
         result += 1
-        return np.reciprocal(result, out=result)
+        np.reciprocal(result, out=result)
+        return result
 
     def linear(values: Values) -> Values:
         """The LINEAR or LINEAR_EXACT function."""

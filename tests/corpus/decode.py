@@ -163,6 +163,17 @@ def bit_cases() -> Iterator[Case]:
     data.add_new(0x60000100, "US", overlay["OverlayBitsAllocated"])
     data.add_new(0x60000102, "US", overlay["OverlayBitPosition"])
     yield from ok("upper_overlay_declared", "decode", lambda: sample_bytes(data), full(P))
+    half, down = P.copy(), np.sort(P, axis=0)
+    half[:, :40] = 0
+    for name, values, claimed in (
+        ("half_black", half, 8), ("downwards", down, 9), ("ten_claimed", P, 10),
+        ("16_in_12", stored(16), 12),
+    ):  # fmt: skip
+        make = functools.partial(dicom, values, claimed)
+        yield from bad(f"torn_bits_{name}", "decode", make, "bits_inconsistent")
+    above = P.copy()
+    above[0, 0] += 4096
+    yield from ok("upper_one_pixel", "decode", lambda: dicom(above), full(P))
     yield from bad(
         "eight_bits_claimed_twelve_used", "decode", lambda: dicom(P, 8), "bits_inconsistent"
     )

@@ -10,6 +10,7 @@ import lzma
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -169,6 +170,10 @@ def meta_cases() -> Iterator[Case]:
         yield from ok(f"meta_lies_{name}", AXIS, make, full(P), codes=[
             "malformed", "truncated", "syntax_unsupported", "codestream", "sop_class",
         ])  # fmt: skip
+    packed_up = relabelled(good, plain, DEFLATED)
+    begin = body_at(packed_up)
+    zlibbed = packed_up[:begin] + zlib.compress(packed_up[begin:])
+    yield from ok("deflated_with_zlib_head", AXIS, lambda: zlibbed, full(P))
     yield from bad("meta_lies_deflated", AXIS,
                    lambda: relabelled(in_syntax(DEFLATED, cells(P), 12), DEFLATED, plain),
                    "malformed", "truncated", "sop_class", "too_deep", "no_pixels")  # fmt: skip

@@ -68,6 +68,8 @@ def cases() -> Iterator[Case]:
                       "secondary_capture")  # fmt: skip
     yield from refused("capture_film_with_text", {"SOPClassUID": CAPTURE, "ConversionType": "DF",
                        "BurnedInAnnotation": "YES"}, "burned_in")  # fmt: skip
+    yield from refused("capture_film_breast", {"SOPClassUID": CAPTURE, "ConversionType": "DF",
+                       "Modality": "MG"}, "secondary_capture")  # fmt: skip
     yield from refused("capture_drawn", {"SOPClassUID": CAPTURE, "ConversionType": "DRW"},
                        "secondary_capture")  # fmt: skip
     yield from passed("capture_of_radiograph", {"SOPClassUID": CAPTURE, "BurnedInAnnotation": "NO"},
@@ -86,6 +88,7 @@ def cases() -> Iterator[Case]:
         "C SPINE",
         "TSPINE",
         "THORACIC SPINE",
+        "EXTREMITIES",
     ):
         yield from refused(f"part_{word}", {"BodyPartExamined": word}, "body_part")
     for word in ("CHEST", "Chest ", "THORAX", "PORT CHEST", "CHEST_TO_PELVIS"):
