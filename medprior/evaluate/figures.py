@@ -14,6 +14,7 @@ from medprior.evaluate.inputs import Inputs
 from medprior.evaluate.interval_figure import draw_intervals
 from medprior.evaluate.ranking_figures import draw_curves
 from medprior.evaluate.reliability_figure import draw_reliability
+from medprior.evaluate.rollout_figure import rollout_figures
 from medprior.evaluate.segmentation_figure import draw_segmentation
 from medprior.evaluate.study import Section, Study
 from medprior.evaluate.summary import attention_groups
@@ -31,6 +32,7 @@ def draw_figures(
         figures += classification_figures(folder, study, sections["classification"])
     if "segmentation" in sections:
         figures += segmentation_figures(folder, study, sections["segmentation"], inputs)
+    figures += rollout_figures(folder, study, inputs, sections)
     figures.append(draw_training(folder / "training_backbones.png", "backbone", inputs.backbones))
     for task in ("classification", "segmentation"):
         models = [named for named in inputs.models if named.item.task == task]

@@ -13,11 +13,11 @@ from einops import rearrange
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
-from medprior.evaluate.attention import whole_views
 from medprior.evaluate.bootstrap import quiet_mean
 from medprior.evaluate.ranking import Array, Floats, auc
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.networks import Backbone, Encoder, build_network
+from medprior.networks.cohort_attention import whole_views
 from medprior.networks.device import device_of
 from medprior.networks.heads import attention_pooled
 
