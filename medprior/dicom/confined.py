@@ -96,12 +96,13 @@ class Confined:
         finally:
             theirs.close()
         self.pid: int = self._popen.pid
-        self._finish = weakref.finalize(self, finish, self._popen, self.channel)
+        self._owner = os.getpid()
+        self._finish = weakref.finalize(self, finish, self._popen, self.channel, self._owner)
 
     @property
     def alive(self) -> bool:
-        """Whether the process still runs."""
-        return self._popen.poll() is None
+        """Whether the process still runs, and is ours: a fork of its owner has no claim to it."""
+        return self._owner == os.getpid() and self._popen.poll() is None
 
     def end(self) -> None:
         """Kill the process and wait for its end."""
@@ -163,9 +164,11 @@ def close_both(one: int, other: int) -> None:
     os.close(other)
 
 
-def finish(popen: Popen, channel: socket.socket) -> None:
-    """Kill a process and free what belongs to it."""
+def finish(popen: Popen, channel: socket.socket, owner: int) -> None:
+    """Kill a process and free what belongs to it; a fork of its owner only lets go of it."""
     channel.close()
+    if owner != os.getpid():
+        return
     popen.kill()
     popen.wait(timeout=5.0)
     popen.close()

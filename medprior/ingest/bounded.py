@@ -34,7 +34,8 @@ class BoundedReader:
 
     A process starts when it is first needed, serves one file after another, and is replaced when it
     crashes, hangs, or takes too long. Processes hold nothing of the caller and do not import torch.
-    Up to `workers` reads run at once; more wait for their turn.
+    Up to `workers` reads run at once; more wait for their turn. A fork of the caller gets processes
+    of its own.
 
     ```python
     with BoundedReader(workers=2) as reader:

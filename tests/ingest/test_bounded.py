@@ -245,6 +245,24 @@ def test_it_works_inside_a_daemonic_process():
     assert done.stdout == "(96, 80)\n", done.stderr
 
 
+def test_a_fork_has_processes_of_its_own():
+    with BoundedReader(limits=EASY) as reader:
+        reader.read(GOOD)
+        before = only(reader).pid
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                shape, after = reader.read(GOOD).pixels.shape, only(reader).pid
+                reader.close()
+                code = int(shape != PICTURE.shape or after == before)
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert reader.read(GOOD).pixels.shape == PICTURE.shape
+        assert only(reader).pid == before
+
+
 def test_the_way_to_the_process_and_back_is_short(reader):
     picture = sample_picture(1024, 1024)
     content = sample_bytes(sample_dataset(picture))
