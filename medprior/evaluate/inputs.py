@@ -66,14 +66,18 @@ def listed(entries: Entry | Iterable[Entry] | None) -> list[Entry]:
 
 
 def split_name(entry: Entry) -> tuple[str, Path]:
-    """Name and folder of `NAME=PATH`, `PATH` (named by its last part) or `(NAME, PATH)`."""
+    """Name and folder of `NAME=PATH`, `PATH` (named by its last part) or `(NAME, PATH)`.
+
+    A folder that bears a name of medprior's own, such as `prior`, is called `prior_1`.
+    """
     if isinstance(entry, tuple):
         return entry[0], Path(entry[1])
     name, sign, rest = str(entry).partition("=")
     if sign and name and "/" not in name:
         return name, Path(rest)
     path = Path(entry)
-    return path.resolve().name, path
+    own = path.resolve().name
+    return f"{own}_1" if own in RESERVED else own, path
 
 
 def names_and_paths(entries: Sequence[Entry], option: str) -> list[tuple[str, Path]]:

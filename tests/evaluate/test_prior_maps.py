@@ -1,3 +1,5 @@
+from pathlib import Path
+
 """Priors as predictors, from real priors of one annotated image."""
 
 import numpy as np
@@ -8,6 +10,7 @@ from sklearn.metrics import average_precision_score
 from medprior.annotate import from_cohort
 from medprior.evaluate.compare import loaded_priors
 from medprior.evaluate.evidence import evaluate
+from medprior.evaluate.inputs import split_name
 from medprior.evaluate.prior_maps import PriorSource, resized
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.priors import PriorSettings, SpatialPrior, build_prior
@@ -96,3 +99,11 @@ def test_a_fitted_prior_alone_also_gives_the_static_baseline(tmp_path, cohort, p
     assert "registered_prior.pixel_ap.mean" in metrics
     assert not [name for name in metrics if name.startswith("attention.")]
     assert "static prior" in (tmp_path / "report.html").read_text()
+
+
+def test_a_folder_called_prior_needs_no_other_name(prior_paths, tmp_path):
+    own = tmp_path / "prior"
+    own.symlink_to(prior_paths["static"])
+    assert split_name(own)[0] == "static"
+    assert split_name(tmp_path / "gone" / "prior") == ("prior_1", tmp_path / "gone" / "prior")
+    assert split_name("mine=somewhere/prior") == ("mine", Path("somewhere/prior"))
