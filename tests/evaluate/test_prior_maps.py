@@ -1,6 +1,6 @@
-from pathlib import Path
-
 """Priors as predictors, from real priors of one annotated image."""
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
