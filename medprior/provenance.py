@@ -152,7 +152,7 @@ def read_config(folder: Path, stage: str | None = None) -> dict[str, Any]:
         )
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         record = {}
     if not isinstance(record, dict) or not record:
         raise InputMissing("config.json is damaged", where=str(folder), fix="rerun the stage")

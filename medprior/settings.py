@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +12,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medprior.errors import ConfigError, InputMissing
+
+LARGEST = 100_000  # values of one file, every alias counted where it stands
 
 
 class Settings(BaseModel):
@@ -30,7 +33,7 @@ class Settings(BaseModel):
                 if fault["type"] == "extra_forbidden":
                     faults.append(f"unknown key {key!r}")
                 else:
-                    faults.append(f"{key!r}: {fault['msg']} (found {fault['input']!r})")
+                    faults.append(f"{key!r}: {fault['msg']} (found {reprlib.repr(fault['input'])})")
             known = ", ".join(cls.model_fields)
             raise ConfigError("; ".join(faults), where=where, fix=f"known keys: {known}") from None
 
@@ -74,16 +77,38 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """A JSON or YAML file that holds one mapping."""
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputMissing(
-            f"cannot be read ({error.strerror})", where=str(path), fix="check the path"
+            f"cannot be read ({getattr(error, 'strerror', None) or 'no UTF-8 text'})",
+            where=str(path),
+            fix="check the path",
         ) from None
     try:
         values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"not valid JSON or YAML ({error})", where=str(path)) from None
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        text = " ".join(str(error).split())[:300]
+        raise ConfigError(f"not valid JSON or YAML ({text})", where=str(path)) from None
+    if not within(values, LARGEST):
+        raise ConfigError(
+            f"more than {LARGEST} values", where=str(path), fix="no aliases of aliases"
+        )
     if not isinstance(values, dict):
         raise ConfigError(
             "not a mapping", where=str(path), expected="key: value", found=type(values).__name__
         )
     return values
+
+
+def within(values: Any, most: int) -> bool:
+    """Whether nested values are at most so many; YAML's aliases can stand for billions."""
+    waiting, seen = [values], 0
+    while waiting:
+        item = waiting.pop()
+        seen += 1
+        if seen + len(waiting) > most:
+            return False
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+    return True

@@ -21,7 +21,12 @@ from medprior.errors import InputMissing, MedpriorError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CODE = {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".ckpt", ".npy", ".h5", ".bin"}
+CODE = {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".ckpt", ".npy", ".npz", ".h5", ".bin", ".zip"}
+LOADER = "mlflow.pyfunc.loaders.code_model"
+ENTRY = "pyfunc_entry.py"
+WEIGHTS = "model.safetensors"
+ARTIFACTS = ("model", "segmenter")
+LARGEST_MLMODEL = 1 << 20
 URI = re.compile(r"(models|runs):/")
 
 
@@ -116,24 +121,66 @@ def check_package(root: Path, uri: str) -> None:
     """Refuse a registered model that is not medprior's safetensors-and-JSON package.
 
     Raises:
-        InputMissing: another flavour, a pickle in it, or no model of ours.
+        InputMissing: another flavour, a pickle or an archive in it, a link or a path that leads
+            outside, or no model of ours.
     """
-    try:
-        description: Any = yaml.safe_load((root / "MLmodel").read_text(encoding="utf-8"))
-        flavour = dict(description["flavors"]["python_function"])
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError):
-        flavour = {}
-    names = {path.suffix.lower() for path in root.rglob("*") if path.is_file()}
-    pickled = "python_model" in flavour or bool(names & CODE)
-    ours = (
-        str(flavour.get("loader_module")).startswith("mlflow.pyfunc.")
-        and "model_code_path" in flavour
-        and (root / "artifacts" / "model" / "config.json").is_file()
-    )
-    if pickled or not ours:
+    flavour = flavour_of(root / "MLmodel")
+    pickled = "python_model" in flavour or any(map(holds_code, root.rglob("*")))
+    if pickled or not ours(root, flavour):
         raise InputMissing(
             "the model holds pickled objects, which could run code" if pickled else "foreign model",
             where=uri,
             expected="a model that `medprior register` made",
             fix="register it again from its model folder",
         )
+
+
+def flavour_of(path: Path) -> dict[str, Any]:
+    """The `python_function` flavour in an MLmodel file; empty where there is none to be read."""
+    try:
+        if path.stat().st_size > LARGEST_MLMODEL:
+            return {}
+        description: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if set(description["flavors"]) != {"python_function"}:
+            return {}
+        return dict(description["flavors"]["python_function"])
+    except (OSError, RecursionError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        return {}
+
+
+def holds_code(path: Path) -> bool:
+    """Whether a file is a pickle or an archive, by its name or by its first bytes.
+
+    Safetensors begin with the length of their header, which can look like anything; their name is
+    enough, since nothing but a reader of safetensors opens them.
+    """
+    if not path.is_file():
+        return False
+    if path.suffix.lower() in CODE:
+        return True
+    with path.open("rb") as file:
+        return path.suffix != ".safetensors" and file.read(4).startswith(
+            (b"\x80", b"PK", b"\x1f\x8b")
+        )
+
+
+def ours(root: Path, flavour: dict[str, Any]) -> bool:
+    """Whether a package has the fields and files of ours, and no others beside its weights."""
+    if any(path.is_symlink() for path in root.rglob("*")):
+        return False
+    artifacts = flavour.get("artifacts")
+    if not isinstance(artifacts, dict) or not {"model"} <= artifacts.keys() <= set(ARTIFACTS):
+        return False
+    paths = {
+        name: entry.get("path") if isinstance(entry, dict) else None
+        for name, entry in artifacts.items()
+    }
+    there = [path for path in (root / "artifacts").rglob("*") if path.is_file()]
+    return (
+        flavour.get("loader_module") == LOADER
+        and flavour.get("code") == "code"
+        and Path(str(flavour.get("model_code_path"))).name == ENTRY
+        and paths == {name: f"artifacts/{name}" for name in artifacts}
+        and all(path.suffix == ".json" or path.name == WEIGHTS for path in there)
+        and all((root / path / "config.json").is_file() for path in paths.values() if path)
+    )

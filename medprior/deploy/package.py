@@ -30,11 +30,12 @@ def checked(folder: Path) -> dict[str, Any]:
     """
     try:
         config = read_config(folder, "finetune")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise InputMissing(
             "config.json is broken", where=str(folder), fix="run `medprior finetune` again"
         ) from None
-    digest = (config.get("outputs") or {}).get(WEIGHTS)
+    outputs = config.get("outputs")
+    digest = outputs.get(WEIGHTS) if isinstance(outputs, dict) else None
     if config.get("task") not in TASKS or not isinstance(digest, str):
         raise InputMissing(
             "config.json names no task or no digest of the weights",

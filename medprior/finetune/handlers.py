@@ -247,7 +247,7 @@ class Checkpoints:
         state = load_newest(self.folder)
         if state is None:
             return False
-        if state["fingerprint"] != self.fingerprint:
+        if state.get("fingerprint") != self.fingerprint:
             raise MedpriorError(
                 "the run in this folder has other settings, data or backbone",
                 where=self.folder.parent.name,

@@ -23,9 +23,9 @@ from medprior.finetune.settings import FinetuneSettings, Task
 from medprior.geometry import Views, whole
 from medprior.networks.attention import attention_maps
 from medprior.networks.backbone import load_weights
+from medprior.networks.claims import FAULTS, broken_record, refuse_larger
 from medprior.networks.encoder import Encoder
 from medprior.networks.shape import ViTSettings
-from medprior.networks.claims import FAULTS, broken_record, refuse_larger
 from medprior.networks.views import cut, lay_back
 from medprior.provenance import read_config
 

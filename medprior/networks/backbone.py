@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from medprior.errors import InputMissing
+from medprior.networks.claims import FAULTS, broken_record, refuse_larger
 from medprior.networks.encoder import Encoder
 from medprior.networks.factory import build_network
 from medprior.networks.shape import ViTSettings
@@ -79,8 +80,17 @@ def load_backbone(folder: Path | str) -> Backbone:
     """
     folder = Path(folder)
     config = read_config(folder, "pretrain")
+    try:
+        return _loaded(folder, config)
+    except FAULTS as error:
+        raise broken_record(error, str(folder), "pretrain") from None
+
+
+def _loaded(folder: Path, config: dict[str, Any]) -> Backbone:
     tensors = load_weights(folder / WEIGHTS, config["outputs"].get(WEIGHTS))
-    network = build_network(ViTSettings.checked(config["network"], f"{folder}: network"))
+    shape = ViTSettings.checked(config["network"], f"{folder}: network")
+    refuse_larger(shape, tensors, str(folder))
+    network = build_network(shape)
     try:
         network.load_state_dict(tensors)
     except RuntimeError:

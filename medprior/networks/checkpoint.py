@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -48,8 +49,12 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
     for path in paths:
         beside = path.with_suffix(".sha256")
         if beside.is_file() and sha256_file(path) == beside.read_text().strip():
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            return state
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except (UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, AttributeError):
+                state = None  # it holds more than tensors and numbers, and was not run
+            if isinstance(state, dict):
+                return state
         logger.warning("checkpoint %s is damaged; trying the one before it", path.name)
     if paths:
         raise InputMissing(

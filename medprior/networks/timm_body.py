@@ -14,6 +14,7 @@ OVERRIDES = {
     "width": "embed_dim", "depth": "depth", "heads": "num_heads", "patch": "patch_size",
     "image_size": "img_size",
 }  # fmt: skip
+FILES = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
 OURS_ONLY = ("mlp_ratio", "layer_scale", "life", "life_aux_key", "life_norm", "nosn")
 
 
@@ -32,6 +33,7 @@ def make_body(values: dict[str, Any]) -> nn.Module:
     name = values.get("name") or ""
     if not timm.is_model(name.split(".")[0]):
         raise ValueError(f"timm has no model {name!r}; see timm.list_models('vit_*')")
+    refuse_files(values.get("options", {}))
     arguments: dict[str, Any] = {
         "num_classes": 0, "in_chans": 1, "dynamic_img_size": True, "global_pool": "token",
         "drop_path_rate": values.get("drop_path", 0.0),
@@ -52,6 +54,13 @@ def make_body(values: dict[str, Any]) -> nn.Module:
         block.attn.fused_attn = True
     made: nn.Module = body
     return made
+
+
+def refuse_files(options: dict[str, Any]) -> None:
+    """ValueError for options that make timm read a file or a network: pickles can run code."""
+    found = FILES & options.keys()
+    if found:
+        raise ValueError(f"options may not name weights: {', '.join(sorted(found))}")
 
 
 def plain(body: Any) -> bool:

@@ -159,7 +159,7 @@ class CheckpointHandler:
         state = load_newest(self.folder)
         if state is None:
             return 0
-        if state["settings"] != engine.settings.model_dump_json():
+        if state.get("settings") != engine.settings.model_dump_json():
             raise TrainingFailed(
                 "the unfinished run in this folder has other settings",
                 fix="use the same settings, or another output folder",
