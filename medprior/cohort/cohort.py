@@ -23,7 +23,11 @@ class Cohort:
     """Images of a cohort folder, all or some; read-only. Make one with `Cohort.open`."""
 
     def __init__(
-        self, path: Path, manifest: pd.DataFrame, places: dict[str, Place], rows: NDArray[np.intp]
+        self,
+        path: Path,
+        manifest: pd.DataFrame,
+        places: NDArray[np.int64],
+        rows: NDArray[np.intp],
     ) -> None:
         self.path = path
         self._whole = manifest
@@ -46,14 +50,15 @@ class Cohort:
         try:
             manifest = pd.read_parquet(folder / "manifest.parquet")
             index = pd.read_parquet(folder / "pixels" / "index.parquet")
+            if not index.image_id.equals(manifest.image_id):
+                index = index.set_index("image_id").reindex(manifest.image_id).reset_index()
+            places = index[list(Place.__dataclass_fields__)].to_numpy(dtype=np.int64)
         except (OSError, ValueError):
             raise InputMissing(
                 "the manifest or the pixel index is missing or broken",
                 where=folder.name,
                 fix="run `medprior ingest` into it again",
             ) from None
-        fields = zip(*(index[name].tolist() for name in index.columns), strict=True)
-        places = {str(image_id): Place(*place) for image_id, *place in fields}
         return cls(folder, manifest, places, np.arange(len(manifest)))
 
     def __len__(self) -> int:
@@ -136,16 +141,18 @@ class Cohort:
                 fix=f"look into {self.path.name}/manifest.parquet",
             ) from None
 
+    def _place(self, row: int) -> Place:
+        """Where the picture of this row of the whole manifest lies."""
+        return Place(*self._places[row].tolist())
+
     def pixels(self, image_id: str) -> NDArray[np.float32]:
         """One picture at store resolution, aspect kept: float32 [h, w] in [0, 1]."""
-        self._index(image_id)
-        return self._store.read(self._places[image_id])
+        return self._store.read(self._place(self._rows[self._index(image_id)]))
 
     def valid(self, image_id: str) -> NDArray[np.bool_]:
         """Boolean [h, w] on the grid of `pixels`; False in padding and outside the shutter."""
-        self._index(image_id)
+        place = self._place(self._rows[self._index(image_id)])
         path = self.path / "masks" / "valid" / f"{image_id}.png"
-        place = self._places[image_id]
         return read_mask(path) if path.is_file() else np.ones((place.height, place.width), bool)
 
     def mask(self, image_id: str, structure: str) -> NDArray[np.bool_] | None:
@@ -178,14 +185,13 @@ class Cohort:
         Stretched to a square; `medprior.geometry` keeps account of the aspect. Made once for the
         whole cohort in `cache/squares_<size>.npy`; the whole cohort is a read-only memory map.
         """
-        ids = self._whole.image_id.tolist()
 
         def read(index: int) -> NDArray[np.float32]:
             """One picture of the store."""
-            return self._store.read(self._places[ids[index]])
+            return self._store.read(self._place(index))
 
         path = self.path / "cache" / f"squares_{size}.npy"
-        return self._mine(cached_squares(path, len(ids), size, read))
+        return self._mine(cached_squares(path, len(self._whole), size, read))
 
     def mask_squares(
         self, structure: str, size: int

@@ -180,6 +180,17 @@ def test_wrong_input_is_refused(tmp_path):
         Cohort.open(tmp_path / "c")
 
 
+def test_an_index_in_another_order_is_followed_and_a_short_one_refused(tmp_path):
+    cohort = write(tmp_path / "c")
+    path = tmp_path / "c" / "pixels" / "index.parquet"
+    index = pd.read_parquet(path)
+    index.iloc[::-1].to_parquet(path, index=False)
+    np.testing.assert_array_equal(Cohort.open(cohort.path).pixels("i003"), cohort.pixels("i003"))
+    index.iloc[1:].to_parquet(path, index=False)
+    with pytest.raises(InputMissing, match="pixel index"):
+        Cohort.open(cohort.path)
+
+
 def test_a_missing_shard_is_said_in_one_line(tmp_path):
     cohort = write(tmp_path / "c")
     (cohort.path / "pixels" / "00000.u16").unlink()
