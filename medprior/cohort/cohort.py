@@ -51,9 +51,9 @@ class Cohort:
             manifest = pd.read_parquet(folder / "manifest.parquet")
             index = pd.read_parquet(folder / "pixels" / "index.parquet")
             if not index.image_id.equals(manifest.image_id):
-                index = index.set_index("image_id").reindex(manifest.image_id).reset_index()
+                index = index.set_index("image_id").loc[manifest.image_id]
             places = index[list(Place.__dataclass_fields__)].to_numpy(dtype=np.int64)
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError):
             raise InputMissing(
                 "the manifest or the pixel index is missing or broken",
                 where=folder.name,
