@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import os
 import statistics
 import subprocess
@@ -132,6 +133,7 @@ def object_store(folder: Path) -> Iterator[tuple[Any, str]]:
         return
     moto: Any = importlib.import_module("moto.server")
     fsspec: Any = importlib.import_module("fsspec")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
