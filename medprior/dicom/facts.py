@@ -23,6 +23,7 @@ VIEW_WORDS = (
 )
 SIDE = {"LL", "RL", "LATERAL"}
 OLDEST = 90.0
+LONGEST = 4096
 AGE_UNITS = {"Y": 1.0, "M": 12.0, "W": 52.1775, "D": 365.25}
 
 
@@ -73,8 +74,8 @@ def age(header: Header) -> float | None:
 
 
 def normalised(text: str) -> str:
-    """NFKC, without NULs and outer blanks."""
-    return unicodedata.normalize("NFKC", text.replace("\0", "")).strip()
+    """NFKC, without NULs and outer blanks; of a text beyond all sense only the beginning."""
+    return unicodedata.normalize("NFKC", text[:LONGEST].replace("\0", "")).strip()
 
 
 def identity(header: Header) -> Identity:
@@ -83,6 +84,6 @@ def identity(header: Header) -> Identity:
     issuer = normalised(header.unicode(0x00100021))
     return Identity(
         patient=f"{issuer}\0{patient}" if patient else "",
-        study=header.text(0x0020000D),
-        sop=header.text(0x00080018),
+        study=header.text(0x0020000D)[:LONGEST],
+        sop=header.text(0x00080018)[:LONGEST],
     )

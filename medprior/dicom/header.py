@@ -97,12 +97,18 @@ class Header:
             return []
 
     def unicode(self, tag: int) -> str:
-        """A text value decoded by the file's character set; as Latin-1 where that fails."""
+        """A text value decoded by the file's character set; as Latin-1 where that fails.
+
+        Of a value above 64 KiB only the beginning is taken, as Latin-1.
+        """
+        raw = self.raw(tag) or b""
+        if len(raw) > LONGEST_TEXT:
+            return raw[:LONGEST_TEXT].decode("latin-1")
         try:
             value = self.dataset[tag].value
             return "" if value is None else str(value)
         except Exception:
-            return (self.raw(tag) or b"").decode("latin-1")
+            return raw.decode("latin-1")
 
 
 def decimal(text: str) -> float:

@@ -111,7 +111,10 @@ def dataset_of(
     ends: Callable[[int], bool],
 ) -> Dataset:
     """The elements up to the first that `ends` it; values above 16 MiB are left in the file."""
-    Walk(stream, implicit, little, policy.max_elements, ends).check()
+    # The parser believes the first element, not the file meta: so does the walk.
+    head = stream.read(6)
+    stream.seek(-len(head), io.SEEK_CUR)
+    Walk(stream, head[4:6] not in VRS, little, policy.max_elements, ends).check()
     stop = limits(stream, size, ends)
     return read_dataset(stream, implicit, little, stop_when=stop, defer_size=MOST_VALUE)
 

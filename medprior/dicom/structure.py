@@ -14,6 +14,7 @@ from medprior.errors import Rejected
 
 UNDEFINED = 0xFFFFFFFF
 MOST_DEPTH = 64
+CHARACTER_SET, LONGEST_CHARACTER_SET = 0x00080005, 1024
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 LONG_VRS = {
     b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV",
@@ -64,7 +65,7 @@ class Walk:
         """Walk, and go back to where it began. What makes no sense is left to the parser.
 
         Raises:
-            Rejected: `too_deep` or `too_many_elements`.
+            Rejected: `too_deep`, `too_many_elements` or `malformed`.
         """
         begin = self._stream.tell()
         for count in range(self._most + 1):
@@ -119,6 +120,9 @@ class Walk:
             length = self._long.unpack(more)[0]
         else:
             length = self._short.unpack_from(head, 6)[0]
+        if tag == CHARACTER_SET and length > LONGEST_CHARACTER_SET:
+            # The parser looks at every value of it, wherever it stands.
+            raise Rejected("malformed", "the list of character sets is absurdly long")
         known = vr == b"SQ" or (not vr and DicomDictionary.get(tag, ("",))[0] == "SQ")
         if length == UNDEFINED:
             kind = "fragments" if vr.startswith(b"O") else "sequence"

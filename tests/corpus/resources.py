@@ -238,6 +238,10 @@ def count_cases() -> Iterator[Case]:
     good = dicom(P)
     tags = b"".join(struct.pack("<HH2sH", 0x0011, i & 0xFFFF, b"LO", 0) for i in range(1_000_000))
     yield from bad("elements", AXIS, lambda: inserted(good, tags), "too_many_elements", "malformed")
+    inner = element(0x00081140, "SQ", b"", 0xFFFFFFFF) + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    hidden = inserted(good, inner + tags + ITEM_END + SEQUENCE_END, 0x00100020)
+    lying = relabelled(hidden, "1.2.840.10008.1.2.1", IMPLICIT)
+    yield from bad("elements_under_a_lie", AXIS, lambda: lying, "too_many_elements", "malformed")
     below = b"".join(struct.pack("<HH2sH", 0x0011, i, b"LO", 0) for i in range(60_000))
     yield from ok("elements_below_the_limit", AXIS, lambda: inserted(good, below), full(P))
     inside = element(0x00291001, "SQ", b"", 0xFFFFFFFF) + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
@@ -258,10 +262,13 @@ def count_cases() -> Iterator[Case]:
     picture = np.clip((P - 999.5) / 999 + 0.5, 0, 1)
     yield from ok("windows", AXIS, lambda: windows(1_000_000), picture, codes=ANY)
     yield Case("polygon", AXIS, lambda: polygon(300_000), full(P), 1.0, frozenset(ANY))
-    for name, tag in (("patient", 0x00281055), ("charset", 0x00281056), ("private", 0x00291001)):
-        value = b"x" * 60_000_000
-        yield Case(f"long_{name}", AXIS, lambda tag=tag, value=value: implicit_with(tag, value),
-                   full(P), 2e-6, frozenset(ANY))  # fmt: skip
+    for name, tag in (
+        ("explanation", 0x00281055), ("function", 0x00281056), ("private", 0x00291001),
+        ("charset", 0x00080005), ("patient", 0x00100020), ("study", 0x0020000D),
+    ):  # fmt: skip
+        for size, value in (("60_mb", b"x" * 60_000_000), ("8_mb", b"\\\xc3" * 4_000_000)):
+            make = functools.partial(implicit_with, tag, value)
+            yield Case(f"long_{name}_{size}", AXIS, make, full(P), 2e-6, frozenset(ANY))
     tail = functools.partial(deflated, bytes(600_000_000))
     yield Case("deflate_tail", AXIS, tail, full(P), 2e-6, frozenset(ANY))
     yield Case("deflate_element", AXIS, lambda: deflated(bytes(600_000_000), True), full(P), 2e-6,
