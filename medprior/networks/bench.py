@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import nn
 
 from medprior.networks.encoder import Encoder
 from medprior.networks.factory import build_network
@@ -52,10 +51,9 @@ def network(options: dict[str, object]) -> Encoder:
 
 
 def count(values: dict[str, object]) -> int:
-    """Number of parameters, without memory for them."""
-    with torch.device("meta"):
-        module: nn.Module = build_network(ViTSettings.checked(values))
-    return sum(parameter.numel() for parameter in module.parameters())
+    """Number of parameters."""
+    network = build_network(ViTSettings.checked(values))
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def step(net: Encoder, images: torch.Tensor, capture: bool = False) -> Callable[[], None]:
