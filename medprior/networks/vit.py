@@ -208,7 +208,7 @@ class VisionTransformer(Encoder):
         if position.shape[-2:] != maps.shape[-2:]:
             position = F.interpolate(position, size=grid, mode="bicubic", antialias=True)
         patches = rearrange(maps + position, "b d y x -> b (y x) d")
-        prefix = torch.cat([self.cls, self.registers], dim=1).expand(len(images), -1, -1)
+        prefix = torch.cat([self.cls, self.registers], dim=1).expand(images.shape[0], -1, -1)
         return torch.cat([prefix.to(patches.dtype), patches], dim=1), grid
 
     def context(self, grid: Grid) -> Grid:

@@ -1,0 +1,28 @@
+"""`medprior export`: a model folder as one ONNX file, checked against PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from medprior.observer import Observer
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="folder of medprior finetune")
+    parser.add_argument("out", type=Path, metavar="OUT.onnx", help="file to write")
+
+
+def result(args: argparse.Namespace) -> Path:
+    """The folder of the file."""
+    folder: Path = args.out.parent
+    return folder
+
+
+def run(args: argparse.Namespace, observer: Observer) -> None:
+    """Export, and say how near it is to PyTorch."""
+    from medprior.deploy.export import export_onnx
+
+    found = export_onnx(args.model, args.out)
+    print(f"wrote {args.out}: at most {found.largest:.1e} from PyTorch on {found.images} views")
