@@ -1,0 +1,148 @@
+"""Rules for what stands in `docker/`: pinned, without secrets, not root, watched."""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+DOCKER = Path(__file__).parents[2] / "docker"
+DOCKERFILES = sorted(DOCKER.glob("*Dockerfile"))
+COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+PINNED = re.compile(r"[\w./-]+:[\w.-]*\d[\w.-]*(@sha256:[0-9a-f]{64})?")
+SECRET = re.compile(r"(password|secret|token|key)[\w-]*\s*[:=]\s*\S", re.IGNORECASE)
+
+
+def instructions(path: Path) -> list[tuple[str, str]]:
+    """(instruction, arguments) with continued lines joined and comments left out."""
+    lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
+    pairs = [line.split(None, 1) for line in joined.splitlines() if line.strip()]
+    return [(first.upper(), rest) for first, rest in pairs]
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_dockerfile(path):
+    steps = instructions(path)
+    bases = [rest for name, rest in steps if name == "FROM"]
+    assert bases
+    assert all(PINNED.fullmatch(base.split()[0]) for base in bases), bases
+    names = [name for name, _ in steps]
+    assert "ADD" not in names
+    known = "FROM ENV WORKDIR COPY RUN USER EXPOSE HEALTHCHECK ENTRYPOINT CMD"
+    assert set(names) <= set(known.split())
+    (user,) = [rest for name, rest in steps if name == "USER"]
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user), "a number, so that runAsNonRoot can check it"
+    assert names.index("USER") > max(i for i, name in enumerate(names) if name in {"RUN", "COPY"})
+    for name, rest in steps:
+        if name == "RUN":
+            assert not re.search(r"\b(sudo|curl|wget|apt-get upgrade)\b|pip install [^&]*://", rest)
+            assert "pip install" not in rest or "-c constraints.txt" in rest
+        if name in {"ENTRYPOINT", "CMD"}:
+            assert rest.startswith("["), "the exec form, so that signals arrive"
+        if name in {"ENV", "COPY"}:
+            assert not SECRET.search(rest), rest
+        if name == "COPY" and "--from" not in rest:
+            for source in rest.split()[:-1]:
+                assert (DOCKER.parent / source).exists(), source
+
+
+def test_the_serving_image_is_watched_and_brings_its_weights():
+    steps = instructions(DOCKER / "serving.Dockerfile")
+    names = [name for name, _ in steps]
+    assert "HEALTHCHECK" in names
+    (check,) = [rest for name, rest in steps if name == "HEALTHCHECK"]
+    assert "/health" in check
+    copied = [rest for name, rest in steps if name == "COPY" and "model.safetensors" in rest]
+    assert copied
+    (command,) = [rest for name, rest in steps if name == "CMD"]
+    assert "--token-file" in command
+    assert "models:/" not in command, "no registry at start"
+
+
+def test_services_are_pinned_and_hardened():
+    assert set(SERVICES) == {"database", "artifacts", "owner", "mlflow", "serving"}
+    for name, service in SERVICES.items():
+        assert PINNED.fullmatch(service["image"]), name
+        assert not service["image"].endswith("latest")
+        assert not service.get("privileged")
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), f"{name} opens {port} to the network"
+        if name != "owner":
+            assert "no-new-privileges:true" in service["security_opt"]
+            assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+            assert service["restart"] == "unless-stopped"
+    for name in ("artifacts", "mlflow", "serving"):
+        assert SERVICES[name]["read_only"] is True
+        assert SERVICES[name]["cap_drop"] == ["ALL"]
+    assert COMPOSE["networks"]["inside"] == {"internal": True}
+    for name in ("database", "artifacts"):
+        assert SERVICES[name]["networks"] == ["inside"]
+
+
+def test_services_wait_for_what_they_need():
+    for service in SERVICES.values():
+        for other, how in service.get("depends_on", {}).items():
+            watched = how["condition"] == "service_healthy"
+            assert ("healthcheck" in SERVICES[other]) == watched
+    assert "mlflow" in SERVICES["serving"]["depends_on"]
+    command = SERVICES["serving"]["command"]
+    assert command[command.index("--model") + 1].endswith("@champion")
+    assert command[command.index("--token-file") + 1] == "/run/secrets/service_token"
+
+
+def test_serving_s_command_is_one_of_ours():
+    import argparse
+
+    from medprior.deploy import serve_command
+
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    serve_command.configure(parser)
+    stage, *command = SERVICES["serving"]["command"]
+    assert stage == "serve"
+    assert parser.parse_args(command).host == "0.0.0.0"
+    steps = dict(instructions(DOCKER / "serving.Dockerfile"))
+    assert parser.parse_args(yaml.safe_load(steps["CMD"])).model == "/model"
+
+
+def test_secrets_are_files_and_are_not_in_git(tmp_path):
+    for name, secret in COMPOSE["secrets"].items():
+        assert secret == {"file": f"secrets/{name}"}
+    for name, service in SERVICES.items():
+        for key, value in service.get("environment", {}).items():
+            assert not re.search("PASSWORD|SECRET|TOKEN|KEY", key) or key.endswith("_FILE"), name
+            assert "@" not in str(value)
+        assert set(service.get("secrets", [])) <= COMPOSE["secrets"].keys()
+    assert (DOCKER / ".gitignore").read_text().split() == ["secrets/"]
+    copy = shutil.copytree(DOCKER, tmp_path / "docker")
+    shutil.rmtree(copy / "secrets", ignore_errors=True)
+    for _ in range(2):  # a second run keeps what is there
+        subprocess.run([str(copy / "secrets.sh")], check=True, capture_output=True)
+        made = {path.name: path.read_text() for path in (copy / "secrets").iterdir()}
+        assert made.keys() == COMPOSE["secrets"].keys()
+        assert all(re.fullmatch("[0-9a-f]{48}", text) for text in made.values())
+        assert len(set(made.values())) == len(made)
+    assert stat.S_IMODE((copy / "secrets").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("name", ["mlflow_server.sh", "secrets.sh"])
+def test_scripts_are_sound(name):
+    path = DOCKER / name
+    assert os.access(path, os.X_OK)
+    subprocess.run(["sh", "-n", str(path)], check=True)
+    assert "set -eu" in path.read_text()
+
+
+def test_compose_itself_accepts_the_file(tmp_path):
+    docker = shutil.which("docker")
+    if not docker or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
+        pytest.skip("no `docker compose` here")
+    copy = shutil.copytree(DOCKER, tmp_path / "docker")
+    subprocess.run([str(copy / "secrets.sh")], check=True, capture_output=True)
+    command = [docker, "compose", "-f", str(copy / "compose.yaml"), "config", "--quiet"]
+    subprocess.run(command, check=True)
