@@ -6,6 +6,7 @@ in the real model format. Processes of their own serve, and answer single images
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import statistics
@@ -97,8 +98,9 @@ def ready(url: str) -> bool:
 
 def memory(pid: int) -> dict[str, float]:
     """Resident MiB of a process, and of its descendants together."""
-    import psutil
+    import psutil as untyped
 
+    psutil: Any = untyped
     root = psutil.Process(pid)
     others = 0.0
     for child in root.children(recursive=True):
@@ -174,6 +176,7 @@ def single(models: list[str], files: Path) -> dict[str, Any]:
     import resource
 
     from medprior.deploy import load_model
+    from medprior.deploy.service.gathering import Gathering
     from medprior.dicom import read_image
 
     options = dict(zip(models[::2], models[1::2], strict=True))
@@ -181,9 +184,13 @@ def single(models: list[str], files: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in ("jpeg_2000", "uncompressed"):
         data = (files / name).read_bytes()
-        found[name] = timed(lambda data=data: predictor.predict(data))  # type: ignore[misc]
+        found[name] = timed(functools.partial(predictor.predict, data))
     decoded = read_image(files / "uncompressed")
     found["decoded"] = timed(lambda: predictor.read(decoded))
+    gathering = Gathering(most=1)
+    served = gathering.predictor(predictor)
+    found["as served"] = timed(lambda: served.read(decoded))
+    gathering.close()
     found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return found
 
@@ -211,6 +218,7 @@ def alone(models: list[str], files: Path, what: str) -> None:
     print(f"one 2048 x 2048 image, warm, median of {SINGLE}, {what}, {os.cpu_count()} cores:")
     for name, target in (
         ("jpeg_2000", SINGLE_SECONDS), ("uncompressed", None), ("decoded", DECODED_SECONDS),
+        ("as served", DECODED_SECONDS),
     ):  # fmt: skip
         times = found[name]
         aim = f", target {1000 * target:.0f} ms" if target else ""

@@ -194,9 +194,11 @@ def test_keys_reach_and_do_everything(page, dicom):
     assert wanted <= set(seen)
     page.execute_script("document.querySelector('.openseadragon-canvas').focus()")
     before = page.execute_script(SEEN)[0]
+    typed(page, "r")
     for _ in range(4):
         typed(page, "+")
     until(page, lambda: abs(page.execute_script(SEEN)[0] - before) > 3)
+    typed(page, "f")
     typed(page, "0")
     until(page, lambda: abs(page.execute_script(SEEN)[0] - before) < 1)
 

@@ -14,7 +14,7 @@ export function createViewer(element, options = {}) {
   const mark = document.createElementNS(null, "style");
   mark.setAttribute("data-openseadragon-mobile-css", "true");
   document.head.append(mark);
-  return OpenSeadragon({
+  const viewer = OpenSeadragon({
     element,
     drawer: "canvas",
     showNavigationControl: false,
@@ -22,4 +22,23 @@ export function createViewer(element, options = {}) {
     animationTime: 0.3,
     ...options,
   });
+  viewer.addHandler("canvas-key", (/** @type {any} */ event) => press(viewer, event));
+  return viewer;
+}
+
+/**
+ * Zoom by what a key says, on any keyboard layout. OpenSeadragon's keys to flip and to turn a picture
+ * do nothing: a mirrored chest is a dangerous one.
+ * @param {any} viewer
+ * @param {any} event `canvas-key`
+ */
+function press(viewer, event) {
+  const { key, ctrlKey, metaKey, altKey } = event.originalEvent;
+  if (ctrlKey || metaKey || altKey) return;
+  if ("rRfFjJkK".includes(key)) event.preventDefaultAction = true;
+  const factor = { "+": 1.25, "=": 1.25, "-": 0.8, _: 0.8 }[/** @type {string} */ (key)];
+  if (!factor) return;
+  event.preventDefaultAction = true;
+  viewer.viewport.zoomBy(factor);
+  viewer.viewport.applyConstraints();
 }
