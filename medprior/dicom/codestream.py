@@ -10,7 +10,7 @@ from medprior.errors import Rejected
 
 SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}
 STANDALONE = {0x01, *range(0xD0, 0xD9)}
-MOST_SEGMENTS = 10_000
+MOST_SEGMENTS, MOST_SCANS = 10_000, 100
 FILL = re.compile(rb"\xff*")
 
 
@@ -28,11 +28,12 @@ def jpeg(data: bytes) -> Codestream:
     """Read the frame header of a JPEG or JPEG-LS stream.
 
     Raises:
-        Rejected: `codestream`, it has none.
+        Rejected: `codestream`, it has none; `too_large`, it has too many scans.
     """
     position = 2
     if data[:2] != b"\xff\xd8":
         raise Rejected("codestream", "the compressed data is no JPEG stream")
+    check_scans(data)
     for _ in range(MOST_SEGMENTS):
         if position + 4 > len(data) or data[position] != 0xFF:
             break
@@ -52,6 +53,12 @@ def jpeg(data: bytes) -> Codestream:
             break
         position += 2 + length
     raise Rejected("codestream", "the JPEG stream has no frame header")
+
+
+def check_scans(data: bytes) -> None:
+    """Rejected where a JPEG paints its picture more often than any needs: each takes as long."""
+    if data.count(b"\xff\xda") > MOST_SCANS:
+        raise Rejected("too_large", f"more than {MOST_SCANS} scans")
 
 
 def jpeg2000(data: bytes) -> Codestream:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from medprior.dicom.codestream import check_scans
 from medprior.dicom.opening import kind_of, opened
 from medprior.dicom.policy import Policy
 from medprior.dicom.radiograph import Radiograph, array_sha256
@@ -48,6 +49,8 @@ def read_raster(source: Path | str | BinaryIO, policy: Policy | None = None) -> 
     kind = kind_of(data[:136])
     if kind not in FORMATS:
         raise Rejected("not_an_image", "the content is neither PNG nor JPEG")
+    if kind == "jpeg":
+        check_scans(data)
     stored, top = raster_values(data, FORMATS[kind], policy)
     if stored.min() == stored.max():
         raise Rejected("constant", "all pixels have the same value")
