@@ -12,7 +12,8 @@ from medprior.errors import MedpriorError
 
 Mask = NDArray[np.bool_]
 Ring = NDArray[np.float64]
-FINE = 8
+FINE, COARSE = 8, 4
+LARGE = 512
 STRIP = 64
 
 
@@ -42,7 +43,8 @@ def filled(rings: Iterable[Ring], shape: tuple[int, int]) -> Mask:
 
     Coordinates are continuous: (0, 0) is the picture's upper left corner, (cols, rows) its lower
     right one, so that the first pixel's centre is at (0.5, 0.5). What lies outside is cut off.
-    Pixels are counted on an 8 x 8 grid each, strip by strip (Pillow's polygon fill).
+    Pixels are counted on an 8 x 8 grid each, 4 x 4 for contours larger than 512 pixels, strip by
+    strip (Pillow's polygon fill).
 
     Args:
         rings: float64 [n, 2] (x, y) each.
@@ -65,13 +67,14 @@ def strips(
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """Coverage in [0, 1] of each strip of rows between the corners `low` and `high` (x, y)."""
     width = int(high[0] - low[0])
+    count = FINE if int((high - low).max()) <= LARGE else COARSE
     for top in range(int(low[1]), int(high[1]), STRIP):
         height = min(STRIP, int(high[1]) - top)
         if width <= 0 or height <= 0:
             continue
-        canvas = Image.new("L", (width * FINE, height * FINE))
+        canvas = Image.new("L", (width * count, height * count))
         # Pillow counts from the centre of the first small pixel.
-        fine = (points - (low[0], top)) * FINE - 0.5
+        fine = (points - (low[0], top)) * count - 0.5
         ImageDraw.Draw(canvas).polygon([(x, y) for x, y in fine.tolist()], fill=1)
-        blocks = np.asarray(canvas).reshape(height, FINE, width, FINE)
+        blocks = np.asarray(canvas).reshape(height, count, width, count)
         yield slice(top, top + height), blocks.mean(axis=(1, 3))

@@ -70,6 +70,9 @@ def test_polygons_are_filled_as_their_slow_twin_says():
         x, y = np.array(points).T
         area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
         assert abs(mask.sum() - area) < 0.01 * area
+    large = np.array(LEFT) * 20
+    area = 400 * inside(LEFT).sum()
+    assert abs(filled([large], (2400, 1800)).sum() - area) < 0.01 * area
     box = np.array([(2.0, 3.0), (7.0, 3.0), (7.0, 5.0), (2.0, 5.0)])
     assert np.argwhere(filled([box], SHAPE)).tolist() == [
         [y, x] for y in (3, 4) for x in range(2, 7)

@@ -156,6 +156,7 @@ const save = guarded(async () => {
   const drawing = board.drawing;
   const structures = Object.entries(drawing).map(([name, contours]) => ({ name, contours }));
   $("save").disabled = true;
+  $("hint").textContent = "Saving…";
   try {
     const saved = await post("/api/save", { picture: state.key, structures, author: $("author").value });
     state.saved = JSON.stringify(drawing);
