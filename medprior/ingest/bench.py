@@ -7,6 +7,8 @@ the start of its command to the end; the others without their imports, which fav
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import statistics
@@ -16,6 +18,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -28,6 +31,14 @@ PEERS = {
     "pydicom": "pydicom: pixel_array, modality, VOI",
     "monai": "MONAI LoadImage (PydicomReader)",
     "simpleitk": "SimpleITK ReadImage",
+}
+TIMES = {
+    "decode": "codec, reading and parsing",
+    "radiograph": "the same, display-ready",
+    "medprior": "medprior ingest, all its processes",
+    "pydicom": "pydicom loop",
+    "monai": "MONAI loop",
+    "simpleitk": "SimpleITK loop",
 }
 
 
@@ -60,13 +71,41 @@ def made(folder: Path, files: int, side: int) -> None:
     generate(folder, files, 5, PhantomSettings(size=side, max_images=1), WORKERS)
 
 
-def run(*arguments: str) -> str:
-    """Standard output of a Python module run as a program, one thread for every library."""
+def single() -> dict[str, str]:
+    """The environment with one thread for every library."""
     one = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
-    environment = os.environ | one | {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
+    return os.environ | one | {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
+
+
+def run(*arguments: str) -> str:
+    """Standard output of a Python module run as a program."""
     command = [sys.executable, "-m", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=single(), capture_output=True, text=True, check=True)
     return done.stdout
+
+
+def watched(*arguments: str) -> tuple[float, float]:
+    """Elapsed seconds of a program, and processor seconds of all its processes.
+
+    Decoding processes are nobody's children to be waited for: they are looked at while they live.
+    """
+    psutil: Any = importlib.import_module("psutil")
+    spent: dict[int, float] = {}
+    start = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-m", *arguments], env=single(), stderr=subprocess.DEVNULL
+    ) as process:
+        root = psutil.Process(process.pid)
+        while process.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                for each in (root, *root.children(recursive=True)):
+                    times = each.cpu_times()
+                    spent[each.pid] = times.user + times.system
+            time.sleep(0.05)
+    elapsed = time.perf_counter() - start
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, arguments[:2])
+    return elapsed, sum(spent.values())
 
 
 def one_round(folder: Path, scratch: Path, number: int) -> Round:
@@ -76,9 +115,8 @@ def one_round(folder: Path, scratch: Path, number: int) -> Round:
     # The pictures alone: the others read no masks and no tables.
     pictures = str(folder / "dicom")
     options = ("--workers", str(WORKERS), "--no-tracking", "--key", str(scratch / "key"))
-    start = time.perf_counter()
-    run("medprior", "ingest", pictures, str(cohort), *options)
-    result.elapsed["medprior"] = time.perf_counter() - start
+    said = watched("medprior", "ingest", pictures, str(cohort), *options)
+    result.elapsed["medprior"], result.cpu["medprior"] = said
     for name in ("decode", "radiograph", *PEERS):
         said = json.loads(run("medprior.ingest.bench_peers", name, str(folder)).splitlines()[-1])
         result.elapsed[name], result.cpu[name] = said["elapsed"], said["cpu"]
@@ -112,6 +150,10 @@ def report(rounds: list[Round], files: int) -> None:
         shares = [r.cpu[name] / cores / r.elapsed["medprior"] for r in rounds]
         print(f"{f'{cores} cores x {title}':38}{spread(rates, '.1f'):>22}", end="")
         print(f"   medprior reaches {spread(shares, '.2f')}")
+    print("\nprocessor time for each image, which a busy machine does not change much, ms")
+    for name, title in TIMES.items():
+        spent = [1000 * r.cpu[name] / files for r in rounds]
+        print(f"{title:38}{spread(spent, '.1f'):>22}")
 
 
 def skip_rate(scratch: Path, count: int) -> tuple[float, float]:
