@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from medprior.finetune.assembly import Loss
 from medprior.finetune.dataset import LabelledImages
 from medprior.finetune.metrics import mean_auc, mean_dice
 from medprior.finetune.order import EpochOrder
+from medprior.finetune.sar import SupervisedSar
 from medprior.finetune.settings import FinetuneSettings
 from medprior.finetune.views import WholeViews
 from medprior.pretrain.ranks import rank, world
@@ -54,12 +55,17 @@ class GuardedStep:
     A step whose gradient is not finite is left out and counted. Every process sees the same
     gradient, so all leave out the same steps.
 
+    Args:
+        settings: of the run.
+        sar: the spatial entropy of the backbone's free heads, or None.
+
     Attributes:
         skipped: steps left out so far. in_a_row: of them, the latest without a good one between.
     """
 
-    def __init__(self, settings: FinetuneSettings) -> None:
+    def __init__(self, settings: FinetuneSettings, sar: SupervisedSar | None = None) -> None:
         self.settings = settings
+        self.sar = sar
         self.skipped = 0
         self.in_a_row = 0
 
@@ -80,6 +86,9 @@ class GuardedStep:
             pred = engine.inferer(images, network)
             engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         loss = engine.loss_function(pred.float(), target)
+        if self.sar is not None:
+            steps = engine.state.epoch_length * engine.state.max_epochs
+            loss = loss + self.sar.loss((engine.state.iteration - 1) / steps)
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
         loss.backward()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
@@ -139,9 +148,16 @@ def build_trainer(
     optimizer: Optimizer,
     loss_function: Loss,
     train_handlers: Sequence[Any] = (),
+    assigned_heads: Iterable[int] = (),
 ) -> SupervisedTrainer:
-    """The trainer, without the handlers that time, validate, record and save: pass those in."""
+    """The trainer, without the handlers that time, validate, record and save: pass those in.
+
+    `assigned_heads` follow a structure, so that SAR leaves them alone.
+    """
     assert settings.size is not None
+    sar = None
+    if settings.sar_weight:
+        sar = SupervisedSar(plain(network).get_submodule("vit"), settings, assigned_heads)
     return SupervisedTrainer(
         device=device,
         max_epochs=max_epochs,
@@ -150,7 +166,7 @@ def build_trainer(
         optimizer=optimizer,
         loss_function=loss_function,
         prepare_batch=WholeViews(settings.size, settings.augment, settings.seed),
-        iteration_update=GuardedStep(settings),
+        iteration_update=GuardedStep(settings, sar),
         train_handlers=list(train_handlers),
         decollate=False,
     )

@@ -52,6 +52,8 @@ class FinetuneSettings(Settings):
         layer_decay: factor of the learning rate per block below the head; default 0.75 with a
             backbone, 1 from scratch.
         freeze: train the head or decoder only (linear probe).
+        sar_weight: of the spatial entropy of the heads that follow no structure, in classification
+            (0.01 in the authors' code); `sar_warmup` is the share of the run to reach it.
     """
 
     task: Task = "classification"
@@ -69,6 +71,9 @@ class FinetuneSettings(Settings):
     drop_path: float = Field(default=0.1, ge=0, lt=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     freeze: bool = False
+    sar_weight: float = Field(default=0.0, ge=0)
+    sar_warmup: float = Field(default=0.1, ge=0, le=1)
+    sar_connectivity: Literal[4, 8] = 8
     head: HeadKind = "pooled"
     pooled_heads: Literal["assigned", "all"] = "all"
     decoder: DecoderKind = "pyramid"
@@ -95,6 +100,14 @@ class FinetuneSettings(Settings):
         if isinstance(values, dict) and values.get("task") == "segmentation":
             return SEGMENTATION | values
         return values
+
+    @model_validator(mode="after")
+    def _sar_fits(self) -> Self:
+        if self.sar_weight and (self.task == "segmentation" or self.freeze):
+            raise ValueError(
+                "sar_weight is for classification that trains the backbone; set sar_weight=0"
+            )
+        return self
 
     def for_task(self, task: Task) -> Self:
         """These settings for `task`; what was not set takes that task's defaults."""

@@ -53,5 +53,5 @@ def best_assignment(cost: Tensor) -> list[int]:
     """The head of each structure, such that the summed cost [K, H] is least (Hungarian method)."""
     from scipy.optimize import linear_sum_assignment
 
-    _, heads = linear_sum_assignment(cost.double().cpu().numpy())
+    _, heads = linear_sum_assignment(cost.detach().double().cpu().numpy())
     return [int(head) for head in heads]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,12 +25,20 @@ class Learner(nn.Module):
     Args:
         settings: resolved settings.
         heads: head of each structure of the prior; empty without a prior.
+        state: weights that the backbone starts from, or None.
     """
 
-    def __init__(self, settings: PretrainSettings, heads: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        settings: PretrainSettings,
+        heads: Sequence[int] = (),
+        state: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.student = Net(settings)
+        if state is not None:
+            self.student.backbone.load_state_dict(state)
         self.objectives = objectives_of(settings, heads)
         for name, objective in self.each():
             with own_stream(settings.seed, name):

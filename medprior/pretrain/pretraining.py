@@ -22,6 +22,7 @@ from medprior.pretrain.dataset import SquaresDataset, step_loader
 from medprior.pretrain.figure import draw_attention
 from medprior.pretrain.handlers import CheckpointHandler, HealthHandler, MetricsHandler
 from medprior.pretrain.heads import assigned_heads, check_room
+from medprior.pretrain.initial import State, initial_weights, state_digest
 from medprior.pretrain.learner import Learner
 from medprior.pretrain.ranks import rank, world
 from medprior.pretrain.settings import PretrainSettings
@@ -60,17 +61,25 @@ class Pretraining:
         self.cohort = Cohort.open(self.cohort_path).split("train")
         self.prior = self._load_prior(prior, settings)
         self.prior_path = Path(prior) if self.prior and prior else None
-        images = self.cohort.squares(source_size(settings))
-        mean, std = intensity_statistics(images)
-        network = settings.network.model_copy(
-            update={"mean": mean, "std": std, "image_size": settings.crops.global_size}
-        )
-        settings = settings.model_copy(update={"network": network}).resolved(len(self.cohort))
+        settings, self.state = self._with_network(settings)
+        settings = settings.resolved(len(self.cohort))
         check_batch(settings)
         self.settings = settings
         self.names = self.prior.names if self.prior else ()
         self.dataset = SquaresDataset(self.cohort, source_size(settings), self.prior)
         self.trainer = self._trainer(handlers)
+
+    def _with_network(self, settings: PretrainSettings) -> tuple[PretrainSettings, State | None]:
+        """Settings with all of the network in them, and the weights to start from."""
+        if settings.init is not None:
+            network, state = initial_weights(Path(settings.init), settings)
+            digest = f"sha256:{state_digest(state)}"  # in place of the path
+            return settings.model_copy(update={"network": network, "init": digest}), state
+        mean, std = intensity_statistics(self.cohort.squares(source_size(settings)))
+        network = settings.network.model_copy(
+            update={"mean": mean, "std": std, "image_size": settings.crops.global_size}
+        )
+        return settings.model_copy(update={"network": network}), None
 
     @staticmethod
     def _load_prior(path: Path | str | None, settings: PretrainSettings) -> SpatialPrior | None:
@@ -105,7 +114,7 @@ class Pretraining:
             chosen = assigned_heads(self.names, network.heads, span.heads, life=network.life)
             heads = list(chosen.values())
         torch.manual_seed(self.settings.seed)
-        return Learner(self.settings, heads)
+        return Learner(self.settings, heads, self.state)
 
     @property
     def heads(self) -> dict[str, int]:

@@ -1,9 +1,6 @@
 """Whole runs: results on disk, resume after a kill, collapse, bad input."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pandas as pd
@@ -15,6 +12,8 @@ from medprior.networks import load_backbone
 from medprior.networks.checkpoint import load_newest, save_checkpoint
 from medprior.pretrain import Pretraining, PretrainSettings, pretrain
 from medprior.pretrain.heads import assigned_heads
+
+from .conftest import start
 
 TINY = {
     "recipe": "dino",
@@ -61,34 +60,15 @@ def test_objective_at_weight_zero_is_not_computed(phantom_cohort, tmp_path):
     assert all(torch.equal(first[k], second[k]) for k in first)
 
 
-SCRIPT = """
-import sys, time
-from medprior.pretrain import PretrainSettings, Pretraining
-import json
-run = Pretraining(sys.argv[1], sys.argv[2], settings=json.loads(sys.argv[3]))
-from ignite.engine import Events
-run.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: time.sleep(0.1))
-run.run()
-"""
-
-
-def start(cohort, out):
-    import json
-
-    command = [sys.executable, "-c", SCRIPT, str(cohort), str(out), json.dumps(TINY)]
-    env = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    return subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_interrupted_run_ends_with_the_same_weights(phantom_cohort, tmp_path, how):
+def test_stopped_run_ends_with_the_same_weights(phantom_cohort, tmp_path):
+    """SIGTERM saves after the step; `test_restart.py` kills."""
     pretrain(phantom_cohort, tmp_path / "whole", settings=tiny())
-    process = start(phantom_cohort, tmp_path / "cut")
+    process = start(phantom_cohort, tmp_path / "cut", tmp_path, TINY)
     while not list((tmp_path / "cut" / "checkpoints").glob("step_*.sha256")):
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(how)
-    assert process.wait(60) == (143 if how == signal.SIGTERM else -how)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
     assert not (tmp_path / "cut" / "config.json").exists()
     pretrain(phantom_cohort, tmp_path / "cut", settings=tiny())
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "cut")

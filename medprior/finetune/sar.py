@@ -1,0 +1,61 @@
+"""SAR beside a supervised loss: the free heads' attention in few connected regions (methods 4).
+
+Evidence: confirmed in the authors' code (helia95/SAR): CLS logits of the last block, weight linear
+from 0, then a cosine to 0; there per epoch, here per step. That heads which follow a structure are
+left out is our choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from medprior.finetune.settings import FinetuneSettings
+from medprior.networks.encoder import Encoder, Tokens
+from medprior.pretrain.sar import free_heads, sar_loss
+from medprior.pretrain.schedules import warm_cosine
+
+
+class SupervisedSar:
+    """Reads the CLS row that the backbone computes in training, and makes a loss of it.
+
+    Args:
+        vit: the backbone; from now on it captures the row whenever it is in training mode.
+        settings: `sar_weight`, `sar_warmup`, `sar_connectivity`.
+        assigned: heads that follow a structure.
+    """
+
+    def __init__(self, vit: Encoder, settings: FinetuneSettings, assigned: Iterable[int]) -> None:
+        self.settings = settings
+        self.free = free_heads(vit.settings.heads, assigned)
+        self._tokens: Tokens | None = None
+        vit.register_forward_pre_hook(self._ask, with_kwargs=True)
+        vit.register_forward_hook(self._keep)
+
+    def weight(self, progress: float) -> float:
+        """Factor of the loss at `progress` in [0, 1] of the run."""
+        return warm_cosine(self.settings.sar_weight, 0.0, self.settings.sar_warmup, progress)
+
+    def loss(self, progress: float) -> Tensor:
+        """The weighted mean spatial entropy of the latest training pass; used up by the call."""
+        tokens, self._tokens = self._tokens, None
+        assert tokens is not None
+        assert tokens.cls_logits is not None
+        logits = tokens.cls_logits[:, self.free]
+        entropy, _ = sar_loss(logits, tokens.grid, self.settings.sar_connectivity)
+        return self.weight(progress) * entropy
+
+    def _ask(
+        self, vit: Encoder, arguments: tuple[Any, ...], named: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Capture the row in training mode."""
+        if not vit.training:
+            return None
+        given = dict(zip(("capture", "mask"), arguments[1:], strict=False))
+        return arguments[:1], {**given, **named, "capture": True}
+
+    def _keep(self, vit: Encoder, arguments: tuple[Any, ...], tokens: Tokens) -> None:
+        if vit.training:
+            self._tokens = tokens

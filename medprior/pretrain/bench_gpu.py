@@ -1,0 +1,82 @@
+"""Throughput on a CUDA device: ViT-S/16, 2 x 224 and 8 x 96 px, bf16. Not run without one."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from medprior.pretrain.augment import ViewMaker
+from medprior.pretrain.learner import Learner
+from medprior.pretrain.objective import PriorMaps, Scene
+from medprior.pretrain.settings import PretrainSettings
+from medprior.pretrain.trainer import make_optimiser
+
+# Dense bf16 peak of the data sheets, without sparsity, FLOP/s.
+PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
+STEPS, WARM = 20, 5
+
+
+def vit_small(recipe: str, batch: int) -> PretrainSettings:
+    """ViT-S/16 with DINO's published views."""
+    network = {"width": 384, "depth": 12, "heads": 6, "patch": 16, "image_size": 224}
+    crops = {"global_size": 224, "local_size": 96, "locals": 8}
+    values = {"recipe": recipe, "network": network, "crops": crops, "batch": batch, "steps": 1}
+    return PretrainSettings.checked(values).resolved(100_000)
+
+
+def step_flops(settings: PretrainSettings, batch: int) -> float:
+    """FLOP of the backbone in one step: forward of both networks, backward of the student.
+
+    12 D^2 + 2 T D multiply-adds a token and block, two FLOP each; backward twice the forward.
+    """
+    net, crops = settings.network, settings.crops
+
+    def forward(size: int) -> float:
+        """Of one view."""
+        patches = (size // net.patch) ** 2
+        tokens = patches + 1 + net.registers
+        blocks = net.depth * tokens * (12 * net.width**2 + 2 * tokens * net.width)
+        return 2.0 * (blocks + patches * net.width * net.patch**2)
+
+    whole, local = 2 * forward(crops.global_size), crops.locals * forward(crops.local_size)
+    return batch * (3 * (whole + local) + whole)
+
+
+def throughput(batch: int = 128) -> None:
+    """Print images/s, share of the peak (MFU) and memory of DINO's and SPAN's step."""
+    device = torch.device("cuda")
+    name = torch.cuda.get_device_name()
+    limit = next((flops for key, flops in PEAKS.items() if key in name), None)
+    for recipe in ("dino", "span", "span+sar+loca"):
+        settings = vit_small(recipe, batch)
+        learner = Learner(settings, range(3) if settings.needs_prior else ()).to(device)
+        optimiser = make_optimiser(learner.student, settings)
+        images = torch.rand(batch, 1, 336, 336, device=device)
+        maps = PriorMaps(
+            torch.rand(batch, 3, 256, 256, device=device), torch.ones(batch, device=device)
+        )
+        maker = ViewMaker(settings)
+        torch.cuda.reset_peak_memory_stats()
+        for step in range(WARM + STEPS):
+            if step == WARM:
+                torch.cuda.synchronize()
+                started = time.perf_counter()
+            views = maker(images, np.ones(batch), step, slice(0, batch), batch)
+            scene = Scene(*views, maps if settings.needs_prior else None, step=step, whole=batch)
+            with torch.autocast("cuda", torch.bfloat16):
+                losses, _ = learner.losses(learner.student, scene)
+            optimiser.zero_grad(set_to_none=True)
+            torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            learner.settle()
+            learner.follow(0.996)
+        torch.cuda.synchronize()
+        seconds = (time.perf_counter() - started) / STEPS
+        used = step_flops(settings, batch) / seconds / limit if limit else float("nan")
+        memory = torch.cuda.max_memory_allocated() / 2**30
+        print(
+            f"{name}, {recipe}, ViT-S/16 2x224 + 8x96 bf16, batch {batch}: "
+            f"{batch / seconds:.0f} images/s, MFU {used:.2f}, {memory:.1f} GiB", flush=True,
+        )  # fmt: skip

@@ -1,0 +1,71 @@
+"""Pretraining that starts from weights on this machine."""
+
+import pytest
+import torch
+
+from medprior.errors import ConfigError, InputMissing
+from medprior.networks import load_backbone
+from medprior.pretrain import Pretraining, PretrainSettings, pretrain
+from medprior.pretrain.initial import initial_weights
+from medprior.settings import merged
+
+from .test_pretrain import TINY, tiny
+
+
+@pytest.fixture(scope="module")
+def first(phantom_cohort, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("initial") / "first"
+    pretrain(phantom_cohort, folder, settings=tiny(steps=3))
+    return folder
+
+
+def without_shape(**changes):
+    values = {k: v for k, v in TINY.items() if k != "network"}
+    return PretrainSettings.checked(merged(values, changes))
+
+
+@pytest.mark.parametrize("name", ["", "backbone.safetensors"])
+def test_student_and_teacher_start_from_a_backbone(first, phantom_cohort, tmp_path, name):
+    settings = without_shape(recipe="ibot", init=str(first / name), crops={"global_size": 48})
+    run = Pretraining(phantom_cohort, tmp_path / "out", settings=settings)
+    wanted = load_backbone(first).network.state_dict()
+    for net in (run.trainer.learner.student, run.trainer.learner.teacher):
+        found = net.backbone.state_dict()
+        assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+    assert run.settings.network.width == 24
+    assert run.settings.network.mask_token
+    run.run()
+    again = load_backbone(tmp_path / "out")
+    text = (tmp_path / "out" / "config.json").read_text()
+    assert str(first) not in text
+    assert "sha256:" in text
+    assert again.network.settings.mean == load_backbone(first).network.settings.mean
+
+
+def test_other_shapes_and_files_are_refused(first, tmp_path):
+    with pytest.raises(ConfigError, match=r"another network.*width=24.*width=48"):
+        initial_weights(first, without_shape(network={"width": 48}))
+    (tmp_path / "weights.pth").write_bytes(b"x")
+    with pytest.raises(ConfigError, match="safetensors"):
+        initial_weights(tmp_path / "weights.pth", without_shape())
+    with pytest.raises(InputMissing):
+        initial_weights(tmp_path / "none.safetensors", without_shape())
+    with pytest.raises(InputMissing):
+        initial_weights(tmp_path / "none" / "backbone.safetensors", without_shape())
+
+
+def test_weights_in_timms_layout(phantom_cohort, tmp_path):
+    """A file with three colour channels, as timm saves them."""
+    import timm
+    from safetensors.torch import save_file
+
+    shape = {"embed_dim": 48, "depth": 2, "num_heads": 3, "patch_size": 8, "img_size": 32}
+    torch.manual_seed(0)
+    body = timm.create_model("vit_tiny_patch16_224", num_classes=0, **shape)
+    save_file(body.state_dict(), tmp_path / "weights.safetensors")
+    settings = without_shape(init=str(tmp_path / "weights.safetensors"), network={"heads": 3})
+    run = Pretraining(phantom_cohort, tmp_path / "out", settings=settings)
+    backbone = run.trainer.learner.teacher.backbone
+    assert (backbone.settings.width, backbone.settings.heads) == (48, 3)
+    weight = dict(backbone.named_parameters())["blocks.0.mlp.0.weight"]
+    assert torch.equal(weight, body.blocks[0].mlp.fc1.weight)
