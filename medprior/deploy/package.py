@@ -114,8 +114,8 @@ def models_digest(folders: dict[str, Path]) -> str:
 
 
 def stage_code(out: Path) -> Path:
-    """A copy of the package without compiled files, for MLflow's `code_paths`."""
-    ignore = shutil.ignore_patterns("__pycache__", "*.pyc", "*.so")
+    """A copy of the package without compiled files and pictures, for MLflow's `code_paths`."""
+    ignore = shutil.ignore_patterns("__pycache__", "*.pyc", "*.so", "*.png")
     return Path(shutil.copytree(Path(medprior.__file__).parent, out / "medprior", ignore=ignore))
 
 

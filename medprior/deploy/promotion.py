@@ -166,11 +166,15 @@ def keep(
     place = store.experiment_id(client, experiment)
     tags = {"medprior.stage": "promote", "mlflow.source.name": "medprior promote"}
     run = client.create_run(place, tags=tags, run_name=f"promote-{store.slug(name)}-{started}Z")
-    with tempfile.TemporaryDirectory(prefix="medprior-") as temporary, store.active(client):
-        path = Path(temporary) / EVIDENCE
-        write_json(path, facts)
-        client.log_artifact(run.info.run_id, str(path))
-    client.set_terminated(run.info.run_id, "FINISHED")
+    ended = "FAILED"
+    try:
+        with tempfile.TemporaryDirectory(prefix="medprior-") as temporary, store.active(client):
+            path = Path(temporary) / EVIDENCE
+            write_json(path, facts)
+            client.log_artifact(run.info.run_id, str(path))
+        ended = "FINISHED"
+    finally:
+        client.set_terminated(run.info.run_id, ended)
     short = {
         "gate.verdict": "passed" if facts["passed"] else "refused",
         "gate.run_id": run.info.run_id,

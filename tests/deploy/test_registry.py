@@ -172,6 +172,7 @@ def test_the_alias_moves_to_the_new_version(tracking_uri, classifier, segmenter)
     aliases = client.get_registered_model("cxr").aliases
     assert {key: str(value) for key, value in aliases.items()} == {
         "champion": "2",
+        "previous": "1",
         "challenger": "3",
     }
     assert (version_of("cxr"), version_of("cxr", "challenger")) == ("2", "3")
