@@ -9,7 +9,7 @@ import numpy as np
 from medprior.evaluate.bootstrap import Estimate
 
 Estimates = dict[str, Estimate]
-LOWER_IS_BETTER = ("ece", "hd95_mm")
+LOWER_IS_BETTER = ("ece", "hd95_mm", "mae")
 
 
 def compared(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimates:
@@ -27,8 +27,9 @@ def compared(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimate
 
 
 def comparable(key: str) -> bool:
-    """Whether a difference means something: not for oracles, random weights, or entropies."""
-    return not any(word in key for word in ("oracle", "random_", "entropy", "feature_std"))
+    """Whether a difference means something: not for oracles, random weights, entropies, biases."""
+    senseless = ("oracle", "random_", "entropy", "feature_std", "cardiothoracic.bias", "limit_")
+    return not any(word in key for word in senseless)
 
 
 def against_priors(found: Estimates) -> Estimates:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from medprior.evaluate.attention_figure import cases, draw_attention
+from medprior.evaluate.bland_altman_figure import draw_bland_altman
 from medprior.evaluate.bootstrap import quiet_mean
 from medprior.evaluate.figure_style import Figure
 from medprior.evaluate.inputs import Inputs
@@ -84,7 +85,7 @@ def classification_figures(folder: Path, study: Study, section: Section) -> list
 def segmentation_figures(
     folder: Path, study: Study, section: Section, inputs: Inputs
 ) -> list[Figure | None]:
-    """Best, median and worst image with contours."""
+    """Best, median and worst image with contours; agreement of the cardiothoracic ratio."""
     own = [v for name, v in section.columns.items() if name.startswith("dice_")]
     models = [named for named in inputs.models if named.item.task == "segmentation"]
     if not own:
@@ -93,4 +94,11 @@ def segmentation_figures(
     picked = cases(dice)
     if not picked:
         return []
-    return [draw_segmentation(folder / "segmentation.png", models, study.part, dice, picked)]
+    figures: list[Figure | None] = [
+        draw_segmentation(folder / "segmentation.png", models, study.part, dice, picked)
+    ]
+    name = models[0].name
+    if "cardiothoracic.bias" in section.estimates:
+        both, path = section.extra["ratios"][name], folder / "bland_altman.png"
+        figures.append(draw_bland_altman(path, name, *both, section.estimates))
+    return figures

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
 from medprior.evaluate.calibration import fit_temperature, logit
+from medprior.evaluate.cardiothoracic_section import RatioPairs, cardiothoracic_estimates
 from medprior.evaluate.classification import (
     checked_truth,
     classification_estimates,
@@ -111,11 +112,17 @@ def segmentation_section(study: Study, models: Models) -> Section:
     section = Section(extra={"masks": {}})
     groups: dict[str, Estimates] = {}
     for number, named in enumerate(models):
-        scores, lost = segmentation_scores(study.part, named.item)
+        pairs = RatioPairs()
+        scores, lost = segmentation_scores(study.part, named.item, pairs)
         groups[named.name] = segmentation_estimates(scores, study.draws)
         section.skipped += [f"{named.name}: {text}" for text in lost]
         lead = "" if number == 0 else f"{named.name}."
         section.columns |= {f"{lead}dice_{name}": one["dice"] for name, one in scores.items()}
+        if (both := pairs.both()) is not None:
+            groups[named.name] |= cardiothoracic_estimates(*both, study.draws)
+            section.columns[f"{lead}cardiothoracic_ratio"] = both[0]
+            section.columns["true_cardiothoracic_ratio"] = both[1]
+            section.extra.setdefault("ratios", {})[named.name] = both
     names = list(groups)
     section.estimates = compared(groups[names[0]], {name: groups[name] for name in names[1:]})
     section.extra["models"] = [named.name for named in models]
@@ -123,9 +130,12 @@ def segmentation_section(study: Study, models: Models) -> Section:
 
 
 def segmentation_scores(
-    cohort: Cohort, model: Model
+    cohort: Cohort, model: Model, pairs: RatioPairs | None = None
 ) -> tuple[dict[str, dict[str, Array]], list[str]]:
-    """Structure -> metric -> [n] for the model's structures that have masks, and the others."""
+    """Structure -> metric -> [n] for the model's structures that have masks, and the others.
+
+    With `pairs` the cardiothoracic ratios of the same masks are collected too.
+    """
     there = [name for name in model.structures if name in cohort.structures]
     lost = [f"{name}: no masks in this split" for name in model.structures if name not in there]
     parts: dict[str, dict[str, list[Array]]] = {name: {} for name in there}
@@ -133,12 +143,15 @@ def segmentation_scores(
     for maps in tqdm(model.batches(cohort), desc="segment", leave=False):
         some = cohort.select(cohort.image_ids[done : done + len(maps)])
         done += len(maps)
+        own: dict[str, NDArray[np.bool_]] = {}
         for name in there:
             coverage, known = some.mask_squares(name, maps.shape[-1])
             truth = (coverage >= 0.5) & known[:, None, None]
-            masks = drawn(model, name, maps)
-            for metric, values in overlap_scores(masks, truth, some).items():
+            own[name] = drawn(model, name, maps)
+            for metric, values in overlap_scores(own[name], truth, some).items():
                 parts[name].setdefault(metric, []).append(values)
+        if pairs is not None:
+            pairs(some, own)
     return {n: {m: np.concatenate(v) for m, v in one.items()} for n, one in parts.items()}, lost
 
 

@@ -126,6 +126,21 @@ def model_tables(metrics: Metrics, primary: Primary) -> list[Table | None]:
             "Segmentation",
             "Mean over images whose true mask is not empty. HD95 where the pixel size is known.",
         ),
+        by_source(
+            metrics,
+            primary,
+            [
+                ("cardiothoracic.mae", "mean absolute error"),
+                ("cardiothoracic.bias", "bias"),
+                ("cardiothoracic.limit_low", "lower limit of agreement"),
+                ("cardiothoracic.limit_high", "upper limit of agreement"),
+                ("cardiothoracic.measured", "measured"),
+            ],
+            "Cardiothoracic ratio",
+            "From the model's masks against from the true masks, frontal views. 95 % of the "
+            "differences lie between the limits (Bland and Altman 1986). Measured: share of the "
+            "images with a true ratio in which the model gives one.",
+        ),
     ]
 
 

@@ -20,6 +20,7 @@ KINDS = {
     "attention": "attention",
     "classification": "classification",
     "segmentation": "segmentation",
+    "cardiothoracic": "segmentation",
     "features": "attention",  # frozen features belong to the backbone that is primary there
 }
 HEADLINES = (

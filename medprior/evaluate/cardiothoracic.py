@@ -1,0 +1,105 @@
+"""Cardiothoracic ratio from masks of the lungs and the heart, with the lines that were measured.
+
+The ratio (Danzer 1919) is the transverse cardiac diameter over the greatest inner thoracic
+diameter. The cardiac one is the sum of the greatest distances of the heart's borders to the right
+and to the left of the midline: the horizontal extent of its mask, wherever the midline lies. The
+thoracic one is taken where the outer borders of the lungs are furthest apart. Both are horizontal,
+so that the ratio needs no pixel spacing, only square pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Mask = NDArray[np.bool_]
+LUNGS = ("left_lung", "right_lung", "lungs")
+# A frontal chest outside this range has failed masks rather than such a heart (our choice).
+PLAUSIBLE = (0.25, 0.90)
+SMALLEST = 0.002  # share of the picture that a structure must fill to be measured (our choice)
+
+
+@dataclass(frozen=True)
+class Cardiothoracic:
+    """One measurement.
+
+    Attributes:
+        ratio: cardiac / thoracic diameter.
+        heart: the heart's two ends, ((x, y) on the picture's left, (x, y) on its right), pixel
+            coordinates with (0, 0) the upper-left corner of the upper-left pixel.
+        thorax: (x0, x1, y): the widest row of the lungs and its two outer borders.
+        plausible: the ratio lies in the range of real frontal chests.
+    """
+
+    ratio: float
+    heart: tuple[tuple[float, float], tuple[float, float]]
+    thorax: tuple[float, float, float]
+
+    @property
+    def plausible(self) -> bool:
+        """True where the ratio lies in `PLAUSIBLE`."""
+        return PLAUSIBLE[0] <= self.ratio <= PLAUSIBLE[1]
+
+
+def measure(masks: Mapping[str, Mask]) -> Cardiothoracic | None:
+    """Measure the ratio, or None where the heart or the lungs are missing.
+
+    Shape:
+        masks: structure name -> bool [rows, columns], all of one shape, square pixels.
+    """
+    lungs = [largest_part(masks[name]) for name in LUNGS[:2] if name in masks]
+    if "lungs" in masks:
+        lungs.append(masks["lungs"])
+    if "heart" not in masks or not lungs:
+        return None
+    chest: Mask = np.logical_or.reduce(lungs)
+    heart = largest_part(masks["heart"])
+    if heart.mean() < SMALLEST or chest.mean() < SMALLEST:
+        return None
+    first, last = borders(chest)
+    row = middle(last - first)
+    x0, x1 = float(first[row]), float(last[row])
+    left, right = borders(heart)
+    one, two = middle(-left), middle(right)
+    ends = ((float(left[one]), one + 0.5), (float(right[two]), two + 0.5))
+    ratio = (ends[1][0] - ends[0][0]) / (x1 - x0)
+    return Cardiothoracic(ratio, ends, (x0, x1, row + 0.5))
+
+
+def middle(values: NDArray[np.float64]) -> int:
+    """Index of the largest value; the middle one of several equal ones."""
+    best = np.flatnonzero(values == values.max())
+    return int(best[len(best) // 2])
+
+
+def borders(mask: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Left and right border of a mask in each row; (inf, -inf) in rows without it."""
+    some = mask.any(axis=1)
+    first = np.where(some, mask.argmax(axis=1), np.inf)
+    last = np.where(some, mask.shape[1] - mask[:, ::-1].argmax(axis=1), -np.inf)
+    return first, last
+
+
+def largest_part(mask: Mask) -> Mask:
+    """The largest connected part of a mask, so that a stray speck moves no border."""
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return np.asarray(labels == sizes.argmax())
+
+
+def upright(mask: Mask, aspect: float) -> Mask:
+    """A mask on the unit square [s, s], stretched to square pixels by its image's width / height.
+
+    Each pixel takes the value at its own centre.
+    """
+    side = mask.shape[0]
+    wide = max(1, round(side * aspect))
+    column = ((np.arange(wide) + 0.5) * side / wide).astype(np.intp)
+    return mask[:, column]
