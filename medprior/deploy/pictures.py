@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from medprior.deploy.cardiothoracic import Cardiothoracic
+from medprior.dicom.objects import NOTE
+from medprior.dicom.resample import resized
 
 if TYPE_CHECKING:
     from medprior.deploy.reading import Reading
@@ -71,29 +73,79 @@ def shrunk(pixels: Pixels) -> Pixels:
 
 
 def contours(
-    grey: Pixels, masks: Mapping[str, NDArray[np.bool_]], ratio: Cardiothoracic | None
+    grey: Pixels,
+    masks: Mapping[str, NDArray[np.bool_]],
+    ratio: Cardiothoracic | None,
+    thick: int = 2,
 ) -> Image.Image:
-    """Outlines of the masks over the radiograph, and the two measured diameters."""
+    """Outlines of the masks over the radiograph, and the two measured diameters.
+
+    Args:
+        grey: float32 [rows, columns] in [0, 1], the radiograph at any size.
+        masks: bool, each at the radiograph's own size.
+        ratio: measured on the masks.
+        thick: of the lines, pixels of `grey`.
+    """
     rgb = as_rgb(grey)
-    scale = 1.0
+    scale = np.ones(2)
     for order, (name, mask) in enumerate(masks.items()):
-        scale = grey.shape[0] / mask.shape[0]
+        scale = np.array(grey.shape) / mask.shape
         small = np.asarray(
             Image.fromarray(mask).resize(grey.shape[::-1], Image.Resampling.NEAREST), dtype=bool
         )
-        edge = small & ~ndimage.binary_erosion(small, iterations=2, border_value=1)
+        edge = small & ~ndimage.binary_erosion(small, iterations=thick, border_value=1)
         rgb[edge] = colour(name, order)
     image = Image.fromarray(rgb.round().astype(np.uint8))
     if ratio is not None:
-        draw = ImageDraw.Draw(image)
-        x0, x1, y = (value * scale for value in ratio.thorax)
-        draw.line([(x0, y), (x1, y)], fill=(255, 255, 255), width=2)
-        (left, upper), (right, lower) = ratio.heart
-        middle = (upper + lower) / 2 * scale
-        draw.line([(left * scale, middle), (right * scale, middle)], fill=COLOURS["heart"], width=2)
-        for x, end in ((left, upper), (right, lower)):
-            draw.line([(x * scale, end * scale), (x * scale, middle)], fill=COLOURS["heart"])
+        diameters(ImageDraw.Draw(image), ratio, (float(scale[1]), float(scale[0])), thick)
     return image
+
+
+def diameters(
+    draw: ImageDraw.ImageDraw, ratio: Cardiothoracic, scale: tuple[float, float], thick: int
+) -> None:
+    """Draw the thoracic diameter, the cardiac one, and where on the heart that ends."""
+    across, down = scale
+    x0, x1, y = ratio.thorax
+    draw.line([(x0 * across, y * down), (x1 * across, y * down)], (255, 255, 255), thick)
+    (left, upper), (right, lower) = ratio.heart
+    middle = (upper + lower) / 2 * down
+    heart = COLOURS["heart"]
+    draw.line([(left * across, middle), (right * across, middle)], heart, thick)
+    for x, end in ((left, upper), (right, lower)):
+        draw.line([(x * across, end * down), (x * across, middle)], heart, max(1, thick // 2))
+
+
+def native_overlay(reading: Reading) -> NDArray[np.uint8]:
+    """Contours, diameters and a note on the pixels of the DICOM file: uint8 [rows, columns, 3].
+
+    The picture lies as the file has it; the note is upright on it.
+
+    Raises:
+        ValueError: the reading is of no DICOM file.
+    """
+    native = reading.native
+    if native is None:
+        raise ValueError("a reading of a DICOM file is needed")
+    grey = resized(reading.pixels, *native.stored)
+    thick = max(1, round(max(native.stored) / 400))
+    drawn = contours(grey, reading.masks, reading.cardiothoracic, thick)
+    image = Image.fromarray(native.turned(np.asarray(drawn)))
+    size = max(9, native.stored[1] // 45)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
+    for line, text in enumerate(notes(reading)):
+        place = (size // 2, size // 2 + line * (size + size // 3))
+        draw.text(
+            place, text, (255, 236, 120), font, stroke_width=max(1, size // 12), stroke_fill=0
+        )
+    return np.asarray(image)
+
+
+def notes(reading: Reading) -> list[str]:
+    """What is written on a picture that leaves: what it is, its numbers, what to doubt."""
+    lines = [NOTE, title(reading)] if reading.cardiothoracic else [NOTE]
+    doubts = ", ".join(flag.replace("_", " ") for flag in reading.flags)
+    return [*lines, *([f"doubt: {doubts}"] if doubts else [])]
 
 
 def heat(grey: Pixels, attention: Pixels, rgb: tuple[int, int, int]) -> Image.Image:

@@ -1,8 +1,9 @@
 """A file or a folder in, one answer for each radiograph out: JSON, masks, overlay, one table.
 
-Nothing in the result folder carries a source name; which answer belongs to which file stands beside
-it in `<result>.private/sources.jsonl`, readable by its owner alone. The same file lets an
-interrupted run go on where it stopped.
+Nothing in the result folder carries a source name; which answer belongs to which file stands
+beside it in `<result>.private/sources.jsonl`, readable by its owner alone. The same file lets an
+interrupted run go on where it stopped. Only the DICOM objects, written when they are asked for,
+say who the patient is: they go back to the archive.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from medprior.deploy.reading import Reading
 from medprior.errors import InputMissing, MedpriorError, Rejected
 from medprior.provenance import atomic, sha256_file, write_json
 
-REPORT = "report.csv"
+REPORT, OBJECTS = "report.csv", "dicom"
 Predict = Callable[[Path], Reading]
 
 
@@ -42,6 +43,8 @@ def predict_path(
     predict: Predict,
     model_digest: str,
     progress: Callable[[list[Path]], Iterable[Path]] = iter,
+    dicom: bool = False,
+    refusing: bool = False,
 ) -> Counts:
     """Answer every file of `source` into `out`.
 
@@ -51,12 +54,15 @@ def predict_path(
         predict: answers one file or raises `Rejected`, which is reported and ends nothing.
         model_digest: names the model; answers of two models are never mixed.
         progress: wraps the list of files, such as a progress bar.
+        dicom: also write DICOM objects, to `dicom/` in `out`, readable by its owner alone.
+        refusing: whether `predict` refuses unfamiliar pictures; answers of both never mix.
 
     Raises:
-        MedpriorError: no such source, no file in it, or `out` holds another model's answers.
+        MedpriorError: no such source, no file in it, or `out` holds answers of another model, or
+            of another choice of `refusing`.
     """
     files = sources(source)
-    claim(out, model_digest)
+    claim(out, model_digest, refusing)
     private = out.parent / f"{out.name}.private"
     private.mkdir(mode=0o700, exist_ok=True)
     lock = FolderLock(private)
@@ -66,10 +72,11 @@ def predict_path(
         done = {(item["source"], item["sha256"]): item["item"] for item in journal.records}
         for path in progress(files):
             key = (source_name(path, source), content_digest(path))
-            if key in done and (out / f"{done[key]}.json").is_file():
+            if key in done and complete(out / f"{done[key]}.json", dicom):
                 counts.before += 1
                 continue
-            item, code = answer(path, out, predict, len(journal.records))
+            order = int(done[key][:5]) if key in done else len(journal.records)
+            item, code = answer(path, out, predict, order, dicom)
             journal.append({"source": key[0], "sha256": key[1], "item": item, "code": code})
             counts.rejected += bool(code)
             counts.ok += not code
@@ -103,15 +110,25 @@ def source_name(path: Path, source: Path) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def claim(out: Path, model_digest: str) -> None:
-    """Mark `out` as holding this model's answers; refuse a folder of another model's."""
+def complete(answer: Path, dicom: bool) -> bool:
+    """Whether an answer stands, with the objects that are asked for."""
+    if not answer.is_file():
+        return False
+    return not dicom or bool({"dicom", "code"} & set(json.loads(answer.read_text("utf-8"))))
+
+
+def claim(out: Path, model_digest: str, refusing: bool) -> None:
+    """Mark `out` as holding this model's answers; refuse a folder of other answers."""
     note = out / "model.json"
     if out.exists() and not out.is_dir():
         raise MedpriorError("not a folder", where=str(out), fix="give another one with -o")
     if note.is_file():
-        if json.loads(note.read_text(encoding="utf-8")).get("model_digest") != model_digest:
+        held = json.loads(note.read_text(encoding="utf-8"))
+        same_model = held.get("model_digest") == model_digest
+        if not same_model or held.get("refuse_unfamiliar", False) != refusing:
+            other = "without --refuse-unfamiliar" if refusing else "with --refuse-unfamiliar"
             raise MedpriorError(
-                "holds answers of another model",
+                f"holds answers {other if same_model else 'of another model'}",
                 where=str(out),
                 fix="give an empty folder with -o, or remove this one",
             )
@@ -120,7 +137,7 @@ def claim(out: Path, model_digest: str) -> None:
         raise MedpriorError(
             "not empty, and no earlier answers in it", where=str(out), fix="give an empty folder"
         )
-    write_json(note, {"model_digest": model_digest})
+    write_json(note, {"model_digest": model_digest, "refuse_unfamiliar": refusing})
 
 
 def content_digest(path: Path) -> str:
@@ -131,7 +148,7 @@ def content_digest(path: Path) -> str:
         return ""
 
 
-def answer(path: Path, out: Path, predict: Predict, order: int) -> tuple[str, str]:
+def answer(path: Path, out: Path, predict: Predict, order: int, dicom: bool) -> tuple[str, str]:
     """Answer one file; returns its item name and its reject code, empty when it was read."""
     try:
         reading = predict(path)
@@ -143,11 +160,27 @@ def answer(path: Path, out: Path, predict: Predict, order: int) -> tuple[str, st
         )
         return item, error.code
     item = f"{order:05d}_{reading.pixel_sha256[:12]}"
-    write(reading, out, item)
+    write(reading, out, item, {"dicom": write_objects(reading, path, out, item)} if dicom else {})
     return item, ""
 
 
-def write(reading: Reading, out: Path, item: str) -> None:
+def write_objects(reading: Reading, path: Path, out: Path, item: str) -> dict[str, Any]:
+    """Write one answer's DICOM objects; returns their files, or the code that says why not."""
+    from medprior.deploy.objects import dicom_objects
+    from medprior.dicom.objects import write_private
+
+    try:
+        found = dicom_objects(reading, path)
+    except Rejected as error:
+        return {"files": {}, "code": error.code, "message": error.what}
+    (out / OBJECTS).mkdir(mode=0o700, exist_ok=True)
+    files = {kind: f"{OBJECTS}/{item}.{kind}.dcm" for kind in found}
+    for kind, content in found.items():
+        write_private(out / files[kind], content)
+    return {"files": files, "code": "", "message": ""}
+
+
+def write(reading: Reading, out: Path, item: str, more: dict[str, Any]) -> None:
     """Write one answer's pictures, and its JSON last: where that stands, all stands."""
     files: dict[str, Any] = {"overlay": f"{item}_overlay.png", "masks": {}}
     with atomic(out / files["overlay"]) as temporary:
@@ -156,7 +189,7 @@ def write(reading: Reading, out: Path, item: str) -> None:
         files["masks"][name] = f"{item}_{name}.png"
         with atomic(out / files["masks"][name]) as temporary:
             mask_image(mask).save(temporary, "PNG")
-    write_json(out / f"{item}.json", {"item": item, **reading.record(), "files": files})
+    write_json(out / f"{item}.json", {"item": item, **reading.record(), **more, "files": files})
 
 
 def write_report(out: Path, items: list[str]) -> None:
@@ -175,9 +208,18 @@ def write_report(out: Path, items: list[str]) -> None:
                 "present": " ".join(name for name, entry in findings.items() if entry["present"]),
                 **{name: entry["probability"] for name, entry in findings.items()},
                 "cardiothoracic_ratio": ratio.get("value"),
+                "familiarity_score": (record.get("familiarity") or {}).get("score"),
                 "view": record.get("view", ""),
+                "dicom": objects_word(record.get("dicom")),
                 "flags": " ".join(record.get("flags", ())),
             }
         )
     with atomic(out / REPORT) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
+
+
+def objects_word(found: dict[str, Any] | None) -> str:
+    """The kinds of objects that were written, why there are none, or nothing if unasked for."""
+    if found is None:
+        return ""
+    return " ".join(sorted(found["files"])) or f"none: {found['code']}"

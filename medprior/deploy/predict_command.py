@@ -20,6 +20,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--segmenter", help="segmentation model for masks, beside a classification model folder"
     )
     parser.add_argument(
+        "--dicom",
+        action="store_true",
+        help="also write DICOM SEG, SR and an overlay, to OUT/dicom; they hold the patient's name",
+    )
+    parser.add_argument(
+        "--refuse-unfamiliar",
+        action="store_true",
+        help="refuse pictures unlike the training images instead of flagging them",
+    )
+    parser.add_argument(
         "--tracking-uri",
         help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)",
     )
@@ -35,15 +45,24 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     """Answer every file and print how it went."""
     from tqdm import tqdm
 
-    from medprior.deploy.predict import REPORT, predict_path, sources
+    from medprior.deploy.predict import OBJECTS, REPORT, predict_path, sources
 
     sources(args.path)  # a wrong path is said before seconds of loading
     from medprior.deploy.load import load_model
+    from medprior.deploy.predictor import bounded
+    from medprior.ingest.bounded import BoundedReader
 
     predictor = load_model(args.model, args.tracking_uri, segmenter=args.segmenter)
     bar = functools.partial(tqdm, desc="predict", unit="file", disable=None)
-    counts = predict_path(args.path, args.out, predictor.predict, predictor.digest, bar)
+    refusing = bool(args.refuse_unfamiliar)
+    with BoundedReader() as reader:
+        predict = bounded(predictor, reader, refusing)
+        counts = predict_path(
+            args.path, args.out, predict, predictor.digest, bar, args.dicom, refusing
+        )
     line = f"{counts.ok} read, {counts.rejected} rejected"
     if counts.before:
         line += f", {counts.before} answered before"
     print(f"{line}: {args.out / REPORT}")
+    if (args.out / OBJECTS).is_dir():
+        print(f"{args.out / OBJECTS} identifies patients")

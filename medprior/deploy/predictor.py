@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,10 +12,14 @@ from numpy.typing import NDArray
 
 from medprior.deploy import package
 from medprior.deploy.cardiothoracic import Cardiothoracic, measure
+from medprior.deploy.familiarity import familiar_of, implausible_masks, refuse_unfamiliar
 from medprior.deploy.reading import Reading
 from medprior.dicom import Radiograph, read_image
+from medprior.dicom.native import Native
 from medprior.errors import InputMissing, MedpriorError
+from medprior.finetune.familiarity import Familiar
 from medprior.finetune.model import Model, Prediction, load_model
+from medprior.ingest.bounded import BoundedReader
 
 FRONTAL = {"PA", "AP", "UNKNOWN"}
 ADULT = 18
@@ -74,6 +79,7 @@ class Predictor:
         masks = answers["segmentation"].masks if "segmentation" in answers else {}
         ratio = measure(masks) if radiograph.view in FRONTAL else None
         classifier = self.models.get("classification")
+        familiar = familiar_of(answers)
         return Reading(
             pixels=radiograph.pixels,
             pixel_sha256=radiograph.pixel_sha256,
@@ -88,8 +94,43 @@ class Predictor:
                 "spacing_mm": radiograph.spacing_mm,
                 "spacing_kind": radiograph.spacing_kind,
             },
-            flags=(*radiograph.flags, *doubts(radiograph, ratio)),
+            flags=(*radiograph.flags, *doubts(radiograph, ratio, masks, familiar)),
+            familiar=familiar,
+            native=Native.of(radiograph) if radiograph.stored_rows else None,
         )
+
+    @property
+    def knows_familiarity(self) -> bool:
+        """Whether a model here can tell pictures far from its training images."""
+        return any(model.familiarity is not None for model in self.models.values())
+
+
+def bounded(
+    predictor: Predictor, reader: BoundedReader, refusing: bool
+) -> Callable[[Path], Reading]:
+    """Reads files that are decoded in processes of their own; answers one file at a time.
+
+    Args:
+        predictor: the models.
+        reader: decodes under limits.
+        refusing: refuse pictures that are far from the training images.
+
+    Raises:
+        MedpriorError: `refusing`, and no model here can tell.
+    """
+    if refusing and not predictor.knows_familiarity:
+        raise MedpriorError(
+            "the model does not know what its training images look like",
+            where="--refuse-unfamiliar",
+            fix="run `medprior finetune` again, with at least 5 images in train and val",
+        )
+
+    def predict(path: Path) -> Reading:
+        """Read one file."""
+        reading = predictor.read(reader.read(path))
+        return refuse_unfamiliar(reading) if refusing else reading
+
+    return predict
 
 
 def loaded(folder: Path) -> Model:
@@ -124,12 +165,21 @@ def attention(
     return {name: maps[head] for name, head in heads.items()}
 
 
-def doubts(radiograph: Radiograph, ratio: Cardiothoracic | None) -> list[str]:
+def doubts(
+    radiograph: Radiograph,
+    ratio: Cardiothoracic | None,
+    masks: dict[str, NDArray[np.bool_]],
+    familiar: Familiar | None,
+) -> list[str]:
     """What makes an answer doubtful, beyond what the file itself was flagged for."""
+    frontal = radiograph.view in FRONTAL
     found = {
-        "not_frontal": radiograph.view not in FRONTAL,
+        "not_frontal": not frontal,
         "child": radiograph.age is not None and radiograph.age < ADULT,
         "ap_magnifies_heart": radiograph.view == "AP" and ratio is not None,
         "implausible_cardiothoracic_ratio": ratio is not None and not ratio.plausible,
+        "implausible_masks": frontal and bool(implausible_masks(masks)),
+        "far_from_training": familiar is not None and familiar.far,
+        "familiarity_unknown": familiar is None,
     }
     return [name for name, true in found.items() if true]

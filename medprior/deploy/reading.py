@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.deploy.cardiothoracic import Cardiothoracic
+from medprior.dicom.native import Native
+from medprior.finetune.familiarity import Familiar
 
 DIGITS = 6
 
@@ -29,6 +31,8 @@ class Reading:
         facts: view, spacing kind and the like; free of identity.
         flags: what makes the picture or the answer doubtful.
         model_digest: sha256 that names the models.
+        familiar: how far the picture is from the training images; None where no model knows.
+        native: where the pixels lie in the DICOM file; None for any other source.
     """
 
     pixels: NDArray[np.float32]
@@ -41,6 +45,8 @@ class Reading:
     cardiothoracic: Cardiothoracic | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    familiar: Familiar | None = None
+    native: Native | None = None
 
     def positive(self) -> list[str]:
         """Labels whose probability reaches their threshold, the most certain first."""
@@ -66,6 +72,7 @@ class Reading:
             "rows": rows,
             "columns": columns,
             **self.facts,
+            "familiarity": self.familiar.record() if self.familiar else None,
             "flags": list(self.flags),
             "pixel_sha256": self.pixel_sha256,
             "model_digest": self.model_digest,

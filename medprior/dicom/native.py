@@ -13,7 +13,7 @@ from medprior.dicom.resample import resized
 
 Mask = NDArray[np.bool_]
 Shape = tuple[int, int]
-Pixels = TypeVar("Pixels", NDArray[np.bool_], NDArray[np.float32])
+Pixels = TypeVar("Pixels", NDArray[np.bool_], NDArray[np.float32], NDArray[np.uint8])
 TURNS = ("orientation_mirrored", "orientation_rotated")
 
 
@@ -44,20 +44,14 @@ class Native:
 
         Exact where pixels are square; else a stored pixel counts when half of it is covered.
         """
-        return self._turned(self._resampled(mask, self.stored))
+        return self.turned(self._resampled(mask, self.stored))
 
     def to_shown(self, mask: Mask) -> Mask:
         """A mask on the file's own pixels, on the radiograph's."""
-        return self._resampled(self._turned(mask), self.shown)
+        return self._resampled(self.turned(mask), self.shown)
 
-    def picture_to_stored(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The radiograph's brightness [rows, cols] in [0, 1] on the file's own pixels."""
-        if pixels.shape != self.stored:
-            pixels = resized(pixels, *self.stored)
-        return self._turned(pixels)
-
-    def _turned(self, pixels: Pixels) -> Pixels:
-        # Both turns are their own inverse.
+    def turned(self, pixels: Pixels) -> Pixels:
+        """An array [rows, cols, ...] turned as the file was on reading; its own inverse."""
         if self.turn == "orientation_mirrored":
             return np.ascontiguousarray(np.fliplr(pixels))
         if self.turn == "orientation_rotated":

@@ -60,12 +60,14 @@ class Said:
         cardiothoracic_ratio: or None, where it was not measured.
         familiarity: `score`, `threshold` and `false_alarm_rate`, or empty where they are unknown.
         flags: reasons to doubt, as stable words.
+        remarks: what else a reader must know, in words.
     """
 
     findings: Sequence[Finding] = ()
     cardiothoracic_ratio: float | None = None
     familiarity: Mapping[str, float] = field(default_factory=dict)
     flags: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
 
 def structured_report(said: Said, source: Dataset, maker: Maker) -> ComprehensiveSR:
@@ -194,7 +196,7 @@ def comments(said: Said, maker: Maker) -> list[Dataset]:
     """The note on research use, and in words what else a reader must know."""
     from highdicom.sr import RelationshipTypeValues, TextContentItem
 
-    texts = [NOTE, f"medprior {maker.version}, models {maker.digest}"]
+    texts = [NOTE, f"medprior {maker.version}, models {maker.digest}", *said.remarks]
     if said.flags:
         texts.append(
             "Reasons to doubt: " + ", ".join(flag.replace("_", " ") for flag in said.flags)

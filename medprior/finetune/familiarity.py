@@ -37,7 +37,7 @@ GRID, THUMBNAIL = 3, 12
 QUANTILES = torch.linspace(0.02, 0.98, 9)
 RANK = 64
 RATE = 0.05
-FEWEST = 8  # images of either split, below which nothing is learned
+FEWEST = 5  # images of either split, below which nothing is learned
 MOST = 2000  # images of either split that are looked at
 DARK = 1e-4  # added to the mean step between pixels before its logarithm
 

@@ -1,0 +1,99 @@
+"""Whether unfamiliar pictures are told: drawn oddities here, real chests in the slow test."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medprior.cohort import Cohort, CohortWriter
+from medprior.deploy.ood_bench import auroc, bench
+from medprior.deploy.ood_pictures import CHANGED, DRAWN, oddities
+from medprior.finetune.model import load_model
+from medprior.finetune.settings import FinetuneSettings
+from medprior.finetune.training import finetune
+from medprior.phantom import render
+from tests.conftest import phantom_cohort_at
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+def test_oddities_are_pictures_and_the_same_for_the_same_seed():
+    chests = [render(seed, size=96).pixels for seed in (1, 2)]
+    found = oddities(chests, 0, 96)
+    assert set(found) == {*CHANGED, *DRAWN}
+    for kind, pictures in found.items():
+        assert len(pictures) == 2, kind
+        for picture in pictures:
+            assert picture.shape == (96, 96), kind
+            assert picture.dtype == np.float32, kind
+            assert 0 <= picture.min() < picture.max() <= 1, kind
+    again = oddities(chests, 0, 96)
+    assert all(np.array_equal(found[k][1], again[k][1]) for k in found)
+    assert not np.array_equal(found["hand"][0], found["hand"][1])
+
+
+def test_auroc_is_the_share_of_pairs_in_order():
+    rng = np.random.default_rng(0)
+    low, high = rng.integers(0, 9, 40) / 1.0, rng.integers(3, 12, 30) / 1.0
+    pairs = (high[:, None] > low).mean() + 0.5 * (high[:, None] == low).mean()
+    assert auroc(low, high) == pytest.approx(pairs)
+
+
+def test_a_tiny_model_tells_most_oddities(classifier, phantom_cohort):
+    found = bench(load_model(classifier), Cohort.open(phantom_cohort), most=10)
+    val = len(Cohort.open(phantom_cohort).split("val"))
+    assert found.stated == pytest.approx(1 / (val + 1))
+    assert found.auroc > 0.9
+    assert found.caught > 0.6
+    assert found.table().count("\n") == len(CHANGED) + len(DRAWN) + 3
+
+
+BENCH = {
+    "epochs": 10, "size": 80, "device": "cpu", "channels": 16, "seed": 0,
+    "network": {"width": 96, "depth": 4, "heads": 6, "patch": 8, "image_size": 80},
+}  # fmt: skip
+
+
+def trained(cohort: Path, out: Path, task: str, **changes):
+    settings = FinetuneSettings.load(None, [], **(BENCH | changes))
+    return load_model(finetune(Cohort.open(cohort), out, task, settings=settings))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_phantoms_against_oddities(task, tmp_path):
+    cohort = phantom_cohort_at(tmp_path / "cohort", 400, size=160)
+    found = bench(trained(cohort, tmp_path / "model", task), Cohort.open(cohort))
+    print(f"\nphantom, {task}: {found.chests} chests, stated {found.stated:.3f}\n{found.table()}")
+    assert found.auroc > 0.98
+    assert found.caught > 0.9
+    assert found.alarms < 0.15
+
+
+def real_cohort(path: Path) -> Path:
+    with CohortWriter(path, store_size=256) as writer:
+        for number, file in enumerate(sorted((DATA / "shenzhen").glob("*.png"))):
+            pixels = np.asarray(Image.open(file).convert("L"), dtype=np.float32) / 255
+            writer.add(
+                image_id=f"s{number:04d}", pixels=pixels, patient_id=f"p{number:04d}",
+                labels={"tuberculosis": float(file.stem.endswith("_1"))}, dataset="shenzhen",
+            )  # fmt: skip
+        writer.finish(fractions=(0.6, 0.2, 0.2), seed=1)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA / "shenzhen").is_dir(), reason="no real radiographs here")
+def test_real_chests_against_oddities(tmp_path):
+    cohort = real_cohort(tmp_path / "cohort")
+    model = trained(cohort, tmp_path / "model", "classification")
+    found = bench(model, Cohort.open(cohort))
+    print(f"\nShenzhen: {found.chests} chests, stated {found.stated:.3f}\n{found.table()}")
+    assert found.auroc > 0.98
+    assert found.caught > 0.9
+    assert found.alarms < 0.15
+    other = [np.asarray(Image.open(f).convert("L"), dtype=np.float32) / 255
+             for f in sorted((DATA / "nih").rglob("*.png"))[:100]]  # fmt: skip
+    far = np.mean([model.predict_pixels(picture).familiar.far for picture in other])
+    print(f"NIH chests told to be far from Shenzhen's: {far:.2f}")
