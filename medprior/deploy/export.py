@@ -155,7 +155,8 @@ def compared(network: nn.Module, data: bytes, images: NDArray[np.float32]) -> Ag
         import onnxruntime
     except ImportError as error:
         raise missing(error) from None
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    runtime: Any = onnxruntime  # it does not declare what it exports
+    session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
     (found,) = session.run([OUTPUT], {INPUT: images})
     with torch.inference_mode():
         wanted = network(torch.from_numpy(images)).numpy()
