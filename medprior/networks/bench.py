@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,14 @@ from medprior.networks.rollout import block_attention, class_weights, dense_roll
 from medprior.networks.shape import ViTSettings
 
 PAIRS = 7
-TINY = {"width": 192, "depth": 12, "heads": 3, "patch": 16, "image_size": 224, "registers": 4}
+TINY: dict[str, Any] = {
+    "width": 192,
+    "depth": 12,
+    "heads": 3,
+    "patch": 16,
+    "image_size": 224,
+    "registers": 4,
+}
 WIDTHS = {"ViT-Ti": 192, "ViT-S": 384, "ViT-B": 768}
 
 
@@ -45,12 +53,12 @@ def main() -> None:
     )  # fmt: skip
 
 
-def network(options: dict[str, object]) -> Encoder:
+def network(options: dict[str, Any]) -> Encoder:
     """A ViT-Ti with some options."""
     return build_network(ViTSettings.checked(TINY | options))
 
 
-def count(values: dict[str, object]) -> int:
+def count(values: dict[str, Any]) -> int:
     """Number of parameters."""
     network = build_network(ViTSettings.checked(values))
     return sum(parameter.numel() for parameter in network.parameters())

@@ -22,6 +22,7 @@ from medprior.networks.rollout import (
     dense_rollout,
     discarded,
     laid_out,
+    scaled,
     weighted_attention,
 )
 
@@ -139,6 +140,7 @@ def rolled_out(
         for index in range(weights.shape[1]):
             one = partial(one_score, scores, index)
             attentions = weighted_attention(encoder, one, images, settings.fusion)
+            attentions = [scaled(attention) for attention in attentions]
             parts.append(rolled(attentions, weights[:, index : index + 1]))
         found = torch.cat(parts, dim=1)
     else:

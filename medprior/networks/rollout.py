@@ -101,6 +101,16 @@ def weighted_attention(
     return [fused_heads((a * g).relu(), fusion).detach() for a, g in pairs]
 
 
+def scaled(attention: Tensor) -> Tensor:
+    """Gradient-weighted attention [B, T, T] with the greatest sum of a row made 1 per image.
+
+    Our choice: a gradient is small beside the identity that the skip adds, so that nothing would
+    move; so scaled, the map does not depend on the unit of the score, and rows keep their relation.
+    """
+    greatest = attention.sum(-1).amax(-1)[:, None, None]
+    return attention / greatest.clamp_min(torch.finfo(attention.dtype).tiny)
+
+
 def discarded(attention: Tensor, share: float) -> Tensor:
     """Without the weakest `share` of the entries of each image's [T, T], CLS to CLS kept."""
     count = int(share * attention.shape[-1] * attention.shape[-2])

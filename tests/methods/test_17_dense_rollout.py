@@ -236,6 +236,19 @@ def test_maps_of_a_classifier(kind):
         assert not torch.allclose(plain.maps[:, 0], plain.maps[:, 1], rtol=1e-3)
 
 
+def test_gradient_maps_do_not_depend_on_the_unit_of_the_score():
+    torch.manual_seed(0)
+    model = Classifier(encoder(), 2, "cls_mean").eval().requires_grad_(False)
+    torch.nn.init.normal_(model.linear.weight)
+    images = torch.rand(2, 1, 32, 32)
+    found = classification_rollout(model, images)
+    model.linear.weight.mul_(1e-3)
+    again = classification_rollout(model, images)
+    assert torch.allclose(found.maps, again.maps, rtol=1e-3, atol=1e-6)
+    weights = finding_weights(model, images)[..., PREFIX:].reshape(2, 2, 4, 4)
+    assert not torch.allclose(found.maps, weights, rtol=1e-2)
+
+
 def test_a_finding_that_hangs_on_one_patch_is_found_there():
     """Attention that only copies one patch to CLS: all that CLS got comes from there."""
     attention = torch.eye(TOKENS).repeat(1, 1, 1)
