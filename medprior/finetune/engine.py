@@ -23,6 +23,7 @@ from medprior.finetune.order import EpochOrder
 from medprior.finetune.sar import SupervisedSar
 from medprior.finetune.settings import FinetuneSettings
 from medprior.finetune.views import WholeViews
+from medprior.networks.encoder import Encoder
 from medprior.pretrain.ranks import rank, world
 
 KEY_METRIC = {"classification": "mean_auc", "segmentation": "mean_dice"}
@@ -157,7 +158,9 @@ def build_trainer(
     assert settings.size is not None
     sar = None
     if settings.sar_weight:
-        sar = SupervisedSar(plain(network).get_submodule("vit"), settings, assigned_heads)
+        vit = plain(network).get_submodule("vit")
+        assert isinstance(vit, Encoder)
+        sar = SupervisedSar(vit, settings, assigned_heads)
     return SupervisedTrainer(
         device=device,
         max_epochs=max_epochs,

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import torch
 
+from medprior.networks.shape import ViTSettings
 from medprior.pretrain.augment import ViewMaker
 from medprior.pretrain.learner import Learner
 from medprior.pretrain.objective import PriorMaps, Scene
@@ -26,21 +27,22 @@ def vit_small(recipe: str, batch: int) -> PretrainSettings:
     return PretrainSettings.checked(values).resolved(100_000)
 
 
-def step_flops(settings: PretrainSettings, batch: int) -> float:
-    """FLOP of the backbone in one step: forward of both networks, backward of the student.
+def forward_flops(net: ViTSettings, size: int) -> float:
+    """FLOP of the backbone on one view of `size` pixels.
 
-    12 D^2 + 2 T D multiply-adds a token and block, two FLOP each; backward twice the forward.
+    12 D^2 + 2 T D multiply-adds a token and block, two FLOP each, and the embedding.
     """
+    patches = (size // net.patch) ** 2
+    tokens = patches + 1 + net.registers
+    blocks = net.depth * tokens * (12 * net.width**2 + 2 * tokens * net.width)
+    return 2.0 * (blocks + patches * net.width * net.patch**2)
+
+
+def step_flops(settings: PretrainSettings, batch: int) -> float:
+    """FLOP of the backbones in one step: forward of both, backward of the student (twice it)."""
     net, crops = settings.network, settings.crops
-
-    def forward(size: int) -> float:
-        """Of one view."""
-        patches = (size // net.patch) ** 2
-        tokens = patches + 1 + net.registers
-        blocks = net.depth * tokens * (12 * net.width**2 + 2 * tokens * net.width)
-        return 2.0 * (blocks + patches * net.width * net.patch**2)
-
-    whole, local = 2 * forward(crops.global_size), crops.locals * forward(crops.local_size)
+    whole = 2 * forward_flops(net, crops.global_size)
+    local = crops.locals * forward_flops(net, crops.local_size)
     return batch * (3 * (whole + local) + whole)
 
 

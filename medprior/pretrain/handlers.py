@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,7 +136,7 @@ class HealthHandler:
 
 
 class CheckpointHandler:
-    """Saves every so many steps, at the end and on SIGTERM; restores on start.
+    """Saves every so many steps, at the end and on SIGTERM or SIGINT; restores on start.
 
     Args:
         folder: `checkpoints/` of the result folder.
@@ -147,10 +146,10 @@ class CheckpointHandler:
     def __init__(self, folder: Path, metrics: MetricsHandler) -> None:
         self.folder = folder
         self.metrics = metrics
-        self._stop = False
+        self._stop = 0
 
     def attach(self, engine: PretrainTrainer) -> None:
-        """Listen to the trainer, and to SIGTERM."""
+        """Listen to the trainer."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._after)
         engine.add_event_handler(Events.COMPLETED, lambda e: self.save(e))
 
@@ -175,7 +174,11 @@ class CheckpointHandler:
         return step
 
     def save(self, engine: PretrainTrainer) -> None:
-        """Write the state after the current step."""
+        """Write the state after the current step.
+
+        Raises:
+            TrainingFailed: the disk does not take it; earlier checkpoints are untouched.
+        """
         if rank() > 0:
             return
         state = {
@@ -187,20 +190,28 @@ class CheckpointHandler:
             "rows": self.metrics.rows,
             "window": self.metrics.window,
         }
-        save_checkpoint(self.folder, engine.state.iteration, state)
+        try:
+            save_checkpoint(self.folder, engine.state.iteration, state)
+        except (OSError, RuntimeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "writing failed"
+            raise TrainingFailed(
+                f"a checkpoint cannot be written ({reason})",
+                where=self.folder.parent.name,
+                fix="make room and run the same command again: it goes on from the last checkpoint",
+            ) from None
 
-    def stop_after_step(self, *_: object) -> None:
-        """Signal handler: finish the step, save, exit with 143; a second signal exits at once."""
+    def stop_after_step(self, number: int, _: object = None) -> None:
+        """Signal handler: finish the step, save, exit with 128 + number; a second exits at once."""
         if self._stop:
-            raise SystemExit(128 + signal.SIGTERM)
-        self._stop = True
+            raise SystemExit(128 + number)
+        self._stop = number
 
     def _after(self, engine: PretrainTrainer) -> None:
         due = engine.state.iteration % engine.settings.checkpoint_every == 0
         if due or self._stop:
             self.save(engine)
         if self._stop:
-            raise SystemExit(128 + signal.SIGTERM)
+            raise SystemExit(128 + self._stop)
 
 
 def write_rows(path: Path, rows: list[dict[str, float]]) -> None:

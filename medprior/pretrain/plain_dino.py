@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -59,21 +60,20 @@ class PlainNet(nn.Module):
 
 def augmentations(settings: PretrainSettings) -> list[Callable[[Tensor], Tensor]]:
     """One transform for each view of an image."""
-    from torchvision import transforms as T
+    from torchvision import transforms
 
-    crops, found = settings.crops, []
+    names: Any = transforms  # torchvision is untyped
+    crops = settings.crops
     rounds = [(crops.global_size, crops.globals_scale)] * 2
     rounds += [(crops.local_size, crops.locals_scale)] * crops.locals
+    found: list[Callable[[Tensor], Tensor]] = []
     for size, scale in rounds:
-        found.append(
-            T.Compose(
-                [
-                    T.RandomResizedCrop(size, scale=scale, antialias=True),
-                    T.RandomApply([T.ColorJitter(0.4, 0.4)], p=0.8),
-                    T.RandomApply([T.GaussianBlur(5, sigma=(0.1, 2.0))], p=0.3),
-                ]
-            )
-        )
+        steps = [
+            names.RandomResizedCrop(size, scale=scale, antialias=True),
+            names.RandomApply([names.ColorJitter(0.4, 0.4)], p=0.8),
+            names.RandomApply([names.GaussianBlur(5, sigma=(0.1, 2.0))], p=0.3),
+        ]
+        found.append(names.Compose(steps))
     return found
 
 

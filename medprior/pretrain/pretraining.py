@@ -195,12 +195,14 @@ def intensity_statistics(images: np.ndarray[Any, np.dtype[np.float32]]) -> tuple
 
 @contextmanager
 def terminated_by(checkpoints: CheckpointHandler) -> Iterator[None]:
-    """SIGTERM finishes the step and saves; only where signals can be handled."""
+    """SIGTERM and SIGINT finish the step and save; only where signals can be handled."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, checkpoints.stop_after_step)
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, checkpoints.stop_after_step) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

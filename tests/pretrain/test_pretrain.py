@@ -10,7 +10,7 @@ import torch
 from medprior.errors import ConfigError, InputMissing, MedpriorError, TrainingFailed
 from medprior.networks import load_backbone
 from medprior.networks.checkpoint import load_newest, save_checkpoint
-from medprior.pretrain import Pretraining, PretrainSettings, pretrain
+from medprior.pretrain import Pretraining, PretrainSettings, handlers, pretrain
 from medprior.pretrain.heads import assigned_heads
 
 from .conftest import start
@@ -61,14 +61,14 @@ def test_objective_at_weight_zero_is_not_computed(phantom_cohort, tmp_path):
 
 
 def test_stopped_run_ends_with_the_same_weights(phantom_cohort, tmp_path):
-    """SIGTERM saves after the step; `test_restart.py` kills."""
+    """SIGINT saves after the step, as SIGTERM does; `test_restart.py` kills."""
     pretrain(phantom_cohort, tmp_path / "whole", settings=tiny())
     process = start(phantom_cohort, tmp_path / "cut", tmp_path, TINY)
     while not list((tmp_path / "cut" / "checkpoints").glob("step_*.sha256")):
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
     assert not (tmp_path / "cut" / "config.json").exists()
     pretrain(phantom_cohort, tmp_path / "cut", settings=tiny())
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "cut")
@@ -126,3 +126,23 @@ def test_other_settings_do_not_continue_a_run(phantom_cohort, tmp_path):
     pretrain(phantom_cohort, tmp_path / "out", settings=tiny())
     with pytest.raises(TrainingFailed, match="other settings"):
         pretrain(phantom_cohort, tmp_path / "out", settings=tiny(seed=5))
+
+
+def test_a_full_disk_stops_with_one_line_and_the_run_goes_on_later(
+    phantom_cohort, tmp_path, monkeypatch
+):
+    pretrain(phantom_cohort, tmp_path / "whole", settings=tiny())
+    saved = handlers.save_checkpoint
+
+    def full(folder, step, state):
+        if step > 4:
+            raise OSError(28, "No space left on device")
+        return saved(folder, step, state)
+
+    monkeypatch.setattr(handlers, "save_checkpoint", full)
+    with pytest.raises(TrainingFailed, match=r"No space left on device.*make room"):
+        pretrain(phantom_cohort, tmp_path / "cut", settings=tiny())
+    monkeypatch.undo()
+    pretrain(phantom_cohort, tmp_path / "cut", settings=tiny())
+    first, second = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(first[k], second[k]) for k in first)

@@ -1,0 +1,84 @@
+"""Why random crops are part of SPAN: without them a head only learns the prior (methods 3.10)."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch.nn.functional import interpolate
+
+from medprior.evaluate.pixel_ap import pixel_average_precision
+from medprior.geometry import whole
+from medprior.networks.attention import attention_maps
+from medprior.networks.views import cut
+from medprior.phantom import render
+from medprior.pretrain.augment import ViewBatch
+from medprior.pretrain.objective import PriorMaps, Scene
+from medprior.pretrain.schedules import warm_cosine
+
+from ..methods.scenes import learner_of, scene_of, tiny
+
+SIZE, STEPS, BATCH = 96, 300, 32
+
+
+def phantoms(seeds):
+    """Pictures [n, 1, S, S], and masks of both lungs and of the heart [n, 2, S, S]."""
+    found = [render(seed, size=SIZE) for seed in seeds]
+    images = np.stack([image.pixels for image in found]).astype(np.float32)
+    masks = [
+        [image.masks["left_lung"] | image.masks["right_lung"], image.masks["heart"]]
+        for image in found
+    ]
+    return torch.from_numpy(images)[:, None], np.array(masks)
+
+
+def trained(crops, images, prior, seed):
+    """SPAN alone, one specimen's mask as the prior of all."""
+    settings = tiny(
+        recipe="nokoleo+span", batch=BATCH, seed=seed, dino={"weight": 0.0},
+        network={"width": 64, "depth": 3, "heads": 2, "registers": 0},
+        crops={"global_size": 64, "locals": 0, "globals_scale": [0.35, 1.0]},
+    )  # fmt: skip
+    learner = learner_of(settings, (0, 1))
+    optimiser = torch.optim.AdamW(learner.student.parameters(), lr=1e-3, weight_decay=0.05)
+    rng = np.random.default_rng(seed)
+    maps = torch.from_numpy(prior)[None].repeat(BATCH, 1, 1, 1)
+    for step in range(STEPS):
+        chosen = torch.from_numpy(rng.choice(len(images), BATCH, replace=False))
+        scene = scene_of(settings, learner, images[chosen], maps, step)
+        if not crops:
+            index = torch.arange(BATCH).repeat(2)
+            view = whole(np.ones(2 * BATCH), (8, 8))
+            pixels = cut(images[chosen], view, 64, index)
+            scene = Scene(ViewBatch(pixels, view, index), None, PriorMaps(maps, torch.ones(BATCH)))
+        losses, _ = learner.losses(learner.student, scene)
+        for group in optimiser.param_groups:
+            group["lr"] = warm_cosine(1e-3, 1e-6, 0.1, step / STEPS + 1e-9)
+        optimiser.zero_grad()
+        losses["span"].backward()
+        torch.nn.utils.clip_grad_norm_(learner.student.parameters(), 3.0)
+        optimiser.step()
+    return learner.student.backbone.eval()
+
+
+def average_precision(backbone, images, masks):
+    """Mean pixel-AP of lungs and of heart."""
+    view = whole(np.ones(len(images)), (8, 8))
+    seen = cut(images, view, 64, torch.arange(len(images)))
+    maps = interpolate(attention_maps(backbone, seen), size=SIZE, mode="bilinear").numpy()
+    each = [np.diag(pixel_average_precision(m, k)) for m, k in zip(maps, masks, strict=True)]
+    return np.mean(each, axis=0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_with_crops_attention_beats_the_prior_and_without_it_does_not():
+    images, _ = phantoms(range(200))
+    unseen, masks = phantoms(range(1000, 1100))
+    _, one = phantoms([5000])
+    prior = np.stack([gaussian_filter(m.astype(np.float32), 0.04 * SIZE) for m in one[0]])
+    static = np.mean([np.diag(pixel_average_precision(prior, each)) for each in masks], axis=0)
+    crop = average_precision(trained(True, images, prior, 0), unseen, masks)
+    plain = average_precision(trained(False, images, prior, 0), unseen, masks)
+    print(f"lungs, heart: prior {static.round(3)}, crops {crop.round(3)}, none {plain.round(3)}")
+    assert (crop > static + 0.02).all(), (crop, static)
+    assert (plain <= static + 0.01).all(), (plain, static)
