@@ -51,7 +51,8 @@ class Remote:
             )
         with said(self.scheme):
             core: Any = importlib.import_module("fsspec.core")
-            self._fs, root = core.url_to_fs(url)
+            # A connection of its own: a kept one knows neither new credentials nor a new address.
+            self._fs, root = core.url_to_fs(url, skip_instance_cache=True)
             self.root = str(root).rstrip("/")
         self._readable: str | None = None
 

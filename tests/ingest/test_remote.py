@@ -222,6 +222,15 @@ def test_objects_written_again_after_listing_are_read_as_they_are_now(tmp_path, 
     assert (tmp_path / "t").read_bytes() == b"newer"
 
 
+def test_a_new_address_is_used_at_once(tmp_path, s3, monkeypatch):
+    s3.pipe_file(f"{BUCKET}/set/a", b"x")
+    assert list(Remote(f"s3://{BUCKET}/set").entries()) == ["a"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(MedpriorError, match="does not answer"):
+        Remote(f"s3://{BUCKET}/set").entries()
+
+
 def test_memory_store_file_urls_and_single_files(tmp_path):
     fs = fsspec.filesystem("memory")
     folder = fill(tmp_path / "in", 4)
