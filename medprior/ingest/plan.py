@@ -96,10 +96,10 @@ def matched(paths: list[str], located: Located, described: Descriptor) -> list[S
     masks = mask_files(located, paths, described)
     found: dict[str, tuple[int, Source]] = {}
     for relative in paths:
-        if described.exclude and re.search(described.exclude, relative):
+        if described.exclude and re.search(described.exclude, relative, re.DOTALL):
             continue
         for rank, kind in enumerate(described.images):
-            match = re.search(kind.match, relative)
+            match = re.search(kind.match, relative, re.DOTALL)
             if match is None:
                 continue
             key = match["id"]

@@ -32,7 +32,7 @@ class IngestSettings(Settings):
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
     workers: int | None = Field(default=None, ge=1)
     memory_mb: int = Field(default=800, ge=64)
-    cpu_seconds: float = Field(default=5.0, gt=0)
+    cpu_seconds: float = Field(default=4.0, gt=0)
     wall_seconds: float = Field(default=120.0, gt=0)
     scheduler: str | None = Field(default=None, pattern=r"^[a-z]+://[^/@]+$")
     policy: Policy = Policy()
