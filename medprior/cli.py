@@ -14,13 +14,14 @@ from medprior.errors import MedpriorError
 COMMANDS: dict[str, tuple[str, str]] = {
     "phantom": ("medprior.phantom.command", "generate a cohort of phantom radiographs as DICOM"),
     "ingest": ("medprior.ingest.command", "DICOM, PNG or JPEG folder -> cohort"),
-    "annotate": ("medprior.annotate.command", "one radiograph and its masks -> annotation"),
+    "annotate": ("medprior.annotate.command", "draw one radiograph, or take its masks -> annotation"),
     "prior": ("medprior.priors.command", "cohort (+ one annotation) -> spatial prior"),
     "pretrain": ("medprior.pretrain.command", "cohort + prior -> backbone"),
     "finetune": ("medprior.finetune.command", "backbone + labels or masks -> model"),
     "evaluate": ("medprior.evaluate.command", "backbones and models -> evidence and report"),
     "compare": ("medprior.evaluate.compare_command", "recipes side by side, with intervals"),
     "register": ("medprior.deploy.register_command", "model -> MLflow model registry"),
+    "export": ("medprior.deploy.export_command", "model -> ONNX, checked against PyTorch"),
     "promote": ("medprior.deploy.promote_command", "challenger -> champion, if it passes the gate"),
     "predict": ("medprior.deploy.predict_command", "DICOM file or folder -> findings and maps"),
     "serve": ("medprior.deploy.serve_command", "HTTP service and page over a registered model"),
@@ -28,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("medprior.deploy.doctor_command", "what this installation can do"),
     "demo": ("medprior.demo.command", "the whole row on a generated cohort"),
 }
-UNTRACKED = {"compare", "predict", "bench", "doctor", "demo", "register", "promote", "serve"}
+UNTRACKED = {"compare", "predict", "bench", "doctor", "demo", "register", "promote", "serve", "export"}
 
 
 def overview() -> str:

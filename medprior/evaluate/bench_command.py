@@ -14,6 +14,7 @@ ROOMS = {
     "ingest": "medprior.ingest.bench",
     "cohort": "medprior.cohort.bench",
     "prior": "medprior.priors.bench",
+    "networks": "medprior.networks.bench",
     "pretrain": "medprior.pretrain.bench",
     "evaluate": "medprior.evaluate.bench",
     "deploy": "medprior.deploy.bench",
