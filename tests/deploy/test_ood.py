@@ -72,8 +72,9 @@ def test_phantoms_against_oddities(task, tmp_path):
 
 
 def real_cohort(path: Path) -> Path:
+    shenzhen = [f for f in sorted((DATA / "shenzhen").rglob("*.png")) if "mask" not in str(f)]
     with CohortWriter(path, store_size=256) as writer:
-        for number, file in enumerate(sorted((DATA / "shenzhen").glob("*.png"))):
+        for number, file in enumerate(shenzhen):
             pixels = np.asarray(Image.open(file).convert("L"), dtype=np.float32) / 255
             writer.add(
                 image_id=f"s{number:04d}", pixels=pixels, patient_id=f"p{number:04d}",

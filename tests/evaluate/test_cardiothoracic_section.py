@@ -102,8 +102,8 @@ def test_evidence_has_the_agreement(phantom_cohort, tmp_path):
 def test_the_phantoms_own_ratio_through_a_segmenter(tmp_path):
     from medprior.finetune.model import load_model
 
-    cohort = phantom_cohort_at(tmp_path / "cohort", 300, size=192)
-    model = segmenter(cohort, tmp_path / "model", epochs=12, network={
+    cohort = phantom_cohort_at(tmp_path / "cohort", 500, size=192)
+    model = segmenter(cohort, tmp_path / "model", epochs=40, network={
         "width": 96, "depth": 4, "heads": 6, "patch": 8, "image_size": 96})  # fmt: skip
     metrics = evaluate(cohort, tmp_path / "e", model=f"seg={model}", settings=FEW)
     test, network = Cohort.open(cohort).split("test"), load_model(model)
