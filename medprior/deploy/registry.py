@@ -77,12 +77,17 @@ def register(
 
     if load_model(uri, client.tracking_uri).digest != tags["model_digest"]:
         raise MedpriorError("the stored copy differs from the model", where=uri, fix="try again")
-    if alias == champion.CHAMPION:
-        before = champion.aliases(client, name).get(champion.CHAMPION)
-        champion.crown(client, name, version, before)
-    else:
-        client.set_registered_model_alias(name, alias, version)
+    point(client, name, alias, version)
     return version
+
+
+def point(client: MlflowClient, name: str, alias: str, version: str) -> None:
+    """Point an alias at a version; `champion` under its lock, the one before kept as `previous`."""
+    if alias != champion.CHAMPION:
+        client.set_registered_model_alias(name, alias, version)
+        return
+    before = champion.aliases(client, name).get(champion.CHAMPION)
+    champion.crown(client, name, version, before)
 
 
 def version_of(name: str, alias: str = "champion", tracking_uri: str | None = None) -> str:
