@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medprior.dicom.blocks import row_blocks
 from medprior.dicom.header import Header
 
 
@@ -27,9 +28,9 @@ class Lut:
     def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Look up rounded `values`."""
         result = np.empty_like(values)
-        for row, line in zip(values, result, strict=True):
-            index = np.clip(np.rint(row) - self.first, 0, len(self.entries) - 1)
-            line[:] = self.entries[index.astype(np.int64)]
+        for block in row_blocks(values):
+            index = np.clip(np.rint(values[block]) - self.first, 0, len(self.entries) - 1)
+            result[block] = self.entries[index.astype(np.int64)]
         return result
 
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from medprior.dicom.blocks import row_blocks
 from medprior.dicom.header import Header
 from medprior.dicom.lut import lut_from
 from medprior.errors import Rejected
@@ -39,9 +40,9 @@ def modality_values(
         raise Rejected("rescale", "rescale slope or intercept are unusable")
     values = stored.astype(np.float32)
     if (slope, intercept) != (1.0, 0.0):
-        # Double precision row by row: a large picture has no room for it at once.
-        for row, line in zip(stored, values, strict=True):
-            line[:] = row * np.float64(slope) + np.float64(intercept)
+        # Double precision piece by piece: a large picture has no room for it at once.
+        for block in row_blocks(values):
+            values[block] = stored[block] * np.float64(slope) + np.float64(intercept)
     return values, tuple(flags)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from medprior.dicom.blocks import row_blocks
 from medprior.dicom.header import Header
 from medprior.dicom.lut import Lut, lut_from
 from medprior.errors import Rejected
@@ -51,12 +52,12 @@ def voi_brightness(
 
 
 def extremes(values: Values, valid: NDArray[np.bool_]) -> tuple[float, float]:
-    """Smallest and largest of the valid values, row by row to save memory; inf, -inf if none."""
+    """Smallest and largest of the valid values; inf, -inf if there is none."""
     if valid.all():
         return float(values.min()), float(values.max())
     low, high = math.inf, -math.inf
-    for row, inside in zip(values, valid, strict=True):
-        part = row[inside]
+    for block in row_blocks(values):
+        part = values[block][valid[block]]
         if part.size:
             low, high = min(low, float(part.min())), max(high, float(part.max()))
     return low, high
