@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from medprior.errors import InputMissing
 from medprior.observer import Observer
 
 
@@ -39,6 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch", type=int, default=4, help="views that go through a network together (default 4)"
     )
+    parser.add_argument(
+        "--refuse-unfamiliar",
+        action="store_true",
+        help="refuse pictures unlike the training images instead of flagging them",
+    )
 
 
 def result(args: argparse.Namespace) -> Path:
@@ -64,6 +70,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
             "access": access,
             "queue": args.queue,
             "batch": args.batch,
+            "refuse_unfamiliar": args.refuse_unfamiliar,
             "held_mb": 4 * args.max_mb,
             "threads": max(2, args.workers + 2),
         },
@@ -76,6 +83,12 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         from medprior.ingest.bounded import BoundedReader
 
         predictor = load_model(args.model, args.tracking_uri, segmenter=args.segmenter)
+        if args.refuse_unfamiliar and not predictor.knows_familiarity:
+            raise InputMissing(
+                "the model does not know what its training images look like",
+                where="--refuse-unfamiliar",
+                fix="run `medprior finetune` again, with at least 8 images in train and val",
+            )
         policy = Policy(max_bytes=settings.access.max_bytes)
         with BoundedReader(args.workers, policy) as reader:
             app = build_app(predictor, reader, settings)

@@ -277,6 +277,17 @@ def test_token_and_host(classifier, tmp_path, dicom):
     assert TOKEN not in (tmp_path / "log").read_text()
 
 
+def test_unfamiliar_pictures_are_refused_where_asked(classifier, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG")
+    with serving(classifier, None, tmp_path / "log", "--refuse-unfamiliar") as (url, _):
+        response = predict(url, buffer.getvalue(), "image/png")
+        assert response.status_code == 422
+        assert response.json()["code"] == "far_from_training"
+        assert httpx.get(url + "ready").status_code == 200
+
+
 def test_what_cannot_be_served_is_said_in_one_line(server, classifier, tmp_path, capsys):
     model = ["--model", str(classifier)]
     for options, words in (

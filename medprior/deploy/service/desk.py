@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from medprior.deploy.example import example_dicom
+from medprior.deploy.familiarity import refuse_unfamiliar
 from medprior.deploy.predictor import Predictor
 from medprior.deploy.service.answers import answer
 from medprior.deploy.service.gathering import Gathering
@@ -104,6 +105,9 @@ class Desk:
         self.gathering.arrives(1)
         try:
             radiograph = self.reader.read(data)
-            return answer(self.predictor.read(radiograph), include)
+            reading = self.predictor.read(radiograph)
+            if self.settings.refuse_unfamiliar:
+                reading = refuse_unfamiliar(reading)
+            return answer(reading, include)
         finally:
             self.gathering.arrives(-1)

@@ -18,6 +18,8 @@ class ServiceSettings(Settings):
         seconds: longest time from a whole request body to its answer.
         threads: radiographs read at once, beside the decoding processes.
         batch: views that may go through a network together.
+        refuse_unfamiliar: refuse pictures unlike the training images (422 `far_from_training`)
+            instead of flagging them.
         window_ms: how long a view waits for others that are on their way.
     """
 
@@ -27,4 +29,5 @@ class ServiceSettings(Settings):
     seconds: float = Field(default=60.0, gt=0)
     threads: int = Field(default=4, ge=1, le=64)
     batch: int = Field(default=4, ge=1, le=256)
+    refuse_unfamiliar: bool = False
     window_ms: float = Field(default=4.0, ge=0, le=1000)

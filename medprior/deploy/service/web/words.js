@@ -25,6 +25,8 @@ const REASONS = {
   busy: "The server is busy; try again in a moment.",
   too_slow: "The server did not answer in time; try again.",
   token: "Open this page with the address that the server printed.",
+  far_from_training: "The picture is unlike those the model was trained on.",
+  one_file: "One file at a time, please.",
   offline: "The server cannot be reached.",
 };
 
@@ -34,6 +36,9 @@ const FLAGS = {
   child: "the patient is a child",
   ap_magnifies_heart: "AP view: the heart looks larger",
   implausible_cardiothoracic_ratio: "the heart-size ratio is implausible",
+  far_from_training: "unlike the training images: do not rely on the answer",
+  familiarity_unknown: "this model cannot tell whether the picture is like its training images",
+  implausible_masks: "the contours are implausible",
   burned_in_unknown: "it is not known whether text is burned in",
   orientation_mirrored: "the stored picture was mirrored; it was turned back",
   orientation_rotated: "the stored picture was rotated; it was turned back",
