@@ -99,6 +99,7 @@ def segmentation_figures(
     ]
     name = models[0].name
     if "cardiothoracic.bias" in section.estimates:
-        both, path = section.extra["ratios"][name], folder / "bland_altman.png"
-        figures.append(draw_bland_altman(path, name, *both, section.estimates))
+        predicted, truth = section.extra["ratios"][name]
+        path = folder / "bland_altman.png"
+        figures.append(draw_bland_altman(path, name, predicted, truth, section.estimates))
     return figures
