@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from medprior.dicom import Policy
 from medprior.dicom.confined import Confined, Limits, Message, StartError, Work
+from medprior.dicom.decoders import LIBRARIES
 from medprior.dicom.wire import WireError, receive, send
 from medprior.errors import MedpriorError
 from medprior.ingest.item import (
@@ -30,7 +31,7 @@ __all__ = ["Limits", "Workers"]
 
 AHEAD = 8
 MOST_STARTS = 3
-PRELOAD = ("medprior.ingest.workers",)
+PRELOAD = ("medprior.ingest.workers", *LIBRARIES)
 ENDED = {
     "timeout": Refused("timeout", "the file took longer than allowed"),
     "worker_died": Refused("worker_died", "the decoder crashed on this file"),
