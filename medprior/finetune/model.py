@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from medprior.finetune.assembly import Network, assembled
 from medprior.finetune.calibration import probabilities
 from medprior.finetune.familiarity import PREFIX, Familiar, Familiarity, described
 from medprior.finetune.native import over_image, plausible
+from medprior.finetune.one_pass import OncePassed
 from medprior.finetune.settings import FinetuneSettings, Task
 from medprior.geometry import Views, whole
 from medprior.networks.attention import attention_maps
@@ -141,13 +142,17 @@ class Model:
         rows, cols = pixels.shape
         square = resized(pixels, self.source_size, self.source_size)
         images, views = self.view(square[None], np.array([cols / rows]))
-        logits = self.network(images).float()
-        maps = attention_maps(self.vit, images)
+        # A service puts a stand-in of its own in the network's place.
+        own = isinstance(self.network, torch.nn.Module)
+        network = OncePassed(self.network) if own else self.network
+        vit = cast(Encoder, network.vit)
+        logits = network(images).float()
+        maps = attention_maps(vit, images)
         height, width = fitted((rows, cols), ATTENTION_SIDE)
         looked = over_image(maps * maps[0, 0].numel(), views, height, width)[0].cpu().numpy()
         familiar = None
         if self.familiarity is not None:
-            familiar = self.familiarity.familiar(described(self.vit, images))[0]
+            familiar = self.familiarity.familiar(described(vit, images))[0]
         if self.task == "segmentation":
             return Prediction({}, self._masks(logits, views, rows, cols), looked, familiar)
         shares = probabilities(logits.cpu().numpy(), self.temperature)[0]

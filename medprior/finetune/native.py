@@ -48,5 +48,6 @@ def plausible(mask: NDArray[np.bool_], structure: str) -> NDArray[np.bool_]:
     labels, count = ndimage.label(mask)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     largest = np.argsort(sizes)[::-1][:pieces]
-    kept = [number + 1 for number in largest if sizes[number] >= SMALLEST * mask.size]
-    return np.isin(labels, kept)
+    kept = np.zeros(count + 1, dtype=bool)
+    kept[[number + 1 for number in largest if sizes[number] >= SMALLEST * mask.size]] = True
+    return np.asarray(kept[labels])

@@ -8,8 +8,8 @@ import torch
 
 from medprior.deploy import load_model
 from medprior.deploy.service.gathering import Gathering
-from medprior.deploy.service.one_pass import one_pass
 from medprior.deploy.service.trial import random_model
+from medprior.finetune.one_pass import one_pass
 from medprior.networks.attention import attention_maps
 from medprior.phantom import render
 

@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 
 from medprior.deploy.predictor import Predictor
-from medprior.deploy.service.one_pass import Seen, one_pass
 from medprior.finetune.assembly import Network
 from medprior.finetune.model import Model
-from medprior.networks.encoder import Encoder, Tokens
+from medprior.finetune.one_pass import Remembering, Seen, one_pass
 
 Waiting = tuple[Network, Tensor, "Future[Seen]"]
 
@@ -118,21 +117,3 @@ class Gathered:
         seen = self._gathering.run(self._network, images)
         self._last.images, self._last.seen = images, seen
         return seen.logits
-
-
-class Remembering:
-    """Stands for a network's backbone: the tokens of the images just seen cost no second pass."""
-
-    def __init__(self, vit: Encoder, last: threading.local) -> None:
-        self._vit, self._last = vit, last
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._vit, name)
-
-    def __call__(self, images: Tensor, capture: bool = False, **given: Any) -> Tokens:
-        """Tokens of images [1, 1, S, S]; they may hold more than was asked for."""
-        if not given and getattr(self._last, "images", None) is images:
-            seen: Seen = self._last.seen
-            return seen.tokens
-        tokens: Tokens = self._vit(images, capture=capture, **given)
-        return tokens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -87,3 +88,35 @@ class Passing:
         logits = self.row[..., prefix:]
         mass = (logits.logsumexp(-1) - self.row.logsumexp(-1)).exp()
         return Tokens(x[:, 0], x[:, prefix:], self.vit.checked_grid(images), logits, mass)
+
+
+class Remembering:
+    """Stands for a network's backbone: the tokens of the images just seen cost no second pass."""
+
+    def __init__(self, vit: Encoder, last: threading.local) -> None:
+        self._vit, self._last = vit, last
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._vit, name)
+
+    def __call__(self, images: Tensor, capture: bool = False, **given: Any) -> Tokens:
+        """Tokens of images [1, 1, S, S]; they may hold more than was asked for."""
+        if not given and getattr(self._last, "images", None) is images:
+            seen: Seen = self._last.seen
+            return seen.tokens
+        tokens: Tokens = self._vit(images, capture=capture, **given)
+        return tokens
+
+
+class OncePassed:
+    """Stands for a network: what it is asked of the images just seen takes no second pass."""
+
+    def __init__(self, network: Classifier | Segmenter) -> None:
+        self._network, self._last = network, threading.local()
+        self.vit = Remembering(network.vit, self._last)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits of images [B, 1, S, S]."""
+        seen = one_pass(self._network, images)
+        self._last.images, self._last.seen = images, seen
+        return seen.logits
