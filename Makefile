@@ -21,7 +21,7 @@ real: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/real --real $(DATA)
 
 bench: .venv/installed
-	for room in ingest cohort prior pretrain evaluate; do $(BIN)/medprior bench $$room || exit 1; done
+	for room in ingest cohort networks prior pretrain evaluate deploy; do $(BIN)/medprior bench $$room || exit 1; done
 
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
