@@ -14,7 +14,7 @@ from medprior.errors import MedpriorError
 COMMANDS: dict[str, tuple[str, str]] = {
     "phantom": ("medprior.phantom.command", "generate a cohort of phantom radiographs as DICOM"),
     "ingest": ("medprior.ingest.command", "DICOM, PNG or JPEG folder -> cohort"),
-    "annotate": ("medprior.annotate.command", "draw one radiograph, or take its masks -> annotation"),
+    "annotate": ("medprior.annotate.command", "draw one radiograph, or take masks -> annotation"),
     "prior": ("medprior.priors.command", "cohort (+ one annotation) -> spatial prior"),
     "pretrain": ("medprior.pretrain.command", "cohort + prior -> backbone"),
     "finetune": ("medprior.finetune.command", "backbone + labels or masks -> model"),
@@ -29,7 +29,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("medprior.deploy.doctor_command", "what this installation can do"),
     "demo": ("medprior.demo.command", "the whole row on a generated cohort"),
 }
-UNTRACKED = {"compare", "predict", "bench", "doctor", "demo", "register", "promote", "serve", "export"}
+UNTRACKED = {
+    "compare", "predict", "bench", "doctor", "demo", "register", "promote", "serve", "export",
+}  # fmt: skip
 
 
 def overview() -> str:

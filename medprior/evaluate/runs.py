@@ -69,7 +69,7 @@ def pretrained(run: Run, cohort: Path, settings: CompareSettings) -> Path | None
         values = merged(settings.pretrain, run.arm.pretrain)
         values |= {"recipe": run.arm.recipe, "seed": run.seed}
         chosen = PretrainSettings.checked(values)
-        pretrain(cohort, backbone, run.arm.prior if chosen.span.weight else None, chosen)
+        pretrain(cohort, backbone, run.arm.prior if chosen.needs_prior else None, chosen)
         write_json(run.folder / "cost.json", {"seconds": round(time.monotonic() - start, 1)})
     return backbone
 

@@ -123,12 +123,13 @@ def prepared(
         checkpoints,
     ]
     optimiser = build_optimiser(network, settings)
+    heads = dict(loaded.heads) if loaded else {}
     trainer = build_trainer(
-        wrapped, train, settings, device, settings.epochs, optimiser, loss, handlers
-    )
+        wrapped, train, settings, device, settings.epochs, optimiser, loss, handlers,
+        assigned_heads=heads.values(),
+    )  # fmt: skip
     if settings.resume:
         checkpoints.restore(trainer)
-    heads = dict(loaded.heads) if loaded else {}
     return Run(
         settings, device, network, train, val, evaluator, trainer, progress, checkpoints, heads
     )  # fmt: skip

@@ -28,9 +28,9 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int = 
     path = folder / f"step_{step:08d}.pt"
     with atomic(path) as temporary:
         torch.save(state, temporary)
-        digest = sha256_file(temporary)
-    with atomic(path.with_suffix(".sha256")) as temporary:
-        temporary.write_text(digest + "\n")
+        # The digest comes first: a checkpoint without one would count as damaged after a crash.
+        with atomic(path.with_suffix(".sha256")) as beside:
+            beside.write_text(sha256_file(temporary) + "\n")
     for old in sorted(folder.glob("step_*.pt"))[: -max(keep, KEEP)]:
         old.unlink()
         old.with_suffix(".sha256").unlink(missing_ok=True)

@@ -64,7 +64,7 @@ def test_stopped_run_ends_with_the_same_weights(phantom_cohort, tmp_path):
     """SIGINT saves after the step, as SIGTERM does; `test_restart.py` kills."""
     pretrain(phantom_cohort, tmp_path / "whole", settings=tiny())
     process = start(phantom_cohort, tmp_path / "cut", tmp_path, TINY)
-    while not list((tmp_path / "cut" / "checkpoints").glob("step_*.sha256")):
+    while not list((tmp_path / "cut" / "checkpoints").glob("step_*.pt")):
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)

@@ -63,7 +63,7 @@ def whole(phantom_cohort, phantom_prior, tmp_path_factory):
 def test_killed_run_with_every_objective(whole, phantom_cohort, phantom_prior, tmp_path):
     cut = tmp_path / "cut"
     process = start(phantom_cohort, cut, phantom_prior, ALL)
-    while not (cut / "checkpoints" / "step_00000004.sha256").is_file():
+    while not (cut / "checkpoints" / "step_00000004.pt").is_file():
         assert process.poll() is None
         time.sleep(0.02)
     process.kill()
@@ -93,9 +93,9 @@ def test_twenty_random_kills(phantom_cohort, phantom_prior, tmp_path):
     rng, cut = np.random.default_rng(0), tmp_path / "cut"
     for kill in range(20):
         process = start(phantom_cohort, cut, phantom_prior, settings)
-        begun = sorted((cut / "checkpoints").glob("step_*.sha256"))
+        begun = sorted((cut / "checkpoints").glob("step_*.pt"))
         while process.poll() is None:
-            now = sorted((cut / "checkpoints").glob("step_*.sha256"))
+            now = sorted((cut / "checkpoints").glob("step_*.pt"))
             if now and now[-1:] != begun[-1:]:
                 break
             time.sleep(0.02)
