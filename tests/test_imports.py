@@ -9,8 +9,8 @@ import medprior
 
 ROOT = Path(medprior.__file__).parent
 ORDER = [
-    "errors", "geometry", "observer", "settings", "provenance", "pages", "dicom", "cohort", "networks",
-    "phantom", "ingest", "annotate", "priors", "pretrain", "finetune", "evaluate", "deploy",
+    "errors", "geometry", "observer", "settings", "provenance", "pages", "dicom", "cohort",
+    "networks", "phantom", "ingest", "annotate", "priors", "pretrain", "finetune", "evaluate", "deploy",
     "cli", "demo", "__main__",
 ]  # fmt: skip
 WITHOUT = {
