@@ -10,8 +10,8 @@ import medprior
 ROOT = Path(medprior.__file__).parent
 ORDER = [
     "errors", "geometry", "observer", "settings", "provenance", "pages", "dicom", "cohort",
-    "networks", "phantom", "ingest", "annotate", "priors", "pretrain", "finetune", "evaluate", "deploy",
-    "cli", "demo", "__main__",
+    "networks", "phantom", "ingest", "annotate", "priors", "pretrain", "finetune", "evaluate",
+    "deploy", "cli", "demo", "__main__",
 ]  # fmt: skip
 WITHOUT = {
     "torch": {"dicom", "cohort", "phantom", "ingest", "annotate", "priors"},
