@@ -1,4 +1,4 @@
-"""The row on real radiographs (NIH, Shenzhen and Hannover): what `make real` runs."""
+"""The row on real radiographs (NIH and Shenzhen): what `make real` runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from medprior.demo.row import Row, overrides
 from medprior.errors import InputMissing
 from medprior.settings import Settings
 
-DATASETS = ("nih", "shenzhen", "hannover")
+DATASETS = ("nih", "shenzhen")
 
 
 class RealRowSettings(Settings):
