@@ -5,7 +5,6 @@ Everything on them is a generated phantom.
 
 import io
 import re
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from skimage.measure import approximate_polygon, find_contours
 
 import medprior.annotate
 from medprior.cohort import Cohort
-from tests.annotate.test_page_browser import CHROMIUM, FLAGS, Page, command
+from tests.annotate.test_page_browser import Page, command
+from tests.chromium import chromium
 from tests.conftest import phantom_cohort_at
 
 OUT = Path(medprior.annotate.__file__).parent / "pictures"
@@ -58,24 +58,15 @@ def walk(page, cohort):
 
 def main():
     """Draw them all."""
-    from selenium import webdriver
-
     OUT.mkdir(exist_ok=True)
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in FLAGS:
-        options.add_argument(flag)
     with tempfile.TemporaryDirectory() as place:
         path = phantom_cohort_at(Path(place) / "cohort", 40, 512)
         process = command(Path(place), "--cohort", str(path))
-        driver = webdriver.Chrome(
-            options=options, service=webdriver.ChromeService(shutil.which("chromedriver"))
-        )
         try:
             found = (re.search(r"http://\S+", line) for line in process.stdout)
-            walk(Page(driver, next(m[0] for m in found if m)), Cohort.open(path))
+            with chromium(1280, 720) as driver:
+                walk(Page(driver, next(m[0] for m in found if m)), Cohort.open(path))
         finally:
-            driver.quit()
             process.kill()
 
 

@@ -1,13 +1,10 @@
 """The drawing page as clinicians meet it: the real command in a real Chromium, mouse and keys."""
 
 import math
-import os
 import re
-import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,13 +12,8 @@ import pytest
 from medprior.annotate import Annotation
 from medprior.cohort import Cohort
 from tests.annotate.drawings import dice, inside
+from tests.chromium import chromium
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--hide-scrollbars", "--window-size=1280,720",
-)  # fmt: skip
 PICTURE = """
 const r = document.querySelector('img.radiograph').getBoundingClientRect();
 return [r.x, r.y, r.width, r.height];
@@ -33,20 +25,8 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def driver():
-    if not CHROMIUM.exists() or shutil.which("chromedriver") is None:
-        assert "MEDPRIOR_REQUIRE_BROWSER" not in os.environ, "no Chromium with chromedriver"
-        pytest.skip("no Chromium with chromedriver on this machine")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
-    found = webdriver.Chrome(options=options, service=service)
-    yield found
-    found.quit()
+    with chromium(1280, 720) as found:
+        yield found
 
 
 class Page:

@@ -1,20 +1,14 @@
 """The reading page as a reader meets it: a real browser, a real server, no network beyond it."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
 from medprior.deploy import load_model
+from tests.chromium import chromium
 from tests.deploy.test_service import serving
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--window-size=1280,720", "--hide-scrollbars",
-)  # fmt: skip
 FOREIGN = """
 return performance.getEntriesByType('resource').map(e => e.name)
   .filter(name => !name.startsWith(location.origin) && !name.startsWith('data:'));
@@ -42,22 +36,8 @@ return [e.id || e.dataset.attention || e.dataset.structure || e.className || e.t
 
 @pytest.fixture(scope="module")
 def browser():
-    if not CHROMIUM.exists() or shutil.which("chromedriver") is None:
-        assert "MEDPRIOR_REQUIRE_BROWSER" not in os.environ, "no Chromium with chromedriver"
-        pytest.skip("no Chromium with chromedriver on this machine")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
-    driver = webdriver.Chrome(options=options, service=service)
-    try:
+    with chromium(1280, 720) as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,7 @@
 """The report as a reader meets it: opened in a real browser, without a network."""
 
 import json
-import os
 import re
-import shutil
-from pathlib import Path
 
 import pytest
 
@@ -12,13 +9,8 @@ from medprior.evaluate.comparison import verdict
 from medprior.evaluate.evidence import evaluate
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.evaluate.summary import interval, number
+from tests.chromium import chromium
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--window-size=1200,1600",
-)  # fmt: skip
 FINDINGS = """
 const entries = performance.getEntriesByType('resource').map(e => e.name);
 const cells = s => [...document.querySelectorAll(s)];
@@ -50,23 +42,9 @@ def evidence(tmp_path_factory, cohort_path, span_path, dino_path, model_paths):
 
 @pytest.fixture(scope="module")
 def page(evidence):
-    if not CHROMIUM.exists() or shutil.which("chromedriver") is None:
-        assert "MEDPRIOR_REQUIRE_BROWSER" not in os.environ, "no Chromium with chromedriver"
-        pytest.skip("no Chromium with chromedriver on this machine")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
-    driver = webdriver.Chrome(options=options, service=service)
-    try:
+    with chromium(1200, 1600) as driver:
         driver.get((evidence / "report.html").as_uri())
         yield driver.execute_script(FINDINGS) | {"log": driver.get_log("browser")}
-    finally:
-        driver.quit()
 
 
 @pytest.mark.browser
