@@ -14,11 +14,11 @@ COLUMNS = (
     ("features.pooled_linear_mauc", "pooled linear mAUC"),
     ("classification.mauc", "fine-tuned mAUC"),
     ("segmentation.dice.mean", "fine-tuned Dice"),
+    ("attention.spatial_entropy", "spatial entropy"),
 )
 PLAIN = (
     ("features.teacher_entropy", "teacher entropy"),
     ("features.loca_accuracy", "position accuracy"),
-    ("features.spatial_entropy", "spatial entropy"),
 )
 COST = "cost.step_seconds"
 SIGNS = {"better": " ▲", "worse": " ▼", "no difference shown": "", "not measured": ""}

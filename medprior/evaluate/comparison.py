@@ -9,7 +9,8 @@ import numpy as np
 from medprior.evaluate.bootstrap import Estimate
 
 Estimates = dict[str, Estimate]
-LOWER_IS_BETTER = ("ece", "hd95_mm", "mae")
+HEALTH = ("teacher_entropy", "uniform_entropy", "mean_entropy", "feature_std")
+LOWER_IS_BETTER = ("ece", "hd95_mm", "mae", "spatial_entropy")
 
 
 def compared(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimates:
@@ -27,8 +28,8 @@ def compared(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimate
 
 
 def comparable(key: str) -> bool:
-    """Whether a difference means something: not for oracles, random weights, entropies, biases."""
-    senseless = ("oracle", "random_", "entropy", "feature_std", "cardiothoracic.bias", "limit_")
+    """Whether a difference means something: not for oracles, random weights, health, biases."""
+    senseless = ("oracle", "random_", *HEALTH, "cardiothoracic.bias", "limit_")
     return not any(word in key for word in senseless)
 
 

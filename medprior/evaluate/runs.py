@@ -19,6 +19,7 @@ from medprior.evaluate.model_section import segmentation_scores
 from medprior.evaluate.probe import probe_scores
 from medprior.evaluate.probe_section import probe_parts
 from medprior.evaluate.ranking import Floats
+from medprior.evaluate.scatter import scattered
 from medprior.evaluate.settings import Arm, CompareSettings
 from medprior.evaluate.study import Study
 from medprior.evaluate.targets import targets
@@ -52,7 +53,7 @@ def scores_of(run: Run, cohort: Path, study: Study, settings: CompareSettings) -
     if backbone is not None:
         fractions = settings.fractions
         scores = kept(run.folder / SCORES, lambda: judged(backbone, run.seed, study, fractions))
-        scores |= {"cost.step_seconds": np.array([step_seconds(backbone)])}
+        scores |= recorded(backbone)
     for task in settings.finetune:
         for fraction in settings.fractions:
             scores |= tuned(run, backbone, cohort, study, settings, task, fraction)
@@ -74,13 +75,21 @@ def pretrained(run: Run, cohort: Path, settings: CompareSettings) -> Path | None
     return backbone
 
 
-def step_seconds(backbone: Path) -> float:
-    """Median seconds of a training step, from `metrics.csv`; NaN without it."""
+def recorded(backbone: Path) -> Scores:
+    """What `metrics.csv` says of training, [1] each; without the file nothing.
+
+    Median seconds of a step, and LOCA's accuracy over the last window, in which patches are placed
+    that the network trains on.
+    """
     path = backbone / "metrics.csv"
     if not path.is_file():
-        return float("nan")
+        return {}
+    table = pd.read_csv(path)
     batch = read_config(backbone, "pretrain")["settings"]["batch"]
-    return float(batch / pd.read_csv(path)["images_per_second"].median())
+    found = {"cost.step_seconds": batch / table["images_per_second"].median()}
+    if "loca_accuracy" in table:
+        found["loca_accuracy"] = table["loca_accuracy"].iloc[-1]
+    return {name: np.array([value], dtype=np.float64) for name, value in found.items()}
 
 
 def kept(path: Path, made: Callable[[], Scores]) -> Scores:
@@ -132,6 +141,7 @@ def judged(path: Path, seed: int, study: Study, fractions: Sequence[float]) -> S
     source = AttentionSource(backbone, settings.batch, settings.device)
     found = localise(source, study.part, selection, wanted, settings.map_size)
     scores: Scores = {f"ap.{target}": values for target, values in found.ap.items()}
+    scores["spatial_entropy"] = scattered(backbone, study.part, settings.batch, settings.device)
     entropy = backbone.config.get("training", {}).get("teacher_entropy", np.nan)
     scores["teacher_entropy"] = np.array([entropy], dtype=np.float64)
     parts, truth, why = probe_parts(study)
@@ -157,7 +167,9 @@ def run_estimates(scores: Scores, study: Study) -> Estimates:
     """Estimates of one run from its scores."""
     n, same = len(study.part), np.ones(study.settings.resamples)
     result = under("attention.pixel_ap", named(scores, "ap."), study)
-    for key in ("features.teacher_entropy", "cost.step_seconds"):
+    if "spatial_entropy" in scores:
+        result["attention.spatial_entropy"] = mean_estimate(scores["spatial_entropy"], study.draws)
+    for key in ("features.teacher_entropy", "features.loca_accuracy", "cost.step_seconds"):
         alone = scores.get(key.replace("features.", ""))
         if alone is not None:
             result[key] = Estimate(float(alone[0]), same * float(alone[0]), 0)
