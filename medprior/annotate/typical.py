@@ -12,12 +12,12 @@ SIZE = 32
 COMPARED = 2000
 
 
-def levelled(cohort: Cohort) -> NDArray[np.float64]:
-    """Pixel ranks of every picture on 32 x 32 squares, centred, of length 1: [n, 1024].
+def levelled(squares: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Pixel ranks of pictures [n, s, s], centred, of length 1: float64 [n, s * s].
 
     Exposure does not count; products of two rows are correlations.
     """
-    flat = np.asarray(cohort.squares(SIZE)).reshape(len(cohort), -1)
+    flat = squares.reshape(len(squares), -1)
     order = flat.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable").astype(np.float64)
     order -= order.mean(axis=1, keepdims=True)
     return np.asarray(order / np.linalg.norm(order, axis=1, keepdims=True), dtype=np.float64)
@@ -28,9 +28,13 @@ def ranks(cohort: Cohort) -> NDArray[np.intp]:
 
     The first is the medoid by mean correlation with the others (our choice).
     """
-    order = levelled(cohort)
+    return by_typicality(levelled(np.asarray(cohort.squares(SIZE))))
+
+
+def by_typicality(pictures: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Rows of `levelled` pictures [n, d], the most typical first."""
     # The mean over all pairs needs no n x n matrix: it is the product with the mean picture.
-    closeness = order @ order.mean(axis=0)
+    closeness = pictures @ pictures.mean(axis=0)
     return np.argsort(-closeness, kind="stable")
 
 
@@ -53,7 +57,7 @@ def medoids(cohort: Cohort, count: int, seed: int = 0) -> tuple[str, ...]:
     part = train.take(COMPARED, seed)
     if first not in part.image_ids:
         part = train.select([first, *part.image_ids])
-    order = levelled(part)
+    order = levelled(np.asarray(part.squares(SIZE)))
     alike = order @ order.T
     chosen = [part.image_ids.index(first)]
     free = part.patient_ids != part.patient_ids[chosen[0]]

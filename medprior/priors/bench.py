@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medprior.annotate import Annotation, from_cohort
+from medprior.annotate.typical import SIZE as NEXT_SIZE
 from medprior.annotate.typical import most_typical, ranks
 from medprior.cohort import Cohort, CohortWriter
 from medprior.phantom import render
 from medprior.priors.building import from_statistics, transferring, twins
 from medprior.priors.consensus import stepping_stones
-from medprior.priors.doubt import SIZE as NEXT_SIZE
 from medprior.priors.doubt import next_examples
 from medprior.priors.itk_peer import itk_transferred
 from medprior.priors.prior import SpatialPrior

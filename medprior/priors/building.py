@@ -8,17 +8,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from medprior.annotate import Annotation
+from medprior.annotate.typical import SIZE as NEXT_SIZE
 from medprior.cohort import Cohort
 from medprior.dicom.resample import resized
 from medprior.errors import MedpriorError
+from medprior.ingest.settings import IngestSettings
 from medprior.observer import Observer, Silent
 from medprior.priors.correction import learned
-from medprior.priors.doubt import SIZE as NEXT_SIZE
 from medprior.priors.doubt import next_examples
 from medprior.priors.per_image import fitted_maps
 from medprior.priors.picture import draw_prior
@@ -37,6 +38,13 @@ RUNGS: dict[str, Status] = {
 }  # fmt: skip
 
 
+class Means(NamedTuple):
+    """Who registers: so many processes here, or the workers of a Dask scheduler."""
+
+    workers: int
+    scheduler: str | None = None
+
+
 Annotations = Annotation | Path | str | Sequence[Annotation | Path | str] | None
 
 
@@ -50,6 +58,7 @@ def build_prior(
     workers: int | None = None,
     only: Sequence[str] | None = None,
     backbone: Path | str | None = None,
+    scheduler: str | None = None,
 ) -> SpatialPrior:
     """Make a spatial prior and write its folder.
 
@@ -68,6 +77,8 @@ def build_prior(
         workers: processes (default: one per core).
         only: image ids to make it for; all others have no maps of their own.
         backbone: for `refined`, a backbone folder whose heads were trained on these structures.
+        scheduler: `tcp://HOST:PORT` of a Dask scheduler whose workers register the images, in place
+            of processes here; the result is the same.
 
     Raises:
         InputMissing: an id of `only` is not in the cohort.
@@ -79,6 +90,7 @@ def build_prior(
     if method is not None:
         settings = PriorSettings.checked(settings.model_dump() | {"method": method}, "--method")
     check_backbone(backbone, settings.method)
+    IngestSettings.checked({"scheduler": scheduler}, "--scheduler")
     given = [] if annotation is None else listed(annotation)
     drawn = loaded(given, settings.method)
     observer.params(settings.model_dump(mode="json"))
@@ -86,9 +98,9 @@ def build_prior(
     folder.mkdir(parents=True, exist_ok=True)
     # An old result must not pass for a finished one while the new one is made.
     (folder / "config.json").unlink(missing_ok=True)
-    workers = workers or len(os.sched_getaffinity(0))
+    means = Means(workers or len(os.sched_getaffinity(0)), scheduler)
     if drawn:
-        prior = from_annotations(cohort, drawn, settings, folder, workers)
+        prior = from_annotations(cohort, drawn, settings, folder, means)
         if backbone is not None:
             from medprior.priors.refined import refined
 
@@ -96,7 +108,7 @@ def build_prior(
     else:
         prior, transfer = from_statistics(cohort, settings)
         if transfer is not None:
-            prior = fitted(prior, cohort, transfer, folder, workers)
+            prior = fitted(prior, cohort, transfer, folder, means)
     sources = [Path(one) for one in given if isinstance(one, (str, Path))]
     inputs = {f"annotation{n or ''}": path for n, path in enumerate(sources)}
     inputs |= {"backbone": Path(backbone)} if backbone else {}
@@ -176,12 +188,12 @@ def from_statistics(
 
 
 def fitted(
-    prior: SpatialPrior, cohort: Cohort, transfer: Transfer, folder: Path, workers: int
+    prior: SpatialPrior, cohort: Cohort, transfer: Transfer, folder: Path, means: Means
 ) -> SpatialPrior:
     """The prior with maps of its own for every image."""
     key = work_key(cohort, transfer)
     squares = cohort.squares(transfer.settings.registration.size)
-    per_image, table = fitted_maps(folder, key, cohort.image_ids, squares, transfer, workers)
+    per_image, table = fitted_maps(folder, key, cohort.image_ids, squares, transfer, *means)
     counts = {str(name): int(number) for name, number in table.status.value_counts().items()}
     facts = prior.facts | {"registered": counts, "doubtful": int((table.doubt != "").sum())}
     return replace(prior, per_image=per_image, table=table, facts=facts)
@@ -192,7 +204,7 @@ def from_annotations(
     drawn: Sequence[Annotation],
     settings: PriorSettings,
     folder: Path,
-    workers: int,
+    means: Means,
 ) -> SpatialPrior:
     """The annotations carried over to every image of the cohort by `settings.method`."""
     names = drawn[0].structures
@@ -210,7 +222,7 @@ def from_annotations(
 
         transfer, stones = stepping_stones(cohort, transfer)
         facts["stones"] = list(stones)
-    prior = fitted(prior, cohort, transfer, folder, workers)
+    prior = fitted(prior, cohort, transfer, folder, means)
     assert prior.table is not None
     pictures = np.stack([annotation.square(NEXT_SIZE) for annotation in drawn])
     prior.facts["next"] = next_examples(cohort, pictures, prior.table, settings.seed)

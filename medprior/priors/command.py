@@ -28,6 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backbone", type=Path, help="backbone folder, for --method refined")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
+    parser.add_argument(
+        "--scheduler", metavar="tcp://HOST:PORT", help="register on the workers of a Dask cluster"
+    )
     parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable"
@@ -43,8 +46,9 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     settings = PriorSettings.load(args.config, [*args.set, *chosen], method=default)
     only = args.only.split(",") if args.only else None
     prior = build_prior(
-        args.cohort, args.prior, args.annotation, None, settings, observer, args.workers, only
-    )
+        args.cohort, args.prior, args.annotation, None, settings, observer, args.workers, only,
+        args.backbone, args.scheduler,
+    )  # fmt: skip
     for status, count in prior.facts.get("registered", {}).items():
         print(f"{count} image(s): {status}")
     scores = prior.facts.get("quality", {}).get("structures", {})
@@ -62,7 +66,8 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     for offer in prior.facts.get("next", [])[:1]:
         print(
             f"worth annotating next: {offer['image_id']} "
-            f"(the nearest example for {offer['nearer']} of {offer['of']} training images)"
+            f"(unlike what is drawn, yet typical; the nearest example for {offer['nearer']} of "
+            f"{offer['of']} training images, {offer['doubtful']} of them doubtful now)"
         )
     print(f"prior: {args.prior} ({prior.method}: {', '.join(prior.names)})")
 

@@ -31,12 +31,13 @@ def fitted_maps(
     squares: Squares,
     transfer: Transfer,
     workers: int,
+    scheduler: str | None = None,
 ) -> tuple[NDArray[np.uint8], pd.DataFrame]:
     """Maps and registration records of all images; those already in `folder` are kept.
 
     The maps are on disk before the journal names them, so that a run that is killed at any moment
     goes on where it was. One image's maps depend on that image and the examples alone, never on
-    `workers`.
+    `workers` or `scheduler`, which may change between a stop and going on.
 
     Args:
         folder: the prior's folder.
@@ -45,6 +46,7 @@ def fitted_maps(
         squares: float32 [n, s, s].
         transfer: what is done to each.
         workers: processes.
+        scheduler: address of a Dask scheduler whose workers do it instead.
 
     Returns:
         uint8 [n, K, size, size] memory-mapped; the table of `SpatialPrior`.
@@ -59,7 +61,7 @@ def fitted_maps(
         with tqdm(
             total=len(image_ids), initial=len(done), desc="prior", unit="img", disable=None
         ) as bar:
-            for chunk, (values, records) in answers(rows, squares, transfer, workers):
+            for chunk, (values, records) in answers(rows, squares, transfer, workers, scheduler):
                 maps[chunk] = values
                 maps.flush()
                 for row, record in zip(chunk, records, strict=True):
@@ -95,10 +97,20 @@ def opened(path: Path, shape: tuple[int, ...], kept: bool) -> np.memmap[Any, np.
 
 
 def answers(
-    rows: list[int], squares: Squares, transfer: Transfer, workers: int
+    rows: list[int],
+    squares: Squares,
+    transfer: Transfer,
+    workers: int,
+    scheduler: str | None = None,
 ) -> Iterator[tuple[list[int], Answer]]:
     """Chunks of rows with their answers, in order; a few chunks are under way at any time."""
     chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    if scheduler is not None and chunks:
+        from medprior.priors.cluster import ClusterTransfer
+
+        with ClusterTransfer(scheduler, transfer) as cluster:
+            yield from cluster.chunks(chunks, squares)
+        return
     if workers <= 1 or len(chunks) <= 1:
         for chunk in chunks:
             yield chunk, transfer(np.asarray(squares[chunk]))

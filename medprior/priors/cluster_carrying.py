@@ -1,0 +1,65 @@
+"""The work of one Dask worker: pictures in, maps out."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from distributed import Worker, WorkerPlugin, get_worker
+
+import medprior
+from medprior.errors import MedpriorError
+from medprior.ingest.sealed import Sealed, packed, unpacked
+from medprior.priors.transfer import Transfer
+
+
+class Carrying(WorkerPlugin):
+    """What a worker carries onto pictures, sent to it once.
+
+    ITK and the BLAS count threads per process, and their sums depend on it: one picture at a time
+    in each worker. A machine is filled by workers with one thread each.
+
+    Args:
+        transfer: examples, settings and corrector.
+    """
+
+    def __init__(self, transfer: Transfer) -> None:
+        self._transfer, self._version = transfer, medprior.__version__
+
+    def setup(self, worker: Worker) -> None:
+        """Nothing is made before the first picture."""
+        self._lock = threading.Lock()
+
+    def carry(self, sealed: Sealed) -> Sealed:
+        """Maps uint8 [b, K, size, size] and records of the pictures float32 [b, s, s].
+
+        Raises:
+            MedpriorError: this worker is of another version.
+        """
+        if medprior.__version__ != self._version:
+            raise MedpriorError(
+                "a worker has another version of medprior",
+                where="--scheduler",
+                expected=self._version,
+                found=medprior.__version__,
+            )
+        _, arrays = unpacked(sealed)
+        with self._lock:
+            maps, records = self._transfer(arrays[0])
+        return packed({"records": records}, [maps])
+
+
+def carry_sealed(name: str, sealed: Sealed) -> Sealed:
+    """One task. It never raises: Dask logs arguments.
+
+    Args:
+        name: of the `Carrying` plugin of this run.
+        sealed: the pictures.
+    """
+    try:
+        carrying: Any = get_worker().plugins[name]
+        return Sealed(carrying.carry(sealed).content)
+    except MedpriorError as error:
+        return packed({"stop": str(error)}, [])
+    except Exception as error:
+        return packed({"stop": f"unforeseen {type(error).__name__} in a worker"}, [])
