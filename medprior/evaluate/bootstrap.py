@@ -117,6 +117,14 @@ class Estimate:
         samples = self.samples - other.samples
         return Estimate(self.value - other.value, samples, min(self.n, other.n))
 
+    def over(self, other: Estimate) -> Estimate:
+        """The paired relative difference, self / other - 1; NaN where `other` is not above 0."""
+        values = np.array([other.value, *other.samples])
+        own = np.array([self.value, *self.samples])
+        ratio = np.full(len(own), np.nan)
+        np.divide(own, values, out=ratio, where=values > 0)
+        return Estimate(float(ratio[0] - 1), ratio[1:] - 1, min(self.n, other.n))
+
     def record(self) -> dict[str, Any]:
         """`{"value", "ci95", "n"}` and the facts, NaN as None."""
         numbers = [self.value, *self.interval()]

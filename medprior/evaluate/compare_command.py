@@ -17,6 +17,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prior", type=Path, help="spatial prior, for recipes that need one")
     parser.add_argument("--seeds", type=int, help="seeds per recipe (default 3)")
     parser.add_argument("--fractions", type=float, nargs="+", metavar="SHARE")
+    parser.add_argument("--workers", type=int, default=0, help="processes that share the runs")
+    parser.add_argument(
+        "--scheduler", metavar="tcp://HOST:PORT", help="runs on the workers of a Dask cluster"
+    )
+    parser.add_argument("--retry", action="store_true", help="begin collapsed or failed runs again")
     parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
 
@@ -36,8 +41,12 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     from medprior.evaluate.summary import headline
 
     metrics = compare(
-        args.cohort, args.evidence, args.recipes, args.prior, settings, observer=observer
-    )
+        args.cohort, args.evidence, args.recipes, args.prior, settings, observer,
+        args.workers, args.scheduler, args.retry,
+    )  # fmt: skip
     print(headline(metrics, {"attention": args.recipes[0]}))
     print((args.evidence / "table.md").read_text(encoding="utf-8"))
-    print(f"numbers: {args.evidence / 'metrics.json'}")
+    low_data = args.evidence / "low_data.md"
+    if low_data.is_file():
+        print(low_data.read_text(encoding="utf-8"))
+    print(f"numbers: {args.evidence / 'metrics.json'}, to read: {args.evidence / 'report.html'}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medprior.evaluate.comparison import verdict
+from medprior.evaluate.lost import in_words
 from medprior.evaluate.summary import Metrics, Record, number
 
 COLUMNS = (
@@ -15,6 +16,8 @@ COLUMNS = (
     ("classification.mauc", "fine-tuned mAUC"),
     ("segmentation.dice.mean", "fine-tuned Dice"),
     ("attention.spatial_entropy", "spatial entropy"),
+    ("finetuned_attention.pixel_ap.mean", "fine-tuned attention pixel-AP"),
+    ("finetuned_attention.spatial_entropy", "fine-tuned spatial entropy"),
 )
 PLAIN = (
     ("features.teacher_entropy", "teacher entropy"),
@@ -36,12 +39,27 @@ def compare_table(metrics: Metrics, recipes: Sequence[str]) -> list[list[str]]:
     for name, lead in leads.items():
         values = [cell(metrics.get(f"{lead}{key}")) + sign(metrics, name, key) for key, _ in shown]
         values += [short(metrics.get(f"{lead}{key}")) for key, _ in plain]
-        rows.append([name, *values, ratio(metrics.get(f"{lead}{COST}"), metrics.get(COST))])
-    for kind, title in (("prior", "static prior"), ("registered_prior", "registered prior")):
-        record = metrics.get(f"{kind}.pixel_ap.mean")
-        if record:
-            rows.append([title, cell(record), *["-"] * (len(rows[0]) - 2)])
+        rows.append(
+            [
+                title(metrics, name, lead),
+                *values,
+                ratio(metrics.get(f"{lead}{COST}"), metrics.get(COST)),
+            ]
+        )
+    for kind, words in (("prior", "static prior"), ("registered_prior", "registered prior")):
+        text = cell(metrics.get(f"{kind}.pixel_ap.mean"))
+        values = [text if key.endswith("attention.pixel_ap.mean") else "-" for key, _ in shown]
+        if set(values) - {"-"}:
+            rows.append([words, *values, *["-"] * (len(plain) + 1)])
     return rows
+
+
+def title(metrics: Metrics, name: str, lead: str) -> str:
+    """The arm, and what was lost of it: `span (1 of 3 collapsed)`."""
+    words = in_words(metrics.get(f"{lead}runs.lost"))
+    done = metrics.get(f"{lead}runs.done")
+    none = "; no run left" if done and not done["value"] else ""
+    return f"{name} ({words}{none})" if words else name
 
 
 def cell(record: Record | None) -> str:

@@ -10,7 +10,9 @@ from medprior.evaluate.bootstrap import Estimate
 
 Estimates = dict[str, Estimate]
 HEALTH = ("teacher_entropy", "uniform_entropy", "mean_entropy", "feature_std")
-LOWER_IS_BETTER = ("ece", "hd95_mm", "mae", "spatial_entropy")
+COSTS = ("step_seconds", "train_seconds", "peak_memory_mib", "peak_gpu_memory_mib")
+LOWER_IS_BETTER = ("ece", "hd95_mm", "mae", "spatial_entropy", *COSTS)
+ATTENTION = ("attention", "finetuned_attention")
 
 
 def compared(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimates:
@@ -28,8 +30,8 @@ def compared(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimate
 
 
 def comparable(key: str) -> bool:
-    """Whether a difference means something: not for oracles, random weights, health, biases."""
-    senseless = ("oracle", "random_", *HEALTH, "cardiothoracic.bias", "limit_")
+    """Whether a difference means something: oracles, health, biases, lost runs have none."""
+    senseless = ("oracle", "random_", *HEALTH, "cardiothoracic.bias", "limit_", "runs.")
     return not any(word in key for word in senseless)
 
 
@@ -40,7 +42,7 @@ def against_priors(found: Estimates) -> Estimates:
         for key, estimate in found.items():
             kind, _, rest = key.partition(".")
             other = found.get(f"{prior}.{rest}")
-            if kind == "attention" and other is not None:
+            if kind in ATTENTION and other is not None:
                 result[f"difference.{prior}.{key}"] = estimate - other
     return result
 
@@ -54,6 +56,20 @@ def against_random(found: Estimates) -> Estimates:
         if kind == "features" and other is not None:
             result[f"difference.random_weights.{key}"] = estimate - other
     return result
+
+
+def relative(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimates:
+    """`relative_difference.<name>.<key>` = primary / baseline - 1, of spatial entropies.
+
+    -0.2 means that the primary one's is lower by 20 %. Every estimate must come from the same
+    resamples; where a baseline's is 0 there is no ratio.
+    """
+    return {
+        f"relative_difference.{name}.{key}": estimate.over(estimates[key])
+        for name, estimates in baselines.items()
+        for key, estimate in primary.items()
+        if key.endswith(".spatial_entropy") and key in estimates
+    }
 
 
 def verdict(value: float | None, low: float | None, high: float | None, key: str) -> str:

@@ -1,4 +1,4 @@
-"""Probe mAUC against the share of labelled training patients, one line per recipe."""
+"""Probes and fine-tuned models against the share of labelled patients or the number of masks."""
 
 from __future__ import annotations
 
@@ -7,47 +7,67 @@ from pathlib import Path
 from typing import Any
 
 from medprior.evaluate.figure_style import DASHES, Figure, colour, drawing
+from medprior.evaluate.low_data_table import MEASURES, amount, ordered
 
-PROBES = {
-    "linear_mauc": "linear probe",
-    "pooled_linear_mauc": "linear probe, pooled tokens",
-    "knn_mauc": "k nearest neighbours",
-}
+RANDOM = "random weights"
+Panel = tuple[str, str, list[str]]
 
 
-def percent(key: str) -> float:
-    """The share in a key: `low_data.0p1pct.linear_mauc` is 0.1."""
-    return float(key.split("low_data.")[1].partition("pct.")[0].replace("p", "."))
+def panels(metrics: Mapping[str, dict[str, Any]]) -> list[Panel]:
+    """(measure, axis, budgets) wherever a measure was taken with two budgets or more."""
+    axes = {"labelled patients (%)": False, "masks": True}
+    found = [
+        (measure, axis, ordered(metrics, measure, masks))
+        for measure in MEASURES
+        for axis, masks in axes.items()
+    ]
+    return [panel for panel in found if len(panel[2]) > 1]
 
 
 def draw_low_data(
     path: Path, metrics: Mapping[str, dict[str, Any]], recipes: Sequence[str]
 ) -> Figure | None:
-    """One panel per probe; None with fewer than two shares."""
-    leads = {recipe: f"baseline.{recipe}." if n else "" for n, recipe in enumerate(recipes)}
-    leads["random weights"] = ""
-    shares = {percent(key) for key in metrics if key.startswith("low_data.")}
-    if len(shares) < 2:
+    """One panel per measure and axis; None with fewer than two budgets."""
+    every = panels(metrics)
+    if not every:
         return None
-    with drawing(path, 1, len(PROBES), 2.7 * len(PROBES), 2.7) as (figure, axes):
-        for axis, (probe, title) in zip(axes[0], PROBES.items(), strict=True):
+    leads = {recipe: f"baseline.{recipe}." if n else "" for n, recipe in enumerate(recipes)}
+    leads[RANDOM] = ""
+    columns = min(3, len(every))
+    rows = -(-len(every) // columns)
+    with drawing(path, rows, columns, 2.7 * columns, 2.5 * rows + 0.4) as (figure, axes):
+        handles: dict[str, Any] = {}
+        for axis, panel in zip(axes.flat, every, strict=False):
             for number, (name, lead) in enumerate(leads.items()):
-                wanted = ("random_" if name == "random weights" else "") + probe
-                start, end = f"{lead}low_data.", f"pct.{wanted}"
-                keys = [k for k in metrics if k.startswith(start) and k.endswith(end)]
-                keys = [k for k in keys if metrics[k]["value"] is not None]
-                keys.sort(key=percent)
-                x = [percent(key) for key in keys]
-                records = [metrics[key] for key in keys]
-                low = [record["ci95"][0] for record in records]
-                high = [record["ci95"][1] for record in records]
-                values = [record["value"] for record in records]
-                dash = DASHES[number % len(DASHES)]
-                axis.plot(x, values, color=colour(number), linestyle=dash, marker="o", label=name)
-                axis.fill_between(x, low, high, color=colour(number), alpha=0.12, linewidth=0)
-            axis.set(xscale="log", xlabel="labelled patients (%)", title=title)
-        axes[0, 0].set_ylabel("mAUC")
-        handles, names = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=len(names))
+                line = draw_arm(axis, metrics, panel, lead, name, number)
+                if line is not None:
+                    handles.setdefault(name, line)
+            title, _, unit = MEASURES[panel[0]].rpartition(", ")
+            axis.set(xscale="log", xlabel=panel[1], title=title, ylabel=unit)
+        for axis in axes.flat[len(every) :]:
+            axis.set_visible(False)
+        figure.legend(
+            handles.values(), handles, loc="outside upper center", ncols=min(4, len(handles))
+        )
     caption = "Mean over seeds; bands: 95 % interval over resampled patients and seeds."
-    return Figure(path, "Labels needed", caption)
+    return Figure(path, "Labels and masks needed", caption)
+
+
+def draw_arm(
+    axis: Any, metrics: Mapping[str, dict[str, Any]], panel: Panel, lead: str, name: str,
+    number: int,
+) -> Any:  # fmt: skip
+    """The line of one arm with its band; None where nothing was measured."""
+    measure, _, found = panel
+    wanted = ("random_" if name == RANDOM else "") + measure
+    records = {amount(b): metrics.get(f"{lead}low_data.{b}.{wanted}") for b in found}
+    known = {x: r for x, r in records.items() if r is not None and r["value"] is not None}
+    if not known:
+        return None
+    dash, shade = DASHES[number % len(DASHES)], colour(number)
+    values = [record["value"] for record in known.values()]
+    (line,) = axis.plot(list(known), values, color=shade, linestyle=dash, marker="o", label=name)
+    bands = {x: r["ci95"] for x, r in known.items() if None not in r["ci95"]}
+    low, high = ([ends[side] for ends in bands.values()] for side in (0, 1))
+    axis.fill_between(list(bands), low, high, color=shade, alpha=0.12, linewidth=0)
+    return line

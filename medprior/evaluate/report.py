@@ -81,12 +81,10 @@ def write_report(
         study: the data judged.
         inputs: what was judged.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    source = resources.files("medprior.evaluate").joinpath("report.html").read_text("utf-8")
     primary = facts["primary"]
-    page = environment.from_string(source).render(
+    return rendered(
+        path,
+        "report.html",
         split=study.split,
         metrics=metrics,
         datasets=sorted({str(name) for name in study.part.manifest["dataset"]} - {""}),
@@ -100,7 +98,19 @@ def write_report(
         command=command_line(study, inputs),
         provenance=provenance_rows(study, inputs, facts),
     )
-    page = page.replace("95 %", "95\N{NO-BREAK SPACE}%")
+
+
+def rendered(path: Path, template: str, **values: Any) -> Path:
+    """Write the page that a template of this room gives with `values`, atomically."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    loader = FunctionLoader(
+        lambda name: resources.files("medprior.evaluate").joinpath(name).read_text("utf-8")
+    )
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template(template).render(**values)
     with atomic(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page.replace("95 %", "95\N{NO-BREAK SPACE}%"), encoding="utf-8")
     return path

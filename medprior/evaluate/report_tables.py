@@ -20,11 +20,15 @@ from medprior.evaluate.summary import (
 
 @dataclass(frozen=True)
 class Cell:
-    """A number with its interval, and the key it comes from; an empty key is an empty cell."""
+    """A number with its interval, and the key it comes from; an empty key is an empty cell.
+
+    `whole` says that it is shown without decimals, as counts are.
+    """
 
     key: str = ""
     value: str = ""
     interval: str = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True)

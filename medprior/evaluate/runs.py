@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from medprior.evaluate.attention import AttentionSource
-from medprior.evaluate.attention_section import with_masks
-from medprior.evaluate.bootstrap import Estimate, average, mean_estimate, ranked_estimates
-from medprior.evaluate.comparison import Estimates
-from medprior.evaluate.localisation import localise
+from medprior.errors import TrainingFailed
+from medprior.evaluate.budgets import Budget, budgets, share, shared_values
+from medprior.evaluate.cost import cost_scores, measured
+from medprior.evaluate.lost import BACKBONE, lost_stages, note_lost
 from medprior.evaluate.model_section import segmentation_scores
 from medprior.evaluate.probe import probe_scores
 from medprior.evaluate.probe_section import probe_parts
-from medprior.evaluate.ranking import Floats
-from medprior.evaluate.scatter import scattered
+from medprior.evaluate.run_estimates import Scores
 from medprior.evaluate.settings import Arm, CompareSettings
 from medprior.evaluate.study import Study
-from medprior.evaluate.targets import targets
+from medprior.evaluate.tuned_attention import as_backbone, attention_scores
 from medprior.finetune.model import Model, load_model
 from medprior.finetune.settings import FinetuneSettings, Task
 from medprior.finetune.targets import part_of_patients
@@ -30,11 +28,10 @@ from medprior.finetune.training import finetune
 from medprior.networks import load_backbone
 from medprior.pretrain.pretraining import pretrain
 from medprior.pretrain.settings import PretrainSettings
-from medprior.provenance import atomic, read_config, write_json
+from medprior.provenance import atomic, read_config
 from medprior.settings import merged
 
 SCORES = "scores.npz"
-Scores = dict[str, Floats]
 
 
 @dataclass(frozen=True)
@@ -47,31 +44,86 @@ class Run:
 
 
 def scores_of(run: Run, cohort: Path, study: Study, settings: CompareSettings) -> Scores:
-    """Scores of one run, training and judging it where that is not done yet."""
-    backbone = pretrained(run, cohort, settings)
+    """Scores of one run, training and judging it where that is not done yet.
+
+    A stage that stopped itself is recorded and left out; without its backbone a run has no scores.
+    """
+    if BACKBONE in lost_stages(run.folder):
+        return {}
+    try:
+        backbone = pretrained(run, cohort, settings)
+    except TrainingFailed as error:
+        note_lost(run.folder, BACKBONE, error)
+        return {}
     scores: Scores = {}
     if backbone is not None:
         fractions = settings.fractions
         scores = kept(run.folder / SCORES, lambda: judged(backbone, run.seed, study, fractions))
         scores |= recorded(backbone)
     for task in settings.finetune:
-        for fraction in settings.fractions:
-            scores |= tuned(run, backbone, cohort, study, settings, task, fraction)
-    return scores
+        for budget in budgets(settings, task):
+            scores |= tuned(run, backbone, study, settings, task, budget)
+    costs = {key: np.array([value]) for key, value in cost_scores(run.folder).items()}
+    return scores | costs
+
+
+def files_of(run: Run, settings: CompareSettings) -> dict[str, tuple[Path, ...]]:
+    """Stage -> the files of scores that say it is done."""
+    found: dict[str, tuple[Path, ...]] = {}
+    if run.arm.recipe is not None:
+        found[BACKBONE] = (run.folder / SCORES,)
+    for task in settings.finetune:
+        for budget in budgets(settings, task):
+            stage = f"{task}-{budget.name}"
+            more = (attention_file(run, stage),) if shows_attention(task, budget) else ()
+            found[stage] = (run.folder / f"{stage}.npz", *more)
+    return found
+
+
+def complete(run: Run, settings: CompareSettings) -> bool:
+    """Whether nothing is left to train or to judge."""
+    lost = lost_stages(run.folder)
+    if BACKBONE in lost:
+        return True
+    wanted = files_of(run, settings)
+    return all(
+        stage in lost or all(path.is_file() for path in files) for stage, files in wanted.items()
+    )
+
+
+def shows_attention(task: Task, budget: Budget) -> bool:
+    """Whether a model's attention is measured: that of classifiers from all labels."""
+    return task == "classification" and budget.name == "100pct"
+
+
+def attention_file(run: Run, stage: str) -> Path:
+    """Where the attention of a fine-tuned model is kept."""
+    return run.folder / f"{stage}-attention.npz"
+
+
+def pretraining(arm: Arm, seed: int, settings: CompareSettings) -> PretrainSettings:
+    """Settings of the arm's pretraining; ConfigError where they do not fit."""
+    values = merged(settings.pretrain, arm.pretrain)
+    return PretrainSettings.checked(values | {"recipe": arm.recipe, "seed": seed})
+
+
+def finetuning(
+    arm: Arm, seed: int, settings: CompareSettings, task: Task, budget: Budget
+) -> FinetuneSettings:
+    """Settings of one of the arm's models; ConfigError where they do not fit."""
+    values = merged(shared_values(settings, task), arm.finetune) | budget.values
+    return FinetuneSettings.checked(values | {"task": task, "seed": seed})
 
 
 def pretrained(run: Run, cohort: Path, settings: CompareSettings) -> Path | None:
     """The run's backbone, trained where that is not done yet; None for an arm from scratch."""
     if run.arm.recipe is None:
         return None
-    backbone = run.folder / "backbone"
+    backbone = run.folder / BACKBONE
     if not (backbone / "config.json").is_file():
-        start = time.monotonic()
-        values = merged(settings.pretrain, run.arm.pretrain)
-        values |= {"recipe": run.arm.recipe, "seed": run.seed}
-        chosen = PretrainSettings.checked(values)
-        pretrain(cohort, backbone, run.arm.prior if chosen.needs_prior else None, chosen)
-        write_json(run.folder / "cost.json", {"seconds": round(time.monotonic() - start, 1)})
+        chosen = pretraining(run.arm, run.seed, settings)
+        with measured(run.folder, BACKBONE):
+            pretrain(cohort, backbone, run.arm.prior if chosen.needs_prior else None, chosen)
     return backbone
 
 
@@ -102,22 +154,48 @@ def kept(path: Path, made: Callable[[], Scores]) -> Scores:
 
 
 def tuned(
-    run: Run, backbone: Path | None, cohort: Path, study: Study, settings: CompareSettings,
-    task: Task, fraction: float,
+    run: Run, backbone: Path | None, study: Study, settings: CompareSettings,
+    task: Task, budget: Budget,
 ) -> Scores:  # fmt: skip
-    """Test scores of one model, `<share>.<task>.<label or structure>` [n]; fine-tuned if needed."""
-    name = f"{task}-{share(fraction)}"
+    """Test scores of one model, `<budget>.<task>.<label or structure>` [n]; trained if needed.
 
-    def made() -> Scores:
-        folder = run.folder / name
+    Of a classifier from all labels the attention too, under `tuned.`.
+    """
+    stage = f"{task}-{budget.name}"
+    if stage in lost_stages(run.folder):
+        return {}
+    folder = run.folder / stage
+
+    def model() -> Model:
         if not (folder / "config.json").is_file():
-            values = merged(settings.finetune[task], run.arm.finetune)
-            values |= {"task": task, "seed": run.seed, "fraction": fraction}
-            chosen = FinetuneSettings.checked(values)
-            finetune(study.cohort, folder, task, backbone, chosen)
-        return model_scores(load_model(folder), study, f"{share(fraction)}.{task}.")
+            chosen = finetuning(run.arm, run.seed, settings, task, budget)
+            with measured(run.folder, stage):
+                finetune(study.cohort, folder, task, backbone, chosen, **with_prior(run, chosen))
+        return load_model(folder)
 
-    return kept(run.folder / f"{name}.npz", made)
+    lead = f"{budget.name}.{task}."
+    try:
+        scores = kept(run.folder / f"{stage}.npz", lambda: model_scores(model(), study, lead))
+        if shows_attention(task, budget):
+            scores |= kept(attention_file(run, stage), lambda: tuned_attention(model(), study))
+    except TrainingFailed as error:
+        note_lost(run.folder, stage, error)
+        return {}
+    return scores
+
+
+def with_prior(run: Run, chosen: FinetuneSettings) -> dict[str, Any]:
+    """The arm's prior for a fine-tuning whose settings use one."""
+    # Settings without these two have no use for a prior.
+    needed = getattr(chosen, "span_weight", 0) or getattr(chosen, "targets", "") == "prior"
+    return {"prior": run.arm.prior} if needed else {}
+
+
+def tuned_attention(model: Model, study: Study) -> Scores:
+    """`tuned.ap.<target>` and `tuned.spatial_entropy` [n]; nothing of a model without heads."""
+    backbone = as_backbone(model)
+    found = attention_scores(backbone, study) if backbone is not None else {}
+    return {f"tuned.{name}": values for name, values in found.items()}
 
 
 def model_scores(model: Model, study: Study, lead: str) -> Scores:
@@ -134,14 +212,7 @@ def model_scores(model: Model, study: Study, lead: str) -> Scores:
 def judged(path: Path, seed: int, study: Study, fractions: Sequence[float]) -> Scores:
     """Per-image scores of one backbone: `ap.<target>` [n], `<share>.<probe>` [n, C], `truth`."""
     backbone, settings = load_backbone(path), study.settings
-    wanted = with_masks(study.part, targets(study.cohort.structures, backbone.heads))
-    selection = study.selection
-    if selection is not None:
-        selection = selection.take(settings.selection_images, settings.seed)
-    source = AttentionSource(backbone, settings.batch, settings.device)
-    found = localise(source, study.part, selection, wanted, settings.map_size)
-    scores: Scores = {f"ap.{target}": values for target, values in found.ap.items()}
-    scores["spatial_entropy"] = scattered(backbone, study.part, settings.batch, settings.device)
+    scores: Scores = dict(attention_scores(backbone, study))
     entropy = backbone.config.get("training", {}).get("teacher_entropy", np.nan)
     scores["teacher_entropy"] = np.array([entropy], dtype=np.float64)
     parts, truth, why = probe_parts(study)
@@ -156,66 +227,3 @@ def judged(path: Path, seed: int, study: Study, fractions: Sequence[float]) -> S
         answers = probe_scores(backbone, parts | {"train": some}, known, seeded)
         scores |= {f"{share(fraction)}.{name}": values for name, (values, _) in answers.items()}
     return scores
-
-
-def share(fraction: float) -> str:
-    """A fraction as part of a key: 0.1 is `10pct`, 0.001 is `0p1pct`."""
-    return f"{100 * fraction:g}".replace(".", "p") + "pct"
-
-
-def run_estimates(scores: Scores, study: Study) -> Estimates:
-    """Estimates of one run from its scores."""
-    n, same = len(study.part), np.ones(study.settings.resamples)
-    result = under("attention.pixel_ap", named(scores, "ap."), study)
-    if "spatial_entropy" in scores:
-        result["attention.spatial_entropy"] = mean_estimate(scores["spatial_entropy"], study.draws)
-    for key in ("features.teacher_entropy", "features.loca_accuracy", "cost.step_seconds"):
-        alone = scores.get(key.replace("features.", ""))
-        if alone is not None:
-            result[key] = Estimate(float(alone[0]), same * float(alone[0]), 0)
-    shares = {key.partition(".")[0] for key in scores if key.partition(".")[0].endswith("pct")}
-    for part in sorted(shares):
-        rest = named(scores, f"{part}.")
-        probes = {key: values for key, values in rest.items() if "." not in key}
-        low = {
-            name: average(ranked_estimates(scores["truth"], values, study.draws)[0], n)
-            for name, values in probes.items()
-        }
-        whole = {f"features.{name}": found for name, found in low.items()}
-        found = findings(named(rest, "classification."), scores, study)
-        found |= under("segmentation.dice", named(rest, "segmentation."), study)
-        whole |= found
-        for key, short in (("classification.mauc", "finetuned_mauc"),
-                           ("segmentation.dice.mean", "finetuned_dice")):  # fmt: skip
-            if key in found:
-                low[short] = found[key]
-        result |= {f"low_data.{part}.{name}": value for name, value in low.items()}
-        if part == "100pct":
-            result |= whole
-    return result
-
-
-def named(scores: Scores, lead: str) -> Scores:
-    """The scores whose key starts with `lead`, without it."""
-    return {key.removeprefix(lead): v for key, v in scores.items() if key.startswith(lead)}
-
-
-def under(prefix: str, scores: Scores, study: Study) -> Estimates:
-    """Means over images under `<prefix>.<name>`, and `<prefix>.mean` over the names."""
-    found = {f"{prefix}.{name}": mean_estimate(v, study.draws) for name, v in scores.items()}
-    if found:
-        found[f"{prefix}.mean"] = average(list(found.values()), len(study.part))
-    return found
-
-
-def findings(probability: Scores, scores: Scores, study: Study) -> Estimates:
-    """`classification.auc.<label>`, `.mauc` and `.map` of a fine-tuned model."""
-    if not probability:
-        return {}
-    truth = np.stack([scores[f"truth.{label}"] for label in probability], axis=1, dtype=np.float64)
-    values = np.stack(list(probability.values()), axis=1, dtype=np.float64)
-    aucs, precisions = ranked_estimates(truth, values, study.draws)
-    result = {f"classification.auc.{k}": auc for k, auc in zip(probability, aucs, strict=True)}
-    result["classification.mauc"] = average(aucs, len(study.part))
-    result["classification.map"] = average(precisions, len(study.part))
-    return result

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from medprior.evaluate.comparison import verdict
+from medprior.evaluate.comparison import ATTENTION, verdict
 
 Record = dict[str, Any]
 Metrics = Mapping[str, Record]
@@ -18,6 +18,7 @@ STANDING = {
 }
 KINDS = {
     "attention": "attention",
+    "finetuned_attention": "classification",
     "classification": "classification",
     "segmentation": "segmentation",
     "cardiothoracic": "segmentation",
@@ -31,6 +32,9 @@ HEADLINES = (
     ("features.linear_mauc", "linear-probe mAUC"),
     ("features.pooled_linear_mauc", "linear-probe mAUC, pooled tokens"),
     ("features.knn_mauc", "k-NN mAUC"),
+    ("finetuned_attention.pixel_ap.mean", "attention pixel-AP, fine-tuned"),
+    ("attention.spatial_entropy", "spatial entropy"),
+    ("finetuned_attention.spatial_entropy", "spatial entropy, fine-tuned"),
 )
 
 
@@ -58,7 +62,7 @@ def sources(metrics: Metrics, key: str, primary: Primary) -> dict[str, str]:
     found = {primary.get(KINDS.get(kind, kind), "primary"): key}
     for name in dict.fromkeys(k.split(".")[1] for k in metrics if k.startswith("baseline.")):
         found[name] = f"baseline.{name}.{key}"
-    if kind == "attention":
+    if kind in ATTENTION:
         found |= {STANDING[prior]: f"{prior}.{rest}" for prior in ("prior", "registered_prior")}
     if kind == "features":
         found[STANDING["random_weights"]] = f"features.random_{rest}"
@@ -76,17 +80,19 @@ def parts(metrics: Metrics, prefix: str) -> list[str]:
     return sorted(found - {"mean"}) + (["mean"] if "mean" in found else [])
 
 
-def located(metrics: Metrics) -> list[str]:
-    """Structures that any map was scored on, `mean` last."""
-    every = {*parts(metrics, "attention.pixel_ap"), *parts(metrics, "prior.pixel_ap")}
+def located(metrics: Metrics, kind: str = "attention") -> list[str]:
+    """Structures that any map was scored on, `mean` last; `kind` as in `comparison.ATTENTION`."""
+    every = {*parts(metrics, f"{kind}.pixel_ap"), *parts(metrics, "prior.pixel_ap")}
     return [*sorted(every - {"mean"}), "mean"]
 
 
-def attention_groups(metrics: Metrics, primary: str) -> list[tuple[str, dict[str, Record]]]:
+def attention_groups(
+    metrics: Metrics, primary: str, kind: str = "attention"
+) -> list[tuple[str, dict[str, Record]]]:
     """(structure, source -> pixel-AP record) for every structure and the mean."""
     groups = []
-    for name in located(metrics):
-        keys = sources(metrics, f"attention.pixel_ap.{name}", {"attention": primary})
+    for name in located(metrics, kind):
+        keys = sources(metrics, f"{kind}.pixel_ap.{name}", {KINDS[kind]: primary})
         groups.append((name, {source: metrics[key] for source, key in keys.items()}))
     return groups
 

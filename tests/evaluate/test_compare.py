@@ -6,8 +6,8 @@ import pytest
 from medprior.cli import main
 from medprior.errors import ConfigError
 from medprior.evaluate.bootstrap import Estimate
+from medprior.evaluate.budgets import share
 from medprior.evaluate.compare import compare
-from medprior.evaluate.runs import share
 from medprior.evaluate.seeds import over_seeds
 from medprior.evaluate.settings import Arm, CompareSettings
 from medprior.pretrain.settings import RECIPES

@@ -1,0 +1,89 @@
+"""Every file of a comparison: numbers, tables, figures, report, and `config.json` last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medprior.evaluate.compare_report import write_compare_report
+from medprior.evaluate.compare_table import as_markdown, compare_table
+from medprior.evaluate.comparison import Estimates
+from medprior.evaluate.evidence import usable
+from medprior.evaluate.figure_style import Figure
+from medprior.evaluate.interval_figure import draw_intervals
+from medprior.evaluate.low_data_figure import draw_low_data
+from medprior.evaluate.low_data_table import low_data_markdown
+from medprior.evaluate.settings import CompareSettings
+from medprior.evaluate.study import Study
+from medprior.evaluate.summary import Metrics, attention_groups, parts
+from medprior.observer import Observer
+from medprior.provenance import atomic, write_config, write_json
+
+Written = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What was compared.
+
+    Attributes:
+        recipes: names of the arms, the first is primary.
+        study: the data judged. settings: of the comparison.
+        inputs: cohort and priors by role.
+    """
+
+    recipes: Sequence[str]
+    study: Study
+    settings: CompareSettings
+    inputs: dict[str, Path]
+
+
+def written(
+    out: Path, about: Compared, estimates: Estimates, observer: Observer, whole: bool
+) -> Written:
+    """Write numbers, tables, figures and report; `config.json` last, and only of a `whole` one."""
+    metrics = {key: estimate.record() for key, estimate in sorted(estimates.items())}
+    write_json(out / "metrics.json", metrics)
+    texts = {
+        "table.md": as_markdown(compare_table(metrics, about.recipes)),
+        "low_data.md": low_data_markdown(metrics, about.recipes),
+    }
+    texts = {name: text for name, text in texts.items() if text}
+    for name, text in texts.items():
+        with atomic(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    figures = drawn(out, metrics, about.recipes)
+    report = write_compare_report(out / "report.html", metrics, figures, about)
+    outputs = ("metrics.json", *texts, *(f.path.name for f in figures), report.name)
+    observer.metrics({k: r["value"] for k, r in metrics.items() if usable(r)}, 0)
+    for name in outputs:
+        observer.artifact(out / name)
+    if whole:
+        values = about.settings.model_dump(mode="json")
+        facts = {"recipes": list(about.recipes), "primary": {"attention": about.recipes[0]}}
+        write_config(out, "compare", values, inputs=about.inputs, outputs=outputs, facts=facts)
+    return metrics
+
+
+def drawn(out: Path, metrics: Metrics, recipes: Sequence[str]) -> list[Figure]:
+    """The figures there are numbers for, in the order of the report."""
+    note = "Mean over seeds, with 95 % intervals over resampled patients and seeds. "
+    kinds = {
+        "attention": ("Attention of backbones", "Priors as predictors are the baselines."),
+        "finetuned_attention": (
+            "Attention after fine-tuning",
+            "Of classifiers from all labels; arms from scratch take their best heads on validation "
+            "images. Priors as predictors are the baselines.",
+        ),
+    }
+    found = [
+        draw_intervals(
+            out / f"{kind}.png", title, "pixel-AP", attention_groups(metrics, recipes[0], kind),
+            note + caption,
+        )
+        for kind, (title, caption) in kinds.items()
+        if parts(metrics, f"{kind}.pixel_ap")
+    ]  # fmt: skip
+    return [f for f in (draw_low_data(out / "low_data.png", metrics, recipes), *found) if f]

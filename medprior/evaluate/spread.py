@@ -1,0 +1,169 @@
+"""The runs of a comparison on a Dask cluster; each writes its own folder, nothing travels back."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+import medprior
+from medprior.dicom import Policy
+from medprior.errors import MedpriorError, TrainingFailed
+from medprior.evaluate.runs import Run, complete
+from medprior.evaluate.settings import CompareSettings
+from medprior.ingest.cluster import WORKER_SECONDS, ClusterWorkers, no_workers
+from medprior.ingest.item import Refused
+from medprior.ingest.plan import Source
+from medprior.ingest.sealed import packed, unpacked
+from medprior.ingest.workers import Limits
+
+
+class ClusterRuns(ClusterWorkers):
+    """Trains and judges runs on a Dask cluster. A context manager.
+
+    Connection, waiting and what happens when the scheduler or all workers are gone are those of
+    ingestion (`ClusterWorkers`). The cluster's workers must see the cohort, the priors and the
+    comparison's folder under the same paths. A run whose worker dies goes on, on another one, from
+    its last checkpoint.
+
+    Args:
+        address: of the scheduler, `tcp://HOST:PORT` or `tls://HOST:PORT`.
+        threads: that PyTorch uses in each worker; sums depend on it in their last digits.
+    """
+
+    def __init__(self, address: str, threads: int) -> None:
+        # No file is decoded on the workers: there is nothing to read from and nothing to limit.
+        super().__init__(address, "", False, (Policy(), 1, Limits()), no_file)
+        self._threads_each = threads
+
+    def _prepare(self) -> None:
+        try:
+            self._client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        except TimeoutError:
+            raise no_workers() from None
+        from medprior.evaluate.spread_work import Running
+
+        try:
+            self._client.register_plugin(Running(), name=self._name)
+        except Exception as error:
+            raise MedpriorError(
+                f"the workers of the cluster cannot run medprior ({type(error).__name__})",
+                where="--scheduler",
+                fix="install the same medprior on all of them",
+            ) from None
+
+    def work(
+        self, runs: Sequence[Run], cohort: Path, excluded: frozenset[str], settings: CompareSettings
+    ) -> None:
+        """Have every run trained and judged; returns when all are done.
+
+        Raises:
+            MedpriorError: a run was refused, or the cluster is gone; what is done is kept.
+        """
+        from medprior.evaluate.spread_work import work_sealed
+
+        shared = {
+            "version": medprior.__version__,
+            "threads": self._threads_each,
+            "cohort": str(cohort.resolve()),
+            "excluded": sorted(excluded),
+            "settings": settings.model_dump(mode="json"),
+        }
+        coming = [
+            self._client.submit(
+                work_sealed,
+                self._name,
+                packed(shared | sent(run), []),
+                key=f"{self._name}-{number}",
+            )
+            for number, run in enumerate(runs)
+        ]
+        for future, run in zip(tqdm(coming, desc="runs"), runs, strict=True):
+            self._finish(future, run)
+
+    def _finish(self, future: Any, run: Run) -> None:
+        from distributed import KilledWorker
+
+        try:
+            facts, _ = unpacked(self._waited(future))
+        except KilledWorker:
+            raise MedpriorError(
+                "several workers died over this run",
+                where=run.folder.name,
+                fix="give workers more memory and run the same command again; it goes on",
+            ) from None
+        if "stop" in facts:
+            kind = TrainingFailed if facts["failed"] else MedpriorError
+            raise kind(str(facts["stop"]), where=run.folder.name)
+
+
+def sent(run: Run) -> dict[str, Any]:
+    """A run as a message, its paths absolute."""
+    arm = run.arm.model_dump(mode="json")
+    prior = run.arm.prior
+    arm["prior"] = str(prior.resolve()) if prior is not None else None
+    return {"folder": str(run.folder.resolve()), "arm": arm, "seed": run.seed}
+
+
+def no_file(source: Source) -> Refused:
+    """There is none to read here."""
+    raise NotImplementedError
+
+
+@contextmanager
+def local_cluster(workers: int) -> Iterator[str]:
+    """Address of a cluster of `workers` processes on this machine, ended with the block."""
+    distributed: Any = importlib.import_module("distributed")
+    with (
+        tempfile.TemporaryDirectory(prefix="medprior-", ignore_cleanup_errors=True) as folder,
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            local_directory=folder,
+            memory_limit=None,
+        ) as cluster,
+    ):
+        yield str(cluster.scheduler_address)
+
+
+def threads_each(workers: int) -> int:
+    """Threads of one of several local processes: `OMP_NUM_THREADS`, else its share of the cores."""
+    set_to = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return int(set_to) if set_to.isdigit() and int(set_to) else max(1, (cores or 1) // workers)
+
+
+def spread(
+    runs: Sequence[Run],
+    cohort: Path,
+    excluded: frozenset[str],
+    settings: CompareSettings,
+    workers: int = 0,
+    scheduler: str | None = None,
+) -> None:
+    """Train and judge the runs that are not complete, on a cluster or in `workers` processes.
+
+    Raises:
+        MedpriorError: as `ClusterRuns.work`.
+    """
+    waiting = [run for run in runs if not complete(run, settings)]
+    if not waiting:
+        return
+    threads = threads_each(max(1, workers))
+    if scheduler is not None:
+        with ClusterRuns(scheduler, threads) as cluster:
+            cluster.work(waiting, cohort, excluded, settings)
+        return
+    count = min(workers, len(waiting))
+    with local_cluster(count) as address, ClusterRuns(address, threads) as cluster:
+        cluster.work(waiting, cohort, excluded, settings)
