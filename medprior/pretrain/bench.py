@@ -16,6 +16,7 @@ from medprior.pretrain.ibot import Ibot
 from medprior.pretrain.learner import Learner
 from medprior.pretrain.objective import PriorMaps, Scene
 from medprior.pretrain.settings import PretrainSettings
+from medprior.pretrain.trainer import make_optimiser
 
 PAIRS = 7
 BATCH = 16
@@ -32,7 +33,11 @@ def main() -> None:
         report(title, step(recipe), step("dino"))
     from medprior.pretrain.plain_dino import plain_step
 
-    report("step, plain PyTorch DINO / DINO here", plain_step(BATCH), step("dino"))
+    report(
+        "step and update, plain PyTorch DINO / DINO here",
+        plain_step(BATCH),
+        step("dino", update=True),
+    )
     for size in (224, 512):
         tokens = (size // 16) ** 2 + 1
         for other in ("fused", "full"):
@@ -85,8 +90,8 @@ def memory_events(profile: Any) -> list[Any]:
     return [event for event in events if event.name() == "[memory]"]
 
 
-def step(recipe: str) -> Call:
-    """One training step on random pictures: views, losses, backward."""
+def step(recipe: str, update: bool = False) -> Call:
+    """One training step on random pictures: views, losses, backward; with `update` all of it."""
     settings = PretrainSettings.checked({"recipe": recipe, "batch": BATCH, "steps": 1})
     settings = settings.resolved(BATCH)
     torch.manual_seed(0)
@@ -95,6 +100,7 @@ def step(recipe: str) -> Call:
     images, aspect = torch.rand(BATCH, 1, 144, 144), np.ones(BATCH)
     maps = PriorMaps(torch.rand(BATCH, 3, 128, 128), torch.ones(BATCH))
     weights = learner.weights(0.5)
+    optimiser = make_optimiser(learner.student, settings)
 
     def call() -> None:
         """One timed call."""
@@ -109,7 +115,12 @@ def step(recipe: str) -> Call:
         scene = Scene(globals_, locals_, prior, hidden, 1, part, BATCH)
         losses, _ = learner.losses(learner.student, scene)
         total = torch.stack([weights[k] * v for k, v in losses.items()]).sum()
+        optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
+        if update:
+            torch.nn.utils.clip_grad_norm_(learner.student.parameters(), 3.0)
+            optimiser.step()
+            learner.follow(0.996)
         learner.settle()
 
     return call

@@ -107,11 +107,22 @@ class MetricsHandler:
 
 
 class HealthHandler:
-    """Stops a collapsed run: teacher entropy at ln K or at 0 over a window late in the run."""
+    """Stops a collapsed run: teacher entropy at ln K or at 0, late in the run and for long.
 
-    def __init__(self, metrics: MetricsHandler, patience: float = 0.5) -> None:
+    Small cohorts pass through one prototype on their way (see README), so a single window is none
+    (our choice).
+
+    Args:
+        metrics: the windows. patience: share of the run before anything counts. lasting: share of
+            the run for which the entropy must stay there.
+    """
+
+    def __init__(
+        self, metrics: MetricsHandler, patience: float = 0.5, lasting: float = 0.15
+    ) -> None:
         self.metrics = metrics
         self.patience = patience
+        self.lasting = lasting
 
     def attach(self, engine: PretrainTrainer) -> None:
         """Listen to the trainer."""
@@ -120,15 +131,21 @@ class HealthHandler:
     def _look(self, engine: PretrainTrainer) -> None:
         if not self.metrics.rows or engine.progress() < self.patience:
             return
-        row = self.metrics.rows[-1]
-        if row["step"] != engine.state.iteration or "teacher_entropy" not in row:
+        now = engine.state.iteration
+        if self.metrics.rows[-1]["step"] != now:
             return
         assert engine.settings.dino.prototypes is not None
-        share = row["teacher_entropy"] / math.log(engine.settings.dino.prototypes)
-        if not HEALTHY[0] < share < HEALTHY[1]:
-            uniform = share >= HEALTHY[1]
+        assert engine.settings.steps is not None
+        since = now - self.lasting * engine.settings.steps
+        late = [row for row in self.metrics.rows if row["step"] > since]
+        limit = math.log(engine.settings.dino.prototypes)
+        shares = [row["teacher_entropy"] / limit for row in late if "teacher_entropy" in row]
+        if not shares:
+            return
+        uniform = min(shares) >= HEALTHY[1]
+        if uniform or max(shares) <= HEALTHY[0]:
             raise TrainingFailed(
-                f"collapsed: teacher entropy is {share:.2f} of ln K at step {row['step']:.0f}",
+                f"collapsed: teacher entropy is {shares[-1]:.2f} of ln K at step {now}",
                 fix="lower dino.teacher_temperature or dino.prototypes, or set dino.batch_norm=true"
                 if uniform
                 else "lower optimiser.lr or raise dino.teacher_momentum",

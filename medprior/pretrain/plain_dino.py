@@ -78,13 +78,14 @@ def augmentations(settings: PretrainSettings) -> list[Callable[[Tensor], Tensor]
 
 
 def plain_step(batch: int) -> Callable[[], None]:
-    """One training step of the plain version: views, losses, backward."""
+    """One training step of the plain version: views, losses, backward, update, teacher."""
     settings = PretrainSettings.checked({"recipe": "nokoleo", "batch": batch, "steps": 1})
     settings = settings.resolved(batch)
     torch.manual_seed(0)
     student = PlainNet(settings)
     teacher = copy.deepcopy(student).requires_grad_(False)
     views = augmentations(settings)
+    optimiser = torch.optim.AdamW(student.parameters(), lr=1e-3, foreach=False)
     images = torch.rand(batch, 1, 144, 144)
     centre = torch.zeros(settings.dino.prototypes or 1)
 
@@ -100,7 +101,13 @@ def plain_step(batch: int) -> Callable[[], None]:
             for v, score in enumerate(scores):
                 if v != g:
                     losses.append(-(p * (score / 0.1).log_softmax(-1)).sum(-1).mean())
+        optimiser.zero_grad()
         torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(student.parameters(), 3.0)
+        optimiser.step()
+        with torch.no_grad():
+            for mean, new in zip(teacher.parameters(), student.parameters(), strict=True):
+                mean.mul_(MOMENTUM).add_((1 - MOMENTUM) * new)
         centre.copy_(CENTRE * centre + (1 - CENTRE) * torch.cat(taught).mean(0))
 
     return call

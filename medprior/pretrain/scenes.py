@@ -17,15 +17,19 @@ from medprior.pretrain.settings import PretrainSettings
 
 
 class SceneMaker:
-    """Makes the scenes of a step: this process's share of the batch, in `accumulate` parts.
+    """Makes the scenes of a step: this process's share of the batch, in parts.
 
     Whatever the number of processes and parts, together they show the same views.
+
+    Attributes:
+        parts: how many of them a step has; may be raised while training.
     """
 
     def __init__(
         self, settings: PretrainSettings, dataset: SquaresDataset, learner: Learner
     ) -> None:
         self.settings, self.dataset, self.learner = settings, dataset, learner
+        self.parts = settings.accumulate
         self.views = ViewMaker(settings)
 
     def __call__(self, batch: Mapping[str, Tensor], step: int, device: torch.device) -> list[Scene]:
@@ -35,7 +39,7 @@ class SceneMaker:
         if "maps" in batch:
             prior = PriorMaps(batch["maps"].to(device), batch["trust"].to(device))
         mine = share(self.settings.batch)
-        size = len(images) // self.settings.accumulate
+        size = len(images) // self.parts
         found = []
         for first in range(0, len(images), size):
             inside = slice(first, first + size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -25,6 +26,7 @@ from medprior.pretrain.schedules import cosine, warm_cosine
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.span import Span
 
+log = logging.getLogger(__name__)
 MOST_SKIPPED = 10
 SCHEDULED = ("span", "sar", "loca")
 
@@ -86,7 +88,7 @@ class PretrainTrainer(Trainer):
         torch.manual_seed(self.settings.seed * 1_000_003 + self.state.iteration)
         weights = self.learner.weights(self.progress())
         self.optimiser.zero_grad(set_to_none=True)
-        means, logs = self._gradients(batch, weights)
+        means, logs = self._fitting(batch, weights)
         norm = nn.utils.clip_grad_norm_(
             self.learner.student.parameters(), self.settings.optimiser.clip
         )
@@ -100,6 +102,33 @@ class PretrainTrainer(Trainer):
         told["lr"] = self.optimiser.param_groups[0]["lr"]
         told["skipped_steps"] = float(self.skipped_steps)
         return told
+
+    def _fitting(self, batch: Any, weights: dict[str, float]) -> tuple[Logs, Logs]:
+        """`_gradients`, in twice as many parts for as long as the device's memory does not hold it.
+
+        What is a statistic of the batch is then one of a part (see `accumulate`). Several processes
+        cannot agree on it within a step, so they stop with advice.
+        """
+        while True:
+            try:
+                return self._gradients(batch, weights)
+            except torch.OutOfMemoryError:
+                parts = 2 * self.scenes.parts
+            # Outside of the except clause, whose traceback holds the tensors of the failed try.
+            if world() > 1 or len(batch["image"]) % parts or len(batch["image"]) // parts < 2:
+                raise TrainingFailed(
+                    "the device's memory does not hold a step",
+                    where=f"step {self.state.iteration}",
+                    fix=f"set accumulate={parts}, or lower batch or crops; the last checkpoint is "
+                    "whole, and the same command goes on from it",
+                )
+            self.learner.forget()
+            self.optimiser.zero_grad(set_to_none=True)
+            if self.state.device.type == "cuda":
+                torch.cuda.empty_cache()
+            torch.manual_seed(self.settings.seed * 1_000_003 + self.state.iteration)
+            self.scenes.parts = parts
+            log.warning("out of memory: going on with accumulate=%d", parts)
 
     def _gradients(self, batch: Any, weights: dict[str, float]) -> tuple[Logs, Logs]:
         """Gradients of the step's batch, part by part; mean losses of this process, and logs."""

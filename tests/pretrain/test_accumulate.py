@@ -3,8 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from medprior.errors import ConfigError
+from medprior.errors import ConfigError, TrainingFailed
+from medprior.networks.vit import VisionTransformer
 from medprior.pretrain import PretrainSettings, pretrain
 from medprior.settings import merged
 
@@ -67,3 +70,42 @@ def test_a_run_in_parts(phantom_cohort, tmp_path):
             phantom_cohort, tmp_path / "x",
             settings=PretrainSettings.checked(TINY | {"accumulate": 3}),
         )  # fmt: skip
+
+
+def small_memory(monkeypatch, most):
+    """A device that holds no more than `most` pictures in one pass of a network."""
+    forward = VisionTransformer.forward
+
+    def limited(network, images, *args, **kwargs):
+        if len(images) > most:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(network, images, *args, **kwargs)
+
+    monkeypatch.setattr(VisionTransformer, "forward", limited)
+
+
+def test_a_step_that_does_not_fit_goes_on_in_more_parts(
+    phantom_cohort, tmp_path, monkeypatch, caplog
+):
+    """The run is that of someone who had set `accumulate` so from the start."""
+    changes = {
+        "recipe": "nokoleo+sar+loca", "steps": 4, "window": 1, "dino": {"weight": 0.0},
+        "loca": {"cluster": False},
+    }  # fmt: skip
+    settings = PretrainSettings.checked(merged(TINY, changes))
+    asked = settings.model_copy(update={"accumulate": 4})
+    pretrain(phantom_cohort, tmp_path / "asked", settings=asked)
+    small_memory(monkeypatch, settings.batch // 2)
+    pretrain(phantom_cohort, tmp_path / "met", settings=settings)
+    assert "accumulate=4" in caplog.text
+    weights = [load_file(tmp_path / name / "backbone.safetensors") for name in ("asked", "met")]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=0)
+
+
+def test_what_never_fits_stops_with_advice(phantom_cohort, tmp_path, monkeypatch):
+    settings = PretrainSettings.checked(TINY | {"steps": 2})
+    small_memory(monkeypatch, 1)
+    with pytest.raises(TrainingFailed, match="memory does not hold") as failed:
+        pretrain(phantom_cohort, tmp_path / "out", settings=settings)
+    assert "accumulate=" in str(failed.value)

@@ -1,5 +1,6 @@
 """Whole runs: results on disk, resume after a kill, collapse, bad input."""
 
+import math
 import signal
 import time
 
@@ -95,6 +96,22 @@ def test_collapse_stops_the_run_and_names_the_knob(phantom_cohort, tmp_path):
     dino = TINY["dino"] | {"teacher_temperature": 100.0}
     with pytest.raises(TrainingFailed, match="teacher_temperature"):
         pretrain(phantom_cohort, tmp_path / "out", settings=tiny(dino=dino))
+
+
+def test_passing_through_one_prototype_is_no_collapse(phantom_cohort, tmp_path):
+    """The entropy must stay there, late in the run; one window of many does not count."""
+    run = Pretraining(phantom_cohort, tmp_path / "out", settings=tiny(steps=60, window=1))
+    run.trainer.state.iteration = 40
+    healthy = 0.5 * math.log(TINY["dino"]["prototypes"])
+    rows = [{"step": float(step), "teacher_entropy": healthy} for step in range(1, 41)]
+    run.metrics.rows = rows
+    health = handlers.HealthHandler(run.metrics)
+    rows[-1]["teacher_entropy"] = 0.0
+    health._look(run.trainer)
+    for row in rows[-9:]:
+        row["teacher_entropy"] = 0.0
+    with pytest.raises(TrainingFailed, match="teacher_momentum"):
+        health._look(run.trainer)
 
 
 def test_non_finite_loss_is_skipped_then_stops(phantom_cohort, tmp_path):
