@@ -36,7 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--annotations",
         type=Path,
         metavar="FILE",
-        help="all structures: PNG or TIFF label map, NIfTI, (seg.)nrrd, DICOM SEG, LabelMe, COCO",
+        help="all structures: PNG or TIFF label map, NIfTI, (seg.)nrrd, DICOM SEG or RTSTRUCT, "
+        "LabelMe, COCO",
     )
     drawn.add_argument(
         "--names",

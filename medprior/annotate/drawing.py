@@ -16,7 +16,7 @@ from medprior.dicom.opening import kind_of, opened
 from medprior.errors import MedpriorError
 
 Mask = NDArray[np.bool_]
-FORMATS = "PNG, TIFF, NIfTI, NRRD, DICOM SEG, LabelMe JSON or COCO JSON"
+FORMATS = "PNG, TIFF, NIfTI, NRRD, DICOM SEG or RTSTRUCT, LabelMe JSON or COCO JSON"
 PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 
 

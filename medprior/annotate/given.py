@@ -19,7 +19,7 @@ from medprior.errors import InputMissing, MedpriorError, Rejected
 from medprior.ingest.masks import read_levels
 
 Mask = NDArray[np.bool_]
-SegReader = Callable[[Path], Mapping[str, Mask]]
+DicomReader = Callable[[Path, str], Drawing]
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class Reader:
     Attributes:
         frame: the picture's grids.
         picture: its file name or image id, to find it in a COCO file.
-        seg: reads a DICOM SEG in the picture's own frame.
+        dicom: reads a DICOM SEG or RTSTRUCT of the picture, named by an argument for errors.
         as_stored: see `Given`.
     """
 
     frame: Frame
     picture: str
-    seg: SegReader
+    dicom: DicomReader
     as_stored: bool = False
 
     def everything(self, given: Given) -> tuple[dict[str, Mask], tuple[str, ...]]:
@@ -93,7 +93,7 @@ class Reader:
             if kind in {"nifti", "nrrd"}:
                 return volume_labels(path, kind, self.frame.drawn, self.as_stored, where)
             if kind == "dicom":
-                return Drawing(dict(self.seg(path)), turned=True)
+                return self.dicom(path, where)
             return self.from_json(path, where)
         except Rejected as error:
             raise MedpriorError(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from medprior.annotate.annotation import Annotation
 from medprior.annotate.checks import check_masks
+from medprior.annotate.drawing import Drawing
 from medprior.annotate.frame import Frame
 from medprior.annotate.given import Given, Reader, readable
 from medprior.cohort import Cohort
@@ -48,7 +49,7 @@ def from_files(
     reader = Reader(
         Frame.of_file(radiograph),
         Path(image).name,
-        lambda file: segments(file, radiograph),
+        lambda file, where: dicom_drawing(file, radiograph, path, where),
         given.as_stored,
     )
     drawn, warnings = reader.everything(given)
@@ -90,17 +91,30 @@ def from_cohort_files(
         stored_rows=int(row["rows"]),
         stored_cols=int(row["cols"]),
     )
-    reader = Reader(frame, image_id, lambda file: segments(file, source), given.as_stored)
+    reader = Reader(
+        frame,
+        image_id,
+        lambda file, where: dicom_drawing(file, source, None, where),
+        given.as_stored,
+    )
     drawn, warnings = reader.everything(given)
     checked(pixels, drawn, refused)
     return cohort_annotation(cohort, image_id, drawn, author, notes, warnings)
 
 
-def segments(path: Path, radiograph: Radiograph) -> Mapping[str, Mask]:
-    """The masks of a DICOM SEG in the frame of a radiograph."""
-    from medprior.dicom.seg import read_seg
+def dicom_drawing(path: Path, radiograph: Radiograph, image: Path | None, where: str) -> Drawing:
+    """What a DICOM SEG or RTSTRUCT holds of a radiograph, the way round that it is shown.
 
-    return read_seg(path, radiograph)
+    `image` is the radiograph's own file, None for a cohort's, which keeps no position.
+    """
+    from medprior.annotate.rt_structures import is_structure_set, structure_drawing
+    from medprior.dicom.seg import read_segments
+    from medprior.dicom.sides import told_apart
+
+    if is_structure_set(path):
+        return structure_drawing(path, radiograph, image, where)
+    masks, warnings = told_apart(read_segments(path, radiograph))
+    return Drawing(masks, turned=True, warnings=warnings)
 
 
 def checked(image: NDArray[np.float32], masks: Mapping[str, Mask], refused: Path | None) -> None:

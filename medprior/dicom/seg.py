@@ -19,6 +19,7 @@ from medprior.dicom.pixel_bytes import pixel_bytes
 from medprior.dicom.policy import Policy
 from medprior.dicom.radiograph import Radiograph
 from medprior.dicom.seg_codes import coded, named
+from medprior.dicom.sides import told_apart
 from medprior.errors import Rejected
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ def read_seg(
     """The masks of a segmentation object, on the pixels of the radiograph it was drawn on.
 
     Read are binary, fractional (from one half on) and label-map objects whose pixels are not
-    compressed, of whatever tool. Segments of one name are joined.
+    compressed, of whatever tool. Segments of one name are joined, but for two lungs without a side
+    (see `told_apart`).
 
     Args:
         source: the object's file.
@@ -120,6 +122,13 @@ def read_seg(
         Rejected: `not_a_segmentation`, `other_image` (drawn on another one), `geometry` (of another
             size), `compressed`, `malformed`, or a code of the parser.
     """
+    return told_apart(read_segments(source, radiograph, policy))[0]
+
+
+def read_segments(
+    source: Path | str | BinaryIO, radiograph: Radiograph, policy: Policy | None = None
+) -> list[tuple[str, Mask]]:
+    """Each segment of an object by itself; a name may come twice. See `read_seg`."""
     policy, native = policy or Policy(), Native.of(radiograph)
     with opened(source, policy) as (stream, size):
         found = parsed(stream, size, policy)
@@ -131,13 +140,13 @@ def read_seg(
             frames = stored_frames(found, native)
             segments, owners = names(header), frame_segments(header, len(frames))
             fits = frame_fits(header, len(frames), radiograph.identity.sop)
-    masks = {name: np.zeros(native.stored, dtype=bool) for name in segments.values()}
+    masks = {number: np.zeros(native.stored, dtype=bool) for number in segments}
     label_map = header.text(0x00620001) == "LABELMAP"
     for frame, owner, fit in zip(frames, owners, fits, strict=True):
-        for number, name in segments.items():
+        for number in segments:
             if fit and (label_map or number == owner):
-                masks[name] |= frame == number if label_map else frame > 0
-    return {name: native.to_shown(mask) for name, mask in masks.items()}
+                masks[number] |= frame == number if label_map else frame > 0
+    return [(segments[number], native.to_shown(mask)) for number, mask in masks.items()]
 
 
 def check_source(header: Header, radiograph: Radiograph) -> None:

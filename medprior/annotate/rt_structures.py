@@ -1,0 +1,232 @@
+"""Contours of a DICOM RT Structure Set (PS3.3 A.19, C.8.8.5, C.8.8.6) on a radiograph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.annotate.drawing import Drawing
+from medprior.annotate.image_plane import FRAME_OF_REFERENCE, ImagePlane
+from medprior.annotate.polygons import filled, ring
+from medprior.dicom import Policy, Radiograph
+from medprior.dicom.header import Header
+from medprior.dicom.native import Native
+from medprior.dicom.opening import opened
+from medprior.dicom.parsing import parsed, parser_faults
+from medprior.dicom.sides import told_apart
+from medprior.errors import MedpriorError
+
+Mask = NDArray[np.bool_]
+Array = NDArray[np.float64]
+STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+CLOSED, HOLED = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"
+OFF_PLANE = 1.0  # mm, our choice
+SOP_CLASS, MODALITY, IMAGE, ROIS = 0x00080016, 0x00080060, 0x00081155, 0x30060020
+FRAMES, STUDIES, SERIES, IMAGES = 0x30060010, 0x30060012, 0x30060014, 0x30060016
+ROI_NUMBER, ROI_NAME, ROI_FRAME, ROI_CONTOURS = 0x30060022, 0x30060026, 0x30060024, 0x30060039
+CONTOURS, KIND, COUNT, POINTS, OF_ROI = 0x30060040, 0x30060042, 0x30060046, 0x30060050, 0x30060084
+
+
+@dataclass(frozen=True)
+class Contour:
+    """One contour of a structure.
+
+    Attributes:
+        kind: its geometric type.
+        numbers: x, y and z in mm of each point, one after another; empty where they are none.
+        count: points as the file says, None where it does not.
+        images: SOP instance UIDs of the images it was drawn on; may be empty.
+    """
+
+    kind: str
+    numbers: Array = field(repr=False)
+    count: int | None
+    images: frozenset[str] = field(repr=False)
+
+    def points(self, where: str) -> Array:
+        """Its points, float64 [n, 3]; MedpriorError where they cannot be read."""
+        count = len(self.numbers) // 3
+        if not count or len(self.numbers) % 3 or self.count not in {None, count}:
+            raise MedpriorError(
+                "a contour's points cannot be read",
+                where=where,
+                expected="x, y and z in mm of every point",
+                found=f"{len(self.numbers)} number(s) for {self.count} point(s)",
+                fix="export the structures again",
+            )
+        return self.numbers.reshape(-1, 3)
+
+
+@dataclass(frozen=True)
+class References:
+    """The images and frames of reference that a structure set names."""
+
+    images: frozenset[str] = field(repr=False)
+    frames: frozenset[str] = field(repr=False)
+
+
+def is_structure_set(path: Path) -> bool:
+    """Whether a DICOM file is an RT Structure Set."""
+    with opened(path, Policy()) as (stream, size):
+        header = parsed(stream, size, Policy()).header
+        return header.text(SOP_CLASS) == STRUCTURE_SET or header.text(MODALITY) == "RTSTRUCT"
+
+
+def structure_drawing(
+    path: Path, radiograph: Radiograph, image: Path | None, where: str
+) -> Drawing:
+    """The structures of an RT Structure Set as masks on the radiograph as it is shown.
+
+    Coordinates are the patient's where the radiograph's file gives its position and orientation.
+    Projections have none: millimetres are then counted from the centre of the first stored pixel,
+    along columns and rows, which is what tools do that show such a picture as a slice (our choice).
+    Pixels that are half inside count. Contours of one structure add up; one of CLOSEDPLANAR_XOR
+    cuts out what it shares with those before.
+
+    Args:
+        path: the structure set.
+        radiograph: the radiograph it was drawn on.
+        image: the radiograph's own file.
+        where: the argument, for errors.
+
+    Raises:
+        MedpriorError: it refers to another image, nothing says where the radiograph lies, or a
+            contour cannot be used.
+    """
+    plane = ImagePlane.of_file(image, where)
+    with opened(path, Policy()) as (stream, size):
+        header = parsed(stream, size, Policy()).header
+        with parser_faults():
+            structures = list(drawn_structures(header))
+            named = references(header, structures)
+    warnings = check_references(named, radiograph, plane, where)
+    native, sop = Native.of(radiograph), radiograph.identity.sop
+    parts: list[tuple[str, Mask]] = []
+    for name, contours in structures:
+        ours = [one for one in contours if not (sop and one.images) or sop in one.images]
+        mask, said = painted(ours, plane, native.stored, f"{where}: {name}")
+        warnings += [f"{name}: {words}" for words in said]
+        if mask is not None:
+            parts.append((name, native.to_shown(mask)))
+    if not parts:
+        raise MedpriorError("no contour of this image", where=where, expected=CLOSED)
+    masks, said_of_sides = told_apart(parts)
+    if not plane.in_patient:
+        warnings.append(
+            "the radiograph has no position in the patient: contours were taken as millimetres "
+            "from its first pixel; look at preview.png"
+        )
+    return Drawing(masks, turned=True, warnings=(*warnings, *said_of_sides))
+
+
+def drawn_structures(header: Header) -> Iterator[tuple[str, list[Contour]]]:
+    """Names and contours of all structures that have contours."""
+    names = {whole(item, ROI_NUMBER): item.unicode(ROI_NAME).strip() for item in header.items(ROIS)}
+    for item in header.items(ROI_CONTOURS):
+        number = whole(item, OF_ROI)
+        contours = [contour(one) for one in item.items(CONTOURS)]
+        if contours:
+            yield names.get(number) or f"roi_{number}", contours
+
+
+def contour(item: Header) -> Contour:
+    """One item of a contour sequence."""
+    parts = (item.raw(POINTS) or b"").replace(b"\0", b"").split(b"\\")
+    try:
+        values = np.array([float(part) for part in parts])
+    except ValueError:
+        values = np.empty(0)
+    return Contour(item.text(KIND) or CLOSED, values, whole(item, COUNT), images_of(item))
+
+
+def whole(item: Header, tag: int) -> int | None:
+    """A whole number, None where there is none."""
+    values = item.decimals(tag)
+    return int(values[0]) if len(values) == 1 and values[0] == values[0] else None
+
+
+def images_of(item: Header) -> frozenset[str]:
+    """The images an item of the file says it is of."""
+    return frozenset(one.text(IMAGE) for one in item.items(IMAGES)) - {""}
+
+
+def references(header: Header, structures: list[tuple[str, list[Contour]]]) -> References:
+    """What the file as a whole and its contours say they are of."""
+    images = {uid for _, contours in structures for one in contours for uid in one.images}
+    frames = {item.text(ROI_FRAME) for item in header.items(ROIS)}
+    for item in header.items(FRAMES):
+        frames.add(item.text(FRAME_OF_REFERENCE))
+        series = [s for study in item.items(STUDIES) for s in study.items(SERIES)]
+        images |= {uid for one in series for uid in images_of(one)}
+    return References(frozenset(images), frozenset(frames - {""}))
+
+
+def check_references(
+    named: References, radiograph: Radiograph, plane: ImagePlane, where: str
+) -> list[str]:
+    """MedpriorError where the file says that it is of another image; warnings where nothing does.
+
+    By its images where it names any, else by its frame of reference.
+    """
+    images, frames, sop = named.images, named.frames, radiograph.identity.sop
+    other = bool(sop) and sop not in images if images else False
+    if not images and plane.in_patient and plane.frame:
+        other = bool(frames) and plane.frame not in frames
+    if other:
+        raise MedpriorError(
+            "the structures refer to another image",
+            where=where,
+            expected="the radiograph given with --image",
+            fix="give the radiograph that they were drawn on",
+        )
+    known = (images and sop) or (plane.in_patient and plane.frame in frames)
+    return [] if known else ["the structures name no image: taken to be of this one"]
+
+
+def painted(
+    contours: list[Contour], plane: ImagePlane, shape: tuple[int, int], where: str
+) -> tuple[Mask | None, list[str]]:
+    """The area of one structure's contours on the stored pixels, None for no area; warnings."""
+    mask: Mask | None = None
+    warnings = []
+    for one in contours:
+        if one.kind not in {CLOSED, HOLED}:
+            warnings.append(f"a contour of kind {one.kind} has no area and was left out")
+            continue
+        area = filled([on_picture(one, plane, shape, where)], shape)
+        if mask is None:
+            mask = area
+        elif one.kind == HOLED:
+            mask = mask ^ area
+        else:
+            if area.any() and not (area & ~mask).any():
+                warnings.append("a contour lies inside another one and was filled, not cut out")
+            mask = mask | area
+    return mask, warnings
+
+
+def on_picture(one: Contour, plane: ImagePlane, shape: tuple[int, int], where: str) -> Array:
+    """A contour in pixels, float64 [n, 2] (x, y); MedpriorError where it is not on the picture."""
+    points, off = plane.on_pixels(one.points(where))
+    found = ring(points.tolist(), where)
+    if float(off.max()) > OFF_PLANE:
+        raise MedpriorError(
+            "the contour does not lie in the picture's plane",
+            where=where,
+            expected=f"all points within {OFF_PLANE:g} mm of it",
+            found=f"{float(off.max()):.1f} mm away",
+            fix="export the structures of this radiograph, not of a CT",
+        )
+    x, y = found.mean(axis=0)
+    if not (0 <= x <= shape[1] and 0 <= y <= shape[0]):
+        raise MedpriorError(
+            "the contour lies outside the picture", where=where,
+            expected=f"{shape[0]} rows x {shape[1]} columns",
+            found=f"its centre at row {y:.0f}, column {x:.0f}",
+            fix="check that both files are of the same image and spacing",
+        )  # fmt: skip
+    return found
