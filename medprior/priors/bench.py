@@ -1,48 +1,40 @@
 """`medprior bench prior`: every way to a prior, judged on masks it has not seen, and timed.
 
-One typical training image is the example, for `five` the ones that the prior itself asks for next;
-Dice and pixel-AP are on the test split. Without a cohort it runs on phantoms made for it;
-`python -m medprior.priors.bench COHORT` takes any cohort with masks; `--backbone` adds `refined`,
-and `--sensitivity` changes the example instead: ten other images, and a drawing that is too small,
-too large or off.
+One typical training image is the example, for `few` four more that the prior itself asks for;
+Dice and pixel-AP are on the test split, or on all images but the annotated ones. Without a cohort
+it runs on phantoms made for it. `python -m medprior.priors.bench COHORT --out FOLDER` keeps each
+image's scores as they come: a run that was stopped goes on. `--backbone` adds `refined`, and
+`--sensitivity` other examples: ten images, and a drawing that is too small, too large or off.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import ndimage
+from tqdm import tqdm
 
-from medprior.annotate import Annotation, from_cohort
-from medprior.annotate.typical import SIZE as NEXT_SIZE
-from medprior.annotate.typical import most_typical, ranks
+import medprior
 from medprior.cohort import Cohort, CohortWriter
+from medprior.cohort.journal import FolderLock, Journal
+from medprior.errors import MedpriorError
 from medprior.phantom import render
-from medprior.priors.building import from_statistics, transferring, twins
-from medprior.priors.consensus import stepping_stones
-from medprior.priors.doubt import next_examples
-from medprior.priors.itk_peer import itk_transferred
-from medprior.priors.prior import SpatialPrior
+from medprior.priors.bench_cases import METHODS, Case, methods, sensitivity
 from medprior.priors.quality import interval, scores
-from medprior.priors.refined import refined
-from medprior.priors.registered import Example
 from medprior.priors.settings import PriorSettings
-from medprior.priors.soft import softened, static_maps
+from medprior.provenance import write_json
 
-METHODS = (
-    "statistics", "statistics, fitted", "static", "affine", "deformable", "consensus", "few",
-    "itk_bspline",
-)  # fmt: skip
-FEW = 5
-Row = tuple[str, float, dict[str, pd.DataFrame]]
+JOURNAL, RESULTS = "scores.jsonl", "results.json"
+HEAD = f"{'case':<18} {'s/image':>7}  {'structure':<17} Dice [95 %], 5 %, pixel-AP [95 %]"
 
 
 def phantom_cohort(path: Path, patients: int = 80, size: int = 256) -> Cohort:
@@ -58,155 +50,176 @@ def phantom_cohort(path: Path, patients: int = 80, size: int = 256) -> Cohort:
     return Cohort.open(path)
 
 
-def measured(
-    cohort: Cohort, images: int, backbone: Path | None = None, methods: tuple[str, ...] = METHODS
-) -> Iterator[Row]:
-    """Method, CPU seconds an image and scores on at most `images` test images, on one core."""
-    settings = PriorSettings()
-    annotation = from_cohort(cohort, most_typical(cohort))
-    test = cohort.split("test").take(images)
-    for method in (*methods, *(["refined"] if backbone else [])):
-        drawn = [annotation]
-        if method == "few":
-            drawn = few(cohort, annotation, settings)
-        started = time.process_time()
-        prior = prior_of(cohort, test, drawn, method, settings, backbone)
-        seconds = (time.process_time() - started) / len(test)
-        yield method, seconds, scores(prior, test, limit=images)
+def judged_images(cohort: Cohort, split: str, images: int | None) -> Cohort:
+    """At most so many images of a split, or of `all`, that have a mask."""
+    part = cohort if split == "all" else cohort.split(split)
+    named = [f"mask_{name}" for name in cohort.structures if name not in cohort.label_names]
+    part = part.select(part.manifest.image_id[part.manifest[named].notna().any(axis=1)].tolist())
+    return part if images is None else part.take(images)
 
 
-def few(cohort: Cohort, first: Annotation, settings: PriorSettings) -> list[Annotation]:
-    """`first` and four more training images, those `next_examples` asks for, one after another."""
-    named = [f"mask_{name}" for name in first.structures]
-    train = cohort.split("train")
-    train = train.select(
-        train.manifest.image_id[train.manifest[named].notna().all(axis=1)].tolist()
-    )
-    drawn, quiet = [first], pd.DataFrame({"image_id": [], "doubt": []})
-    while len(drawn) < FEW:
-        pictures = np.stack([annotation.square(NEXT_SIZE) for annotation in drawn])
-        offers = next_examples(train, pictures, quiet, settings.seed)
-        if not offers:
-            break
-        drawn.append(from_cohort(cohort, offers[0]["image_id"]))
-    return drawn
+def measured(cases: Sequence[Case], judged: Cohort, journal: Journal) -> Iterator[dict[str, Any]]:
+    """The summary of each case, once all its images are judged; one core.
+
+    Images that the journal has are not judged again.
+    """
+    for case in cases:
+        own = [r for r in journal.records[1:] if (r["case"], r["of"]) == (case.name, case.of)]
+        done = {record["image_id"]: record for record in own}
+        left = [image_id for image_id in judged.image_ids if image_id not in done]
+        fit = case.prepared() if left else None
+        # Where nobody looks at a bar, a line now and then is enough.
+        every = 0.5 if sys.stderr.isatty() else 30.0
+        with tqdm(
+            total=len(judged), initial=len(judged) - len(left), desc=case.name, unit="img",
+            mininterval=every,
+        ) as bar:  # fmt: skip
+            for start in range(0, len(left), case.batch):
+                part = judged.select(left[start : start + case.batch])
+                began = time.process_time()
+                assert fit is not None
+                prior = fit(part)
+                seconds = (time.process_time() - began) / len(part)
+                for record in records_of(part, scores(prior, part, limit=len(part))):
+                    head = {"case": case.name, "of": case.of, "seconds": round(seconds, 4)}
+                    journal.append(head | record)
+                    done[record["image_id"]] = journal.records[-1]
+                journal.sync()
+                bar.update(len(part))
+        yield summary(case.name, [done[i] for i in judged.image_ids if done[i]["scores"]])
 
 
-def prior_of(
+def records_of(part: Cohort, found: dict[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
+    """One record per image; without scores where it is an example or has no mask."""
+    tables = {name: table.set_index("image_id") for name, table in found.items()}
+    for image_id, patient in zip(part.image_ids, part.patient_ids.tolist(), strict=True):
+        own = {
+            name: [float(table.dice[image_id]), float(table.pixel_ap[image_id])]
+            for name, table in tables.items()
+            if image_id in table.index
+        }
+        yield {"image_id": image_id, "patient_id": str(patient), "scores": own}
+
+
+def summary(name: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means with 95 % intervals over patients, per structure, and processor seconds an image."""
+    structures = {}
+    for structure in sorted({key for record in records for key in record["scores"]}):
+        own = [record for record in records if structure in record["scores"]]
+        values = np.array([record["scores"][structure] for record in own])
+        patients = np.array([record["patient_id"] for record in own])
+        structures[structure] = {
+            "dice": float(values[:, 0].mean()),
+            "dice_ci95": interval(values[:, 0], patients),
+            "dice_p5": float(np.percentile(values[:, 0], 5)),
+            "pixel_ap": float(values[:, 1].mean()),
+            "pixel_ap_ci95": interval(values[:, 1], patients),
+            "n": len(own),
+        }
+    seconds = float(np.mean([record["seconds"] for record in records])) if records else 0.0
+    return {"case": name, "seconds": seconds, "structures": structures}
+
+
+def report(row: dict[str, Any]) -> None:
+    """Print one line per structure of a case."""
+    for name, found in row["structures"].items():
+        low, high = found["dice_ci95"]
+        least, most = found["pixel_ap_ci95"]
+        print(
+            f"{row['case']:<18} {row['seconds']:7.3f}  {name:<17} {found['dice']:.3f} [{low:.3f}, "
+            f"{high:.3f}] {found['dice_p5']:.3f}  {found['pixel_ap']:.3f} "
+            f"[{least:.3f}, {most:.3f}]  n={found['n']}",
+            flush=True,
+        )
+
+
+def opened_journal(folder: Path, cohort: Cohort, settings: PriorSettings) -> Journal:
+    """The folder's results of this cohort, settings and version.
+
+    Raises:
+        MedpriorError: it holds results of others.
+    """
+    digest = hashlib.sha256(medprior.__version__.encode())
+    digest.update(json.dumps(settings.model_dump(mode="json"), sort_keys=True).encode())
+    for pair in zip(cohort.image_ids, cohort.manifest.pixel_sha256, strict=True):
+        digest.update(":".join(pair).encode())
+    journal = Journal(folder / JOURNAL)
+    if not journal.records:
+        journal.append({"key": digest.hexdigest()})
+    if journal.records[0].get("key") != digest.hexdigest():
+        journal.close()
+        raise MedpriorError(
+            "the folder holds results of another cohort, version or settings",
+            where="--out", fix="choose another folder, or remove this one",
+        )  # fmt: skip
+    return journal
+
+
+def bench(
     cohort: Cohort,
-    test: Cohort,
-    drawn: list[Annotation],
-    method: str,
-    settings: PriorSettings,
+    folder: Path,
+    images: int | None = 100,
+    split: str = "test",
+    names: tuple[str, ...] = METHODS,
     backbone: Path | None = None,
-) -> SpatialPrior:
-    """The prior of one method for the test images, in memory."""
-    if method.startswith("statistics"):
-        prior, transfer = from_statistics(cohort, settings)
-        if method == "statistics" or transfer is None:
-            return prior
-        per_image, records = transfer(np.asarray(test.squares(settings.registration.size)))
-        table = pd.DataFrame(records).assign(image_id=test.image_ids)
-        return replace(prior, per_image=per_image, table=table)
-    maps = static_maps(drawn[0], settings.size, settings.softness)
-    names = drawn[0].structures
-    excluded = frozenset().union(*(twins(cohort, annotation) for annotation in drawn))
-    if method == "static":
-        return SpatialPrior(maps, names, method, "annotation", excluded)
-    chosen = settings.model_copy(update={"method": "deformable" if method == "few" else method})
-    if method == "itk_bspline":
-        size = settings.registration.size
-        example = Example(drawn[0].square(size), drawn[0].coverage(size))
-        return peer_prior(maps, drawn[0], test, example, settings)
-    transfer = transferring(drawn, chosen)
-    if method == "consensus":
-        transfer, _ = stepping_stones(cohort, transfer)
-    per_image, records = transfer(np.asarray(test.squares(settings.registration.size)))
-    table = pd.DataFrame(records).assign(image_id=test.image_ids)
-    prior = SpatialPrior(maps, names, method, "annotation", excluded, per_image, table)
-    if method == "refined" and backbone:
-        prior = refined(prior, test, backbone, settings.refine)
-    return prior
-
-
-def changed(annotation: Annotation, how: str) -> Annotation:
-    """The drawing `eroded`, `dilated` or `shifted` by 5 % of the image's side."""
-    step = round(0.05 * max(annotation.image.shape))
-    disk = np.hypot(*np.mgrid[-step : step + 1, -step : step + 1]) <= step
-    change: dict[str, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {
-        "eroded": lambda m: ndimage.binary_erosion(m, disk),
-        "dilated": lambda m: ndimage.binary_dilation(m, disk),
-        "shifted": lambda m: np.asarray(ndimage.shift(m, (step, step), order=0)),
-    }
-    return replace(annotation, masks={n: change[how](m) for n, m in annotation.masks.items()})
-
-
-def sensitivity(cohort: Cohort, images: int, examples: int = 10) -> Iterator[Row]:
-    """The deformable prior from other typical images, then from worse drawings of the first."""
-    settings, test = PriorSettings(), cohort.split("test").take(images)
-    train = cohort.split("train")
-    first = most_typical(cohort)
-    drawn = train.manifest[[f"mask_{n}" for n in from_cohort(cohort, first).structures]].notna()
-    there = train.select(train.manifest.image_id[drawn.all(axis=1)].tolist())
-    order = [there.image_ids[int(row)] for row in ranks(there)]
-    step = max(1, len(order) // examples)
-    cases = {f"image {n}": from_cohort(cohort, order[n * step]) for n in range(examples)}
-    whole = from_cohort(cohort, first)
-    cases |= {how: changed(whole, how) for how in ("eroded", "dilated", "shifted")}
-    for name, annotation in cases.items():
-        prior = prior_of(cohort, test, [annotation], "deformable", settings)
-        yield name, float("nan"), scores(prior, test, limit=images)
-
-
-def peer_prior(
-    maps: NDArray[np.float32],
-    annotation: Annotation,
-    test: Cohort,
-    example: Example,
-    settings: PriorSettings,
-) -> SpatialPrior:
-    """Maps by SimpleITK alone, softened as ours are."""
-    squares = test.squares(settings.registration.size)
-    soft = [softened(itk_transferred(s, example), settings.softness) for s in squares]
-    per_image = np.rint(np.stack(soft) * 255).astype(np.uint8)
-    table = pd.DataFrame({"image_id": test.image_ids, "trust": 1.0})
-    names = annotation.structures
-    return SpatialPrior(maps, names, "itk_bspline", "annotation", frozenset(), per_image, table)
-
-
-def report(rows: Iterator[Row]) -> None:
-    """Print one line per method and structure."""
-    print(f"{'method':<18} {'s/image':>7}  {'structure':<17} Dice [95 %], 5 %, pixel-AP [95 %]")
-    for method, seconds, found in rows:
-        for name, table in found.items():
-            patients = table.patient_id.to_numpy()
-            low, high = interval(table.dice.to_numpy(), patients)
-            least, most = interval(table.pixel_ap.to_numpy(), patients)
-            print(
-                f"{method:<18} {seconds:7.3f}  {name:<17} {table.dice.mean():.3f} [{low:.3f}, "
-                f"{high:.3f}] {np.percentile(table.dice, 5):.3f}  {table.pixel_ap.mean():.3f} "
-                f"[{least:.3f}, {most:.3f}]  n={len(table)}",
-                flush=True,
-            )
-
-
-def main(
-    cohort: Path | None = None,
-    images: int = 100,
     worse: bool = False,
-    backbone: Path | None = None,
-) -> None:
-    """Bench on a cohort, or on 80 phantoms made in a temporary folder."""
+) -> list[dict[str, Any]]:
+    """Judge all cases, print each as it is done, and write `results.json`.
+
+    Args:
+        cohort: with masks.
+        folder: keeps every image's scores; a run that was stopped goes on there.
+        images: at most so many; None for all.
+        split: whose images are judged; `all` for every image that is no example.
+        names: methods, of `METHODS`.
+        backbone: for `refined`.
+        worse: also other examples and worse drawings.
+    """
+    settings = PriorSettings()
+    lock = FolderLock(folder)
+    try:
+        journal = opened_journal(folder, cohort, settings)
+        cases = list(methods(cohort, settings, names, backbone))
+        cases += sensitivity(cohort, settings) if worse else []
+        rows = []
+        print(HEAD, flush=True)
+        for row in measured(cases, judged_images(cohort, split, images), journal):
+            report(row)
+            rows.append(row)
+            write_json(folder / RESULTS, {"split": split, "images": images, "cases": rows})
+        journal.close()
+    finally:
+        lock.release()
+    return rows
+
+
+def main(cohort: Path | None = None, out: Path | None = None, **how: Any) -> None:
+    """Bench on a cohort, or on 80 phantoms made for it; without `out` nothing is kept."""
     with tempfile.TemporaryDirectory() as folder:
         judged = Cohort.open(cohort) if cohort else phantom_cohort(Path(folder) / "cohort")
-        report(sensitivity(judged, images) if worse else measured(judged, images, backbone))
+        bench(judged, out or Path(folder) / "results", **how)
+
+
+def arguments(given: Sequence[str] | None = None) -> dict[str, Any]:
+    """What `main` is called with."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cohort", type=Path, nargs="?")
+    parser.add_argument("--out", type=Path, help="folder that keeps each image's scores")
+    parser.add_argument("--images", type=int, default=None, help="at most so many (default: all)")
+    parser.add_argument("--split", default="test", choices=["test", "val", "train", "all"])
+    parser.add_argument("--methods", default=";".join(METHODS), help="separated by ;")
+    parser.add_argument("--sensitivity", action="store_true", help="other and worse examples too")
+    parser.add_argument("--backbone", type=Path, help="also measure `refined` with it")
+    found = parser.parse_args(given)
+    unknown = set(found.methods.split(";")) - set(METHODS)
+    if unknown:
+        parser.error(f"--methods: not one of {'; '.join(METHODS)}: {', '.join(sorted(unknown))}")
+    return {
+        "cohort": found.cohort, "out": found.out, "images": found.images, "split": found.split,
+        "names": tuple(found.methods.split(";")), "backbone": found.backbone,
+        "worse": found.sensitivity,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("cohort", type=Path, nargs="?")
-    parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--sensitivity", action="store_true")
-    parser.add_argument("--backbone", type=Path, help="also measure `refined` with it")
-    arguments = parser.parse_args()
-    main(arguments.cohort, arguments.images, arguments.sensitivity, arguments.backbone)
+    main(**arguments())

@@ -29,7 +29,7 @@ from medprior.priors.registered import Example, Status
 from medprior.priors.settings import PriorSettings
 from medprior.priors.soft import softened, static_maps
 from medprior.priors.statistics import cohort_moments, found_regions, stable
-from medprior.priors.transfer import Transfer
+from medprior.priors.transfer import FUSED, Transfer
 from medprior.provenance import write_config
 
 RUNGS: dict[str, Status] = {
@@ -261,7 +261,7 @@ def described(annotation: Annotation) -> dict[str, Any]:
 def work_key(cohort: Cohort, transfer: Transfer) -> str:
     """Stands for everything the maps of single images depend on."""
     settings = transfer.settings.model_dump(mode="json")
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([settings, FUSED], sort_keys=True).encode())
     for example in transfer.examples[: transfer.annotated]:
         digest.update(example.image.tobytes() + example.coverage.tobytes())
     for pair in zip(cohort.image_ids, cohort.manifest.pixel_sha256, strict=True):

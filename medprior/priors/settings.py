@@ -84,7 +84,8 @@ class PriorSettings(Settings):
     Attributes:
         method: how one example becomes a map for every image, or `statistics` for no example.
         size: side of the maps.
-        softness: standard deviation of the blur that makes maps soft, in percent of the side.
+        softness: standard deviation of the blur that makes maps soft, in percent of the side;
+            half of it where several examples were heard.
         stones: intermediate images of `consensus`.
         correct: with three or more annotated images, learn from them what registration gets wrong.
         seed: of every random choice.

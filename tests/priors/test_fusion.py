@@ -7,7 +7,9 @@ from medprior.priors.doubt import reasons
 from medprior.priors.fusion import disagreement, fused, match
 from medprior.priors.refined import blend, held
 from medprior.priors.registered import Example, register
-from medprior.priors.settings import RefineSettings, RegistrationSettings
+from medprior.priors.settings import PriorSettings, RefineSettings, RegistrationSettings
+from medprior.priors.soft import softened
+from medprior.priors.transfer import Transfer
 
 from .conftest import SIZE, noise, thorax
 
@@ -101,3 +103,15 @@ def test_blend_moves_only_what_agrees():
     np.testing.assert_array_equal(after[0, 1], maps[0, 1])
     np.testing.assert_allclose(after[0, 0, 5, [4, 5, 12, 13]], [0.7, 1, 0.3, 0], atol=1e-6)
     assert held(attention, 0.99)[0, 0].sum() == 64
+
+
+def test_what_several_say_is_blurred_half_as_much():
+    picture, masks = thorax(0)
+    example = Example(picture, np.stack([m.astype(np.float32) for m in masks.values()]))
+    settings = PriorSettings(registration=RegistrationSettings(size=64, iterations=2))
+    for count, softness in ((1, 2.5), (2, 1.25)):
+        transfer = Transfer((example,) * count, "affine", settings, tuple(masks), count)
+        coverage, _, _ = transfer.carried(picture, transfer.examples)
+        maps, (record,) = transfer(picture[None])
+        assert record["heard"] == count
+        np.testing.assert_array_equal(maps[0], np.rint(softened(coverage, softness) * 255))
