@@ -14,13 +14,16 @@ from medprior.finetune.losses import masked_bce, masked_dice_bce
 from medprior.finetune.settings import FinetuneSettings, Task
 from medprior.finetune.targets import positive_weights
 from medprior.networks import factory
+from medprior.networks.architectures import build_cnn, check_view
 from medprior.networks.backbone import Backbone
+from medprior.networks.convolutional import ConvNet, ConvSettings
 from medprior.networks.decoders import Segmenter
 from medprior.networks.heads import Classifier
 from medprior.networks.shape import ViTSettings
 
-Network = Classifier | Segmenter
-Loss = Callable[[Tensor, Tensor], Tensor]
+Network = Classifier | Segmenter | ConvNet
+Loss = Callable[..., Tensor]
+"""Of logits, targets and, where images weigh differently, `weight` [B]."""
 
 
 def network_settings(settings: FinetuneSettings, backbone: Backbone | None) -> ViTSettings:
@@ -46,6 +49,31 @@ def network_settings(settings: FinetuneSettings, backbone: Backbone | None) -> V
             fix="leave network.* out with a backbone, or leave the backbone out",
         )
     return shape.model_copy(update={"drop_path": settings.drop_path})
+
+
+def cnn_settings(settings: FinetuneSettings) -> ConvSettings:
+    """What the CNN that `settings` ask for is made from."""
+    shape = settings.network
+    return ConvSettings(architecture=settings.architecture or "", mean=shape.mean, std=shape.std)
+
+
+def build_convolutional(
+    settings: FinetuneSettings, outputs: int, backbone: Backbone | None
+) -> ConvNet:
+    """A CNN from scratch.
+
+    Raises:
+        ConfigError: a backbone is given, no such architecture, or it does not take such views.
+    """
+    if backbone is not None:
+        raise ConfigError(
+            "a backbone is a Vision Transformer, and architecture asks for a CNN",
+            where="architecture, --backbone", expected="one of the two",
+            found=f"{settings.architecture} and a backbone", fix="leave one of them out",
+        )  # fmt: skip
+    shape = cnn_settings(settings)
+    check_view(shape, settings.task, outputs, settings.size or settings.network.image_size)
+    return build_cnn(shape, settings.task, outputs, settings.dropout)
 
 
 def pooled_heads(settings: FinetuneSettings, assigned: Mapping[str, int]) -> tuple[int, ...]:
@@ -81,16 +109,30 @@ def assembled(
     return Classifier(vit, outputs, settings.head, heads, settings.dropout)
 
 
-def build_network(settings: FinetuneSettings, outputs: int, backbone: Backbone | None) -> Network:
+def build_network(
+    settings: FinetuneSettings,
+    outputs: int,
+    backbone: Backbone | None,
+    heads: Mapping[str, int] | None = None,
+) -> Network:
     """The network to train, initialised from `settings.seed` and the backbone's weights.
 
     The global random state is left as it was.
+
+    Args:
+        settings: resolved.
+        outputs: number of labels or structures.
+        backbone: None for one from scratch.
+        heads: structure -> head that follows it; by default the backbone's.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
+        if settings.architecture is not None:
+            return build_convolutional(settings, outputs, backbone)
         shape = network_settings(settings, backbone)
-        assigned = backbone.heads if backbone else {}
+        assigned = heads if heads is not None else backbone.heads if backbone else {}
         network = assembled(settings.task, shape, settings, outputs, assigned)
+    assert not isinstance(network, ConvNet)
     if backbone is not None:
         network.vit.load_state_dict(backbone.network.state_dict())
     if settings.freeze:

@@ -16,6 +16,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backbone", type=Path, help="folder of medprior pretrain; without it from scratch"
     )
+    parser.add_argument(
+        "--prior", type=Path, help="folder of medprior prior, for span_weight and targets=prior"
+    )
     parser.add_argument("--labels", nargs="+", metavar="NAME", help="labels to learn (default all)")
     parser.add_argument(
         "--structures", nargs="+", metavar="NAME", help="masks to learn (default lungs and heart)"
@@ -39,11 +42,12 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     from medprior.provenance import read_config
 
     chosen = {"labels": args.labels, "structures": args.structures}
-    settings = FinetuneSettings.load(args.config, args.set).for_task(args.task)
+    settings = FinetuneSettings.load(args.config, args.set, task=args.task).for_task(args.task)
     settings = settings.model_copy(update={k: v for k, v in chosen.items() if v})
     cohort = Cohort.open(args.cohort)
-    finetune(cohort, args.model, args.task, args.backbone, settings, observer)
+    finetune(cohort, args.model, args.task, args.backbone, settings, observer, args.prior)
     config = read_config(args.model)
     score = {k: v for k, v in config["validation"].items() if k in ("mean_auc", "mean_dice")}
     shown = ", ".join(f"{name} {value:.3f}" for name, value in score.items())
-    print(f"{args.model}: validation {shown} (epoch {config['training']['best_epoch']})")
+    on = "training images" if settings.few_masks else "validation"
+    print(f"{args.model}: {on} {shown} (epoch {config['training']['best_epoch']})")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
+from medprior.finetune.few_masks import allowed
 from medprior.finetune.settings import FinetuneSettings
 from medprior.finetune.targets import (
     chosen_labels,
@@ -19,6 +20,10 @@ from medprior.finetune.targets import (
     part_of_patients,
     settled,
 )
+
+if TYPE_CHECKING:
+    from medprior.finetune.span import PriorTargets
+    from medprior.priors import SpatialPrior
 
 
 class Sample(TypedDict):
@@ -28,6 +33,8 @@ class Sample(TypedDict):
         image: float32 [1, s, s] in [0, 1], the unit square. aspect: float64 [].
         label: float32 [C], NaN unknown; or uint8 [K, s, s], coverage in 1/255.
         known: bool [K] (segmentation) or [C]. index: int64 [], position in the cohort.
+        weight: float32 [] in [0, 1], what the image counts, where images differ in it.
+        maps: float32 [K, M, M] in [0, 1] and trust: float32 [], where heads follow a prior.
     """
 
     image: Tensor
@@ -35,6 +42,9 @@ class Sample(TypedDict):
     label: Tensor
     known: Tensor
     index: Tensor
+    weight: NotRequired[Tensor]
+    maps: NotRequired[Tensor]
+    trust: NotRequired[Tensor]
 
 
 class LabelledImages(Dataset[Sample]):
@@ -46,6 +56,10 @@ class LabelledImages(Dataset[Sample]):
         known: bool [n, C] or [n, K].
         names: of the labels or structures.
         source_size: side of the squares.
+        weight: float [n] in [0, 1], what each image counts; None for 1.
+
+    Attributes:
+        followed: what attention heads are to follow, or None.
     """
 
     def __init__(
@@ -55,11 +69,14 @@ class LabelledImages(Dataset[Sample]):
         known: NDArray[np.bool_],
         names: tuple[str, ...],
         source_size: int,
+        weight: NDArray[np.float64] | None = None,
     ) -> None:
         self.cohort = cohort
         self.names = names
         self.known = known
         self.targets = targets
+        self.weight = weight
+        self.followed: PriorTargets | None = None
         self._squares = cohort.squares(source_size)
         self._aspect = cohort.aspect
 
@@ -67,13 +84,18 @@ class LabelledImages(Dataset[Sample]):
         return len(self.cohort)
 
     def __getitem__(self, index: int) -> Sample:
-        return {
+        sample: Sample = {
             "image": torch.from_numpy(np.array(self._squares[index])[None]),
             "aspect": torch.tensor(self._aspect[index], dtype=torch.float64),
             "label": torch.from_numpy(np.array(self.targets[index])),
             "known": torch.from_numpy(np.array(self.known[index])),
             "index": torch.tensor(index),
         }
+        if self.weight is not None:
+            sample["weight"] = torch.tensor(self.weight[index], dtype=torch.float32)
+        if self.followed is not None:
+            sample |= self.followed.of(self.cohort.image_ids[index])  # type: ignore[typeddict-item]
+        return sample
 
 
 def labelled(cohort: Cohort, names: tuple[str, ...], settings: FinetuneSettings) -> LabelledImages:
@@ -104,19 +126,32 @@ def source_size(settings: FinetuneSettings) -> int:
     return settings.source_size
 
 
-def datasets(cohort: Cohort, settings: FinetuneSettings) -> tuple[LabelledImages, LabelledImages]:
+def datasets(
+    cohort: Cohort, settings: FinetuneSettings, prior: SpatialPrior | None = None
+) -> tuple[LabelledImages, LabelledImages]:
     """Training images (the wanted share of the patients) and validation images.
+
+    Where few masks are known, the second is the first: no mask is left to validate on.
 
     Raises:
         InputMissing: a split is empty, or nothing is known in it; unknown label or structure.
     """
+    if settings.targets == "prior":
+        from medprior.finetune.pseudo_masks import pseudo_datasets
+
+        assert prior is not None
+        return pseudo_datasets(cohort, settings, prior)
     classify = settings.task == "classification"
     if classify:
         names, build = chosen_labels(cohort, settings.labels), labelled
     else:
         names, build = chosen_structures(cohort, settings.structures), masked
     train = part_of_patients(cohort.split("train"), settings.fraction, settings.seed)
-    found = build(train, names, settings), build(cohort.split("val"), names, settings)
+    if settings.few_masks:
+        few = masked(allowed(train, names, settings), names, settings)
+        found = few, few
+    else:
+        found = build(train, names, settings), build(cohort.split("val"), names, settings)
     for data, split in zip(found, ("train", "val"), strict=True):
         if not len(data):
             raise InputMissing(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from medprior.finetune.metrics import mean_auc, mean_dice
 from medprior.finetune.order import EpochOrder
 from medprior.finetune.sar import SupervisedSar
 from medprior.finetune.settings import FinetuneSettings
+from medprior.finetune.span import SupervisedSpan
 from medprior.finetune.views import WholeViews
 from medprior.networks.encoder import Encoder
 from medprior.pretrain.ranks import rank, world
@@ -59,14 +60,21 @@ class GuardedStep:
     Args:
         settings: of the run.
         sar: the spatial entropy of the backbone's free heads, or None.
+        span: the divergence of its assigned heads from a prior, or None.
 
     Attributes:
         skipped: steps left out so far. in_a_row: of them, the latest without a good one between.
     """
 
-    def __init__(self, settings: FinetuneSettings, sar: SupervisedSar | None = None) -> None:
+    def __init__(
+        self,
+        settings: FinetuneSettings,
+        sar: SupervisedSar | None = None,
+        span: SupervisedSpan | None = None,
+    ) -> None:
         self.settings = settings
         self.sar = sar
+        self.span = span
         self.skipped = 0
         self.in_a_row = 0
 
@@ -86,10 +94,10 @@ class GuardedStep:
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             pred = engine.inferer(images, network)
             engine.fire_event(IterationEvents.FORWARD_COMPLETED)
-        loss = engine.loss_function(pred.float(), target)
-        if self.sar is not None:
-            steps = engine.state.epoch_length * engine.state.max_epochs
-            loss = loss + self.sar.loss((engine.state.iteration - 1) / steps)
+        weighed = {"weight": batch["weight"].to(device)} if "weight" in batch else {}
+        loss = engine.loss_function(pred.float(), target, **weighed) + self._on_attention(
+            engine, batch, images
+        )
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
         loss.backward()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
@@ -98,6 +106,19 @@ class GuardedStep:
         self._step(engine.optimizer, bool(torch.isfinite(norm)))
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return {"image": images, "label": target, "pred": pred, "loss": loss.detach()}
+
+    def _on_attention(self, engine: Any, batch: Any, images: torch.Tensor) -> Any:
+        """Losses on the attention of the pass just made; 0 without any."""
+        loss: Any = 0
+        if self.sar is not None:
+            steps = engine.state.epoch_length * engine.state.max_epochs
+            loss = loss + self.sar.loss((engine.state.iteration - 1) / steps)
+        if self.span is not None:
+            where, numbers = batch["aspect"].numpy(), batch["index"].numpy()
+            views, _ = engine.prepare_batch.geometry(where, numbers)
+            maps, trust = batch["maps"].to(images.device), batch["trust"].to(images.device)
+            loss = loss + self.span.loss(images, views, maps, trust)
+        return loss
 
     def _step(self, optimiser: Optimizer, finite: bool) -> None:
         if finite:
@@ -149,18 +170,23 @@ def build_trainer(
     optimizer: Optimizer,
     loss_function: Loss,
     train_handlers: Sequence[Any] = (),
-    assigned_heads: Iterable[int] = (),
+    heads: Mapping[str, int] | None = None,
 ) -> SupervisedTrainer:
     """The trainer, without the handlers that time, validate, record and save: pass those in.
 
-    `assigned_heads` follow a structure, so that SAR leaves them alone.
+    `heads` follow a structure each: SAR leaves them alone, SPAN keeps them there.
     """
     assert settings.size is not None
-    sar = None
-    if settings.sar_weight:
+    heads = heads or {}
+    sar, span = None, None
+    if settings.sar_weight or settings.span_weight:
         vit = plain(network).get_submodule("vit")
         assert isinstance(vit, Encoder)
-        sar = SupervisedSar(vit, settings, assigned_heads)
+        sar = SupervisedSar(vit, settings, heads.values()) if settings.sar_weight else None
+        if settings.span_weight:
+            assert data.followed is not None
+            names = data.followed.names
+            span = SupervisedSpan(vit, settings, tuple(heads[name] for name in names))
     return SupervisedTrainer(
         device=device,
         max_epochs=max_epochs,
@@ -169,7 +195,7 @@ def build_trainer(
         optimizer=optimizer,
         loss_function=loss_function,
         prepare_batch=WholeViews(settings.size, settings.augment, settings.seed),
-        iteration_update=GuardedStep(settings, sar),
+        iteration_update=GuardedStep(settings, sar, span),
         train_handlers=list(train_handlers),
         decollate=False,
     )

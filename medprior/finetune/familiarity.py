@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from medprior.finetune.dataset import LabelledImages
+from medprior.cohort import Cohort
 from medprior.geometry import whole
+from medprior.networks.convolutional import Cells
 from medprior.networks.encoder import Encoder
 from medprior.networks.views import cut
 
@@ -180,7 +181,7 @@ class Familiarity:
 
 
 @torch.inference_mode()
-def described(vit: Encoder, images: Tensor) -> Features:
+def described(vit: Encoder | Cells, images: Tensor) -> Features:
     """The three descriptions of views [B, 1, S, S] in [0, 1]: float64 [B, d] each."""
     tokens = vit(images)
     rows, columns = tokens.grid
@@ -200,11 +201,11 @@ def described(vit: Encoder, images: Tensor) -> Features:
 
 
 def described_images(
-    vit: Encoder, data: LabelledImages, size: int, source_size: int, device: torch.device
+    vit: Encoder | Cells, cohort: Cohort, size: int, source_size: int, device: torch.device
 ) -> Features:
-    """The descriptions of a data set's whole views, at most `MOST` of them evenly spaced."""
-    squares, aspect = data.cohort.squares(source_size), data.cohort.aspect
-    count = len(data.cohort)
+    """The descriptions of a cohort's whole views, at most `MOST` of them evenly spaced."""
+    squares, aspect = cohort.squares(source_size), cohort.aspect
+    count = len(cohort)
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST)).round().astype(np.intp))
     parts = []
     for start in range(0, len(chosen), 64):
@@ -216,16 +217,18 @@ def described_images(
 
 
 def fitted(
-    vit: Encoder,
-    train: LabelledImages,
-    val: LabelledImages,
+    vit: Encoder | Cells,
+    train: Cohort,
+    val: Cohort,
     size: int,
     source_size: int,
     device: torch.device,
 ) -> Familiarity | None:
-    """Fitted at the end of a fine-tuning; None where either split has too few images."""
+    """Fitted at the end of a fine-tuning, on a network in evaluation mode.
+
+    None where either split has too few images.
+    """
     if min(len(train), len(val)) < FEWEST:
         return None
-    vit.eval()
     own = described_images(vit, train, size, source_size, device)
     return Familiarity.of(own, described_images(vit, val, size, source_size, device))

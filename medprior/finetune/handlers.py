@@ -78,12 +78,16 @@ class Clock:
 class KeepBest:
     """Copies the network when validation is better: a higher key metric, or as high at less loss.
 
-    A key metric of NaN never counts as better.
+    A key metric of NaN never counts as better. With `last` every epoch counts as better than those
+    before, whatever its metric: there is nothing to validate on.
     """
 
-    def __init__(self, evaluator: SupervisedEvaluator, progress: Progress) -> None:
+    def __init__(
+        self, evaluator: SupervisedEvaluator, progress: Progress, last: bool = False
+    ) -> None:
         self.evaluator = evaluator
         self.progress = progress
+        self.last = last
 
     def attach(self, engine: SupervisedTrainer) -> None:
         """Listen to the trainer; attach after the handler that validates."""
@@ -92,9 +96,9 @@ class KeepBest:
     def _compare(self, engine: Any) -> None:
         state, progress = self.evaluator.state, self.progress
         score, loss = state.metrics[state.key_metric_name], state.metrics["loss"]
-        if math.isnan(score):
+        if math.isnan(score) and not self.last:
             return
-        if (score, -loss) > (progress.best_score, -progress.best_loss):
+        if self.last or (score, -loss) > (progress.best_score, -progress.best_loss):
             progress.best_score, progress.best_loss = score, loss
             progress.best_epoch = engine.state.epoch
             weights = plain(engine.network).state_dict()

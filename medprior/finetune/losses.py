@@ -27,7 +27,11 @@ def masked_bce(logits: Tensor, targets: Tensor, pos_weight: Tensor | None = None
 
 
 def masked_dice_bce(
-    logits: Tensor, targets: Tensor, dice_weight: float = 1.0, smooth: float = 1.0
+    logits: Tensor,
+    targets: Tensor,
+    dice_weight: float = 1.0,
+    smooth: float = 1.0,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Soft Dice loss plus binary cross-entropy, one sigmoid per structure.
 
@@ -37,6 +41,8 @@ def masked_dice_bce(
             unknown in an image is NaN throughout and gives no gradient.
         dice_weight: factor of the Dice term.
         smooth: pixels added to both sides of the ratio, so that two empty masks agree.
+        weight: [B] in [0, 1], what each image counts; None for 1. An image of half the weight has
+            half the gradient, whatever is beside it in the batch.
 
     Returns:
         Scalar float32: mean over the known (image, structure) pairs, 0 where there is none.
@@ -50,4 +56,6 @@ def masked_dice_bce(
     overlap = (probability * filled).flatten(2).sum(-1)
     total = (probability + filled).flatten(2).sum(-1)
     pairs = each + dice_weight * (1 - (2 * overlap + smooth) / (total + smooth))
+    if weight is not None:
+        pairs = pairs * weight[:, None]
     return torch.where(known, pairs, 0.0).sum() / known.sum().clamp(min=1)

@@ -22,9 +22,11 @@ from medprior.finetune.native import over_image, plausible
 from medprior.finetune.one_pass import OncePassed
 from medprior.finetune.settings import FinetuneSettings, Task
 from medprior.geometry import Views, whole
+from medprior.networks.architectures import build_cnn, refuse_other_weights
 from medprior.networks.attention import attention_maps
 from medprior.networks.backbone import load_weights
 from medprior.networks.claims import FAULTS, broken_record, refuse_larger
+from medprior.networks.convolutional import ConvNet, ConvSettings
 from medprior.networks.encoder import Encoder
 from medprior.networks.shape import ViTSettings
 from medprior.networks.views import cut, lay_back
@@ -42,7 +44,8 @@ class Prediction:
         probabilities: label -> calibrated probability; empty for segmentation.
         masks: structure -> bool [rows, cols] on the radiograph's grid; empty for classification.
         attention: float32 [H, h, w], where each head of the last block looks, over the radiograph's
-            frame with its longest side at most 512; 1 is the mean over the patches.
+            frame with its longest side at most 512; 1 is the mean over the patches. A CNN has none:
+            H is 0.
         familiar: how far it is from the training images; None where the model does not know.
     """
 
@@ -84,8 +87,22 @@ class Model:
         return self.labels if self.task == "segmentation" else ()
 
     @property
+    def attends(self) -> bool:
+        """Whether it has attention to look at; a CNN has none."""
+        return not isinstance(self.network, ConvNet)
+
+    @property
     def vit(self) -> Encoder:
-        """The fine-tuned backbone."""
+        """The fine-tuned backbone.
+
+        Raises:
+            ConfigError: the model is a CNN; ask `attends` first.
+        """
+        if isinstance(self.network, ConvNet):
+            raise ConfigError(
+                "a CNN has no Vision Transformer and no attention",
+                where=self.network.settings.architecture, fix="ask Model.attends first",
+            )  # fmt: skip
         return self.network.vit
 
     @property
@@ -145,11 +162,12 @@ class Model:
         # A service puts a stand-in of its own in the network's place.
         own = isinstance(self.network, torch.nn.Module)
         network = OncePassed(self.network) if own else self.network
-        vit = cast(Encoder, network.vit)
+        vit = cast(Encoder, network.vit)  # or what stands for one
         logits = network(images).float()
         maps = attention_maps(vit, images)
         height, width = fitted((rows, cols), ATTENTION_SIDE)
-        looked = over_image(maps * maps[0, 0].numel(), views, height, width)[0].cpu().numpy()
+        patches = maps.shape[-2] * maps.shape[-1]
+        looked = over_image(maps * patches, views, height, width)[0].cpu().numpy()
         familiar = None
         if self.familiarity is not None:
             familiar = self.familiarity.familiar(described(vit, images))[0]
@@ -169,7 +187,9 @@ class Model:
         }
 
     def attention(self, cohort: Cohort, batch: int = 64) -> NDArray[np.float32]:
-        """Attention of every head over the images' unit squares: float32 [n, H, s, s]."""
+        """Attention of every head over the images' unit squares: [n, H, s, s]; H 0 of a CNN."""
+        if not self.attends:
+            return np.zeros((len(cohort), 0, self.source_size, self.source_size), np.float32)
         squares, aspect = cohort.squares(self.source_size), cohort.aspect
         found = []
         for start in range(0, len(cohort), batch):
@@ -208,27 +228,44 @@ def load_model(folder: Path | str, device: str = "cpu") -> Model:
         raise broken_record(error, folder.name, "finetune") from None
 
 
+def recorded(
+    config: dict[str, Any], outputs: int, tensors: dict[str, Tensor], where: str
+) -> Network:
+    """The network that a `config.json` describes, freshly initialised.
+
+    Raises:
+        MedpriorError: no such architecture, or one that `tensors` are not of; then nothing large
+            was allocated.
+    """
+    task: Task = config["task"]
+    settings = FinetuneSettings.checked(config["settings"], f"{where}: settings")
+    if settings.architecture is not None:
+        made = ConvSettings.checked(config["network"], f"{where}: network")
+        refuse_other_weights(made, task, outputs, tensors, where)
+        return build_cnn(made, task, outputs, settings.dropout)
+    shape = ViTSettings.checked(config["network"], f"{where}: network")
+    pyramid = task == "segmentation" and settings.decoder == "pyramid"
+    refuse_larger(shape, tensors, where, settings.channels if pyramid else 0)
+    return assembled(task, shape, settings, outputs, config["heads"])
+
+
 def _loaded(folder: Path, config: dict[str, Any], device: str) -> Model:
     tensors = load_weights(folder / WEIGHTS, config["outputs"].get(WEIGHTS))
-    settings = FinetuneSettings.checked(config["settings"], f"{folder.name}: settings")
-    shape = ViTSettings.checked(config["network"], f"{folder.name}: network")
-    task: Task = config["task"]
-    names = tuple(config["structures" if task == "segmentation" else "labels"])
-    pyramid = task == "segmentation" and settings.decoder == "pyramid"
-    refuse_larger(shape, tensors, folder.name, settings.channels if pyramid else 0)
+    names = tuple(config["structures" if config["task"] == "segmentation" else "labels"])
     if not all(16 <= int(config["preprocessing"][key]) <= 8192 for key in ("size", "source_size")):
         raise ValueError("no size of a view")
-    network = assembled(task, shape, settings, len(names), config["heads"])
+    own = {k: v for k, v in tensors.items() if not k.startswith(PREFIX)}
+    network = recorded(config, len(names), own, folder.name)
     try:
         familiarity = Familiarity.from_tensors(tensors)
-        network.load_state_dict({k: v for k, v in tensors.items() if not k.startswith(PREFIX)})
+        network.load_state_dict(own)
     except (RuntimeError, KeyError):
         raise InputMissing(
             "weights do not fit the recorded architecture", where=folder.name, fix="rerun the stage"
         ) from None
     return Model(
         network=network.eval().requires_grad_(False).to(device),
-        task=task,
+        task=config["task"],
         labels=names,
         size=int(config["preprocessing"]["size"]),
         source_size=int(config["preprocessing"]["source_size"]),

@@ -9,9 +9,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from medprior.finetune.assembly import Network
+from medprior.networks.convolutional import Cells, ConvNet
 from medprior.networks.decoders import Segmenter, tapped_maps
 from medprior.networks.encoder import Encoder, Tokens, Watch
-from medprior.networks.heads import Classifier
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ class Seen:
 
 
 @torch.inference_mode()
-def one_pass(network: Classifier | Segmenter, images: Tensor) -> Seen:
+def one_pass(network: Network, images: Tensor) -> Seen:
     """Run a network in evaluation mode on images [B, 1, S, S] in [0, 1]."""
+    if isinstance(network, ConvNet):
+        return Seen(*network.passed(images))
     if isinstance(network, Segmenter):
         passing = Passing(network.vit)
         maps = tapped_maps(cast(Encoder, passing), images, network.decoder.depths)
@@ -93,7 +96,7 @@ class Passing:
 class Remembering:
     """Stands for a network's backbone: the tokens of the images just seen cost no second pass."""
 
-    def __init__(self, vit: Encoder, last: threading.local) -> None:
+    def __init__(self, vit: Encoder | Cells, last: threading.local) -> None:
         self._vit, self._last = vit, last
 
     def __getattr__(self, name: str) -> Any:
@@ -111,7 +114,7 @@ class Remembering:
 class OncePassed:
     """Stands for a network: what it is asked of the images just seen takes no second pass."""
 
-    def __init__(self, network: Classifier | Segmenter) -> None:
+    def __init__(self, network: Network) -> None:
         self._network, self._last = network, threading.local()
         self.vit = Remembering(network.vit, self._last)
 

@@ -7,13 +7,13 @@ left out is our choice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from torch import Tensor
 
 from medprior.finetune.settings import FinetuneSettings
-from medprior.networks.encoder import Encoder, Tokens
+from medprior.finetune.training_row import TrainingRow
+from medprior.networks.encoder import Encoder
 from medprior.pretrain.sar import free_heads, sar_loss
 from medprior.pretrain.schedules import warm_cosine
 
@@ -30,9 +30,7 @@ class SupervisedSar:
     def __init__(self, vit: Encoder, settings: FinetuneSettings, assigned: Iterable[int]) -> None:
         self.settings = settings
         self.free = free_heads(vit.settings.heads, assigned)
-        self._tokens: Tokens | None = None
-        vit.register_forward_pre_hook(self._ask, with_kwargs=True)
-        vit.register_forward_hook(self._keep)
+        self.row = TrainingRow(vit)
 
     def weight(self, progress: float) -> float:
         """Factor of the loss at `progress` in [0, 1] of the run."""
@@ -40,22 +38,6 @@ class SupervisedSar:
 
     def loss(self, progress: float) -> Tensor:
         """The weighted mean spatial entropy of the latest training pass; used up by the call."""
-        tokens, self._tokens = self._tokens, None
-        assert tokens is not None
-        assert tokens.cls_logits is not None
-        logits = tokens.cls_logits[:, self.free]
-        entropy, _ = sar_loss(logits, tokens.grid, self.settings.sar_connectivity)
+        logits, grid = self.row.take()
+        entropy, _ = sar_loss(logits[:, self.free], grid, self.settings.sar_connectivity)
         return self.weight(progress) * entropy
-
-    def _ask(
-        self, vit: Encoder, arguments: tuple[Any, ...], named: Mapping[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Capture the row in training mode."""
-        if not vit.training:
-            return None
-        given = dict(zip(("capture", "mask"), arguments[1:], strict=False))
-        return arguments[:1], {**given, **named, "capture": True}
-
-    def _keep(self, vit: Encoder, arguments: tuple[Any, ...], tokens: Tokens) -> None:
-        if vit.training:
-            self._tokens = tokens

@@ -81,8 +81,13 @@ def settle_labels(
 def settle_structures(
     network: Network, data: LabelledImages, settings: FinetuneSettings, device: torch.device
 ) -> dict[str, Any]:
-    """The threshold with the best mean Dice of every structure; temperatures stay 1."""
-    cuts = torch.from_numpy(CUTS).float()
+    """The threshold with the best mean Dice of every structure; temperatures stay 1.
+
+    Where no mask is left to validate on it stays at one half, and what is found is of the training
+    images.
+    """
+    tried = np.array([0.5]) if settings.few_masks else CUTS
+    cuts = torch.from_numpy(tried).float()
     rows = [
         dice_pairs(pred.sigmoid(), label, cuts).cpu().numpy()
         for pred, label in outputs(network, data, settings, device)
@@ -91,20 +96,28 @@ def settle_structures(
     means = np.array(
         [[known_mean(cell) for cell in structure.T] for structure in dice.swapaxes(0, 1)]
     )
-    middle = len(CUTS) // 2
+    middle = len(tried) // 2
     best = [int(np.nanargmax(row)) if not np.isnan(row).all() else middle for row in means]
     return {
-        "threshold": {n: round(float(CUTS[b]), 4) for n, b in zip(data.names, best, strict=True)},
+        "threshold": {n: round(float(tried[b]), 4) for n, b in zip(data.names, best, strict=True)},
         "calibration": {"temperature": dict.fromkeys(data.names, 1.0)},
         "validation": {
             "mean_dice": known_mean(means[:, middle]),
             "dice": {
                 n: none_for_nan(m[b]) for n, m, b in zip(data.names, means, best, strict=True)
             },
+            "on": judged_on(settings),
             "images": len(data),
             "known": counts(data.names, data.known),
         },
     }
+
+
+def judged_on(settings: FinetuneSettings) -> str:
+    """What `validation` in `config.json` is measured on."""
+    if settings.few_masks:
+        return "the training images: no other mask is known"
+    return "pseudo-masks of the prior" if settings.targets == "prior" else "masks of val"
 
 
 def counts(names: tuple[str, ...], true: NDArray[np.bool_]) -> dict[str, int]:

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from medprior.networks.convolutional import NAME
 from medprior.networks.decoders import DecoderKind
 from medprior.networks.heads import HeadKind
 from medprior.networks.vit import ViTSettings
@@ -16,6 +17,8 @@ Task = Literal["classification", "segmentation"]
 UncertainPolicy = Literal["ignore", "ones", "zeros", "soft"]
 # A mask teaches more per image than a label: larger steps, fewer epochs (measured, see README).
 SEGMENTATION: dict[str, Any] = {"epochs": 15, "batch": 8, "lr": 3e-3}
+# An epoch over a few images is a few steps.
+FEW_MASKS: dict[str, Any] = {"epochs": 200, "checkpoint_every": 20}
 
 
 class AugmentSettings(Settings):
@@ -42,6 +45,9 @@ class FinetuneSettings(Settings):
         labels: labels to learn, default all of the cohort. structures: masks to learn, default
             `left_lung`, `right_lung`, `heart` or `lungs`, as far as the cohort has them.
         network: shape of a network trained from scratch; a backbone brings its own.
+        architecture: a CNN from scratch instead: `densenet121` or a CNN of timm by its name for
+            classification, `unet` or `basic_unet` for segmentation. Of `network` it takes `mean`,
+            `std` and `image_size`; head, decoder and drop-path are the Vision Transformer's.
         head: `cls`, `cls_mean`, or `pooled`: CLS and one attention-pooled token per head.
         pooled_heads: which heads `pooled` uses: those assigned to a structure, or all.
         size: side of the square view in pixels; default the backbone's.
@@ -54,6 +60,11 @@ class FinetuneSettings(Settings):
         freeze: train the head or decoder only (linear probe).
         sar_weight: of the spatial entropy of the heads that follow no structure, in classification
             (0.01 in the authors' code); `sar_warmup` is the share of the run to reach it.
+        span_weight: of SPAN's divergence of the assigned heads from a prior, in classification.
+        targets: in segmentation, `masks` of the cohort; or `prior`: pseudo-masks from a prior, and
+            the masks of the annotated images.
+        masks: of how many training patients masks may be used, all others being unknown; smaller
+            numbers are parts of larger ones. mask_images: the images themselves, by id.
     """
 
     task: Task = "classification"
@@ -74,6 +85,11 @@ class FinetuneSettings(Settings):
     sar_weight: float = Field(default=0.0, ge=0)
     sar_warmup: float = Field(default=0.1, ge=0, le=1)
     sar_connectivity: Literal[4, 8] = 8
+    span_weight: float = Field(default=0.0, ge=0)
+    architecture: str | None = Field(default=None, pattern=NAME)
+    targets: Literal["masks", "prior"] = "masks"
+    masks: int | None = Field(default=None, ge=1)
+    mask_images: tuple[str, ...] | None = Field(default=None, min_length=1)
     head: HeadKind = "pooled"
     pooled_heads: Literal["assigned", "all"] = "all"
     decoder: DecoderKind = "pyramid"
@@ -97,17 +113,52 @@ class FinetuneSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_the_task(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("task") == "segmentation":
-            return SEGMENTATION | values
-        return values
+        if not isinstance(values, dict) or values.get("task") != "segmentation":
+            return values
+        named = values.get("masks") is not None or values.get("mask_images") is not None
+        few = named and values.get("targets") != "prior"
+        return SEGMENTATION | (FEW_MASKS if few else {}) | values
 
     @model_validator(mode="after")
-    def _sar_fits(self) -> Self:
-        if self.sar_weight and (self.task == "segmentation" or self.freeze):
+    def _attention_fits(self) -> Self:
+        for name in ("sar_weight", "span_weight"):
+            if getattr(self, name) and (self.task == "segmentation" or self.freeze):
+                raise ValueError(
+                    f"{name} is for classification that trains the backbone; set {name}=0"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _masks_fit(self) -> Self:
+        limits = (self.masks, self.mask_images)
+        if self.task == "classification" and (self.targets == "prior" or limits != (None, None)):
+            raise ValueError("targets=prior, masks and mask_images are for task segmentation")
+        if None not in limits:
+            raise ValueError("masks says how many, mask_images says which; set one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _cnn_fits(self) -> Self:
+        if self.architecture is None:
+            return self
+        wrong = [name for name in ("freeze", "sar_weight", "span_weight") if getattr(self, name)]
+        if self.layer_decay not in (None, 1.0):
+            wrong.append("layer_decay")
+        if wrong:
             raise ValueError(
-                "sar_weight is for classification that trains the backbone; set sar_weight=0"
+                f"{', '.join(wrong)}: not with architecture={self.architecture}, a CNN from scratch"
             )
         return self
+
+    @property
+    def needs_prior(self) -> bool:
+        """Whether a spatial prior is read."""
+        return self.span_weight > 0 or self.targets == "prior"
+
+    @property
+    def few_masks(self) -> bool:
+        """Whether no mask is left to validate on: those named are trained on, others unknown."""
+        return self.targets == "masks" and (self.masks, self.mask_images) != (None, None)
 
     def for_task(self, task: Task) -> Self:
         """These settings for `task`; what was not set takes that task's defaults."""

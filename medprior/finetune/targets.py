@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,18 @@ def part_of_patients(cohort: Cohort, fraction: float, seed: int) -> Cohort:
     """
     if fraction >= 1:
         return cohort
-    patients = sorted(
-        set(cohort.patient_ids.tolist()),
-        key=lambda patient: hashlib.sha256(f"{seed}/{patient}".encode()).digest(),
-    )
+    patients = in_order(cohort.patient_ids.tolist(), seed)
     kept = set(patients[: max(1, math.ceil(fraction * len(patients)))])
     ids = zip(cohort.image_ids, cohort.patient_ids.tolist(), strict=True)
     return cohort.select([image_id for image_id, patient in ids if patient in kept])
+
+
+def in_order(patients: Iterable[str], seed: int) -> list[str]:
+    """The patients, each once, in the order of a keyed hash."""
+    return sorted(
+        set(patients),
+        key=lambda patient: hashlib.sha256(f"{seed}/{patient}".encode()).digest(),
+    )
 
 
 def settled(labels: NDArray[np.float32], policy: UncertainPolicy) -> NDArray[np.float32]:

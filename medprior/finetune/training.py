@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
 from medprior.cohort import Cohort
-from medprior.errors import TrainingFailed
-from medprior.finetune.assembly import Network, build_loss, build_network
+from medprior.errors import InputMissing, TrainingFailed
+from medprior.finetune.assembly import Network, build_loss, build_network, network_settings
 from medprior.finetune.curve import draw_curve
 from medprior.finetune.dataset import LabelledImages, datasets
 from medprior.finetune.engine import build_evaluator, build_trainer
@@ -44,11 +44,15 @@ from medprior.finetune.selection import (
     settle_structures,
 )
 from medprior.finetune.settings import FinetuneSettings, Task
+from medprior.finetune.span import PriorTargets, followed_heads
 from medprior.networks.backbone import Backbone, load_backbone
 from medprior.networks.device import device_of
 from medprior.observer import Observer, Silent
 from medprior.pretrain.ranks import rank, world
 from medprior.provenance import atomic, result_digest, write_config
+
+if TYPE_CHECKING:
+    from medprior.priors import SpatialPrior
 
 OF_THIS_MACHINE = {"device", "workers", "resume", "checkpoint_every", "keep_checkpoints"}
 
@@ -67,10 +71,15 @@ class Run:
     progress: Progress
     checkpoints: Checkpoints
     heads: dict[str, int]
+    splits: tuple[Cohort, Cohort]
 
 
 def fingerprint(
-    settings: FinetuneSettings, train: LabelledImages, val: LabelledImages, backbone: Path | None
+    settings: FinetuneSettings,
+    train: LabelledImages,
+    val: LabelledImages,
+    backbone: Path | None,
+    prior: Path | None = None,
 ) -> str:
     """Hex sha256 of all that shapes the weights; a run goes on only where it is the same."""
     parts = {
@@ -78,6 +87,7 @@ def fingerprint(
         "images": [train.cohort.digest, val.cohort.digest],
         "names": train.names,
         "backbone": result_digest(backbone) if backbone else None,
+        "prior": result_digest(prior) if prior else None,
         "world": world(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -90,6 +100,7 @@ def prepared(
     backbone: Path | None = None,
     observer: Observer | None = None,
     stop: StopRequest | None = None,
+    prior: Path | None = None,
 ) -> Run:
     """Read the data, build network and engines, and go on from a checkpoint if there is one.
 
@@ -101,9 +112,15 @@ def prepared(
     view = loaded.size if loaded else settings.network.image_size
     settings = settings.resolved(loaded is not None, view)
     device = device_of(settings.device)
-    train, val = datasets(cohort, settings)
+    spatial = load_prior(prior) if settings.needs_prior else None
+    train, val = datasets(cohort, settings, spatial)
     check_validation(val)
-    network = build_network(settings, len(train.names), loaded).to(device)
+    heads = dict(loaded.heads) if loaded else {}
+    if settings.span_weight and spatial is not None:
+        followed = followed_heads(spatial, network_settings(settings, loaded), heads)
+        train.followed = PriorTargets(spatial, tuple(followed))
+        heads = heads or followed
+    network = build_network(settings, len(train.names), loaded, heads).to(device)
     wrapped = DistributedDataParallel(network) if world() > 1 else network
     loss = build_loss(settings, train, device)
     evaluator = build_evaluator(wrapped, val, settings, device, loss)
@@ -111,28 +128,59 @@ def prepared(
     checkpoints = Checkpoints(
         out / "checkpoints",
         settings,
-        fingerprint(settings, train, val, backbone),
+        fingerprint(settings, train, val, backbone, prior if spatial else None),
         progress,
         StopRequest() if stop is None else stop,
     )
     handlers = [
         Clock(settings),
         ValidationHandler(interval=1, validator=evaluator),
-        KeepBest(evaluator, progress),
+        KeepBest(evaluator, progress, last=settings.few_masks),
         Recorder(out, observer, evaluator, progress),
         checkpoints,
     ]
     optimiser = build_optimiser(network, settings)
-    heads = dict(loaded.heads) if loaded else {}
     trainer = build_trainer(
         wrapped, train, settings, device, settings.epochs, optimiser, loss, handlers,
-        assigned_heads=heads.values(),
+        heads,
     )  # fmt: skip
     if settings.resume:
         checkpoints.restore(trainer)
     return Run(
-        settings, device, network, train, val, evaluator, trainer, progress, checkpoints, heads
+        settings, device, network, train, val, evaluator, trainer, progress, checkpoints, heads,
+        seen_and_unseen(cohort, train, val),
     )  # fmt: skip
+
+
+def load_prior(path: Path | None) -> SpatialPrior:
+    """The prior that the settings need.
+
+    Raises:
+        InputMissing: none is given, or it is no finished prior.
+    """
+    if path is None:
+        raise InputMissing(
+            "span_weight and targets=prior need a spatial prior", where="--prior",
+            expected="a prior folder", fix="run `medprior prior` first",
+        )  # fmt: skip
+    from medprior.priors import SpatialPrior
+
+    return SpatialPrior.load(path)
+
+
+def seen_and_unseen(
+    cohort: Cohort, train: LabelledImages, val: LabelledImages
+) -> tuple[Cohort, Cohort]:
+    """Images to learn from what is familiar, and others to set its limit on.
+
+    It takes no label, so that where few masks are known it has the splits' other images too.
+    """
+    if train is val:
+        splits = cohort.manifest.split.tolist()
+        ids = list(zip(cohort.image_ids, splits, strict=True))
+        seen, unseen = ([i for i, split in ids if split == name] for name in ("train", "val"))
+        return cohort.select(seen), cohort.select(unseen)
+    return train.cohort, val.cohort
 
 
 def write_model(run: Run, out: Path, inputs: dict[str, Path], observer: Observer) -> None:
@@ -171,7 +219,7 @@ def familiarity_of(run: Run) -> Familiarity | None:
     size, source_size = run.settings.size, run.settings.source_size
     assert size is not None
     assert source_size is not None
-    return fitted(run.network.vit, run.train, run.val, size, source_size, run.device)
+    return fitted(run.network.eval().vit, *run.splits, size, source_size, run.device)
 
 
 def save_model(path: Path, network: Network, familiarity: Familiarity | None) -> None:
@@ -213,6 +261,7 @@ def facts(run: Run, settled: dict[str, Any]) -> dict[str, Any]:
             "patients": len(np.unique(run.train.cohort.patient_ids)),
             "positive" if classify else "known": counts(run.train.names, known),
             "best_epoch": run.progress.best_epoch,
+            "kept": "last epoch" if run.settings.few_masks else "best epoch",
             "skipped_steps": int(run.progress.rows[-1]["skipped_steps"]),
         },
         **settled,
@@ -229,6 +278,7 @@ class Finetuning:
         backbone: folder of `medprior pretrain`; None trains from scratch.
         settings: a settings object, or a mapping that makes one.
         observer: told of every epoch.
+        prior: folder of `medprior prior`, for `span_weight` and `targets=prior`; else not read.
         train_handlers, val_handlers: further MONAI or ignite handlers of trainer and evaluator.
 
     Attributes:
@@ -248,19 +298,25 @@ class Finetuning:
         observer: Observer | None = None,
         train_handlers: Sequence[Any] = (),
         val_handlers: Sequence[Any] = (),
+        prior: Path | str | None = None,
     ) -> None:
         self.out, self.observer = Path(out), observer or Silent()
         if not isinstance(settings, FinetuneSettings):
-            settings = FinetuneSettings.checked(settings or {})
+            given = {"task": task} if task is not None else {}
+            settings = FinetuneSettings.checked((settings or {}) | given)
         if task is not None:
             settings = settings.for_task(task)
         if not settings.resume and rank() == 0:
             shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
         folder = Path(backbone) if backbone else None
+        maps = Path(prior) if prior and settings.needs_prior else None
         self.inputs = {"cohort": cohort.path} | ({"backbone": folder} if folder else {})
+        self.inputs |= {"prior": maps} if maps else {}
         self.stop = StopRequest()
         with torch.random.fork_rng():
-            self.parts = prepared(cohort, self.out, settings, folder, self.observer, self.stop)
+            self.parts = prepared(
+                cohort, self.out, settings, folder, self.observer, self.stop, maps
+            )
         for handler in train_handlers:
             handler.attach(self.trainer)
         for handler in val_handlers:
@@ -300,6 +356,7 @@ def finetune(
     backbone: Path | None = None,
     settings: FinetuneSettings | None = None,
     observer: Observer | None = None,
+    prior: Path | None = None,
 ) -> Path:
     """Train a classifier or segmenter and write `model/` of the design; see `Finetuning`.
 
@@ -309,5 +366,5 @@ def finetune(
     Returns:
         The model folder.
     """
-    Finetuning(cohort, out, task, backbone, settings, observer).run()
+    Finetuning(cohort, out, task, backbone, settings, observer, prior=prior).run()
     return out

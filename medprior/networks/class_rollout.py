@@ -11,6 +11,8 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from medprior.errors import ConfigError
+from medprior.networks.convolutional import ConvNet
 from medprior.networks.decoders import Segmenter
 from medprior.networks.encoder import Encoder, Tokens
 from medprior.networks.heads import Classifier
@@ -68,7 +70,7 @@ def segmentation_rollout(
 
 
 def classification_rollout(
-    model: Classifier, images: Tensor, settings: RolloutSettings | None = None
+    model: Classifier | ConvNet, images: Tensor, settings: RolloutSettings | None = None
 ) -> RolledOut:
     """Where each finding's logit took its content from.
 
@@ -77,7 +79,15 @@ def classification_rollout(
         images: [B, 1, S, S] in [0, 1].
         settings: variants. With a head on CLS alone and no gradients every finding has the same
             map, so gradients are the default here.
+
+    Raises:
+        ConfigError: a CNN.
     """
+    if isinstance(model, ConvNet):
+        raise ConfigError(
+            "a CNN has no attention to roll out",
+            where=model.settings.architecture, fix="ask Model.attends first",
+        )  # fmt: skip
     settings = settings or RolloutSettings(gradients=True)
     weights = finding_weights(model, images)
     return rolled_out(model.vit, images, weights, model, settings)

@@ -1,0 +1,214 @@
+"""Which CNN a name stands for, and the check that weights on disk are of it.
+
+Nothing is downloaded: all start from random weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from medprior.errors import ConfigError, InputMissing
+from medprior.networks.convolutional import ConvNet, ConvSettings, Pass
+
+UNETS = ("unet", "basic_unet")
+DENSENET = "densenet121"
+UNET_CHANNELS = (16, 32, 64, 128, 256)
+SMALLEST_GRID = 2
+# What building or running an architecture that does not fit raises, in torch, MONAI or timm.
+MISFITS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AssertionError,
+    AttributeError,
+    KeyError,
+    IndexError,
+)
+
+
+def build_cnn(
+    settings: ConvSettings,
+    task: Literal["classification", "segmentation"],
+    outputs: int,
+    dropout: float = 0.0,
+) -> ConvNet:
+    """A freshly initialised CNN, from torch's global random state.
+
+    Classification: `densenet121` (MONAI's; Huang et al. 2017), or any network of timm that makes
+    feature maps, by its timm name. Segmentation: `unet` (MONAI's with residual units, Kerfoot et
+    al. 2018) or `basic_unet` (Falk et al. 2019).
+
+    Args:
+        settings: the architecture and its input statistics.
+        task: what for.
+        outputs: number of labels or structures.
+        dropout: before the classifier.
+
+    Raises:
+        ConfigError: no such architecture for this task.
+    """
+    if task == "segmentation":
+        body, run = unet(settings.architecture, outputs)
+    elif settings.architecture == DENSENET:
+        body, run = densenet(outputs, dropout)
+    else:
+        body, run = of_timm(settings.architecture, outputs, dropout)
+    return ConvNet(settings, body, run)
+
+
+def unknown(name: str, task: str) -> ConfigError:
+    """The error for a name that stands for nothing."""
+    expected = f"{DENSENET}, or a CNN of timm such as convnext_atto or resnet18"
+    return ConfigError(
+        f"no CNN for {task} is called so", where="architecture",
+        expected=" or ".join(UNETS) if task == "segmentation" else expected, found=repr(name),
+    )  # fmt: skip
+
+
+def densenet(outputs: int, dropout: float) -> tuple[nn.Module, Pass]:
+    """MONAI's DenseNet121 for one-channel images."""
+    from monai.networks.nets.densenet import DenseNet121
+
+    body = DenseNet121(spatial_dims=2, in_channels=1, out_channels=outputs)
+    head: Any = body.class_layers
+    head.out = nn.Sequential(nn.Dropout(dropout), head.out)
+
+    return body, through_features
+
+
+def of_timm(name: str, outputs: int, dropout: float) -> tuple[nn.Module, Pass]:
+    """A network of timm that makes feature maps."""
+    import timm
+
+    if not timm.is_model(name):
+        raise unknown(name, "classification")
+    try:
+        body: Any = timm.create_model(
+            name, pretrained=False, in_chans=1, num_classes=outputs, drop_rate=dropout
+        )
+    except MISFITS as error:
+        raise ConfigError(
+            f"timm does not make {name} for one-channel images ({type(error).__name__})",
+            where="architecture", expected="another CNN of timm",
+        ) from None  # fmt: skip
+
+    made: nn.Module = body
+    return made, through_maps
+
+
+def unet(name: str, outputs: int) -> tuple[nn.Module, Pass]:
+    """MONAI's UNet or BasicUNet; the deepest map is caught on its way."""
+    from monai.networks.nets.basic_unet import BasicUNet
+    from monai.networks.nets.unet import UNet
+
+    body: nn.Module
+    if name == "unet":
+        body = UNet(
+            spatial_dims=2, in_channels=1, out_channels=outputs, channels=UNET_CHANNELS,
+            strides=(2,) * (len(UNET_CHANNELS) - 1), num_res_units=2,
+        )  # fmt: skip
+    elif name == "basic_unet":
+        body = BasicUNet(spatial_dims=2, in_channels=1, out_channels=outputs)
+    else:
+        raise unknown(name, "segmentation")
+    return body, past_bottom
+
+
+def through_features(body: Any, images: Tensor) -> tuple[Tensor, Tensor]:
+    """A pass of MONAI's DenseNet."""
+    maps = body.features(images)
+    return body.class_layers(maps.clone()), maps  # its first layer works in place
+
+
+def through_maps(body: Any, images: Tensor) -> tuple[Tensor, Tensor]:
+    """A pass of a network of timm."""
+    maps = body.forward_features(images)
+    return body.forward_head(maps), maps
+
+
+def past_bottom(body: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """A pass of a U-Net, its deepest map caught on the way."""
+    caught: list[Tensor] = []
+    hook = bottom_of(body).register_forward_hook(lambda _, __, maps: caught.append(maps))
+    try:
+        logits: Tensor = body(images)
+    finally:
+        hook.remove()
+    return logits, caught[-1]
+
+
+def bottom_of(unet: nn.Module) -> nn.Module:
+    """The innermost layer: of MONAI's UNet, which is nested skip connections, or BasicUNet."""
+    from monai.networks.layers.simplelayers import SkipConnection
+
+    skips = [module for module in unet.modules() if isinstance(module, SkipConnection)]
+    if not skips:
+        return unet.get_submodule("down_4")
+    return skips[-1].get_submodule("submodule")
+
+
+def check_view(
+    settings: ConvSettings,
+    task: Literal["classification", "segmentation"],
+    outputs: int,
+    size: int,
+) -> None:
+    """Refuse an architecture that does not take square views of this size; nothing is allocated.
+
+    Raises:
+        ConfigError: no such architecture, it is no CNN, or its deepest map would be smaller than
+            2 x 2, on which a norm over one image has nothing to go by.
+    """
+    name = settings.architecture
+    try:
+        with torch.device("meta"):
+            network = build_cnn(settings, task, outputs).train()
+            logits, tokens = network.passed(torch.empty(2, 1, size, size))
+        wanted = (2, outputs) if task == "classification" else (2, outputs, size, size)
+        rows, columns = tokens.grid
+        if rows != columns or tuple(logits.shape) != wanted:
+            raise ValueError("no square feature maps")
+    except MISFITS as error:
+        raise ConfigError(
+            f"{name} does not make feature maps and answers of such a view",
+            where="architecture, size",
+            expected="a CNN, and for unet a size that is a multiple of 16",
+            found=f"{name} at {size} pixels ({type(error).__name__})",
+        ) from None
+    if rows < SMALLEST_GRID:
+        raise ConfigError(
+            f"the view is too small for {name}", where="size",
+            expected=f"a deepest map of at least {SMALLEST_GRID} x {SMALLEST_GRID}",
+            found=f"{rows} x {columns} at {size} pixels", fix="raise size",
+        )  # fmt: skip
+
+
+def refuse_other_weights(
+    settings: ConvSettings,
+    task: Literal["classification", "segmentation"],
+    outputs: int,
+    tensors: Mapping[str, Tensor],
+    where: str,
+) -> None:
+    """Refuse a forged record before a network is built from it; nothing is allocated.
+
+    Raises:
+        ConfigError: no such architecture.
+        InputMissing: its weights have other names or shapes than `tensors`.
+    """
+    try:
+        with torch.device("meta"):
+            network = build_cnn(settings, task, outputs)
+    except MISFITS as error:
+        raise ConfigError(
+            f"the architecture cannot be made ({type(error).__name__})", where=where
+        ) from None
+    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    if wanted != {name: tuple(value.shape) for name, value in tensors.items()}:
+        raise InputMissing(
+            "weights do not fit the recorded architecture", where=where, fix="rerun the stage"
+        )

@@ -1,0 +1,87 @@
+"""CNNs in the place of a Vision Transformer: the baselines that every comparison needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from einops import rearrange
+from pydantic import Field
+from torch import Tensor, nn
+
+from medprior.networks.encoder import Tokens
+from medprior.settings import Settings
+
+NAME = r"^[a-z][a-z0-9_]{1,63}$"
+Pass = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
+
+
+class ConvSettings(Settings):
+    """What a CNN is made from.
+
+    `architecture` is a name of `medprior.networks.architectures`; `mean` and `std` are the
+    intensity statistics the network normalises its [0, 1] input with.
+    """
+
+    architecture: str = Field(pattern=NAME)
+    mean: float = 0.5
+    std: float = Field(default=0.25, gt=0)
+
+
+class ConvNet(nn.Module):
+    """A CNN from images to logits; it has no attention.
+
+    Args:
+        settings: recorded beside the weights.
+        body: the network itself.
+        run: from `body` and normalised images [B, 1, S, S] to its logits, [B, C] or [B, K, S, S],
+            and its deepest feature map [B, D, h, w].
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, settings: ConvSettings, body: nn.Module, run: Pass) -> None:
+        super().__init__()
+        self.settings = settings
+        self.body = body
+        self._run = run
+        self.register_buffer("mean", torch.tensor(settings.mean))
+        self.register_buffer("std", torch.tensor(settings.std))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, C] or [B, K, S, S] of images [B, 1, S, S] in [0, 1]."""
+        logits: Tensor = self.body((images - self.mean) / self.std)
+        return logits
+
+    def passed(self, images: Tensor) -> tuple[Tensor, Tokens]:
+        """Logits, and the deepest feature map's cells as tokens, from one pass."""
+        logits, maps = self._run(self.body, (images - self.mean) / self.std)
+        return logits, cell_tokens(maps)
+
+    @property
+    def vit(self) -> Cells:
+        """What stands where other networks have their Vision Transformer."""
+        return Cells(self)
+
+
+class Cells:
+    """Answers for a CNN as a Vision Transformer without a single attention head would."""
+
+    def __init__(self, network: ConvNet) -> None:
+        self.network = network
+        self.settings = network.settings
+
+    def __call__(self, images: Tensor, capture: bool = False, **_: Any) -> Tokens:
+        """Tokens of images [B, 1, S, S]; their attention has 0 heads, asked for or not."""
+        return self.network.passed(images)[1]
+
+
+def cell_tokens(maps: Tensor) -> Tokens:
+    """A feature map [B, D, h, w] as patch tokens; their mean stands for CLS (our choice)."""
+    patches = rearrange(maps, "b d y x -> b (y x) d")
+    none = maps.new_zeros(len(maps), 0, dtype=torch.float32)
+    rows, columns = maps.shape[-2:]
+    empty = none[..., None].expand(-1, -1, rows * columns)
+    return Tokens(patches.mean(1), patches, (rows, columns), empty, none)

@@ -1,0 +1,97 @@
+import copy
+
+import pytest
+import torch
+
+from medprior.errors import ConfigError, InputMissing
+from medprior.networks.architectures import build_cnn, check_view, refuse_other_weights
+from medprior.networks.attention import attention_maps
+from medprior.networks.convolutional import ConvSettings
+
+CLASSIFIERS = [("densenet121", 1024), ("test_resnet", 96), ("convnext_atto", 320)]
+UNETS = [("unet", 256), ("basic_unet", 256)]
+
+
+def made(name, task, outputs=3):
+    torch.manual_seed(0)
+    settings = ConvSettings(architecture=name, mean=0.4, std=0.2)
+    check_view(settings, task, outputs, 64)
+    return build_cnn(settings, task, outputs).eval()
+
+
+@pytest.mark.parametrize(("name", "width"), CLASSIFIERS)
+def test_classifiers_answer_from_their_own_deepest_map(name, width):
+    network, images = made(name, "classification"), torch.rand(2, 1, 64, 64)
+    with torch.no_grad():
+        logits, tokens = network.passed(images)
+        assert torch.equal(network(images), logits)
+        assert torch.equal(network.body((images - 0.4) / 0.2), logits)
+    assert logits.shape == (2, 3)
+    assert tokens.patches.shape == (2, 4, width)
+    torch.testing.assert_close(tokens.cls, tokens.patches.mean(1))
+    if name == "densenet121":
+        pooled = network.body.features((images - 0.4) / 0.2).relu().mean((2, 3))
+        torch.testing.assert_close(network.body.class_layers.out(pooled), logits)
+
+
+@pytest.mark.parametrize(("name", "width"), UNETS)
+def test_unets_answer_pixel_by_pixel(name, width):
+    network, images = made(name, "segmentation"), torch.rand(2, 1, 64, 64)
+    with torch.no_grad():
+        logits, tokens = network.passed(images)
+        assert torch.equal(network(images), logits)
+    assert logits.shape == (2, 3, 64, 64)
+    assert tokens.patches.shape == (2, 16, width)
+    assert tokens.grid == (4, 4)
+    other = copy.deepcopy(network)
+    other.body.requires_grad_(False).apply(lambda m: [p.zero_() for p in m.parameters(False)])
+    assert torch.equal(network.passed(images)[0], logits), "a copy shares nothing"
+    assert not torch.equal(other.passed(images)[0], logits)
+
+
+def test_there_is_no_attention_and_it_says_so_in_shapes():
+    network = made("test_resnet", "classification")
+    assert attention_maps(network.vit, torch.rand(2, 1, 64, 64)).shape == (2, 0, 2, 2)
+
+
+@pytest.mark.parametrize(("name", "task", "size", "message"), [
+    ("densenet999", "classification", 64, "no CNN for classification"),
+    ("resnet18", "segmentation", 64, "no CNN for segmentation"),
+    ("unet", "classification", 64, "no CNN for classification"),
+    ("vit_tiny_patch16_224", "classification", 224, "does not make feature maps"),
+    ("swin_tiny_patch4_window7_224", "classification", 224, "does not make feature maps"),
+    ("unet", "segmentation", 40, "does not make feature maps"),
+    ("resnet18", "classification", 32, "too small for resnet18"),
+])  # fmt: skip
+def test_what_does_not_fit_is_refused(name, task, size, message):
+    with pytest.raises(ConfigError, match=message):
+        check_view(ConvSettings(architecture=name), task, 2, size)
+
+
+@pytest.mark.parametrize("name", ["hf-hub:a/b", "local-dir:/tmp", "../x", "resnet18.a1_in1k", ""])
+def test_no_name_reaches_for_a_file_or_a_network(name):
+    with pytest.raises(ConfigError, match="architecture"):
+        ConvSettings.checked({"architecture": name})
+
+
+def test_a_forged_architecture_is_refused_before_anything_large_is_made(monkeypatch):
+    tensors = made("test_resnet", "classification").state_dict()
+    where = "model"
+    refuse_other_weights(
+        ConvSettings(architecture="test_resnet"), "classification", 3, tensors, where
+    )
+    made_on = []
+    plain = torch.nn.Conv2d.reset_parameters
+
+    def noted(layer):
+        made_on.append(layer.weight.device.type)
+        plain(layer)
+
+    monkeypatch.setattr(torch.nn.Conv2d, "reset_parameters", noted)
+    for name, outputs in (("convnext_xxlarge", 3), ("test_resnet", 4), ("densenet121", 10**9)):
+        settings = ConvSettings(architecture=name)
+        with pytest.raises(InputMissing, match="do not fit the recorded architecture"):
+            refuse_other_weights(settings, "classification", outputs, tensors, where)
+    assert set(made_on) == {"meta"}
+    with pytest.raises(ConfigError):
+        refuse_other_weights(ConvSettings(architecture="nothing"), "classification", 3, {}, where)
