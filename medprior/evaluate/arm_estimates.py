@@ -8,24 +8,19 @@ import numpy as np
 
 from medprior.evaluate.comparison import Estimates
 from medprior.evaluate.lost import BACKBONE, described, lost_stages
-from medprior.evaluate.run_estimates import Scores, run_estimates
 from medprior.evaluate.runs import Run
 from medprior.evaluate.seeds import over_seeds
-from medprior.evaluate.study import Study, plain
+from medprior.evaluate.study import plain
 
 
-def arm_estimates(
-    runs: Sequence[Run], scores: Sequence[Scores], study: Study, stream: int
-) -> Estimates:
+def arm_estimates(runs: Sequence[Run], every: Sequence[Estimates], stream: int) -> Estimates:
     """Means over the seeds that have a number, and `runs.done` and `runs.lost`.
 
     Args:
         runs: of the arm, a seed each.
-        scores: theirs, empty for a lost run.
-        study: the data judged.
+        every: their estimates, empty for a lost run.
         stream: of the random draw of seeds, another for every arm.
     """
-    every = [run_estimates(one, study) for one in scores]
     keys = dict.fromkeys(key for one in every for key in one)
     found = {key: over_seeds([one[key] for one in every if key in one], stream) for key in keys}
     lost = [lost_stages(run.folder) for run in runs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,10 @@ from medprior.evaluate.comparison import (
 )
 from medprior.evaluate.inputs import Inputs, Named
 from medprior.evaluate.lost import forget_lost, in_words
+from medprior.evaluate.nested_runs import named_settings, tell_of_runs
+from medprior.evaluate.run_estimates import run_estimates
 from medprior.evaluate.runs import Run, scores_of
-from medprior.evaluate.settings import CompareSettings
+from medprior.evaluate.settings import Arm, CompareSettings
 from medprior.evaluate.study import Study
 from medprior.observer import Observer, Silent
 
@@ -78,31 +80,51 @@ def compare(
     excluded: frozenset[str] = frozenset().union(*(p.item.excluded for p in priors))
     study = Study.of(Cohort.open(cohort), "test", excluded, settings.evaluate)
     keep_plan(out, recipes, settings)
-    observer.params(settings.model_dump(mode="json") | {"recipes": ",".join(recipes)})
-    runs = {
-        name: [Run(out / "runs" / f"{name}-{seed}", arm, seed) for seed in range(settings.seeds)]
-        for name, arm in arms.items()
-    }
-    every = [run for group in runs.values() for run in group]
-    prepare(out, every, retry)
+    observer.params({**named_settings(settings), "recipes": ",".join(recipes)})
+    runs = prepared(out, arms, settings.seeds, retry)
     if workers > 1 or scheduler is not None:
         from medprior.evaluate.spread import spread
 
+        every = [run for group in runs.values() for run in group]
         spread(every, cohort, excluded, settings, workers, scheduler)
-    groups = {
-        name: arm_estimates(
-            group, [scores_of(run, cohort, study, settings) for run in group], study, number
-        )
-        for number, (name, group) in enumerate(runs.items())
-    }
+    groups = gathered(runs, cohort, study, settings, observer)
     inputs = {"cohort": cohort} | {f"prior.{p.name}": p.path for p in priors}
     about = Compared(recipes, study, settings, inputs)
-    whole = left(groups[recipes[0]])
-    metrics = written(out, about, side_by_side(groups, study, priors), observer, whole)
+    return concluded(out, about, groups, priors, observer)
+
+
+def gathered(
+    runs: Mapping[str, Sequence[Run]],
+    cohort: Path,
+    study: Study,
+    settings: CompareSettings,
+    observer: Observer,
+) -> dict[str, Estimates]:
+    """Estimates of every arm over its runs; what is not trained or judged yet is done here."""
+    groups = {}
+    for number, (name, group) in enumerate(runs.items()):
+        found = [run_estimates(scores_of(run, cohort, study, settings), study) for run in group]
+        tell_of_runs(observer, group, found)
+        groups[name] = arm_estimates(group, found, number)
+    return groups
+
+
+def concluded(
+    out: Path,
+    about: Compared,
+    groups: dict[str, Estimates],
+    priors: tuple[Named[SpatialPrior], ...],
+    observer: Observer,
+) -> Metrics:
+    """Write everything; TrainingFailed after that where the first arm has no run left."""
+    first = about.recipes[0]
+    whole = left(groups[first])
+    estimates = side_by_side(groups, about.study, priors)
+    metrics = written(out, about, estimates, observer, whole)
     if not whole:
         raise TrainingFailed(
             f"no run of the first arm is left: {in_words(metrics['runs.lost'])}",
-            where=recipes[0],
+            where=first,
             fix="change its settings in another folder; the other arms' results are kept",
         )
     return metrics
@@ -120,11 +142,16 @@ def side_by_side(
     return estimates | against_random(primary) | against_priors(estimates)
 
 
-def prepare(out: Path, runs: Sequence[Run], retry: bool) -> None:
-    """Make room for the runs; with `retry` forget what was lost."""
+def prepared(out: Path, arms: Mapping[str, Arm], seeds: int, retry: bool) -> dict[str, list[Run]]:
+    """The runs of every arm, with room for them; with `retry` what was lost is forgotten."""
     (out / "runs").mkdir(parents=True, exist_ok=True)
-    for run in runs if retry else ():
+    runs = {
+        name: [Run(out / "runs" / f"{name}-{seed}", arm, seed) for seed in range(seeds)]
+        for name, arm in arms.items()
+    }
+    for run in (run for group in runs.values() for run in group if retry):
         forget_lost(run.folder)
+    return runs
 
 
 def check_spreading(workers: int, scheduler: str | None) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medprior.errors import ConfigError
+from medprior.evaluate.arm_settings import finetuning, pretraining, tasks_of
 from medprior.evaluate.budgets import budgets
-from medprior.evaluate.runs import finetuning, pretraining
 from medprior.evaluate.settings import Arm, CompareSettings
 from medprior.pretrain.settings import RECIPES
 from medprior.provenance import write_json
@@ -38,7 +38,7 @@ def check_arms(arms: Mapping[str, Arm], settings: CompareSettings) -> None:
         try:
             if arm.recipe is not None:
                 pretraining(arm, 0, settings)
-            for task in settings.finetune:
+            for task in tasks_of(arm, settings):
                 for budget in budgets(settings, task):
                     finetuning(arm, 0, settings, task, budget)
         except ConfigError as error:

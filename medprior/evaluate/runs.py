@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from medprior.errors import TrainingFailed
-from medprior.evaluate.budgets import Budget, budgets, share, shared_values
+from medprior.evaluate.arm_settings import finetuning, pretraining, tasks_of
+from medprior.evaluate.budgets import Budget, budgets, share
 from medprior.evaluate.cost import cost_scores, measured
 from medprior.evaluate.lost import BACKBONE, lost_stages, note_lost
 from medprior.evaluate.model_section import segmentation_scores
@@ -27,9 +27,7 @@ from medprior.finetune.targets import part_of_patients
 from medprior.finetune.training import finetune
 from medprior.networks import load_backbone
 from medprior.pretrain.pretraining import pretrain
-from medprior.pretrain.settings import PretrainSettings
 from medprior.provenance import atomic, read_config
-from medprior.settings import merged
 
 SCORES = "scores.npz"
 
@@ -60,7 +58,7 @@ def scores_of(run: Run, cohort: Path, study: Study, settings: CompareSettings) -
         fractions = settings.fractions
         scores = kept(run.folder / SCORES, lambda: judged(backbone, run.seed, study, fractions))
         scores |= recorded(backbone)
-    for task in settings.finetune:
+    for task in tasks_of(run.arm, settings):
         for budget in budgets(settings, task):
             scores |= tuned(run, backbone, study, settings, task, budget)
     costs = {key: np.array([value]) for key, value in cost_scores(run.folder).items()}
@@ -72,7 +70,7 @@ def files_of(run: Run, settings: CompareSettings) -> dict[str, tuple[Path, ...]]
     found: dict[str, tuple[Path, ...]] = {}
     if run.arm.recipe is not None:
         found[BACKBONE] = (run.folder / SCORES,)
-    for task in settings.finetune:
+    for task in tasks_of(run.arm, settings):
         for budget in budgets(settings, task):
             stage = f"{task}-{budget.name}"
             more = (attention_file(run, stage),) if shows_attention(task, budget) else ()
@@ -99,20 +97,6 @@ def shows_attention(task: Task, budget: Budget) -> bool:
 def attention_file(run: Run, stage: str) -> Path:
     """Where the attention of a fine-tuned model is kept."""
     return run.folder / f"{stage}-attention.npz"
-
-
-def pretraining(arm: Arm, seed: int, settings: CompareSettings) -> PretrainSettings:
-    """Settings of the arm's pretraining; ConfigError where they do not fit."""
-    values = merged(settings.pretrain, arm.pretrain)
-    return PretrainSettings.checked(values | {"recipe": arm.recipe, "seed": seed})
-
-
-def finetuning(
-    arm: Arm, seed: int, settings: CompareSettings, task: Task, budget: Budget
-) -> FinetuneSettings:
-    """Settings of one of the arm's models; ConfigError where they do not fit."""
-    values = merged(shared_values(settings, task), arm.finetune) | budget.values
-    return FinetuneSettings.checked(values | {"task": task, "seed": seed})
 
 
 def pretrained(run: Run, cohort: Path, settings: CompareSettings) -> Path | None:
@@ -169,8 +153,9 @@ def tuned(
     def model() -> Model:
         if not (folder / "config.json").is_file():
             chosen = finetuning(run.arm, run.seed, settings, task, budget)
+            prior = run.arm.prior if chosen.needs_prior else None
             with measured(run.folder, stage):
-                finetune(study.cohort, folder, task, backbone, chosen, **with_prior(run, chosen))
+                finetune(study.cohort, folder, task, backbone, chosen, prior=prior)
         return load_model(folder)
 
     lead = f"{budget.name}.{task}."
@@ -182,13 +167,6 @@ def tuned(
         note_lost(run.folder, stage, error)
         return {}
     return scores
-
-
-def with_prior(run: Run, chosen: FinetuneSettings) -> dict[str, Any]:
-    """The arm's prior for a fine-tuning whose settings use one."""
-    # Settings without these two have no use for a prior.
-    needed = getattr(chosen, "span_weight", 0) or getattr(chosen, "targets", "") == "prior"
-    return {"prior": run.arm.prior} if needed else {}
 
 
 def tuned_attention(model: Model, study: Study) -> Scores:

@@ -14,15 +14,13 @@ from medprior.evaluate.study import Study
 from medprior.evaluate.targets import targets
 from medprior.finetune.model import Model
 from medprior.networks import Backbone
-from medprior.networks.encoder import Encoder
 
 
 def as_backbone(model: Model) -> Backbone | None:
-    """The Vision Transformer inside a model with its heads; None for another architecture."""
-    encoder = getattr(model.network, "vit", None)
-    if not isinstance(encoder, Encoder):
+    """The Vision Transformer inside a model with its heads; None for a CNN."""
+    if not model.attends:
         return None
-    return Backbone(encoder, dict(model.heads), model.size, model.config)
+    return Backbone(model.vit, dict(model.heads), model.size, model.config)
 
 
 def attention_scores(backbone: Backbone, study: Study) -> dict[str, Floats]:
