@@ -69,6 +69,15 @@ def test_segmentation_from_scratch(cohort, config, tmp_path, capsys):
     assert record["structures"] == ["heart"]
 
 
+def outside(path):
+    """A cohort whose label table was changed to hold a 2 after it was written."""
+    made = make_cohort(path, 30, per_patient=1)
+    table = made.manifest.copy()
+    table.loc[table.index[0], "large"] = 2.0
+    table.to_parquet(path / "manifest.parquet", index=False)
+    return path
+
+
 def refusals(cohort, backbone, tmp_path):
     good = [cohort.path, tmp_path / "m"]
     classify = ["--task", "classification"]
@@ -83,7 +92,30 @@ def refusals(cohort, backbone, tmp_path):
     yield "no head assigned", [*good, *classify, "--set", "pooled_heads=assigned"]
     yield "no such device", [*good, *classify, "--set", "device=cuda:77"]
     yield "multiple", [*good, *classify, "--set", "size=50"]
+    segment = ["--task", "segmentation"]
+    yield "one of the two", [*good, *classify, "--backbone", backbone,
+                             "--set", "architecture=resnet18"]  # fmt: skip
+    yield "no CNN for classification", [*good, *classify, "--set", "architecture=resnet1999"]
+    yield "should match pattern", [*good, *classify, "--set", "architecture=hf-hub:a/b"]
+    yield "no CNN for segmentation", [*good, *segment, "--set", "architecture=resnet18"]
+    yield "not with architecture", [*good, *classify, "--set", "architecture=resnet18",
+                                    "--set", "freeze=true"]  # fmt: skip
+    yield "need a spatial prior", [*good, *classify, "--set", "span_weight=0.1"]
+    yield "need a spatial prior", [*good, *segment, "--set", "targets=prior"]
+    yield "another stage", [*good, *segment, "--set", "targets=prior", "--prior", backbone]
+    yield "no finished result", [*good, *segment, "--set", "targets=prior",
+                                 "--prior", tmp_path / "nothing"]  # fmt: skip
+    yield "for task segmentation", [*good, *classify, "--set", "masks=1"]
+    yield "fewer training patients", [*good, *segment, "--set", "masks=1000"]
+    yield "labels outside", [outside(tmp_path / "outside"), tmp_path / "m", *classify]
     yield "cannot be read", [*good, *classify, "--config", tmp_path / "no.json"]
+
+
+def test_few_masks_through_the_command(cohort, config, tmp_path, capsys):
+    code = call(cohort.path, tmp_path / "m", "--task", "segmentation", "--config", config,
+                "--set", "masks=1", "--set", "epochs=2", "--set", "network.width=24")  # fmt: skip
+    assert code == 0
+    assert "training images mean_dice" in capsys.readouterr().out
 
 
 def test_wrong_input_is_one_line_and_exit_2(cohort, backbone, tmp_path, capsys):

@@ -7,7 +7,8 @@ from safetensors.torch import load_file, save_file
 
 from medprior.errors import ConfigError, InputMissing
 from medprior.finetune import finetune, load_model
-from medprior.finetune.training import prepared, write_model
+from medprior.finetune.model_folder import write_model
+from medprior.finetune.training import prepared
 from medprior.geometry import whole
 from medprior.networks import lay_back
 from medprior.observer import Silent

@@ -95,11 +95,12 @@ def test_sar_is_refused_where_it_has_no_meaning():
 
 def test_life_from_scratch(cohort, tmp_path):
     settings = FinetuneSettings.load(
-        None, ["network.life=true", "epochs=1"],
-        **(tiny().model_dump(exclude_unset=True) | {"sar_weight": 0.01}),
+        None, ["network.life=true", "epochs=1", "sar_weight=0.01"],
+        **tiny().model_dump(exclude_unset=True),
     )  # fmt: skip
     run = Finetuning(cohort, tmp_path / "m", "classification", settings=settings)
     assert run.parts.network.vit.settings.life
+    assert run.trainer._process_function.sar.free == [0, 1, 2]
     run.run()
     again = load_model(tmp_path / "m")
     assert again.vit.settings.life

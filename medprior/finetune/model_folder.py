@@ -1,0 +1,107 @@
+"""The model folder: the best network, what validation settled, and what later stages read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors.torch import save_file
+
+from medprior.errors import TrainingFailed
+from medprior.finetune.assembly import Network
+from medprior.finetune.curve import draw_curve
+from medprior.finetune.familiarity import Familiarity, fitted
+from medprior.finetune.handlers import weights_finite
+from medprior.finetune.model import WEIGHTS
+from medprior.finetune.selection import counts, settle_labels, settle_structures
+from medprior.observer import Observer
+from medprior.provenance import atomic, write_config
+
+if TYPE_CHECKING:
+    from medprior.finetune.training import Run
+
+
+def write_model(run: Run, out: Path, inputs: dict[str, Path], observer: Observer) -> None:
+    """Write the best network and what validation settled; `config.json` last.
+
+    Raises:
+        TrainingFailed: no epoch gave a usable network.
+    """
+    if run.progress.best is None:
+        raise TrainingFailed("no epoch gave a finite validation metric", fix="lower lr")
+    run.network.load_state_dict(run.progress.best)
+    if not weights_finite(run.network):
+        raise TrainingFailed("the best weights are not finite", fix="lower lr")
+    classify = run.settings.task == "classification"
+    settle = settle_labels if classify else settle_structures
+    settled = settle(run.network, run.val, run.settings, run.device)
+    familiarity = familiarity_of(run)
+    save_model(out / WEIGHTS, run.network, familiarity)
+    draw_curve(out / "training.png", run.progress.rows, run.progress.best_epoch)
+    write_config(
+        out,
+        "finetune",
+        run.settings.model_dump(mode="json"),
+        inputs=inputs,
+        outputs=(WEIGHTS, "metrics.csv", "training.png"),
+        seed=run.settings.seed,
+        facts=facts(run, settled) | {"familiarity": known_of(familiarity)},
+    )
+    key = "mean_auc" if classify else "mean_dice"
+    observer.metrics({f"best_val_{key}": settled["validation"][key]}, run.trainer.state.iteration)
+    observer.artifact(out / "training.png")
+
+
+def familiarity_of(run: Run) -> Familiarity | None:
+    """How the best network tells pictures far from the training images."""
+    size, source_size = run.settings.size, run.settings.source_size
+    assert size is not None
+    assert source_size is not None
+    return fitted(run.network.eval().vit, *run.splits, size, source_size, run.device)
+
+
+def save_model(path: Path, network: Network, familiarity: Familiarity | None) -> None:
+    """Write the weights and, among them, what tells unfamiliar pictures: they never part."""
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+    }
+    with atomic(path) as temporary:
+        save_file(tensors | (familiarity.tensors() if familiarity else {}), temporary)
+
+
+def known_of(familiarity: Familiarity | None) -> dict[str, float] | None:
+    """What `config.json` says of it; None where there were too few images."""
+    if familiarity is None:
+        return None
+    return {
+        "threshold": familiarity.threshold,
+        "false_alarm_rate": familiarity.false_alarm_rate,
+    }
+
+
+def facts(run: Run, settled: dict[str, Any]) -> dict[str, Any]:
+    """What later stages read of `config.json`."""
+    classify = run.settings.task == "classification"
+    known = run.train.targets == 1 if classify else run.train.known
+    return {
+        "task": run.settings.task,
+        "labels" if classify else "structures": list(run.train.names),
+        "network": run.network.vit.settings.model_dump(mode="json"),
+        "heads": run.heads,
+        "preprocessing": {
+            "size": run.settings.size,
+            "source_size": run.settings.source_size,
+            "frame": "whole view, aspect kept, zero padded",
+            "range": [0, 1],
+        },
+        "training": {
+            "images": len(run.train),
+            "patients": len(np.unique(run.train.cohort.patient_ids)),
+            "positive" if classify else "known": counts(run.train.names, known),
+            "best_epoch": run.progress.best_epoch,
+            "kept": "last epoch" if run.settings.few_masks else "best epoch",
+            "skipped_steps": int(run.progress.rows[-1]["skipped_steps"]),
+        },
+        **settled,
+    }
