@@ -1,9 +1,13 @@
 """One file in, one radiograph out: decoded, windowed, oriented, and judged before use."""
 
+from typing import TYPE_CHECKING, Any
+
 from medprior.dicom.policy import Policy
 from medprior.dicom.radiograph import Identity, Radiograph
-from medprior.dicom.raster import read_image, read_raster
-from medprior.dicom.reading import read_radiograph
+
+if TYPE_CHECKING:
+    from medprior.dicom.raster import read_image, read_raster
+    from medprior.dicom.reading import read_radiograph
 
 __all__ = [
     "Identity",
@@ -13,3 +17,16 @@ __all__ = [
     "read_radiograph",
     "read_raster",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: who opens a cohort or owns decoding processes needs no parser."""
+    if name in {"read_image", "read_raster"}:
+        from medprior.dicom import raster
+
+        return getattr(raster, name)
+    if name == "read_radiograph":
+        from medprior.dicom.reading import read_radiograph
+
+        return read_radiograph
+    raise AttributeError(name)

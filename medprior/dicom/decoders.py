@@ -28,8 +28,6 @@ NATIVE = {
     str(uid.DeflatedExplicitVRLittleEndian),
 }
 SIMPLEITK = "simpleitk"
-# Large libraries: a process that decodes imports them before it counts its time.
-LIBRARIES = ("SimpleITK", "gdcm", "openjpeg", "jpeg_ls", "rle")
 # Radiographs compress to a tenth, at the very most to a hundredth; our choice of what is a bomb.
 BLANK_ALWAYS, MOST_COMPRESSION = 2**24, 1000
 # Order measured on a 5 megapixel radiograph; the next one is asked when the first one fails.

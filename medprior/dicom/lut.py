@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.dicom.blocks import row_blocks
 from medprior.dicom.header import Header
 
 
@@ -27,11 +26,8 @@ class Lut:
 
     def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Look up rounded `values`."""
-        result = np.empty_like(values)
-        for block in row_blocks(values):
-            index = np.clip(np.rint(values[block]) - self.first, 0, len(self.entries) - 1)
-            result[block] = self.entries[index.astype(np.int64)]
-        return result
+        index = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1)
+        return np.asarray(self.entries[index.astype(np.int64)], dtype=np.float32)
 
 
 def lut_from(item: Header, signed: bool, inputs: tuple[float, float]) -> Lut | None:

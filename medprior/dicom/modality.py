@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.dicom.blocks import row_blocks
 from medprior.dicom.header import Header
+from medprior.dicom.levels import Levels
 from medprior.dicom.lut import lut_from
 from medprior.errors import Rejected
 
@@ -16,18 +16,25 @@ LARGEST = 1e12
 
 
 def modality_values(
-    stored: NDArray[np.int32], header: Header, signed: bool
+    levels: Levels, stored: NDArray[np.int32], header: Header, signed: bool
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Apply the modality LUT or the rescale line, never both.
+    """The modality value of every level, by the modality LUT or the rescale line, never both.
+
+    Args:
+        levels: the picture.
+        stored: int32 [levels], their stored values.
+        header: of the file.
+        signed: whether stored values are.
 
     Raises:
         Rejected: `rescale`, slope or intercept are unusable.
     """
     flags: list[str] = []
     items = header.items(0x00283000)
+    edges = levels.extremes(stored)
     lined = 0x00281052 in header or 0x00281053 in header
     if items:
-        table = lut_from(items[0], signed, (float(stored.min()), float(stored.max())))
+        table = lut_from(items[0], signed, edges)
         flags += ["modality_lut_and_rescale"] if lined else []
         if table is not None:
             return table(stored.astype(np.float32)), tuple(flags)
@@ -35,15 +42,10 @@ def modality_values(
     slope, intercept = (
         line_value(header, tag, d) for tag, d in ((0x00281053, 1.0), (0x00281052, 0.0))
     )
-    extremes = [slope * float(edge) + intercept for edge in (stored.min(), stored.max())]
+    extremes = [slope * edge + intercept for edge in edges]
     if slope == 0 or not all(math.isfinite(x) and abs(x) < LARGEST for x in (slope, *extremes)):
         raise Rejected("rescale", "rescale slope or intercept are unusable")
-    values = stored.astype(np.float32)
-    if (slope, intercept) != (1.0, 0.0):
-        # Double precision piece by piece: a large picture has no room for it at once.
-        for block in row_blocks(values):
-            values[block] = stored[block] * np.float64(slope) + np.float64(intercept)
-    return values, tuple(flags)
+    return (stored * np.float64(slope) + np.float64(intercept)).astype(np.float32), tuple(flags)
 
 
 def line_value(header: Header, tag: int, default: float) -> float:

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from medprior.dicom.decoders import Layout
 from medprior.dicom.header import Header
+from medprior.dicom.levels import Levels
 
 Mask = NDArray[np.bool_]
 MOST_CORNERS = 2048
 
 
 def unpadded(
-    stored: NDArray[np.int32], cells: NDArray[Any], header: Header, layout: Layout
-) -> Mask:
+    levels: Levels, stored: NDArray[np.int32], header: Header, layout: Layout
+) -> Mask | None:
     """Boolean [rows, cols]: False where a stored value is padding, limits included.
 
-    A padding value outside the stored range is compared with the unmasked cells.
+    None where nothing is. A padding value outside the stored range is compared with the unmasked
+    cells.
+
+    Args:
+        levels: the picture.
+        stored: int32 [levels], their stored values.
+        header: of the file.
+        layout: of the samples.
     """
     value = header.short(0x00280120, layout.signed)
     if value is None:
-        return np.ones(stored.shape, dtype=bool)
+        return None
     limit = header.short(0x00280121, layout.signed)
     low, high = sorted((value, value if limit is None else limit))
     outside = (stored < low) | (stored > high)
     if not fits(value, layout):
-        outside &= cells != value % (1 << layout.allocated)
-    return outside
+        outside &= np.arange(levels.count) != value % (1 << layout.allocated)
+    return None if outside[levels.first :].all() else levels.through(outside)
 
 
 def fits(value: int, layout: Layout) -> bool:
@@ -39,19 +45,23 @@ def fits(value: int, layout: Layout) -> bool:
     return -half <= value < half if layout.signed else 0 <= value < 2 * half
 
 
-def within_shutter(header: Header, shape: tuple[int, int]) -> tuple[Mask, tuple[str, ...]]:
-    """Boolean [rows, cols]: False outside the display shutter; an impossible shutter is ignored."""
-    inside = np.ones(shape, dtype=bool)
+def within_shutter(header: Header, shape: tuple[int, int]) -> tuple[Mask | None, tuple[str, ...]]:
+    """Boolean [rows, cols]: False outside the display shutter; None where there is none.
+
+    An impossible shutter is ignored.
+    """
+    inside: Mask | None = None
     kinds = set(header.texts(0x00181600)) - {""}
     flags: list[str] = []
     for kind, draw in (("RECTANGULAR", rectangle), ("CIRCULAR", circle), ("POLYGONAL", polygon)):
         if kind not in kinds:
             continue
         part = draw(header, shape)
-        if part is None or not (inside & part).any():
+        both = part if part is None or inside is None else inside & part
+        if both is None or not both.any():
             flags.append("shutter_unusable")
         else:
-            inside &= part
+            inside = both
             flags.append("shutter")
     return inside, tuple(dict.fromkeys(flags))
 

@@ -51,8 +51,10 @@ class Parsed:
 def parser_faults() -> Iterator[None]:
     """Turns what the parser raises into a code; its texts may quote the file and are dropped."""
     logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    level, silent = logger.level, logging.CRITICAL + 1
+    if level != silent:
+        # It looks at every logger there is: a worker has it done once, see `confined`.
+        logger.setLevel(silent)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -66,7 +68,8 @@ def parser_faults() -> Iterator[None]:
     except Exception:
         raise Rejected("malformed", "the file cannot be parsed as DICOM") from None
     finally:
-        logger.setLevel(level)
+        if level != silent:
+            logger.setLevel(level)
 
 
 def parsed(stream: BinaryIO, size: int, policy: Policy) -> Parsed:

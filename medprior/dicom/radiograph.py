@@ -84,9 +84,15 @@ def from_facts(
     return Radiograph(**(facts | known | {"identity": identity}), pixels=pixels, valid=valid)
 
 
-def array_sha256(array: NDArray[Any]) -> str:
-    """Hex sha256 of a stored picture: its shape and its values as 32-bit integers."""
+def array_sha256(array: NDArray[Any], values: NDArray[np.int32] | None = None) -> str:
+    """Hex sha256 of a stored picture: its shape and its values as 32-bit integers.
+
+    Args:
+        array: values [rows, cols], or where `values` says what they mean, indices into it.
+        values: int32 [n].
+    """
     digest = hashlib.sha256(f"{array.shape[0]}x{array.shape[1]}:".encode())
     for block in row_blocks(array):
-        digest.update(np.ascontiguousarray(array[block], dtype="<i4"))
+        part = array[block] if values is None else values[array[block]]
+        digest.update(np.ascontiguousarray(part, dtype="<i4"))
     return digest.hexdigest()

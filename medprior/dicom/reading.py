@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medprior.dicom import facts
 from medprior.dicom.decoders import Layout
 from medprior.dicom.header import Header
+from medprior.dicom.levels import Levels
 from medprior.dicom.modality import modality_values
 from medprior.dicom.opening import opened
 from medprior.dicom.orientation import turn
@@ -24,7 +25,7 @@ from medprior.dicom.resample import resized
 from medprior.dicom.scope import judged
 from medprior.dicom.spacing import aspect_ratio, spacing
 from medprior.dicom.stored import cells, layout_of, stored_values
-from medprior.dicom.voi import extremes, voi_brightness
+from medprior.dicom.voi import voi_brightness
 from medprior.errors import Rejected
 
 
@@ -66,14 +67,15 @@ def read_radiograph(source: Path | str | BinaryIO, policy: Policy | None = None)
             layout = layout_of(header, policy)
             array = cells(pixel_bytes(found), found.syntax, layout, header.little_endian)
     with parser_faults():
-        stored = stored_values(array, layout)
-        digest = array_sha256(stored)
-        valid, shutter_flags = visible(stored, array, header, layout)
-        values, modality_flags = modality_values(stored, header, layout.signed)
+        levels = Levels(array)
+        stored = stored_values(levels, layout)
+        same = bool((stored == np.arange(levels.count)).all())
+        digest = array_sha256(array, None if same else stored)
+        values, modality_flags = modality_values(levels, stored, header, layout.signed)
+        shutter_flags = leave_out(levels, stored, header, layout)
+        shown = displayed(levels, values, header, layout.signed)
         # A large picture barely fits a worker: what is done with goes at once.
-        del array, stored
-        shown = displayed(values, valid, header, layout.signed)
-        del values
+        del array, levels
         millimetres, kind, spacing_flags = spacing(header)
         ratio, ratio_flags = aspect_ratio(header, millimetres)
         pixels, valid = squared(shown.pixels, shown.valid, ratio)
@@ -98,39 +100,48 @@ def read_radiograph(source: Path | str | BinaryIO, policy: Policy | None = None)
         )
 
 
-def visible(
-    stored: NDArray[np.int32], array: NDArray[Any], header: Header, layout: Layout
-) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """Boolean [rows, cols]: what is neither padding nor behind a shutter; and flags."""
-    valid = unpadded(stored, array, header, layout)
+def leave_out(
+    levels: Levels, stored: NDArray[np.int32], header: Header, layout: Layout
+) -> tuple[str, ...]:
+    """Leave out of the picture what is padding or behind a shutter; flags."""
     shutter, flags = within_shutter(header, (layout.rows, layout.cols))
-    valid &= shutter
-    return valid, flags
+    for part in (unpadded(levels, stored, header, layout), shutter):
+        if part is not None:
+            levels.mask(part)
+    return flags
 
 
-def displayed(
-    values: NDArray[np.float32], valid: NDArray[np.bool_], header: Header, signed: bool
-) -> Shown:
+def displayed(levels: Levels, values: NDArray[np.float32], header: Header, signed: bool) -> Shown:
     """Values of interest, polarity and orientation, in this order.
+
+    Args:
+        levels: the picture.
+        values: float32 [levels], their modality values.
+        header: of the file.
+        signed: whether stored values are.
 
     Raises:
         Rejected: `constant`.
     """
-    bright, flags = voi_brightness(values, valid, header, signed)
+    bright, flags = voi_brightness(levels, values, header, signed)
     inverted = header.text(0x00280004) == "MONOCHROME1"
     if inverted:
         np.subtract(1, bright, out=bright)
-    darkest, brightest = extremes(bright, valid)
+    darkest, brightest = levels.extremes(bright)
     # Also where a value is not a number: it is then the smallest and the largest.
     if not brightest - darkest > 1e-6:
         raise Rejected("constant", "the picture has no contrast")
-    np.copyto(bright, 0, where=~valid)
+    pixels, valid = levels.through(bright), levels.valid
+    if valid is None:
+        valid = np.ones(pixels.shape, dtype=bool)
+    else:
+        np.copyto(pixels, 0, where=~valid)
     turned, turn_flags = turn(header)
     flags = (*flags, *turn_flags)
     if header.text(0x20500020) == ("IDENTITY" if inverted else "INVERSE"):
         flags = (*flags, "presentation_shape_conflict")
     return Shown(
-        np.ascontiguousarray(turned(bright)), np.ascontiguousarray(turned(valid)), inverted, flags
+        np.ascontiguousarray(turned(pixels)), np.ascontiguousarray(turned(valid)), inverted, flags
     )
 
 

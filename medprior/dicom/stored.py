@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from medprior.dicom.decoders import NATIVE, Layout, decoded
 from medprior.dicom.header import Header
+from medprior.dicom.levels import Levels
 from medprior.dicom.pixel_bytes import PixelBytes
 from medprior.dicom.policy import Policy
 from medprior.errors import Rejected
@@ -57,7 +58,8 @@ def cells(pixels: PixelBytes, syntax: str, layout: Layout, little_endian: bool) 
     kind = "u1" if layout.allocated == 8 else "u2"
     if pixels.encapsulated:
         # pydicom sign-extends on its own; as unsigned cells both forms mask to the same value.
-        return np.ascontiguousarray(decoded(pixels.data, syntax, layout)).astype(f"<{kind}")
+        found = decoded(pixels.data, syntax, layout)
+        return np.ascontiguousarray(found.astype(f"<{kind}", copy=False))
     if syntax not in NATIVE:
         raise Rejected("malformed", "a compressed syntax with uncompressed pixel data")
     data, needed = pixels.data, layout.rows * layout.cols * layout.allocated // 8
@@ -73,19 +75,20 @@ def cells(pixels: PixelBytes, syntax: str, layout: Layout, little_endian: bool) 
     return array.reshape(layout.rows, layout.cols)
 
 
-def stored_values(array: NDArray[Any], layout: Layout) -> NDArray[np.int32]:
-    """Mask cells to the stored bits, then extend the sign.
+def stored_values(levels: Levels, layout: Layout) -> NDArray[np.int32]:
+    """The stored value of every level: cells masked to the stored bits, their sign extended.
 
     Raises:
         Rejected: `bits_inconsistent` where masking would tear a picture that uses more bits.
     """
-    # In place throughout: a large picture barely fits a worker as it is.
-    values = array.astype(np.int32)
+    values = np.arange(levels.count, dtype=np.int32)
     values >>= layout.high_bit + 1 - layout.stored
     values &= (1 << layout.stored) - 1
     if layout.signed:
         signed_in_place(values, layout.stored)
-    if layout.high_bit == layout.stored - 1 < layout.allocated - 1 and tears(array, values, layout):
+    if layout.high_bit == layout.stored - 1 < layout.allocated - 1 and tears(
+        levels, values, layout
+    ):
         raise Rejected("bits_inconsistent", "the picture uses more bits than it claims")
     return values
 
@@ -97,7 +100,7 @@ def signed_in_place(values: NDArray[np.int32], bits: int) -> None:
     values -= half
 
 
-def tears(array: NDArray[Any], masked: NDArray[np.int32], layout: Layout) -> bool:
+def tears(levels: Levels, masked: NDArray[np.int32], layout: Layout) -> bool:
     """Whether the masked-off bits belong to the picture.
 
     Where they change from one pixel to the next, the step is smaller with them than without, more
@@ -105,12 +108,13 @@ def tears(array: NDArray[Any], masked: NDArray[np.int32], layout: Layout) -> boo
     make such steps larger, constant or sign bits make none (our choice of rule). Judged by at most
     sixteen strips of 64 rows.
     """
-    if not layout.signed and int(array.max()) >> layout.stored == 0:
+    if not layout.signed and levels.high >> layout.stored == 0:
         return False
     smaller = larger = 0
     for start in range(0, layout.rows, max(STRIP, layout.rows // STRIPS)):
         part = slice(start, start + STRIP)
-        values, without = array[part].astype(np.int32), masked[part]
+        values = levels.cells[part].astype(np.int32)
+        without = masked[values]
         if layout.signed:
             signed_in_place(values, layout.allocated)
         for axis in (0, 1):

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.dicom.blocks import row_blocks
 from medprior.dicom.header import Header
+from medprior.dicom.levels import Levels
 from medprior.dicom.lut import Lut, lut_from
 from medprior.errors import Rejected
 
@@ -18,17 +18,23 @@ Voi = Callable[[Values], Values]
 
 
 def voi_brightness(
-    values: Values, valid: NDArray[np.bool_], header: Header, signed: bool
+    levels: Levels, values: Values, header: Header, signed: bool
 ) -> tuple[Values, tuple[str, ...]]:
-    """Brightness by the first VOI table, else the first window, else the full range of the picture.
+    """Brightness of every level by the first VOI table, else the first window, else the full range.
 
     Table and windows are alternatives, never applied in series. An unusable one, or one that leaves
     the whole picture at one brightness, is passed over with a flag.
 
+    Args:
+        levels: the picture; its valid part has the full range.
+        values: float32 [levels], their modality values.
+        header: of the file.
+        signed: whether stored values are.
+
     Raises:
         Rejected: `constant`, the picture has one value only.
     """
-    low, high = extremes(values, valid)
+    low, high = levels.extremes(values)
     if low > high:
         raise Rejected("constant", "nothing but padding")
     if low == high:
@@ -42,25 +48,13 @@ def voi_brightness(
             continue
         result = choice(values) if callable(choice) else None
         if result is not None:
-            darkest, brightest = extremes(result, valid)
+            darkest, brightest = levels.extremes(result)
             if brightest - darkest > 1e-6:
                 return result, tuple(flags)
         flags.append(name)
     scaled = values - np.float32(low)
     scaled /= np.float32(high - low)
     return np.clip(scaled, 0, 1, out=scaled), tuple(flags)
-
-
-def extremes(values: Values, valid: NDArray[np.bool_]) -> tuple[float, float]:
-    """Smallest and largest of the valid values; inf, -inf if there is none."""
-    if valid.all():
-        return float(values.min()), float(values.max())
-    low, high = math.inf, -math.inf
-    for block in row_blocks(values):
-        part = values[block][valid[block]]
-        if part.size:
-            low, high = min(low, float(part.min())), max(high, float(part.max()))
-    return low, high
 
 
 def table_of(header: Header, signed: bool, inputs: tuple[float, float]) -> Voi | bool | None:
@@ -122,7 +116,6 @@ def windowed(kind: str, centre: float, width: float) -> Voi:
         if kind != "LINEAR_EXACT" and width == 1:
             return (values > centre - 0.5).astype(np.float32)
         middle, span = (centre, width) if kind == "LINEAR_EXACT" else (centre - 0.5, width - 1)
-        # Single precision in place: stored values are exact in it, and pictures are large.
         scaled = values - np.float32(middle)
         scaled /= np.float32(span)
         scaled += np.float32(0.5)

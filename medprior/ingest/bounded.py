@@ -15,15 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.dicom import Policy, Radiograph, read_image
-from medprior.dicom.confined import Confined, Limits, Message, StartError, Work
-from medprior.dicom.decoders import LIBRARIES
+from medprior.dicom.confined import (
+    LIBRARIES,
+    Confined,
+    Limits,
+    Message,
+    StartError,
+    Work,
+)
 from medprior.dicom.radiograph import facts_of, from_facts
 from medprior.dicom.wire import WireError, receive, send
 from medprior.errors import Rejected
 
 __all__ = ["BoundedReader", "Limits"]
 
-PRELOAD = ("medprior.ingest.bounded", "medprior.ingest.item", *LIBRARIES)
+PRELOAD = ("medprior.ingest.bounded", *LIBRARIES)
 ENDED = {
     "timeout": "the file took longer than allowed",
     "worker_died": "the decoder crashed on this file",

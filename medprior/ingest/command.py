@@ -36,7 +36,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Ingest the folder."""
-    from medprior.ingest.ingesting import ingest
     from medprior.ingest.settings import IngestSettings
 
     overrides = list(args.set)
@@ -44,6 +43,14 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         value = getattr(args, name)
         overrides += [f"{name}={value}"] if value is not None else []
     settings = IngestSettings.load(args.config, overrides)
+    if settings.scheduler is None:
+        from medprior.dicom.confined import begin_server
+        from medprior.ingest.workers import PRELOAD
+
+        # Beside our own imports, which take as long.
+        begin_server(PRELOAD)
+    from medprior.ingest.ingesting import ingest
+
     # The input's path may carry a patient's name: it is no parameter of the run.
     observer.params(settings.lasting() | {"workers": settings.workers})
     cohort = ingest(args.input, args.cohort, args.dataset, settings, args.key)

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.dicom import Identity, Policy, Radiograph, read_image
+from medprior.dicom import Identity, Policy, Radiograph
 from medprior.dicom.confined import Message
 from medprior.dicom.opening import opened
 from medprior.dicom.radiograph import array_sha256, facts_of, from_facts
 from medprior.dicom.resample import fitted, resized
 from medprior.errors import Rejected
 from medprior.ingest.descriptor import Masks, RawFormat
-from medprior.ingest.masks import read_masks
 from medprior.ingest.plan import MaskFile, Source
 
 WHITE = 65535
@@ -56,6 +55,10 @@ class Refused:
 
 def read_item(source: Source, policy: Policy, store_size: int) -> Item | Refused:
     """Read one source; every fault of the file becomes a code."""
+    # Who owns workers imports this module too, and needs neither parser nor codecs.
+    from medprior.dicom import read_image
+    from medprior.ingest.masks import read_masks
+
     try:
         if source.raw is not None:
             found = read_raw(Path(source.path), source.raw, policy)

@@ -12,8 +12,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from medprior.dicom import Policy
-from medprior.dicom.confined import Confined, Limits, Message, StartError, Work
-from medprior.dicom.decoders import LIBRARIES
+from medprior.dicom.confined import (
+    LIBRARIES,
+    Confined,
+    Limits,
+    Message,
+    StartError,
+    Work,
+)
 from medprior.dicom.wire import WireError, receive, send
 from medprior.errors import MedpriorError
 from medprior.ingest.item import (
@@ -31,7 +37,7 @@ __all__ = ["Limits", "Workers"]
 
 AHEAD = 8
 MOST_STARTS = 3
-PRELOAD = ("medprior.ingest.workers", *LIBRARIES)
+PRELOAD = ("medprior.ingest.workers", "medprior.ingest.masks", *LIBRARIES)
 ENDED = {
     "timeout": Refused("timeout", "the file took longer than allowed"),
     "worker_died": Refused("worker_died", "the decoder crashed on this file"),

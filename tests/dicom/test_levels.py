@@ -1,0 +1,60 @@
+"""Levels: looked up and summed up as if every pixel were worked on by itself."""
+
+import numpy as np
+import pytest
+
+from medprior.dicom.levels import Levels
+from medprior.dicom.radiograph import array_sha256
+from medprior.dicom.resample import axis_weights, resized
+
+RNG = np.random.default_rng(11)
+TABLES = {
+    "rising": lambda n: np.linspace(-3, 7, n, dtype=np.float32),
+    "falling": lambda n: np.linspace(7, -3, n, dtype=np.float32),
+    "neither": lambda n: RNG.random(n, dtype=np.float32),
+}
+
+
+def cells(dtype, top=4095):
+    return RNG.integers(7, top + 1, (700, 900)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">u2"])
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("masks", [0, 1, 2])
+def test_tables_act_as_on_every_pixel(dtype, table, masks):
+    picture = cells(dtype)
+    # Alone at both ends, and left out by every mask: the extremes must not see them.
+    picture[0, :2] = 0, 4095
+    levels, valid = Levels(picture), np.ones(picture.shape, bool)
+    for _ in range(masks):
+        part = RNG.random(picture.shape) > 0.5
+        part[0, :2] = False
+        levels.mask(part)
+        valid &= part
+    entries = TABLES[table](levels.count)
+    whole = entries[picture.astype(int)]
+    np.testing.assert_array_equal(levels.through(entries), whole)
+    assert levels.extremes(entries) == (whole[valid].min(), whole[valid].max())
+
+
+def test_a_mask_that_leaves_nothing():
+    levels = Levels(cells("u1", 255))
+    levels.mask(np.zeros((700, 900), bool))
+    assert levels.extremes(np.arange(256, dtype=np.float32)) == (np.inf, -np.inf)
+
+
+def test_the_digest_is_of_the_values_however_they_are_kept():
+    values = np.arange(-2048, 2048, dtype=np.int32)
+    picture = cells("<u2")
+    assert array_sha256(picture, values) == array_sha256(values[picture])
+    assert array_sha256(picture) == array_sha256(picture.astype(">u2"))
+
+
+@pytest.mark.parametrize("shape", [(64, 1024), (1023, 512), (17, 31)])
+def test_resizing_is_its_two_products_to_the_bit(shape):
+    picture = RNG.random(shape, dtype=np.float32)
+    rows, cols = 13, 200
+    down = axis_weights(shape[0], rows) @ picture
+    expected = (axis_weights(shape[1], cols) @ np.ascontiguousarray(down.T)).T
+    np.testing.assert_array_equal(resized(picture, rows, cols), expected)
