@@ -179,9 +179,12 @@ def test_command(thoraxes, drawing, tmp_path, capsys):
     assert main([*call, "--method", "static"]) == 2
     assert main([*call, "--annotation", str(tmp_path / "nothing")]) == 2
     assert main([*call, *drawn, "--set", "softnes=3"]) == 2
+    # The backbone given on the command line arrives.
+    assert main([*call, *drawn, "--method", "static", "--backbone", str(tmp_path)]) == 2
     errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 3
+    assert len(errors) == 4
     assert "unknown key 'softnes'" in errors[2]
+    assert "takes no backbone" in errors[3]
 
 
 def test_opened_cohorts_by_path(thoraxes, drawing, tmp_path):
