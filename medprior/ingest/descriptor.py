@@ -140,6 +140,34 @@ class Table(Settings):
     splits: dict[str, Literal["train", "val", "test", "train_val"]] = Field(default_factory=dict)
 
 
+class Boxes(Settings):
+    """A CSV table of boxes around findings, in square pixels of the picture's file.
+
+    Attributes:
+        files: names below the input; the first that is there is read; none is no error.
+        key: column with the image, as the first of these that is there.
+        key_match: as a table's.
+        label: column with the finding; without it every box is of `finding`.
+        finding: see `label`.
+        rename: findings of the source -> labels of ours.
+        x: column of the left edge, as the first of these that is there.
+        y: column of the upper edge.
+        width: column of the width.
+        height: column of the height. A row without four numbers is no box.
+    """
+
+    files: tuple[str, ...]
+    key: tuple[str, ...]
+    key_match: Pattern | None = None
+    label: tuple[str, ...] = ()
+    finding: str | None = None
+    rename: dict[str, str] = Field(default_factory=dict)
+    x: tuple[str, ...] = ("x",)
+    y: tuple[str, ...] = ("y",)
+    width: tuple[str, ...] = ("width",)
+    height: tuple[str, ...] = ("height",)
+
+
 class NameLabel(Settings):
     """A label that the file name tells; unknown where neither expression matches.
 
@@ -187,6 +215,7 @@ class Descriptor(Settings):
         view: view of all images where nothing else says it.
         policy: what this data set needs accepted besides the defaults; see `medprior.dicom.Policy`.
         masks: kinds of mask files.
+        boxes: tables of boxes around findings.
         splits: the official split.
     """
 
@@ -206,6 +235,7 @@ class Descriptor(Settings):
     policy: dict[str, bool | int | str] = Field(default_factory=dict)
     view: str | None = None
     masks: tuple[Masks, ...] = ()
+    boxes: tuple[Boxes, ...] = ()
     splits: tuple[SplitRule, ...] = ()
 
 
@@ -247,10 +277,15 @@ def descriptor(name: str | None) -> Descriptor:
     return Descriptor.checked(values, path.name)
 
 
+def searched(pattern: str, text: str) -> re.Match[str] | None:
+    """Where a descriptor's expression matches; file names may hold line breaks."""
+    return re.search(pattern, text, re.DOTALL)
+
+
 def image_key(value: str, pattern: str | None) -> str:
     """The image id in a table cell or list line."""
     text = value.strip()
     if pattern is not None:
-        match = re.search(pattern, text)
+        match = searched(pattern, text)
         return match["id"] if match else ""
     return IMAGE_SUFFIX.sub("", text.replace("\\", "/").rsplit("/", 1)[-1])

@@ -6,7 +6,7 @@ import errno
 import math
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from medprior.cohort.journal import Journal
 from medprior.dicom import Policy
 from medprior.errors import MedpriorError
 from medprior.ingest.answers import answering
+from medprior.ingest.boxes import Box, write_boxes
 from medprior.ingest.contact_sheet import write_contact_sheet
 from medprior.ingest.descriptor import Descriptor, descriptor
 from medprior.ingest.identity import (
@@ -77,7 +78,7 @@ def ingest(
         try:
             run.check_key()
             run.decode(found, origin, settings)
-            run.publish(settings)
+            run.publish(settings, origin.boxes(described))
         except OSError as error:
             if error.errno not in FULL:
                 raise
@@ -213,7 +214,7 @@ class Run:
             return self.names.of("patient", identity.patient), study
         return self.names.of("patient of study", study), study
 
-    def publish(self, settings: IngestSettings) -> None:
+    def publish(self, settings: IngestSettings, boxes: Sequence[Box] = ()) -> None:
         """Write everything that a cohort consists of; the manifest and `config.json` come last."""
         self.outcomes.write_sources()
         refused = sorted(
@@ -233,11 +234,12 @@ class Run:
         write_contact_sheet(
             self.writer.path / "contact_sheet.png", manifest, self.writer.pixels, self.writer.masks
         )
+        counts = write_boxes(self.writer.path, boxes, self.described.name, self.names, manifest)
         self.writer.finish(
             fractions=settings.fractions,
             seed=settings.seed,
             quarantine=refused,
-            summary=summary(manifest, self.outcomes.records()),
+            summary=summary(manifest, self.outcomes.records()) | counts,
             settings=settings.lasting() | {"dataset": self.described.name},
         )
         self.tell(manifest.patient_id.nunique(), len(manifest), codes)

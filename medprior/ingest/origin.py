@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from medprior.dicom import Policy
 from medprior.errors import ConfigError, InputMissing, Rejected
+from medprior.ingest.boxes import Box, read_boxes
 from medprior.ingest.descriptor import Descriptor
 from medprior.ingest.plan import Source, matched, sources
 from medprior.ingest.private import Stamp, stamp_of
@@ -37,6 +38,10 @@ class Folder:
         """What the data set's tables say; see `tables.read_tables`."""
         return read_tables(self._path if self._path.is_dir() else self._path.parent, described)
 
+    def boxes(self, described: Descriptor) -> list[Box]:
+        """The data set's boxes of findings; see `boxes.read_boxes`."""
+        return read_boxes(self._path if self._path.is_dir() else self._path.parent, described)
+
     def stamp(self, source: Source) -> Stamp:
         """What changes when the file does."""
         return stamp_of(source.path)
@@ -64,12 +69,21 @@ class Store:
         wanted = [name for table in described.tables for name in table.files]
         wanted += [name for rule in described.splits for name in rule.files]
         with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
-            for name in dict.fromkeys(wanted):
-                if name in self._entries and ".." not in Path(name).parts:
-                    target = Path(folder, name)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    self._copy(name, target)
+            self._copies(wanted, Path(folder))
             return read_tables(Path(folder), described)
+
+    def boxes(self, described: Descriptor) -> list[Box]:
+        """The data set's boxes of findings; see `boxes.read_boxes`."""
+        with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
+            self._copies([name for rule in described.boxes for name in rule.files], Path(folder))
+            return read_boxes(Path(folder), described)
+
+    def _copies(self, wanted: list[str], folder: Path) -> None:
+        for name in dict.fromkeys(wanted):
+            if name in self._entries and ".." not in Path(name).parts:
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._copy(name, target)
 
     def _copy(self, name: str, target: Path) -> None:
         try:

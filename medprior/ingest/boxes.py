@@ -1,0 +1,134 @@
+"""Boxes around findings: from a data set's table onto the unit square, beside the manifest."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from medprior.errors import InputMissing
+from medprior.ingest.descriptor import Boxes, Descriptor, image_key
+from medprior.ingest.identity import Pseudonyms
+from medprior.ingest.tables import column_of, present
+from medprior.provenance import atomic
+
+FILE = "boxes.parquet"
+SIDES = ("x", "y", "width", "height")
+COLUMNS = ("image_id", "label", *SIDES)
+
+
+@dataclass(frozen=True)
+class Box:
+    """One box in pixels of its picture's file; x and y are the upper left corner."""
+
+    key: str
+    label: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def read_boxes(root: Path, described: Descriptor) -> list[Box]:
+    """All boxes of a data set's tables.
+
+    Raises:
+        InputMissing: a table lacks a column.
+    """
+    found: list[Box] = []
+    for rule in described.boxes:
+        path = present(root, rule.files)
+        if path is not None:
+            found += rows(path, rule)
+    return found
+
+
+def rows(path: Path, rule: Boxes) -> Iterator[Box]:
+    """The boxes of one table; rows without four numbers are left out."""
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        reader = csv.DictReader(file)
+        names = [name for name in reader.fieldnames or [] if name]
+        wanted = {"key": rule.key, **{side: getattr(rule, side) for side in SIDES}}
+        if rule.label:
+            wanted["label"] = rule.label
+        columns = {what: column_of(offer, names) for what, offer in wanted.items()}
+        for what, column in columns.items():
+            if column is None:
+                expected = " or ".join(wanted[what])
+                raise InputMissing("a column is missing", where=path.name, expected=expected)
+        for row in reader:
+            cell = {what: (row.get(str(column)) or "").strip() for what, column in columns.items()}
+            numbers = [as_number(cell[side]) for side in SIDES]
+            label = cell.get("label") or rule.finding or ""
+            if all(math.isfinite(value) for value in numbers):
+                key = image_key(cell["key"], rule.key_match)
+                yield Box(key, rule.rename.get(label, label), *numbers)
+
+
+def as_number(text: str) -> float:
+    """A cell as a number, NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def on_unit_square(box: Box, rows: int, cols: int, flags: str) -> tuple[float, ...] | None:
+    """(x, y, width, height) as shares of the picture's sides, turned as the picture was.
+
+    None where nothing of the box lies in the picture; what reaches past an edge is cut off.
+    """
+    left, right = box.x / cols, (box.x + box.width) / cols
+    top, bottom = box.y / rows, (box.y + box.height) / rows
+    if "orientation_mirrored" in flags or "orientation_rotated" in flags:
+        left, right = 1 - right, 1 - left
+    if "orientation_rotated" in flags:
+        top, bottom = 1 - bottom, 1 - top
+    left, right, top, bottom = (min(max(value, 0.0), 1.0) for value in (left, right, top, bottom))
+    return (left, top, right - left, bottom - top) if right > left and bottom > top else None
+
+
+def write_boxes(
+    cohort: Path, boxes: Sequence[Box], dataset: str, names: Pseudonyms, manifest: pd.DataFrame
+) -> dict[str, int]:
+    """Write `boxes.parquet` of a cohort: `image_id, label, x, y, width, height`, shares of sides.
+
+    Boxes of other data sets in the cohort stay; those of images that were not ingested are left
+    out.
+
+    Args:
+        cohort: the cohort folder.
+        boxes: of `dataset`.
+        dataset: short name.
+        names: pseudonyms of its images.
+        manifest: of the cohort; rows and cols before reduction, and flags, are used.
+
+    Returns:
+        Entries of `summary.json`: `boxes`, and `boxes_unusable` outside their picture; nothing
+        where there are no boxes.
+    """
+    path = cohort / FILE
+    others = manifest.image_id[manifest.dataset != dataset]
+    kept = pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=list(COLUMNS))
+    kept = kept[kept.image_id.isin(others)]
+    if not boxes and kept.empty:
+        path.unlink(missing_ok=True)
+        return {}
+    table = manifest.set_index("image_id")[["rows", "cols", "flags"]]
+    known = {image_id: (int(r), int(c), str(f)) for image_id, r, c, f in table.itertuples()}
+    found, unusable = [], 0
+    for box in boxes:
+        image_id = names.of("image", f"{dataset}\0{box.key}")
+        if image_id in known:
+            place = on_unit_square(box, *known[image_id])
+            unusable += place is None
+            found += [(image_id, box.label, *place)] if place is not None else []
+    made = pd.DataFrame(found, columns=list(COLUMNS))
+    whole = pd.concat([part for part in (kept, made) if len(part)] or [made], ignore_index=True)
+    with atomic(path) as temporary:
+        whole.astype(dict.fromkeys(SIDES, "float64")).to_parquet(temporary, index=False)
+    return {"boxes": len(whole), "boxes_unusable": unusable}
