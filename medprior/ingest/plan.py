@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from medprior.errors import InputMissing, MedpriorError
-from medprior.ingest.descriptor import Descriptor, Masks, RawFormat
+from medprior.ingest.descriptor import Descriptor, Masks, RawFormat, searched
 
 Located = Callable[[str], str]
 
@@ -96,10 +95,10 @@ def matched(paths: list[str], located: Located, described: Descriptor) -> list[S
     masks = mask_files(located, paths, described)
     found: dict[str, tuple[int, Source]] = {}
     for relative in paths:
-        if described.exclude and re.search(described.exclude, relative, re.DOTALL):
+        if described.exclude and searched(described.exclude, relative):
             continue
         for rank, kind in enumerate(described.images):
-            match = re.search(kind.match, relative, re.DOTALL)
+            match = searched(kind.match, relative)
             if match is None:
                 continue
             key = match["id"]
@@ -130,9 +129,8 @@ def mask_files(
     """Mask files by image id."""
     result: dict[str, list[MaskFile]] = {}
     for rule in described.masks:
-        pattern = re.compile(rule.match)
         for relative in paths:
-            match = pattern.search(relative)
+            match = searched(rule.match, relative)
             if match is None:
                 continue
             said = match.groupdict().get("structure") or rule.structure or ""

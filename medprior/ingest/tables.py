@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 
 from medprior.errors import InputMissing
-from medprior.ingest.descriptor import Descriptor, SplitRule, Table, image_key
+from medprior.ingest.descriptor import Descriptor, SplitRule, Table, image_key, searched
 
 OLDEST = 90.0
 STUDY = "study\0"
@@ -153,21 +153,21 @@ def name_facts(relative: str, described: Descriptor) -> Facts:
     """What an image's path alone says of it."""
     facts = Facts()
     for name, told in described.labels_from_name.items():
-        present, absent = (re.search(part, relative) for part in (told.present, told.absent))
+        present, absent = (searched(part, relative) for part in (told.present, told.absent))
         facts.labels[name] = 1.0 if present else 0.0 if absent else math.nan
     if described.patient_from_name:
-        match = re.search(described.patient_from_name, relative)
+        match = searched(described.patient_from_name, relative)
         if match:
             facts.known["patient_id"] = match["id"]
     if described.study_from_name:
-        match = re.search(described.study_from_name, relative)
+        match = searched(described.study_from_name, relative)
         if match:
             facts.known["study_id"] = match["id"]
     for view, pattern in described.views_from_name.items():
-        if re.search(pattern, relative):
+        if searched(pattern, relative):
             facts.known["view"] = view
     for rule in described.splits:
-        if rule.match and re.search(rule.match, relative):
+        if rule.match and searched(rule.match, relative):
             facts.known["split"] = rule.split
     return facts
 

@@ -274,3 +274,44 @@ def test_montgomery_layout(tmp_path):
     np.testing.assert_array_equal(cohort.mask(image, "left_lung"), EIGHT > 200)
     np.testing.assert_array_equal(cohort.mask(image, "right_lung"), EIGHT < 50)
     assert cohort.labels(["tuberculosis"]).tolist() == [[1.0]]
+
+
+def test_a_line_break_in_a_file_name_hides_nothing(tmp_path):
+    text = """
+name: own
+title: t
+licence: x
+identity: public
+images:
+  - match: '^images/(?P<id>.*)\\.png$'
+masks:
+  - match: '^masks/(?P<id>.*)\\.png$'
+    structure: heart
+tables:
+  - files: [table.csv]
+    key: [image]
+    key_match: '^(?P<id>.*)\\.png$'
+    labels: {nodule: [nodule]}
+patient_from_name: '^images/.*_(?P<id>p[0-9])\\.png$'
+labels_from_name:
+  bright: {present: '^images/.*bright.*png$', absent: '^images/.*dark.*png$'}
+views_from_name:
+  AP: '^images/.*ap_.*$'
+splits:
+  - {split: test, match: '^images/.*late.*$'}
+"""
+    (tmp_path / "own.yaml").write_text(text)
+    names = {1: "bright\nap_late_p1", 2: "dark\nap_late_p1"}
+    for number, name in names.items():
+        png(tmp_path / "in" / "images" / f"{name}.png", different(number))
+        png(tmp_path / "in" / "masks" / f"{name}.png", (EIGHT > 100).astype("u1") * 255)
+    rows = [f'"{name}.png",{number - 1}' for number, name in names.items()]
+    (tmp_path / "in" / "table.csv").write_text("image,nodule\n" + "\n".join(rows) + "\n")
+    cohort = ingest(tmp_path / "in", tmp_path / "c", str(tmp_path / "own.yaml"), ONE)
+    manifest = cohort.manifest.sort_values("nodule")
+    assert manifest.nodule.tolist() == [0, 1]
+    assert manifest.bright.tolist() == [1, 0]
+    assert manifest["view"].tolist() == ["AP", "AP"]
+    assert manifest.split.tolist() == ["test", "test"]
+    assert manifest.patient_id.nunique() == 1
+    assert all(manifest.mask_heart)

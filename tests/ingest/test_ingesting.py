@@ -1,4 +1,5 @@
 import io
+import json
 import os
 import stat
 from pathlib import Path
@@ -52,11 +53,16 @@ def sources_of(cohort):
 
 
 def tree(folder):
-    return {
+    """Every file's bytes; of `config.json` all but the commit of the checkout, which may move."""
+    files = {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and "cache" not in path.parts
     }
+    if "config.json" in files:
+        config = json.loads(files["config.json"]) | {"git_commit": ""}
+        files["config.json"] = json.dumps(config).encode()
+    return files
 
 
 def test_dicom_folder_becomes_a_cohort(tmp_path):
