@@ -3,6 +3,10 @@
 Phantoms of all vendors and syntaxes are made once; then, in every round, each contender reads them
 all, one after the other, so that a busy machine is busy for all of them. medprior is timed from
 the start of its command to the end; the others without their imports, which favours them.
+
+Bare decoding bounds what any ingest can reach. It is given twice: as one process alone does it,
+times the cores, and as so many processes at once do it as ingest has workers. The second is what
+this machine can do: its cores may be threads of one.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -44,11 +49,15 @@ TIMES = {
 
 @dataclass
 class Round:
-    """Seconds of one round: elapsed by contender, and processor time of decoding and reading."""
+    """Seconds of one round: elapsed and processor time by contender.
+
+    `together`: elapsed of bare decoding in `WORKERS` processes at once, each over all files.
+    """
 
     elapsed: dict[str, float] = field(default_factory=dict)
     cpu: dict[str, float] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
+    together: float = math.nan
 
 
 def main() -> None:
@@ -121,7 +130,37 @@ def one_round(folder: Path, scratch: Path, number: int) -> Round:
         said = json.loads(run("medprior.ingest.bench_peers", name, str(folder)).splitlines()[-1])
         result.elapsed[name], result.cpu[name] = said["elapsed"], said["cpu"]
         result.failed[name] = int(said["failed"])
+    result.together = together(folder, WORKERS)
     return result
+
+
+def together(folder: Path, count: int) -> float:
+    """Seconds in which `count` processes at once each decode every file; imports not counted."""
+    command = [sys.executable, "-m", "medprior.ingest.bench_peers", "decode", str(folder), "wait"]
+    pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
+    with contextlib.ExitStack() as stack:
+        started = [
+            stack.enter_context(
+                subprocess.Popen(
+                    command, env=single(), stdin=pipe, stdout=pipe, stderr=quiet, text=True
+                )
+            )
+            for _ in range(count)
+        ]
+        for process in started:
+            assert process.stdout is not None
+            process.stdout.readline()
+        start = time.perf_counter()
+        for number, process in enumerate(started):
+            assert process.stdin is not None
+            process.stdin.write(f"{number * FILES // count}\n")
+            process.stdin.flush()
+        for process in started:
+            process.wait()
+        elapsed = time.perf_counter() - start
+    if any(process.returncode for process in started):
+        raise subprocess.CalledProcessError(1, command[:4])
+    return elapsed
 
 
 def spread(values: list[float], form: str) -> str:
@@ -144,16 +183,26 @@ def report(rounds: list[Round], files: int) -> None:
         failed = rounds[0].failed[name]
         lost = f"  ({failed} files not read)" if failed else ""
         print(f"{title:38}{spread(rates, '.1f'):>22}{spread(ratios, '.2f'):>26}{lost}")
-    cores = min(WORKERS, os.cpu_count() or 1)
-    for name, title in (("decode", "bare decoding"), ("radiograph", "reading, display-ready")):
-        rates = [cores * files / r.cpu[name] for r in rounds]
-        shares = [r.cpu[name] / cores / r.elapsed["medprior"] for r in rounds]
-        print(f"{f'{cores} cores x {title}':38}{spread(rates, '.1f'):>22}", end="")
-        print(f"   medprior reaches {spread(shares, '.2f')}")
+    bounds(rounds, files)
     print("\nprocessor time for each image, which a busy machine does not change much, ms")
     for name, title in TIMES.items():
         spent = [1000 * r.cpu[name] / files for r in rounds]
         print(f"{title:38}{spread(spent, '.1f'):>22}")
+
+
+def bounds(rounds: list[Round], files: int) -> None:
+    """Print what bare decoding and plain reading could do, and how much of it ingest reaches."""
+    cores = min(WORKERS, os.cpu_count() or 1)
+    seconds = {
+        f"{cores} cores x bare decode alone": [r.cpu["decode"] / cores for r in rounds],
+        f"bare decode in {WORKERS} processes at once": [r.together / WORKERS for r in rounds],
+        f"{cores} cores x display-ready alone": [r.cpu["radiograph"] / cores for r in rounds],
+    }
+    for title, spent in seconds.items():
+        rates = [files / each for each in spent]
+        pairs = zip(spent, rounds, strict=True)
+        shares = [each / r.elapsed["medprior"] for each, r in pairs]
+        print(f"{title:38}{spread(rates, '.1f'):>22}   medprior reaches {spread(shares, '.2f')}")
 
 
 def skip_rate(scratch: Path, count: int) -> tuple[float, float]:

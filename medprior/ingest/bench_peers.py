@@ -1,7 +1,8 @@
 """What `medprior bench ingest` is timed against; each runs in a process of its own.
 
 `python -m medprior.ingest.bench_peers NAME FOLDER` prints elapsed and processor seconds of the loop
-over the folder's DICOM files as JSON. Imports and one file to warm up are not counted.
+over the folder's DICOM files as JSON. Imports and one file to warm up are not counted. With `wait`
+behind FOLDER it says `ready` when they are done and begins when it is given a line.
 """
 
 from __future__ import annotations
@@ -49,14 +50,19 @@ def sitk_loop() -> Loop:
 
 
 def decode_loop() -> Loop:
-    """The codec alone, reading and parsing included: the part that nobody can do without."""
+    """The codec alone, reading and parsing included: the part that nobody can do without.
+
+    Memory is kept as our decoding processes keep it, or the bound would be too low.
+    """
     from medprior.dicom import Policy
+    from medprior.dicom.confined import keep_memory
     from medprior.dicom.opening import opened
     from medprior.dicom.parsing import parsed
     from medprior.dicom.pixel_bytes import pixel_bytes
     from medprior.dicom.stored import cells, layout_of
 
     policy = Policy()
+    keep_memory()
 
     def read(path: Path) -> object:
         """One file."""
@@ -71,7 +77,9 @@ def decode_loop() -> Loop:
 def radiograph_loop() -> Loop:
     """Our own reading, display-ready, without limits, reduction or store."""
     from medprior.dicom import read_radiograph
+    from medprior.dicom.confined import keep_memory
 
+    keep_memory()
     return lambda path: read_radiograph(path)
 
 
@@ -84,11 +92,16 @@ LOOPS: dict[str, Callable[[], Loop]] = {
 }
 
 
-def timed(name: str, folder: Path) -> dict[str, float]:
+def timed(name: str, folder: Path, wait: bool = False) -> dict[str, float]:
     """Elapsed and processor seconds of one loop, and how many files it could not read."""
     paths = sorted(folder.rglob("*.dcm"))
     read, failed = LOOPS[name](), 0
     read(paths[0])
+    if wait:
+        print("ready", flush=True)
+        # Several at once are not at the same file: each begins elsewhere.
+        first = int(sys.stdin.readline())
+        paths = paths[first:] + paths[:first]
     start, spent = time.perf_counter(), time.process_time()
     for path in paths:
         try:
@@ -100,4 +113,4 @@ def timed(name: str, folder: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(timed(sys.argv[1], Path(sys.argv[2]))))
+    print(json.dumps(timed(sys.argv[1], Path(sys.argv[2]), sys.argv[3:] == ["wait"])))
