@@ -21,7 +21,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{kind}", action="append", default=[], metavar="[NAME=]PATH", help=text
         )
-    parser.add_argument("--split", default="test", choices=("train", "val", "test"))
+    parser.add_argument("--split", default="test", choices=("train", "val", "test", "all"))
+    parser.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="CSV",
+        help="boxes of findings: image_id,label,x,y,width,height",
+    )
+    parser.add_argument(
+        "--external",
+        action="append",
+        default=[],
+        metavar="[NAME=]PATH",
+        help="another cohort, judged without training on it",
+    )
     parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
 
@@ -36,6 +49,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     """Evaluate and print the headline numbers."""
     settings = EvaluateSettings.load(args.config, args.set)
     from medprior.evaluate.evidence import evaluate
+    from medprior.evaluate.external_table import external_lines
     from medprior.evaluate.summary import headline
     from medprior.provenance import read_config
 
@@ -48,6 +62,10 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         split=args.split,
         settings=settings,
         observer=observer,
+        boxes=args.boxes,
+        external=args.external,
     )
     print(headline(metrics, read_config(args.evidence, "evaluate")["primary"]))
+    if args.external:
+        print(external_lines(metrics))
     print(f"report: {args.evidence / 'report.html'}")

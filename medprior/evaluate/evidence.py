@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ import pandas as pd
 from medprior.cohort import Cohort
 from medprior.errors import ConfigError
 from medprior.evaluate.attention_section import attention_section
-from medprior.evaluate.inputs import Entry, Inputs, loaded
+from medprior.evaluate.boxes import boxes_of
+from medprior.evaluate.external import Away, away_cohorts
+from medprior.evaluate.external_section import external_section
+from medprior.evaluate.finding_section import finding_section
+from medprior.evaluate.inputs import EVERY, Entry, Inputs, check_strangers, loaded
 from medprior.evaluate.model_section import classification_section, segmentation_section
 from medprior.evaluate.probe_section import probe_section
 from medprior.evaluate.settings import EvaluateSettings
@@ -33,6 +38,8 @@ def evaluate(
     split: str = "test",
     settings: EvaluateSettings | None = None,
     observer: Observer | None = None,
+    boxes: Path | None = None,
+    external: Entries = None,
 ) -> Metrics:
     """Judge backbones, models and priors on one split and write `evidence/`.
 
@@ -43,9 +50,11 @@ def evaluate(
             the others are baselines it is compared with.
         model: likewise; the first of each task is primary.
         prior: likewise; static and fitted priors as predictors of their own.
-        split: `test`, `val` or `train`.
+        split: `test`, `val`, `train`, or `all` for a cohort that nothing was trained on.
         settings: defaults if None.
         observer: told of settings, numbers and files.
+        boxes: a table of boxes of findings besides the cohort's own; see `boxes.boxes_of`.
+        external: other cohorts of PATH or NAME=PATH, on which the same is judged without training.
 
     Returns:
         The content of `metrics.json`: flat, dotted key -> `{"value", "ci95", "n", ...}`.
@@ -63,10 +72,16 @@ def evaluate(
             where="evaluate",
             fix="give at least one of --backbone, --model and --prior",
         )
+    if split == EVERY:
+        check_strangers(cohort, inputs)
+    aways = away_cohorts(external, cohort, settings)
     study = Study.of(cohort, split, inputs.excluded(), settings)
+    study = replace(study, boxes=boxes_of(cohort, boxes, settings.box_units))
     observer.params(settings.model_dump(mode="json") | {"split": split})
     sections = gathered(study, inputs)
-    return written(Path(out), study, inputs, sections, observer)
+    for away in aways:
+        sections[away.prefix] = external_section(study, inputs, away)
+    return written(Path(out), study, inputs, sections, observer, aways)
 
 
 def gathered(study: Study, inputs: Inputs) -> dict[str, Section]:
@@ -80,6 +95,7 @@ def gathered(study: Study, inputs: Inputs) -> dict[str, Section]:
         sections["attention"] = attention_section(study, inputs)
     if tasks["classification"]:
         sections["classification"] = classification_section(study, tasks["classification"])
+        sections["localisation"] = finding_section(study, inputs, tasks["classification"])
     if tasks["segmentation"]:
         sections["segmentation"] = segmentation_section(study, tasks["segmentation"])
     if inputs.backbones:
@@ -88,7 +104,12 @@ def gathered(study: Study, inputs: Inputs) -> dict[str, Section]:
 
 
 def written(
-    out: Path, study: Study, inputs: Inputs, sections: dict[str, Section], observer: Observer
+    out: Path,
+    study: Study,
+    inputs: Inputs,
+    sections: dict[str, Section],
+    observer: Observer,
+    aways: Sequence[Away] = (),
 ) -> Metrics:
     """Write every file of `evidence/`, `config.json` last."""
     from medprior.evaluate.figures import draw_figures
@@ -118,7 +139,8 @@ def written(
         out,
         "evaluate",
         study.settings.model_dump(mode="json"),
-        inputs={"cohort": study.cohort.path, **inputs.folders},
+        inputs={"cohort": study.cohort.path, **inputs.folders}
+        | {away.prefix: away.cohort.path for away in aways},
         outputs=(*files, report.name),
         seed=study.settings.seed,
         facts=facts,

@@ -10,7 +10,10 @@ import numpy as np
 from medprior.evaluate.attention_figure import cases, draw_attention
 from medprior.evaluate.bland_altman_figure import draw_bland_altman
 from medprior.evaluate.bootstrap import quiet_mean
+from medprior.evaluate.external_figure import external_figures
+from medprior.evaluate.failure_figure import failure_figures
 from medprior.evaluate.figure_style import Figure
+from medprior.evaluate.finding_figure import finding_figures
 from medprior.evaluate.inputs import Inputs
 from medprior.evaluate.interval_figure import draw_intervals
 from medprior.evaluate.ranking_figures import draw_curves
@@ -31,8 +34,12 @@ def draw_figures(
         figures += attention_figures(folder, study, sections["attention"], inputs)
     if "classification" in sections:
         figures += classification_figures(folder, study, sections["classification"])
+    if "localisation" in sections:
+        figures += finding_figures(folder, sections["localisation"], inputs)
     if "segmentation" in sections:
         figures += segmentation_figures(folder, study, sections["segmentation"], inputs)
+    figures += failure_figures(folder, study, inputs, sections)
+    figures += external_figures(folder, sections)
     figures += rollout_figures(folder, study, inputs, sections)
     figures.append(draw_training(folder / "training_backbones.png", "backbone", inputs.backbones))
     for task in ("classification", "segmentation"):

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from medprior.cohort import Cohort
 from medprior.errors import ConfigError, InputMissing, MedpriorError
+from medprior.provenance import result_digest
 
 if TYPE_CHECKING:
     from medprior.finetune.model import Model
     from medprior.networks import Backbone
     from medprior.priors import SpatialPrior
 
-RESERVED = {"prior", "registered_prior", "random_weights"}
+RESERVED = {"prior", "registered_prior", "random_weights", "uniform", "centre"}
+EVERY = "all"
 T = TypeVar("T")
 Entry = str | Path | tuple[str, str | Path]
 
@@ -130,13 +132,32 @@ def load(path: Path, kind: str) -> Any:
     return SpatialPrior.load(path)
 
 
+def named_part(cohort: Cohort, split: str) -> Cohort:
+    """The images of one split, or all for `all`: for a cohort that nothing was trained on."""
+    return cohort if split == EVERY else cohort.split(split)
+
+
+def check_strangers(cohort: Cohort, inputs: Inputs) -> None:
+    """ConfigError where a backbone or model was trained on images of `cohort`."""
+    digest = result_digest(cohort.path)
+    trained: tuple[Named[Any], ...] = (*inputs.backbones, *inputs.models)
+    for named in trained:
+        if digest in named.item.config.get("inputs", {}).values():
+            raise ConfigError(
+                f"{named.name} was trained on images of this cohort",
+                where=f"--split {EVERY}",
+                expected="a cohort that nothing was trained on",
+                fix="judge --split test",
+            )
+
+
 def chosen_split(cohort: Cohort, split: str, excluded: frozenset[str]) -> Cohort:
     """The images of `split` that may be judged.
 
     Raises:
         InputMissing: nothing is left, or a patient of it is in training too.
     """
-    part = cohort.split(split)
+    part = named_part(cohort, split)
     ids = [image_id for image_id in part.image_ids if image_id not in excluded]
     if not ids:
         raise InputMissing(
@@ -146,7 +167,8 @@ def chosen_split(cohort: Cohort, split: str, excluded: frozenset[str]) -> Cohort
         )
     table = cohort.manifest
     train = set(table.patient_id[(table.split == "train").to_numpy()])
-    shared = train & set(part.patient_ids.tolist()) if split != "train" else set()
+    disjoint = split not in ("train", EVERY)
+    shared = train & set(part.patient_ids.tolist()) if disjoint else set()
     if shared:
         raise InputMissing(
             f"{len(shared)} patient(s) are in both train and {split}",
@@ -160,7 +182,7 @@ def chosen_split(cohort: Cohort, split: str, excluded: frozenset[str]) -> Cohort
 def selection_part(cohort: Cohort, split: str, excluded: frozenset[str]) -> Cohort | None:
     """Images to choose heads and thresholds on: validation, else training; None without both."""
     for name in ("val", "train"):
-        if name == split:
+        if split in (name, EVERY):
             continue
         try:
             return chosen_split(cohort, name, excluded)

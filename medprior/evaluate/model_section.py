@@ -19,6 +19,7 @@ from medprior.evaluate.classification import (
     delong_facts,
 )
 from medprior.evaluate.comparison import Estimates, compared
+from medprior.evaluate.finding_maps import NO_ATTENTION, attending
 from medprior.evaluate.inputs import Named
 from medprior.evaluate.ranking import Array, Floats
 from medprior.evaluate.segmentation import overlap_scores, segmentation_estimates
@@ -58,7 +59,9 @@ def classification_section(study: Study, models: Models) -> Section:
     """`classification.*` of the first model, the others as baselines, DeLong's p for each label."""
     labels, skipped = common_labels(study, models)
     truth = checked_truth(study.part.labels(labels), labels)
-    section = Section(skipped=skipped, extra={"labels": labels, "truth": truth, "scores": {}})
+    section = Section(
+        skipped=skipped, extra={"labels": labels, "truth": truth, "scores": {}, "thresholds": {}}
+    )
     groups: dict[str, Estimates] = {}
     for number, named in enumerate(models):
         order = [named.item.labels.index(label) for label in labels]
@@ -69,6 +72,7 @@ def classification_section(study: Study, models: Models) -> Section:
         )
         groups[named.name]["classification.ece"].facts["temperature_left"] = temperature
         section.extra["scores"][named.name] = probability
+        section.extra["thresholds"][named.name] = thresholds
         lead = "" if number == 0 else f"{named.name}."
         section.columns |= {
             f"{lead}probability_{label}": p for label, p in zip(labels, probability.T, strict=True)
@@ -116,6 +120,8 @@ def segmentation_section(study: Study, models: Models) -> Section:
         scores, lost = segmentation_scores(study.part, named.item, pairs)
         groups[named.name] = segmentation_estimates(scores, study.draws)
         section.skipped += [f"{named.name}: {text}" for text in lost]
+        if not attending(named.item):
+            section.skipped.append(f"roll-out {named.name}: {NO_ATTENTION}")
         lead = "" if number == 0 else f"{named.name}."
         section.columns |= {f"{lead}dice_{name}": one["dice"] for name, one in scores.items()}
         if (both := pairs.both()) is not None:

@@ -158,11 +158,31 @@ def probe_scores(
             name: features(network, backbone.size, part, settings.batch, settings.device)
             for name, part in parts.items()
         }
-        for index, kind in enumerate(("linear", "pooled_linear")):
-            splits = Splits(*((both[n][index], truth[n]) for n in ("train", "val", "test")))
-            scores, penalty = linear_probe(splits, settings.inverse_penalties)
-            results[f"{prefix}{kind}_mauc"] = (scores, {"C": penalty})
-            if kind == "linear":
-                votes = nearest_neighbours(splits, settings.neighbours)
-                results[f"{prefix}knn_mauc"] = (votes, {"k": float(settings.neighbours)})
+        found = probed(both, truth, settings)
+        results |= {f"{prefix}{name}": answer for name, answer in found.items()}
+    return results
+
+
+def probed(
+    both: dict[str, tuple[Features, Features]],
+    truth: dict[str, Floats],
+    settings: EvaluateSettings,
+    judged: str = "test",
+) -> dict[str, tuple[Array, dict[str, float]]]:
+    """Scores of the images of part `judged` by probes trained on "train" and chosen on "val".
+
+    Args:
+        both: part -> features, as of `features`.
+        truth: part -> [n, C] in {0, 1, NaN}.
+        settings: which probes, how.
+        judged: one of the parts.
+    """
+    results: dict[str, tuple[Array, dict[str, float]]] = {}
+    for index, kind in enumerate(("linear", "pooled_linear")):
+        splits = Splits(*((both[n][index], truth[n]) for n in ("train", "val", judged)))
+        scores, penalty = linear_probe(splits, settings.inverse_penalties)
+        results[f"{kind}_mauc"] = (scores, {"C": penalty})
+        if kind == "linear":
+            votes = nearest_neighbours(splits, settings.neighbours)
+            results["knn_mauc"] = (votes, {"k": float(settings.neighbours)})
     return results

@@ -12,6 +12,7 @@ from medprior.cohort import Cohort
 from medprior.evaluate.attention_figure import MOST_MAPS, SIZE, cases, legend, outline, panel
 from medprior.evaluate.bootstrap import quiet_mean
 from medprior.evaluate.figure_style import Figure, drawing, spoken
+from medprior.evaluate.finding_maps import attending
 from medprior.evaluate.inputs import Inputs, Named
 from medprior.evaluate.rollout import RolloutMaps, mean_error, model_rollout, shown_outputs
 from medprior.evaluate.study import Section, Study
@@ -29,6 +30,8 @@ def rollout_figures(
     """One figure per model, on the best, median and worst image of its task's primary model."""
     figures = []
     for named in inputs.models:
+        if not attending(named.item):
+            continue
         task = named.item.task
         path = folder / f"rollout_{task}_{named.name}.png"
         section = sections[task]

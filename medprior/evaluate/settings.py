@@ -19,6 +19,11 @@ class EvaluateSettings(Settings):
         map_size: side of the unit squares that maps and masks are compared on, pixels.
         batch: images per forward pass.
         selection_images: at most so many validation images choose heads and thresholds of maps.
+        finding_images: at most so many judged images with a located finding; the rest is not
+            drawn on.
+        pointing_tolerance: how far a map's maximum may lie from a finding, share of the side; 0.03
+            is 15 pixels of 512 (15 pixels are what Zhang et al., IJCV 2018, allow).
+        box_units: of a table of boxes: shares of the picture's sides, or its pixels.
         ece_bins: bins of the reliability diagram.
         probe: also judge frozen features by k-NN and a linear probe.
         probe_images: at most so many training images for the probes.
@@ -32,6 +37,9 @@ class EvaluateSettings(Settings):
     map_size: int = Field(default=128, ge=16)
     batch: int = Field(default=64, ge=1)
     selection_images: int = Field(default=200, ge=1)
+    finding_images: int = Field(default=500, ge=1)
+    pointing_tolerance: float = Field(default=0.03, ge=0, le=0.5)
+    box_units: Literal["unit", "pixels"] = "unit"
     ece_bins: int = Field(default=15, ge=2)
     probe: bool = True
     probe_images: int = Field(default=5000, ge=2)

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from medprior.cohort import Cohort
 from medprior.evaluate.bootstrap import Estimate, Resamples
 from medprior.evaluate.comparison import Estimates
-from medprior.evaluate.inputs import chosen_split, selection_part
+from medprior.evaluate.inputs import chosen_split, named_part, selection_part
 from medprior.evaluate.settings import EvaluateSettings
 
 
@@ -23,6 +24,7 @@ class Study:
         split: name of the split judged.
         draws: resamples of the patients of `part`, shared by every metric.
         excluded: images left out because a prior was made from them.
+        boxes: of findings, as of `boxes.boxes_of`; None: those of the cohort alone.
     """
 
     cohort: Cohort
@@ -32,6 +34,7 @@ class Study:
     draws: Resamples
     settings: EvaluateSettings
     excluded: frozenset[str]
+    boxes: pd.DataFrame | None = None
 
     @classmethod
     def of(
@@ -41,7 +44,7 @@ class Study:
         part = chosen_split(cohort, split, excluded)
         selection = selection_part(cohort, split, excluded)
         draws = Resamples.draw(part.patient_ids, settings.resamples, settings.seed)
-        left_out = excluded & set(cohort.split(split).image_ids)
+        left_out = excluded & set(named_part(cohort, split).image_ids)
         return cls(cohort, part, selection, split, draws, settings, left_out)
 
     def facts(self) -> Estimates:

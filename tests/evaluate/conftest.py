@@ -132,3 +132,48 @@ def model_paths(tmp_path_factory, cohort_path):
         "other": trained(cohort_path, root / "other", "classification", 1),
         "masks": trained(cohort_path, root / "masks", "segmentation", 0),
     }
+
+
+@pytest.fixture(scope="session")
+def planted_home(tmp_path_factory):
+    from tests.evaluate.planted import write_planted
+
+    return write_planted(tmp_path_factory.mktemp("planted") / "cohort")
+
+
+@pytest.fixture(scope="session")
+def planted_away(tmp_path_factory):
+    """Sixty strangers without `hole`, and the last twenty patients of the home cohort."""
+    from tests.evaluate.planted import write_away
+
+    return write_away(tmp_path_factory.mktemp("planted") / "away")
+
+
+@pytest.fixture(scope="session")
+def planted_models(tmp_path_factory, planted_home):
+    """One classifier that knows its findings, and one that does not."""
+    from tests.evaluate.planted import train_planted
+
+    root = tmp_path_factory.mktemp("models")
+    return {
+        "pooled": train_planted(planted_home, root / "pooled"),
+        "plain": train_planted(planted_home, root / "plain", head="cls", epochs=1),
+    }
+
+
+@pytest.fixture(scope="session")
+def planted_evidence(tmp_path_factory, planted_home, planted_away, planted_models, span_path):
+    from medprior.evaluate.evidence import evaluate
+    from medprior.evaluate.settings import EvaluateSettings
+
+    out = tmp_path_factory.mktemp("evidence") / "planted"
+    settings = {"resamples": 60, "map_size": 32, "neighbours": 5}
+    evaluate(
+        planted_home,
+        out,
+        backbone=("span", span_path),
+        model=list(planted_models.items()),
+        settings=EvaluateSettings.checked(settings),
+        external=[("away", planted_away)],
+    )
+    return out

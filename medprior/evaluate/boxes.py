@@ -1,0 +1,126 @@
+"""Boxes around findings: read from a table or a cohort, checked, brought onto the unit square."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medprior.cohort import Cohort
+from medprior.errors import InputMissing
+
+SIDES = ("x", "y", "width", "height")
+COLUMNS = ("image_id", "label", *SIDES)
+FILE = "boxes.parquet"
+SLACK = 0.01  # of a side: readers draw a little past the edge; our choice
+Units = Literal["unit", "pixels"]
+
+
+def boxes_of(cohort: Cohort, table: Path | None = None, units: Units = "unit") -> pd.DataFrame:
+    """All boxes known of a cohort's images: `image_id, label, x, y, width, height`.
+
+    Args:
+        cohort: the whole cohort; its own `boxes.parquet` is read where there is one.
+        table: a CSV file of further boxes with the same columns; x and y are the upper left corner.
+        units: of `table`: shares of the picture's sides, or pixels of the picture before it was
+            reduced (`cols` and `rows` of the manifest).
+
+    Returns:
+        Boxes on the unit square, inside it.
+
+    Raises:
+        InputMissing: no such table, a column or number is missing, a box of an unknown image or
+            label, without area, or outside its picture.
+    """
+    parts = []
+    own = cohort.path / FILE
+    if own.is_file():
+        parts.append(checked(read(own), cohort, own.name, "ingest again"))
+    if table is not None:
+        fix = "give x, y, width and height on the unit square, or set box_units=pixels"
+        if units == "pixels":
+            fix = "give pixels of the picture before it was reduced (rows, cols of the manifest)"
+        parts.append(checked(scaled(read(table), cohort, units), cohort, "--boxes", fix))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The columns of a box table, numbers as float64, NaN where a cell is none."""
+    try:
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+    except FileNotFoundError:
+        raise InputMissing("no such table", where="--boxes", fix="check the path") from None
+    except (OSError, ValueError, UnicodeDecodeError):
+        raise InputMissing("the table of boxes cannot be read", where=path.name) from None
+    missing = [name for name in COLUMNS if name not in frame]
+    if missing:
+        raise InputMissing(
+            f"column {', '.join(missing)} is missing",
+            where=path.name,
+            expected=", ".join(COLUMNS),
+            found=", ".join(map(str, frame.columns[:12])),
+        )
+    frame = frame[list(COLUMNS)].copy()
+    for name in SIDES:
+        frame[name] = pd.to_numeric(frame[name], errors="coerce")
+    return frame.astype({"image_id": "str", "label": "str", **dict.fromkeys(SIDES, "float64")})
+
+
+def scaled(frame: pd.DataFrame, cohort: Cohort, units: Units) -> pd.DataFrame:
+    """Boxes in pixels as shares of their picture's sides; unknown images stay as they are."""
+    if units == "unit":
+        return frame
+    sizes = cohort.manifest.set_index("image_id")[["cols", "rows"]].reindex(frame.image_id)
+    across, down = (sizes[name].fillna(1).to_numpy(np.float64) for name in ("cols", "rows"))
+    frame = frame.copy()
+    for name, side in (("x", across), ("width", across), ("y", down), ("height", down)):
+        frame[name] = frame[name].to_numpy() / side
+    return frame
+
+
+def checked(frame: pd.DataFrame, cohort: Cohort, where: str, fix: str) -> pd.DataFrame:
+    """The boxes if each is of an image and a label of the cohort and inside; clipped by a hair."""
+    values = frame[list(SIDES)].to_numpy(np.float64)
+    low, high = values[:, :2], values[:, :2] + values[:, 2:]
+    outside = ~((low >= -SLACK) & (high <= 1 + SLACK)).all(axis=1)
+    faults = (
+        ("of an image that the cohort does not have", ~frame.image_id.isin(cohort.image_ids)),
+        ("of a label that the cohort does not have", ~frame.label.isin(cohort.label_names)),
+        ("without four numbers", ~np.isfinite(values).all(axis=1)),
+        ("without area", (values[:, 2:] <= 0).any(axis=1)),
+        ("outside the picture", outside),
+    )
+    for words, bad in faults:
+        rows = np.flatnonzero(np.asarray(bad))
+        if len(rows):
+            first = frame.iloc[int(rows[0])]
+            raise InputMissing(
+                f"{len(rows)} box(es) {words}",
+                where=where,
+                found=f"row {int(rows[0]) + 1}: {first.label} at "
+                + ", ".join(f"{first[name]:g}" for name in SIDES),
+                fix="take image_id and label from the cohort's manifest"
+                if "have" in words
+                else fix,
+            )
+    low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+    result = frame.copy()
+    result[list(SIDES)] = np.concatenate([low, high - low], axis=1)
+    return result
+
+
+def painted(boxes: NDArray[np.float64], size: int) -> NDArray[np.bool_]:
+    """The union of boxes [b, 4] (x, y, width, height) on a unit square of `size` pixels a side.
+
+    A pixel counts when its middle is inside; a box smaller than a pixel has the one it lies in.
+    """
+    mask = np.zeros((size, size), dtype=bool)
+    for x, y, width, height in boxes:
+        left, top = round(x * size), round(y * size)
+        right, bottom = round((x + width) * size), round((y + height) * size)
+        left, top = min(left, size - 1), min(top, size - 1)
+        mask[top : max(bottom, top + 1), left : max(right, left + 1)] = True
+    return mask
