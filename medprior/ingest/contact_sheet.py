@@ -46,7 +46,8 @@ def write_contact_sheet(path: Path, manifest: pd.DataFrame, read: Read, masks: R
         sheet.paste(thumbnail(read(row.image_id), masks(row.image_id)), corner)
         caption(ImageDraw.Draw(sheet), row, (corner[0], corner[1] + SIDE + 2))
     with atomic(path) as temporary:
-        sheet.save(temporary, format="PNG")
+        # A quarter of the time of Pillow's own level.
+        sheet.save(temporary, format="PNG", compress_level=1)
 
 
 def thumbnail(pixels: NDArray[np.float32], masks: Mapping[str, NDArray[np.bool_]]) -> Image.Image:

@@ -29,6 +29,7 @@ def test_the_bench_prints_all_its_lines(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MEDPRIOR_BENCH_FOLDER", str(tmp_path))
     bench.main()
     said = capsys.readouterr().out
-    for words in ("medprior ingest", "pydicom", "MONAI", "SimpleITK", "bare decoding", "again"):
+    peers = ("medprior ingest", "pydicom", "MONAI", "SimpleITK", "again")
+    for words in (*peers, "bare decode alone", "bare decode in 2 processes at once"):
         assert words in said
     assert re.search(r"medprior reaches \d", said)
