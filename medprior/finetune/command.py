@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
 
     chosen = {"labels": args.labels, "structures": args.structures}
     settings = FinetuneSettings.load(args.config, args.set, task=args.task).for_task(args.task)
-    settings = settings.model_copy(update={k: v for k, v in chosen.items() if v})
+    settings = settings.model_copy(update={k: tuple(v) for k, v in chosen.items() if v})
     cohort = Cohort.open(args.cohort)
     finetune(cohort, args.model, args.task, args.backbone, settings, observer, args.prior)
     config = read_config(args.model)
