@@ -70,12 +70,14 @@ def written(
 def drawn(out: Path, metrics: Metrics, recipes: Sequence[str]) -> list[Figure]:
     """The figures there are numbers for, in the order of the report."""
     note = "Mean over seeds, with 95 % intervals over resampled patients and seeds. "
+    priors = any(key.split(".")[0] in ("prior", "registered_prior") for key in metrics)
+    baseline = "The priors as predictors are the baselines." if priors else ""
     kinds = {
-        "attention": ("Attention of backbones", "Priors as predictors are the baselines."),
+        "attention": ("Attention of backbones", baseline),
         "finetuned_attention": (
             "Attention after fine-tuning",
             "Of classifiers from all labels; arms from scratch take their best heads on validation "
-            "images. Priors as predictors are the baselines.",
+            f"images. {baseline}",
         ),
     }
     found = [

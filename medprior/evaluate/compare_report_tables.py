@@ -128,6 +128,7 @@ def low_data_tables(metrics: Metrics, recipes: Sequence[str]) -> list[Table]:
             (f"{recipes[0]} − {name}", [against(metrics, name, key) for key in keys])
             for name in recipes[1:]
         ]
+        rows = [(name, cells) for name, cells in rows if any(one.key for one in cells)]
         note = "Shares of the training patients, or masks; smaller ones are parts of larger ones. "
         note += "Differences are paired; where the interval spans 0, none is shown."
         found.append(Table(f"Fewer labels: {title}", [in_words(b) for b in budgets], rows, note))

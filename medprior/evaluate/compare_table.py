@@ -30,7 +30,8 @@ SIGNS = {"better": " ▲", "worse": " ▼", "no difference shown": "", "not meas
 def compare_table(metrics: Metrics, recipes: Sequence[str]) -> list[list[str]]:
     """Header and rows; a column without any number is left out.
 
-    ▲ and ▼ mark arms whose difference from the first arm has an interval without 0: ▲ above it.
+    ▲ and ▼ mark arms whose difference from the first arm has an interval without 0: ▲ better than
+    it, so with a lower entropy.
     """
     leads = {name: f"baseline.{name}." if index else "" for index, name in enumerate(recipes)}
     shown = [(k, t) for k, t in COLUMNS if any(f"{lead}{k}" in metrics for lead in leads.values())]

@@ -44,6 +44,9 @@ def draw_low_data(
                     handles.setdefault(name, line)
             title, _, unit = MEASURES[panel[0]].rpartition(", ")
             axis.set(xscale="log", xlabel=panel[1], title=title, ylabel=unit)
+            ticks = [amount(budget) for budget in panel[2]]
+            axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axis.set_xticks([], minor=True)
         for axis in axes.flat[len(every) :]:
             axis.set_visible(False)
         figure.legend(

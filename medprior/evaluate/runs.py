@@ -22,7 +22,7 @@ from medprior.evaluate.settings import Arm, CompareSettings
 from medprior.evaluate.study import Study
 from medprior.evaluate.tuned_attention import as_backbone, attention_scores
 from medprior.finetune.model import Model, load_model
-from medprior.finetune.settings import FinetuneSettings, Task
+from medprior.finetune.settings import Task
 from medprior.finetune.targets import part_of_patients
 from medprior.finetune.training import finetune
 from medprior.networks import load_backbone
