@@ -25,7 +25,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     there = [room for room, module in ROOMS.items() if importlib.util.find_spec(module)]
     parser.add_argument("room", choices=there, help="what to time")
-    parser.add_argument("cohort", type=Path, nargs="?", help="room prior: measure on this cohort")
+    parser.add_argument(
+        "given", nargs=argparse.REMAINDER, metavar="...",
+        help="room prior: a cohort, and options (see `medprior bench prior --help`)",
+    )  # fmt: skip
 
 
 def result(args: argparse.Namespace) -> Path:
@@ -36,9 +39,11 @@ def result(args: argparse.Namespace) -> Path:
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Run the room's own bench."""
     module = importlib.import_module(ROOMS[args.room])
-    if args.cohort is None:
+    if not args.given:
         module.main()
     elif args.room == "prior":
-        module.main(args.cohort)
+        module.main(**module.arguments(args.given))
     else:
-        raise ConfigError("takes no cohort", where=f"bench {args.room}", found=str(args.cohort))
+        raise ConfigError(
+            "takes no arguments", where=f"bench {args.room}", found=" ".join(args.given)
+        )

@@ -53,6 +53,14 @@ def test_bench_refuses_an_unknown_room(capsys):
     assert "evaluate" in bench_command.ROOMS
 
 
+def test_bench_hands_on_what_a_room_takes(capsys):
+    assert main(["bench", "evaluate", "cohort"]) == 2
+    assert "takes no arguments" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["bench", "prior", "cohort", "--split", "nowhere"])
+    assert "nowhere" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_bench_is_faster_than_scikit_learn(capsys):
     bench.main()
