@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("medprior.demo.command", "the whole row on a generated cohort"),
 }
 UNTRACKED = {
-    "compare", "predict", "bench", "doctor", "demo", "register", "promote", "serve", "export",
+    "predict", "bench", "doctor", "demo", "register", "promote", "serve", "export",
 }  # fmt: skip
 
 

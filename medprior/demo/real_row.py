@@ -3,29 +3,63 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from medprior.demo.row import Row, overrides
+from pydantic import Field
+
+from medprior.demo.row import Row
 from medprior.errors import InputMissing
+from medprior.provenance import write_json
 from medprior.settings import Settings
 
 DATASETS = ("nih", "shenzhen")
+PRETRAIN: dict[str, Any] = {
+    "steps": 400,
+    "batch": 32,
+    "crops": {"global_size": 80, "local_size": 32, "locals": 2},
+    "optimiser": {"lr": 0.0015},
+}
+NO_MASKS: dict[str, Any] = {"segmentation": None}
+NO_LABELS: dict[str, Any] = {"classification": None}
+ARMS: dict[str, dict[str, Any]] = {
+    "span": {"recipe": "span", "pretrain": {"span": {"weight": 1.0}}},
+    "dino": {"recipe": "dino"},
+    "loca": {"recipe": "loca", "finetune": NO_MASKS},
+    "scratch": {"recipe": None},
+    "scratch+life": {"recipe": None, "finetune": NO_MASKS | {"network": {"life": True}}},
+    "scratch+sar": {"recipe": None, "finetune": NO_MASKS | {"sar_weight": 0.01}},
+    "densenet121": {"recipe": None, "finetune": NO_MASKS | {"architecture": "densenet121"}},
+    "unet": {"recipe": None, "finetune": NO_LABELS | {"architecture": "unet"}},
+    "one mask": {
+        "recipe": None,
+        "finetune": NO_LABELS | {"segmentation": {"targets": "prior", "masks": None}},
+    },
+}
+"""All with the same views, steps and batches; the first is what the others are compared with."""
 
 
 class RealRowSettings(Settings):
-    """Size of the run; the defaults fit two CPU cores and about twenty minutes."""
+    """Size of the study; the defaults fit two CPU cores and three hours.
 
-    pretrain: tuple[str, ...] = (
-        "steps=600", "batch=32", "crops.global_size=80", "crops.local_size=32", "crops.locals=2",
-        "optimiser.lr=0.0015", "span.weight=1.0",
-    )  # fmt: skip
-    classification: tuple[str, ...] = ("epochs=20", "size=96")
-    label: str = "tuberculosis"
+    Attributes:
+        workers: processes that share the runs. seeds, fractions: as in `medprior compare`.
+        masks: numbers of masks that segmenters may learn from, beside all.
+        pretrain, classification, segmentation: settings of the stages, shared by all arms.
+        positives: a finding is learnt where train, val and test have so many images with it.
+    """
+
+    workers: int = Field(default=2, ge=0)
+    seeds: int = Field(default=3, ge=1)
+    fractions: tuple[float, ...] = (1.0, 0.1)
+    masks: tuple[int, ...] = (1, 5, 20)
+    pretrain: dict[str, Any] = Field(default_factory=lambda: dict(PRETRAIN))
+    classification: dict[str, Any] = Field(default_factory=lambda: {"epochs": 15, "size": 96})
+    segmentation: dict[str, Any] = Field(default_factory=lambda: {"size": 96})
+    positives: tuple[int, int, int] = (30, 5, 10)
 
 
 def run_real_row(folder: Path, data: Path, settings: RealRowSettings) -> None:
-    """One Shenzhen mask as the annotation; SPAN, DINO and no pretraining at equal budget."""
-    from medprior.demo.table import print_summary
-
+    """One Shenzhen mask as the annotation; every arm with every seed, side by side."""
     for name in DATASETS:
         if not (data / name).is_dir():
             raise InputMissing(
@@ -50,42 +84,37 @@ def run_real_row(folder: Path, data: Path, settings: RealRowSettings) -> None:
             f"Prior, {method}", "prior", cohort, out, "--annotation", annotation,
             "--method", method, result=out / "config.json",
         )  # fmt: skip
-    learn(row, folder, cohort, settings)
+    study, evidence = folder / "study.json", folder / "comparison"
+    write_json(study, plan(settings, common(cohort, settings.positives)))
     row.stage(
-        "Evaluate on patients never seen", "evaluate", cohort, folder / "evidence",
-        *pairs(folder, "backbone", "backbone", ("SPAN", "DINO")),
-        *pairs(folder, "model", "finding", ("SPAN", "DINO", "scratch")),
-        "--prior", f"static={folder / 'prior_static'}",
-        "--prior", f"registered={folder / 'prior_registered'}",
-        result=folder / "evidence" / "report.html",
+        "Every arm with every seed, on patients never seen", "compare", cohort, evidence,
+        "--recipes", *ARMS, "--prior", folder / "prior_registered", "--config", study,
+        "--workers", settings.workers, result=evidence / "config.json",
     )  # fmt: skip
-    print_summary(folder, None, row.cost())
+    print(row.cost())
 
 
-def pairs(folder: Path, option: str, prefix: str, names: tuple[str, ...]) -> list[str]:
-    """`--option NAME=folder/prefix_name` for every name."""
-    return [
-        part
-        for name in names
-        for part in (f"--{option}", f"{name}={folder / f'{prefix}_{name.lower()}'}")
-    ]
+def common(cohort: Path, least: tuple[int, int, int]) -> list[str]:
+    """Labels of which train, val and test have at least so many positive images."""
+    from medprior.cohort import Cohort
+
+    opened = Cohort.open(cohort)
+    counts = [(opened.split(name).labels() == 1).sum(axis=0) for name in ("train", "val", "test")]
+    enough = [all(c[i] >= n for c, n in zip(counts, least, strict=True))
+              for i in range(len(opened.label_names))]  # fmt: skip
+    return [name for name, one in zip(opened.label_names, enough, strict=True) if one]
 
 
-def learn(row: Row, folder: Path, cohort: Path, settings: RealRowSettings) -> None:
-    """Backbones with the same views, steps and batches; classifiers with the same settings."""
-    for recipe in ("span", "dino"):
-        backbone = folder / f"backbone_{recipe}"
-        prior = ["--prior", folder / "prior_registered"] if recipe == "span" else []
-        chosen = [s for s in settings.pretrain if recipe == "span" or not s.startswith("span.")]
-        row.stage(
-            f"Pretrain {recipe.upper()}", "pretrain", cohort, backbone, "--recipe", recipe,
-            *prior, *overrides(chosen), result=backbone / "config.json",
-        )  # fmt: skip
-    for start in ("span", "dino", "scratch"):
-        model = folder / f"finding_{start}"
-        origin = [] if start == "scratch" else ["--backbone", folder / f"backbone_{start}"]
-        row.stage(
-            f"Fine-tune {settings.label}, {start}", "finetune", cohort, model, "--task",
-            "classification", "--labels", settings.label, *origin,
-            *overrides(settings.classification), result=model / "config.json",
-        )  # fmt: skip
+def plan(settings: RealRowSettings, labels: list[str]) -> dict[str, Any]:
+    """Settings of the comparison."""
+    return {
+        "seeds": settings.seeds,
+        "fractions": settings.fractions,
+        "pretrain": settings.pretrain,
+        "finetune": {
+            "classification": settings.classification | {"labels": labels},
+            "segmentation": settings.segmentation
+            | {"fractions": [1.0], "masks": list(settings.masks)},
+        },
+        "arms": ARMS,
+    }

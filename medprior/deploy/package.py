@@ -57,8 +57,12 @@ def checked(folder: Path) -> dict[str, Any]:
 def smallest_size(config: dict[str, Any]) -> float:
     """Bytes that the recorded architecture's weights must have, were they all 16 bit.
 
-    A forged `config.json` could otherwise make a small file claim all memory.
+    A forged `config.json` could otherwise make a small file claim all memory. A CNN's is 0:
+    `load_model` compares every shape before anything is allocated.
     """
+    network = config.get("network")
+    if isinstance(network, dict) and "architecture" in network:
+        return 0.0
     try:
         shape, settings = config["network"], config["settings"]
         width, ratio = float(shape["width"]), float(shape["mlp_ratio"])

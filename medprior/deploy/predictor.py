@@ -156,10 +156,13 @@ def attention(
 ) -> dict[str, NDArray[np.float32]]:
     """Attention maps of the classifier, or else the segmenter, by the structure of their head.
 
-    Without heads that were trained on structures it is the mean over all heads, `all_heads`.
+    Without heads that were trained on structures it is the mean over all heads, `all_heads`; a CNN
+    has none.
     """
     task = "classification" if "classification" in models else "segmentation"
     maps, heads = answers[task].attention, models[task].heads
+    if not len(maps):
+        return {}
     if not heads:
         return {"all_heads": maps.mean(axis=0)}
     return {name: maps[head] for name, head in heads.items()}

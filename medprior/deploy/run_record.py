@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FILES = ("config.json", "metrics.csv", "metrics.json", "report.html", "summary.json", "prior.json")
 FOLDERS = ("", "figures")
-SUFFIXES = {".png", ".json", ".csv", ".html"}
+SUFFIXES = {".png", ".json", ".csv", ".html", ".md"}
 # Pictures of single patients and lists of files stay where the user put them.
 PRIVATE = {"quarantine.csv", "sources.csv", "image.png", "annotation.json"}
 CONTEXTS = {"pretrain": "training", "finetune": "training", "evaluate": "evaluation"}

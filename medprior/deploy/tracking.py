@@ -86,6 +86,27 @@ class RunObserver:
         tags = [RunTag(key, value) for key, value in values.items()]
         self.attempt(self.client.log_batch, self.run_id, tags=tags)
 
+    @contextmanager
+    def nested(self, name: str) -> Iterator[RunObserver]:
+        """A run inside this one, begun or gone on with, and ended with the block."""
+        child = RunObserver(self.client, self._child(name), self.result / name)
+        try:
+            yield child
+        except BaseException:
+            close(child, "FAILED")
+            raise
+        close(child, "FINISHED")
+
+    def _child(self, name: str) -> str:
+        """Id of the run inside this one that has this name, made where there is none."""
+        experiment = self.client.get_run(self.run_id).info.experiment_id
+        inside = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
+        for run in self.client.search_runs([experiment], inside):
+            if run.info.run_name == name:
+                return str(run.info.run_id)
+        tags = {"mlflow.parentRunId": self.run_id}
+        return str(self.client.create_run(experiment, tags=tags, run_name=name).info.run_id)
+
     def flush(self) -> None:
         """Write the numbers that wait; those of an unreachable store wait on."""
         self._flushed = time.monotonic()

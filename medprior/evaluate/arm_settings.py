@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from medprior.errors import ConfigError
-from medprior.evaluate.budgets import Budget, shared_values
+from medprior.evaluate.budgets import Budget, without_axes
 from medprior.evaluate.settings import Arm, CompareSettings
 from medprior.finetune.settings import FinetuneSettings, Task
 from medprior.pretrain.settings import PretrainSettings
@@ -36,5 +36,6 @@ def finetuning(
     alone = arm.finetune.get(task, {})
     if not isinstance(alone, dict):
         raise ConfigError("not settings of a task", where=f"finetune.{task}", expected="a mapping")
-    values = merged(merged(shared_values(settings, task), own), alone) | budget.values
+    values = merged(merged(without_axes(settings.finetune[task]), own), without_axes(alone))
+    values |= budget.values
     return FinetuneSettings.checked(values | {"task": task, "seed": seed})

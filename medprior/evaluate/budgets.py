@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medprior.errors import ConfigError
-from medprior.evaluate.settings import CompareSettings
+from medprior.evaluate.settings import Arm, CompareSettings
 from medprior.finetune.settings import Task
 
 AXES = ("fractions", "masks")
@@ -30,16 +30,18 @@ def share(fraction: float) -> str:
     return f"{100 * fraction:g}".replace(".", "p") + "pct"
 
 
-def budgets(settings: CompareSettings, task: Task) -> list[Budget]:
+def budgets(settings: CompareSettings, task: Task, arm: Arm | None = None) -> list[Budget]:
     """Shares of the training patients, then numbers of masks, largest first.
 
     A list `fractions` among a task's settings stands in for the comparison's; a list `masks` adds
-    models from so many masks each (one number instead is a setting like any other).
+    models from so many masks each (one number instead is a setting like any other). What an arm
+    has under the task's name comes first; `masks: null` leaves that axis out.
 
     Raises:
         ConfigError: a share outside ]0, 1], or a number of masks below 1.
     """
-    values = settings.finetune[task]
+    own = (arm.finetune.get(task) if arm else None) or {}
+    values = settings.finetune[task] | {key: own[key] for key in AXES if key in own}
     given = values.get("fractions", settings.fractions)
     fractions = descending(given, f"finetune.{task}.fractions", "shares above 0 up to 1", 1.0)
     masks = values.get("masks")
@@ -62,10 +64,10 @@ def descending(given: Any, where: str, expected: str, most: float | None) -> lis
     return sorted(set(plain), reverse=True)
 
 
-def shared_values(settings: CompareSettings, task: Task) -> dict[str, Any]:
-    """The settings of a task that all its models share: without the axes."""
+def without_axes(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a task that all its models share."""
     return {
         key: value
-        for key, value in settings.finetune[task].items()
+        for key, value in values.items()
         if key not in AXES or (key == "masks" and not isinstance(value, (list, tuple)))
     }

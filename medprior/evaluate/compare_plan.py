@@ -39,7 +39,7 @@ def check_arms(arms: Mapping[str, Arm], settings: CompareSettings) -> None:
             if arm.recipe is not None:
                 pretraining(arm, 0, settings)
             for task in tasks_of(arm, settings):
-                for budget in budgets(settings, task):
+                for budget in budgets(settings, task, arm):
                     finetuning(arm, 0, settings, task, budget)
         except ConfigError as error:
             raise ConfigError(str(error), where=f"arm {name}") from None

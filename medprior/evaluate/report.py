@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from medprior.evaluate.external_table import cohorts
 from medprior.evaluate.figure_style import Figure
 from medprior.evaluate.inputs import Inputs
 from medprior.evaluate.report_tables import tables
@@ -30,12 +31,13 @@ def shown_width(path: Path) -> int:
         return round(picture.width * 0.72)
 
 
-def command_line(study: Study, inputs: Inputs) -> str:
+def command_line(study: Study, inputs: Inputs, metrics: Metrics) -> str:
     """The command that gives this evidence, folders named by role instead of by path."""
     words = ["medprior evaluate COHORT EVIDENCE"]
     for role in inputs.folders:
         kind, _, name = role.partition(".")
         words.append(f"--{kind} {name}={kind.upper()}")
+    words += [f"--external {name}=COHORT" for name in cohorts(metrics)]
     words.append(f"--split {study.split}")
     changed = study.settings.model_dump(mode="json", exclude_defaults=True)
     words += [f"--set {key}={json.dumps(value)}" for key, value in changed.items()]
@@ -95,7 +97,7 @@ def write_report(
         facts=facts,
         absent=metrics.get("classification.mauc", {}).get("absent", []),
         resamples=study.settings.resamples,
-        command=command_line(study, inputs),
+        command=command_line(study, inputs, metrics),
         provenance=provenance_rows(study, inputs, facts),
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from medprior.evaluate.external_table import cohorts
+from medprior.evaluate.external_table import rows as external_rows
 from medprior.evaluate.figure_style import spoken
 from medprior.evaluate.summary import (
     Metrics,
@@ -217,6 +219,41 @@ def difference_table(metrics: Metrics, primary: Primary) -> Table | None:
     return Table("Is it better, and how sure", ["difference", "verdict"], rows, note)
 
 
+def finding_table(metrics: Metrics) -> Table | None:
+    """Where the findings are: a map a row, means over findings."""
+    lead = "localisation."
+    maps = dict.fromkeys(key.split(".")[1] for key in metrics if key.startswith(lead))
+    columns = {"pointing": "hits", "energy": "energy inside", "iou": "IoU", "pixel_ap": "pixel-AP"}
+    rows = [
+        (spoken(name), [cell(metrics, f"{lead}{name}.{kind}.mean") for kind in columns])
+        for name in maps
+    ]
+    if not rows:
+        return None
+    note = (
+        "Primary classifier; images with the finding and a mask or box of it; means over findings. "
+        "A hit: the map's maximum lies on the finding. The uniform, centre and prior maps have not "
+        "seen the image."
+    )
+    return Table("Where the finding is", list(columns.values()), rows, note)
+
+
+def external_tables(metrics: Metrics) -> list[Table]:
+    """Home against away, a table for each other cohort."""
+    found = []
+    for name in cohorts(metrics):
+        shown = [
+            (word, [cell(metrics, here), cell(metrics, there), cell(metrics, drop, signed=True)])
+            for word, here, there, drop in external_rows(metrics, name)
+        ]
+        note = (
+            "Nothing was trained, chosen or calibrated on the other cohort; patients known at home "
+            "are left out. The drop is away - home, from independent resamples."
+        )
+        found.append(Table(f"External test: {name}", ["home", "away", "drop"], shown, note))
+    return found
+
+
 def tables(metrics: Metrics, primary: Primary) -> list[Table]:
     """All tables that have something to show, in reading order."""
     every = [
@@ -226,5 +263,7 @@ def tables(metrics: Metrics, primary: Primary) -> list[Table]:
         label_table(metrics),
         subgroup_table(metrics),
         feature_table(metrics, primary),
+        finding_table(metrics),
+        *external_tables(metrics),
     ]
     return [table for table in every if table is not None]

@@ -59,7 +59,7 @@ def scores_of(run: Run, cohort: Path, study: Study, settings: CompareSettings) -
         scores = kept(run.folder / SCORES, lambda: judged(backbone, run.seed, study, fractions))
         scores |= recorded(backbone)
     for task in tasks_of(run.arm, settings):
-        for budget in budgets(settings, task):
+        for budget in budgets(settings, task, run.arm):
             scores |= tuned(run, backbone, study, settings, task, budget)
     costs = {key: np.array([value]) for key, value in cost_scores(run.folder).items()}
     return scores | costs
@@ -71,7 +71,7 @@ def files_of(run: Run, settings: CompareSettings) -> dict[str, tuple[Path, ...]]
     if run.arm.recipe is not None:
         found[BACKBONE] = (run.folder / SCORES,)
     for task in tasks_of(run.arm, settings):
-        for budget in budgets(settings, task):
+        for budget in budgets(settings, task, run.arm):
             stage = f"{task}-{budget.name}"
             more = (attention_file(run, stage),) if shows_attention(task, budget) else ()
             found[stage] = (run.folder / f"{stage}.npz", *more)

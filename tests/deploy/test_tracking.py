@@ -124,6 +124,27 @@ def test_an_interrupted_stage_goes_on_in_its_own_run(tracking_uri, tmp_path):
     assert len(runs(tracking_uri)) == 2
 
 
+def test_runs_inside_a_run_are_gone_on_with(tracking_uri, tmp_path):
+    """A comparison tells of each of its runs; telling again makes no second one."""
+    result = tmp_path / "comparison"
+    result.mkdir()
+    with tracked("compare", "medprior", tracking_uri, result) as observer:
+        for value in (0.5, 0.6):
+            with observer.nested("span-0") as inside:
+                inside.params({"seed": 0})
+                inside.metrics({"auc": value}, 0)
+        with pytest.raises(ValueError), observer.nested("span-1"):
+            raise ValueError
+    found = {run.info.run_name: run for run in runs(tracking_uri)}
+    assert len(found) == 3
+    parent = next(run for name, run in found.items() if name.startswith("compare"))
+    first, second = found["span-0"], found["span-1"]
+    assert (first.info.status, second.info.status) == ("FINISHED", "FAILED")
+    assert first.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert first.data.metrics["auc"] == 0.6
+    assert first.data.params["seed"] == "0"
+
+
 def test_a_note_from_another_store_starts_a_new_run(tracking_uri, tmp_path):
     result = tmp_path / "model"
     result.mkdir()

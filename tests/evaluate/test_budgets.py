@@ -4,7 +4,7 @@ import pytest
 
 from medprior.errors import ConfigError
 from medprior.evaluate.arm_settings import finetuning, tasks_of
-from medprior.evaluate.budgets import budgets, shared_values
+from medprior.evaluate.budgets import budgets, without_axes
 from medprior.evaluate.low_data_table import budget_of, in_words, low_data_markdown, ordered
 from medprior.evaluate.settings import Arm, CompareSettings
 
@@ -21,12 +21,20 @@ def test_a_task_may_have_fractions_and_masks_of_its_own():
     assert [b.name for b in budgets(given, "classification")] == ["100pct", "10pct"]
     names = ["100pct", "masks_20", "masks_5", "masks_1"]
     assert [b.name for b in budgets(given, "segmentation")] == names
-    assert shared_values(given, "segmentation") == {"epochs": 2}
+    assert without_axes(given.finetune["segmentation"]) == {"epochs": 2}
     five = finetuning(Arm(), 3, given, "segmentation", budgets(given, "segmentation")[2])
     assert (five.masks, five.fraction, five.seed, five.epochs) == (5, 1.0, 3, 2)
     one = settings(segmentation={"masks": 4})
     assert [b.name for b in budgets(one, "segmentation")] == ["100pct", "10pct"]
     assert finetuning(Arm(), 0, one, "segmentation", budgets(one, "segmentation")[0]).masks == 4
+
+
+def test_an_arm_may_leave_an_axis_out():
+    given = settings(segmentation={"fractions": [1.0], "masks": [1, 5]})
+    arm = Arm(recipe=None, finetune={"segmentation": {"targets": "prior", "masks": None}})
+    assert [b.name for b in budgets(given, "segmentation", arm)] == ["100pct"]
+    found = finetuning(arm, 0, given, "segmentation", budgets(given, "segmentation", arm)[0])
+    assert (found.targets, found.masks) == ("prior", None)
 
 
 @pytest.mark.parametrize("wrong", [{"masks": [0]}, {"masks": [2.5]}, {"fractions": [1.5]},

@@ -90,7 +90,7 @@ def test_arms_are_fine_tuned_from_scratch_and_from_their_backbone(tmp_path, coho
 
 
 def test_refusals_from_the_command_line(tmp_path, capsys, cohort_path):
-    start = ["compare", str(cohort_path), str(tmp_path / "c"), "--recipes"]
+    start = ["compare", str(cohort_path), str(tmp_path / "c"), "--no-tracking", "--recipes"]
     assert main([*start, "dino", "magic"]) == 2
     assert ", ".join(sorted(RECIPES)) in capsys.readouterr().err
     assert main([*start, "dino", "--fractions", "0"]) == 2

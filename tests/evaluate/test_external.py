@@ -119,3 +119,12 @@ def test_a_cohort_of_the_same_patients_is_refused(tmp_path, planted_home, plante
             planted_home, tmp_path / "out", model=planted_models["plain"], settings=QUICK,
             external=("again", planted_home),
         )  # fmt: skip
+
+
+def test_the_report_shows_home_against_away(planted_evidence, metrics):
+    page = (planted_evidence / "report.html").read_text()
+    assert "External test: away" in page
+    for _, here, there, drop in rows(metrics, "away"):
+        for key in (here, there, drop):
+            assert f'data-key="{key}"' in page
+    assert "--external away=COHORT" in page

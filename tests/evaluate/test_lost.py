@@ -73,7 +73,8 @@ def test_without_a_run_of_the_first_arm_the_rest_is_kept(tmp_path, cohort_path, 
     config = tmp_path / "settings.json"
     config.write_text(settings.model_dump_json())
     out = tmp_path / "out"
-    command = ["compare", str(cohort_path), str(out), "--recipes", "hot", "dino"]
+    command = ["compare", str(cohort_path), str(out), "--no-tracking"]
+    command += ["--recipes", "hot", "dino"]
     assert main([*command, "--config", str(config)]) == 3
     assert "no run of the first arm is left: 1 of 1 collapsed" in capsys.readouterr().err
     metrics = json.loads((out / "metrics.json").read_text())

@@ -102,7 +102,8 @@ def test_refusals(tmp_path, cohort_path, capsys):
         compare(
             cohort_path, tmp_path, ["dino"], settings=SETTINGS, workers=2, scheduler="tcp://x:1"
         )
-    command = ["compare", str(cohort_path), str(tmp_path / "c"), "--recipes", "dino"]
+    command = ["compare", str(cohort_path), str(tmp_path / "c"), "--no-tracking"]
+    command += ["--recipes", "dino"]
     assert main([*command, "--scheduler", "tcp://127.0.0.1:9", "--set", "seeds=1"]) == 2
     assert "the Dask scheduler does not answer" in capsys.readouterr().err
 
