@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test slow real bench lint clean
+.PHONY: demo test slow real recipes bench lint clean
 
 demo: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/demo
@@ -19,6 +19,9 @@ slow: .venv/installed
 
 real: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/real --real $(DATA)
+
+recipes: .venv/installed
+	$(BIN)/medprior demo $(RUNS)/recipes --recipes
 
 bench: .venv/installed
 	for room in ingest cohort networks prior pretrain evaluate deploy; do $(BIN)/medprior bench $$room || exit 1; done

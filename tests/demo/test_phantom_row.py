@@ -5,7 +5,12 @@ import json
 import pytest
 
 from medprior.cli import main
+from medprior.demo import recipe_row
+from medprior.demo.real_row import RealRowSettings, plan
+from medprior.demo.recipe_row import RECIPES, RecipeRowSettings, recipe_study, supervised_study
 from medprior.demo.table import as_text, cell, summary_table
+from medprior.evaluate.compare_plan import check_arms
+from medprior.evaluate.settings import CompareSettings
 
 SMALL = [
     "patients=24", "image_size=160",
@@ -36,6 +41,44 @@ def test_row_ends_with_a_prediction_from_the_registry(tmp_path, monkeypatch, cap
 def test_real_row_names_what_is_missing(tmp_path, capsys):
     assert main(["demo", str(tmp_path / "out"), "--real", str(tmp_path)]) == 2
     assert "no nih/" in capsys.readouterr().err
+
+
+TINY = {
+    "steps": 4, "batch": 4, "window": 2, "network": {"width": 24, "depth": 1},
+    "crops": {"global_size": 32, "local_size": 16, "locals": 1}, "dino": {"prototypes": 16},
+}  # fmt: skip
+
+
+def test_studies_are_settings_of_a_comparison(tmp_path):
+    """Every arm of both studies fits, with all of its budgets, before hours are spent."""
+    for study, arms in (
+        (recipe_study(tmp_path, RecipeRowSettings()), 18),
+        (supervised_study(RecipeRowSettings()), 3),
+        (plan(RealRowSettings(), ["tuberculosis"]), 9),
+    ):
+        settings = CompareSettings.checked(study)
+        assert len(settings.arms) == arms
+        check_arms({name: settings.arm(name, tmp_path) for name in settings.arms}, settings)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_recipes_end_with_both_tables(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDPRIOR_IDENTITY_KEY", str(tmp_path / "keys" / "identity.key"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr(
+        recipe_row, "RECIPES", {k: RECIPES[k] for k in ("dino+koleo", "loca", "all")}
+    )
+    small = {"epochs": 1, "size": 32, "network": {"width": 24, "depth": 1, "image_size": 32}}
+    settings = RecipeRowSettings(
+        patients=30, image_size=128, seeds=1, workers=0, pretrain=TINY, supervised=small,
+        segmentation={"epochs": 1, "size": 32},
+    )  # fmt: skip
+    recipe_row.run_recipe_row(tmp_path / "row", settings)
+    table = (tmp_path / "row/recipes/table.md").read_text()
+    assert "| all+life |" in table
+    assert "fine-tuned Dice" in table
+    assert "| sar |" in (tmp_path / "row/supervised/table.md").read_text()
 
 
 def test_table_shows_numbers_and_leaves_out_what_is_not_there():
