@@ -71,7 +71,7 @@ def test_recipes_end_with_both_tables(tmp_path, monkeypatch):
     )
     small = {"epochs": 1, "size": 32, "network": {"width": 24, "depth": 1, "image_size": 32}}
     settings = RecipeRowSettings(
-        patients=30, image_size=128, seeds=1, workers=0, pretrain=TINY, supervised=small,
+        patients=70, image_size=128, seeds=1, workers=0, pretrain=TINY, supervised=small,
         segmentation={"epochs": 1, "size": 32},
     )  # fmt: skip
     recipe_row.run_recipe_row(tmp_path / "row", settings)
