@@ -17,11 +17,12 @@ from medprior.evaluate.low_data_figure import draw_low_data
 from medprior.evaluate.low_data_table import low_data_markdown
 from medprior.evaluate.settings import CompareSettings
 from medprior.evaluate.study import Study
-from medprior.evaluate.summary import Metrics, attention_groups, parts
+from medprior.evaluate.summary import Metrics, Record, attention_groups, parts
 from medprior.observer import Observer
 from medprior.provenance import atomic, write_config, write_json
 
 Written = dict[str, dict[str, Any]]
+Groups = list[tuple[str, dict[str, Record]]]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,14 @@ def written(
     return metrics
 
 
+def in_order(groups: Groups, recipes: Sequence[str]) -> Groups:
+    """Groups with the arms as they were named, what is no arm after them."""
+    return [
+        (name, {arm: rows[arm] for arm in dict.fromkeys([*recipes, *rows]) if arm in rows})
+        for name, rows in groups
+    ]
+
+
 def drawn(out: Path, metrics: Metrics, recipes: Sequence[str]) -> list[Figure]:
     """The figures there are numbers for, in the order of the report."""
     note = "Mean over seeds, with 95 % intervals over resampled patients and seeds. "
@@ -82,8 +91,8 @@ def drawn(out: Path, metrics: Metrics, recipes: Sequence[str]) -> list[Figure]:
     }
     found = [
         draw_intervals(
-            out / f"{kind}.png", title, "pixel-AP", attention_groups(metrics, recipes[0], kind),
-            note + caption,
+            out / f"{kind}.png", title, "pixel-AP",
+            in_order(attention_groups(metrics, recipes[0], kind), recipes), note + caption,
         )
         for kind, (title, caption) in kinds.items()
         if parts(metrics, f"{kind}.pixel_ap")
