@@ -16,10 +16,10 @@ def test_every_contender_reads_every_file(tmp_path, name):
     assert said["cpu"] > 0
 
 
-def test_a_finished_cohort_is_skipped_at_three_thousand_files_a_second(tmp_path):
-    first, again = bench.skip_rate(tmp_path, 3000)
-    assert again >= 3000
-    assert again > first
+def test_a_finished_cohort_is_skipped_and_not_read_again(tmp_path):
+    """Side by side, whatever the machine is busy with; the bench prints files a second."""
+    first, again = bench.skip_rate(tmp_path, 1000)
+    assert again > 2 * first
 
 
 @pytest.mark.slow
