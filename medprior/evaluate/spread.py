@@ -13,22 +13,18 @@ from typing import Any
 from tqdm import tqdm
 
 import medprior
-from medprior.dicom import Policy
 from medprior.errors import MedpriorError, TrainingFailed
 from medprior.evaluate.runs import Run, complete
 from medprior.evaluate.settings import CompareSettings
-from medprior.ingest.cluster import WORKER_SECONDS, ClusterWorkers, no_workers
-from medprior.ingest.item import Refused
-from medprior.ingest.plan import Source
+from medprior.ingest.cluster import Cluster
 from medprior.ingest.sealed import packed, unpacked
-from medprior.ingest.workers import Limits
 
 
-class ClusterRuns(ClusterWorkers):
+class ClusterRuns(Cluster):
     """Trains and judges runs on a Dask cluster. A context manager.
 
     Connection, waiting and what happens when the scheduler or all workers are gone are those of
-    ingestion (`ClusterWorkers`). The cluster's workers must see the cohort, the priors and the
+    ingestion (`Cluster`). The cluster's workers must see the cohort, the priors and the
     comparison's folder under the same paths. A run whose worker dies goes on, on another one, from
     its last checkpoint.
 
@@ -38,25 +34,13 @@ class ClusterRuns(ClusterWorkers):
     """
 
     def __init__(self, address: str, threads: int) -> None:
-        # No file is decoded on the workers: there is nothing to read from and nothing to limit.
-        super().__init__(address, "", False, (Policy(), 1, Limits()), no_file)
+        super().__init__(address)
         self._threads_each = threads
 
-    def _prepare(self) -> None:
-        try:
-            self._client.wait_for_workers(1, timeout=WORKER_SECONDS)
-        except TimeoutError:
-            raise no_workers() from None
+    def _plugin(self) -> Any:
         from medprior.evaluate.spread_work import Running
 
-        try:
-            self._client.register_plugin(Running(), name=self._name)
-        except Exception as error:
-            raise MedpriorError(
-                f"the workers of the cluster cannot run medprior ({type(error).__name__})",
-                where="--scheduler",
-                fix="install the same medprior on all of them",
-            ) from None
+        return Running()
 
     def work(
         self, runs: Sequence[Run], cohort: Path, excluded: frozenset[str], settings: CompareSettings
@@ -109,11 +93,6 @@ def sent(run: Run) -> dict[str, Any]:
     prior = run.arm.prior
     arm["prior"] = str(prior.resolve()) if prior is not None else None
     return {"folder": str(run.folder.resolve()), "arm": arm, "seed": run.seed}
-
-
-def no_file(source: Source) -> Refused:
-    """There is none to read here."""
-    raise NotImplementedError
 
 
 @contextmanager

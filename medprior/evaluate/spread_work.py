@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from distributed import Worker, WorkerPlugin, get_worker
 
-import medprior
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing, MedpriorError, TrainingFailed
 from medprior.evaluate.runs import Run, scores_of
 from medprior.evaluate.settings import Arm, CompareSettings
 from medprior.evaluate.study import Study
+from medprior.ingest.cluster import check_version
 from medprior.ingest.sealed import Sealed, packed, unpacked
 
 
@@ -59,13 +59,7 @@ def worked(facts: Mapping[str, Any]) -> None:
     Raises:
         MedpriorError: this worker is of another version, or does not see the folders.
     """
-    if medprior.__version__ != facts["version"]:
-        raise MedpriorError(
-            "a worker has another version of medprior",
-            where="--scheduler",
-            expected=str(facts["version"]),
-            found=medprior.__version__,
-        )
+    check_version(str(facts["version"]))
     cohort, folder = Path(facts["cohort"]), Path(facts["folder"])
     if not cohort.is_dir() or not folder.parent.is_dir():
         raise InputMissing(

@@ -1,4 +1,4 @@
-"""Reading on a Dask cluster; the process that started the run stays the only writer."""
+"""Work on a Dask cluster, and reading there; the process that began it is the only writer."""
 
 from __future__ import annotations
 
@@ -6,50 +6,44 @@ import importlib
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from itertools import islice
 from typing import Any, Self
 
+import medprior
 from medprior.dicom import Policy
 from medprior.errors import InputMissing, MedpriorError
 from medprior.ingest.item import Item, Refused, answer_of, source_message
 from medprior.ingest.plan import Source
-from medprior.ingest.sealed import packed, unpacked
+from medprior.ingest.sealed import Sealed, packed, unpacked
 from medprior.ingest.workers import Limits
 
 CONNECT_SECONDS, WORKER_SECONDS, LOOK_SECONDS = 15.0, 120.0, 5.0
 AHEAD = 4
 LEAST_AHEAD = 16
+Task = Callable[[str, Sealed], Sealed]
 
 
-class ClusterWorkers:
-    """Reads sources on a Dask cluster, answers in the order of the sources. A context manager.
+class Cluster:
+    """Work done by the workers of a Dask cluster. A context manager.
 
-    To the cluster go paths or URLs, the policy and the limits, sealed; no identity key and no
-    credentials. Back come pictures, facts and raw identifiers, sealed; pseudonyms are made here.
+    What it is to the workers is its plugin; tasks find it there by this cluster's name.
 
     Args:
         address: of the scheduler, `tcp://HOST:PORT` or `tls://HOST:PORT`.
-        place: root of the input: a folder's path, or a URL.
-        remote: whether `place` is a URL.
-        job: policy, store size and limits of the reading.
-        alone: reads one source here; asked where workers died over a file.
     """
 
-    def __init__(
-        self,
-        address: str,
-        place: str,
-        remote: bool,
-        job: tuple[Policy, int, Limits],
-        alone: Callable[[Source], Item | Refused],
-    ) -> None:
-        self._address, self._job, self._alone = address, job, alone
-        self._place = packed({"url": place if remote else "", "folder": place}, [])
+    def __init__(self, address: str) -> None:
+        self._address = address
         # Keys and names are what a scheduler shows and logs: they say nothing.
         self._name = f"medprior-{secrets.token_hex(6)}"
         self._client: Any = None
         self._threads, self._looked = 0, 0.0
+
+    def _plugin(self) -> Any:
+        """What every worker gets, those that come later too, before its first task."""
+        raise NotImplementedError
 
     def __enter__(self) -> Self:
         distributed: Any = importlib.import_module("distributed")
@@ -76,15 +70,13 @@ class ClusterWorkers:
             self._client.close()
 
     def _prepare(self) -> None:
-        """Have every worker, those that come later too, ready to read."""
-        from medprior.ingest.cluster_reading import Reading
-
+        plugin = self._plugin()
         try:
             self._client.wait_for_workers(1, timeout=WORKER_SECONDS)
         except TimeoutError:
             raise no_workers() from None
         try:
-            self._client.register_plugin(Reading(*self._job, self._place), name=self._name)
+            self._client.register_plugin(plugin, name=self._name)
         except Exception as error:
             raise MedpriorError(
                 f"the workers of the cluster cannot run medprior ({type(error).__name__})",
@@ -92,48 +84,36 @@ class ClusterWorkers:
                 fix="install the same medprior on all of them",
             ) from None
 
-    def map(self, sources: Sequence[Source]) -> Iterator[Item | Refused]:
-        """Read all sources; answers come in the order of `sources`.
-
-        Raises:
-            MedpriorError: the cluster is gone, or its workers cannot read.
-        """
-        from medprior.ingest.cluster_reading import read_sealed
-
+    def _begun(self, task: Task, messages: Iterable[Sealed]) -> Iterator[Any]:
+        """Futures of `task` on each message, in order; only so many are made ahead as `_reach`."""
+        waiting = enumerate(messages)
         coming: deque[Any] = deque()
-        begun = 0
-        for source in sources:
-            while begun < len(sources) and len(coming) < self._reach():
-                coming.append(
-                    self._client.submit(
-                        read_sealed,
-                        self._name,
-                        packed(source_message(sources[begun]), []),
-                        key=f"{self._name}-{begun}",
-                        retries=2,
-                    )
-                )
-                begun += 1
-            yield self._answer(coming.popleft(), source)
+        while True:
+            for number, message in islice(waiting, max(0, self._reach() - len(coming))):
+                key = f"{self._name}-{number}"
+                coming.append(self._client.submit(task, self._name, message, key=key, retries=2))
+            if not coming:
+                return
+            yield coming.popleft()
 
     def _reach(self) -> int:
-        """How many files may be under way: a few for each thread that the cluster has now."""
+        """How many tasks may be under way: a few for each thread that the cluster has now."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._threads = sum(self._client.nthreads().values())
             self._looked = time.monotonic()
         return max(LEAST_AHEAD, AHEAD * self._threads)
 
-    def _answer(self, future: Any, source: Source) -> Item | Refused:
-        from distributed import KilledWorker
+    def _told(self, future: Any) -> tuple[dict[str, Any], list[Any]]:
+        """What a task answered: facts and arrays.
 
-        try:
-            facts, arrays = unpacked(self._waited(future))
-        except KilledWorker:
-            # Several workers died over it, or happened to: the bounded process here decides.
-            return self._alone(source)
+        Raises:
+            KilledWorker: several workers died over it, or happened to.
+            MedpriorError: the task says to stop, or the cluster is gone.
+        """
+        facts, arrays = unpacked(self._waited(future))
         if "stop" in facts:
             raise MedpriorError(str(facts["stop"]), where="--scheduler")
-        return answer_of(facts, arrays)
+        return facts, arrays
 
     def _waited(self, future: Any) -> Any:
         """The result, for as long as there are workers that may give it."""
@@ -162,6 +142,59 @@ class ClusterWorkers:
                 ) from None
 
 
+class ClusterWorkers(Cluster):
+    """Reads sources on a Dask cluster, answers in the order of the sources. A context manager.
+
+    To the cluster go paths or URLs, the policy and the limits, sealed; no identity key and no
+    credentials. Back come pictures, facts and raw identifiers, sealed; pseudonyms are made here.
+
+    Args:
+        address: of the scheduler, `tcp://HOST:PORT` or `tls://HOST:PORT`.
+        place: root of the input: a folder's path, or a URL.
+        remote: whether `place` is a URL.
+        job: policy, store size and limits of the reading.
+        alone: reads one source here; asked where workers died over a file.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        place: str,
+        remote: bool,
+        job: tuple[Policy, int, Limits],
+        alone: Callable[[Source], Item | Refused],
+    ) -> None:
+        super().__init__(address)
+        self._job, self._alone = job, alone
+        self._place = packed({"url": place if remote else "", "folder": place}, [])
+
+    def _plugin(self) -> Any:
+        from medprior.ingest.cluster_reading import Reading
+
+        return Reading(*self._job, self._place)
+
+    def map(self, sources: Sequence[Source]) -> Iterator[Item | Refused]:
+        """Read all sources; answers come in the order of `sources`.
+
+        Raises:
+            MedpriorError: the cluster is gone, or its workers cannot read.
+        """
+        from medprior.ingest.cluster_reading import read_sealed
+
+        messages = (packed(source_message(source), []) for source in sources)
+        for source, future in zip(sources, self._begun(read_sealed, messages), strict=True):
+            yield self._answer(future, source)
+
+    def _answer(self, future: Any, source: Source) -> Item | Refused:
+        from distributed import KilledWorker
+
+        try:
+            return answer_of(*self._told(future))
+        except KilledWorker:
+            # The bounded process here decides.
+            return self._alone(source)
+
+
 def unreachable(error: BaseException) -> MedpriorError:
     """The scheduler does not answer, or no longer."""
     return InputMissing(
@@ -179,3 +212,14 @@ def no_workers() -> MedpriorError:
         where="--scheduler",
         fix="start workers and run the same command again; what was read so far is kept",
     )
+
+
+def check_version(version: str) -> None:
+    """MedpriorError unless this worker's medprior is of `version`, the caller's."""
+    if medprior.__version__ != version:
+        raise MedpriorError(
+            "a worker has another version of medprior",
+            where="--scheduler",
+            expected=version,
+            found=medprior.__version__,
+        )

@@ -14,6 +14,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 import medprior
 from medprior.dicom import Policy
 from medprior.errors import MedpriorError, Rejected
+from medprior.ingest.cluster import check_version
 from medprior.ingest.item import Item, Refused, answer_message, source_of
 from medprior.ingest.origin import discard, fetched
 from medprior.ingest.plan import Source
@@ -74,13 +75,7 @@ class Reading(WorkerPlugin):
             discard(self._folder, number)
 
     def _check(self) -> None:
-        if medprior.__version__ != self._version:
-            raise MedpriorError(
-                "a worker has another version of medprior",
-                where="--scheduler",
-                expected=self._version,
-                found=medprior.__version__,
-            )
+        check_version(self._version)
         facts, _ = unpacked(self._place)
         if facts["url"]:
             self._remote = Remote(facts["url"])

@@ -9,6 +9,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 import medprior
 from medprior.errors import MedpriorError
+from medprior.ingest.cluster import check_version
 from medprior.ingest.sealed import Sealed, packed, unpacked
 from medprior.priors.transfer import Transfer
 
@@ -36,13 +37,7 @@ class Carrying(WorkerPlugin):
         Raises:
             MedpriorError: this worker is of another version.
         """
-        if medprior.__version__ != self._version:
-            raise MedpriorError(
-                "a worker has another version of medprior",
-                where="--scheduler",
-                expected=self._version,
-                found=medprior.__version__,
-            )
+        check_version(self._version)
         _, arrays = unpacked(sealed)
         with self._lock:
             maps, records = self._transfer(arrays[0])
