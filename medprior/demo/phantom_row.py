@@ -33,20 +33,26 @@ def run_phantom_row(folder: Path, settings: PhantomRowSettings) -> None:
     from medprior.demo.table import print_summary
 
     row = Row(folder)
-    phantom, cohort = folder / "phantom", folder / "cohort"
-    row.stage(
-        "Generate radiographs", "phantom", phantom, "--patients", settings.patients,
-        "--seed", settings.seed, "--size", settings.image_size, result=phantom / "config.json",
-    )  # fmt: skip
-    row.stage(
-        "DICOM to cohort", "ingest", phantom, cohort, "--dataset", "phantom",
-        "--store-size", 256, result=cohort / "config.json",
-    )  # fmt: skip
+    phantom, cohort = generated(row, folder, settings.patients, settings.seed, settings.image_size)
     priors(row, folder, cohort)
     learn(row, folder, cohort, settings)
     judge(row, folder, cohort)
     deploy(row, folder, phantom)
     print_summary(folder, NAME, row.cost())
+
+
+def generated(row: Row, folder: Path, patients: int, seed: int, size: int) -> tuple[Path, Path]:
+    """Radiographs that `medprior phantom` makes, and their cohort: both folders."""
+    phantom, cohort = folder / "phantom", folder / "cohort"
+    row.stage(
+        "Generate radiographs", "phantom", phantom, "--patients", patients,
+        "--seed", seed, "--size", size, result=phantom / "config.json",
+    )  # fmt: skip
+    row.stage(
+        "DICOM to cohort", "ingest", phantom, cohort, "--dataset", "phantom",
+        "--store-size", 256, result=cohort / "config.json",
+    )  # fmt: skip
+    return phantom, cohort
 
 
 def priors(row: Row, folder: Path, cohort: Path) -> None:

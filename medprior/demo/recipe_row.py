@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from medprior.demo.phantom_row import priors
+from medprior.demo.phantom_row import generated, priors
 from medprior.demo.row import Row
 from medprior.provenance import write_json
 from medprior.settings import Settings
@@ -63,15 +63,7 @@ class RecipeRowSettings(Settings):
 def run_recipe_row(folder: Path, settings: RecipeRowSettings) -> None:
     """Phantoms, priors, then recipes with and without LIFE, then supervised training."""
     row = Row(folder)
-    phantom, cohort = folder / "phantom", folder / "cohort"
-    row.stage(
-        "Generate radiographs", "phantom", phantom, "--patients", settings.patients,
-        "--seed", settings.seed, "--size", settings.image_size, result=phantom / "config.json",
-    )  # fmt: skip
-    row.stage(
-        "DICOM to cohort", "ingest", phantom, cohort, "--dataset", "phantom",
-        "--store-size", 256, result=cohort / "config.json",
-    )  # fmt: skip
+    _, cohort = generated(row, folder, settings.patients, settings.seed, settings.image_size)
     priors(row, folder, cohort)
     statistics = folder / "prior_statistics"
     row.stage(

@@ -13,7 +13,6 @@ Metrics = dict[str, dict[str, Any]]
 COLUMNS = (
     ("attention.pixel_ap.left_lung", "AP left lung"),
     ("attention.pixel_ap.right_lung", "AP right lung"),
-    ("attention.pixel_ap.lungs", "AP lungs"),
     ("attention.pixel_ap.heart", "AP heart"),
     ("attention.pixel_ap.mean", "AP mean"),
     ("classification.mauc", "mAUC"),
@@ -42,7 +41,6 @@ def key_of(row: str, column: str) -> str:
     return {
         "SPAN": column,
         "DINO": f"baseline.DINO.{column}",
-        "scratch": f"baseline.scratch.{column}",
         "static prior": f"prior.{quantity}",
         "registered prior": f"registered_prior.{quantity}",
         "random weights": f"features.random_{quantity}" if column.startswith("features") else "-",
@@ -51,12 +49,9 @@ def key_of(row: str, column: str) -> str:
 
 def summary_table(metrics: Metrics) -> list[list[str]]:
     """Header and rows; columns and rows without any number are left out."""
-    rows = ("SPAN", "DINO", "scratch", "static prior", "registered prior", "random weights")
+    rows = ("SPAN", "DINO", "static prior", "registered prior", "random weights")
     cells = {(r, c): cell(metrics, key_of(r, c)) for r in rows for c, _ in COLUMNS}
     shown = [(c, t) for c, t in COLUMNS if any(cells[r, c] != "-" for r in rows)]
-    structures = [c for c, _ in shown if c.startswith("attention") and not c.endswith(".mean")]
-    if len(structures) == 1:  # its mean would say the same again
-        shown = [(c, t) for c, t in shown if c != "attention.pixel_ap.mean"]
     table = [["test split", *(title for _, title in shown)]]
     for row in rows:
         line = [cells[row, column] for column, _ in shown]
@@ -84,14 +79,13 @@ def entropies(folder: Path) -> str:
     return "teacher entropy: " + ", ".join(parts)
 
 
-def print_summary(folder: Path, name: str | None, cost: str) -> None:
+def print_summary(folder: Path, name: str, cost: str) -> None:
     """Print table, entropies, registered version, one prediction, report and cost."""
     metrics: Metrics = json.loads((folder / "evidence" / "metrics.json").read_text())
     print("\n" + as_text(summary_table(metrics)))
     print("95 % intervals by patient bootstrap; DINO's head is its best on validation.")
     print(entropies(folder))
-    if name is not None:
-        print_registered(folder, name)
+    print_registered(folder, name)
     print(f"report: {folder / 'evidence' / 'report.html'}")
     print(cost)
 

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
+from medprior.ingest.boxes import COLUMNS, FILE, SIDES
 
-SIDES = ("x", "y", "width", "height")
-COLUMNS = ("image_id", "label", *SIDES)
-FILE = "boxes.parquet"
 SLACK = 0.01  # of a side: readers draw a little past the edge; our choice
 Units = Literal["unit", "pixels"]
 

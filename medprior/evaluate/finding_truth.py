@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
-from medprior.evaluate.boxes import SIDES, painted
+from medprior.evaluate.boxes import painted
 from medprior.evaluate.targets import check_size
+from medprior.ingest.boxes import SIDES
 
 Masks = NDArray[np.bool_]
 

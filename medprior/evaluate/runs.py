@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -148,16 +149,7 @@ def tuned(
     stage = f"{task}-{budget.name}"
     if stage in lost_stages(run.folder):
         return {}
-    folder = run.folder / stage
-
-    def model() -> Model:
-        if not (folder / "config.json").is_file():
-            chosen = finetuning(run.arm, run.seed, settings, task, budget)
-            prior = run.arm.prior if chosen.needs_prior else None
-            with measured(run.folder, stage):
-                finetune(study.cohort, folder, task, backbone, chosen, prior=prior)
-        return load_model(folder)
-
+    model = cache(partial(trained, run, backbone, study, settings, task, budget))
     lead = f"{budget.name}.{task}."
     try:
         scores = kept(run.folder / f"{stage}.npz", lambda: model_scores(model(), study, lead))
@@ -167,6 +159,21 @@ def tuned(
         note_lost(run.folder, stage, error)
         return {}
     return scores
+
+
+def trained(
+    run: Run, backbone: Path | None, study: Study, settings: CompareSettings,
+    task: Task, budget: Budget,
+) -> Model:  # fmt: skip
+    """One of the run's models, trained where that is not done yet."""
+    stage = f"{task}-{budget.name}"
+    folder = run.folder / stage
+    if not (folder / "config.json").is_file():
+        chosen = finetuning(run.arm, run.seed, settings, task, budget)
+        prior = run.arm.prior if chosen.needs_prior else None
+        with measured(run.folder, stage):
+            finetune(study.cohort, folder, task, backbone, chosen, prior=prior)
+    return load_model(folder)
 
 
 def tuned_attention(model: Model, study: Study) -> Scores:

@@ -99,20 +99,27 @@ def build_prior(
     # An old result must not pass for a finished one while the new one is made.
     (folder / "config.json").unlink(missing_ok=True)
     means = Means(workers or len(os.sched_getaffinity(0)), scheduler)
-    if drawn:
-        prior = from_annotations(cohort, drawn, settings, folder, means)
-        if backbone is not None:
-            from medprior.priors.refined import refined
-
-            prior = refined(prior, cohort, Path(backbone), settings.refine)
-    else:
-        prior, transfer = from_statistics(cohort, settings)
-        if transfer is not None:
-            prior = fitted(prior, cohort, transfer, folder, means)
+    prior = made(cohort, drawn, settings, folder, means, backbone)
     sources = [Path(one) for one in given if isinstance(one, (str, Path))]
     inputs = {f"annotation{n or ''}": path for n, path in enumerate(sources)}
     inputs |= {"backbone": Path(backbone)} if backbone else {}
     return finished(prior, cohort, folder, settings, observer, inputs)
+
+
+def made(
+    cohort: Cohort, drawn: Sequence[Annotation], settings: PriorSettings, folder: Path,
+    means: Means, backbone: Path | str | None,
+) -> SpatialPrior:  # fmt: skip
+    """The prior, its maps of single images in `folder`: of what was drawn, else of statistics."""
+    if not drawn:
+        prior, transfer = from_statistics(cohort, settings)
+        return prior if transfer is None else fitted(prior, cohort, transfer, folder, means)
+    prior = from_annotations(cohort, drawn, settings, folder, means)
+    if backbone is None:
+        return prior
+    from medprior.priors.refined import refined
+
+    return refined(prior, cohort, Path(backbone), settings.refine)
 
 
 def check_backbone(backbone: Path | str | None, method: str) -> None:
