@@ -1,4 +1,4 @@
-"""The row on real radiographs (NIH and Shenzhen): what `make real` runs."""
+"""The row on real radiographs (NIH, Shenzhen and Hannover): what `make real` runs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from medprior.errors import InputMissing
 from medprior.provenance import write_json
 from medprior.settings import Settings
 
-DATASETS = ("nih", "shenzhen")
+DATASETS = ("nih", "shenzhen", "hannover")
 PRETRAIN: dict[str, Any] = {
-    "steps": 400,
+    "steps": 480,
     "batch": 32,
     "crops": {"global_size": 80, "local_size": 32, "locals": 2},
     "optimiser": {"lr": 0.0015},
@@ -53,8 +53,8 @@ class RealRowSettings(Settings):
     fractions: tuple[float, ...] = (1.0, 0.1)
     masks: tuple[int, ...] = (1, 5, 20)
     pretrain: dict[str, Any] = Field(default_factory=lambda: dict(PRETRAIN))
-    classification: dict[str, Any] = Field(default_factory=lambda: {"epochs": 15, "size": 96})
-    segmentation: dict[str, Any] = Field(default_factory=lambda: {"size": 96})
+    classification: dict[str, Any] = Field(default_factory=lambda: {"epochs": 12, "size": 80})
+    segmentation: dict[str, Any] = Field(default_factory=lambda: {"size": 80})
     positives: tuple[int, int, int] = (30, 5, 10)
 
 

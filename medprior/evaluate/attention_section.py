@@ -75,9 +75,10 @@ def add_group(
     if selection is not None:
         selection = selection.take(study.settings.selection_images, study.settings.seed)
     for number, (name, source) in enumerate(sources):
-        found = localise(source, study.part, selection, wanted, study.settings.map_size)
+        size = study.settings.map_size
+        found = localise(source, study.part, selection, wanted, size, study.annotated)
         groups[name] = localisation_estimates(found, study.draws, prefix) | instance_estimates(
-            source, study.part, wanted, found, study.draws, study.settings.map_size, prefix
+            source, study.part, wanted, found, study.draws, size, prefix
         )
         lost = [target for target in wanted if target not in found.chosen]
         section.skipped += [f"{prefix} {name}: no map for {target}" for target in lost]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from medprior.evaluate.targets import LUNGS, Targets, channels, true_masks
 
 Maps = NDArray[np.float32]
 Candidate = tuple[int, ...]  # maps whose mean is one candidate
+ANNOTATED = "iou_at_annotated_threshold"
 
 
 class MapSource(Protocol):
@@ -69,6 +70,7 @@ class Localisation:
         threshold: target -> share of a map's maximum, chosen on validation.
         ap, iou60, dice: target -> float64 [n].
         oracle: target -> float64 [n], the best single map image by image; no fair choice.
+        annotated: target -> threshold chosen on annotated images, with Dice at it, float64 [n].
     """
 
     chosen: dict[str, Candidate]
@@ -78,6 +80,7 @@ class Localisation:
     iou60: dict[str, Array]
     dice: dict[str, Array]
     oracle: dict[str, Array]
+    annotated: dict[str, tuple[float, Array]] = field(default_factory=dict)
 
 
 def combined(maps: Maps, candidates: Sequence[Candidate]) -> Maps:
@@ -143,9 +146,14 @@ def choose(
 
 
 def localise(
-    source: MapSource, cohort: Cohort, selection: Cohort | None, wanted: Targets, size: int
+    source: MapSource,
+    cohort: Cohort,
+    selection: Cohort | None,
+    wanted: Targets,
+    size: int,
+    annotated: Cohort | None = None,
 ) -> Localisation:
-    """Choose on `selection`, score on `cohort`."""
+    """Choose on `selection`, score on `cohort`; with `annotated`, a threshold from there too."""
     chosen, thresholds = choose(source, selection, wanted, size)
     wanted = {target: wanted[target] for target in chosen}
     if not wanted:
@@ -158,6 +166,7 @@ def localise(
     alone = [candidates.index(single) for single in singles] if free else []
     level = {t: int(np.searchsorted(THRESHOLDS, thresholds[t] - 1e-9)) for t in wanted}
     own = {t: channels(t, source.assigned) is not None for t in wanted}
+    drawn = score(source, annotated, wanted, candidates, size) if annotated is not None else None
     return Localisation(
         chosen=chosen,
         rule={t: "assigned" if own[t] else "best on validation" for t in wanted},
@@ -166,7 +175,18 @@ def localise(
         iou60={t: scores.iou60[:, m, k] for t, (m, k) in at.items()},
         dice={t: scores.dice[:, m, k, level[t]] for t, (m, k) in at.items()},
         oracle={t: scores.ap[:, alone, k].max(axis=1) for t, (_, k) in at.items() if free},
+        annotated={
+            t: at_best(drawn.dice[:, m, k], scores.dice[:, m, k])
+            for t, (m, k) in at.items()
+            if drawn is not None and not np.isnan(drawn.dice[:, m, k]).any(axis=1).all()
+        },
     )
+
+
+def at_best(chosen_on: Array, judged: Array) -> tuple[float, Array]:
+    """The threshold best for the curves `chosen_on` [m, 99], and the Dice of `judged` at it [n]."""
+    index, threshold = best_threshold(chosen_on)
+    return threshold, judged[:, index]
 
 
 def localisation_estimates(
@@ -185,6 +205,9 @@ def localisation_estimates(
         result[f"{prefix}.iou_at_threshold.{target}"] = mean_estimate(
             iou_of_dice(found.dice[target]), draws, **cut
         )
+    for target, (threshold, values) in found.annotated.items():
+        one = mean_estimate(iou_of_dice(values), draws, threshold=threshold)
+        result[f"{prefix}.{ANNOTATED}.{target}"] = one
     for target, values in found.oracle.items():
         note = {"choice": "oracle per image"}
         result[f"{prefix}.oracle_pixel_ap.{target}"] = mean_estimate(values, draws, **note)
@@ -193,6 +216,7 @@ def localisation_estimates(
         "iou60",
         "dice_at_threshold",
         "iou_at_threshold",
+        ANNOTATED,
         "oracle_pixel_ap",
     ):
         single = {k: e for k, e in result.items() if k.startswith(f"{prefix}.{metric}.")}

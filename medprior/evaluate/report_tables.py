@@ -75,6 +75,7 @@ def attention_tables(metrics: Metrics, primary: Primary) -> list[Table | None]:
         ("attention.iou60.mean", "IoU at 60 % of mass"),
         ("attention.dice_at_threshold.mean", "Dice at one threshold"),
         ("attention.iou_at_threshold.mean", "IoU at one threshold"),
+        ("attention.iou_at_annotated_threshold.mean", "IoU, threshold of the drawing"),
         ("attention.instance_ap.mean", "AP@[.5:.95] of instances"),
         ("attention.oracle_pixel_ap.mean", "pixel-AP, oracle head"),
     ]

@@ -24,6 +24,7 @@ class Study:
         split: name of the split judged.
         draws: resamples of the patients of `part`, shared by every metric.
         excluded: images left out because a prior was made from them.
+        annotated: the images priors were drawn on that have masks; None without.
         boxes: of findings, as of `boxes.boxes_of`; None: those of the cohort alone.
     """
 
@@ -34,6 +35,7 @@ class Study:
     draws: Resamples
     settings: EvaluateSettings
     excluded: frozenset[str]
+    annotated: Cohort | None = None
     boxes: pd.DataFrame | None = None
 
     @classmethod
@@ -45,7 +47,9 @@ class Study:
         selection = selection_part(cohort, split, excluded)
         draws = Resamples.draw(part.patient_ids, settings.resamples, settings.seed)
         left_out = excluded & set(named_part(cohort, split).image_ids)
-        return cls(cohort, part, selection, split, draws, settings, left_out)
+        drawn = [image_id for image_id in cohort.image_ids if image_id in excluded]
+        annotated = cohort.select(drawn) if drawn and cohort.structures else None
+        return cls(cohort, part, selection, split, draws, settings, left_out, annotated)
 
     def facts(self) -> Estimates:
         """Images and patients per split, as plain numbers under `data.*`."""

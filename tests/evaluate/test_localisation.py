@@ -2,8 +2,13 @@ import numpy as np
 import pytest
 
 from medprior.evaluate.bootstrap import Resamples
-from medprior.evaluate.localisation import localisation_estimates, localise
-from medprior.evaluate.pixel_ap import pixel_average_precision
+from medprior.evaluate.localisation import (
+    ANNOTATED,
+    localisation_estimates,
+    localise,
+    score,
+)
+from medprior.evaluate.pixel_ap import THRESHOLDS, pixel_average_precision
 from medprior.evaluate.targets import channels, targets, true_masks
 
 SIZE = 48
@@ -124,3 +129,23 @@ def test_a_map_that_is_not_there_is_left_out(cohort):
     assert not found.oracle
     free = localise(Drawn(["heart", "left_lung"]), cohort.split("test"), None, wanted, SIZE)
     assert not free.chosen
+
+
+def test_a_threshold_comes_from_the_annotated_image_too(cohort):
+    wanted = targets(cohort.structures, [])
+    train, test = cohort.split("train"), cohort.split("test")
+    drawn = train.select(train.image_ids[:1])
+    source = Drawn(["heart", "left_lung"], assigned=["heart", "left_lung"])
+    found = localise(source, test, cohort.split("val"), wanted, SIZE, drawn)
+    curves = score(source, drawn, wanted, [found.chosen["heart"]], SIZE).dice[0, 0]
+    threshold, values = found.annotated["heart"]
+    column = list(wanted).index("heart")
+    assert threshold == THRESHOLDS[curves[column].argmax()]
+    on_test = score(source, test, wanted, [found.chosen["heart"]], SIZE).dice[:, 0, column]
+    np.testing.assert_array_equal(values, on_test[:, curves[column].argmax()])
+    draws = Resamples.draw(test.patient_ids, 50, 0)
+    estimate = localisation_estimates(found, draws, "attention")[f"attention.{ANNOTATED}.heart"]
+    expected = np.nanmean(values / (2 - values))
+    assert estimate.value == pytest.approx(expected)
+    assert estimate.facts["threshold"] == threshold
+    assert not localise(source, test, None, wanted, SIZE).annotated
