@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: reliability, calibration error, temperature."""
+"""Whether probabilities mean what they say: reliability and calibration error."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from medprior.evaluate.bootstrap import Estimate, Resamples
 from medprior.evaluate.ranking import Array, Floats, divided
@@ -77,31 +76,3 @@ def logit(probability: Floats) -> Array:
     """log(p / (1 - p)), with p kept 1e-6 away from 0 and 1."""
     p = np.clip(np.asarray(probability, np.float64), TINY, 1 - TINY)
     return np.log(p) - np.log1p(-p)
-
-
-def negative_log_likelihood(truth: Floats, logits: Array) -> float:
-    """Mean binary cross-entropy of `logits` [n] over the images where `truth` [n] is known."""
-    known = ~np.isnan(truth)
-    z = logits[known]
-    return float(np.mean(np.logaddexp(0, z) - truth[known] * z))
-
-
-def fit_temperature(truth: Floats, logits: Array) -> float:
-    """The T > 0 that makes sigmoid(logits / T) most likely; fit it on validation images.
-
-    Guo et al., ICML 2017. Searched in [0.05, 20]; 1 when a class is absent, since then the
-    likelihood only pushes T to its bound.
-    """
-    if not ((truth == 1).any() and (truth == 0).any()):
-        return 1.0
-    found = minimize_scalar(
-        lambda t: negative_log_likelihood(truth, logits / np.exp(t)),
-        bounds=(np.log(0.05), np.log(20.0)),
-        method="bounded",
-    )
-    return float(np.exp(found.x))
-
-
-def scaled(probability: Floats, temperature: Floats) -> Array:
-    """`probability` [n, C] after dividing its logits by `temperature` [C]."""
-    return np.asarray(1 / (1 + np.exp(-logit(probability) / temperature)))

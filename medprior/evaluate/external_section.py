@@ -12,7 +12,7 @@ from medprior.evaluate.classification import checked_truth, classification_estim
 from medprior.evaluate.comparison import Estimates, compared
 from medprior.evaluate.external import Away, judgeable, side_by_side, with_means
 from medprior.evaluate.inputs import Inputs, Named
-from medprior.evaluate.model_section import chosen_on_selection, segmentation_scores
+from medprior.evaluate.model_section import segmentation_scores
 from medprior.evaluate.probe import features, probed
 from medprior.evaluate.probe_section import probe_parts
 from medprior.evaluate.segmentation import segmentation_estimates
@@ -75,7 +75,7 @@ def classified(study: Study, away: Away, named: Named[Model], section: Section) 
         section.skipped.append(f"{named.name}: no label with both classes on both sides")
         return {}
     order = [model.labels.index(label) for label in labels]
-    thresholds, _ = chosen_on_selection(study, model, labels, order)
+    thresholds = np.array(model.threshold, dtype=np.float64)[order]
     sides = [
         classification_estimates(
             known[:, kept],

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
-from medprior.evaluate.calibration import fit_temperature, logit
+from medprior.evaluate.calibration import logit
 from medprior.evaluate.cardiothoracic_section import RatioPairs, cardiothoracic_estimates
 from medprior.evaluate.classification import (
     checked_truth,
@@ -25,7 +25,7 @@ from medprior.evaluate.ranking import Array, Floats
 from medprior.evaluate.segmentation import overlap_scores, segmentation_estimates
 from medprior.evaluate.study import Section, Study
 from medprior.evaluate.subgroups import subgroup_estimates
-from medprior.evaluate.thresholds import youden
+from medprior.finetune.calibration import temperature
 from medprior.finetune.native import plausible
 
 if TYPE_CHECKING:
@@ -66,11 +66,13 @@ def classification_section(study: Study, models: Models) -> Section:
     for number, named in enumerate(models):
         order = [named.item.labels.index(label) for label in labels]
         probability = named.item.predict_cohort(study.part)[:, order]
-        thresholds, temperature = chosen_on_selection(study, named.item, labels, order)
+        thresholds = np.array(named.item.threshold, dtype=np.float64)[order]
         groups[named.name] = classification_estimates(
             truth, probability, labels, thresholds, study.draws, study.settings.ece_bins
         )
-        groups[named.name]["classification.ece"].facts["temperature_left"] = temperature
+        groups[named.name]["classification.ece"].facts["temperature_left"] = temperatures_left(
+            study, named.item, labels, order
+        )
         section.extra["scores"][named.name] = probability
         section.extra["thresholds"][named.name] = thresholds
         lead = "" if number == 0 else f"{named.name}."
@@ -90,25 +92,16 @@ def classification_section(study: Study, models: Models) -> Section:
     return section
 
 
-def chosen_on_selection(
+def temperatures_left(
     study: Study, model: Model, labels: Sequence[str], order: Sequence[int]
-) -> tuple[Array, dict[str, float]]:
-    """Thresholds [C] and the temperature still missing per label, both from images of selection.
-
-    The model's own thresholds come first; Youden's on the selection images stands in for one that
-    is missing, NaN where neither exists.
-    """
-    thresholds = np.array(model.threshold, dtype=np.float64)[list(order)]
+) -> dict[str, float]:
+    """The temperature still missing per label, from images of selection; nothing without them."""
     if study.selection is None:
-        return thresholds, {}
+        return {}
     truth = study.selection.labels(list(labels))
-    probability = model.predict_cohort(study.selection)[:, list(order)]
-    temperature = {}
-    for column, label in enumerate(labels):
-        if np.isnan(thresholds[column]):
-            thresholds[column] = youden(truth[:, column], probability[:, column])
-        temperature[label] = fit_temperature(truth[:, column], logit(probability[:, column]))
-    return thresholds, temperature
+    logits = logit(model.predict_cohort(study.selection)[:, list(order)])
+    pairs = zip(labels, logits.T, truth.T, strict=True)
+    return {label: temperature(values, known) for label, values, known in pairs}
 
 
 def segmentation_section(study: Study, models: Models) -> Section:

@@ -1,4 +1,4 @@
-"""From a score to yes or no: the threshold chosen on validation, and what it costs on test."""
+"""From a score to yes or no: what a threshold chosen on validation costs on test."""
 
 from __future__ import annotations
 
@@ -19,25 +19,6 @@ class Rate:
     low: float
     high: float
     n: int
-
-
-def youden(truth: Floats, score: Floats) -> float:
-    """The threshold t with the largest sensitivity + specificity - 1, calling positive score >= t.
-
-    Youden, Cancer 3 (1950). Midway between the two scores it separates, so that it does not hang on
-    one validation image; NaN when a class is absent.
-
-    Shape:
-        truth [n] in {0, 1, NaN}, score [n].
-    """
-    if not ((truth == 1).any() and (truth == 0).any()):
-        return float("nan")
-    values = np.unique(score[~np.isnan(truth)]).astype(np.float64)
-    yes, no = np.sort(score[truth == 1]), np.sort(score[truth == 0])
-    sensitivity = 1 - np.searchsorted(yes, values, "left") / len(yes)
-    specificity = np.searchsorted(no, values, "left") / len(no)
-    best = int(np.argmax(sensitivity + specificity))
-    return float(values[best] if best == 0 else (values[best - 1] + values[best]) / 2)
 
 
 def rate(hits: NDArray[np.bool_], patients: NDArray[np.intp], level: float = 0.95) -> Rate:

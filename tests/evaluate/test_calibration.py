@@ -7,11 +7,7 @@ from medprior.evaluate.bootstrap import Resamples
 from medprior.evaluate.calibration import (
     ece_estimate,
     expected_calibration_error,
-    fit_temperature,
-    logit,
-    negative_log_likelihood,
     reliability,
-    scaled,
 )
 from tests.evaluate.slow_twins import slow_ece
 
@@ -56,21 +52,3 @@ def test_monai_agrees():
     diagram = reliability(truth, probability, 10)
     np.testing.assert_allclose(diagram.predicted, stats[0][0, 0].numpy(), atol=1e-6)
     np.testing.assert_allclose(diagram.observed, stats[1][0, 0].numpy(), atol=1e-6)
-
-
-def test_temperature_finds_the_true_one():
-    rng = np.random.default_rng(0)
-    logits = rng.normal(scale=2, size=20_000)
-    truth = (rng.random(20_000) < 1 / (1 + np.exp(-logits))).astype(float)
-    assert fit_temperature(truth, logits * 3) == pytest.approx(3, rel=0.05)
-    assert fit_temperature(truth, logits / 2) == pytest.approx(0.5, rel=0.05)
-    warm = fit_temperature(truth, logits * 3)
-    grid = [negative_log_likelihood(truth, logits * 3 / t) for t in np.linspace(0.5, 8, 100)]
-    assert negative_log_likelihood(truth, logits * 3 / warm) <= min(grid) + 1e-9
-
-
-def test_temperature_keeps_the_ranking_and_one_class_is_left_alone():
-    p = np.array([[0.1, 0.9], [0.4, 0.2]])
-    np.testing.assert_allclose(scaled(p, np.ones(2)), p)
-    assert (np.argsort(scaled(p, np.array([3.0, 0.2])), axis=0) == np.argsort(p, axis=0)).all()
-    assert fit_temperature(np.array([1.0, 1, np.nan]), logit(np.array([0.2, 0.7, 0.1]))) == 1

@@ -15,7 +15,7 @@ from medprior.evaluate import spread as spreading
 from medprior.evaluate.compare import compare
 from medprior.evaluate.runs import Run
 from medprior.evaluate.settings import Arm
-from medprior.evaluate.spread import ClusterRuns, threads_each
+from medprior.evaluate.spread import ClusterRuns, local_cluster, threads_each
 from tests.evaluate.comparing import COLLAPSING, PRETRAIN, small
 
 distributed = pytest.importorskip("distributed")
@@ -114,6 +114,13 @@ def test_threads_are_shared_out(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(spreading.os, "sched_getaffinity", lambda _: set(range(8)))
     assert [threads_each(n) for n in (1, 2, 3, 20)] == [8, 4, 2, 1]
+
+
+def test_local_processes_keep_what_a_step_frees():
+    """Dask's own default gives memory back at every step, which costs most of a step again."""
+    with local_cluster(1) as address, distributed.Client(address) as client:
+        told = client.submit(os.environ.get, "MALLOC_TRIM_THRESHOLD_").result(timeout=60)
+    assert int(told) >= 2**30
 
 
 @pytest.mark.slow

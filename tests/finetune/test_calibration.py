@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_curve
 
 from medprior.finetune.calibration import probabilities, temperature, youden
 
@@ -13,6 +16,17 @@ def test_the_temperature_that_made_the_labels_is_found(true):
     assert temperature(z, y) == pytest.approx(true, rel=0.06)
 
 
+def test_no_other_temperature_is_more_likely_on_many_images():
+    rng = np.random.default_rng(1)
+    z = rng.normal(0, 2, 20_000)
+    y = (rng.random(len(z)) < 1 / (1 + np.exp(-z / 3))).astype(float)
+
+    def cost(t):
+        return np.mean(np.logaddexp(0, z / t) - y * z / t)
+
+    assert cost(temperature(z, y)) <= min(map(cost, np.linspace(0.5, 8, 100))) + 1e-7
+
+
 def test_few_or_one_sided_images_do_not_run_away():
     assert temperature(np.array([3.0, 2.0]), np.array([1.0, np.nan])) == 1
     perfect = temperature(np.array([-1.0, -0.5, 0.5, 1.0]), np.array([0.0, 0, 1, 1]))
@@ -23,6 +37,19 @@ def test_probabilities_keep_the_order():
     z = np.array([[-2.0, 0], [1, 3]])
     p = probabilities(z, np.array([2.0, 0.5]))
     np.testing.assert_allclose(p, 1 / (1 + np.exp(-z / [2.0, 0.5])), rtol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 100_000))
+def test_youden_reaches_sklearns_best_point(seed):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 2, 40).astype(float)
+    truth[:2] = 0, 1
+    score = np.round(rng.random(40) / 2 + truth / 4, 2)
+    false, true, _ = roc_curve(truth, score)
+    called = score >= youden(score, truth)
+    reached = called[truth == 1].mean() - called[truth == 0].mean()
+    assert reached == pytest.approx(max(true - false))
 
 
 def test_youden_is_the_best_of_all_thresholds():
