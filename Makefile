@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test slow real recipes bench lint clean
+.PHONY: demo test slow real real-full recipes bench lint clean
 
 demo: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/demo
@@ -19,6 +19,10 @@ slow: .venv/installed
 
 real: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/real --real $(DATA)
+
+# The same study with ViT-S/16 at 224 pixels, for a GPU.
+real-full: .venv/installed
+	$(BIN)/medprior demo $(RUNS)/real-full --real $(DATA) --config medprior/demo/real_full.json
 
 recipes: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/recipes --recipes

@@ -11,7 +11,9 @@ from medprior.observer import Observer
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("out", type=Path, nargs="?", default=Path("runs/demo"), metavar="OUT")
-    parser.add_argument("--real", type=Path, metavar="DATA", help="folder with nih/ and shenzhen/")
+    parser.add_argument(
+        "--real", type=Path, metavar="DATA", help="folder with nih/, shenzhen/ and hannover/"
+    )
     parser.add_argument(
         "--recipes", action="store_true", help="compare the recipes of pretraining (hours)"
     )

@@ -1,11 +1,12 @@
 """The whole row at its smallest, from DICOM to a prediction out of the registry."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from medprior.cli import main
-from medprior.demo import recipe_row
+from medprior.demo import real_row, recipe_row
 from medprior.demo.real_row import RealRowSettings, plan
 from medprior.demo.recipe_row import RECIPES, RecipeRowSettings, recipe_study, supervised_study
 from medprior.demo.table import as_text, cell, summary_table
@@ -43,6 +44,7 @@ def test_real_row_names_what_is_missing(tmp_path, capsys):
     assert "no nih/" in capsys.readouterr().err
 
 
+FULL = Path(real_row.__file__).with_name("real_full.json")
 TINY = {
     "steps": 4, "batch": 4, "window": 2, "network": {"width": 24, "depth": 1},
     "crops": {"global_size": 32, "local_size": 16, "locals": 1}, "dino": {"prototypes": 16},
@@ -55,6 +57,7 @@ def test_studies_are_settings_of_a_comparison(tmp_path):
         (recipe_study(tmp_path, RecipeRowSettings()), 18),
         (supervised_study(RecipeRowSettings()), 3),
         (plan(RealRowSettings(), ["tuberculosis"]), 9),
+        (plan(RealRowSettings.load(FULL, []), ["tuberculosis"]), 9),
     ):
         settings = CompareSettings.checked(study)
         assert len(settings.arms) == arms
