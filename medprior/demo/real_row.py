@@ -21,8 +21,10 @@ PRETRAIN: dict[str, Any] = {
 }
 NO_MASKS: dict[str, Any] = {"segmentation": None}
 NO_LABELS: dict[str, Any] = {"classification": None}
+SPAN: dict[str, Any] = {"recipe": "span", "pretrain": {"span": {"weight": 1.0}}}
+FROM_PRIOR: dict[str, Any] = NO_LABELS | {"segmentation": {"targets": "prior", "masks": None}}
 ARMS: dict[str, dict[str, Any]] = {
-    "span": {"recipe": "span", "pretrain": {"span": {"weight": 1.0}}},
+    "span": SPAN,
     "dino": {"recipe": "dino"},
     "loca": {"recipe": "loca", "finetune": NO_MASKS},
     "scratch": {"recipe": None},
@@ -30,10 +32,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "scratch+sar": {"recipe": None, "finetune": NO_MASKS | {"sar_weight": 0.01}},
     "densenet121": {"recipe": None, "finetune": NO_MASKS | {"architecture": "densenet121"}},
     "unet": {"recipe": None, "finetune": NO_LABELS | {"architecture": "unet"}},
-    "one mask": {
-        "recipe": None,
-        "finetune": NO_LABELS | {"segmentation": {"targets": "prior", "masks": None}},
-    },
+    "one mask": {"recipe": None, "finetune": FROM_PRIOR},
+    "one mask + span": SPAN | {"finetune": FROM_PRIOR},
 }
 """All with the same views, steps and batches; the first is what the others are compared with."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from medprior.errors import ConfigError
@@ -23,6 +24,18 @@ def pretraining(arm: Arm, seed: int, settings: CompareSettings) -> PretrainSetti
     """Settings of the arm's pretraining; ConfigError where they do not fit."""
     values = merged(settings.pretrain, arm.pretrain)
     return PretrainSettings.checked(values | {"recipe": arm.recipe, "seed": seed})
+
+
+def pretrained_by(arms: Mapping[str, Arm]) -> dict[str, str]:
+    """Arm -> the first arm of the same recipe, prior and settings of pretraining; else itself."""
+    seen: list[tuple[Arm, str]] = []
+    found = {}
+    for name, arm in arms.items():
+        alike = arm.model_copy(update={"finetune": {}})
+        same = [first for known, first in seen if known == alike and arm.recipe is not None]
+        found[name] = same[0] if same else name
+        seen.append((alike, found[name]))
+    return found
 
 
 def finetuning(

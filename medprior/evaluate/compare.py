@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medprior.cohort import Cohort
 from medprior.errors import ConfigError, TrainingFailed
 from medprior.evaluate.arm_estimates import arm_estimates, left
+from medprior.evaluate.arm_settings import pretrained_by
 from medprior.evaluate.attention_section import attention_section
 from medprior.evaluate.compare_files import Compared, written
 from medprior.evaluate.compare_plan import check_arms, check_recipes, keep_plan
@@ -143,10 +144,17 @@ def side_by_side(
 
 
 def prepared(out: Path, arms: Mapping[str, Arm], seeds: int, retry: bool) -> dict[str, list[Run]]:
-    """The runs of every arm, with room for them; with `retry` what was lost is forgotten."""
+    """The runs of every arm, with room for them; with `retry` what was lost is forgotten.
+
+    Arms of the same pretraining start from the same backbones, those of the first among them.
+    """
     (out / "runs").mkdir(parents=True, exist_ok=True)
+    first = pretrained_by(arms)
     runs = {
-        name: [Run(out / "runs" / f"{name}-{seed}", arm, seed) for seed in range(seeds)]
+        name: [
+            Run(out / "runs" / f"{name}-{seed}", arm, seed, out / "runs" / f"{first[name]}-{seed}")
+            for seed in range(seeds)
+        ]
         for name, arm in arms.items()
     }
     for run in (run for group in runs.values() for run in group if retry):

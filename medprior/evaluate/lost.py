@@ -45,6 +45,14 @@ def note_lost(run: Path, stage: str, error: TrainingFailed) -> None:
     write_json(run / FILE, lost_stages(run) | {stage: found})
 
 
+def lost_backbone(run: Path, source: Path) -> bool:
+    """Whether the backbone kept in `source` was lost; the run that shares it says so too."""
+    lost = lost_stages(source).get(BACKBONE)
+    if lost is not None and run != source:
+        write_json(run / FILE, {BACKBONE: lost})
+    return lost is not None
+
+
 def step_of(error: TrainingFailed, folder: Path) -> int | None:
     """The step a stage stopped at: as the error says, else the last in `metrics.csv`."""
     said = re.search(r"\bat step (\d+)", error.what)

@@ -34,7 +34,7 @@ def tell_of_runs(observer: Observer, runs: Sequence[Run], every: Sequence[Estima
             records = {key: estimate.record() for key, estimate in estimates.items()}
             numbers = {key: record["value"] for key, record in records.items() if usable(record)}
             inside.metrics(numbers | {"lost_stages": float(len(lost_stages(run.folder)))}, 0)
-            for path in (run.folder / COST, run.folder / "backbone" / "metrics.csv"):
+            for path in (run.folder / COST, run.source / "backbone" / "metrics.csv"):
                 if path.is_file():
                     inside.artifact(path)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import fcntl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -14,7 +16,7 @@ from medprior.errors import TrainingFailed
 from medprior.evaluate.arm_settings import finetuning, pretraining, tasks_of
 from medprior.evaluate.budgets import Budget, budgets, share
 from medprior.evaluate.cost import cost_scores, measured
-from medprior.evaluate.lost import BACKBONE, lost_stages, note_lost
+from medprior.evaluate.lost import BACKBONE, lost_backbone, lost_stages, note_lost
 from medprior.evaluate.model_section import segmentation_scores
 from medprior.evaluate.probe import probe_scores
 from medprior.evaluate.probe_section import probe_parts
@@ -35,11 +37,21 @@ SCORES = "scores.npz"
 
 @dataclass(frozen=True)
 class Run:
-    """One arm with one seed, and the folder that keeps it."""
+    """One arm with one seed, and the folder that keeps it.
+
+    Attributes:
+        origin: folder of the run whose backbone this one starts from; None: its own.
+    """
 
     folder: Path
     arm: Arm
     seed: int
+    origin: Path | None = None
+
+    @property
+    def source(self) -> Path:
+        """Folder that keeps the backbone and its scores."""
+        return self.origin or self.folder
 
 
 def scores_of(run: Run, cohort: Path, study: Study, settings: CompareSettings) -> Scores:
@@ -47,17 +59,18 @@ def scores_of(run: Run, cohort: Path, study: Study, settings: CompareSettings) -
 
     A stage that stopped itself is recorded and left out; without its backbone a run has no scores.
     """
-    if BACKBONE in lost_stages(run.folder):
-        return {}
-    try:
-        backbone = pretrained(run, cohort, settings)
-    except TrainingFailed as error:
-        note_lost(run.folder, BACKBONE, error)
+    backbone = None
+    if BACKBONE not in lost_stages(run.source):
+        try:
+            backbone = pretrained(run, cohort, settings)
+        except TrainingFailed as error:
+            note_lost(run.source, BACKBONE, error)
+    if lost_backbone(run.folder, run.source):
         return {}
     scores: Scores = {}
     if backbone is not None:
         fractions = settings.fractions
-        scores = kept(run.folder / SCORES, lambda: judged(backbone, run.seed, study, fractions))
+        scores = kept(run.source / SCORES, lambda: judged(backbone, run.seed, study, fractions))
         scores |= recorded(backbone)
     for task in tasks_of(run.arm, settings):
         for budget in budgets(settings, task, run.arm):
@@ -70,7 +83,7 @@ def files_of(run: Run, settings: CompareSettings) -> dict[str, tuple[Path, ...]]
     """Stage -> the files of scores that say it is done."""
     found: dict[str, tuple[Path, ...]] = {}
     if run.arm.recipe is not None:
-        found[BACKBONE] = (run.folder / SCORES,)
+        found[BACKBONE] = (run.source / SCORES,)
     for task in tasks_of(run.arm, settings):
         for budget in budgets(settings, task, run.arm):
             stage = f"{task}-{budget.name}"
@@ -104,12 +117,22 @@ def pretrained(run: Run, cohort: Path, settings: CompareSettings) -> Path | None
     """The run's backbone, trained where that is not done yet; None for an arm from scratch."""
     if run.arm.recipe is None:
         return None
-    backbone = run.folder / BACKBONE
-    if not (backbone / "config.json").is_file():
-        chosen = pretraining(run.arm, run.seed, settings)
-        with measured(run.folder, BACKBONE):
-            pretrain(cohort, backbone, run.arm.prior if chosen.needs_prior else None, chosen)
+    backbone = run.source / BACKBONE
+    with alone_in(run.source, ".pretraining"):
+        if not (backbone / "config.json").is_file():
+            chosen = pretraining(run.arm, run.seed, settings)
+            with measured(run.source, BACKBONE):
+                pretrain(cohort, backbone, run.arm.prior if chosen.needs_prior else None, chosen)
     return backbone
+
+
+@contextmanager
+def alone_in(folder: Path, lock: str = ".lock") -> Iterator[None]:
+    """Wait until no other process works in `folder`; a dead one has let go of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / lock).open("w", encoding="ascii") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def recorded(backbone: Path) -> Scores:

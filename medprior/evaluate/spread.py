@@ -92,7 +92,8 @@ def sent(run: Run) -> dict[str, Any]:
     arm = run.arm.model_dump(mode="json")
     prior = run.arm.prior
     arm["prior"] = str(prior.resolve()) if prior is not None else None
-    return {"folder": str(run.folder.resolve()), "arm": arm, "seed": run.seed}
+    folders = {"folder": str(run.folder.resolve()), "origin": str(run.source.resolve())}
+    return {**folders, "arm": arm, "seed": run.seed}
 
 
 KEEP_MEMORY = {

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing, MedpriorError, TrainingFailed
-from medprior.evaluate.runs import Run, scores_of
+from medprior.evaluate.runs import Run, alone_in, scores_of
 from medprior.evaluate.settings import Arm, CompareSettings
 from medprior.evaluate.study import Study
 from medprior.ingest.cluster import check_version
@@ -70,15 +68,6 @@ def worked(facts: Mapping[str, Any]) -> None:
     settings = CompareSettings.checked(facts["settings"])
     torch.set_num_threads(facts["threads"])
     study = Study.of(Cohort.open(cohort), "test", frozenset(facts["excluded"]), settings.evaluate)
-    run = Run(folder, Arm.checked(facts["arm"]), facts["seed"])
+    run = Run(folder, Arm.checked(facts["arm"]), facts["seed"], Path(facts["origin"]))
     with alone_in(folder):
         scores_of(run, cohort, study, settings)
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process works in `folder`; a dead one has let go of it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w", encoding="ascii") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

@@ -56,8 +56,8 @@ def test_studies_are_settings_of_a_comparison(tmp_path):
     for study, arms in (
         (recipe_study(tmp_path, RecipeRowSettings()), 18),
         (supervised_study(RecipeRowSettings()), 3),
-        (plan(RealRowSettings(), ["tuberculosis"]), 9),
-        (plan(RealRowSettings.load(FULL, []), ["tuberculosis"]), 9),
+        (plan(RealRowSettings(), ["tuberculosis"]), 10),
+        (plan(RealRowSettings.load(FULL, []), ["tuberculosis"]), 10),
     ):
         settings = CompareSettings.checked(study)
         assert len(settings.arms) == arms

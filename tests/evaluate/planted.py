@@ -66,14 +66,14 @@ def write_away(path):
     return path
 
 
-def train_planted(cohort_path, out, head="pooled", epochs=24):
+def train_planted(cohort_path, out, head="pooled", epochs=24, life=False, seed=0):
     from medprior.finetune.settings import FinetuneSettings
     from medprior.finetune.training import finetune
 
     settings = FinetuneSettings.checked(
         {
             "task": "classification", "epochs": epochs, "size": 32, "head": head, "lr": 3e-3,
-            "network": SMALL.model_dump(), "seed": 0,
+            "network": SMALL.model_dump() | {"life": life}, "seed": seed,
         }
     )  # fmt: skip
     finetune(Cohort.open(cohort_path), out, "classification", settings=settings)

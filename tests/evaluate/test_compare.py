@@ -5,12 +5,14 @@ import pytest
 
 from medprior.cli import main
 from medprior.errors import ConfigError
+from medprior.evaluate.arm_settings import pretrained_by
 from medprior.evaluate.bootstrap import Estimate
 from medprior.evaluate.budgets import share
 from medprior.evaluate.compare import compare
 from medprior.evaluate.seeds import over_seeds
 from medprior.evaluate.settings import Arm, CompareSettings
 from medprior.pretrain.settings import RECIPES
+from medprior.provenance import read_config
 from tests.evaluate.conftest import SMALL
 
 SETTINGS = CompareSettings.checked(
@@ -73,10 +75,16 @@ def test_arms_are_fine_tuned_from_scratch_and_from_their_backbone(tmp_path, coho
             "seeds": 1,
             "fractions": (1.0,),
             "finetune": {"classification": tuning, "segmentation": tuning},
-            "arms": {"scratch": Arm(recipe=None, finetune={"network": {"image_size": 32}})},
+            "arms": {
+                "scratch": Arm(recipe=None, finetune={"network": {"image_size": 32}}),
+                "dino, cls": Arm(
+                    recipe="dino",
+                    finetune={"classification": {"head": "cls"}, "segmentation": None},
+                ),
+            },
         }
     )
-    found = compare(cohort_path, tmp_path, ["dino", "scratch"], settings=settings)
+    found = compare(cohort_path, tmp_path, ["dino", "scratch", "dino, cls"], settings=settings)
     for key in ("classification.mauc", "segmentation.dice.mean"):
         for lead in ("", "baseline.scratch.", "difference.scratch."):
             assert np.isfinite(found[f"{lead}{key}"]["value"]), f"{lead}{key}"
@@ -85,8 +93,28 @@ def test_arms_are_fine_tuned_from_scratch_and_from_their_backbone(tmp_path, coho
     assert found["cost.step_seconds"]["value"] > 0
     table = (tmp_path / "table.md").read_text().splitlines()
     assert table[0].startswith("| arm | attention pixel-AP |")
-    assert [row.split(" | ")[0] for row in table[2:]] == ["| dino", "| scratch"]
-    assert not (tmp_path / "runs" / "scratch-0" / "backbone").exists()
+    assert [row.split(" | ")[0] for row in table[2:]] == ["| dino", "| scratch", "| dino, cls"]
+    for arm in ("scratch-0", "dino, cls-0"):
+        assert not (tmp_path / "runs" / arm / "backbone").exists()
+    key = "features.linear_mauc"
+    assert found[f"baseline.dino, cls.{key}"]["value"] == found[key]["value"]
+    trained = read_config(tmp_path / "runs/dino, cls-0/classification-100pct")
+    assert trained["settings"]["head"] == "cls"
+    assert "backbone" in trained["inputs"]
+
+
+def test_arms_of_the_same_pretraining_share_it():
+    span = {"recipe": "span", "pretrain": {"steps": 9}}
+    arms = {
+        "a": Arm.checked(span),
+        "b": Arm.checked(span | {"finetune": {"head": "cls"}}),
+        "c": Arm.checked(span | {"prior": "elsewhere"}),
+        "d": Arm.checked(span | {"pretrain": {"steps": 8}}),
+        "e": Arm(recipe=None),
+        "f": Arm(recipe=None),
+        "g": Arm.checked(span | {"prior": "elsewhere", "finetune": {"head": "cls"}}),
+    }
+    assert pretrained_by(arms) == {n: {"b": "a", "g": "c"}.get(n, n) for n in arms}
 
 
 def test_refusals_from_the_command_line(tmp_path, capsys, cohort_path):

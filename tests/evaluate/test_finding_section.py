@@ -17,7 +17,7 @@ from medprior.evaluate.finding_truth import FindingTruth
 from medprior.evaluate.inputs import loaded
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.provenance import read_config
-from tests.evaluate.planted import NAMES, write_planted
+from tests.evaluate.planted import NAMES, train_planted, write_planted
 
 QUICK = EvaluateSettings.checked({"resamples": 60, "map_size": 32, "probe": False})
 
@@ -147,3 +147,29 @@ def test_a_split_that_shares_patients_is_refused(tmp_path, planted_home, planted
     table.to_parquet(path, index=False)
     with pytest.raises(InputMissing, match=r"1 patient.s. are in both train and test"):
         evaluate(tmp_path / "c", tmp_path / "out", model=planted_models["plain"], settings=QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_life_on_and_off(tmp_path, planted_home, capsys):
+    """The same cohort and seeds; prints what LIFE changes, seed by seed and on average."""
+    gaps = {}
+    for seed in range(3):
+        models = [
+            (name, train_planted(planted_home, tmp_path / f"{name}{seed}", life=life, seed=seed))
+            for name, life in (("life", True), ("vit", False))
+        ]
+        found = evaluate(planted_home, tmp_path / f"evidence{seed}", model=models, settings=QUICK)
+        assert found["classification.mauc"]["value"] > 0.9
+        for kind in ("head", "pooled", "rollout", "class_rollout"):
+            for metric in ("energy", "pixel_ap", "iou", "pointing"):
+                key = f"localisation.{kind}.{metric}.mean"
+                own, other = found[key]["value"], found[f"baseline.vit.{key}"]["value"]
+                assert found[f"difference.vit.{key}"]["value"] == pytest.approx(own - other)
+                gaps.setdefault(f"{kind} {metric}", []).append((own, other))
+    with capsys.disabled():
+        print("\nmean of seeds: LIFE, plain, difference by seed")
+        for name, pairs in gaps.items():
+            own, other = np.mean(pairs, axis=0)
+            by_seed = " ".join(f"{a - b:+.3f}" for a, b in pairs)
+            print(f"{name:22} {own:.3f} {other:.3f}  {by_seed}")

@@ -8,7 +8,7 @@ import pytest
 from medprior.cli import main
 from medprior.errors import TrainingFailed
 from medprior.evaluate.compare import compare
-from medprior.evaluate.lost import in_words, kind_of, lost_stages, note_lost
+from medprior.evaluate.lost import in_words, kind_of, lost_backbone, lost_stages, note_lost
 from tests.evaluate.comparing import COLLAPSING, small
 
 
@@ -28,6 +28,14 @@ def test_only_what_says_something_of_the_arm_is_recorded(tmp_path):
     with pytest.raises(TrainingFailed, match="No space"):
         note_lost(tmp_path, "backbone", full)
     assert lost_stages(tmp_path) == found
+
+
+def test_who_shares_a_lost_backbone_is_lost_too(tmp_path):
+    (tmp_path / "b").mkdir()
+    assert not lost_backbone(tmp_path / "b", tmp_path / "a")
+    note_lost(tmp_path / "a", "backbone", TrainingFailed("collapsed at step 7"))
+    assert lost_backbone(tmp_path / "b", tmp_path / "a")
+    assert lost_stages(tmp_path / "b") == lost_stages(tmp_path / "a")
 
 
 def test_words_count_what_was_lost():
