@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -85,8 +84,3 @@ def lay_back(maps: Tensor, views: Views, size: int) -> Tensor:
     grid = F.affine_grid(theta, [len(views), 1, size, size], align_corners=False)
     out = F.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
     return out * (grid.abs() <= 1).all(dim=-1)[:, None]
-
-
-def source_index(count: int, each: int = 1) -> Tensor:
-    """int64 [count * each]: every source `each` times in turn (0, 0, 1, 1, ...)."""
-    return torch.as_tensor(np.repeat(np.arange(count), each))
