@@ -140,7 +140,12 @@ def side_by_side(
     estimates = study.facts() | compared(primary, baselines) | relative(primary, baselines)
     if priors:
         estimates |= attention_section(study, Inputs((), (), priors)).estimates
-    return estimates | against_random(primary) | against_priors(estimates)
+    estimates |= against_random(primary) | against_priors(estimates)
+    return estimates | {
+        f"baseline.{name}.{key}": estimate
+        for name, baseline in baselines.items()
+        for key, estimate in against_random(baseline).items()
+    }
 
 
 def prepared(out: Path, arms: Mapping[str, Arm], seeds: int, retry: bool) -> dict[str, list[Run]]:

@@ -47,6 +47,12 @@ def compare_table(metrics: Metrics, recipes: Sequence[str]) -> list[list[str]]:
                 ratio(metrics.get(f"{lead}{COST}"), metrics.get(COST)),
             ]
         )
+    blind = [
+        cell(metrics.get(f"features.random_{name}")) if kind == "features" else "-"
+        for kind, _, name in (key.partition(".") for key, _ in shown)
+    ]
+    if set(blind) - {"-"}:
+        rows.append(["random weights", *blind, *["-"] * (len(plain) + 1)])
     for kind, words in (("prior", "static prior"), ("registered_prior", "registered prior")):
         text = cell(metrics.get(f"{kind}.pixel_ap.mean"))
         values = [text if key.endswith("attention.pixel_ap.mean") else "-" for key, _ in shown]

@@ -93,7 +93,12 @@ def test_arms_are_fine_tuned_from_scratch_and_from_their_backbone(tmp_path, coho
     assert found["cost.step_seconds"]["value"] > 0
     table = (tmp_path / "table.md").read_text().splitlines()
     assert table[0].startswith("| arm | attention pixel-AP |")
-    assert [row.split(" | ")[0] for row in table[2:]] == ["| dino", "| scratch", "| dino, cls"]
+    names = ["| dino", "| scratch", "| dino, cls", "| random weights"]
+    assert [row.split(" | ")[0] for row in table[2:]] == names
+    blind = found["features.random_linear_mauc"]["value"]
+    assert f"| {blind:.3f} [" in table[-1]
+    above = found["baseline.dino, cls.difference.random_weights.features.linear_mauc"]
+    assert above["value"] == pytest.approx(found["features.linear_mauc"]["value"] - blind)
     for arm in ("scratch-0", "dino, cls-0"):
         assert not (tmp_path / "runs" / arm / "backbone").exists()
     key = "features.linear_mauc"
