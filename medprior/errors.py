@@ -50,6 +50,14 @@ class TrainingFailed(MedpriorError):
     exit_code = 3
 
 
+class Collapsed(TrainingFailed):
+    """The network says the same of every image: a result of its settings."""
+
+
+class Diverged(TrainingFailed):
+    """Loss, metric or weights are not finite: a result of its settings."""
+
+
 class Rejected(MedpriorError):
     """One input file that is no usable radiograph.
 

@@ -10,20 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from medprior.errors import TrainingFailed
+from medprior.errors import Collapsed, Diverged, TrainingFailed
 from medprior.provenance import write_json
 from medprior.settings import read_mapping
 
 FILE = "failed.json"
 BACKBONE = "backbone"
 Lost = dict[str, dict[str, Any]]
-
-
-def kind_of(error: TrainingFailed) -> str | None:
-    """`collapsed` or `diverged`; None for what is no result (a full disk, too little memory)."""
-    if error.what.startswith("collapsed"):
-        return "collapsed"
-    return "diverged" if "finite" in error.what else None
 
 
 def lost_stages(run: Path) -> Lost:
@@ -38,10 +31,13 @@ def note_lost(run: Path, stage: str, error: TrainingFailed) -> None:
     Raises:
         TrainingFailed: `error` again, where it says nothing of the arm.
     """
-    kind = kind_of(error)
-    if kind is None:
-        raise error
-    found = {"kind": kind, "reason": str(error), "step": step_of(error, run / stage)}
+    if not isinstance(error, (Collapsed, Diverged)):
+        raise error  # a full disk or too little memory is no result
+    found = {
+        "kind": type(error).__name__.lower(),
+        "reason": str(error),
+        "step": step_of(error, run / stage),
+    }
     write_json(run / FILE, lost_stages(run) | {stage: found})
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import Sampler
 
-from medprior.errors import TrainingFailed
+from medprior.errors import Diverged
 from medprior.finetune.assembly import Loss
 from medprior.finetune.dataset import LabelledImages
 from medprior.finetune.metrics import mean_auc, mean_dice
@@ -82,7 +82,7 @@ class GuardedStep:
         """Forward, backward, clip, step.
 
         Raises:
-            TrainingFailed: more than `max_skipped` steps in a row were not finite.
+            Diverged: more than `max_skipped` steps in a row were not finite.
         """
         device = engine.state.device
         images, target = engine.prepare_batch(batch, device, engine.non_blocking)
@@ -128,7 +128,7 @@ class GuardedStep:
         self.skipped += 1
         self.in_a_row += 1
         if self.in_a_row > self.settings.max_skipped:
-            raise TrainingFailed(
+            raise Diverged(
                 f"the loss was not finite in {self.in_a_row} steps in a row",
                 where="finetune",
                 fix="lower lr, or use precision=fp32; the last sound checkpoint is kept",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.torch import save_file
 
-from medprior.errors import TrainingFailed
+from medprior.errors import Diverged
 from medprior.finetune.assembly import Network
 from medprior.finetune.curve import draw_curve
 from medprior.finetune.familiarity import Familiarity, fitted
@@ -26,13 +26,13 @@ def write_model(run: Run, out: Path, inputs: dict[str, Path], observer: Observer
     """Write the best network and what validation settled; `config.json` last.
 
     Raises:
-        TrainingFailed: no epoch gave a usable network.
+        Diverged: no epoch gave a usable network.
     """
     if run.progress.best is None:
-        raise TrainingFailed("no epoch gave a finite validation metric", fix="lower lr")
+        raise Diverged("no epoch gave a finite validation metric", fix="lower lr")
     run.network.load_state_dict(run.progress.best)
     if not weights_finite(run.network):
-        raise TrainingFailed("the best weights are not finite", fix="lower lr")
+        raise Diverged("the best weights are not finite", fix="lower lr")
     classify = run.settings.task == "classification"
     settle = settle_labels if classify else settle_structures
     settled = settle(run.network, run.val, run.settings, run.device)

@@ -13,7 +13,7 @@ import numpy as np
 from ignite.engine import Events
 from tqdm import tqdm
 
-from medprior.errors import TrainingFailed
+from medprior.errors import Collapsed, TrainingFailed
 from medprior.networks.checkpoint import load_newest, save_checkpoint
 from medprior.observer import Observer
 from medprior.pretrain.ranks import rank
@@ -144,7 +144,7 @@ class HealthHandler:
             return
         uniform = min(shares) >= HEALTHY[1]
         if uniform or max(shares) <= HEALTHY[0]:
-            raise TrainingFailed(
+            raise Collapsed(
                 f"collapsed: teacher entropy is {shares[-1]:.2f} of ln K at step {now}",
                 fix="lower dino.teacher_temperature or dino.prototypes, or set dino.batch_norm=true"
                 if uniform

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from medprior.errors import TrainingFailed
+from medprior.errors import Diverged, TrainingFailed
 from medprior.pretrain.dataset import Sample, SquaresDataset, StepSampler
 from medprior.pretrain.guard import gradient_norms
 from medprior.pretrain.learner import Learner, Prepared
@@ -197,7 +197,7 @@ class PretrainTrainer(Trainer):
         self.skipped += 1
         self.skipped_steps += 1
         if self.skipped > MOST_SKIPPED:
-            raise TrainingFailed(
+            raise Diverged(
                 f"the loss was not finite for {self.skipped} steps in a row",
                 fix="lower optimiser.lr, or use precision=fp32; the last checkpoint is finite",
             )

@@ -6,17 +6,15 @@ import numpy as np
 import pytest
 
 from medprior.cli import main
-from medprior.errors import TrainingFailed
+from medprior.errors import Collapsed, Diverged, TrainingFailed
 from medprior.evaluate.compare import compare
-from medprior.evaluate.lost import in_words, kind_of, lost_backbone, lost_stages, note_lost
+from medprior.evaluate.lost import in_words, lost_backbone, lost_stages, note_lost
 from tests.evaluate.comparing import COLLAPSING, small
 
 
 def test_only_what_says_something_of_the_arm_is_recorded(tmp_path):
-    note_lost(
-        tmp_path, "backbone", TrainingFailed("collapsed: entropy is 0.99 at step 12", fix="x")
-    )
-    note_lost(tmp_path, "classification-10pct", TrainingFailed("the loss was not finite"))
+    note_lost(tmp_path, "backbone", Collapsed("collapsed: entropy is 0.99 at step 12", fix="x"))
+    note_lost(tmp_path, "classification-10pct", Diverged("the loss was not finite"))
     found = lost_stages(tmp_path)
     assert found["backbone"]["kind"] == "collapsed"
     assert found["backbone"]["step"] == 12
@@ -24,7 +22,6 @@ def test_only_what_says_something_of_the_arm_is_recorded(tmp_path):
         "kind": "diverged", "reason": "the loss was not finite", "step": None,
     }  # fmt: skip
     full = TrainingFailed("a checkpoint cannot be written (No space left on device)")
-    assert kind_of(full) is None
     with pytest.raises(TrainingFailed, match="No space"):
         note_lost(tmp_path, "backbone", full)
     assert lost_stages(tmp_path) == found
@@ -33,7 +30,7 @@ def test_only_what_says_something_of_the_arm_is_recorded(tmp_path):
 def test_who_shares_a_lost_backbone_is_lost_too(tmp_path):
     (tmp_path / "b").mkdir()
     assert not lost_backbone(tmp_path / "b", tmp_path / "a")
-    note_lost(tmp_path / "a", "backbone", TrainingFailed("collapsed at step 7"))
+    note_lost(tmp_path / "a", "backbone", Collapsed("collapsed at step 7"))
     assert lost_backbone(tmp_path / "b", tmp_path / "a")
     assert lost_stages(tmp_path / "b") == lost_stages(tmp_path / "a")
 
@@ -50,7 +47,7 @@ def test_a_collapsed_arm_is_a_row_and_a_lost_seed_leaves_the_mean(
 ):
     settings = small(arms={"hot": COLLAPSING})
     lost = tmp_path / "runs" / "dino-1"
-    note_lost(lost, "backbone", TrainingFailed("collapsed: entropy is 0.99 at step 3"))
+    note_lost(lost, "backbone", Collapsed("collapsed: entropy is 0.99 at step 3"))
     found = compare(cohort_path, tmp_path, ["dino", "hot"], settings=settings)
     assert len(found["attention.pixel_ap.mean"]["seeds"]) == 1
     assert found["runs.lost"]["value"] == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medprior.errors import TrainingFailed
+from medprior.errors import Collapsed
 from medprior.evaluate.bootstrap import Estimate
 from medprior.evaluate.lost import note_lost
 from medprior.evaluate.nested_runs import named_settings, tell_of_runs
@@ -41,7 +41,7 @@ def test_each_run_is_told_of_once_without_paths(tmp_path):
     arm = Arm(recipe="span", prior=tmp_path / "somewhere" / "prior")
     runs = [Run(tmp_path / f"span-{seed}", arm, seed) for seed in (0, 1)]
     write_json(runs[0].folder / "cost.json", {})
-    note_lost(runs[1].folder, "backbone", TrainingFailed("collapsed: at step 4"))
+    note_lost(runs[1].folder, "backbone", Collapsed("collapsed: at step 4"))
     estimate = Estimate(0.5, np.full(4, 0.5), 9)
     nothing = Estimate(np.nan, np.full(4, np.nan), 0)
     observer = Listening()
