@@ -110,6 +110,7 @@ def plan(settings: RealRowSettings, labels: list[str]) -> dict[str, Any]:
     return {
         "seeds": settings.seeds,
         "fractions": settings.fractions,
+        "evaluate": {"probe_least": settings.positives[1]},
         "pretrain": settings.pretrain,
         "finetune": {
             "classification": settings.classification | {"labels": labels},

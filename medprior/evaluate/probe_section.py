@@ -62,12 +62,9 @@ def probe_parts(study: Study) -> tuple[dict[str, Cohort], dict[str, Floats], str
         "test": study.part,
     }
     every = {name: checked_truth(part.labels(), labels) for name, part in parts.items()}
-    usable = [
-        column
-        for column in range(len(labels))
-        if all(len(np.unique(t[~np.isnan(t[:, column]), column])) == 2 for t in every.values())
-    ]
-    if not usable:
+    counts = [[(truth == value).sum(axis=0) for value in (0, 1)] for truth in every.values()]
+    usable = np.flatnonzero(np.min(counts, axis=(0, 1)) >= study.settings.probe_least)
+    if not len(usable):
         return {}, {}, "no label has both classes in train, val and test"
     return parts, {name: t[:, usable] for name, t in every.items()}, ""
 

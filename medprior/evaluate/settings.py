@@ -27,6 +27,8 @@ class EvaluateSettings(Settings):
         ece_bins: bins of the reliability diagram.
         probe: also judge frozen features by k-NN and a linear probe.
         probe_images: at most so many training images for the probes.
+        probe_least: a label is probed where train, val and test have so many images of either
+            class; a label with one positive image to choose a penalty by adds only noise.
         neighbours: k of the k-NN probe.
         inverse_penalties: values of C the linear probe chooses from on validation.
         device: `auto`, `cpu` or `cuda`.
@@ -43,6 +45,7 @@ class EvaluateSettings(Settings):
     ece_bins: int = Field(default=15, ge=2)
     probe: bool = True
     probe_images: int = Field(default=5000, ge=2)
+    probe_least: int = Field(default=1, ge=1)
     neighbours: int = Field(default=20, ge=1)
     inverse_penalties: tuple[float, ...] = Field(
         default=(0.001, 0.01, 0.1, 1.0, 10.0), min_length=1
