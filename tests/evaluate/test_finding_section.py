@@ -156,11 +156,17 @@ def test_life_on_and_off(tmp_path, planted_home, capsys):
     gaps = {}
     for seed in range(3):
         models = [
-            (name, train_planted(planted_home, tmp_path / f"{name}{seed}", life=life, seed=seed))
+            (
+                name,
+                train_planted(
+                    planted_home, tmp_path / f"{name}{seed}", epochs=40, life=life, seed=seed
+                ),
+            )
             for name, life in (("life", True), ("vit", False))
         ]
         found = evaluate(planted_home, tmp_path / f"evidence{seed}", model=models, settings=QUICK)
-        assert found["classification.mauc"]["value"] > 0.9
+        for lead in ("", "baseline.vit."):
+            assert found[f"{lead}classification.mauc"]["value"] > 0.8
         for kind in ("head", "pooled", "rollout", "class_rollout"):
             for metric in ("energy", "pixel_ap", "iou", "pointing"):
                 key = f"localisation.{kind}.{metric}.mean"
