@@ -60,13 +60,8 @@ class ClusterRuns(Cluster):
             "settings": settings.model_dump(mode="json"),
         }
         coming = [
-            self._client.submit(
-                work_sealed,
-                self._name,
-                packed(shared | sent(run), []),
-                key=f"{self._name}-{number}",
-            )
-            for number, run in enumerate(runs)
+            self._client.submit(work_sealed, self._name, packed(shared | sent(run), []), pure=False)
+            for run in runs
         ]
         for future, run in zip(tqdm(coming, desc="runs"), runs, strict=True):
             self._finish(future, run)
