@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -100,14 +100,25 @@ KEEP_MEMORY = {
 
 
 @contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment of processes started in the block; Dask lets it stand before its own."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+@contextmanager
 def local_cluster(workers: int) -> Iterator[str]:
     """Address of a cluster of `workers` processes on this machine, ended with the block."""
-    dask: Any = importlib.import_module("dask")
     distributed: Any = importlib.import_module("distributed")
     with (
-        dask.config.set(
-            {f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in KEEP_MEMORY.items()}
-        ),
+        environment(KEEP_MEMORY),
         tempfile.TemporaryDirectory(prefix="medprior-", ignore_cleanup_errors=True) as folder,
         distributed.LocalCluster(
             n_workers=workers,

@@ -110,4 +110,5 @@ if __name__ == "__main__":
     found = everything(rank, world)
     if rank == 0:
         (folder / "found.json").write_text(json.dumps(found))
+    distributed.barrier()  # whoever leaves first closes the other's connections
     distributed.destroy_process_group()
