@@ -159,11 +159,20 @@ def cost_table(metrics: Metrics, recipes: Sequence[str]) -> Table | None:
 
 
 def arm_verdicts(metrics: Metrics, recipes: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """For every arm but the first, in words, how it stands to the first on each headline."""
+    """For every arm but the first, in words, how it stands to the first on each headline.
+
+    What fine-tuning makes of few labels and masks is said too.
+    """
+    few = [
+        (f"low_data.{budget}.{measure}", f"{MEASURES[measure]}, {in_words(budget)}")
+        for measure in ("finetuned_mauc", "finetuned_dice")
+        for budget in ordered(metrics, measure)
+        if budget != "100pct"
+    ]
     rows = []
     for name in recipes[1:]:
         words = []
-        for key, quantity in HEADLINES:
+        for key, quantity in (*HEADLINES, *few):
             record = metrics.get(f"difference.{name}.{key}")
             if record is None:
                 continue

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from medprior.evaluate.compare import compare
+from medprior.evaluate.compare_report_tables import arm_verdicts
 from medprior.evaluate.summary import interval, number
 from tests.chromium import chromium
 from tests.evaluate.comparing import COLLAPSING, TUNING, small
@@ -46,6 +47,22 @@ def page(compared):
 
 def metrics_of(compared):
     return json.loads((compared / "metrics.json").read_text())
+
+
+def test_few_labels_and_masks_are_told_in_short(compared):
+    metrics = metrics_of(compared)
+    told = dict(arm_verdicts(metrics, ARMS))
+    assert told["hot"] == []
+    for arm in ("scratch", "cnn"):
+        for key, words in (
+            ("50pct.finetuned_mauc", "fine-tuned, mAUC, 50 %"),
+            ("masks_5.finetuned_dice", "fine-tuned, Dice, 5 masks"),
+        ):
+            record = metrics[f"difference.{arm}.low_data.{key}"]
+            low, high = record["ci95"]
+            word = "worse" if low > 0 else "better" if high < 0 else "no difference shown"
+            assert f"{words}: {word}" in told[arm]
+    assert not any("100 %" in words for words in told["scratch"])
 
 
 def test_keys_of_low_data_attention_and_cost(compared):
