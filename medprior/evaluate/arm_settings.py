@@ -28,14 +28,15 @@ def pretraining(arm: Arm, seed: int, settings: CompareSettings) -> PretrainSetti
 
 def pretrained_by(arms: Mapping[str, Arm]) -> dict[str, str]:
     """Arm -> the first arm of the same recipe, prior and settings of pretraining; else itself."""
-    seen: list[tuple[Arm, str]] = []
-    found = {}
-    for name, arm in arms.items():
-        alike = arm.model_copy(update={"finetune": {}})
-        same = [first for known, first in seen if known == alike and arm.recipe is not None]
-        found[name] = same[0] if same else name
-        seen.append((alike, found[name]))
-    return found
+    alike = {name: arm.model_copy(update={"finetune": {}}) for name, arm in arms.items()}
+    return {
+        name: next(
+            first
+            for first in arms
+            if first == name or (arm.recipe is not None and alike[first] == alike[name])
+        )
+        for name, arm in arms.items()
+    }
 
 
 def finetuning(

@@ -59,10 +59,7 @@ class ClusterRuns(Cluster):
             "excluded": sorted(excluded),
             "settings": settings.model_dump(mode="json"),
         }
-        coming = [
-            self._client.submit(work_sealed, self._name, packed(shared | sent(run), []), pure=False)
-            for run in runs
-        ]
+        coming = [self._submitted(work_sealed, packed(shared | sent(run), [])) for run in runs]
         for future, run in zip(tqdm(coming, desc="runs"), runs, strict=True):
             self._finish(future, run)
 

@@ -36,7 +36,7 @@ class Cluster:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        # Keys and names are what a scheduler shows and logs: they say nothing.
+        # A scheduler shows and logs names: this one says nothing.
         self._name = f"medprior-{secrets.token_hex(6)}"
         self._client: Any = None
         self._threads, self._looked = 0, 0.0
@@ -86,15 +86,18 @@ class Cluster:
 
     def _begun(self, task: Task, messages: Iterable[Sealed]) -> Iterator[Any]:
         """Futures of `task` on each message, in order; only so many are made ahead as `_reach`."""
-        waiting = enumerate(messages)
+        waiting = iter(messages)
         coming: deque[Any] = deque()
         while True:
-            for number, message in islice(waiting, max(0, self._reach() - len(coming))):
-                key = f"{self._name}-{number}"
-                coming.append(self._client.submit(task, self._name, message, key=key, retries=2))
+            for message in islice(waiting, max(0, self._reach() - len(coming))):
+                coming.append(self._submitted(task, message, retries=2))
             if not coming:
                 return
             yield coming.popleft()
+
+    def _submitted(self, task: Task, message: Sealed, retries: int = 0) -> Any:
+        """The future of one task, under a key of its own: an old answer is never taken for it."""
+        return self._client.submit(task, self._name, message, pure=False, retries=retries)
 
     def _reach(self) -> int:
         """How many tasks may be under way: a few for each thread that the cluster has now."""
