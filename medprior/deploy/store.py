@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
@@ -105,11 +106,23 @@ def connect(uri: str | None) -> MlflowClient:
 
     prepare_environment()  # importing MLflow resets the level of its loggers
     try:
-        client = MlflowClient(tracking_uri=chosen)
-        client.search_experiments(max_results=1)
+        with making(path):
+            client = MlflowClient(tracking_uri=chosen)
+            client.search_experiments(max_results=1)
     except Exception as error:  # MLflow wraps whatever its stores raise in many classes
         raise refused(chosen, type(error).__name__, str(error)) from None
     return client
+
+
+@contextmanager
+def making(path: Path | None) -> Iterator[None]:
+    """Wait while another process makes the tables of a SQLite store: MLflow's migrations clash."""
+    if path is None:
+        yield
+        return
+    with path.with_name(f".{path.name}.tables.lock").open("w", encoding="ascii") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # a dead process has let go of it
+        yield
 
 
 def check_sqlite(path: Path) -> None:

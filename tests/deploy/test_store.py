@@ -63,3 +63,14 @@ def test_new_store_is_made_in_silence_and_without_telemetry(tmp_path: Path):
     )
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
     assert (tmp_path / "mlflow.db").is_file()
+
+
+def test_processes_that_start_together_share_one_new_store(tmp_path: Path):
+    program = "import sys; from medprior.deploy import store; store.connect(sys.argv[1])"
+    uri = f"sqlite:///{tmp_path / 'new.db'}"
+    started = [
+        subprocess.Popen([sys.executable, "-c", program, uri], stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    answers = [process.communicate()[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], answers
