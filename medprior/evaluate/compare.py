@@ -53,7 +53,7 @@ def compare(
 
     Args:
         cohort: cohort folder.
-        out: `metrics.json`, `table.md`, `low_data.md`, `report.html`, figures, and
+        out: `metrics.json`, `table.md`, `features.md`, `low_data.md`, `report.html`, figures, and
             `runs/<arm>-<seed>/` with results, scores and cost.
         recipes: recipes, or names of `settings.arms`; the first is primary, the others are what it
             is compared with.

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     )  # fmt: skip
     print(headline(metrics, {"attention": args.recipes[0]}))
     print((args.evidence / "table.md").read_text(encoding="utf-8"))
-    low_data = args.evidence / "low_data.md"
-    if low_data.is_file():
-        print(low_data.read_text(encoding="utf-8"))
+    for name in ("features.md", "low_data.md"):
+        if (args.evidence / name).is_file():
+            print((args.evidence / name).read_text(encoding="utf-8"))
     print(f"numbers: {args.evidence / 'metrics.json'}, to read: {args.evidence / 'report.html'}")

@@ -15,6 +15,7 @@ from medprior.evaluate.figure_style import Figure
 from medprior.evaluate.interval_figure import draw_intervals
 from medprior.evaluate.low_data_figure import draw_low_data
 from medprior.evaluate.low_data_table import low_data_markdown
+from medprior.evaluate.probe_table import probe_markdown
 from medprior.evaluate.settings import CompareSettings
 from medprior.evaluate.study import Study
 from medprior.evaluate.summary import Metrics, Record, attention_groups, parts
@@ -49,6 +50,7 @@ def written(
     write_json(out / "metrics.json", metrics)
     texts = {
         "table.md": as_markdown(compare_table(metrics, about.recipes)),
+        "features.md": probe_markdown(metrics, about.recipes),
         "low_data.md": low_data_markdown(metrics, about.recipes),
     }
     texts = {name: text for name, text in texts.items() if text}

@@ -8,6 +8,7 @@ from medprior.evaluate.comparison import verdict
 from medprior.evaluate.figure_style import spoken
 from medprior.evaluate.lost import in_words as lost_in_words
 from medprior.evaluate.low_data_table import MEASURES, in_words, ordered
+from medprior.evaluate.probe_table import probe_columns
 from medprior.evaluate.report_tables import (
     Cell,
     Table,
@@ -43,6 +44,7 @@ def compare_tables(metrics: Metrics, recipes: Sequence[str]) -> list[Table]:
         entropy_table(metrics, recipes),
         *model_tables(metrics, primary),
         feature_table(metrics, primary),
+        above_random_table(metrics, recipes),
         *low_data_tables(metrics, recipes),
         cost_table(metrics, recipes),
     ]
@@ -110,6 +112,22 @@ def entropy_table(metrics: Metrics, recipes: Sequence[str]) -> Table | None:
         f"the entropy of {recipes[0]} is lower by 20 %."
     )
     return Table("Scatter of attention: spatial entropy", heads, rows, note)
+
+
+def above_random_table(metrics: Metrics, recipes: Sequence[str]) -> Table | None:
+    """Frozen features of every arm minus random weights."""
+    columns = probe_columns(metrics)
+    keys = [f"difference.random_weights.{key}" for key, _ in columns]
+    rows = [
+        (name, [cell(metrics, lead + key, signed=True) for key in keys])
+        for name, lead in leads(recipes).items()
+    ]
+    rows = [(name, cells) for name, cells in rows if any(one.key for one in cells)]
+    if not rows:
+        return None
+    note = "Paired: the same patients, folds and probes. Where the interval spans 0, none is shown."
+    heads = [head for _, head in columns]
+    return Table("Frozen features minus random weights", heads, rows, note)
 
 
 def low_data_tables(metrics: Metrics, recipes: Sequence[str]) -> list[Table]:

@@ -14,7 +14,7 @@ from medprior.evaluate.external import Away, judgeable, side_by_side, with_means
 from medprior.evaluate.inputs import Inputs, Named
 from medprior.evaluate.model_section import segmentation_scores
 from medprior.evaluate.probe import features, probed
-from medprior.evaluate.probe_section import probe_parts
+from medprior.evaluate.probe_parts import probe_parts
 from medprior.evaluate.segmentation import segmentation_estimates
 from medprior.evaluate.study import Section, Study, plain
 

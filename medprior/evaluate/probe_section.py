@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from medprior.cohort import Cohort
 from medprior.evaluate.bootstrap import Estimate, average, ranked_estimates
-from medprior.evaluate.classification import checked_truth
 from medprior.evaluate.comparison import Estimates, against_random, compared
+from medprior.evaluate.cross_probe import cross_estimates, cross_scores
 from medprior.evaluate.inputs import Named
 from medprior.evaluate.probe import probe_scores
+from medprior.evaluate.probe_parts import probe_parts
 from medprior.evaluate.ranking import Floats
 from medprior.evaluate.study import Section, Study, plain
 from medprior.networks import Backbone
@@ -33,7 +31,8 @@ def probe_section(study: Study, backbones: Sequence[Named[Backbone]]) -> Section
                 f"features.{name}": mean_auc(truth["test"], values, study, facts)
                 for name, (values, facts) in scores.items()
             }
-            groups[named.name] |= found
+            crossed = cross_scores(named.item, study, study.settings.seed)
+            groups[named.name] |= found | cross_estimates(crossed, study)
     names = list(groups)
     section.estimates = compared(groups[names[0]], {name: groups[name] for name in names[1:]})
     section.estimates |= against_random(groups[names[0]])
@@ -45,28 +44,6 @@ def health(backbone: Backbone) -> Estimates:
     training = backbone.config.get("training", {})
     values = {key: float(training[key]) for key in HEALTH if training.get(key) is not None}
     return {f"features.{k}": plain(v, 0) for k, v in values.items() if math.isfinite(v)}
-
-
-def probe_parts(study: Study) -> tuple[dict[str, Cohort], dict[str, Floats], str]:
-    """Images and truth that train, choose and test a probe; or why there can be none."""
-    labels = study.cohort.label_names
-    table = study.cohort.manifest
-    if not labels:
-        return {}, {}, "the cohort has no labels"
-    if study.split != "test" or not {"train", "val", "test"} <= set(table.split):
-        return {}, {}, "they need train, val and test, and judge test only"
-    limit, seed = study.settings.probe_images, study.settings.seed
-    parts = {
-        "train": study.cohort.split("train").take(limit, seed),
-        "val": study.cohort.split("val"),
-        "test": study.part,
-    }
-    every = {name: checked_truth(part.labels(), labels) for name, part in parts.items()}
-    counts = [[(truth == value).sum(axis=0) for value in (0, 1)] for truth in every.values()]
-    usable = np.flatnonzero(np.min(counts, axis=(0, 1)) >= study.settings.probe_least)
-    if not len(usable):
-        return {}, {}, "no label has both classes in train, val and test"
-    return parts, {name: t[:, usable] for name, t in every.items()}, ""
 
 
 def mean_auc(truth: Floats, scores: Floats, study: Study, facts: dict[str, float]) -> Estimate:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from medprior.evaluate.external_table import cohorts
 from medprior.evaluate.external_table import rows as external_rows
 from medprior.evaluate.figure_style import spoken
+from medprior.evaluate.probe_table import probe_columns
 from medprior.evaluate.summary import (
     Metrics,
     Primary,
@@ -154,9 +155,7 @@ def model_tables(metrics: Metrics, primary: Primary) -> list[Table | None]:
 def feature_table(metrics: Metrics, primary: Primary) -> Table | None:
     """Frozen features: probes, and the teacher's health."""
     columns = [
-        ("features.linear_mauc", "linear probe mAUC"),
-        ("features.pooled_linear_mauc", "linear, pooled tokens"),
-        ("features.knn_mauc", "k-NN mAUC"),
+        *probe_columns(metrics),
         ("features.teacher_entropy", "teacher entropy (nats)"),
         ("features.uniform_entropy", "ln K (nats)"),
     ]
@@ -166,7 +165,9 @@ def feature_table(metrics: Metrics, primary: Primary) -> Table | None:
         columns,
         "Frozen features",
         "Logistic regression and k nearest neighbours on features of the frozen backbone; random "
-        "weights of the same shape are the floor. A teacher entropy at ln K means collapse.",
+        "weights of the same shape are the floor. A teacher entropy at ln K means collapse. "
+        "Cross-validated: every patient of the cohort is judged once, by probes of other patients; "
+        "the backbone has seen those of the train split without their labels.",
     )
 
 

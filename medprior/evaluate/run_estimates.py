@@ -6,6 +6,7 @@ import numpy as np
 
 from medprior.evaluate.bootstrap import Estimate, average, mean_estimate, ranked_estimates
 from medprior.evaluate.comparison import Estimates
+from medprior.evaluate.cross_probe import cross_estimates
 from medprior.evaluate.ranking import Floats
 from medprior.evaluate.study import Study
 
@@ -18,6 +19,7 @@ def run_estimates(scores: Scores, study: Study) -> Estimates:
     same = np.ones(study.settings.resamples)
     result = attention_estimates("attention", scores, study)
     result |= attention_estimates("finetuned_attention", named(scores, "tuned."), study)
+    result |= cross_estimates(scores, study)
     for name, values in scores.items():
         key = ALONE.get(name, name if name.startswith("cost.") else "")
         if key:

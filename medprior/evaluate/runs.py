@@ -16,10 +16,11 @@ from medprior.errors import TrainingFailed
 from medprior.evaluate.arm_settings import finetuning, pretraining, tasks_of
 from medprior.evaluate.budgets import Budget, budgets, share
 from medprior.evaluate.cost import cost_scores, measured
+from medprior.evaluate.cross_probe import cross_scores
 from medprior.evaluate.lost import BACKBONE, lost_backbone, lost_stages, note_lost
 from medprior.evaluate.model_section import segmentation_scores
 from medprior.evaluate.probe import probe_scores
-from medprior.evaluate.probe_section import probe_parts
+from medprior.evaluate.probe_parts import probe_parts
 from medprior.evaluate.run_estimates import Scores
 from medprior.evaluate.settings import Arm, CompareSettings
 from medprior.evaluate.study import Study
@@ -218,7 +219,10 @@ def model_scores(model: Model, study: Study, lead: str) -> Scores:
 
 
 def judged(path: Path, seed: int, study: Study, fractions: Sequence[float]) -> Scores:
-    """Per-image scores of one backbone: `ap.<target>` [n], `<share>.<probe>` [n, C], `truth`."""
+    """Per-image scores of one backbone: `ap.<target>` [n], `<share>.<probe>` [n, C], `truth`.
+
+    With `probe_folds` also `crossval.<probe>` of the whole cohort.
+    """
     backbone, settings = load_backbone(path), study.settings
     scores: Scores = dict(attention_scores(backbone, study))
     entropy = backbone.config.get("training", {}).get("teacher_entropy", np.nan)
@@ -227,6 +231,7 @@ def judged(path: Path, seed: int, study: Study, fractions: Sequence[float]) -> S
     if why:
         return scores
     scores["truth"] = truth["test"]
+    scores |= cross_scores(backbone, study, seed)
     names = dict(zip(parts["train"].image_ids, truth["train"], strict=True))
     seeded = settings.model_copy(update={"seed": seed})
     for fraction in fractions:

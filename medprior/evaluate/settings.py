@@ -29,6 +29,8 @@ class EvaluateSettings(Settings):
         probe_images: at most so many training images for the probes.
         probe_least: a label is probed where train, val and test have so many images of either
             class; a label with one positive image to choose a penalty by adds only noise.
+        probe_folds: also judge frozen features by cross-validation over the patients of all splits,
+            in so many folds, 3 or more; 0: no. For cohorts whose test split is small.
         neighbours: k of the k-NN probe.
         inverse_penalties: values of C the linear probe chooses from on validation.
         device: `auto`, `cpu` or `cuda`.
@@ -46,11 +48,19 @@ class EvaluateSettings(Settings):
     probe: bool = True
     probe_images: int = Field(default=5000, ge=2)
     probe_least: int = Field(default=1, ge=1)
+    probe_folds: int = Field(default=0, ge=0)
     neighbours: int = Field(default=20, ge=1)
     inverse_penalties: tuple[float, ...] = Field(
         default=(0.001, 0.01, 0.1, 1.0, 10.0), min_length=1
     )
     device: str = "auto"
+
+    @field_validator("probe_folds")
+    @classmethod
+    def _three(cls, folds: int) -> int:
+        if folds in (1, 2):
+            raise ValueError("one fold trains, one chooses, one is judged: 3 folds or more, or 0")
+        return folds
 
 
 class Arm(Settings):

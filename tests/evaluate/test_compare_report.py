@@ -34,6 +34,8 @@ def compared(tmp_path_factory, cohort_path):
         },
         arms={"scratch": {"recipe": None}, "cnn": CNN, "hot": COLLAPSING},
     )
+    judging = settings.evaluate.model_copy(update={"probe_folds": 3})
+    settings = settings.model_copy(update={"evaluate": judging})
     compare(cohort_path, out, ARMS, settings=settings)
     return out
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medprior.evaluate.probe_section import probe_parts
+from medprior.evaluate.probe_parts import probe_parts
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.evaluate.study import Study
 
