@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+from tqdm import tqdm
 
 
 class Observer(Protocol):
@@ -31,3 +34,9 @@ class Silent:
 
     def artifact(self, path: Path) -> None:
         """Ignore files."""
+
+
+def progress_bar(items: Iterable[Any] | None = None, **options: Any) -> tqdm[Any]:
+    """A progress bar on stderr; `options` are tqdm's. In a log file a line every ten seconds."""
+    pace = 0.1 if sys.stderr.isatty() else 10.0
+    return tqdm(items, mininterval=pace, **options)

@@ -68,7 +68,7 @@ def judged(
 ) -> Judged:
     """Score `candidates` against masks [n, K, s, s] on all images of `cohort`."""
     rows: list[tuple[Array, Array, Array, Array]] = []
-    with tqdm(total=len(cohort), desc="findings", leave=False) as bar:
+    with tqdm(total=len(cohort), desc="findings", leave=False, disable=None) as bar:
         for batch in source.batches(cohort, masks.shape[-1]):
             for maps in combined(batch, candidates):
                 truth = masks[len(rows)]

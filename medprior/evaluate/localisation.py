@@ -96,7 +96,7 @@ def score(
     ap: list[Array] = []
     iou60: list[Array] = []
     curves: list[Array] = []
-    with tqdm(total=len(cohort), desc="maps", leave=False) as bar:
+    with tqdm(total=len(cohort), desc="maps", leave=False, disable=None) as bar:
         for batch in source.batches(cohort, size):
             for maps in combined(batch, candidates):
                 truth = masks[len(ap)]

@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 import medprior
 from medprior.errors import MedpriorError, TrainingFailed
 from medprior.evaluate.runs import Run, complete
 from medprior.evaluate.settings import CompareSettings
 from medprior.ingest.cluster import Cluster
 from medprior.ingest.sealed import packed, unpacked
+from medprior.observer import progress_bar
 
 
 class ClusterRuns(Cluster):
@@ -60,7 +59,7 @@ class ClusterRuns(Cluster):
             "settings": settings.model_dump(mode="json"),
         }
         coming = [self._submitted(work_sealed, packed(shared | sent(run), [])) for run in runs]
-        for future, run in zip(tqdm(coming, desc="runs"), runs, strict=True):
+        for future, run in zip(progress_bar(coming, desc="runs"), runs, strict=True):
             self._finish(future, run)
 
     def _finish(self, future: Any, run: Run) -> None:

@@ -24,7 +24,7 @@ from medprior.finetune.order import STEP, EpochOrder
 from medprior.finetune.settings import FinetuneSettings
 from medprior.finetune.views import WholeViews
 from medprior.networks.checkpoint import load_newest, save_checkpoint
-from medprior.observer import Observer
+from medprior.observer import Observer, progress_bar
 from medprior.pretrain.handlers import write_rows
 from medprior.pretrain.ranks import rank
 
@@ -127,12 +127,12 @@ class Recorder:
 
     def _start(self, engine: Any) -> None:
         total = engine.state.epoch_length * engine.state.max_epochs
-        self._bar = tqdm(
+        self._bar = progress_bar(
             total=total,
             initial=engine.state.iteration,
             desc="finetune",
             unit="step",
-            disable=True if rank() else None,
+            disable=rank() > 0,
         )
 
     def _epoch(self, engine: Any) -> None:
@@ -164,7 +164,9 @@ class Recorder:
             self.observer.metrics(shown, int(row["step"]))
         if self._bar is not None:
             self._bar.set_postfix(
-                loss=f"{row['train_loss']:.3f}", best=f"{progress.best_score:.3f}"
+                loss=f"{row['train_loss']:.3f}",
+                best=f"{progress.best_score:.3f}",
+                refresh=False,
             )
             if engine.state.epoch == engine.state.max_epochs:
                 self._bar.close()

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tqdm import tqdm
-
 from medprior.cohort import Cohort, CohortWriter
 from medprior.cohort.columns import SPLITS
 from medprior.cohort.journal import Journal
@@ -34,6 +32,7 @@ from medprior.ingest.private import Outcomes, Stamp, private_folder
 from medprior.ingest.settings import IngestSettings
 from medprior.ingest.summary import summary
 from medprior.ingest.tables import STUDY, Facts, age_of, name_facts, sex_of, view_of
+from medprior.observer import progress_bar
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -135,10 +134,8 @@ class Run:
         ]
         if not todo:
             return
-        # In a log file one line every ten seconds is enough.
-        pace = 0.1 if sys.stderr.isatty() else 10.0
         begun = len(found) - len(todo)
-        bar = tqdm(total=len(found), initial=begun, desc="ingest", unit="file", mininterval=pace)
+        bar = progress_bar(total=len(found), initial=begun, desc="ingest", unit="file")
         refused = 0
         files = [source for source, _ in todo]
         with bar, answering(files, origin, settings, self.outcomes.folder) as answers:

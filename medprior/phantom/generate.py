@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
+from medprior.observer import progress_bar
 from medprior.phantom.dicomfile import Identity, write
 from medprior.phantom.render import draw_study, render_study
 from medprior.phantom.request import already_there, finish, refuse_nonsense
@@ -74,7 +74,7 @@ def generate(
         return
     tasks = list(plan(out, patients, seed, settings))
     count = workers or os.cpu_count() or 1
-    rows = list(tqdm(run(tasks, count), total=len(tasks), desc="phantom", unit="image"))
+    rows = list(progress_bar(run(tasks, count), total=len(tasks), desc="phantom", unit="image"))
     write_tables(out, rows)
     write_config(
         out,

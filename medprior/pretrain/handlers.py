@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ignite.engine import Events
-from tqdm import tqdm
 
 from medprior.errors import Collapsed, TrainingFailed
 from medprior.networks.checkpoint import load_newest, save_checkpoint
-from medprior.observer import Observer
+from medprior.observer import Observer, progress_bar
 from medprior.pretrain.ranks import rank
 from medprior.provenance import atomic
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from medprior.pretrain.trainer import PretrainTrainer
 
 HEALTHY = (0.02, 0.98)
@@ -51,7 +52,7 @@ class MetricsHandler:
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def _start(self, engine: PretrainTrainer) -> None:
-        self._bar = tqdm(
+        self._bar = progress_bar(
             total=engine.settings.steps, initial=engine.state.iteration, desc="pretrain",
             unit="step", disable=rank() > 0,
         )  # fmt: skip
@@ -103,7 +104,7 @@ class MetricsHandler:
         shown: dict[str, Any] = (
             {"entropy": f"{row['teacher_entropy']:.2f}"} if "teacher_entropy" in row else {}
         )
-        self._bar.set_postfix(loss=f"{row['loss']:.3f}", **shown)
+        self._bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False, **shown)
 
 
 class HealthHandler:
