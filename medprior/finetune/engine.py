@@ -54,8 +54,9 @@ def build_loader(
 class GuardedStep:
     """One optimiser step; an `iteration_update` for MONAI's trainer.
 
-    A step whose gradient is not finite is left out and counted. Every process sees the same
-    gradient, so all leave out the same steps.
+    A step whose gradient is not finite is left out and counted, running statistics of batch
+    normalisation included: one batch that is not finite would leave them so for good. Every process
+    sees the same gradient, so all leave out the same steps.
 
     Args:
         settings: of the run.
@@ -90,6 +91,7 @@ class GuardedStep:
         if self.settings.freeze:
             plain(network).get_submodule("vit").eval()
         engine.optimizer.zero_grad(set_to_none=True)
+        before = [(buffer, buffer.clone()) for buffer in network.buffers()]
         half = self.settings.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             pred = engine.inferer(images, network)
@@ -103,7 +105,7 @@ class GuardedStep:
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
         parameters = [p for p in network.parameters() if p.requires_grad]
         norm = nn.utils.clip_grad_norm_(parameters, self.settings.clip)
-        self._step(engine.optimizer, bool(torch.isfinite(norm)))
+        self._step(engine.optimizer, before, bool(torch.isfinite(norm)))
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return {"image": images, "label": target, "pred": pred, "loss": loss.detach()}
 
@@ -120,11 +122,18 @@ class GuardedStep:
             loss = loss + self.span.loss(images, views, maps, trust)
         return loss
 
-    def _step(self, optimiser: Optimizer, finite: bool) -> None:
+    def _step(
+        self,
+        optimiser: Optimizer,
+        before: Sequence[tuple[torch.Tensor, torch.Tensor]],
+        finite: bool,
+    ) -> None:
         if finite:
             self.in_a_row = 0
             optimiser.step()
             return
+        for buffer, value in before:
+            buffer.copy_(value)
         self.skipped += 1
         self.in_a_row += 1
         if self.in_a_row > self.settings.max_skipped:

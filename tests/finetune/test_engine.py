@@ -43,6 +43,30 @@ def test_a_step_without_a_finite_gradient_changes_nothing(cohort):
     assert torch.isfinite(network.linear.weight).all()
 
 
+def test_a_step_left_out_leaves_running_statistics_alone(cohort):
+    trainer, network, _ = trainer_for(
+        cohort, masked_bce, batch=4, architecture="resnet10t", size=64
+    )
+    seen = []
+
+    def spoil(engine):
+        if engine.state.iteration == 2:
+            engine.state.batch["image"][0] = torch.nan
+
+    def keep(_):
+        seen.append({k: v.clone() for k, v in network.state_dict().items()})
+
+    trainer.add_event_handler(Events.ITERATION_STARTED, spoil)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, keep)
+    trainer.run()
+    assert trainer._process_function.skipped == 1
+    assert all(torch.equal(value, seen[1][key]) for key, value in seen[0].items())
+    running = [key for key in seen[0] if key.endswith("running_mean")]
+    assert running
+    assert all(torch.isfinite(seen[-1][key]).all() for key in running)
+    assert any(not torch.equal(seen[0][key], seen[-1][key]) for key in running)
+
+
 def test_a_loss_that_stays_non_finite_stops_the_run(cohort):
     trainer, network, _ = trainer_for(
         cohort, lambda p, t: masked_bce(p, t) * torch.inf, batch=2, max_skipped=3
