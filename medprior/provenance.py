@@ -133,6 +133,21 @@ def write_config(
     write_json(folder / "config.json", record)
 
 
+def seen_cohorts(cohort: Path, backbone: Path | None) -> list[str]:
+    """Digests of the cohorts that weights have seen: `cohort`, and those the backbone had seen.
+
+    Args:
+        cohort: folder of the cohort that a stage trains on.
+        backbone: result folder that it starts from; one without a record has seen nothing known.
+    """
+    seen = {result_digest(cohort)}
+    if backbone is not None and (backbone / "config.json").is_file():
+        record = read_config(backbone)
+        earlier = record.get("seen_cohorts") or [(record.get("inputs") or {}).get("cohort")]
+        seen |= {digest for digest in earlier if digest}
+    return sorted(seen)
+
+
 def read_config(folder: Path, stage: str | None = None) -> dict[str, Any]:
     """The `config.json` of a stage's result folder.
 

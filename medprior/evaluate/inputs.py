@@ -138,11 +138,12 @@ def named_part(cohort: Cohort, split: str) -> Cohort:
 
 
 def check_strangers(cohort: Cohort, inputs: Inputs) -> None:
-    """ConfigError where a backbone or model was trained on images of `cohort`."""
+    """ConfigError where a backbone or model, or what it started from, was trained on `cohort`."""
     digest = result_digest(cohort.path)
     trained: tuple[Named[Any], ...] = (*inputs.backbones, *inputs.models)
     for named in trained:
-        if digest in named.item.config.get("inputs", {}).values():
+        config = named.item.config
+        if digest in [*config.get("inputs", {}).values(), *config.get("seen_cohorts", ())]:
             raise ConfigError(
                 f"{named.name} was trained on images of this cohort",
                 where=f"--split {EVERY}",

@@ -16,7 +16,7 @@ from medprior.finetune.handlers import weights_finite
 from medprior.finetune.model import WEIGHTS
 from medprior.finetune.selection import counts, settle_labels, settle_structures
 from medprior.observer import Observer
-from medprior.provenance import atomic, write_config
+from medprior.provenance import atomic, seen_cohorts, write_config
 
 if TYPE_CHECKING:
     from medprior.finetune.training import Run
@@ -46,7 +46,11 @@ def write_model(run: Run, out: Path, inputs: dict[str, Path], observer: Observer
         inputs=inputs,
         outputs=(WEIGHTS, "metrics.csv", "training.png"),
         seed=run.settings.seed,
-        facts=facts(run, settled) | {"familiarity": known_of(familiarity)},
+        facts=facts(run, settled)
+        | {
+            "familiarity": known_of(familiarity),
+            "seen_cohorts": seen_cohorts(inputs["cohort"], inputs.get("backbone")),
+        },
     )
     key = "mean_auc" if classify else "mean_dice"
     observer.metrics({f"best_val_{key}": settled["validation"][key]}, run.trainer.state.iteration)

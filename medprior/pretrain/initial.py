@@ -34,7 +34,7 @@ def initial_weights(path: Path, settings: PretrainSettings) -> tuple[ViTSettings
     """
     asked = settings.network.model_dump(exclude_unset=True)
     masks = settings.network.mask_token or settings.ibot.weight > 0
-    folder = path.parent if path.name == WEIGHTS else path
+    folder = folder_of(path)
     if not folder.is_dir() or (path.is_file() and not (folder / "config.json").is_file()):
         chosen = asked | {"image_size": settings.crops.global_size, "mask_token": masks}
         return load_local(path, chosen)
@@ -56,6 +56,11 @@ def initial_weights(path: Path, settings: PretrainSettings) -> tuple[ViTSettings
         state.pop("mask_token", None)
     update = {"mask_token": masks, "drop_path": settings.network.drop_path}
     return shape.model_copy(update=update), state
+
+
+def folder_of(path: Path) -> Path:
+    """The result folder that weights were named by, or in."""
+    return path.parent if path.name == WEIGHTS else path
 
 
 def state_digest(state: State) -> str:

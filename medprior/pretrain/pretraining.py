@@ -22,12 +22,12 @@ from medprior.pretrain.dataset import SquaresDataset, step_loader
 from medprior.pretrain.figure import draw_attention
 from medprior.pretrain.handlers import CheckpointHandler, HealthHandler, MetricsHandler
 from medprior.pretrain.heads import assigned_heads, check_room
-from medprior.pretrain.initial import State, initial_weights, state_digest
+from medprior.pretrain.initial import State, folder_of, initial_weights, state_digest
 from medprior.pretrain.learner import Learner
 from medprior.pretrain.ranks import rank, world
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.trainer import PretrainTrainer
-from medprior.provenance import write_config
+from medprior.provenance import seen_cohorts, write_config
 
 if TYPE_CHECKING:
     from medprior.priors import SpatialPrior
@@ -61,6 +61,7 @@ class Pretraining:
         self.cohort = Cohort.open(self.cohort_path).split("train")
         self.prior = self._load_prior(prior, settings)
         self.prior_path = Path(prior) if self.prior and prior else None
+        self.initial = folder_of(Path(settings.init)) if settings.init is not None else None
         settings, self.state = self._with_network(settings)
         settings = settings.resolved(len(self.cohort))
         check_batch(settings)
@@ -151,6 +152,7 @@ class Pretraining:
             "heads": self.heads,
             "view_size": self.settings.crops.global_size,
             "cohort_digest": self.cohort.digest,
+            "seen_cohorts": seen_cohorts(self.cohort_path, self.initial),
             "training": last
             | {"uniform_entropy": float(np.log(self.settings.dino.prototypes or 1))},
         }

@@ -13,7 +13,13 @@ from medprior.evaluate.external import judgeable, strangers
 from medprior.evaluate.external_table import cohorts, external_lines, rows
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.finetune.model import load_model
-from medprior.provenance import read_config
+from medprior.finetune.settings import FinetuneSettings
+from medprior.finetune.training import finetune
+from medprior.pretrain import PretrainSettings, pretrain
+from medprior.provenance import read_config, result_digest
+from tests.evaluate.comparing import PRETRAIN
+
+TINY = PRETRAIN | {"recipe": "dino"}
 
 QUICK = EvaluateSettings.checked({"resamples": 40, "map_size": 32, "probe": False})
 
@@ -111,6 +117,24 @@ def test_every_image_of_a_strange_cohort(tmp_path, planted_away, planted_home, p
     assert found["data.images.evaluated"]["value"] == 100
     with pytest.raises(ConfigError, match="was trained on images of this cohort"):
         evaluate(planted_home, tmp_path / "no", model=model, split="all", settings=QUICK)
+
+
+def test_a_cohort_that_a_models_backbone_has_seen_is_refused(tmp_path, planted_home, cohort_path):
+    pretrain(planted_home, tmp_path / "first", settings=PretrainSettings.checked(TINY))
+    further = {k: v for k, v in TINY.items() if k != "network"}
+    further |= {"init": str(tmp_path / "first")}
+    pretrain(cohort_path, tmp_path / "second", settings=PretrainSettings.checked(further))
+    away = Cohort.open(cohort_path)
+    tuning = {"task": "classification", "epochs": 1, "batch": 8, "size": 32}
+    settings = FinetuneSettings.checked(tuning)
+    finetune(away, tmp_path / "model", "classification", tmp_path / "second", settings)
+    digests = sorted(map(result_digest, (planted_home, cohort_path)))
+    seen = read_config(tmp_path / "model")["seen_cohorts"]
+    assert seen == digests
+    for kind in ("backbone", "model"):
+        path = tmp_path / {"backbone": "second"}.get(kind, kind)
+        with pytest.raises(ConfigError, match="was trained on images of this cohort"):
+            evaluate(planted_home, tmp_path / "no", split="all", settings=QUICK, **{kind: path})
 
 
 def test_a_cohort_of_the_same_patients_is_refused(tmp_path, planted_home, planted_models):
