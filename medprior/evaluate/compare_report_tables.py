@@ -8,13 +8,14 @@ from medprior.evaluate.comparison import verdict
 from medprior.evaluate.figure_style import spoken
 from medprior.evaluate.lost import in_words as lost_in_words
 from medprior.evaluate.low_data_table import MEASURES, in_words, ordered
-from medprior.evaluate.probe_table import probe_columns
+from medprior.evaluate.probe_table import crossval_columns, probe_columns
 from medprior.evaluate.report_tables import (
     Cell,
     Table,
     attention_tables,
     by_source,
     cell,
+    crossval_table,
     difference_table,
     feature_table,
     model_tables,
@@ -44,7 +45,8 @@ def compare_tables(metrics: Metrics, recipes: Sequence[str]) -> list[Table]:
         entropy_table(metrics, recipes),
         *model_tables(metrics, primary),
         feature_table(metrics, primary),
-        above_random_table(metrics, recipes),
+        crossval_table(metrics, primary),
+        *above_random_tables(metrics, recipes),
         *low_data_tables(metrics, recipes),
         cost_table(metrics, recipes),
     ]
@@ -114,20 +116,24 @@ def entropy_table(metrics: Metrics, recipes: Sequence[str]) -> Table | None:
     return Table("Scatter of attention: spatial entropy", heads, rows, note)
 
 
-def above_random_table(metrics: Metrics, recipes: Sequence[str]) -> Table | None:
-    """Frozen features of every arm minus random weights."""
-    columns = probe_columns(metrics)
-    keys = [f"difference.random_weights.{key}" for key, _ in columns]
-    rows = [
-        (name, [cell(metrics, lead + key, signed=True) for key in keys])
-        for name, lead in leads(recipes).items()
-    ]
-    rows = [(name, cells) for name, cells in rows if any(one.key for one in cells)]
-    if not rows:
-        return None
+def above_random_tables(metrics: Metrics, recipes: Sequence[str]) -> list[Table]:
+    """Frozen features of every arm minus random weights, of the test split and cross-validated."""
     note = "Paired: the same patients, folds and probes. Where the interval spans 0, none is shown."
-    heads = [head for _, head in columns]
-    return Table("Frozen features minus random weights", heads, rows, note)
+    every = {
+        "Frozen features minus random weights": probe_columns(metrics),
+        "Frozen features minus random weights, cross-validated": crossval_columns(metrics),
+    }
+    found = []
+    for title, columns in every.items():
+        keys = [f"difference.random_weights.{key}" for key, _ in columns]
+        rows = [
+            (name, [cell(metrics, lead + key, signed=True) for key in keys])
+            for name, lead in leads(recipes).items()
+        ]
+        rows = [(name, cells) for name, cells in rows if any(one.key for one in cells)]
+        if rows:
+            found.append(Table(title, [head for _, head in columns], rows, note))
+    return found
 
 
 def low_data_tables(metrics: Metrics, recipes: Sequence[str]) -> list[Table]:

@@ -13,28 +13,48 @@ PROBES = {
     "pooled_linear_mauc": "linear, pooled tokens",
     "knn_mauc": "k-NN mAUC",
 }
-CROSSVAL = {
-    "crossval": "cross-validated",
-    "crossval_unseen": "cross-validated, outside the train split",
-}
+CROSSVAL = {"crossval": "all patients", "crossval_unseen": "outside the train split"}
 
 
 def probe_columns(metrics: Metrics) -> list[tuple[str, str]]:
-    """(key, head) of every probe that any arm has: of the test split, then cross-validated."""
+    """(key, head) of every probe of the test split that any arm has."""
     every = [(f"features.{probe}", title) for probe, title in PROBES.items()]
-    every += [
+    return measured(every, metrics)
+
+
+def crossval_columns(metrics: Metrics) -> list[tuple[str, str]]:
+    """(key, head) of every cross-validated probe that any arm has."""
+    every = [
         (f"features.{kind}_{probe}", f"{title}, {words}")
         for kind, words in CROSSVAL.items()
         for probe, title in PROBES.items()
     ]
-    return [(key, head) for key, head in every if any(name.endswith(key) for name in metrics)]
+    return measured(every, metrics)
+
+
+def measured(columns: Sequence[tuple[str, str]], metrics: Metrics) -> list[tuple[str, str]]:
+    """The columns that any arm has a number for."""
+    return [(key, head) for key, head in columns if any(name.endswith(key) for name in metrics)]
 
 
 def probe_markdown(metrics: Metrics, recipes: Sequence[str]) -> str:
-    """An arm a row; ▲ ▼: above or below random weights, by an interval without 0."""
-    columns = probe_columns(metrics)
-    if not columns:
-        return ""
+    """Tables of the test split and cross-validated, an arm a row.
+
+    ▲ ▼: above or below random weights, by an interval without 0.
+    """
+    every = {
+        "frozen features": probe_columns(metrics),
+        "frozen features, cross-validated": crossval_columns(metrics),
+    }
+    return "\n".join(
+        f"## {title}; ▲ ▼ against random weights\n\n{probe_rows(metrics, recipes, columns)}"
+        for title, columns in every.items()
+        if columns
+    )
+
+
+def probe_rows(metrics: Metrics, recipes: Sequence[str], columns: Sequence[tuple[str, str]]) -> str:
+    """One table, random weights last."""
     table = [["arm", *(head for _, head in columns)]]
     for number, name in enumerate(recipes):
         lead = f"baseline.{name}." if number else ""
@@ -43,7 +63,7 @@ def probe_markdown(metrics: Metrics, recipes: Sequence[str]) -> str:
             table.append([name, *texts])
     blind = [f"features.random_{key.partition('.')[2]}" for key, _ in columns]
     table.append(["random weights", *(cell(metrics.get(key)) for key in blind)])
-    return f"## frozen features; ▲ ▼ against random weights\n\n{as_markdown(table)}"
+    return as_markdown(table)
 
 
 def sign(metrics: Metrics, lead: str, key: str) -> str:

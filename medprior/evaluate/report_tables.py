@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from medprior.evaluate.external_table import cohorts
 from medprior.evaluate.external_table import rows as external_rows
 from medprior.evaluate.figure_style import spoken
-from medprior.evaluate.probe_table import probe_columns
+from medprior.evaluate.probe_table import crossval_columns, probe_columns
 from medprior.evaluate.summary import (
     Metrics,
     Primary,
@@ -165,9 +165,19 @@ def feature_table(metrics: Metrics, primary: Primary) -> Table | None:
         columns,
         "Frozen features",
         "Logistic regression and k nearest neighbours on features of the frozen backbone; random "
-        "weights of the same shape are the floor. A teacher entropy at ln K means collapse. "
-        "Cross-validated: every patient of the cohort is judged once, by probes of other patients; "
-        "the backbone has seen those of the train split without their labels.",
+        "weights of the same shape are the floor. A teacher entropy at ln K means collapse.",
+    )
+
+
+def crossval_table(metrics: Metrics, primary: Primary) -> Table | None:
+    """Frozen features of every patient of the cohort."""
+    return by_source(
+        metrics,
+        primary,
+        crossval_columns(metrics),
+        "Frozen features, cross-validated",
+        "Every patient of the cohort is judged once, by probes of other patients; the backbone has "
+        "seen those of the train split without their labels.",
     )
 
 
@@ -265,6 +275,7 @@ def tables(metrics: Metrics, primary: Primary) -> list[Table]:
         label_table(metrics),
         subgroup_table(metrics),
         feature_table(metrics, primary),
+        crossval_table(metrics, primary),
         finding_table(metrics),
         *external_tables(metrics),
     ]
