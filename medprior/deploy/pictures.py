@@ -190,7 +190,8 @@ def mask_image(mask: NDArray[np.bool_]) -> Image.Image:
 
 
 def map_image(attention: Pixels) -> Image.Image:
-    """An attention map as an 8-bit picture; 255 is its largest value."""
+    """An attention map as an 8-bit picture; 255 is its largest value, 0 what is not a number."""
+    attention = np.nan_to_num(attention, nan=0.0, posinf=0.0, neginf=0.0)
     top = max(float(np.max(attention)), 1e-12)
     return Image.fromarray(np.round(np.clip(attention / top, 0, 1) * 255).astype(np.uint8))
 

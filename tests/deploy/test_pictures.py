@@ -84,3 +84,9 @@ def test_pictures_survive_base64():
     values = np.linspace(0, 3, 35, dtype=np.float32).reshape(5, 7)
     back = Image.open(io.BytesIO(base64.b64decode(png_base64(map_image(values)))))
     assert np.asarray(back) / 85 == pytest.approx(values, abs=1 / 85)
+
+
+def test_what_is_not_a_number_is_black():
+    picture = np.asarray(map_image(np.array([[np.nan, 0.2], [np.inf, 0.1]], np.float32)))
+    np.testing.assert_array_equal(picture, [[0, 255], [0, 128]])
+    assert not np.asarray(map_image(np.full((2, 2), np.nan, np.float32))).any()
