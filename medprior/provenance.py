@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -45,6 +46,15 @@ def atomic(path: Path) -> Iterator[Path]:
             os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone_in(folder: Path, lock: str = ".lock") -> Iterator[None]:
+    """Wait until no other process works in `folder`; a dead one has let go of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / lock).open("w", encoding="ascii") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def write_json(path: Path, value: object) -> None:
@@ -142,10 +152,14 @@ def seen_cohorts(cohort: Path, backbone: Path | None) -> list[str]:
     """
     seen = {result_digest(cohort)}
     if backbone is not None and (backbone / "config.json").is_file():
-        record = read_config(backbone)
-        earlier = record.get("seen_cohorts") or [(record.get("inputs") or {}).get("cohort")]
-        seen |= {digest for digest in earlier if digest}
+        seen |= set(recorded_cohorts(read_config(backbone)))
     return sorted(seen)
+
+
+def recorded_cohorts(config: Mapping[str, Any]) -> list[str]:
+    """Digests of the cohorts that a result's weights have seen, as its `config.json` tells."""
+    own = (config.get("inputs") or {}).get("cohort")
+    return config.get("seen_cohorts") or ([own] if own else [])
 
 
 def read_config(folder: Path, stage: str | None = None) -> dict[str, Any]:

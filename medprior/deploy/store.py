@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import re
@@ -11,12 +10,13 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from medprior.errors import MedpriorError
+from medprior.provenance import alone_in
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -106,23 +106,13 @@ def connect(uri: str | None) -> MlflowClient:
 
     prepare_environment()  # importing MLflow resets the level of its loggers
     try:
-        with making(path):
+        # MLflow's migrations clash where two processes make the tables of one new file.
+        with alone_in(path.parent, f".{path.name}-tables.lock") if path else nullcontext():
             client = MlflowClient(tracking_uri=chosen)
             client.search_experiments(max_results=1)
     except Exception as error:  # MLflow wraps whatever its stores raise in many classes
         raise refused(chosen, type(error).__name__, str(error)) from None
     return client
-
-
-@contextmanager
-def making(path: Path | None) -> Iterator[None]:
-    """Wait while another process makes the tables of a SQLite store: MLflow's migrations clash."""
-    if path is None:
-        yield
-        return
-    with path.with_name(f".{path.name}.tables.lock").open("w", encoding="ascii") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)  # a dead process has let go of it
-        yield
 
 
 def check_sqlite(path: Path) -> None:

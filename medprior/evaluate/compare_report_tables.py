@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medprior.evaluate.comparison import verdict
 from medprior.evaluate.figure_style import spoken
 from medprior.evaluate.lost import in_words as lost_in_words
 from medprior.evaluate.low_data_table import MEASURES, in_words, ordered
@@ -20,7 +19,7 @@ from medprior.evaluate.report_tables import (
     feature_table,
     model_tables,
 )
-from medprior.evaluate.summary import HEADLINES, Metrics, located
+from medprior.evaluate.summary import HEADLINES, Metrics, in_a_word, leads, located
 
 COSTS = (
     ("cost.step_seconds", "step of pretraining (s)", False),
@@ -51,11 +50,6 @@ def compare_tables(metrics: Metrics, recipes: Sequence[str]) -> list[Table]:
         cost_table(metrics, recipes),
     ]
     return [table for table in every if table is not None]
-
-
-def leads(recipes: Sequence[str]) -> dict[str, str]:
-    """Arm -> what stands before its keys."""
-    return {name: f"baseline.{name}." if n else "" for n, name in enumerate(recipes)}
 
 
 def whole(metrics: Metrics, key: str) -> Cell:
@@ -200,9 +194,7 @@ def arm_verdicts(metrics: Metrics, recipes: Sequence[str]) -> list[tuple[str, li
             record = metrics.get(f"difference.{name}.{key}")
             if record is None:
                 continue
-            low, high = record["ci95"]
-            word = verdict(record["value"], low, high, key)
-            words.append(f"{quantity}: {turned(word)}")
+            words.append(f"{quantity}: {turned(in_a_word(record, key))}")
         rows.append((name, words))
     return rows
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medprior.evaluate.comparison import verdict
 from medprior.evaluate.lost import in_words
-from medprior.evaluate.summary import Metrics, Record, number
+from medprior.evaluate.summary import Metrics, Record, in_a_word, leads, number
 
 COLUMNS = (
     ("attention.pixel_ap.mean", "attention pixel-AP"),
@@ -33,11 +32,11 @@ def compare_table(metrics: Metrics, recipes: Sequence[str]) -> list[list[str]]:
     ▲ and ▼ mark arms whose difference from the first arm has an interval without 0: ▲ better than
     it, so with a lower entropy.
     """
-    leads = {name: f"baseline.{name}." if index else "" for index, name in enumerate(recipes)}
-    shown = [(k, t) for k, t in COLUMNS if any(f"{lead}{k}" in metrics for lead in leads.values())]
-    plain = [(k, t) for k, t in PLAIN if any(f"{lead}{k}" in metrics for lead in leads.values())]
+    arms = leads(recipes)
+    shown = [(k, t) for k, t in COLUMNS if any(f"{lead}{k}" in metrics for lead in arms.values())]
+    plain = [(k, t) for k, t in PLAIN if any(f"{lead}{k}" in metrics for lead in arms.values())]
     rows = [["arm", *(t for _, t in shown), *(t for _, t in plain), "step, of the first"]]
-    for name, lead in leads.items():
+    for name, lead in arms.items():
         values = [cell(metrics.get(f"{lead}{key}")) + sign(metrics, name, key) for key, _ in shown]
         values += [short(metrics.get(f"{lead}{key}")) for key, _ in plain]
         rows.append(
@@ -96,8 +95,7 @@ def sign(metrics: Metrics, name: str, key: str) -> str:
     record = metrics.get(f"difference.{name}.{key}")
     if record is None:
         return ""
-    low, high = record["ci95"]
-    word = verdict(record["value"], low, high, key)
+    word = in_a_word(record, key)
     return SIGNS[{"better": "worse", "worse": "better"}.get(word, word)]
 
 

@@ -24,6 +24,7 @@ from medprior.evaluate.probe import (
     fitted,
     nearest_neighbours,
     random_network,
+    standardised,
 )
 from medprior.evaluate.probe_parts import probe_labels
 from medprior.evaluate.ranking import Floats, auc
@@ -39,14 +40,11 @@ class Everyone:
     """All patients that cross-validation judges.
 
     Attributes:
-        part: their images. truth: [n, C] in {0, 1, NaN}. unseen: [n], outside the train split.
-        draws: resamples of the patients.
+        part: their images. truth: [n, C] in {0, 1, NaN}.
     """
 
     part: Cohort
     truth: Floats
-    unseen: NDArray[np.bool_]
-    draws: Resamples
 
     @classmethod
     def of(cls, study: Study) -> Everyone:
@@ -57,9 +55,7 @@ class Everyone:
         settings = study.settings
         part = study.cohort.take(settings.probe_images, settings.seed)
         labels, _ = probe_labels(study)
-        unseen = (part.manifest["split"] != "train").to_numpy()
-        draws = Resamples.draw(part.patient_ids, settings.resamples, settings.seed)
-        return cls(part, checked_truth(part.labels(labels), labels), unseen, draws)
+        return cls(part, checked_truth(part.labels(labels), labels))
 
 
 def cross_scores(backbone: Backbone, study: Study, seed: int) -> dict[str, Floats]:
@@ -69,9 +65,11 @@ def cross_scores(backbone: Backbone, study: Study, seed: int) -> dict[str, Float
     without `probe_folds` or without labels that can be probed.
     """
     settings = study.settings
-    if not settings.probe_folds or not probe_labels(study)[0]:
+    if not settings.probe_folds:
         return {}
     everyone = Everyone.of(study)
+    if not everyone.truth.size:
+        return {}
     seeded = settings.model_copy(update={"seed": seed})
     found = {}
     for lead, network in (("", backbone.network), ("random_", random_network(backbone, seed))):
@@ -128,8 +126,7 @@ def linear_scores(
     Features are standardised; one C for all labels is chosen by cross-validation over the folds of
     x. A label without both classes scores 0.
     """
-    mean, spread = x.mean(axis=0), x.std(axis=0)
-    x, others = ((each - mean) / np.where(spread > 0, spread, 1) for each in (x, others))
+    x, others = standardised(x, others)
     reached = [inner_auc(x, y, fold, penalty) for penalty in settings.inverse_penalties]
     best = settings.inverse_penalties[int(np.argmax(np.nan_to_num(reached, nan=-1)))]
     return fitted(x, y, best, (others,))[0]
@@ -159,15 +156,17 @@ def cross_estimates(scores: dict[str, Floats], study: Study) -> Estimates:
     named = {key: values for key, values in scores.items() if key.startswith(LEAD)}
     if not named:
         return {}
-    everyone = Everyone.of(study)
-    hidden = np.where(everyone.unseen[:, None], everyone.truth, np.nan)
+    everyone, settings = Everyone.of(study), study.settings
+    draws = Resamples.draw(everyone.part.patient_ids, settings.resamples, settings.seed)
+    unseen = (everyone.part.manifest["split"] != "train").to_numpy()
+    hidden = np.where(unseen[:, None], everyone.truth, np.nan)
     found = {}
     for key, values in named.items():
         probe = key.removeprefix(LEAD)
         lead = "random_" if probe.startswith("random_") else ""
         probe = probe.removeprefix(lead)
         for kind, truth in (("crossval", everyone.truth), ("crossval_unseen", hidden)):
-            aucs, _ = ranked_estimates(truth, values, everyone.draws)
+            aucs, _ = ranked_estimates(truth, values, draws)
             n = int((~np.isnan(truth)).any(axis=1).sum())
             found[f"features.{lead}{kind}_{probe}"] = average(aucs, n, classes=len(aucs))
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from medprior.cohort import Cohort
 from medprior.errors import ConfigError, InputMissing, MedpriorError
-from medprior.provenance import result_digest
+from medprior.provenance import recorded_cohorts, result_digest
 
 if TYPE_CHECKING:
     from medprior.finetune.model import Model
@@ -142,8 +142,7 @@ def check_strangers(cohort: Cohort, inputs: Inputs) -> None:
     digest = result_digest(cohort.path)
     trained: tuple[Named[Any], ...] = (*inputs.backbones, *inputs.models)
     for named in trained:
-        config = named.item.config
-        if digest in [*config.get("inputs", {}).values(), *config.get("seen_cohorts", ())]:
+        if digest in recorded_cohorts(named.item.config):
             raise ConfigError(
                 f"{named.name} was trained on images of this cohort",
                 where=f"--split {EVERY}",

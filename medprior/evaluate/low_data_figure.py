@@ -8,6 +8,7 @@ from typing import Any
 
 from medprior.evaluate.figure_style import DASHES, Figure, colour, drawing
 from medprior.evaluate.low_data_table import MEASURES, amount, ordered
+from medprior.evaluate.summary import leads
 
 RANDOM = "random weights"
 Panel = tuple[str, str, list[str]]
@@ -31,14 +32,13 @@ def draw_low_data(
     every = panels(metrics)
     if not every:
         return None
-    leads = {recipe: f"baseline.{recipe}." if n else "" for n, recipe in enumerate(recipes)}
-    leads[RANDOM] = ""
+    arms = leads(recipes) | {RANDOM: ""}
     columns = min(3, len(every))
     rows = -(-len(every) // columns)
     with drawing(path, rows, columns, 2.7 * columns, 2.5 * rows + 0.4) as (figure, axes):
         handles: dict[str, Any] = {}
         for axis, panel in zip(axes.flat, every, strict=False):
-            for number, (name, lead) in enumerate(leads.items()):
+            for number, (name, lead) in enumerate(arms.items()):
                 line = draw_arm(axis, metrics, panel, lead, name, number)
                 if line is not None:
                     handles.setdefault(name, line)

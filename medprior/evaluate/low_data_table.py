@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medprior.evaluate.compare_table import as_markdown, cell, sign
-from medprior.evaluate.summary import Metrics
+from medprior.evaluate.summary import Metrics, leads
 
 MEASURES = {
     "linear_mauc": "linear probe, mAUC",
@@ -50,13 +50,12 @@ def in_words(budget: str) -> str:
 def low_data_markdown(metrics: Metrics, recipes: Sequence[str]) -> str:
     """A table per measure, an arm a row, a budget a column; ▲ ▼ as in `table.md`."""
     texts = []
-    leads = {name: f"baseline.{name}." if n else "" for n, name in enumerate(recipes)}
     for measure, title in MEASURES.items():
         columns = ordered(metrics, measure)
         if not columns:
             continue
         table = [["arm", *map(in_words, columns)]]
-        for name, lead in leads.items():
+        for name, lead in leads(recipes).items():
             keys = [f"low_data.{budget}.{measure}" for budget in columns]
             values = [cell(metrics.get(lead + key)) + sign(metrics, name, key) for key in keys]
             table.append([name, *values])

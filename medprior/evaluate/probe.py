@@ -101,9 +101,7 @@ def linear_probe(splits: Splits, penalties: Sequence[float]) -> tuple[Array, flo
         float64 [n, C] scores of the test images, and the C. A label without both classes in
         training scores 0 throughout.
     """
-    mean, spread = splits.train[0].mean(axis=0), splits.train[0].std(axis=0)
-    scale = np.where(spread > 0, spread, 1)
-    train, val, test = ((x - mean) / scale for x, _ in (splits.train, splits.val, splits.test))
+    train, val, test = standardised(splits.train[0], splits.val[0], splits.test[0])
     best, value, scores = penalties[0], -np.inf, np.zeros((len(test), splits.train[1].shape[1]))
     for penalty in penalties:
         on_val, on_test = fitted(train, splits.train[1], penalty, (val, test))
@@ -112,6 +110,12 @@ def linear_probe(splits: Splits, penalties: Sequence[float]) -> tuple[Array, flo
         if reached > value:
             best, value, scores = penalty, reached, on_test
     return scores, best
+
+
+def standardised(train: Features, *others: Features) -> list[Features]:
+    """`train` and `others` [., D], by the mean and spread that `train` has; constants stay."""
+    mean, spread = train.mean(axis=0), train.std(axis=0)
+    return [(x - mean) / np.where(spread > 0, spread, 1) for x in (train, *others)]
 
 
 def fitted(x: Features, y: Floats, penalty: float, others: Sequence[Features]) -> tuple[Array, ...]:

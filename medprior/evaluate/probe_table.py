@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medprior.evaluate.compare_table import SIGNS, as_markdown, cell
-from medprior.evaluate.comparison import verdict
-from medprior.evaluate.summary import Metrics
+from medprior.evaluate.summary import Metrics, in_a_word, leads
 
 PROBES = {
     "linear_mauc": "linear probe mAUC",
@@ -56,8 +55,7 @@ def probe_markdown(metrics: Metrics, recipes: Sequence[str]) -> str:
 def probe_rows(metrics: Metrics, recipes: Sequence[str], columns: Sequence[tuple[str, str]]) -> str:
     """One table, random weights last."""
     table = [["arm", *(head for _, head in columns)]]
-    for number, name in enumerate(recipes):
-        lead = f"baseline.{name}." if number else ""
+    for name, lead in leads(recipes).items():
         texts = [cell(metrics.get(lead + key)) + sign(metrics, lead, key) for key, _ in columns]
         if set(texts) - {"-"}:
             table.append([name, *texts])
@@ -69,7 +67,4 @@ def probe_rows(metrics: Metrics, recipes: Sequence[str], columns: Sequence[tuple
 def sign(metrics: Metrics, lead: str, key: str) -> str:
     """Whether an arm's features stand above or below random weights."""
     record = metrics.get(f"{lead}difference.random_weights.{key}")
-    if record is None:
-        return ""
-    low, high = record["ci95"]
-    return SIGNS[verdict(record["value"], low, high, key)]
+    return "" if record is None else SIGNS[in_a_word(record, key)]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -31,7 +29,7 @@ from medprior.finetune.targets import part_of_patients
 from medprior.finetune.training import finetune
 from medprior.networks import load_backbone
 from medprior.pretrain.pretraining import pretrain
-from medprior.provenance import atomic, read_config
+from medprior.provenance import alone_in, atomic, read_config
 
 SCORES = "scores.npz"
 
@@ -125,15 +123,6 @@ def pretrained(run: Run, cohort: Path, settings: CompareSettings) -> Path | None
             with measured(run.source, BACKBONE):
                 pretrain(cohort, backbone, run.arm.prior if chosen.needs_prior else None, chosen)
     return backbone
-
-
-@contextmanager
-def alone_in(folder: Path, lock: str = ".lock") -> Iterator[None]:
-    """Wait until no other process works in `folder`; a dead one has let go of it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / lock).open("w", encoding="ascii") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def recorded(backbone: Path) -> Scores:

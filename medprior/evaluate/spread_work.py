@@ -12,11 +12,12 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing, MedpriorError, TrainingFailed
-from medprior.evaluate.runs import Run, alone_in, scores_of
+from medprior.evaluate.runs import Run, scores_of
 from medprior.evaluate.settings import Arm, CompareSettings
 from medprior.evaluate.study import Study
 from medprior.ingest.cluster import check_version
 from medprior.ingest.sealed import Sealed, packed, unpacked
+from medprior.provenance import alone_in
 
 
 class Running(WorkerPlugin):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,11 @@ class Comparison:
     ours: str
     other: str
     word: str
+
+
+def leads(recipes: Sequence[str]) -> dict[str, str]:
+    """Arm of a comparison -> what stands before its keys."""
+    return {name: f"baseline.{name}." if n else "" for n, name in enumerate(recipes)}
 
 
 def sources(metrics: Metrics, key: str, primary: Primary) -> dict[str, str]:
@@ -106,12 +111,16 @@ def comparisons(metrics: Metrics, primary: Primary) -> list[Comparison]:
             own = f"difference.{other}.{key}"
             if own not in metrics:
                 continue
-            record = metrics[own]
-            low, high = record["ci95"]
-            word = verdict(record["value"], low, high, key)
+            word = in_a_word(metrics[own], key)
             name = STANDING.get(other, other)
             result.append(Comparison(own, quantity, primary.get(kind, "primary"), name, word))
     return result
+
+
+def in_a_word(record: Record, key: str) -> str:
+    """The verdict on a difference's record, of the quantity `key`."""
+    low, high = record["ci95"]
+    return verdict(record["value"], low, high, key)
 
 
 def number(value: float | None, signed: bool = False) -> str:

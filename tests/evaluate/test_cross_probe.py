@@ -7,7 +7,6 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from medprior.errors import ConfigError
-from medprior.evaluate.bootstrap import Resamples
 from medprior.evaluate.cross_probe import (
     Everyone,
     cross_estimates,
@@ -36,8 +35,7 @@ class People:
 
 
 def everyone(patients, truth):
-    unseen = np.zeros(len(truth), dtype=bool)
-    return Everyone(People(patients), truth, unseen, Resamples.draw(np.asarray(patients), 5, 0))
+    return Everyone(People(patients), truth)
 
 
 def aucs(features, people, settings=SETTINGS):
