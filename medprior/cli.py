@@ -25,8 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "promote": ("medprior.deploy.promote_command", "challenger -> champion, if it passes the gate"),
     "predict": ("medprior.deploy.predict_command", "DICOM file or folder -> findings and maps"),
     "serve": ("medprior.deploy.serve_command", "HTTP service and page over a registered model"),
-    "bench": ("medprior.evaluate.bench_command", "time one room against its peers"),
-    "doctor": ("medprior.deploy.doctor_command", "what this installation can do"),
+    "bench": ("medprior.bench.command", "time one room against its peers"),
+    "doctor": ("medprior.doctor", "what this installation can do"),
     "demo": ("medprior.demo.command", "the whole row on a generated cohort"),
 }
 UNTRACKED = {
@@ -66,7 +66,7 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
 
         module.run(args, Silent())
         return
-    from medprior.deploy.tracking import tracked
+    from medprior.tracking.run_observer import tracked
 
     with tracked(name, args.experiment, args.tracking_uri, result=module.result(args)) as observer:
         module.run(args, observer)

@@ -1,4 +1,4 @@
-"""What a stage tells the outside while it runs; MLflow listens in `medprior.deploy.tracking`."""
+"""What a stage reports while it runs; `medprior.tracking.run_observer` logs it to MLflow."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,22 @@ def phantom_cohort_at(path: Path, patients: int, size: int = 128) -> Path:
 def phantom_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """48 phantoms of 48 patients at 128 px, split 60 / 20 / 20; do not write into it."""
     return phantom_cohort_at(tmp_path_factory.mktemp("phantom") / "cohort", 48)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory) -> Path:
+    """A migrated MLflow database: making one costs seconds."""
+    from medprior.tracking import mlflow_store
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow_store.connect(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def tracking_uri(empty_store: Path, tmp_path: Path, monkeypatch) -> str:
+    """A copy of the empty store in the test's own folder, which becomes the current one."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"

@@ -19,9 +19,9 @@ from PIL import Image, PngImagePlugin
 from pydicom.dataset import Dataset
 
 from medprior.dicom import read_image
+from medprior.dicom.bounded_reader import BoundedReader
 from medprior.dicom.samples import compressed, sample_bytes, sample_dataset, sample_picture
 from medprior.errors import Rejected
-from medprior.ingest.bounded import BoundedReader
 
 SQLITE = "sqlite:///"
 # Tag -> VR of elements that hold text, in groups that medprior has no use for and in some it reads.

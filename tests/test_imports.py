@@ -9,19 +9,20 @@ import medprior
 
 ROOT = Path(medprior.__file__).parent
 ORDER = [
-    "errors", "geometry", "observer", "settings", "provenance", "pages", "dicom", "cohort",
-    "networks", "phantom", "ingest", "annotate", "priors", "pretrain", "finetune", "evaluate",
-    "deploy", "cli", "demo", "__main__",
+    "errors", "geometry", "observer", "settings", "provenance", "metrics", "tracking", "workers",
+    "pages", "dicom", "cohort", "networks", "phantom", "ingest", "annotate", "priors", "pretrain",
+    "finetune", "evaluate", "deploy", "bundle", "bench", "doctor", "cli", "demo", "__main__",
 ]  # fmt: skip
 WITHOUT = {
-    "torch": {"dicom", "cohort", "phantom", "ingest", "annotate", "priors"},
-    "mlflow": set(ORDER) - {"deploy", "demo", "cli"},
+    "torch": {"tracking", "workers", "dicom", "cohort", "phantom", "ingest", "annotate",
+              "priors"},
+    "mlflow": set(ORDER) - {"tracking", "deploy", "bundle", "bench", "demo", "doctor", "cli"},
     "SimpleITK": {"networks", "pretrain", "finetune"},
     "fastapi": set(ORDER) - {"pages", "annotate", "deploy"},
-    "dask": set(ORDER) - {"ingest", "priors", "evaluate"},
-    "distributed": set(ORDER) - {"ingest", "priors", "evaluate"},
-    "highdicom": set(ORDER) - {"dicom", "annotate", "deploy"},
-}
+    "dask": set(ORDER) - {"workers", "ingest", "priors", "evaluate", "bench"},
+    "distributed": set(ORDER) - {"workers", "ingest", "priors", "evaluate", "bench"},
+    "highdicom": set(ORDER) - {"dicom", "annotate", "deploy", "bench"},
+}  # fmt: skip
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 

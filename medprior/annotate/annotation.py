@@ -12,6 +12,7 @@ from PIL import Image
 
 from medprior.annotate.checks import check_masks
 from medprior.annotate.exposure import outside_body
+from medprior.annotate.preview import draw_masks
 from medprior.dicom.resample import resized
 from medprior.errors import InputMissing
 from medprior.provenance import atomic, read_config, sha256_file, write_config, write_json
@@ -72,8 +73,6 @@ class Annotation:
 
     def save(self, path: Path | str) -> None:
         """Write the annotation folder; `config.json` comes last."""
-        from medprior.annotate.preview import draw_preview
-
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         levels = np.rint(np.clip(self.image, 0, 1) * WHITE).astype(np.uint16)
@@ -84,7 +83,7 @@ class Annotation:
                 Image.fromarray(mask).save(temporary, format="PNG")
         files = ("image.png", *(f"{name}.png" for name in self.structures))
         write_json(folder / "annotation.json", self._record())
-        draw_preview(self, folder / "preview.png")
+        draw_masks(self.image, self.masks, folder / "preview.png")
         write_config(folder, "annotate", {}, outputs=("annotation.json", *files))
 
     def _record(self) -> dict[str, object]:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medprior.provenance import atomic
-
-if TYPE_CHECKING:
-    from medprior.annotate.annotation import Annotation
 
 # Okabe and Ito's palette without black, for readers who tell colours apart in other ways.
 FIXED = {"left_lung": "#56b4e9", "right_lung": "#e69f00", "heart": "#cc79a7", "lungs": "#56b4e9"}
@@ -24,11 +20,6 @@ def colours(names: Iterable[str]) -> dict[str, str]:
     found = {name: FIXED[name] for name in sorted(names) if name in FIXED}
     others = [name for name in sorted(names) if name not in FIXED]
     return found | {name: FREE[index % len(FREE)] for index, name in enumerate(others)}
-
-
-def draw_preview(annotation: Annotation, path: Path) -> None:
-    """Write `path`, a PNG about 800 pixels high."""
-    draw_masks(annotation.image, annotation.masks, path)
 
 
 def draw_masks(

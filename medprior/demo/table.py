@@ -92,7 +92,7 @@ def print_summary(folder: Path, name: str, cost: str) -> None:
 
 def print_registered(folder: Path, name: str) -> None:
     """The version behind the alias, and what it said of one radiograph."""
-    from medprior.deploy.registry import version_of
+    from medprior.deploy.registry.register import version_of
 
     version = version_of(name, "champion")
     print(f"registered: {name} version {version} = models:/{name}@champion")

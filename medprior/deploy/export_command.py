@@ -22,7 +22,7 @@ def result(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Export, and say how near it is to PyTorch."""
-    from medprior.deploy.export import export_onnx
+    from medprior.deploy.inference.onnx_export import export_onnx
 
     found = export_onnx(args.model, args.out)
     print(f"wrote {args.out}: at most {found.largest:.1e} from PyTorch on {found.images} views")

@@ -45,12 +45,12 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     """Answer every file and print how it went."""
     from tqdm import tqdm
 
-    from medprior.deploy.predict import OBJECTS, REPORT, predict_path, sources
+    from medprior.deploy.inference.predict_files import OBJECTS, REPORT, predict_path, sources
 
     sources(args.path)  # a wrong path is said before seconds of loading
-    from medprior.deploy.load import load_model
-    from medprior.deploy.predictor import bounded
-    from medprior.ingest.bounded import BoundedReader
+    from medprior.deploy.inference.predictor import bounded
+    from medprior.deploy.registry.load import load_model
+    from medprior.dicom.bounded_reader import BoundedReader
 
     predictor = load_model(args.model, args.tracking_uri, segmenter=args.segmenter)
     bar = functools.partial(tqdm, desc="predict", unit="file", disable=None)

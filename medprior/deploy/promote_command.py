@@ -41,8 +41,8 @@ def result(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Judge and promote, or roll back, and say what became of it."""
-    from medprior.deploy.gate_settings import GateSettings
-    from medprior.deploy.promotion import promote, roll_back
+    from medprior.deploy.promotion.promote import promote, roll_back
+    from medprior.deploy.promotion.settings import GateSettings
 
     if args.rollback:
         before, now = roll_back(args.name, args.tracking_uri)

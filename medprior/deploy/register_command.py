@@ -41,7 +41,7 @@ def result(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Register and say how to load it."""
-    from medprior.deploy.registry import register
+    from medprior.deploy.registry.register import register
 
     version = register(
         args.model,

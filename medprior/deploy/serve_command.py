@@ -77,10 +77,10 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         "medprior serve",
     )
     with listening(settings.access) as listener:  # a taken port is said before seconds of loading
-        from medprior.deploy.load import load_model
+        from medprior.deploy.registry.load import load_model
         from medprior.deploy.service.app import build_app
         from medprior.dicom import Policy
-        from medprior.ingest.bounded import BoundedReader
+        from medprior.dicom.bounded_reader import BoundedReader
 
         predictor = load_model(args.model, args.tracking_uri, segmenter=args.segmenter)
         if args.refuse_unfamiliar and not predictor.knows_familiarity:

@@ -48,9 +48,9 @@ def result(args: argparse.Namespace) -> Path:
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Evaluate and print the headline numbers."""
     settings = EvaluateSettings.load(args.config, args.set)
-    from medprior.evaluate.evidence import evaluate
-    from medprior.evaluate.external_table import external_lines
-    from medprior.evaluate.summary import headline
+    from medprior.evaluate.evaluate import evaluate
+    from medprior.evaluate.report.external_table import external_lines
+    from medprior.evaluate.report.summary import headline
     from medprior.provenance import read_config
 
     metrics = evaluate(

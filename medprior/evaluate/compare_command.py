@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from medprior.evaluate.settings import CompareSettings
+from medprior.evaluate.compare.settings import CompareSettings
 from medprior.observer import Observer
 
 
@@ -37,8 +37,8 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     given = {"seeds": args.seeds, "fractions": args.fractions}
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     settings = CompareSettings.load(args.config, [*overrides, *args.set])
-    from medprior.evaluate.compare import compare
-    from medprior.evaluate.summary import headline
+    from medprior.evaluate.compare.compare import compare
+    from medprior.evaluate.report.summary import headline
 
     metrics = compare(
         args.cohort, args.evidence, args.recipes, args.prior, settings, observer,

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from medprior.cohort import Cohort
-from medprior.evaluate.bootstrap import Estimate, Resamples
-from medprior.evaluate.comparison import Estimates
 from medprior.evaluate.inputs import chosen_split, named_part, selection_part
 from medprior.evaluate.settings import EvaluateSettings
+from medprior.metrics.bootstrap import Estimate, Resamples
+from medprior.metrics.differences import Estimates
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from medprior.observer import Observer
 from medprior.provenance import atomic, seen_cohorts, write_config
 
 if TYPE_CHECKING:
-    from medprior.finetune.training import Run
+    from medprior.finetune.run import Run
 
 
 def write_model(run: Run, out: Path, inputs: dict[str, Path], observer: Observer) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
-from medprior.finetune.assembly import Network, build_loss, build_network, network_settings
-from medprior.finetune.dataset import LabelledImages, datasets
+from medprior.finetune.assembly import build_loss, build_network, network_settings
+from medprior.finetune.dataset import LabelledImages
 from medprior.finetune.engine import build_evaluator, build_trainer
 from medprior.finetune.handlers import (
     Checkpoints,
@@ -32,9 +31,11 @@ from medprior.finetune.handlers import (
 from medprior.finetune.interrupts import StopRequest, stop_requests
 from medprior.finetune.model_folder import write_model
 from medprior.finetune.optimiser import build_optimiser
+from medprior.finetune.run import Run
 from medprior.finetune.selection import check_validation
 from medprior.finetune.settings import FinetuneSettings, Task
 from medprior.finetune.span import PriorTargets, followed_heads
+from medprior.finetune.splits import datasets
 from medprior.networks.backbone import Backbone, load_backbone
 from medprior.networks.device import device_of
 from medprior.observer import Observer, Silent
@@ -45,23 +46,6 @@ if TYPE_CHECKING:
     from medprior.priors import SpatialPrior
 
 OF_THIS_MACHINE = {"device", "workers", "resume", "checkpoint_every", "keep_checkpoints"}
-
-
-@dataclass(frozen=True)
-class Run:
-    """All parts of one fine-tuning, before its first step."""
-
-    settings: FinetuneSettings
-    device: torch.device
-    network: Network
-    train: LabelledImages
-    val: LabelledImages
-    evaluator: SupervisedEvaluator
-    trainer: SupervisedTrainer
-    progress: Progress
-    checkpoints: Checkpoints
-    heads: dict[str, int]
-    splits: tuple[Cohort, Cohort]
 
 
 def fingerprint(

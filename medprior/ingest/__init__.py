@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medprior.ingest.ingesting import ingest
+    from medprior.ingest.pipeline import ingest
     from medprior.ingest.settings import IngestSettings
 
 __all__ = ["IngestSettings", "ingest"]
@@ -14,7 +14,7 @@ __all__ = ["IngestSettings", "ingest"]
 def __getattr__(name: str) -> Any:
     """Import on first use: decoding processes need this package, but not all of it."""
     if name == "ingest":
-        from medprior.ingest.ingesting import ingest
+        from medprior.ingest.pipeline import ingest
 
         return ingest
     if name == "IngestSettings":

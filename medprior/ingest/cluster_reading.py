@@ -14,13 +14,13 @@ from distributed import Worker, WorkerPlugin, get_worker
 import medprior
 from medprior.dicom import Policy
 from medprior.errors import MedpriorError, Rejected
-from medprior.ingest.cluster import check_version
 from medprior.ingest.item import Item, Refused, answer_message, source_of
 from medprior.ingest.origin import discard, fetched
 from medprior.ingest.plan import Source
+from medprior.ingest.pool import Limits, Workers
 from medprior.ingest.remote import Remote
-from medprior.ingest.sealed import Sealed, packed, unpacked
-from medprior.ingest.workers import Limits, Workers
+from medprior.workers.dask_cluster import check_version
+from medprior.workers.sealed import Sealed, packed, unpacked
 
 Job = tuple[Policy, int, Limits]
 

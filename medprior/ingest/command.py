@@ -44,12 +44,12 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         overrides += [f"{name}={value}"] if value is not None else []
     settings = IngestSettings.load(args.config, overrides)
     if settings.scheduler is None:
-        from medprior.dicom.confined import begin_server
-        from medprior.ingest.workers import PRELOAD
+        from medprior.ingest.pool import PRELOAD
+        from medprior.workers.sandbox import begin_server
 
         # Beside our own imports, which take as long.
         begin_server(PRELOAD)
-    from medprior.ingest.ingesting import ingest
+    from medprior.ingest.pipeline import ingest
 
     # The input's path may carry a patient's name: it is no parameter of the run.
     observer.params(settings.lasting() | {"workers": settings.workers})

@@ -13,8 +13,8 @@ from medprior.errors import Rejected
 from medprior.ingest.item import Item, Refused
 from medprior.ingest.origin import discard, fetched
 from medprior.ingest.plan import Source
+from medprior.ingest.pool import Workers
 from medprior.ingest.remote import Remote
-from medprior.ingest.workers import Workers
 
 AHEAD = 32
 THREADS = 16

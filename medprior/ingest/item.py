@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.dicom import Identity, Policy, Radiograph
-from medprior.dicom.confined import Message
 from medprior.dicom.opening import opened
 from medprior.dicom.radiograph import array_sha256, facts_of, from_facts
 from medprior.dicom.resample import fitted, resized
 from medprior.errors import Rejected
 from medprior.ingest.descriptor import Masks, RawFormat
 from medprior.ingest.plan import MaskFile, Source
+from medprior.workers.sandbox import Message
 
 WHITE = 65535
 TURNS = ("orientation_mirrored", "orientation_rotated")

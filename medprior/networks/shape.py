@@ -56,7 +56,7 @@ class ViTSettings(Settings):
             return values
         from medprior.networks.timm_body import filled
 
-        return filled(values)
+        return filled(values, {key: field.default for key, field in cls.model_fields.items()})
 
     @model_validator(mode="after")
     def _life_fits(self) -> Self:

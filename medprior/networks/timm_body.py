@@ -75,19 +75,13 @@ def plain(body: Any) -> bool:
     return all(isinstance(getattr(block, "attn", None), kinds) for block in body.blocks)
 
 
-def filled(values: dict[str, Any]) -> dict[str, Any]:
+def filled(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     """Fields of `ViTSettings` for a timm model, those not given read off the architecture.
 
     Raises:
         ValueError: as `make_body`, or an option that only our own network has.
     """
-    from medprior.networks.shape import ViTSettings
-
-    ours = [
-        key
-        for key in OURS_ONLY
-        if key in values and values[key] != ViTSettings.model_fields[key].default
-    ]
+    ours = [key for key in OURS_ONLY if key in values and values[key] != defaults[key]]
     if ours:
         raise ValueError(f"not with source=timm: {', '.join(ours)}; options={{...}} go to timm")
     with torch.device("meta"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medprior.pretrain.pretraining import Pretraining, pretrain
+    from medprior.pretrain.pipeline import Pretraining, pretrain
     from medprior.pretrain.settings import PretrainSettings
 
 __all__ = ["PretrainSettings", "Pretraining", "pretrain"]
@@ -17,5 +17,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     from importlib import import_module
 
-    module = "settings" if name == "PretrainSettings" else "pretraining"
+    module = "settings" if name == "PretrainSettings" else "pipeline"
     return getattr(import_module(f"medprior.pretrain.{module}"), name)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from medprior.observer import Observer
-from medprior.pretrain.pretraining import pretrain
+from medprior.pretrain.pipeline import pretrain
 from medprior.pretrain.recipes import RECIPES
 from medprior.pretrain.settings import PretrainSettings
 

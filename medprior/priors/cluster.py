@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.ingest.cluster import Cluster
-from medprior.ingest.sealed import packed
 from medprior.priors.transfer import Transfer
+from medprior.workers.dask_cluster import Cluster
+from medprior.workers.sealed import packed
 
 Squares = NDArray[np.float32]
 Answer = tuple[NDArray[np.uint8], list[dict[str, Any]]]

@@ -9,9 +9,9 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 import medprior
 from medprior.errors import MedpriorError
-from medprior.ingest.cluster import check_version
-from medprior.ingest.sealed import Sealed, packed, unpacked
 from medprior.priors.transfer import Transfer
+from medprior.workers.dask_cluster import check_version
+from medprior.workers.sealed import Sealed, packed, unpacked
 
 
 class Carrying(WorkerPlugin):

@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Make the prior, and say how well it fits where masks are known."""
-    from medprior.priors.building import build_prior
+    from medprior.priors.build import build_prior
 
     default = "registered" if args.annotation else "statistics"
     chosen = [f"method={args.method}"] if args.method else []

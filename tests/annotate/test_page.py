@@ -23,7 +23,7 @@ from medprior.cohort import Cohort
 from medprior.dicom import read_image
 from medprior.errors import MedpriorError
 from medprior.pages.access import Access
-from medprior.priors.building import build_prior
+from medprior.priors.build import build_prior
 from tests.annotate.drawings import LEFT, POLYGONS, RIGHT, SHAPE, dice, inside, masks
 
 WEB = Path(medprior.annotate.page.__file__).parent / "web"

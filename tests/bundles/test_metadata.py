@@ -10,11 +10,11 @@ import pytest
 from monai.bundle import verify_metadata
 
 import medprior
-from medprior.deploy import bundle_check
+from medprior.bundle import check_keys
 
 from .conftest import BUNDLES, CONFIGS, NAMES, config_files, metadata
 
-SCHEMA = Path(medprior.__file__).parent / "deploy/meta_schema_20240725.json"
+SCHEMA = Path(medprior.__file__).parents[1] / "bundles/meta_schema_20240725.json"
 HEADINGS = [
     "Model Overview", "Data", "Training configuration", "Performance", "MONAI Bundle Commands",
     "References", "License",
@@ -100,7 +100,7 @@ def test_commands_name_files_and_keys_that_exist(card):
         folder = BUNDLES.parent / re.findall(r"(bundles/\w+/configs)/", command)[0]
         given = set(re.findall(r"--(\w+)", command)) - {"config_file", "standalone"}
         given -= {"nproc_per_node"}
-        assert given <= bundle_check.known_keys(folder), command
+        assert given <= check_keys.known_keys(folder), command
 
 
 @pytest.mark.parametrize(("name", "files"), CONFIGS)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from medprior.cohort import Cohort
-from medprior.deploy.predict import REPORT
+from medprior.deploy.inference.predict_files import REPORT
 from medprior.finetune import load_model
 from medprior.networks import load_backbone
 from medprior.pretrain import Pretraining

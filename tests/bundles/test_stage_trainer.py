@@ -4,8 +4,8 @@ import torch
 from ignite.engine import Engine
 from monai.handlers import from_engine
 
-from medprior.deploy.stage_engine import flattened
-from medprior.deploy.stage_trainer import TrackedOutput
+from medprior.bundle.stage_engine import flattened
+from medprior.bundle.stage_trainer import TrackedOutput
 
 
 def test_output_becomes_what_tracking_reads():

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medprior.dicom import Radiograph
-from medprior.dicom.confined import Limits
+from medprior.dicom.bounded_reader import BoundedReader
 from medprior.errors import Rejected
-from medprior.ingest.bounded import BoundedReader
+from medprior.workers.sandbox import Limits
 from tests.corpus.case import dicom
 
 TICK = os.sysconf("SC_CLK_TCK")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from medprior.dicom import Radiograph
-from medprior.dicom.confined import Limits
+from medprior.dicom.bounded_reader import BoundedReader
 from medprior.errors import Rejected
-from medprior.ingest.bounded import BoundedReader
+from medprior.workers.sandbox import Limits
 from tests.corpus import decode, malformed, metadata, policies, resources
 from tests.corpus.case import Case
 from tests.corpus.measured import measured

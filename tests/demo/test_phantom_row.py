@@ -10,8 +10,8 @@ from medprior.demo import real_row, recipe_row
 from medprior.demo.real_row import RealRowSettings, plan
 from medprior.demo.recipe_row import RECIPES, RecipeRowSettings, recipe_study, supervised_study
 from medprior.demo.table import as_text, cell, summary_table
-from medprior.evaluate.compare_plan import check_arms
-from medprior.evaluate.settings import CompareSettings
+from medprior.evaluate.compare.plan import check_arms
+from medprior.evaluate.compare.settings import CompareSettings
 
 SMALL = [
     "patients=24", "image_size=160",

@@ -1,31 +1,13 @@
-"""One migrated MLflow database for all tests (making one costs seconds), copied per test."""
+"""Small trained models and one DICOM file, shared by the tests of deploy."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from medprior.cohort import Cohort
-from medprior.deploy import store
-from medprior.deploy.example import example_dicom
+from medprior.deploy.inference.example import example_dicom
 from medprior.finetune.settings import FinetuneSettings
 from medprior.finetune.training import finetune
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    store.connect(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def tracking_uri(empty_store: Path, tmp_path: Path, monkeypatch) -> str:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
-
 
 TINY = {
     "epochs": 2, "batch": 12, "size": 64, "source_size": 80, "device": "cpu", "channels": 8,

@@ -9,12 +9,13 @@ import torch
 import yaml
 
 from medprior.cli import main
-from medprior.deploy import register, store
+from medprior.deploy import register
 from medprior.networks import VisionTransformer, ViTSettings
 from medprior.networks.backbone import save_weights
 from medprior.networks.checkpoint import save_checkpoint
 from medprior.priors import build_prior
 from medprior.provenance import sha256_file, write_config
+from medprior.tracking import mlflow_store
 from tests.deploy import hostile
 
 QUIET = ["--no-tracking"]
@@ -364,7 +365,7 @@ def test_registry(artifact, registered, given, marker, capsys, tmp_path):
     """The champion, and the version to go back to, is spoilt in the artifact store."""
     folder = Path(shutil.copytree(registered, tmp_path / "registry", symlinks=True))
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    client = store.connect(uri)
+    client = mlflow_store.connect(uri)
     version = client.get_model_version("cxr", "1")
     stored = client.get_logged_model(version.source.split("/")[-1]).artifact_location
     root = Path(stored.removeprefix("file://"))
@@ -385,7 +386,7 @@ def test_registry(artifact, registered, given, marker, capsys, tmp_path):
 def test_code_of_a_registered_package_is_not_run(registered, given, marker, tmp_path, capsys):
     folder = Path(shutil.copytree(registered, tmp_path / "registry"))
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    client = store.connect(uri)
+    client = mlflow_store.connect(uri)
     source = client.get_model_version("cxr", "1").source.split("/")[-1]
     root = Path(client.get_logged_model(source).artifact_location.removeprefix("file://"))
     kept = Path(shutil.copytree(root, tmp_path / "kept"))

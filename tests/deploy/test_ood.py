@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medprior.bench.out_of_distribution import auroc, bench
+from medprior.bench.out_of_distribution_images import CHANGED, DRAWN, oddities
 from medprior.cohort import Cohort, CohortWriter
-from medprior.deploy.ood_bench import auroc, bench
-from medprior.deploy.ood_pictures import CHANGED, DRAWN, oddities
 from medprior.finetune.model import load_model
 from medprior.finetune.settings import FinetuneSettings
 from medprior.finetune.training import finetune

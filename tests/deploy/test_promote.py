@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from medprior.cli import main
-from medprior.deploy import champion, load_model, register, store
-from medprior.deploy.champion import aliases, crown
-from medprior.deploy.gate_settings import GateSettings
-from medprior.deploy.promotion import promote
+from medprior.deploy import load_model, register
+from medprior.deploy.promotion.promote import promote
+from medprior.deploy.promotion.settings import GateSettings
+from medprior.deploy.registry import champion
+from medprior.deploy.registry.champion import aliases, crown
 from medprior.errors import MedpriorError
+from medprior.tracking import mlflow_store
 from tests.deploy.discs import changed, disc_cohort, good_model, segmenter_model, weak_model
 from tests.deploy.servers import mlflow_server
 
@@ -64,11 +66,11 @@ def uri(filled, tmp_path, monkeypatch) -> str:
 
 
 def named(uri: str) -> dict[str, str]:
-    return aliases(store.connect(uri), "cxr")
+    return aliases(mlflow_store.connect(uri), "cxr")
 
 
 def start_with(uri: str, alias: str) -> None:
-    client = store.connect(uri)
+    client = mlflow_store.connect(uri)
     crown(client, "cxr", named(uri)[alias], named(uri).get("champion"))
 
 
@@ -80,7 +82,7 @@ def test_the_command_promotes_the_better_and_keeps_the_evidence(uri, discs, caps
     assert "champion mauc" in said
     assert "promoted cxr version 2" in said
     assert (named(uri)["champion"], named(uri)["previous"]) == ("2", "1")
-    client = store.connect(uri)
+    client = mlflow_store.connect(uri)
     tags = client.get_model_version("cxr", "2").tags
     assert tags["gate.verdict"] == "passed"
     assert tags["gate.champion"] == "1"
@@ -98,7 +100,7 @@ def test_the_command_promotes_the_better_and_keeps_the_evidence(uri, discs, caps
 
 
 def test_the_evidence_is_what_evaluate_measures(uri, discs, models, tmp_path):
-    from medprior.evaluate.evidence import evaluate
+    from medprior.evaluate.evaluate import evaluate
     from medprior.evaluate.settings import EvaluateSettings
 
     facts = promote("cxr", discs, "@good", settings=FAST, tracking_uri=uri)
@@ -129,7 +131,7 @@ def test_what_is_worse_is_refused_with_the_figures(uri, discs, capsys, challenge
         assert word in errors
     assert named(uri)["champion"] == "2"
     version = named(uri)[challenger[1:]]
-    tags = store.connect(uri).get_model_version("cxr", version).tags
+    tags = mlflow_store.connect(uri).get_model_version("cxr", version).tags
     assert tags["gate.verdict"] == "refused"
 
 
@@ -212,7 +214,7 @@ def processes(uri: str, discs: Path, folder: Path, *challengers: str) -> list[tu
     code = """
         import sys, time
         from pathlib import Path
-        from medprior.deploy import champion
+        from medprior.deploy.registry import champion
         from medprior.cli import main
         here, count, uri, cohort, challenger = sys.argv[1:]
         crown = champion.crown
@@ -305,7 +307,7 @@ def test_masks_are_judged_by_dice_and_are_not_lost(uri, discs, models, tmp_path)
         promote("both", discs, settings=FAST, tracking_uri=uri)
     allowed = GateSettings(resamples=300, allow_labels=True)
     promote("both", discs, settings=allowed, tracking_uri=uri)
-    assert aliases(store.connect(uri), "both")["champion"] == "3"
+    assert aliases(mlflow_store.connect(uri), "both")["champion"] == "3"
 
 
 @pytest.fixture(scope="module")
@@ -328,14 +330,14 @@ def test_over_a_server_exactly_one_of_two_wins(server, discs, tmp_path, monkeypa
     winner = "good" if answers[0][0] == 0 else "again"
     assert named(server)["champion"] == named(server)[winner]
     assert named(server)["previous"] == "1"
-    names = [model.name for model in store.connect(server).search_registered_models()]
+    names = [model.name for model in mlflow_store.connect(server).search_registered_models()]
     assert names == ["cxr"]
 
 
 @pytest.mark.slow
 def test_a_lock_left_by_a_killed_process_is_taken_over(server, monkeypatch):
     monkeypatch.setattr(champion, "WAIT_SECONDS", 0.5)
-    client = store.connect(server)
+    client = mlflow_store.connect(server)
     client.create_registered_model("cxr.promotion-lock")
     crown(client, "cxr", "3", named(server)["champion"])
     assert named(server)["champion"] == "3"

@@ -19,11 +19,11 @@ import pydicom
 import pytest
 from PIL import Image
 
+from medprior.bench.deploy_inputs import good_files, hostile_bodies
 from medprior.cli import main
 from medprior.deploy import load_model
-from medprior.deploy.example import example_dicom
-from medprior.deploy.service.answers import Answer
-from medprior.deploy.service.trial import good_files, hostile_bodies
+from medprior.deploy.inference.example import example_dicom
+from medprior.deploy.service.responses import Answer
 
 CANARY = "CANARYDOE"
 TOKEN = "correct-horse-battery-staple"

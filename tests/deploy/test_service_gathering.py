@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from medprior.bench.deploy_inputs import random_model
 from medprior.deploy import load_model
-from medprior.deploy.service.gathering import Gathering
-from medprior.deploy.service.trial import random_model
+from medprior.deploy.service.dynamic_batching import Gathering
 from medprior.finetune.one_pass import one_pass
 from medprior.networks.attention import attention_maps
 from medprior.phantom import render

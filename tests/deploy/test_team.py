@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from medprior.cli import main
-from medprior.deploy import load_model, store
+from medprior.deploy import load_model
+from medprior.tracking import mlflow_store
 from tests.deploy.discs import disc_cohort, good_model, weak_model
 from tests.deploy.servers import free_port, running
 
@@ -136,7 +137,7 @@ def test_register_promote_serve_over_postgres_and_s3(tmp_path, dicom, monkeypatc
         assert main(["register", str(weak), "cxr"]) == 0
         assert main(["register", str(good), "cxr", "--alias", "challenger"]) == 0
         assert main(["promote", "cxr", "--cohort", str(cohort)]) == 0, capsys.readouterr().err
-        client = store.connect(uri)
+        client = mlflow_store.connect(uri)
         version = client.get_model_version_by_alias("cxr", "champion")
         assert version.version in {"2", 2}
         run = client.get_run(version.run_id)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from medprior.dicom.confined import Limits
+from medprior.dicom.bounded_reader import BoundedReader
 from medprior.dicom.samples import sample_bytes, sample_dataset
 from medprior.errors import Rejected
-from medprior.ingest.bounded import BoundedReader
+from medprior.workers.sandbox import Limits
 from tests.corpus.measured import measured
 
 EVERYTHING = {

@@ -1,6 +1,6 @@
 """Settings of comparisons small enough for a test."""
 
-from medprior.evaluate.settings import CompareSettings
+from medprior.evaluate.compare.settings import CompareSettings
 from tests.evaluate.conftest import SMALL
 
 NETWORK = SMALL.model_dump(include={"width", "depth", "heads", "patch"})

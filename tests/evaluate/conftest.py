@@ -163,7 +163,7 @@ def planted_models(tmp_path_factory, planted_home):
 
 @pytest.fixture(scope="session")
 def planted_evidence(tmp_path_factory, planted_home, planted_away, planted_models, span_path):
-    from medprior.evaluate.evidence import evaluate
+    from medprior.evaluate.evaluate import evaluate
     from medprior.evaluate.settings import EvaluateSettings
 
     out = tmp_path_factory.mktemp("evidence") / "planted"

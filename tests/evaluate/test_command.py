@@ -5,8 +5,8 @@ import pytest
 
 from medprior.cli import main
 from medprior.cohort import Cohort
-from medprior.evaluate import bench, bench_command, command
-from medprior.evaluate.finding_maps import NO_ATTENTION
+from medprior.evaluate import command
+from medprior.evaluate.localisation.finding_maps import NO_ATTENTION
 from medprior.provenance import read_config
 from tests.evaluate.planted import write_planted
 
@@ -77,26 +77,3 @@ def test_result_is_the_evidence_folder():
     args = parser.parse_args(["c", "e", "--backbone", "a", "--backbone", "b", "--split", "val"])
     assert command.result(args).name == "e"
     assert args.backbone == ["a", "b"]
-
-
-def test_bench_refuses_an_unknown_room(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["bench", "kitchen"])
-    assert stop.value.code == 2
-    assert "evaluate" in bench_command.ROOMS
-
-
-def test_bench_hands_on_what_a_room_takes(capsys):
-    assert main(["bench", "evaluate", "cohort"]) == 2
-    assert "takes no arguments" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["bench", "prior", "cohort", "--split", "nowhere"])
-    assert "nowhere" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_bench_is_faster_than_scikit_learn(capsys):
-    bench.main()
-    lines = capsys.readouterr().out.splitlines()
-    assert "medprior" in lines[1]
-    assert float(lines[-1].split()[-2]) > 10

@@ -4,10 +4,10 @@ from ignite.engine import Events
 
 from medprior.errors import ConfigError, TrainingFailed
 from medprior.finetune.assembly import build_network
-from medprior.finetune.dataset import datasets
 from medprior.finetune.engine import GuardedStep, build_evaluator, build_trainer
 from medprior.finetune.losses import masked_bce
 from medprior.finetune.optimiser import build_optimiser
+from medprior.finetune.splits import datasets
 from medprior.networks.device import device_of
 from tests.finetune.conftest import tiny
 

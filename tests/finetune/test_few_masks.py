@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from medprior.cohort import Cohort
 from medprior.errors import ConfigError, InputMissing
 from medprior.finetune import finetune, load_model
-from medprior.finetune.dataset import datasets
 from medprior.finetune.few_masks import allowed
 from medprior.finetune.losses import masked_dice_bce
 from medprior.finetune.pseudo_masks import half_levels
 from medprior.finetune.settings import FEW_MASKS, FinetuneSettings
+from medprior.finetune.splits import datasets
 from tests.finetune.conftest import make_cohort, tiny
 from tests.finetune.priors import SIDE, discs, write_prior
 

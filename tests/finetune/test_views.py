@@ -2,8 +2,8 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from medprior.finetune.dataset import datasets
 from medprior.finetune.settings import AugmentSettings
+from medprior.finetune.splits import datasets
 from medprior.finetune.views import WholeViews, jittered
 from medprior.geometry import whole
 from tests.finetune.conftest import tiny

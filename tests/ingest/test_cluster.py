@@ -18,9 +18,10 @@ from medprior.ingest import IngestSettings, ingest
 from medprior.ingest import cluster as clustering
 from medprior.ingest.item import Refused, source_message
 from medprior.ingest.plan import Source
-from medprior.ingest.sealed import Sealed, packed, unpacked
-from medprior.ingest.workers import Limits
-from tests.ingest.test_ingesting import CANARY, ONE, fill, radiograph, tree
+from medprior.ingest.pool import Limits
+from medprior.workers import dask_cluster
+from medprior.workers.sealed import Sealed, packed, unpacked
+from tests.ingest.test_pipeline import CANARY, ONE, fill, radiograph, tree
 
 distributed = pytest.importorskip("distributed")
 
@@ -145,7 +146,7 @@ def test_workers_fetch_from_a_store_themselves(tmp_path, monkeypatch):
 
 
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(clustering, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 1.0)
     folder = fill(tmp_path / "in", 1)
     settings = IngestSettings(store_size=64, scheduler="tcp://127.0.0.1:9")
     with pytest.raises(MedpriorError, match="scheduler does not answer"):
@@ -155,7 +156,7 @@ def test_a_cluster_that_is_not_there_is_one_line(tmp_path, monkeypatch):
 
 
 def test_a_cluster_without_workers_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(clustering, "WORKER_SECONDS", 1.0)
+    monkeypatch.setattr(dask_cluster, "WORKER_SECONDS", 1.0)
     folder = fill(tmp_path / "in", 1)
     with (
         started(workers=0) as empty,
@@ -204,5 +205,5 @@ def test_what_travels_is_sealed():
 
 
 def test_the_package_loads_without_a_scheduler():
-    code = "import medprior.ingest.ingesting, sys; assert 'distributed' not in sys.modules"
+    code = "import medprior.ingest.pipeline, sys; assert 'distributed' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from medprior.phantom import PhantomSettings, generate
-from tests.ingest.test_ingesting import fill, tree
+from tests.ingest.test_pipeline import fill, tree
 
 
 def command(folder, cohort, largest_file=None, more=()):

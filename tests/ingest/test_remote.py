@@ -15,7 +15,7 @@ from medprior.ingest import IngestSettings, ingest
 from medprior.ingest import fetching as fetching_module
 from medprior.ingest.origin import Folder, origin_of
 from medprior.ingest.remote import Remote, failure
-from tests.ingest.test_ingesting import CANARY, ONE, fill, radiograph, sources_of, tree
+from tests.ingest.test_pipeline import CANARY, ONE, fill, radiograph, sources_of, tree
 
 SECRET = "testing-secret-7"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from medprior.evaluate.pixel_ap import pixel_average_precision
+from medprior.metrics.pixel_ap import pixel_average_precision
 
 
 def test_equals_sklearn_with_ties():

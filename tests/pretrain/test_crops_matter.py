@@ -6,8 +6,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn.functional import interpolate
 
-from medprior.evaluate.pixel_ap import pixel_average_precision
 from medprior.geometry import Views, whole
+from medprior.metrics.pixel_ap import pixel_average_precision
 from medprior.networks.attention import attention_maps
 from medprior.networks.views import cut
 from medprior.phantom import render

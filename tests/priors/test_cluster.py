@@ -10,11 +10,11 @@ import pytest
 from medprior.annotate import from_cohort
 from medprior.cli import main
 from medprior.errors import ConfigError, MedpriorError
-from medprior.ingest import cluster as clustering
 from medprior.priors import PriorSettings, build_prior
 from medprior.priors import per_image as per_image_module
 from medprior.priors.per_image import JOURNAL
 from medprior.priors.transfer import Transfer
+from medprior.workers import dask_cluster
 
 distributed = pytest.importorskip("distributed")
 FILES = ("per_image.npy", "per_image.parquet", "prior.npz", "prior.json")
@@ -130,7 +130,7 @@ def test_command(thoraxes, drawn, cluster, tmp_path):
 
 
 def test_a_cluster_that_is_not_there_is_one_line(thoraxes, drawn, tmp_path, monkeypatch):
-    monkeypatch.setattr(clustering, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 1.0)
     with pytest.raises(MedpriorError, match="does not answer"):
         build_prior(thoraxes, tmp_path, drawn[0], settings=QUICK, scheduler="tcp://127.0.0.1:9")
     with pytest.raises(ConfigError, match="scheduler"):

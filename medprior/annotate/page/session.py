@@ -16,8 +16,8 @@ from medprior.annotate.page.app import drawing_app
 from medprior.annotate.page.carrying import Carrier, by_command
 from medprior.annotate.page.desk import Desk
 from medprior.cohort import Cohort
+from medprior.dicom.bounded_reader import BoundedReader
 from medprior.errors import InputMissing
-from medprior.ingest.bounded import BoundedReader
 from medprior.pages.access import MEBIBYTE, Access
 from medprior.pages.serving import listening, serve
 

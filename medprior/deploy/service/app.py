@@ -13,12 +13,12 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from starlette.responses import Response
 
 import medprior
-from medprior.deploy.predictor import Predictor
-from medprior.deploy.service.answers import Answer, Refusal, wanted
-from medprior.deploy.service.bodies import RAW, Holding, instances_of, radiograph_of
-from medprior.deploy.service.desk import Desk
+from medprior.deploy.inference.predictor import Predictor
+from medprior.deploy.service.request_bodies import RAW, Holding, instances_of, radiograph_of
+from medprior.deploy.service.request_queue import Desk
+from medprior.deploy.service.responses import Answer, Refusal, wanted
 from medprior.deploy.service.settings import ServiceSettings
-from medprior.ingest.bounded import BoundedReader
+from medprior.dicom.bounded_reader import BoundedReader
 from medprior.pages.app import page_app
 from medprior.pages.problem import Problem
 

@@ -1,0 +1,1 @@
+"""Benchmarks, one module for each room, each against a baseline in the same run."""

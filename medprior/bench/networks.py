@@ -1,0 +1,112 @@
+"""`python -m medprior.bench.networks`: what LIFE, the CLS row and the dense roll-out cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from medprior.networks.encoder import Encoder
+from medprior.networks.factory import build_network
+from medprior.networks.rollout import block_attention, class_weights, dense_rollout
+from medprior.networks.shape import ViTSettings
+
+PAIRS = 7
+TINY: dict[str, Any] = {
+    "width": 192,
+    "depth": 12,
+    "heads": 3,
+    "patch": 16,
+    "image_size": 224,
+    "registers": 4,
+}
+WIDTHS = {"ViT-Ti": 192, "ViT-S": 384, "ViT-B": 768}
+
+
+def main() -> None:
+    """Count parameters, then time in turn, A B A B ..., and print the ratios pair by pair."""
+    print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}, {PAIRS} pairs")
+    for name, width in WIDTHS.items():
+        shape = TINY | {"width": width, "heads": width // 64}
+        more = count(shape | {"life": True}) - count(shape)
+        print(f"{name}: LIFE has {more} parameters more, 12 blocks")
+    images = torch.rand(4, 1, 224, 224)
+    plain, life = network({}), network({"life": True})
+    timm = network({"source": "timm", "name": "vit_tiny_patch16_224"})
+    report("step, LIFE / plain", step(life, images), step(plain, images))
+    report("step, CLS row / none", step(plain, images, True), step(plain, images))
+    report("step, timm / own", step(timm, images), step(plain, images))
+    report("step, timm, CLS row / none", step(timm, images, True), step(timm, images))
+    plain.eval()
+    attention = block_attention(plain, images)
+    weights = class_weights(torch.rand(4, 3, 196), plain.prefix)
+    report(
+        "roll-out of 3 classes, vector / matrix form",
+        lambda: dense_rollout(attention, weights), lambda: multiplied(attention, weights),
+    )  # fmt: skip
+    report(
+        "all attention, heads fused / forward alone",
+        lambda: block_attention(plain, images), lambda: forward(plain, images),
+    )  # fmt: skip
+
+
+def network(options: dict[str, Any]) -> Encoder:
+    """A ViT-Ti with some options."""
+    return build_network(ViTSettings.checked(TINY | options))
+
+
+def count(values: dict[str, Any]) -> int:
+    """Number of parameters."""
+    network = build_network(ViTSettings.checked(values))
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def step(net: Encoder, images: torch.Tensor, capture: bool = False) -> Callable[[], None]:
+    """Forward and backward of one batch."""
+
+    def call() -> None:
+        """One timed call."""
+        tokens = net(images, capture=capture)
+        loss = tokens.cls.square().mean() + tokens.patches.square().mean()
+        if tokens.cls_logits is not None:
+            loss = loss + tokens.cls_logits.square().mean()
+        loss.backward()
+
+    return call
+
+
+def forward(net: Encoder, images: torch.Tensor) -> None:
+    """A pass without a graph."""
+    with torch.no_grad():
+        net(images)
+
+
+def multiplied(attentions: list[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
+    """The roll-out with the T x T product of all blocks."""
+    eye = torch.eye(attentions[0].shape[-1])
+    product = eye.expand_as(attentions[0])
+    for attention in attentions:
+        product = (attention + eye) / 2 @ product
+    return weights @ product
+
+
+def report(title: str, ours: Callable[[], object], other: Callable[[], object]) -> None:
+    """Print the ratio of two calls timed side by side: median, least and greatest."""
+    ours()
+    other()
+    ratios = [seconds(ours) / seconds(other) for _ in range(PAIRS)]
+    print(f"{title}: {np.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]", flush=True)
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""`medprior bench pretrain`: what each objective costs beside DINO, in time and in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+
+from medprior.networks.vit import Attention
+from medprior.pretrain.augment import ViewMaker
+from medprior.pretrain.ibot import Ibot
+from medprior.pretrain.learner import Learner
+from medprior.pretrain.objective import PriorMaps, Scene
+from medprior.pretrain.settings import PretrainSettings
+from medprior.pretrain.trainer import make_optimiser
+
+PAIRS = 7
+BATCH = 16
+Call = Callable[[], None]
+
+
+def main() -> None:
+    """Time both in turn, A B A B ..., and print the ratios pair by pair."""
+    threads = torch.get_num_threads()
+    print(f"CPU time, {threads} thread(s), torch {torch.__version__}, {PAIRS} pairs")
+    steps = {"SPAN": "span", "SAR": "sar", "LOCA": "loca", "iBOT": "ibot", "LIFE": "life"}
+    for name, recipe in steps.items():
+        title = f"step, {name} / DINO (ViT 96 wide, 96 px, batch {BATCH})"
+        report(title, step(recipe), step("dino"))
+    from medprior.bench.pretrain_plain_dino import plain_step
+
+    report(
+        "step and update, plain PyTorch DINO / DINO here",
+        plain_step(BATCH),
+        step("dino", update=True),
+    )
+    for size in (224, 512):
+        tokens = (size // 16) ** 2 + 1
+        for other in ("fused", "full"):
+            report(
+                f"attention of {tokens} tokens ({size} px), CLS row / "
+                + ("fused alone" if other == "fused" else "full matrix"),
+                attention(tokens, "row"), attention(tokens, other),
+            )  # fmt: skip
+    if torch.cuda.is_available():
+        from medprior.bench.pretrain_gpu import throughput
+
+        throughput()
+
+
+def report(title: str, ours: Call, other: Call) -> None:
+    """Print the ratio of two calls timed side by side (median, least, greatest), and of memory."""
+    ours()
+    other()
+    ratios = [seconds(ours) / seconds(other) for _ in range(PAIRS)]
+    memory = peak(ours) / max(peak(other), 1)
+    print(
+        f"{title}: {np.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}], "
+        f"memory {memory:.2f}", flush=True,
+    )  # fmt: skip
+
+
+def seconds(call: Call) -> float:
+    """CPU time of one call over all threads, so that other programs hardly count."""
+    started = time.process_time()
+    call()
+    return time.process_time() - started
+
+
+def peak(call: Call) -> int:
+    """Most bytes of tensors alive at once during a call, beyond those before it (CPU)."""
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        call()
+    alive = most = 0
+    for event in sorted(memory_events(profile), key=lambda e: e.start_ns()):
+        alive += event.nbytes()
+        most = max(most, alive)
+    return most
+
+
+def memory_events(profile: Any) -> list[Any]:
+    """Allocations and releases that torch's profiler saw."""
+    events = profile.profiler.kineto_results.events()
+    return [event for event in events if event.name() == "[memory]"]
+
+
+def step(recipe: str, update: bool = False) -> Call:
+    """One training step on random pictures: views, losses, backward; with `update` all of it."""
+    settings = PretrainSettings.checked({"recipe": recipe, "batch": BATCH, "steps": 1})
+    settings = settings.resolved(BATCH)
+    torch.manual_seed(0)
+    learner = Learner(settings, range(3) if settings.needs_prior else ())
+    maker = ViewMaker(settings)
+    images, aspect = torch.rand(BATCH, 1, 144, 144), np.ones(BATCH)
+    maps = PriorMaps(torch.rand(BATCH, 3, 128, 128), torch.ones(BATCH))
+    weights = learner.weights(0.5)
+    optimiser = make_optimiser(learner.student, settings)
+
+    def call() -> None:
+        """One timed call."""
+        part = slice(0, BATCH)
+        globals_, locals_ = maker(images, aspect, 0, part, BATCH)
+        hidden = None
+        if "ibot" in learner.objectives:
+            ibot = learner.objectives["ibot"]
+            assert isinstance(ibot, Ibot)
+            hidden = ibot.hidden(0, part, BATCH, globals_.geometry.grid)
+        prior = maps if settings.needs_prior else None
+        scene = Scene(globals_, locals_, prior, hidden, 1, part, BATCH)
+        losses, _ = learner.losses(learner.student, scene)
+        total = torch.stack([weights[k] * v for k, v in losses.items()]).sum()
+        optimiser.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        if update:
+            torch.nn.utils.clip_grad_norm_(learner.student.parameters(), 3.0)
+            optimiser.step()
+            learner.follow(0.996)
+        learner.settle()
+
+    return call
+
+
+def attention(tokens: int, how: str) -> Call:
+    """Forward and backward of one attention layer, 6 heads of 64, batch 4."""
+    layer = Attention(384, 6)
+    x = torch.randn(4, tokens, 384, requires_grad=True)
+
+    def call() -> None:
+        """One timed call."""
+        if how == "full":
+            q, k, v = layer.split(x)
+            weights = (q @ k.transpose(-1, -2) / 8).softmax(-1)
+            out = layer.project(rearrange(weights @ v, "b h t d -> b t (h d)"))
+            loss = out.square().mean() + weights[:, :, 0].square().sum()
+        else:
+            out, row = layer(x, 0 if how == "row" else None)
+            loss = out.square().mean()
+            if row is not None:
+                loss = loss + row.softmax(-1).square().sum()
+        loss.backward()
+
+    return call

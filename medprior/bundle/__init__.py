@@ -1,0 +1,1 @@
+"""What the configs of `bundles/` name beside the stages: engines, trainers, checks of keys."""

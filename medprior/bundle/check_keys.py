@@ -1,0 +1,91 @@
+"""What MONAI leaves unchecked when it starts a bundle: mistyped keys, unreadable errors."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from monai.bundle.utils import EXPR_KEY, MERGE_KEY
+from monai.bundle.workflows import ConfigWorkflow
+
+from medprior.errors import ConfigError, MedpriorError
+from medprior.tracking.mlflow_store import prepare_environment
+
+METADATA = "metadata.json"
+# Keys that MONAI adds itself: the metadata, and what `--tracking` sets up.
+ADDED = frozenset(
+    {
+        "_meta_", "output_dir", "tracking_uri", "experiment_name", "run_name",
+        "save_execute_config", "is_not_rank0",
+    }
+)  # fmt: skip
+
+
+def prepare() -> None:
+    """First entry of every bundle's `initialize`.
+
+    Refuses keys that no config of the bundle has, and makes an uncaught error of ours one line on
+    stderr with our exit status.
+
+    Raises:
+        ConfigError: a mistyped `--key value`, which MONAI takes for a new key, or an `output_dir`
+            that is no expression, which keeps MONAI from logging the executed config.
+    """
+    sys.excepthook = one_line
+    prepare_environment()
+    workflow = running_workflow()
+    given = {str(key) for key in workflow.parser.get()}
+    refuse_unknown(given, known_keys(Path(workflow.config_root_path)))
+    if not str(workflow.parser.get("output_dir")).startswith(EXPR_KEY):
+        raise ConfigError("output_dir follows from out", where="bundle", fix="give --out FOLDER")
+
+
+def running_workflow() -> ConfigWorkflow:
+    """The workflow whose `initialize` is being evaluated.
+
+    MONAI tells an expression nothing of its workflow, so that is looked up among the callers.
+    """
+    frame = sys._getframe()
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, ConfigWorkflow):
+            return owner
+        frame = frame.f_back  # type: ignore[assignment]
+    raise RuntimeError("call this from `initialize` of a bundle's config")
+
+
+def known_keys(configs: Path) -> set[str]:
+    """Top-level keys of all configs in a bundle's folder, and those that MONAI itself adds."""
+    keys = set(ADDED)
+    for path in configs.glob("*.json"):
+        if path.name != METADATA:
+            keys |= {key.removeprefix(MERGE_KEY) for key in json.loads(path.read_text("utf-8"))}
+    return keys
+
+
+def refuse_unknown(given: set[str], known: set[str]) -> None:
+    """ConfigError that names every key of `given` that is not `known`, and what it may mean."""
+    unknown = sorted(given - known)
+    if not unknown:
+        return
+    near = [name for key in unknown for name in difflib.get_close_matches(key, known, n=1)]
+    raise ConfigError(
+        "unknown key " + ", ".join(f"--{key}" for key in unknown),
+        where="bundle",
+        fix=f"did you mean --{near[0]}?" if near else "the keys are in the bundle's configs",
+    )
+
+
+def one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:
+    """An `excepthook`: MONAI wraps errors in its own; ours among them ends in one line."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MedpriorError):
+            print(f"medprior: {cause}", file=sys.stderr)
+            raise SystemExit(cause.exit_code)
+        cause = cause.__cause__ or cause.__context__
+    sys.__excepthook__(kind, error, trace)

@@ -1,0 +1,45 @@
+"""A folder of radiographs as a PyTorch data set, read as every stage of medprior reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from medprior.deploy.inference.predict_files import sources
+from medprior.dicom import read_image
+from medprior.ingest import plan
+from medprior.ingest.descriptor import descriptor as described
+
+
+class RadiographSample(TypedDict):
+    """One radiograph: `image` float32 [1, rows, cols] in [0, 1], air dark, bone bright."""
+
+    image: Tensor
+
+
+class RadiographFiles(Dataset[RadiographSample]):
+    """The files at or below a path, sorted.
+
+    Args:
+        path: a file or a folder.
+        descriptor: name of, or path to, a data set descriptor that says which files are images.
+
+    Raises:
+        InputMissing: nothing there. Rejected: on access, the file is no usable radiograph.
+    """
+
+    def __init__(self, path: Path | str, descriptor: str | None = None) -> None:
+        self.data = sources(Path(path))
+        if descriptor is not None:
+            found = plan.sources(Path(path), described(descriptor))
+            self.data = [Path(source.path) for source in found]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> RadiographSample:
+        return {"image": torch.from_numpy(read_image(self.data[index]).pixels)[None]}

@@ -1,0 +1,99 @@
+"""A stage as a MONAI engine, so that a bundle can name it and MONAI's handlers can watch it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.engines.workflow import Workflow
+from torch import nn
+
+from medprior.deploy.inference.predictor import Predictor
+from medprior.errors import ConfigError
+
+NUMBERS = ("summary.json", "metrics.json")
+
+
+class StageEngine(Workflow):
+    """One epoch of one iteration, which is the whole stage.
+
+    A stage reads and writes folders and has its own loop, workers and progress bar; MONAI sees its
+    beginning, its end and, as `state.metrics`, the numbers it wrote or returned.
+
+    Args:
+        stage: does the stage's work, as `medprior <stage>` does.
+        out: the stage's result folder.
+        device: where `network` goes.
+        network: what the stage computes with, if anything.
+        val_handlers: MONAI or ignite handlers.
+    """
+
+    def __init__(
+        self,
+        stage: Callable[[], Any],
+        out: Path | str,
+        device: torch.device | str = "cpu",
+        network: nn.Module | None = None,
+        val_handlers: Sequence[Any] | None = None,
+    ) -> None:
+        super().__init__(
+            device=device,
+            max_epochs=1,
+            data_loader=[0],
+            epoch_length=1,
+            iteration_update=self._run_stage,
+            handlers=val_handlers,
+            decollate=False,
+        )
+        self.stage, self.out = stage, Path(out)
+        if network is not None:
+            network.to(self.state.device)
+
+    def _run_stage(self, engine: Any, batch: Any) -> list[dict[str, float]]:
+        result = self.stage()
+        told = flattened(vars(result)) if is_dataclass(result) else {}
+        self.state.metrics = numbers(self.out) | told
+        return [self.state.metrics]
+
+
+def numbers(folder: Path) -> dict[str, float]:
+    """The plain numbers of a result folder's `summary.json` and `metrics.json`, keys dotted."""
+    found: dict[str, float] = {}
+    for name in NUMBERS:
+        path = folder / name
+        if path.is_file():
+            found |= flattened(json.loads(path.read_text("utf-8")))
+    return found
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """The plain numbers of nested mappings, under dotted keys; `key.value` is `key`."""
+    found: dict[str, float] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            found |= flattened(value, f"{name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found[name.removesuffix(".value")] = float(value)
+    return found
+
+
+def network_of(predictor: Predictor, task: str) -> nn.Module:
+    """The network of a predictor's model for `task`.
+
+    Raises:
+        ConfigError: the model folder holds a model for another task.
+    """
+    if task not in predictor.models:
+        raise ConfigError(
+            "a model for another task",
+            where="model_dir",
+            expected=task,
+            found=", ".join(predictor.models),
+            fix=f"run `medprior finetune --task {task}`, or use the other bundle",
+        )
+    return predictor.models[task].network

@@ -1,0 +1,35 @@
+"""The evaluate stage as bundles call it: `medprior evaluate` with its words, from mappings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from medprior.evaluate.evaluate import Entries, Metrics, evaluate
+from medprior.evaluate.report.summary import headline
+from medprior.evaluate.settings import EvaluateSettings
+from medprior.provenance import read_config
+
+
+def measured(
+    cohort: Path | str,
+    out: Path | str,
+    backbone: Entries = None,
+    model: Entries = None,
+    prior: Entries = None,
+    split: str = "test",
+    settings: dict[str, Any] | None = None,
+) -> Metrics:
+    """Evaluate, then print the headline numbers and where the report is.
+
+    The arguments are those of `medprior.evaluate.evaluate.evaluate`, but that `settings` is a
+    mapping that makes `EvaluateSettings`.
+
+    Raises:
+        MedpriorError: something is missing, or the split cannot be judged.
+    """
+    checked = EvaluateSettings.checked(settings or {}, "evaluation_settings")
+    metrics = evaluate(cohort, out, backbone, model, prior, split, checked)
+    print(headline(metrics, read_config(Path(out), "evaluate")["primary"]))
+    print(f"report: {Path(out) / 'report.html'}")
+    return metrics

@@ -1,0 +1,1 @@
+"""Prediction with a model folder: findings, masks, overlays, DICOM objects, ONNX export."""

@@ -1,0 +1,225 @@
+"""A file or a folder in, one answer for each radiograph out: JSON, masks, overlay, one table.
+
+Nothing in the result folder carries a source name; which answer belongs to which file stands
+beside it in `<result>.private/sources.jsonl`, readable by its owner alone. The same file lets an
+interrupted run go on where it stopped. Only the DICOM objects, written when they are asked for,
+say who the patient is: they go back to the archive.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medprior.cohort.journal import FolderLock, Journal
+from medprior.deploy.inference.overlays import mask_image, overlay
+from medprior.deploy.inference.prediction import Reading
+from medprior.errors import InputMissing, MedpriorError, Rejected
+from medprior.provenance import atomic, sha256_file, write_json
+
+REPORT, OBJECTS = "report.csv", "dicom"
+Predict = Callable[[Path], Reading]
+
+
+@dataclass
+class Counts:
+    """How many files were answered, refused, and found answered from before."""
+
+    ok: int = 0
+    rejected: int = 0
+    before: int = 0
+
+
+def predict_path(
+    source: Path,
+    out: Path,
+    predict: Predict,
+    model_digest: str,
+    progress: Callable[[list[Path]], Iterable[Path]] = iter,
+    dicom: bool = False,
+    refusing: bool = False,
+) -> Counts:
+    """Answer every file of `source` into `out`.
+
+    Args:
+        source: one radiograph, or a folder of them (links are not followed).
+        out: result folder, made when missing; answers of the same model in it are kept.
+        predict: answers one file or raises `Rejected`, which is reported and ends nothing.
+        model_digest: names the model; answers of two models are never mixed.
+        progress: wraps the list of files, such as a progress bar.
+        dicom: also write DICOM objects, to `dicom/` in `out`, readable by its owner alone.
+        refusing: whether `predict` refuses unfamiliar pictures; answers of both never mix.
+
+    Raises:
+        MedpriorError: no such source, no file in it, or `out` holds answers of another model, or
+            of another choice of `refusing`.
+    """
+    files = sources(source)
+    claim(out, model_digest, refusing)
+    private = out.parent / f"{out.name}.private"
+    private.mkdir(mode=0o700, exist_ok=True)
+    lock = FolderLock(private)
+    journal = Journal(private / "sources.jsonl", mode=0o600)
+    counts = Counts()
+    try:
+        done = {(item["source"], item["sha256"]): item["item"] for item in journal.records}
+        for path in progress(files):
+            key = (source_name(path, source), content_digest(path))
+            if key in done and complete(out / f"{done[key]}.json", dicom):
+                counts.before += 1
+                continue
+            order = int(done[key][:5]) if key in done else len(journal.records)
+            item, code = answer(path, out, predict, order, dicom)
+            journal.append({"source": key[0], "sha256": key[1], "item": item, "code": code})
+            counts.rejected += bool(code)
+            counts.ok += not code
+        items = list(dict.fromkeys(record["item"] for record in journal.records))
+    finally:
+        journal.close()
+        lock.release()
+    write_report(out, items)
+    return counts
+
+
+def sources(source: Path) -> list[Path]:
+    """The regular files at or below `source`, sorted; hidden ones and links are left out."""
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise InputMissing("no such file or folder", where=str(source), fix="check the path")
+    found = []
+    for folder, names, files in os.walk(source):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        paths = (Path(folder) / name for name in files if not name.startswith("."))
+        found += [path for path in paths if stat.S_ISREG(path.lstat().st_mode)]
+    if not found:
+        raise InputMissing("no file to read", where=str(source), fix="check the path")
+    return sorted(found)
+
+
+def source_name(path: Path, source: Path) -> str:
+    """A file's path below `source`, with bytes that are no UTF-8 escaped."""
+    name = path.relative_to(source) if source.is_dir() else Path(path.name)
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def complete(answer: Path, dicom: bool) -> bool:
+    """Whether an answer stands, with the objects that are asked for."""
+    if not answer.is_file():
+        return False
+    return not dicom or bool({"dicom", "code"} & set(json.loads(answer.read_text("utf-8"))))
+
+
+def claim(out: Path, model_digest: str, refusing: bool) -> None:
+    """Mark `out` as holding this model's answers; refuse a folder of other answers."""
+    note = out / "model.json"
+    if out.exists() and not out.is_dir():
+        raise MedpriorError("not a folder", where=str(out), fix="give another one with -o")
+    if note.is_file():
+        held = json.loads(note.read_text(encoding="utf-8"))
+        same_model = held.get("model_digest") == model_digest
+        if not same_model or held.get("refuse_unfamiliar", False) != refusing:
+            other = "without --refuse-unfamiliar" if refusing else "with --refuse-unfamiliar"
+            raise MedpriorError(
+                f"holds answers {other if same_model else 'of another model'}",
+                where=str(out),
+                fix="give an empty folder with -o, or remove this one",
+            )
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise MedpriorError(
+            "not empty, and no earlier answers in it", where=str(out), fix="give an empty folder"
+        )
+    write_json(note, {"model_digest": model_digest, "refuse_unfamiliar": refusing})
+
+
+def content_digest(path: Path) -> str:
+    """Digest of a file's bytes, or of nothing where it cannot be read."""
+    try:
+        return sha256_file(path)
+    except OSError:
+        return ""
+
+
+def answer(path: Path, out: Path, predict: Predict, order: int, dicom: bool) -> tuple[str, str]:
+    """Answer one file; returns its item name and its reject code, empty when it was read."""
+    try:
+        reading = predict(path)
+    except Rejected as error:
+        item = f"{order:05d}_rejected"
+        write_json(
+            out / f"{item}.json",
+            {"item": item, "status": "rejected", "code": error.code, "message": error.what},
+        )
+        return item, error.code
+    item = f"{order:05d}_{reading.pixel_sha256[:12]}"
+    write(reading, out, item, {"dicom": write_objects(reading, path, out, item)} if dicom else {})
+    return item, ""
+
+
+def write_objects(reading: Reading, path: Path, out: Path, item: str) -> dict[str, Any]:
+    """Write one answer's DICOM objects; returns their files, or the code that says why not."""
+    from medprior.deploy.inference.dicom_output import dicom_objects
+    from medprior.dicom.objects import write_private
+
+    try:
+        found = dicom_objects(reading, path)
+    except Rejected as error:
+        return {"files": {}, "code": error.code, "message": error.what}
+    (out / OBJECTS).mkdir(mode=0o700, exist_ok=True)
+    files = {kind: f"{OBJECTS}/{item}.{kind}.dcm" for kind in found}
+    for kind, content in found.items():
+        write_private(out / files[kind], content)
+    return {"files": files, "code": "", "message": ""}
+
+
+def write(reading: Reading, out: Path, item: str, more: dict[str, Any]) -> None:
+    """Write one answer's pictures, and its JSON last: where that stands, all stands."""
+    files: dict[str, Any] = {"overlay": f"{item}_overlay.png", "masks": {}}
+    with atomic(out / files["overlay"]) as temporary:
+        overlay(reading).save(temporary, "PNG")
+    for name, mask in reading.masks.items():
+        files["masks"][name] = f"{item}_{name}.png"
+        with atomic(out / files["masks"][name]) as temporary:
+            mask_image(mask).save(temporary, "PNG")
+    write_json(out / f"{item}.json", {"item": item, **reading.record(), **more, "files": files})
+
+
+def write_report(out: Path, items: list[str]) -> None:
+    """Write `report.csv`: one row for each file, in the order they were answered."""
+    rows = []
+    for item in items:
+        record = json.loads((out / f"{item}.json").read_text(encoding="utf-8"))
+        ratio = record.get("cardiothoracic_ratio") or {}
+        findings = record.get("findings", {})
+        rows.append(
+            {
+                "item": item,
+                "status": record["status"],
+                "code": record.get("code", ""),
+                "message": record.get("message", ""),
+                "present": " ".join(name for name, entry in findings.items() if entry["present"]),
+                **{name: entry["probability"] for name, entry in findings.items()},
+                "cardiothoracic_ratio": ratio.get("value"),
+                "familiarity_score": (record.get("familiarity") or {}).get("score"),
+                "view": record.get("view", ""),
+                "dicom": objects_word(record.get("dicom")),
+                "flags": " ".join(record.get("flags", ())),
+            }
+        )
+    with atomic(out / REPORT) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
+
+
+def objects_word(found: dict[str, Any] | None) -> str:
+    """The kinds of objects that were written, why there are none, or nothing if unasked for."""
+    if found is None:
+        return ""
+    return " ".join(sorted(found["files"])) or f"none: {found['code']}"

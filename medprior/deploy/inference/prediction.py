@@ -1,0 +1,92 @@
+"""What the models say about one radiograph, and that as plain JSON values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.dicom.native import Native
+from medprior.finetune.familiarity import Familiar
+from medprior.metrics.cardiothoracic_ratio import Cardiothoracic
+
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One radiograph, read.
+
+    Attributes:
+        pixels: float32 [rows, columns] in [0, 1], the radiograph as the models saw it.
+        pixel_sha256: digest of the decoded stored pixels.
+        findings: label -> calibrated probability.
+        thresholds: label -> probability from which on the finding counts as present.
+        masks: structure -> bool [rows, columns], at the radiograph's own size.
+        attention: structure, or `all_heads` -> float32 [h, w] over the radiograph's frame; 1 is the
+            mean over the patches.
+        cardiothoracic: the ratio and its lines, where heart and lungs were segmented.
+        facts: view, spacing kind and the like; free of identity.
+        flags: what makes the picture or the answer doubtful.
+        model_digest: sha256 that names the models.
+        familiar: how far the picture is from the training images; None where no model knows.
+        native: where the pixels lie in the DICOM file; None for any other source.
+    """
+
+    pixels: NDArray[np.float32]
+    pixel_sha256: str
+    model_digest: str
+    findings: dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, float] = field(default_factory=dict)
+    masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    attention: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    cardiothoracic: Cardiothoracic | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    familiar: Familiar | None = None
+    native: Native | None = None
+
+    def positive(self) -> list[str]:
+        """Labels whose probability reaches their threshold, the most certain first."""
+        present = [name for name, p in self.findings.items() if p >= self.thresholds[name]]
+        return sorted(present, key=lambda name: -self.findings[name])
+
+    def record(self) -> dict[str, Any]:
+        """The reading without its pictures, as JSON values."""
+        rows, columns = self.pixels.shape
+        findings = {
+            name: {
+                "probability": round(p, DIGITS),
+                "threshold": round(self.thresholds[name], DIGITS),
+                "present": p >= self.thresholds[name],
+            }
+            for name, p in self.findings.items()
+        }
+        return {
+            "status": "ok",
+            "findings": findings,
+            "cardiothoracic_ratio": ratio_record(self.cardiothoracic),
+            "structures": sorted(self.masks),
+            "rows": rows,
+            "columns": columns,
+            **self.facts,
+            "familiarity": self.familiar.record() if self.familiar else None,
+            "flags": list(self.flags),
+            "pixel_sha256": self.pixel_sha256,
+            "model_digest": self.model_digest,
+        }
+
+
+def ratio_record(measured: Cardiothoracic | None) -> dict[str, Any] | None:
+    """A cardiothoracic ratio with its lines in pixel coordinates (x, y), as JSON values."""
+    if measured is None:
+        return None
+    x0, x1, y = measured.thorax
+    return {
+        "value": round(measured.ratio, DIGITS),
+        "heart_line": [list(end) for end in measured.heart],
+        "thorax_line": [[x0, y], [x1, y]],
+        "plausible": measured.plausible,
+    }

@@ -1,0 +1,116 @@
+"""What one model is worth on the gate's images: quality, calibration, and answers that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from medprior.errors import InputMissing
+from medprior.evaluate.sections.models import segmentation_scores
+from medprior.evaluate.sections.segmentation import segmentation_estimates
+from medprior.evaluate.study import Study
+from medprior.finetune.model import Model
+from medprior.metrics.bootstrap import Estimate
+from medprior.metrics.classification import checked_truth, classification_estimates
+from medprior.networks.device import device_of
+
+KEYS = {"classification": "classification.mauc", "segmentation": "segmentation.dice.mean"}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One model on the gate's images.
+
+    Attributes:
+        key: name of `quality` in `metrics.json`.
+        quality: mAUC or mean Dice; None where an output was not finite.
+        ece: calibration error, None for segmentation.
+        broken: images for which an output of the network was not finite.
+    """
+
+    key: str
+    quality: Estimate | None
+    ece: Estimate | None
+    broken: int
+
+    def record(self) -> dict[str, Any]:
+        """As JSON values."""
+        named = {self.key: self.quality, "classification.ece": self.ece}
+        found = {key: estimate.record() for key, estimate in named.items() if estimate is not None}
+        return {**found, "images_without_finite_output": self.broken}
+
+
+@contextmanager
+def counting_broken(model: Model) -> Iterator[list[int]]:
+    """Count, while the block runs, the images whose raw output is not finite everywhere."""
+    broken: list[int] = []
+
+    def look(module: Any, inputs: Any, output: torch.Tensor) -> None:
+        """Count one batch."""
+        broken.append(int((~torch.isfinite(output).flatten(1).all(dim=1)).sum()))
+
+    handle = model.network.register_forward_hook(look)
+    try:
+        yield broken
+    finally:
+        handle.remove()
+
+
+def scored(study: Study, model: Model, names: Sequence[str]) -> Scores:
+    """Judge `model` on the study's images by the labels or structures `names`."""
+    model.network.to(device_of(study.settings.device))
+    classify = model.task == "classification"
+    found = _findings(study, model, names) if classify else _masks(study, model, names)
+    model.network.to("cpu")
+    return found
+
+
+def _findings(study: Study, model: Model, labels: Sequence[str]) -> Scores:
+    key = KEYS["classification"]
+    order = [model.labels.index(label) for label in labels]
+    with counting_broken(model) as broken:
+        probability = model.predict_cohort(study.part, study.settings.batch)[:, order]
+    if sum(broken) or not np.isfinite(probability).all():
+        return Scores(key, None, None, max(sum(broken), 1))
+    truth = checked_truth(study.part.labels(labels), labels)
+    thresholds = model.threshold[order]
+    bins = study.settings.ece_bins
+    found = classification_estimates(truth, probability, labels, thresholds, study.draws, bins)
+    return Scores(key, found[key], found["classification.ece"], 0)
+
+
+def _masks(study: Study, model: Model, structures: Sequence[str]) -> Scores:
+    key = KEYS["segmentation"]
+    with counting_broken(model) as broken:
+        scores, _ = segmentation_scores(study.part, model)
+    if sum(broken):
+        return Scores(key, None, None, sum(broken))
+    found = segmentation_estimates({name: scores[name] for name in structures}, study.draws)
+    return Scores(key, found.get(key), None, 0)
+
+
+def judged_names(study: Study, models: Sequence[Model]) -> list[str]:
+    """Labels or structures that every model answers and the cohort knows.
+
+    Raises:
+        InputMissing: there are none, so that nothing could be compared.
+    """
+    classify = models[0].task == "classification"
+    there = study.cohort.label_names if classify else study.part.structures
+    names = [
+        name for name in models[0].labels if all(name in m.labels for m in models) and name in there
+    ]
+    if not names:
+        raise InputMissing(
+            f"the cohort has no {'label' if classify else 'mask'} that the models answer",
+            where="--cohort",
+            expected=", ".join(models[0].labels),
+            found=", ".join(there) or "none",
+            fix="name a cohort with labels (and masks, for a model with a segmenter)",
+        )
+    return names

@@ -1,0 +1,54 @@
+"""One prediction through a registered package, as a server would make it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medprior.errors import MedpriorError
+
+
+def smoke_answer(package: Path) -> str:
+    """Answer the generated radiograph through the pyfunc door of a fetched package.
+
+    The package's artifacts go through the class that MLflow serves, in the installed code: code
+    from a registry is never run.
+
+    Args:
+        package: the artifacts folder, `model/` and perhaps `segmenter/`.
+
+    Returns:
+        What was answered, in words.
+
+    Raises:
+        MedpriorError: no answer, or one that is not finite.
+    """
+    from mlflow.pyfunc import model as door
+
+    from medprior.deploy.registry.pyfunc import RadiographModel
+    from medprior.deploy.registry.register import example
+
+    names = [name for name in ("model", "segmenter") if (package / name).is_dir()]
+    make: Any = door.PythonModelContext
+    context = make({name: str(package / name) for name in names}, None)
+    model = RadiographModel()
+    model.load_context(context)
+    with np.errstate(invalid="ignore"):  # pictures of what is not finite; it is refused below
+        row = model.predict(context, example()).iloc[0].to_dict()
+    try:
+        json.dumps([row["findings"], row["cardiothoracic_ratio"]], allow_nan=False)
+        finite = True
+    except ValueError:
+        finite = False
+    if row["status"] != "ok" or not finite:
+        raise MedpriorError(
+            "the smoke prediction failed",
+            where="the registered package",
+            expected="a finite answer",
+            found=str(row["code"]) if row["status"] != "ok" else "numbers that are not finite",
+            fix="train it again; do not promote it",
+        )
+    return f"{len(row['findings'] or {})} findings, {len(row['masks'] or {})} masks"

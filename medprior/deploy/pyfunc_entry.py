@@ -1,7 +1,0 @@
-"""The file MLflow runs to make the served model; it holds no state and reads no pickle."""
-
-from mlflow.models import set_model
-
-from medprior.deploy.pyfunc import RadiographModel
-
-set_model(RadiographModel())

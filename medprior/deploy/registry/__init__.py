@@ -1,0 +1,1 @@
+"""Models in the MLflow registry: packaging, registration, download and checked loading."""

@@ -1,0 +1,167 @@
+"""Who is champion: the aliases `champion` and `previous`, and one mover of them at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medprior.errors import InputMissing, MedpriorError
+from medprior.tracking import mlflow_store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION, PREVIOUS = "champion", "previous"
+BEFORE = "champion_before"  # tag of a version: the champion it took over from
+WAIT_SECONDS = 30.0
+STEP_SECONDS = 0.2
+
+
+def aliases(client: MlflowClient, name: str) -> dict[str, str]:
+    """Alias -> version of a registered model.
+
+    Raises:
+        InputMissing: no such registered model.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_registered_model(name).aliases
+    except MlflowException:
+        fix = f"run `medprior register MODEL {name} --alias challenger` first"
+        raise InputMissing("no such registered model", where=repr(name), fix=fix) from None
+    return {alias: str(version) for alias, version in found.items()}
+
+
+def crown(client: MlflowClient, name: str, version: str, before: str | None) -> None:
+    """Make `version` champion, if the champion is still `before`; the alias `champion` moves last.
+
+    Whatever interrupts this, `champion` points to the old or to the new version.
+
+    Raises:
+        MedpriorError: another version became champion meanwhile, or somebody holds the lock.
+    """
+    with locked(client, name):
+        now = aliases(client, name).get(CHAMPION)
+        if now != before:
+            raise MedpriorError(
+                "the champion changed meanwhile",
+                where=f"models:/{name}@{CHAMPION}",
+                expected=f"version {before}" if before else "no champion yet",
+                found=f"version {now}" if now else "none",
+                fix="promote again: the challenger is then judged against the new champion",
+            )
+        if now is not None and now != version:
+            client.set_model_version_tag(name, version, BEFORE, now)
+            client.set_registered_model_alias(name, PREVIOUS, now)
+        client.set_registered_model_alias(name, CHAMPION, version)
+
+
+def predecessor(client: MlflowClient, name: str) -> tuple[str, str]:
+    """The champion's version, and the version that was champion before it.
+
+    Raises:
+        InputMissing: there is no champion, or none before it.
+    """
+    known = aliases(client, name)
+    now, old = known.get(CHAMPION), known.get(PREVIOUS)
+    if now is not None and old in {None, now}:  # a move that was cut short left `previous` behind
+        old = client.get_model_version(name, now).tags.get(BEFORE)
+    if now is None or old in {None, now}:
+        raise InputMissing(
+            "there is no champion to go back to",
+            where=repr(name),
+            found=", ".join(f"{alias} {version}" for alias, version in sorted(known.items())),
+            fix="point the alias with `medprior register`, or in `mlflow ui`",
+        )
+    assert old is not None
+    return now, old
+
+
+@contextmanager
+def locked(client: MlflowClient, name: str) -> Iterator[None]:
+    """Hold the only right to move the champion of `name` for the block.
+
+    Raises:
+        MedpriorError: another process held it for half a minute.
+    """
+    path = mlflow_store.sqlite_file(client.tracking_uri)
+    if path is not None:
+        with file_locked(path.with_name(f".{path.name}.{mlflow_store.slug(name)}.lock"), name):
+            yield
+    else:
+        with registry_locked(client, name):
+            yield
+
+
+@contextmanager
+def file_locked(path: Path, name: str) -> Iterator[None]:
+    """An advisory lock on a file beside a SQLite store; the system frees it when a process dies."""
+    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + WAIT_SECONDS
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise busy(name) from None
+                time.sleep(STEP_SECONDS)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def registry_locked(client: MlflowClient, name: str) -> Iterator[None]:
+    """A registered model as lock: its name is unique in the store, so that one creation succeeds.
+
+    It is there for the second in which aliases move. One that a killed process left is taken over
+    by whoever saw it unchanged for half a minute.
+    """
+    from mlflow.exceptions import MlflowException
+
+    lock = f"{name}.promotion-lock"
+    deadline, first = time.monotonic() + WAIT_SECONDS, stamp(client, lock)
+    while True:
+        try:
+            client.create_registered_model(lock, description="held while aliases move")
+            break
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise mlflow_store.refused(client.tracking_uri, "no lock", str(error)) from None
+        now = stamp(client, lock)
+        if now != first:
+            deadline, first = time.monotonic() + WAIT_SECONDS, now
+        elif time.monotonic() > deadline:
+            with suppress(MlflowException):
+                client.delete_registered_model(lock)
+        time.sleep(STEP_SECONDS)
+    try:
+        yield
+    finally:
+        with suppress(MlflowException):
+            client.delete_registered_model(lock)
+
+
+def stamp(client: MlflowClient, lock: str) -> int | None:
+    """When the lock that is there was made, milliseconds of the server's clock; None without."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return int(client.get_registered_model(lock).creation_timestamp)
+    except MlflowException:
+        return None
+
+
+def busy(name: str) -> MedpriorError:
+    """The error for a lock that is not given up."""
+    return MedpriorError(
+        "another promotion is under way", where=repr(name), fix="try again when it has ended"
+    )

@@ -1,0 +1,186 @@
+"""Models of the registry on this disk: found, fetched, and checked before anything is loaded.
+
+Only JSON and safetensors are read from what the registry holds. Its Python code is never run here,
+so that a stranger's model can at worst be refused.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from medprior.errors import InputMissing, MedpriorError
+from medprior.tracking import mlflow_store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CODE = {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".ckpt", ".npy", ".npz", ".h5", ".bin", ".zip"}
+LOADER = "mlflow.pyfunc.loaders.code_model"
+ENTRY = "pyfunc_entry.py"
+WEIGHTS = "model.safetensors"
+ARTIFACTS = ("model", "segmenter")
+LARGEST_MLMODEL = 1 << 20
+URI = re.compile(r"(models|runs):/")
+
+
+def is_uri(text: str) -> bool:
+    """True for `models:/...` and `runs:/...`."""
+    return bool(URI.match(text))
+
+
+@contextmanager
+def fetched(uri: str, tracking_uri: str | None) -> Iterator[Path]:
+    """The artifacts folder (`model/`, perhaps `segmenter/`) behind a registry URI, for the block.
+
+    Raises:
+        MedpriorError: no such store, model, version or alias; or the model is none of ours.
+    """
+    client = existing(tracking_uri)
+    resolved = resolve_alias(client, uri)
+    from mlflow.artifacts import download_artifacts
+
+    with tempfile.TemporaryDirectory(prefix="medprior-") as folder, mlflow_store.active(client):
+        try:
+            root = Path(download_artifacts(artifact_uri=resolved, dst_path=folder))
+        except Exception as error:  # each artifact store has its own classes
+            detail = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
+            raise InputMissing(
+                "the model cannot be fetched",
+                where=uri,
+                found=f"{type(error).__name__}: {mlflow_store.masked(detail)}",
+                fix="check that the artifact store is reachable",
+            ) from None
+        check_package(root, uri)
+        yield root / "artifacts"
+
+
+def existing(tracking_uri: str | None) -> MlflowClient:
+    """A client for a store that is there; asking for a model never makes an empty store.
+
+    Raises:
+        MedpriorError: no such store, or it cannot be used.
+    """
+    path = mlflow_store.sqlite_file(mlflow_store.resolve(tracking_uri))
+    if path is not None and not path.exists():
+        raise InputMissing(
+            "no MLflow store here",
+            where="tracking URI",
+            found=f"no file {path.name!r}",
+            fix="register a model with `medprior register` first, or give --tracking-uri",
+        )
+    return mlflow_store.connect(tracking_uri)
+
+
+def resolve_alias(client: MlflowClient, uri: str) -> str:
+    """`models:/NAME/VERSION` for an alias or version; the error names what there is instead."""
+    from mlflow.exceptions import MlflowException
+
+    found = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/([^/@]+))", uri)
+    if found is None:
+        if re.fullmatch(r"models:/m-[0-9a-f]+", uri) or re.fullmatch(r"runs:/[^/]+/.+", uri):
+            return uri
+        expected = "models:/NAME@ALIAS, models:/NAME/VERSION or a model folder"
+        raise MedpriorError("not a model", where=repr(uri), expected=expected)
+    name, alias, version = found.groups()
+    try:
+        model = client.get_registered_model(name)
+    except MlflowException:
+        known = [item.name for item in client.search_registered_models(max_results=20)]
+        raise InputMissing(
+            "no such registered model",
+            where=repr(name),
+            expected=f"one of {', '.join(known)}" if known else "a registered model",
+            fix=f"run `medprior register MODEL {name}` first",
+        ) from None
+    if alias is None and version == "latest":
+        version = max((item.version for item in model.latest_versions), key=int, default="none")
+    if alias is not None:
+        if alias not in model.aliases:
+            raise InputMissing(
+                "no such alias",
+                where=uri,
+                expected=f"one of {', '.join(sorted(model.aliases)) or 'none yet'}",
+                fix=f"run `medprior register MODEL {name} --alias {alias}`",
+            )
+        version = model.aliases[alias]
+    try:
+        client.get_model_version(name, version)
+    except MlflowException:
+        raise InputMissing("no such version", where=uri, fix="see `mlflow ui`") from None
+    return f"models:/{name}/{version}"
+
+
+def check_package(root: Path, uri: str) -> None:
+    """Refuse a registered model that is not medprior's safetensors-and-JSON package.
+
+    Raises:
+        InputMissing: another flavour, a pickle or an archive in it, a link or a path that leads
+            outside, or no model of ours.
+    """
+    flavour = flavour_of(root / "MLmodel")
+    pickled = "python_model" in flavour or any(map(holds_code, root.rglob("*")))
+    if pickled or not ours(root, flavour):
+        raise InputMissing(
+            "the model holds pickled objects, which could run code" if pickled else "foreign model",
+            where=uri,
+            expected="a model that `medprior register` made",
+            fix="register it again from its model folder",
+        )
+
+
+def flavour_of(path: Path) -> dict[str, Any]:
+    """The `python_function` flavour in an MLmodel file; empty where there is none to be read."""
+    try:
+        if path.stat().st_size > LARGEST_MLMODEL:
+            return {}
+        description: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if set(description["flavors"]) != {"python_function"}:
+            return {}
+        return dict(description["flavors"]["python_function"])
+    except (OSError, RecursionError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        return {}
+
+
+def holds_code(path: Path) -> bool:
+    """Whether a file is a pickle or an archive, by its name or by its first bytes.
+
+    Safetensors begin with the length of their header, which can look like anything; their name is
+    enough, since nothing but a reader of safetensors opens them.
+    """
+    if not path.is_file():
+        return False
+    if path.suffix.lower() in CODE:
+        return True
+    with path.open("rb") as file:
+        return path.suffix != ".safetensors" and file.read(4).startswith(
+            (b"\x80", b"PK", b"\x1f\x8b")
+        )
+
+
+def ours(root: Path, flavour: dict[str, Any]) -> bool:
+    """Whether a package has the fields and files of ours, and no others beside its weights."""
+    if any(path.is_symlink() for path in root.rglob("*")):
+        return False
+    artifacts = flavour.get("artifacts")
+    if not isinstance(artifacts, dict) or not {"model"} <= artifacts.keys() <= set(ARTIFACTS):
+        return False
+    paths = {
+        name: entry.get("path") if isinstance(entry, dict) else None
+        for name, entry in artifacts.items()
+    }
+    there = [path for path in (root / "artifacts").rglob("*") if path.is_file()]
+    return (
+        flavour.get("loader_module") == LOADER
+        and flavour.get("code") == "code"
+        and Path(str(flavour.get("model_code_path"))).name == ENTRY
+        and paths == {name: f"artifacts/{name}" for name in artifacts}
+        and all(path.suffix == ".json" or path.name == WEIGHTS for path in there)
+        and all((root / path / "config.json").is_file() for path in paths.values() if path)
+    )

@@ -1,0 +1,92 @@
+"""The served model: DICOM bytes in, one row of JSON values out for each radiograph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from mlflow.types import DataType
+from mlflow.types.schema import Array, Map
+
+from medprior.deploy.inference.overlays import map_image, mask_image, png_base64
+from medprior.deploy.inference.prediction import Reading
+from medprior.deploy.inference.predictor import Predictor
+from medprior.errors import Rejected
+
+OUTPUTS: dict[str, Any] = {
+    "status": DataType.string,
+    "code": DataType.string,
+    "message": DataType.string,
+    "findings": Map(DataType.double),
+    "thresholds": Map(DataType.double),
+    "present": Array(DataType.string),
+    "cardiothoracic_ratio": DataType.double,
+    "heart_line": Array(Array(DataType.double)),
+    "thorax_line": Array(Array(DataType.double)),
+    "masks": Map(DataType.string),
+    "attention": Map(DataType.string),
+    "flags": Array(DataType.string),
+    "view": DataType.string,
+    "spacing_kind": DataType.string,
+    "pixel_sha256": DataType.string,
+    "model_digest": DataType.string,
+}
+
+
+class RadiographModel(PythonModel):
+    """MLflow's door to `Predictor`; answers every radiograph, refused ones with their code."""
+
+    predictor: Predictor
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the packaged models; damaged weights are refused here."""
+        artifacts = context.artifacts
+        segmenter = artifacts.get("segmenter")
+        self.predictor = Predictor.load(
+            Path(artifacts["model"]), Path(segmenter) if segmenter else None
+        )
+
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Answer a table with the column `dicom` (bytes); columns as in `OUTPUTS`."""
+        rows = [self.answer(data) for data in model_input["dicom"]]
+        return pd.DataFrame(rows, columns=list(OUTPUTS), index=model_input.index)
+
+    def answer(self, data: bytes) -> dict[str, Any]:
+        """One radiograph's row; `status` is `ok`, or `rejected` with `code` and `message`."""
+        try:
+            return row(self.predictor.predict(bytes(data)))
+        except Rejected as error:
+            digest = self.predictor.digest
+            refused = {"status": "rejected", "code": error.code, "message": error.what}
+            return refused | {"model_digest": digest}
+
+
+def row(reading: Reading) -> dict[str, Any]:
+    """A reading as one row; masks and attention are base64 PNG at the radiograph's own frame."""
+    record = reading.record()
+    ratio = record["cardiothoracic_ratio"] or {}
+    return {
+        "status": "ok",
+        "findings": {name: entry["probability"] for name, entry in record["findings"].items()},
+        "thresholds": {name: entry["threshold"] for name, entry in record["findings"].items()},
+        "present": reading.positive(),
+        "cardiothoracic_ratio": ratio.get("value"),
+        "heart_line": ratio.get("heart_line"),
+        "thorax_line": ratio.get("thorax_line"),
+        "masks": {name: png_base64(mask_image(mask)) for name, mask in reading.masks.items()},
+        "attention": {
+            name: png_base64(map_image(map_)) for name, map_ in reading.attention.items()
+        },
+        "flags": record["flags"],
+        "view": record.get("view"),
+        "spacing_kind": record.get("spacing_kind"),
+        "pixel_sha256": reading.pixel_sha256,
+        "model_digest": reading.model_digest,
+    }

@@ -1,0 +1,181 @@
+"""A model folder becomes a version in the MLflow registry, and an alias points to it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medprior.deploy.inference.predictor import Predictor
+from medprior.deploy.registry import champion, package
+from medprior.errors import MedpriorError
+from medprior.tracking import mlflow_store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+
+
+def register(
+    model: Path | str,
+    name: str,
+    alias: str = "champion",
+    segmenter: Path | str | None = None,
+    evidence: Path | str | None = None,
+    tracking_uri: str | None = None,
+    experiment: str = "medprior",
+    cohorts: Sequence[Path | str] = (),
+) -> str:
+    """Register a model folder as a pyfunc from code, and point `alias` at the new version.
+
+    The alias moves last, after the stored copy was fetched again and loaded, so that a failure
+    leaves it where it was.
+
+    Args:
+        model: folder that `medprior finetune` wrote.
+        name: registered model, made when missing.
+        alias: such as `champion` or `challenger`.
+        segmenter: a segmentation model to go with a classification model: adds masks and the
+            cardiothoracic ratio.
+        evidence: folder that `medprior evaluate` wrote for this model; its metrics become tags.
+        tracking_uri: MLflow store; None for MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db`.
+        experiment: MLflow experiment of the run that registers.
+        cohorts: those of the training; who it was trained on goes along as fingerprints of the
+            pseudonyms, so that `promote` can tell whether it judges on other patients.
+
+    Returns:
+        The new version's number; `models:/NAME@ALIAS` loads it.
+
+    Raises:
+        MedpriorError: damaged or non-finite weights, a name or alias MLflow does not take, evidence
+            of another model, or a store that cannot be used.
+    """
+    check_names(name, alias)
+    with tempfile.TemporaryDirectory(prefix="medprior-") as temporary:
+        folder = Path(temporary)
+        artifacts = package.stage(
+            Path(model),
+            Path(segmenter) if segmenter else None,
+            folder / "artifacts",
+            [Path(cohort) for cohort in cohorts],
+        )
+        tags = package.tags(artifacts, Path(evidence) if evidence else None)
+        Predictor.load(artifacts["model"], artifacts.get("segmenter"))
+        client = mlflow_store.connect(tracking_uri)
+        from mlflow.exceptions import MlflowException
+
+        try:
+            version = log(client, artifacts, name, tags, experiment, folder)
+        except MlflowException as error:
+            raise mlflow_store.refused(
+                client.tracking_uri, "it took no model", str(error)
+            ) from None
+    uri = f"models:/{name}/{version}"
+    from medprior.deploy.registry.load import load_model
+
+    if load_model(uri, client.tracking_uri).digest != tags["model_digest"]:
+        raise MedpriorError("the stored copy differs from the model", where=uri, fix="try again")
+    point(client, name, alias, version)
+    return version
+
+
+def point(client: MlflowClient, name: str, alias: str, version: str) -> None:
+    """Point an alias at a version; `champion` under its lock, the one before kept as `previous`."""
+    if alias != champion.CHAMPION:
+        client.set_registered_model_alias(name, alias, version)
+        return
+    before = champion.aliases(client, name).get(champion.CHAMPION)
+    champion.crown(client, name, version, before)
+
+
+def version_of(name: str, alias: str = "champion", tracking_uri: str | None = None) -> str:
+    """The version that an alias points to.
+
+    Raises:
+        MedpriorError: no such store, model or alias.
+    """
+    from medprior.deploy.registry.download import existing, resolve_alias
+
+    resolved = resolve_alias(existing(tracking_uri), f"models:/{name}@{alias}")
+    return resolved.rsplit("/", 1)[1]
+
+
+def log(
+    client: MlflowClient,
+    artifacts: dict[str, Path],
+    name: str,
+    tags: dict[str, str],
+    experiment: str,
+    folder: Path,
+) -> str:
+    """Log the package in a run of its own and make a version of it; returns the version."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    code = package.stage_code(folder)
+    started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
+    with (
+        mlflow_store.active(client),
+        mlflow.start_run(
+            experiment_id=mlflow_store.experiment_id(client, experiment),
+            run_name=f"register-{mlflow_store.slug(name)}-{started}Z",
+            tags={"medprior.stage": "register", "mlflow.source.name": "medprior register", **tags},
+            nested=mlflow.active_run() is not None,
+        ) as run,
+    ):
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(shutil.copy(code / "deploy" / "registry" / "pyfunc_entry.py", folder)),
+            artifacts={key: str(path) for key, path in artifacts.items()},
+            code_paths=[str(code)],
+            pip_requirements=package.requirements(),
+            signature=signature(),
+            input_example=example(),
+            tags=tags,
+        )
+        with suppress(MlflowException):  # there already; a refused name fails in the next call too
+            client.create_registered_model(name)
+        made = client.create_model_version(
+            name, info.model_uri, run_id=run.info.run_id, tags=tags, model_id=info.model_id
+        )
+    return str(made.version)
+
+
+def signature() -> ModelSignature:
+    """One binary column in; per radiograph JSON values out (see `pyfunc.OUTPUTS`)."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    from medprior.deploy.registry.pyfunc import OUTPUTS
+
+    outputs: list[Any] = [ColSpec(kind, name, required=False) for name, kind in OUTPUTS.items()]
+    return ModelSignature(Schema([ColSpec(DataType.binary, "dicom")]), Schema(outputs))
+
+
+def example() -> Any:
+    """A small generated radiograph as DICOM, for the model's page and its first request."""
+    import pandas as pd
+
+    from medprior.deploy.inference.example import example_dicom
+
+    return pd.DataFrame({"dicom": [example_dicom()]})
+
+
+def check_names(name: str, alias: str) -> None:
+    """Refuse names that MLflow would refuse only after the upload."""
+    if not re.fullmatch(r"[^/:@%\s]{1,200}", name):
+        raise MedpriorError("no name for a model", where="NAME", found=repr(name))
+    if not re.fullmatch(r"[A-Za-z][\w-]{0,100}", alias) or re.fullmatch(
+        r"latest|v\d+", alias, re.IGNORECASE
+    ):
+        raise MedpriorError(
+            "no name for an alias",
+            where="--alias",
+            expected="such as champion or challenger (v1, v2 ... and latest are MLflow's own)",
+            found=repr(alias),
+        )

@@ -1,0 +1,113 @@
+"""Where radiographs wait, are decoded in bounded processes and read, a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from medprior.deploy.inference.example import example_dicom
+from medprior.deploy.inference.out_of_distribution import refuse_unfamiliar
+from medprior.deploy.inference.predictor import Predictor
+from medprior.deploy.service.dynamic_batching import Gathering
+from medprior.deploy.service.http_status import refused
+from medprior.deploy.service.responses import answer
+from medprior.deploy.service.settings import ServiceSettings
+from medprior.dicom.bounded_reader import BoundedReader
+from medprior.errors import Rejected
+from medprior.pages.problem import Problem
+
+LOG = logging.getLogger("medprior.service")
+
+
+class Desk:
+    """Takes radiographs in, up to a number, and answers each within a time.
+
+    Args:
+        predictor: reads decoded radiographs.
+        reader: decodes files in processes under limits.
+        settings: how much at once.
+
+    Attributes:
+        state: `starting`, `ready` or `failed`; the self-test decides.
+        waiting: radiographs in work or waiting.
+    """
+
+    def __init__(
+        self, predictor: Predictor, reader: BoundedReader, settings: ServiceSettings
+    ) -> None:
+        self.settings, self.reader = settings, reader
+        self.gathering = Gathering(settings.batch, settings.window_ms / 1000)
+        self.predictor = self.gathering.predictor(predictor)
+        self.state = "starting"
+        self.waiting = 0
+        self.mean_seconds = 0.5
+        self._threads = ThreadPoolExecutor(settings.threads, "reading")
+
+    def start(self) -> None:
+        """Begin the self-test: one generated radiograph, the whole way."""
+        self._threads.submit(self._test)
+
+    def _test(self) -> None:
+        try:
+            found = self._read(example_dicom(), set())
+            values = [entry["probability"] for entry in found["findings"].values()]
+            good = all(math.isfinite(p) and 0 <= p <= 1 for p in values)
+            self.state = "ready" if good else "failed"
+        except Exception as error:
+            LOG.error("self-test: %s", getattr(error, "code", type(error).__name__))
+            self.state = "failed"
+
+    def close(self) -> None:
+        """Finish what is in work, then end the threads."""
+        self._threads.shutdown()
+        self.gathering.close()
+
+    async def answered(self, data: bytes, include: set[str]) -> bytes:
+        """The JSON answer to one file.
+
+        Raises:
+            Problem: 503 `busy` when too many wait, 504 `too_slow`, or the file's own refusal.
+        """
+        if self.waiting >= self.settings.queue:
+            soon = max(1, round(self.waiting * self.mean_seconds / self.settings.threads))
+            headers = {"Retry-After": str(min(soon, 60))}
+            raise Problem(503, "busy", "too many radiographs are waiting; try again", headers)
+        self.waiting += 1
+        loop = asyncio.get_running_loop()
+        work: Future[bytes] = self._threads.submit(self._answer, data, include)
+        work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
+        try:
+            async with asyncio.timeout(self.settings.seconds):
+                return await asyncio.wrap_future(work)
+        except TimeoutError:
+            raise Problem(504, "too_slow", "not answered in time; try again later") from None
+
+    def _leave(self) -> None:
+        self.waiting -= 1
+
+    def _answer(self, data: bytes, include: set[str]) -> bytes:
+        start = time.monotonic()
+        try:
+            found = self._read(data, include)
+        except Rejected as error:
+            LOG.info("refused %s", error.code)
+            raise refused(error) from None
+        finally:
+            self.mean_seconds += 0.1 * (time.monotonic() - start - self.mean_seconds)
+        return json.dumps(found, separators=(",", ":")).encode()
+
+    def _read(self, data: bytes, include: set[str]) -> dict[str, Any]:
+        self.gathering.arrives(1)
+        try:
+            radiograph = self.reader.read(data)
+            reading = self.predictor.read(radiograph)
+            if self.settings.refuse_unfamiliar:
+                reading = refuse_unfamiliar(reading)
+            return answer(reading, include)
+        finally:
+            self.gathering.arrives(-1)

@@ -1,0 +1,141 @@
+"""A reading as the JSON of the service, with as many pictures as were asked for."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+import medprior
+from medprior.deploy.inference.overlays import EVEN, map_image, mask_image, png_base64, shrunk
+from medprior.deploy.inference.prediction import Reading
+from medprior.dicom.resample import fitted, resized
+from medprior.pages.problem import Problem
+
+Extra = Literal["masks", "attention", "contours", "pixels"]
+EXTRAS: tuple[str, ...] = get_args(Extra)
+PIXELS_SIDE = 2048
+TOLERANCE = 0.35  # of a contour's simplification, pixels of the reduced mask (our choice)
+
+
+class Finding(BaseModel):
+    """One finding; `present` where the calibrated probability reaches the threshold."""
+
+    probability: float
+    threshold: float
+    present: bool
+
+
+class Ratio(BaseModel):
+    """Cardiothoracic ratio; lines from (x, y) to (x, y) in pixels of the radiograph."""
+
+    value: float
+    heart_line: list[list[float]]
+    thorax_line: list[list[float]]
+    plausible: bool
+
+
+class Answer(BaseModel):
+    """What `/v1/predict` says of one radiograph.
+
+    `masks` and `attention` are base64 PNG over the radiograph's frame; 255 in an attention map is
+    `attention_peak` times the mean over the patches, and `attention_full` is where colour is full.
+    `contours` are closed lines of (x, y); `pixels` the displayed picture, base64 of little-endian
+    uint16 rows.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    status: Literal["ok"]
+    findings: dict[str, Finding]
+    cardiothoracic_ratio: Ratio | None
+    structures: list[str]
+    rows: int
+    columns: int
+    view: str
+    flags: list[str]
+    pixel_sha256: str
+    model_digest: str
+    medprior_version: str
+    masks: dict[str, str] | None = None
+    attention: dict[str, str] | None = None
+    attention_peak: dict[str, float] | None = None
+    attention_full: dict[str, float] | None = None
+    contours: dict[str, list[list[list[float]]]] | None = None
+    pixels: dict[str, Any] | None = None
+
+
+class Refusal(BaseModel):
+    """Why a request was refused; `code` is stable."""
+
+    code: str
+    message: str
+
+
+def wanted(include: str) -> set[str]:
+    """The extras of `?include=a,b`.
+
+    Raises:
+        Problem: an extra that does not exist.
+    """
+    asked = {word.strip() for word in include.split(",") if word.strip()}
+    if asked - set(EXTRAS):
+        raise Problem(422, "invalid_request", f"include takes {', '.join(EXTRAS)}")
+    return asked
+
+
+def answer(reading: Reading, include: set[str]) -> dict[str, Any]:
+    """The JSON values of one reading; see `Answer`."""
+    record = reading.record() | {"medprior_version": medprior.__version__}
+    if "masks" in include:
+        record["masks"] = {
+            name: png_base64(mask_image(mask)) for name, mask in reading.masks.items()
+        }
+    if "attention" in include:
+        record |= attention(reading)
+    if "contours" in include:
+        record["contours"] = {name: outlines(mask) for name, mask in reading.masks.items()}
+    if "pixels" in include:
+        record["pixels"] = picture(reading.pixels)
+    return record
+
+
+def attention(reading: Reading) -> dict[str, Any]:
+    """Maps by structure as pictures, with the values that their white and full colour stand for."""
+    maps = reading.attention
+    full = {name: max(float(np.quantile(item, 0.995)), EVEN) for name, item in maps.items()}
+    return {
+        "attention": {name: png_base64(map_image(item)) for name, item in maps.items()},
+        "attention_peak": {name: round(float(item.max()), 4) for name, item in maps.items()},
+        "attention_full": {name: round(value, 4) for name, value in full.items()},
+    }
+
+
+def outlines(mask: NDArray[np.bool_]) -> list[list[list[float]]]:
+    """The borders of a mask as closed lines of (x, y) in its pixels, to a fraction of one."""
+    from skimage import measure as untyped
+
+    measure: Any = untyped
+
+    small = shrunk(mask.astype(np.float32))
+    scale = mask.shape[0] / small.shape[0], mask.shape[1] / small.shape[1]
+    lines = []
+    for line in measure.find_contours(np.pad(small, 1), 0.5):
+        kept = measure.approximate_polygon(line, TOLERANCE)
+        if len(kept) > 3:
+            # Index 1 is the centre of the first pixel, half a pixel from the picture's edge.
+            points = (kept[:, ::-1] - 0.5) * (scale[1], scale[0])
+            lines.append(np.round(points, 1).tolist())
+    return lines
+
+
+def picture(pixels: NDArray[np.float32]) -> dict[str, Any]:
+    """The displayed radiograph in 16 bits, its longest side at most 2048."""
+    rows, columns = fitted(pixels.shape, PIXELS_SIDE)
+    small = resized(pixels, rows, columns) if pixels.shape != (rows, columns) else pixels
+    values = np.rint(np.clip(small, 0, 1) * 65535).astype("<u2")
+    data = base64.b64encode(values.tobytes()).decode("ascii")
+    return {"rows": rows, "columns": columns, "data": data}

@@ -1,0 +1,76 @@
+"""Probes and fine-tuned models against the share of labelled patients or the number of masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medprior.evaluate.compare.low_data import MEASURES, amount, ordered
+from medprior.evaluate.report.style import DASHES, Figure, colour, drawing
+from medprior.evaluate.report.summary import leads
+
+RANDOM = "random weights"
+Panel = tuple[str, str, list[str]]
+
+
+def panels(metrics: Mapping[str, dict[str, Any]]) -> list[Panel]:
+    """(measure, axis, budgets) wherever a measure was taken with two budgets or more."""
+    axes = {"labelled patients (%)": False, "masks": True}
+    found = [
+        (measure, axis, ordered(metrics, measure, masks))
+        for measure in MEASURES
+        for axis, masks in axes.items()
+    ]
+    return [panel for panel in found if len(panel[2]) > 1]
+
+
+def draw_low_data(
+    path: Path, metrics: Mapping[str, dict[str, Any]], recipes: Sequence[str]
+) -> Figure | None:
+    """One panel per measure and axis; None with fewer than two budgets."""
+    every = panels(metrics)
+    if not every:
+        return None
+    arms = leads(recipes) | {RANDOM: ""}
+    columns = min(3, len(every))
+    rows = -(-len(every) // columns)
+    with drawing(path, rows, columns, 2.7 * columns, 2.5 * rows + 0.4) as (figure, axes):
+        handles: dict[str, Any] = {}
+        for axis, panel in zip(axes.flat, every, strict=False):
+            for number, (name, lead) in enumerate(arms.items()):
+                line = draw_arm(axis, metrics, panel, lead, name, number)
+                if line is not None:
+                    handles.setdefault(name, line)
+            title, _, unit = MEASURES[panel[0]].rpartition(", ")
+            axis.set(xscale="log", xlabel=panel[1], title=title, ylabel=unit)
+            ticks = [amount(budget) for budget in panel[2]]
+            axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axis.set_xticks([], minor=True)
+        for axis in axes.flat[len(every) :]:
+            axis.set_visible(False)
+        figure.legend(
+            handles.values(), handles, loc="outside upper center", ncols=min(4, len(handles))
+        )
+    caption = "Mean over seeds; bands: 95 % interval over resampled patients and seeds."
+    return Figure(path, "Labels and masks needed", caption)
+
+
+def draw_arm(
+    axis: Any, metrics: Mapping[str, dict[str, Any]], panel: Panel, lead: str, name: str,
+    number: int,
+) -> Any:  # fmt: skip
+    """The line of one arm with its band; None where nothing was measured."""
+    measure, _, found = panel
+    wanted = ("random_" if name == RANDOM else "") + measure
+    records = {amount(b): metrics.get(f"{lead}low_data.{b}.{wanted}") for b in found}
+    known = {x: r for x, r in records.items() if r is not None and r["value"] is not None}
+    if not known:
+        return None
+    dash, shade = DASHES[number % len(DASHES)], colour(number)
+    values = [record["value"] for record in known.values()]
+    (line,) = axis.plot(list(known), values, color=shade, linestyle=dash, marker="o", label=name)
+    bands = {x: r["ci95"] for x, r in known.items() if None not in r["ci95"]}
+    low, high = ([ends[side] for ends in bands.values()] for side in (0, 1))
+    axis.fill_between(list(bands), low, high, color=shade, alpha=0.12, linewidth=0)
+    return line

@@ -1,0 +1,163 @@
+"""The runs of a comparison on a Dask cluster; each writes its own folder, nothing travels back."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import medprior
+from medprior.errors import MedpriorError, TrainingFailed
+from medprior.evaluate.compare.run import Run, complete
+from medprior.evaluate.compare.settings import CompareSettings
+from medprior.observer import progress_bar
+from medprior.workers.dask_cluster import Cluster
+from medprior.workers.sealed import packed, unpacked
+
+
+class ClusterRuns(Cluster):
+    """Trains and judges runs on a Dask cluster. A context manager.
+
+    Connection, waiting and what happens when the scheduler or all workers are gone are those of
+    ingestion (`Cluster`). The cluster's workers must see the cohort, the priors and the
+    comparison's folder under the same paths. A run whose worker dies goes on, on another one, from
+    its last checkpoint.
+
+    Args:
+        address: of the scheduler, `tcp://HOST:PORT` or `tls://HOST:PORT`.
+        threads: that PyTorch uses in each worker; sums depend on it in their last digits.
+    """
+
+    def __init__(self, address: str, threads: int) -> None:
+        super().__init__(address)
+        self._threads_each = threads
+
+    def _plugin(self) -> Any:
+        from medprior.evaluate.compare.dask_worker import Running
+
+        return Running()
+
+    def work(
+        self, runs: Sequence[Run], cohort: Path, excluded: frozenset[str], settings: CompareSettings
+    ) -> None:
+        """Have every run trained and judged; returns when all are done.
+
+        Raises:
+            MedpriorError: a run was refused, or the cluster is gone; what is done is kept.
+        """
+        from medprior.evaluate.compare.dask_worker import work_sealed
+
+        shared = {
+            "version": medprior.__version__,
+            "threads": self._threads_each,
+            "cohort": str(cohort.resolve()),
+            "excluded": sorted(excluded),
+            "settings": settings.model_dump(mode="json"),
+        }
+        coming = [self._submitted(work_sealed, packed(shared | sent(run), [])) for run in runs]
+        for future, run in zip(progress_bar(coming, desc="runs"), runs, strict=True):
+            self._finish(future, run)
+
+    def _finish(self, future: Any, run: Run) -> None:
+        from distributed import KilledWorker
+
+        try:
+            facts, _ = unpacked(self._waited(future))
+        except KilledWorker:
+            raise MedpriorError(
+                "several workers died over this run",
+                where=run.folder.name,
+                fix="give workers more memory and run the same command again; it goes on",
+            ) from None
+        if "stop" in facts:
+            kind = TrainingFailed if facts["failed"] else MedpriorError
+            raise kind(str(facts["stop"]), where=run.folder.name)
+
+
+def sent(run: Run) -> dict[str, Any]:
+    """A run as a message, its paths absolute."""
+    arm = run.arm.model_dump(mode="json")
+    prior = run.arm.prior
+    arm["prior"] = str(prior.resolve()) if prior is not None else None
+    folders = {"folder": str(run.folder.resolve()), "origin": str(run.source.resolve())}
+    return {**folders, "arm": arm, "seed": run.seed}
+
+
+KEEP_MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(2**28),
+}
+"""So glibc keeps what a step frees; as Dask sets it, a step takes 1.7 times as long."""
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment of processes started in the block; Dask lets it stand before its own."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+@contextmanager
+def local_cluster(workers: int) -> Iterator[str]:
+    """Address of a cluster of `workers` processes on this machine, ended with the block."""
+    distributed: Any = importlib.import_module("distributed")
+    with (
+        environment(KEEP_MEMORY),
+        tempfile.TemporaryDirectory(prefix="medprior-", ignore_cleanup_errors=True) as folder,
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            local_directory=folder,
+            memory_limit=None,
+        ) as cluster,
+    ):
+        yield str(cluster.scheduler_address)
+
+
+def threads_each(workers: int) -> int:
+    """Threads of one of several local processes: `OMP_NUM_THREADS`, else its share of the cores."""
+    set_to = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return int(set_to) if set_to.isdigit() and int(set_to) else max(1, (cores or 1) // workers)
+
+
+def spread(
+    runs: Sequence[Run],
+    cohort: Path,
+    excluded: frozenset[str],
+    settings: CompareSettings,
+    workers: int = 0,
+    scheduler: str | None = None,
+) -> None:
+    """Train and judge the runs that are not complete, on a cluster or in `workers` processes.
+
+    Raises:
+        MedpriorError: as `ClusterRuns.work`.
+    """
+    waiting = [run for run in runs if not complete(run, settings)]
+    if not waiting:
+        return
+    threads = threads_each(max(1, workers))
+    if scheduler is not None:
+        with ClusterRuns(scheduler, threads) as cluster:
+            cluster.work(waiting, cohort, excluded, settings)
+        return
+    count = min(workers, len(waiting))
+    with local_cluster(count) as address, ClusterRuns(address, threads) as cluster:
+        cluster.work(waiting, cohort, excluded, settings)

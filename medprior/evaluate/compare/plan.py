@@ -1,0 +1,64 @@
+"""What a comparison is about to do, checked before hours of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from medprior.errors import ConfigError
+from medprior.evaluate.compare.arm_settings import finetuning, pretraining, tasks_of
+from medprior.evaluate.compare.label_budgets import budgets
+from medprior.evaluate.compare.settings import Arm, CompareSettings
+from medprior.pretrain.settings import RECIPES
+from medprior.provenance import write_json
+from medprior.settings import read_mapping
+
+PLAN = "plan.json"
+
+
+def check_recipes(recipes: Sequence[str], settings: CompareSettings) -> None:
+    """ConfigError unless these are different arms or recipes of `medprior pretrain`."""
+    unknown = [
+        name
+        for name in recipes
+        if name not in settings.arms and set(name.split("+")) - set(RECIPES)
+    ]
+    if not recipes or unknown or len(set(recipes)) < len(recipes):
+        raise ConfigError(
+            "not a list of different recipes",
+            where="--recipes",
+            expected=", ".join(sorted({*RECIPES, *settings.arms})),
+            found=", ".join(recipes) or "none",
+        )
+
+
+def check_arms(arms: Mapping[str, Arm], settings: CompareSettings) -> None:
+    """ConfigError for the first arm whose settings do not fit, before anything is trained."""
+    for name, arm in arms.items():
+        try:
+            if arm.recipe is not None:
+                pretraining(arm, 0, settings)
+            for task in tasks_of(arm, settings):
+                for budget in budgets(settings, task, arm):
+                    finetuning(arm, 0, settings, task, budget)
+        except ConfigError as error:
+            raise ConfigError(str(error), where=f"arm {name}") from None
+
+
+def keep_plan(out: Path, recipes: Sequence[str], settings: CompareSettings) -> None:
+    """Write down what a folder compares, or check that it is the same as when it was begun.
+
+    A setting that did not exist then counts as its default.
+    """
+    path = out / PLAN
+    if not path.is_file():
+        write_json(path, {"recipes": list(recipes), **settings.model_dump(mode="json")})
+        return
+    known = read_mapping(path)
+    before = known.pop("recipes", None)
+    if before != list(recipes) or CompareSettings.checked(known, f"{out.name}/{PLAN}") != settings:
+        raise ConfigError(
+            "this comparison was begun with other recipes or settings",
+            where=out.name,
+            fix="use the same ones to go on, or another folder",
+        )

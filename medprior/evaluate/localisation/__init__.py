@@ -1,0 +1,1 @@
+"""Attention, roll-out and prior maps against masks and boxes."""

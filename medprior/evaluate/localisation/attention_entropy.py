@@ -1,0 +1,41 @@
+"""Into how many separate regions a backbone's free heads scatter their attention."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from medprior.cohort import Cohort
+from medprior.metrics.auc import Floats
+from medprior.networks import Backbone
+from medprior.networks.cohort_attention import whole_views
+from medprior.networks.device import device_of
+from medprior.pretrain.sar import free_heads
+from medprior.pretrain.spatial_entropy import spatial_entropy
+
+
+@torch.no_grad()
+def scattered(backbone: Backbone, cohort: Cohort, batch: int, device: str) -> Floats:
+    """Spatial entropy of the CLS attention (methods 4), mean over heads that follow no structure.
+
+    Args:
+        backbone: its images are seen whole.
+        cohort: its images, in order.
+        batch: images at once.
+        device: `auto`, `cpu` or `cuda`.
+
+    Returns:
+        float64 [n], nats: 0 for one region, ln r for r equal ones; NaN where every head follows a
+        structure.
+    """
+    where = device_of(device)
+    network = backbone.network.to(where).eval()
+    free = free_heads(network.settings.heads, backbone.heads.values())
+    if not free:
+        return np.full(len(cohort), np.nan)
+    found = []
+    for images, _ in whole_views(cohort, backbone.size, network.settings.patch, batch, where):
+        tokens = network(images, capture=True)
+        assert tokens.cls_logits is not None
+        found.append(spatial_entropy(tokens.cls_logits[:, free], tokens.grid).mean(1).cpu())
+    return torch.cat(found).double().numpy()

@@ -1,0 +1,137 @@
+"""Maps that may say where a finding is: of a classifier's attention, and maps that see no image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medprior.cohort import Cohort
+from medprior.evaluate.localisation.map_sources import PriorSource
+from medprior.networks import lay_back
+from medprior.networks.attention import attention_maps
+from medprior.networks.class_rollout import finding_weights, rolled_out
+from medprior.networks.encoder import Encoder
+from medprior.networks.heads import Classifier
+from medprior.networks.rollout import RolloutSettings, block_attention, cls_rollout
+
+if TYPE_CHECKING:
+    from medprior.finetune.model import Model
+
+KINDS = ("head", "pooled", "rollout", "class_rollout")
+NO_ATTENTION = "no attention: the network is no Vision Transformer"
+SPREAD = 0.25  # standard deviation of the centre prior, share of the side; our choice
+
+
+def attending(model: Model) -> bool:
+    """Whether a model has a Vision Transformer's attention: a convolutional network has none."""
+    # A property that raises counts as absent too.
+    try:
+        return isinstance(model.network.vit, Encoder)
+    except Exception:
+        return False
+
+
+def kinds_of(model: Model) -> tuple[tuple[str, ...], str]:
+    """The kinds of map a classifier has, and why the others are missing, or ""."""
+    if not attending(model):
+        return (), NO_ATTENTION
+    if getattr(model.network, "kind", "") != "pooled":
+        rest = tuple(kind for kind in KINDS if kind != "pooled")
+        return rest, "no pooled map: its classification head pools no tokens by attention"
+    return KINDS, ""
+
+
+class ModelMaps:
+    """One kind of map of a classifier as a source of maps (see `localisation.MapSource`).
+
+    Args:
+        model: a classifier with attention.
+        kind: `head`, CLS attention of the last block, one map per head; `pooled`, what the pooled
+            tokens of each finding's logit were pooled from; `rollout`, the classic roll-out of the
+            CLS token (Abnar and Zuidema 2020), one map for all findings; `class_rollout`, the dense
+            roll-out weighted by the gradient of each finding's logit (`networks.class_rollout`).
+        findings: of `pooled` and `class_rollout`, one map each.
+        batch: images at once.
+    """
+
+    def __init__(self, model: Model, kind: str, findings: Sequence[str], batch: int = 32) -> None:
+        self.model, self.kind, self.batch = model, kind, batch
+        self.outputs = [model.labels.index(name) for name in findings]
+        heads = model.vit.settings.heads
+        self.count = {"head": heads, "rollout": 1}.get(kind, len(findings))
+        shared = {"head": {}, "rollout": dict.fromkeys(findings, 0)}
+        self.assigned: dict[str, int] = shared.get(
+            kind, {name: index for index, name in enumerate(findings)}
+        )
+        self.searchable = kind == "head"
+
+    def batches(self, cohort: Cohort, size: int) -> Iterator[NDArray[np.float32]]:
+        """Maps float32 [b, M, size, size] >= 0, bilinear on unit squares."""
+        squares, aspect = cohort.squares(self.model.source_size), cohort.aspect
+        for start in range(0, len(cohort), self.batch):
+            part = slice(start, start + self.batch)
+            images, views = self.model.view(squares[part], aspect[part])
+            yield lay_back(self.maps(images), views, size).cpu().numpy()
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Maps over the patches of views [B, 1, S, S]: [B, M, rows, columns]."""
+        network, vit = self.model.network, self.model.vit
+        rows = vit.checked_grid(images)[0]
+        if self.kind == "head":
+            return attention_maps(vit, images)
+        if self.kind == "rollout":
+            found = cls_rollout(block_attention(vit, images), nosn=vit.settings.nosn)[:, None]
+            return rearrange(found[..., vit.prefix :], "b c (y x) -> b c y x", y=rows)
+        assert isinstance(network, Classifier)
+        weights = finding_weights(network, images)[:, self.outputs]
+        if self.kind == "pooled":
+            return rearrange(weights[..., vit.prefix :], "b c (y x) -> b c y x", y=rows)
+        some = partial(chosen_scores, network, self.outputs)
+        return rolled_out(vit, images, weights, some, RolloutSettings(gradients=True)).maps
+
+
+def chosen_scores(network: Classifier, outputs: Sequence[int], images: Tensor) -> Tensor:
+    """Logits of some findings, [B, len(outputs)]."""
+    logits: Tensor = network(images)
+    return logits[:, list(outputs)]
+
+
+class FixedMap:
+    """One map for all images and findings: what can be scored without looking.
+
+    Args:
+        kind: `uniform`, or `centre`: a Gaussian about the middle of the picture.
+        findings: it stands for.
+        batch: images at once.
+    """
+
+    searchable = False
+    count = 1
+
+    def __init__(self, kind: str, findings: Sequence[str], batch: int = 64) -> None:
+        self.kind, self.batch = kind, batch
+        self.assigned = dict.fromkeys(findings, 0)
+
+    def batches(self, cohort: Cohort, size: int) -> Iterator[NDArray[np.float32]]:
+        """The map once per image, float32 [b, 1, size, size]."""
+        at = ((np.arange(size) + 0.5) / size - 0.5) / SPREAD
+        bell = np.exp(-0.5 * (at[:, None] ** 2 + at[None] ** 2))
+        one = (np.ones_like(bell) if self.kind == "uniform" else bell).astype(np.float32)
+        for start in range(0, len(cohort), self.batch):
+            yield np.repeat(one[None, None], min(self.batch, len(cohort) - start), axis=0)
+
+
+class OrganMaps(PriorSource):
+    """The maps of an organ prior; which organ stands for a finding is chosen on validation."""
+
+    searchable = True
+
+    def __init__(self, prior: PriorSource) -> None:
+        super().__init__(prior.prior, prior.per_image, prior.batch)
+        self.assigned = {}

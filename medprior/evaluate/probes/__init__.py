@@ -1,0 +1,1 @@
+"""Classifiers on frozen features: linear, pooled and k-nearest-neighbour probes."""

@@ -1,0 +1,192 @@
+"""What frozen features know: k-NN and a linear probe, beside random weights of the same shape."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from numpy.typing import NDArray
+
+from medprior.cohort import Cohort
+from medprior.evaluate.settings import EvaluateSettings
+from medprior.metrics.auc import Array, Floats, auc
+from medprior.metrics.bootstrap import quiet_mean
+from medprior.networks import Backbone, Encoder, build_network
+from medprior.networks.cohort_attention import whole_views
+from medprior.networks.device import device_of
+from medprior.networks.heads import attention_pooled
+
+Features = NDArray[np.float32]
+TEMPERATURE = 0.07  # of the k-NN vote, as in DINO
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Features and truth of the images that train, select and test a probe.
+
+    Shape:
+        x float32 [n, D], y float32 [n, C] in {0, 1, NaN} each.
+    """
+
+    train: tuple[Features, Floats]
+    val: tuple[Features, Floats]
+    test: tuple[Features, Floats]
+
+
+@torch.no_grad()
+def features(
+    network: Encoder, view: int, cohort: Cohort, batch: int, device: str
+) -> tuple[Features, Features]:
+    """Frozen features of every image seen whole.
+
+    Returns:
+        float32 [n, D], the CLS token; float32 [n, (1 + H) D], with one attention-pooled patch token
+        per head beside it.
+    """
+    where = device_of(device)
+    network = network.to(where).eval()
+    heads = torch.arange(network.settings.heads, device=where)
+    plain, pooled = [], []
+    for images, _ in whole_views(cohort, view, network.settings.patch, batch, where):
+        tokens = network(images, capture=True)
+        organs = rearrange(attention_pooled(tokens, heads), "b h d -> b (h d)")
+        plain.append(tokens.cls.float().cpu().numpy())
+        pooled.append(torch.cat([tokens.cls, organs], dim=1).float().cpu().numpy())
+    return np.concatenate(plain), np.concatenate(pooled)
+
+
+def random_network(backbone: Backbone, seed: int) -> Encoder:
+    """A network of the backbone's shape with random weights, the same for the same seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build_network(backbone.network.settings).eval()
+
+
+def nearest_neighbours(splits: Splits, neighbours: int) -> Array:
+    """Score of every test image: similarity-weighted share of positives among its neighbours.
+
+    Cosine similarity, weights exp(s / 0.07) (DINO, section 4.1; Wu et al., CVPR 2018). Training
+    images whose label is unknown have no say in it; k is at most their number.
+
+    Returns:
+        float64 [n, C] in [0, 1]; 0.5 where no training image is labelled.
+    """
+    x, y = splits.train
+    norm = np.linalg.norm(x, axis=1, keepdims=True)
+    other = splits.test[0] / np.maximum(
+        np.linalg.norm(splits.test[0], axis=1, keepdims=True), 1e-12
+    )
+    similarity = (other @ (x / np.maximum(norm, 1e-12)).T).astype(np.float64)
+    result = np.full((len(other), y.shape[1]), 0.5)
+    for column, truth in enumerate(y.T):
+        known = np.flatnonzero(~np.isnan(truth))
+        if not len(known):
+            continue
+        k = min(neighbours, len(known))
+        near = np.argpartition(-similarity[:, known], k - 1, axis=1)[:, :k]
+        weight = np.exp(np.take_along_axis(similarity[:, known], near, axis=1) / TEMPERATURE)
+        result[:, column] = (weight * truth[known][near]).sum(axis=1) / weight.sum(axis=1)
+    return result
+
+
+def linear_probe(splits: Splits, penalties: Sequence[float]) -> tuple[Array, float]:
+    """Logistic regression per label on standardised features; one C for all, chosen on validation.
+
+    Returns:
+        float64 [n, C] scores of the test images, and the C. A label without both classes in
+        training scores 0 throughout.
+    """
+    train, val, test = standardised(splits.train[0], splits.val[0], splits.test[0])
+    best, value, scores = penalties[0], -np.inf, np.zeros((len(test), splits.train[1].shape[1]))
+    for penalty in penalties:
+        on_val, on_test = fitted(train, splits.train[1], penalty, (val, test))
+        aucs = [[auc(t, s)] for t, s in zip(splits.val[1].T, on_val.T, strict=True)]
+        reached = float(np.nan_to_num(quiet_mean(np.array(aucs))[0], nan=-1.0))
+        if reached > value:
+            best, value, scores = penalty, reached, on_test
+    return scores, best
+
+
+def standardised(train: Features, *others: Features) -> list[Features]:
+    """`train` and `others` [., D], by the mean and spread that `train` has; constants stay."""
+    mean, spread = train.mean(axis=0), train.std(axis=0)
+    return [(x - mean) / np.where(spread > 0, spread, 1) for x in (train, *others)]
+
+
+def fitted(x: Features, y: Floats, penalty: float, others: Sequence[Features]) -> tuple[Array, ...]:
+    """Decision values on each of `others` [m, D] of one logistic regression per label [m, C]."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    regression: Any = LogisticRegression
+    results = tuple(np.zeros((len(other), y.shape[1])) for other in others)
+    for column, truth in enumerate(y.T):
+        known = ~np.isnan(truth)
+        if len(np.unique(truth[known])) < 2:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = regression(C=penalty, max_iter=300).fit(x[known], truth[known])
+        for result, other in zip(results, others, strict=True):
+            result[:, column] = model.decision_function(other)
+    return results
+
+
+def probe_scores(
+    backbone: Backbone,
+    parts: dict[str, Cohort],
+    truth: dict[str, Floats],
+    settings: EvaluateSettings,
+) -> dict[str, tuple[Array, dict[str, float]]]:
+    """Scores of the test images by every probe.
+
+    Args:
+        backbone: its frozen network is probed.
+        parts: "train", "val" and "test" images.
+        truth: the same keys, [n, C] in {0, 1, NaN}.
+        settings: which probes, how.
+
+    Returns:
+        Name of the metric (`knn_mauc`, `linear_mauc`, `pooled_linear_mauc`, and each with `random_`
+        before it for random weights) -> scores float64 [n, C] and facts.
+    """
+    networks = {"": backbone.network, "random_": random_network(backbone, settings.seed)}
+    results: dict[str, tuple[Array, dict[str, float]]] = {}
+    for prefix, network in networks.items():
+        both = {
+            name: features(network, backbone.size, part, settings.batch, settings.device)
+            for name, part in parts.items()
+        }
+        found = probed(both, truth, settings)
+        results |= {f"{prefix}{name}": answer for name, answer in found.items()}
+    return results
+
+
+def probed(
+    both: dict[str, tuple[Features, Features]],
+    truth: dict[str, Floats],
+    settings: EvaluateSettings,
+    judged: str = "test",
+) -> dict[str, tuple[Array, dict[str, float]]]:
+    """Scores of the images of part `judged` by probes trained on "train" and chosen on "val".
+
+    Args:
+        both: part -> features, as of `features`.
+        truth: part -> [n, C] in {0, 1, NaN}.
+        settings: which probes, how.
+        judged: one of the parts.
+    """
+    results: dict[str, tuple[Array, dict[str, float]]] = {}
+    for index, kind in enumerate(("linear", "pooled_linear")):
+        splits = Splits(*((both[n][index], truth[n]) for n in ("train", "val", judged)))
+        scores, penalty = linear_probe(splits, settings.inverse_penalties)
+        results[f"{kind}_mauc"] = (scores, {"C": penalty})
+        if kind == "linear":
+            votes = nearest_neighbours(splits, settings.neighbours)
+            results["knn_mauc"] = (votes, {"k": float(settings.neighbours)})
+    return results

@@ -1,0 +1,1 @@
+"""The evidence as a page: `report.html`, its tables, its verdicts and every figure."""

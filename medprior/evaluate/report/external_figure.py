@@ -1,0 +1,37 @@
+"""Home against away, drawn: the primary model's numbers with their intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medprior.evaluate.report.external_table import cohorts, rows
+from medprior.evaluate.report.interval_figure import draw_intervals
+from medprior.evaluate.report.style import Figure
+from medprior.evaluate.study import Section
+
+
+def external_figures(folder: Path, sections: dict[str, Section]) -> list[Figure | None]:
+    """One figure per other cohort."""
+    estimates = {
+        key: estimate
+        for section in sections.values()
+        for key, estimate in section.estimates.items()
+        if key.startswith("external.")
+    }
+    records = {key: estimate.record() for key, estimate in estimates.items()}
+    figures = []
+    for name in cohorts(records):
+        groups = [
+            (word, {"home": records[here], name: records[there]})
+            for word, here, there, _ in rows(records, name)
+        ]
+        left = int(records[f"external.{name}.data.left_out"]["value"])
+        caption = (
+            f"The primary results at home and on the cohort {name}, on the labels and structures "
+            "that both have; line: 95 % interval over resampled patients of each cohort. Nothing "
+            "was trained, calibrated or cut there. Images left out because their patient or "
+            f"picture is in the home cohort too: {left}."
+        )
+        path = folder / f"external_{name}.png"
+        figures.append(draw_intervals(path, f"External test: {name}", "value", groups, caption))
+    return figures

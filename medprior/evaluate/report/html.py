@@ -1,0 +1,118 @@
+"""`report.html`: the evidence as one page that opens offline and prints well."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from medprior.evaluate.inputs import Inputs
+from medprior.evaluate.report.external_table import cohorts
+from medprior.evaluate.report.style import Figure
+from medprior.evaluate.report.summary import Metrics, comparisons, sentence
+from medprior.evaluate.report.tables import tables
+from medprior.evaluate.study import Study
+from medprior.provenance import atomic, git_commit, result_digest, versions
+
+
+def embedded(path: Path) -> str:
+    """A PNG file as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def shown_width(path: Path) -> int:
+    """Width of a figure on the page in CSS pixels: its type as large as the page's notes."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return round(picture.width * 0.72)
+
+
+def command_line(study: Study, inputs: Inputs, metrics: Metrics) -> str:
+    """The command that gives this evidence, folders named by role instead of by path."""
+    words = ["medprior evaluate COHORT EVIDENCE"]
+    for role in inputs.folders:
+        kind, _, name = role.partition(".")
+        words.append(f"--{kind} {name}={kind.upper()}")
+    words += [f"--external {name}=COHORT" for name in cohorts(metrics)]
+    words.append(f"--split {study.split}")
+    changed = study.settings.model_dump(mode="json", exclude_defaults=True)
+    words += [f"--set {key}={json.dumps(value)}" for key, value in changed.items()]
+    return " ".join(words)
+
+
+def provenance_rows(study: Study, inputs: Inputs, facts: Mapping[str, Any]) -> dict[str, str]:
+    """What a reader needs to get the same numbers: digests, versions, commit."""
+    rows = {
+        "cohort digest": study.cohort.digest,
+        "digest of the images judged": study.part.digest,
+        "commit": git_commit() or "installed package",
+        "versions": ", ".join(f"{name} {value}" for name, value in versions().items()),
+        "settings": json.dumps(study.settings.model_dump(mode="json"), sort_keys=True),
+    }
+    return rows | {name: result_digest(path) for name, path in inputs.folders.items()}
+
+
+def composition(metrics: Metrics) -> dict[str, list[tuple[str, str]]]:
+    """What the judged images are: kind of fact -> (value, key of `metrics.json`)."""
+    kinds = {"view": "projection", "sex": "sex"}
+    return {
+        word: [(key.rpartition(".")[2], key) for key in metrics if key.startswith(f"data.{kind}.")]
+        for kind, word in kinds.items()
+    }
+
+
+def write_report(
+    path: Path,
+    metrics: Metrics,
+    figures: Sequence[Figure],
+    facts: Mapping[str, Any],
+    study: Study,
+    inputs: Inputs,
+) -> Path:
+    """Render the report; every number in it is a cell of `metrics`.
+
+    Args:
+        path: where to write.
+        metrics: content of `metrics.json`.
+        figures: drawn figures, embedded in this order.
+        facts: `primary`, `skipped`, `excluded` and `split` as in `config.json`.
+        study: the data judged.
+        inputs: what was judged.
+    """
+    primary = facts["primary"]
+    return rendered(
+        path,
+        "report.html",
+        split=study.split,
+        metrics=metrics,
+        datasets=sorted({str(name) for name in study.part.manifest["dataset"]} - {""}),
+        composition=composition(metrics),
+        verdicts=[sentence(found, metrics) for found in comparisons(metrics, primary)],
+        tables=tables(metrics, primary),
+        figures=[(embedded(f.path), shown_width(f.path), f.title, f.caption) for f in figures],
+        facts=facts,
+        absent=metrics.get("classification.mauc", {}).get("absent", []),
+        resamples=study.settings.resamples,
+        command=command_line(study, inputs, metrics),
+        provenance=provenance_rows(study, inputs, facts),
+    )
+
+
+def rendered(path: Path, template: str, **values: Any) -> Path:
+    """Write the page that a template of this room gives with `values`, atomically."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    loader = FunctionLoader(
+        lambda name: resources.files("medprior.evaluate.report").joinpath(name).read_text("utf-8")
+    )
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template(template).render(**values)
+    with atomic(path) as temporary:
+        temporary.write_text(page.replace("95 %", "95\N{NO-BREAK SPACE}%"), encoding="utf-8")
+    return path

@@ -1,0 +1,182 @@
+"""Patient-level bootstrap: patients are drawn, images follow, and nothing is sorted twice.
+
+A resample is how often each patient was drawn. A metric that is a function of weighted sums per bin
+(rungs of a ranking, bins of a reliability diagram, one bin for a mean) is then one sparse product.
+Two estimates made with the same `Resamples` are paired: their difference keeps the pairing.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from medprior.metrics import auc
+from medprior.metrics.auc import Array, Floats, Ladder
+
+BLOCK = 32  # resamples worked on at once: what fits the cache
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """R draws of P patients with replacement.
+
+    Shape:
+        patient: intp [n], the patient of each image.
+        blocks: float32 [P, r] each, how often a patient was drawn; r sums up to R.
+    """
+
+    patient: NDArray[np.intp]
+    blocks: tuple[NDArray[np.float32], ...]
+
+    @classmethod
+    def draw(
+        cls, patient_ids: Sequence[str] | NDArray[Any], resamples: int, seed: int
+    ) -> Resamples:
+        """`resamples` draws of the patients behind n images, the same for the same seed."""
+        patients, patient = np.unique(np.asarray(patient_ids), return_inverse=True)
+        rng, size, blocks = np.random.default_rng([seed, 8]), len(patients), []
+        for start in range(0, resamples, BLOCK):
+            width = min(BLOCK, resamples - start)
+            drawn = rng.integers(size, size=(width, size)) * width + np.arange(width)[:, None]
+            counts = np.bincount(drawn.ravel(), minlength=size * width)
+            blocks.append(counts.reshape(size, width).astype(np.float32))
+        return cls(patient.astype(np.intp).ravel(), tuple(blocks))
+
+    def table(self, bins: NDArray[np.intp], size: int, values: Floats | None = None) -> Any:
+        """The sparse [size, P] matrix that turns patient counts into sums per bin (-1: no bin)."""
+        known = bins >= 0
+        data = np.ones(known.sum(), np.float32) if values is None else values[known]
+        at = (bins[known], self.patient[known])
+        matrix = sparse.coo_array((data, at), shape=(size, len(self.blocks[0])))
+        return matrix.tocsr()
+
+    def sums(self, bins: NDArray[np.intp], size: int, values: Floats | None = None) -> Array:
+        """Weighted sums of `values` [n] (default 1) per bin: float64 [size, R]."""
+        table = self.table(bins, size, values)
+        products = [np.asarray(table @ block, np.float64) for block in self.blocks]
+        return np.concatenate(products, axis=1)
+
+    def mean(self, values: Floats) -> Array:
+        """The mean of `values` [n] over images where they are known (not NaN): float64 [R]."""
+        bins = np.where(np.isnan(values), -1, 0)
+        total = self.sums(bins, 1, np.asarray(values, np.float64))
+        result: Array = auc.divided(total, self.sums(bins, 1))[0]
+        return result
+
+    def ranked(self, truth: Floats, score: Floats) -> tuple[Array, Array]:
+        """AUC and average precision of one label in every resample: float64 [R] each."""
+        ladder = Ladder.of(truth, score)
+        yes = self.table(ladder.positive, ladder.rungs)
+        no = self.table(ladder.negative, 2 * ladder.rungs + 1)
+        aucs, precisions = [], []
+        for block in self.blocks:
+            positive, negative = (yes @ block).astype(np.float64), (no @ block).astype(np.float64)
+            aucs.append(auc.auc_on_ladder(positive, negative))
+            precisions.append(auc.average_precision_on_ladder(positive, negative))
+        return np.concatenate(aucs), np.concatenate(precisions)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number with what a reader needs to trust it.
+
+    Args:
+        value: the metric on the data as they are.
+        samples: float64 [R], the metric in every resample.
+        n: images it rests on.
+        facts: what else belongs to it (`per_class`, `head` ...), JSON-able.
+        bounds: a 95 % interval by other means than resampling, where there is a better one.
+    """
+
+    value: float
+    samples: Array
+    n: int
+    facts: dict[str, Any] = field(default_factory=dict)
+    bounds: tuple[float, float] | None = None
+
+    def interval(self) -> tuple[float, float]:
+        """95 % interval: `bounds`, or percentiles of the defined resamples; NaN without any."""
+        if self.bounds is not None:
+            return self.bounds
+        known = self.samples[np.isfinite(self.samples)]
+        if not len(known):
+            return (np.nan, np.nan)
+        low, high = np.quantile(known, [0.025, 0.975])
+        return (float(low), float(high))
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        """The paired difference; both must come from the same `Resamples`."""
+        samples = self.samples - other.samples
+        return Estimate(self.value - other.value, samples, min(self.n, other.n))
+
+    def over(self, other: Estimate) -> Estimate:
+        """The paired relative difference, self / other - 1; NaN where `other` is not above 0."""
+        values = np.array([other.value, *other.samples])
+        own = np.array([self.value, *self.samples])
+        ratio = np.full(len(own), np.nan)
+        np.divide(own, values, out=ratio, where=values > 0)
+        return Estimate(float(ratio[0] - 1), ratio[1:] - 1, min(self.n, other.n))
+
+    def record(self) -> dict[str, Any]:
+        """`{"value", "ci95", "n"}` and the facts, NaN as None."""
+        numbers = [self.value, *self.interval()]
+        value, low, high = (number if np.isfinite(number) else None for number in numbers)
+        return {"value": value, "ci95": [low, high], "n": self.n, **self.facts}
+
+
+def mean_estimate(values: Floats, resamples: Resamples, **facts: Any) -> Estimate:
+    """The mean of a per-image metric `values` [n]; NaN images are left out and not counted."""
+    known = ~np.isnan(values)
+    value = float(np.mean(values[known], dtype=np.float64)) if known.any() else np.nan
+    return Estimate(value, resamples.mean(values), int(known.sum()), facts)
+
+
+def average(estimates: Sequence[Estimate], n: int, **facts: Any) -> Estimate:
+    """The unweighted mean of estimates (over labels, over structures), NaN ones left out."""
+    value = quiet_mean(np.array([[e.value] for e in estimates]))[0]
+    samples = quiet_mean(np.stack([e.samples for e in estimates]))
+    return Estimate(float(value), samples, n, facts)
+
+
+def quiet_mean(values: Array) -> Array:
+    """Mean over axis 0 without the NaN rows; NaN where nothing is left."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(np.nanmean(values, axis=0))
+
+
+def ranked_estimates(
+    truth: Floats, score: Floats, resamples: Resamples
+) -> tuple[list[Estimate], list[Estimate]]:
+    """AUC and average precision of every label.
+
+    Shape:
+        truth [n, C] in {0, 1, NaN}, score [n, C] finite.
+
+    Returns:
+        Two lists of C estimates; a label without both classes has value NaN.
+    """
+    aucs, precisions = [], []
+    with ThreadPoolExecutor(
+        min(4, os.cpu_count() or 1)
+    ) as pool:  # NumPy and SciPy release the interpreter
+        samples = list(pool.map(resamples.ranked, truth.T, score.T))
+    for t, s, (auc_samples, precision_samples) in zip(truth.T, score.T, samples, strict=True):
+        n = int((~np.isnan(t)).sum())
+        aucs.append(Estimate(auc.auc(t, s), auc_samples, n))
+        precisions.append(Estimate(auc.average_precision(t, s), precision_samples, n))
+    return aucs, precisions
+
+
+def usable(record: dict[str, Any]) -> bool:
+    """Whether a record has a number: a NaN must never become some tracker's best value."""
+    return record["value"] is not None and math.isfinite(record["value"])

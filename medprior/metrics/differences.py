@@ -1,0 +1,82 @@
+"""Who is compared with whom: keys of the primary result, its baselines and their differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from medprior.metrics.bootstrap import Estimate
+
+Estimates = dict[str, Estimate]
+HEALTH = ("teacher_entropy", "uniform_entropy", "mean_entropy", "feature_std")
+COSTS = ("step_seconds", "train_seconds", "peak_memory_mib", "peak_gpu_memory_mib")
+LOWER_IS_BETTER = ("ece", "hd95_mm", "mae", "spatial_entropy", *COSTS)
+ATTENTION = ("attention", "finetuned_attention")
+
+
+def compared(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimates:
+    """Plain keys, `baseline.<name>.<key>`, and `difference.<name>.<key>` = primary - baseline.
+
+    Every estimate must come from the same resamples, so that differences are paired.
+    """
+    result = dict(primary)
+    for name, estimates in baselines.items():
+        for key, estimate in estimates.items():
+            result[f"baseline.{name}.{key}"] = estimate
+            if key in primary and comparable(key):
+                result[f"difference.{name}.{key}"] = primary[key] - estimate
+    return result
+
+
+def comparable(key: str) -> bool:
+    """Whether a difference means something: oracles, health, biases, lost runs have none."""
+    senseless = ("oracle", "random_", *HEALTH, "cardiothoracic.bias", "limit_", "runs.")
+    return not any(word in key for word in senseless)
+
+
+def against_priors(found: Estimates) -> Estimates:
+    """Attention minus each prior as predictor, under `difference.<prior>.attention.*`."""
+    result = {}
+    for prior in ("prior", "registered_prior"):
+        for key, estimate in found.items():
+            kind, _, rest = key.partition(".")
+            other = found.get(f"{prior}.{rest}")
+            if kind in ATTENTION and other is not None:
+                result[f"difference.{prior}.{key}"] = estimate - other
+    return result
+
+
+def against_random(found: Estimates) -> Estimates:
+    """Frozen features minus those of random weights: `difference.random_weights.features.*`."""
+    result = {}
+    for key, estimate in found.items():
+        kind, _, rest = key.partition(".")
+        other = found.get(f"features.random_{rest}")
+        if kind == "features" and other is not None:
+            result[f"difference.random_weights.{key}"] = estimate - other
+    return result
+
+
+def relative(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimates:
+    """`relative_difference.<name>.<key>` = primary / baseline - 1, of spatial entropies.
+
+    -0.2 means that the primary one's is lower by 20 %. Every estimate must come from the same
+    resamples; where a baseline's is 0 there is no ratio.
+    """
+    return {
+        f"relative_difference.{name}.{key}": estimate.over(estimates[key])
+        for name, estimates in baselines.items()
+        for key, estimate in primary.items()
+        if key.endswith(".spatial_entropy") and key in estimates
+    }
+
+
+def verdict(value: float | None, low: float | None, high: float | None, key: str) -> str:
+    """A difference in words: "better", "worse", "no difference shown" or "not measured"."""
+    if value is None or low is None or high is None or not np.isfinite([value, low, high]).all():
+        return "not measured"
+    if low <= 0 <= high:
+        return "no difference shown"
+    lower_better = any(part in LOWER_IS_BETTER for part in key.split("."))
+    return "better" if (value > 0) != lower_better else "worse"

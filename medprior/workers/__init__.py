@@ -1,0 +1,1 @@
+"""Worker processes: decoding processes with limits, their messages, and Dask clusters."""

@@ -1,0 +1,35 @@
+"""The benches run, on small numbers, and say what they promise."""
+
+import re
+
+import pytest
+
+from medprior.bench import ingest, ingest_peers
+
+
+@pytest.mark.parametrize("name", ["pydicom", "simpleitk", "decode", "radiograph"])
+def test_every_contender_reads_every_file(tmp_path, name):
+    ingest.made(tmp_path / "in", 4, 64)
+    said = ingest_peers.timed(name, tmp_path / "in")
+    assert said["files"] == 4
+    assert said["failed"] == 0
+    assert said["cpu"] > 0
+
+
+def test_a_finished_cohort_is_skipped_and_not_read_again(tmp_path):
+    """Side by side, whatever the machine is busy with; the bench prints files a second."""
+    first, again = ingest.skip_rate(tmp_path, 1000)
+    assert again > 2 * first
+
+
+@pytest.mark.slow
+def test_the_bench_prints_all_its_lines(tmp_path, monkeypatch, capsys):
+    for name, value in {"FILES": 6, "SIDE": 64, "ROUNDS": 1, "AGAIN": 20}.items():
+        monkeypatch.setattr(ingest, name, value)
+    monkeypatch.setenv("MEDPRIOR_BENCH_FOLDER", str(tmp_path))
+    ingest.main()
+    said = capsys.readouterr().out
+    peers = ("medprior ingest", "pydicom", "MONAI", "SimpleITK", "again")
+    for words in (*peers, "bare decode alone", "bare decode in 2 processes at once"):
+        assert words in said
+    assert re.search(r"medprior reaches \d", said)

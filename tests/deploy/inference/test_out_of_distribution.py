@@ -1,0 +1,112 @@
+"""Flags and refusals of what models should not be asked about."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from medprior.cli import main
+from medprior.deploy import load_model
+from medprior.deploy.inference.out_of_distribution import implausible_masks, refuse_unfamiliar
+from medprior.dicom import read_image
+from medprior.errors import Rejected
+from medprior.phantom import render
+from medprior.provenance import sha256_file
+
+
+@pytest.fixture
+def old_model(classifier, tmp_path):
+    """A model as it was written before familiarity."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    tensors = load_file(classifier / "model.safetensors")
+    kept = {name: value for name, value in tensors.items() if not name.startswith("familiarity.")}
+    assert len(kept) < len(tensors)
+    save_file(kept, folder / "model.safetensors")
+    config = json.loads((classifier / "config.json").read_text())
+    del config["familiarity"]
+    config["outputs"] = {"model.safetensors": sha256_file(folder / "model.safetensors")}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_a_chest_is_familiar_and_noise_is_not(classifier, dicom):
+    predictor = load_model(classifier)
+    chest = predictor.predict(dicom)
+    assert refuse_unfamiliar(chest) is chest
+    record = json.loads(json.dumps(chest.record()))["familiarity"]
+    assert record["score"] <= record["threshold"]
+    assert 0.02 < record["false_alarm_rate"] < 0.2
+    assert not {"far_from_training", "familiarity_unknown"} & set(chest.flags)
+    noise = np.random.default_rng(0).random((128, 128), dtype=np.float32)
+    odd = predictor.predict_pixels(noise)
+    assert "far_from_training" in odd.flags
+    assert odd.record()["familiarity"]["score"] > record["threshold"]
+    with pytest.raises(Rejected) as caught:
+        refuse_unfamiliar(odd)
+    assert caught.value.code == "far_from_training"
+
+
+def test_an_old_model_loads_and_says_that_it_does_not_know(old_model, classifier, dicom):
+    reading = load_model(old_model).predict(dicom)
+    assert "familiarity_unknown" in reading.flags
+    assert reading.record()["familiarity"] is None
+    assert refuse_unfamiliar(reading) is reading
+    assert reading.findings == load_model(classifier).predict(dicom).findings
+
+
+@pytest.fixture
+def folder(dicom, tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    shutil.copy(dicom, source / "a.dcm")
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128), dtype=np.uint8)
+    Image.fromarray(noise).save(source / "b.png")
+    return source
+
+
+def test_the_command_flags_or_refuses(folder, classifier, old_model, tmp_path, capsys):
+    base = ["predict", str(folder), "--model", str(classifier), "-o"]
+    assert main([*base, str(tmp_path / "flagged")]) == 0
+    table = pd.read_csv(tmp_path / "flagged" / "report.csv")
+    assert table.status.tolist() == ["ok", "ok"]
+    assert ["far_from_training" in str(flags) for flags in table["flags"]] == [False, True]
+    assert table.familiarity_score[1] > table.familiarity_score[0]
+    assert main([*base, str(tmp_path / "refused"), "--refuse-unfamiliar"]) == 0
+    table = pd.read_csv(tmp_path / "refused" / "report.csv")
+    assert table.status.tolist() == ["ok", "rejected"]
+    assert table.code[1] == "far_from_training"
+    capsys.readouterr()
+    assert main([*base, str(tmp_path / "flagged"), "--refuse-unfamiliar"]) == 2
+    assert "without --refuse-unfamiliar" in capsys.readouterr().err
+    words = ["predict", str(folder), "--model", str(old_model), "-o", str(tmp_path / "old_out")]
+    assert main([*words, "--refuse-unfamiliar"]) == 2
+    assert "does not know" in capsys.readouterr().err
+
+
+def test_true_masks_are_plausible():
+    images = [render(seed, size=192) for seed in range(40)]
+    assert [implausible_masks(image.masks) for image in images].count([]) >= 38
+
+
+def test_masks_of_no_chest_are_told():
+    masks = {k: v for k, v in render(3, size=192).masks.items()
+             if k in {"left_lung", "right_lung", "heart"}}  # fmt: skip
+    mirrored = {name: np.fliplr(mask) for name, mask in masks.items()}
+    assert "lungs' sides" in implausible_masks(mirrored)
+    upside_down = {name: np.flipud(mask) for name, mask in masks.items()}
+    assert "heart's place down" in implausible_masks(upside_down)
+    assert implausible_masks(masks | {"heart": np.zeros_like(masks["heart"])}) == ["heart's area"]
+    assert implausible_masks(masks | {"left_lung": masks["heart"] & False}) == ["a lung is missing"]
+    assert implausible_masks({"heart": masks["heart"]}) == []
+
+
+def test_flags_of_the_file_stay(classifier, dicom):
+    radiograph = read_image(dicom)
+    reading = load_model(classifier).read(radiograph)
+    assert reading.flags[: len(radiograph.flags)] == radiograph.flags
+    assert reading.native.stored == (256, 256)

@@ -1,0 +1,120 @@
+"""What the registry may hold that is not ours: refused, and nothing of it is run."""
+
+import os
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from medprior.deploy.registry import download
+from medprior.errors import MedpriorError
+from medprior.tracking import mlflow_store
+
+
+def fetch(uri: str, tracking_uri: str | None = None) -> None:
+    with download.fetched(uri, tracking_uri):
+        pass
+
+
+def log_pyfunc(tracking_uri: str, name: str, **how) -> str:
+    import mlflow
+
+    client = mlflow_store.connect(tracking_uri)
+    with (
+        mlflow_store.active(client),
+        mlflow.start_run(experiment_id=mlflow_store.experiment_id(client, "medprior")),
+    ):
+        info = mlflow.pyfunc.log_model(name="model", pip_requirements=["mlflow"], **how)
+    client.create_registered_model(name)
+    version = client.create_model_version(name, info.model_uri, model_id=info.model_id)
+    client.set_registered_model_alias(name, "champion", version.version)
+    return version.version
+
+
+def test_a_pickled_model_is_refused_and_not_run(tracking_uri, tmp_path):
+    from mlflow.pyfunc import PythonModel
+
+    marker = tmp_path / "ran"
+
+    class Hostile(PythonModel):
+        def __reduce__(self):
+            return os.mkdir, (str(marker),)
+
+        def predict(self, context, model_input, params=None):
+            return model_input
+
+    log_pyfunc(tracking_uri, "hostile", python_model=Hostile())
+    with pytest.raises(MedpriorError, match="pickled"):
+        fetch("models:/hostile@champion", tracking_uri)
+    assert not marker.exists()
+    from mlflow.exceptions import MlflowException
+    from mlflow.pyfunc import load_model
+
+    client = mlflow_store.connect(tracking_uri)
+    with mlflow_store.active(client), pytest.raises(MlflowException, match="pickle"):
+        load_model("models:/hostile@champion")
+    assert not marker.exists()
+
+
+def test_foreign_code_is_refused_and_not_run(tracking_uri, tmp_path):
+    marker = tmp_path / "ran"
+    entry = tmp_path / "entry.py"
+    entry.write_text(
+        textwrap.dedent(f"""
+            import os
+            from mlflow.models import set_model
+            from mlflow.pyfunc import PythonModel
+            class Foreign(PythonModel):
+                def load_context(self, context):
+                    os.mkdir({str(marker)!r})
+                def predict(self, context, model_input, params=None):
+                    return model_input
+            set_model(Foreign())
+        """)
+    )
+    log_pyfunc(tracking_uri, "foreign", python_model=str(entry))
+    with pytest.raises(MedpriorError, match="foreign model"):
+        fetch("models:/foreign@champion", tracking_uri)
+    assert not marker.exists()
+
+
+def test_what_is_missing_is_named(tracking_uri, tmp_path, monkeypatch):
+    with pytest.raises(MedpriorError, match="no MLflow store here"):
+        fetch("models:/cxr@champion", f"sqlite:///{tmp_path}/none.db")
+    assert not (tmp_path / "none.db").exists()
+    with pytest.raises(MedpriorError, match="no such registered model"):
+        fetch("models:/cxr@champion", tracking_uri)
+    mlflow_store.connect(tracking_uri).create_registered_model("cxr")
+    with pytest.raises(MedpriorError, match="no such alias"):
+        fetch("models:/cxr@champion", tracking_uri)
+    with pytest.raises(MedpriorError, match="no such version"):
+        fetch("models:/cxr/7", tracking_uri)
+    with pytest.raises(MedpriorError, match="no such version"):
+        fetch("models:/cxr/latest", tracking_uri)
+    with pytest.raises(MedpriorError, match="cannot be fetched"):
+        fetch("models:/m-0123456789abcdef", tracking_uri)
+
+
+@pytest.mark.parametrize(
+    "uri", ["models:/", "models:/a/b/c", "models:/a@", "runs:/x", "models:/@b"]
+)
+def test_malformed_names_are_refused(uri, tracking_uri):
+    with pytest.raises(MedpriorError, match="not a model"):
+        fetch(uri, tracking_uri)
+
+
+def test_a_lost_artifact_is_one_line(tracking_uri, tmp_path):
+    import shutil
+
+    entry = tmp_path / "entry.py"
+    entry.write_text(
+        "from mlflow.models import set_model\nfrom mlflow.pyfunc import PythonModel\n"
+        "class M(PythonModel):\n    def predict(self, context, model_input, params=None):\n"
+        "        return model_input\nset_model(M())\n"
+    )
+    log_pyfunc(tracking_uri, "lost", python_model=str(entry))
+    shutil.rmtree(tmp_path / "mlruns")
+    with pytest.raises(MedpriorError) as caught:
+        fetch("models:/lost@champion", tracking_uri)
+    assert "\n" not in str(caught.value)
+    assert Path(tmp_path / "mlflow.db").exists()

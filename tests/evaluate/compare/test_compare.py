@@ -1,0 +1,131 @@
+import json
+
+import numpy as np
+import pytest
+
+from medprior.cli import main
+from medprior.errors import ConfigError
+from medprior.evaluate.compare.arm_settings import pretrained_by
+from medprior.evaluate.compare.compare import compare
+from medprior.evaluate.compare.label_budgets import share
+from medprior.evaluate.compare.seeds import over_seeds
+from medprior.evaluate.compare.settings import Arm, CompareSettings
+from medprior.metrics.bootstrap import Estimate
+from medprior.pretrain.settings import RECIPES
+from medprior.provenance import read_config
+from tests.evaluate.conftest import SMALL
+
+SETTINGS = CompareSettings.checked(
+    {
+        "seeds": 2,
+        "fractions": [0.5, 1.0],
+        "evaluate": {"resamples": 40, "map_size": 32, "neighbours": 5},
+        "pretrain": {
+            "steps": 2,
+            "batch": 8,
+            "network": SMALL.model_dump(include={"width", "depth", "heads", "patch"}),
+            "crops": {"global_size": 32, "local_size": 16, "locals": 1},
+            "dino": {"prototypes": 16, "hidden": 16, "bottleneck": 8},
+        },
+    }
+)
+
+
+def test_over_seeds_covers_patients_and_seeds():
+    rng = np.random.default_rng(0)
+    same = [Estimate(0.5, np.full(500, 0.5), 9), Estimate(0.9, np.full(500, 0.9), 9)]
+    mean = over_seeds(same, 0)
+    assert mean.value == pytest.approx(0.7)
+    assert mean.interval() == pytest.approx((0.5, 0.9))
+    assert mean.facts["seeds"] == [0.5, 0.9]
+    one = Estimate(0.5, rng.normal(0.5, 0.1, 500), 9)
+    np.testing.assert_array_equal(over_seeds([one], 3).samples, one.samples)
+
+
+def test_share_names_a_key():
+    assert [share(f) for f in (1.0, 0.1, 0.01, 0.001)] == ["100pct", "10pct", "1pct", "0p1pct"]
+
+
+def test_compare_runs_resumes_and_refuses_another_plan(tmp_path, cohort_path, monkeypatch):
+    first = compare(cohort_path, tmp_path, ["dino"], settings=SETTINGS)
+    assert len(first["attention.pixel_ap.heart"]["seeds"]) == 2
+    assert first["low_data.100pct.linear_mauc"] == first["features.linear_mauc"]
+    assert 0 <= first["low_data.50pct.pooled_linear_mauc"]["value"] <= 1
+    assert "difference.random_weights.features.knn_mauc" in first
+    assert (tmp_path / "low_data.png").is_file()
+    assert (tmp_path / "runs" / "dino-1" / "cost.json").is_file()
+
+    def again(*_):
+        raise AssertionError("a finished run was repeated")
+
+    (tmp_path / "metrics.json").unlink()
+    monkeypatch.setattr("medprior.evaluate.compare.run.pretrain", again)
+    monkeypatch.setattr("medprior.evaluate.compare.run.judged", again)
+    assert compare(cohort_path, tmp_path, ["dino"], settings=SETTINGS) == first
+    assert json.loads((tmp_path / "metrics.json").read_text()) == first
+    other = SETTINGS.model_copy(update={"seeds": 3})
+    with pytest.raises(ConfigError, match="begun with other"):
+        compare(cohort_path, tmp_path, ["dino"], settings=other)
+
+
+def test_arms_are_fine_tuned_from_scratch_and_from_their_backbone(tmp_path, cohort_path):
+    tuning = {"epochs": 1, "batch": 8, "size": 32, "network": SETTINGS.pretrain["network"]}
+    settings = SETTINGS.model_copy(
+        update={
+            "seeds": 1,
+            "fractions": (1.0,),
+            "finetune": {"classification": tuning, "segmentation": tuning},
+            "arms": {
+                "scratch": Arm(recipe=None, finetune={"network": {"image_size": 32}}),
+                "dino, cls": Arm(
+                    recipe="dino",
+                    finetune={"classification": {"head": "cls"}, "segmentation": None},
+                ),
+            },
+        }
+    )
+    found = compare(cohort_path, tmp_path, ["dino", "scratch", "dino, cls"], settings=settings)
+    for key in ("classification.mauc", "segmentation.dice.mean"):
+        for lead in ("", "baseline.scratch.", "difference.scratch."):
+            assert np.isfinite(found[f"{lead}{key}"]["value"]), f"{lead}{key}"
+    assert found["low_data.100pct.finetuned_mauc"] == found["classification.mauc"]
+    assert "baseline.scratch.features.linear_mauc" not in found
+    assert found["cost.step_seconds"]["value"] > 0
+    table = (tmp_path / "table.md").read_text().splitlines()
+    assert table[0].startswith("| arm | attention pixel-AP |")
+    names = ["| dino", "| scratch", "| dino, cls", "| random weights"]
+    assert [row.split(" | ")[0] for row in table[2:]] == names
+    blind = found["features.random_linear_mauc"]["value"]
+    assert f"| {blind:.3f} [" in table[-1]
+    above = found["baseline.dino, cls.difference.random_weights.features.linear_mauc"]
+    assert above["value"] == pytest.approx(found["features.linear_mauc"]["value"] - blind)
+    for arm in ("scratch-0", "dino, cls-0"):
+        assert not (tmp_path / "runs" / arm / "backbone").exists()
+    key = "features.linear_mauc"
+    assert found[f"baseline.dino, cls.{key}"]["value"] == found[key]["value"]
+    trained = read_config(tmp_path / "runs/dino, cls-0/classification-100pct")
+    assert trained["settings"]["head"] == "cls"
+    assert "backbone" in trained["inputs"]
+
+
+def test_arms_of_the_same_pretraining_share_it():
+    span = {"recipe": "span", "pretrain": {"steps": 9}}
+    arms = {
+        "a": Arm.checked(span),
+        "b": Arm.checked(span | {"finetune": {"head": "cls"}}),
+        "c": Arm.checked(span | {"prior": "elsewhere"}),
+        "d": Arm.checked(span | {"pretrain": {"steps": 8}}),
+        "e": Arm(recipe=None),
+        "f": Arm(recipe=None),
+        "g": Arm.checked(span | {"prior": "elsewhere", "finetune": {"head": "cls"}}),
+    }
+    assert pretrained_by(arms) == {n: {"b": "a", "g": "c"}.get(n, n) for n in arms}
+
+
+def test_refusals_from_the_command_line(tmp_path, capsys, cohort_path):
+    start = ["compare", str(cohort_path), str(tmp_path / "c"), "--no-tracking", "--recipes"]
+    assert main([*start, "dino", "magic"]) == 2
+    assert ", ".join(sorted(RECIPES)) in capsys.readouterr().err
+    assert main([*start, "dino", "--fractions", "0"]) == 2
+    assert "above 0 up to 1" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()

@@ -1,0 +1,128 @@
+"""Runs on a real Dask cluster: the same numbers, also when a worker is killed in the middle."""
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from medprior.cli import main
+from medprior.errors import ConfigError, MedpriorError
+from medprior.evaluate.compare import parallel as spreading
+from medprior.evaluate.compare.compare import compare
+from medprior.evaluate.compare.parallel import ClusterRuns, local_cluster, threads_each
+from medprior.evaluate.compare.run import Run
+from medprior.evaluate.compare.settings import Arm
+from tests.evaluate.comparing import COLLAPSING, PRETRAIN, small
+
+distributed = pytest.importorskip("distributed")
+ARMS = ["dino", "hot"]
+SETTINGS = small(pretrain=PRETRAIN | {"steps": 30}, arms={"hot": COLLAPSING})
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Address of two workers that have nothing but what is sent to them."""
+    with local_cluster(2) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def serial(cohort_path, tmp_path_factory):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads_each(1))
+    try:
+        return compare(cohort_path, tmp_path_factory.mktemp("serial"), ARMS, settings=SETTINGS)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def without_cost(metrics):
+    return {key: record for key, record in metrics.items() if ".cost." not in f".{key}"}
+
+
+def busy_pid(dask_scheduler):
+    """Process id of a worker that has work, on the scheduler."""
+    workers = dask_scheduler.workers.values()
+    return next((worker.pid for worker in workers if worker.processing), None)
+
+
+def killer(cluster, begun, killed, stop):
+    """Kill a busy worker once pretraining has begun in `begun`."""
+    with distributed.Client(cluster, set_as_default=False) as client:
+        while not stop.is_set():
+            if begun.exists():
+                pid = client.run_on_scheduler(busy_pid)
+                if pid is not None:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+                    return
+            time.sleep(0.02)
+
+
+def test_a_cluster_gives_the_same_numbers_though_a_worker_dies(
+    tmp_path, cohort_path, cluster, serial
+):
+    killed, stop = [], threading.Event()
+    begun = tmp_path / "runs" / "dino-0" / "backbone"
+    thread = threading.Thread(target=killer, args=(cluster, begun, killed, stop))
+    thread.start()
+    try:
+        found = compare(cohort_path, tmp_path, ARMS, settings=SETTINGS, scheduler=cluster)
+    finally:
+        stop.set()
+        thread.join()
+    assert killed
+    assert without_cost(found) == without_cost(serial)
+    assert (tmp_path / "runs" / "dino-0" / "cost.json").is_file()
+
+
+def test_a_worker_says_what_it_cannot_do(tmp_path, cohort_path, cluster):
+    (tmp_path / "runs").mkdir()
+    run = Run(tmp_path / "runs" / "a-0", Arm(recipe="dino"), 0)
+    nowhere = tmp_path / "nowhere"
+    with ClusterRuns(cluster, 1) as runs:
+        with pytest.raises(MedpriorError, match="does not see the cohort"):
+            runs.work([run], nowhere, frozenset(), SETTINGS)
+        blind = replace(run, arm=Arm(recipe="span"))
+        with pytest.raises(MedpriorError, match=r"a-0.*prior"):
+            runs.work([blind], cohort_path, frozenset(), SETTINGS)
+
+
+def test_refusals(tmp_path, cohort_path, capsys):
+    with pytest.raises(ConfigError, match="either processes"):
+        compare(
+            cohort_path, tmp_path, ["dino"], settings=SETTINGS, workers=2, scheduler="tcp://x:1"
+        )
+    command = ["compare", str(cohort_path), str(tmp_path / "c"), "--no-tracking"]
+    command += ["--recipes", "dino"]
+    assert main([*command, "--scheduler", "tcp://127.0.0.1:9", "--set", "seeds=1"]) == 2
+    assert "the Dask scheduler does not answer" in capsys.readouterr().err
+
+
+def test_threads_are_shared_out(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads_each(2) == 3
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(spreading.os, "sched_getaffinity", lambda _: set(range(8)))
+    assert [threads_each(n) for n in (1, 2, 3, 20)] == [8, 4, 2, 1]
+
+
+def test_local_processes_keep_what_a_step_frees(monkeypatch):
+    """Dask's own default gives memory back at every step, which costs most of a step again."""
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")  # as another cluster leaves it
+    with local_cluster(1) as address, distributed.Client(address) as client:
+        told = client.submit(os.environ.get, "MALLOC_TRIM_THRESHOLD_").result(timeout=60)
+    assert int(told) >= 2**30
+    assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "65536"
+
+
+@pytest.mark.slow
+def test_local_processes_give_the_same_numbers(tmp_path, cohort_path, serial):
+    found = compare(cohort_path, tmp_path, ARMS, settings=SETTINGS, workers=1 + 1)
+    assert set(without_cost(found)) == set(without_cost(serial))
+    if "OMP_NUM_THREADS" in os.environ:
+        assert without_cost(found) == without_cost(serial)

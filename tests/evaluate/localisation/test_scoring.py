@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+
+from medprior.evaluate.localisation.scoring import (
+    ANNOTATED,
+    localisation_estimates,
+    localise,
+    score,
+)
+from medprior.evaluate.localisation.targets import channels, targets, true_masks
+from medprior.metrics.bootstrap import Resamples
+from medprior.metrics.pixel_ap import THRESHOLDS, pixel_average_precision
+
+SIZE = 48
+
+
+class Drawn:
+    """Maps that are the true masks, blurred with noise, in a known order."""
+
+    def __init__(self, order, assigned=(), searchable=True, noise=0.3):
+        self.order, self.noise, self.searchable = order, noise, searchable
+        self.assigned = {name: order.index(name) for name in assigned}
+        self.count = len(order)
+
+    def batches(self, cohort, size):
+        rng = np.random.default_rng(len(cohort))
+        for start in range(0, len(cohort), 7):
+            some = cohort.select(cohort.image_ids[start : start + 7])
+            maps = np.stack([some.mask_squares(name, size)[0] for name in self.order], axis=1)
+            yield (maps + self.noise * rng.random(maps.shape)).astype(np.float32)
+
+
+def test_targets():
+    sides = ("left_lung", "right_lung")
+    assert targets([*sides, "heart", "nodule"], []) == {n: (n,) for n in sorted([*sides, "heart"])}
+    assert targets(["nodule"], ["nodule"]) == {"nodule": ("nodule",)}
+    assert targets([*sides, "heart"], ["lungs", "heart"]) == {"heart": ("heart",), "lungs": sides}
+    assert targets(["lungs"], [*sides, "heart"]) == {"lungs": ("lungs",)}
+    assert targets([*sides], [*sides, "lungs"]) == {name: (name,) for name in sides}
+
+
+def test_channels():
+    assert channels("lungs", {"left_lung": 3, "right_lung": 1}) == (3, 1)
+    assert channels("lungs", {"lungs": 2, "left_lung": 3, "right_lung": 1}) == (2,)
+    assert channels("lungs", {"left_lung": 3}) is None
+
+
+def test_assigned_maps_are_taken_and_free_ones_found_on_validation(cohort):
+    wanted = targets(cohort.structures, [])
+    test, val = cohort.split("test"), cohort.split("val")
+    order = ["heart", "right_lung", "left_lung"]
+    free = localise(Drawn(order), test, val, wanted, SIZE)
+    assert free.chosen == {"heart": (0,), "right_lung": (1,), "left_lung": (2,)}
+    assert set(free.rule.values()) == {"best on validation"}
+    own = localise(Drawn(order, assigned=order), test, val, wanted, SIZE)
+    assert own.chosen == free.chosen
+    assert set(own.rule.values()) == {"assigned"}
+    for name in order:
+        np.testing.assert_allclose(own.ap[name], free.ap[name])
+
+
+def test_scores_are_those_of_one_image_at_a_time(cohort):
+    wanted = targets(cohort.structures, [])
+    test = cohort.split("test")
+    source = Drawn(["heart", "left_lung"], assigned=["heart", "left_lung"])
+    found = localise(source, test, cohort.split("val"), wanted, SIZE)
+    maps = np.concatenate(list(source.batches(test, SIZE)))
+    masks = true_masks(test, wanted, SIZE)
+    expected = [pixel_average_precision(m, t)[0, 0] for m, t in zip(maps, masks, strict=True)]
+    np.testing.assert_allclose(found.ap["heart"], expected)
+    known = test.manifest.mask_heart.notna().to_numpy()
+    np.testing.assert_array_equal(~np.isnan(found.ap["heart"]), known)
+    assert 0 < (~known).sum() < len(known)
+
+
+def test_two_lungs_answer_for_lungs(lungs_cohort):
+    wanted = targets(lungs_cohort.structures, ["left_lung", "right_lung"])
+    assert wanted == {"lungs": ("lungs",)}
+
+    class Sides(Drawn):
+        def batches(self, cohort, size):
+            for maps in super().batches(cohort, size):
+                middle = size // 2
+                left, right = maps.copy(), maps.copy()
+                left[..., :middle], right[..., middle:] = 0, 0
+                yield np.concatenate([left, right], axis=1)
+
+    source = Sides(["lungs"], noise=0.0)
+    source.count, source.assigned = 2, {"left_lung": 0, "right_lung": 1}
+    parts = lungs_cohort.split("test"), lungs_cohort.split("val")
+    found = localise(source, *parts, wanted, SIZE)
+    assert found.chosen == {"lungs": (0, 1)}
+    assert np.nanmin(found.ap["lungs"]) > 0.999
+    source.assigned = {}
+    assert localise(source, *parts, wanted, SIZE).chosen == {"lungs": (0, 1)}
+
+
+def test_lungs_map_is_scored_on_the_union_of_two_masks(cohort):
+    wanted = targets(cohort.structures, ["lungs", "heart"])
+    test = cohort.split("test")
+    union = true_masks(test, wanted, SIZE)[:, list(wanted).index("lungs")]
+    sides = [test.mask_squares(side, SIZE)[0] >= 0.5 for side in wanted["lungs"]]
+    np.testing.assert_array_equal(union, sides[0] | sides[1])
+
+
+def test_estimates_and_oracle(cohort):
+    wanted = targets(cohort.structures, [])
+    test = cohort.split("test")
+    found = localise(Drawn(["heart", "left_lung"]), test, cohort.split("val"), wanted, SIZE)
+    draws = Resamples.draw(test.patient_ids, 50, 0)
+    estimates = localisation_estimates(found, draws, "attention")
+    assert estimates["attention.pixel_ap.heart"].n == test.manifest.mask_heart.notna().sum()
+    names = ("heart", "left_lung", "right_lung")
+    mean = np.mean([estimates[f"attention.pixel_ap.{name}"].value for name in names])
+    assert estimates["attention.pixel_ap.mean"].value == pytest.approx(mean)
+    for name in names:
+        oracle = estimates[f"attention.oracle_pixel_ap.{name}"]
+        assert oracle.value >= estimates[f"attention.pixel_ap.{name}"].value - 1e-12
+        assert oracle.facts["choice"] == "oracle per image"
+    assert estimates["attention.dice_at_threshold.heart"].value > 0.8
+
+
+def test_a_map_that_is_not_there_is_left_out(cohort):
+    wanted = targets(cohort.structures, [])
+    source = Drawn(["heart"], assigned=["heart"], searchable=False)
+    found = localise(source, cohort.split("test"), None, wanted, SIZE)
+    assert found.chosen == {"heart": (0,)}
+    assert found.threshold == {"heart": 0.5}
+    assert not found.oracle
+    free = localise(Drawn(["heart", "left_lung"]), cohort.split("test"), None, wanted, SIZE)
+    assert not free.chosen
+
+
+def test_a_threshold_comes_from_the_annotated_image_too(cohort):
+    wanted = targets(cohort.structures, [])
+    train, test = cohort.split("train"), cohort.split("test")
+    drawn = train.select(train.image_ids[:1])
+    source = Drawn(["heart", "left_lung"], assigned=["heart", "left_lung"])
+    found = localise(source, test, cohort.split("val"), wanted, SIZE, drawn)
+    curves = score(source, drawn, wanted, [found.chosen["heart"]], SIZE).dice[0, 0]
+    threshold, values = found.annotated["heart"]
+    column = list(wanted).index("heart")
+    assert threshold == THRESHOLDS[curves[column].argmax()]
+    on_test = score(source, test, wanted, [found.chosen["heart"]], SIZE).dice[:, 0, column]
+    np.testing.assert_array_equal(values, on_test[:, curves[column].argmax()])
+    draws = Resamples.draw(test.patient_ids, 50, 0)
+    estimate = localisation_estimates(found, draws, "attention")[f"attention.{ANNOTATED}.heart"]
+    expected = np.nanmean(values / (2 - values))
+    assert estimate.value == pytest.approx(expected)
+    assert estimate.facts["threshold"] == threshold
+    assert not localise(source, test, None, wanted, SIZE).annotated

@@ -1,0 +1,169 @@
+"""Cross-validated probes: by patient, blind to what is judged, equal to a slow twin."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
+
+from medprior.errors import ConfigError
+from medprior.evaluate.compare.probe_table import probe_markdown
+from medprior.evaluate.probes.cross_validation import (
+    Everyone,
+    cross_estimates,
+    cross_scores,
+    folds,
+    linear_scores,
+    out_of_fold,
+)
+from medprior.evaluate.settings import EvaluateSettings
+from medprior.evaluate.study import Study
+from medprior.metrics.auc import auc
+from medprior.networks import load_backbone
+
+SETTINGS = EvaluateSettings.checked(
+    {"resamples": 40, "neighbours": 5, "probe_folds": 4, "inverse_penalties": [0.01, 1.0]}
+)
+PROBES = ("linear_mauc", "pooled_linear_mauc", "knn_mauc")
+
+
+class People:
+    """As many images of as many patients as are asked for."""
+
+    def __init__(self, patient_ids):
+        self.patient_ids = np.asarray(patient_ids)
+
+
+def everyone(patients, truth):
+    return Everyone(People(patients), truth)
+
+
+def aucs(features, people, settings=SETTINGS):
+    x = np.asarray(features, dtype=np.float32)
+    found = out_of_fold((x, x), people, settings)
+    return {kind: auc(people.truth[:, 0], scores[:, 0]) for kind, scores in found.items()}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_patient_is_in_one_fold_and_every_image_in_some(seed):
+    patients = np.random.default_rng(seed).integers(40, size=150).astype(str)
+    settings = SETTINGS.model_copy(update={"seed": seed})
+    fold = folds(patients, settings)
+    assert set(fold) == {0, 1, 2, 3}
+    assert all(len(set(fold[patients == one])) == 1 for one in patients)
+    np.testing.assert_array_equal(fold, folds(patients, settings))
+    other = folds(patients, SETTINGS.model_copy(update={"seed": seed + 1}))
+    assert (fold != other).any()
+
+
+def test_what_a_feature_knows_is_found_and_noise_is_chance():
+    rng = np.random.default_rng(0)
+    truth = (rng.random((400, 1)) < 0.4).astype(float)
+    people = everyone(np.arange(400).astype(str), truth)
+    told = aucs(truth + rng.normal(scale=0.1, size=(400, 4)), people)
+    assert min(told.values()) > 0.99
+    assert all(abs(value - 0.5) < 0.1 for value in aucs(rng.normal(size=(400, 4)), people).values())
+
+
+def test_knowing_the_patient_does_not_help():
+    """Features that say who it is and nothing else: by image they would tell all."""
+    rng = np.random.default_rng(1)
+    patients = np.repeat(np.arange(60), 6)
+    truth = (rng.random(60) < 0.5).astype(float)[patients][:, None]
+    who = np.eye(60)[patients] + rng.normal(scale=0.01, size=(360, 60))
+    for value in aucs(who, everyone(patients.astype(str), truth)).values():
+        assert value < 0.65
+
+
+def test_scores_are_ranks_within_the_fold_and_labels_of_the_judged_are_not_used():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(120, 5)).astype(np.float32)
+    truth = (rng.random((120, 2)) < 0.5).astype(float)
+    truth[rng.random((120, 2)) < 0.2] = np.nan
+    people = everyone((np.arange(120) // 2).astype(str), truth)
+    fold = folds(people.part.patient_ids, SETTINGS)
+    found = out_of_fold((x, x), people, SETTINGS)
+    for scores in found.values():
+        assert ((scores > 0) & (scores <= 1)).all()
+    lone = found["linear_mauc"][fold == 2, 0]
+    np.testing.assert_allclose(np.sort(lone), np.arange(1, len(lone) + 1) / len(lone))
+    changed = truth.copy()
+    changed[fold == 2] = 1 - changed[fold == 2]
+    again = out_of_fold((x, x), everyone(people.part.patient_ids, changed), SETTINGS)
+    for kind in PROBES:
+        np.testing.assert_array_equal(again[kind][fold == 2], found[kind][fold == 2])
+
+
+def test_linear_scores_against_a_slow_twin():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(90, 30)).astype(np.float32)
+    y = (x[:, :2] + rng.normal(scale=1.5, size=(90, 2)) > 0).astype(float)
+    y[:9, 1] = np.nan
+    fold, others = np.arange(90) % 3, rng.normal(size=(20, 30)).astype(np.float32)
+    scaler = StandardScaler().fit(x)
+    sx, so = scaler.transform(x), scaler.transform(others)
+
+    def model(penalty, rows, label):
+        known = rows & ~np.isnan(y[:, label])
+        return LogisticRegression(C=penalty, max_iter=300).fit(sx[known], y[known, label])
+
+    def reached(penalty):
+        values = []
+        for number in range(3):
+            for label in range(2):
+                judged = (fold == number) & ~np.isnan(y[:, label])
+                scores = model(penalty, fold != number, label).decision_function(sx[judged])
+                values.append(roc_auc_score(y[judged, label], scores))
+        return np.mean(values)
+
+    best = max(SETTINGS.inverse_penalties, key=reached)
+    every = np.ones(90, dtype=bool)
+    wanted = np.stack([model(best, every, n).decision_function(so) for n in range(2)], axis=1)
+    np.testing.assert_allclose(linear_scores(x, y, fold, others, SETTINGS), wanted, atol=1e-3)
+
+
+def test_of_a_cohort_all_are_judged_and_the_unseen_apart(cohort, dino_path):
+    study = Study.of(cohort, "test", frozenset(), SETTINGS)
+    scores = cross_scores(load_backbone(dino_path), study, seed=1)
+    assert set(scores) == {f"crossval.{lead}{p}" for lead in ("", "random_") for p in PROBES}
+    found = cross_estimates(scores, study)
+    labels = ["cardiomegaly", "effusion"]
+    truth = cohort.labels(labels)
+    away = (cohort.manifest["split"] != "train").to_numpy()
+    values = scores["crossval.random_knn_mauc"]
+    for key, rows in (("crossval", np.ones_like(away)), ("crossval_unseen", away)):
+        wanted = np.mean([auc(truth[rows, i], values[rows, i]) for i in range(2)])
+        one = found[f"features.random_{key}_knn_mauc"]
+        assert one.value == pytest.approx(wanted)
+        assert one.n == rows.sum()
+    assert {key.rpartition("_")[2] for key in found} == {"mauc"}
+    assert len(found) == 12
+
+
+def test_without_folds_there_is_nothing_and_two_are_refused(cohort, dino_path):
+    plain = Study.of(cohort, "test", frozenset(), EvaluateSettings.checked({"resamples": 5}))
+    assert cross_scores(load_backbone(dino_path), plain, 0) == {}
+    assert cross_estimates({}, plain) == {}
+    with pytest.raises(ConfigError, match="3 folds or more"):
+        EvaluateSettings.checked({"probe_folds": 2})
+
+
+def test_table_says_who_is_above_random_weights():
+    def record(value, low, high):
+        return {"value": value, "ci95": [low, high], "n": 9}
+
+    metrics = {
+        "features.linear_mauc": record(0.7, 0.6, 0.8),
+        "baseline.other.features.linear_mauc": record(0.9, 0.8, 0.95),
+        "features.random_linear_mauc": record(0.72, 0.6, 0.8),
+        "difference.random_weights.features.linear_mauc": record(-0.02, -0.05, 0.01),
+        "baseline.other.difference.random_weights.features.linear_mauc": record(0.1, 0.05, 0.2),
+    }
+    table = probe_markdown(metrics, ["first", "other", "scratch"])
+    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert rows == [
+        "| first | 0.700 [0.600, 0.800] |",
+        "| other | 0.900 [0.800, 0.950] ▲ |",
+        "| random weights | 0.720 [0.600, 0.800] |",
+    ]
+    assert probe_markdown({}, ["first"]) == ""

@@ -1,0 +1,24 @@
+"""Which labels frozen features are asked for."""
+
+import numpy as np
+import pytest
+
+from medprior.evaluate.probes.probe_parts import probe_parts
+from medprior.evaluate.settings import EvaluateSettings
+from medprior.evaluate.study import Study
+
+
+@pytest.mark.parametrize("least", [1, 4, 9, 1000])
+def test_labels_with_fewer_images_of_either_class_are_not_probed(cohort, least):
+    settings = EvaluateSettings.checked({"resamples": 10, "probe_least": least})
+    parts, truth, why = probe_parts(Study.of(cohort, "test", frozenset(), settings))
+    every = [cohort.split(name).labels() for name in ("train", "val", "test")]
+    rarest = np.min([[(t == v).sum(axis=0) for v in (0, 1)] for t in every], axis=(0, 1))
+    wanted = [n for n, many in zip(cohort.label_names, rarest, strict=True) if many >= least]
+    assert "never" not in wanted
+    if not wanted:
+        assert (parts, truth) == ({}, {})
+        assert "no label has both classes" in why
+        return
+    np.testing.assert_array_equal(truth["test"], cohort.split("test").labels(wanted))
+    assert set(parts) == {"train", "val", "test"}

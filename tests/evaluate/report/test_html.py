@@ -1,0 +1,104 @@
+"""The report as a reader meets it: opened in a real browser, without a network."""
+
+import json
+import re
+
+import pytest
+
+from medprior.evaluate.evaluate import evaluate
+from medprior.evaluate.report.summary import interval, number
+from medprior.evaluate.settings import EvaluateSettings
+from medprior.metrics.differences import verdict
+from tests.chromium import chromium
+
+FINDINGS = """
+const entries = performance.getEntriesByType('resource').map(e => e.name);
+const cells = s => [...document.querySelectorAll(s)];
+return {
+  requests: entries.filter(name => !name.startsWith('data:')),
+  values: cells('[data-key]').map(e => [e.dataset.key, e.textContent]),
+  intervals: cells('[data-interval]').map(e => [e.dataset.interval, e.textContent]),
+  counts: cells('[data-count]').map(e => [e.dataset.count, e.textContent]),
+  pictures: cells('img').map(e => [e.alt, e.complete && e.naturalWidth > 300]),
+  overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  text: document.body.innerText,
+  anchors: cells('nav a').filter(a => !document.querySelector(a.getAttribute('href'))).length,
+};
+"""
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory, cohort_path, span_path, dino_path, model_paths):
+    out = tmp_path_factory.mktemp("report")
+    evaluate(
+        cohort_path,
+        out,
+        backbone=[("span", span_path), ("dino", dino_path)],
+        model=list(model_paths.values()),
+        settings=EvaluateSettings.checked({"resamples": 100, "map_size": 48, "neighbours": 5}),
+    )
+    return out
+
+
+@pytest.fixture(scope="module")
+def page(evidence):
+    with chromium(1200, 1600) as driver:
+        driver.get((evidence / "report.html").as_uri())
+        yield driver.execute_script(FINDINGS) | {"log": driver.get_log("browser")}
+
+
+@pytest.mark.browser
+def test_opens_offline_and_whole(page):
+    assert page["requests"] == []
+    assert page["log"] == []
+    assert page["pictures"]
+    assert all(loaded for _, loaded in page["pictures"])
+    assert page["overflow"] <= 0
+    assert page["anchors"] == 0
+
+
+@pytest.mark.browser
+def test_every_number_is_in_metrics_json(page, evidence):
+    metrics = json.loads((evidence / "metrics.json").read_text())
+    assert len(page["values"]) > 40
+    for key, text in page["values"]:
+        assert text == number(metrics[key]["value"], signed=key.startswith("difference.")), key
+    for key, text in page["intervals"]:
+        assert text == interval(metrics[key], signed=key.startswith("difference.")), key
+    for key, text in page["counts"]:
+        assert text == f"{metrics[key]['value']:,.0f}", key
+
+
+@pytest.mark.browser
+def test_says_what_a_reviewer_asks(page):
+    text = page["text"].lower()
+    for words in (
+        "limits of use", "for research", "in no mean: never", "medprior evaluate cohort evidence",
+        "patients that took no part in training", "cohort digest",
+        "no patient is in two splits", "95\u00a0%", "attention per head: span",
+    ):  # fmt: skip
+        assert words in text, words
+
+
+def test_verdict_words(evidence):
+    assert verdict(0.1, 0.02, 0.2, "attention.pixel_ap.mean") == "better"
+    assert verdict(-0.1, -0.2, -0.02, "classification.mauc") == "worse"
+    assert verdict(-0.1, -0.2, -0.02, "classification.ece") == "better"
+    assert verdict(0.1, -0.02, 0.2, "classification.mauc") == "no difference shown"
+    assert verdict(0.1, 0.0, 0.2, "classification.mauc") == "no difference shown"
+    assert verdict(None, None, None, "classification.mauc") == "not measured"
+    metrics = json.loads((evidence / "metrics.json").read_text())
+    spans = [
+        key
+        for key, r in metrics.items()
+        if key == "difference.other.classification.mauc" and r["ci95"][0] <= 0 <= r["ci95"][1]
+    ]
+    text = (evidence / "report.html").read_text()
+    assert ("mAUC: no difference shown between ours and other" in text) == bool(spans)
+
+
+def test_names_cannot_inject(tmp_path, cohort_path, span_path):
+    name = "<script>alert(1)</script>"
+    settings = EvaluateSettings.checked({"resamples": 10, "map_size": 32, "probe": False})
+    evaluate(cohort_path, tmp_path, backbone=(name, span_path), settings=settings)
+    assert not re.search(r"<script", (tmp_path / "report.html").read_text())

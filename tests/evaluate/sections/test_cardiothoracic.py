@@ -1,0 +1,121 @@
+"""Agreement of the ratio from predicted with the ratio from true masks."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medprior.cohort import Cohort, CohortWriter
+from medprior.evaluate.evaluate import evaluate
+from medprior.evaluate.sections.cardiothoracic import cardiothoracic_estimates, true_ratios
+from medprior.evaluate.settings import EvaluateSettings
+from medprior.finetune.settings import FinetuneSettings
+from medprior.finetune.training import finetune
+from medprior.metrics.bootstrap import Resamples
+from medprior.metrics.cardiothoracic_ratio import measure, upright
+from medprior.phantom import render
+from tests.conftest import STRUCTURES, phantom_cohort_at
+
+FEW = EvaluateSettings(resamples=60, probe=False)
+
+
+def test_bias_and_limits_are_bland_and_altmans():
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.4, 0.6, 300)
+    predicted = truth + rng.normal(0.02, 0.03, 300)
+    truth[:5], predicted[10:20] = np.nan, np.nan
+    draws = Resamples.draw([str(i) for i in range(300)], 500, 0)
+    found = cardiothoracic_estimates(predicted, truth, draws)
+    difference = (predicted - truth)[~np.isnan(predicted - truth)]
+    mean, sd = difference.mean(), difference.std(ddof=1)
+    assert found["cardiothoracic.bias"].value == pytest.approx(mean)
+    assert found["cardiothoracic.limit_low"].value == pytest.approx(mean - 1.96 * sd)
+    assert found["cardiothoracic.limit_high"].value == pytest.approx(mean + 1.96 * sd)
+    assert found["cardiothoracic.mae"].value == pytest.approx(abs(difference).mean())
+    assert found["cardiothoracic.mae"].n == 285
+    assert found["cardiothoracic.measured"].value == pytest.approx(285 / 295)
+    # Bland and Altman's own standard error of a limit: sqrt(3 s2 / n).
+    low, high = found["cardiothoracic.limit_high"].interval()
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(3 * sd**2 / 285), rel=0.25)
+
+
+def test_two_pairs_are_no_agreement():
+    draws = Resamples.draw(["a", "b"], 10, 0)
+    assert cardiothoracic_estimates(np.array([0.5, 0.5]), np.array([0.4, 0.5]), draws) == {}
+
+
+@pytest.mark.parametrize("aspect", [0.7, 1.0, 1.4])
+def test_the_ratio_on_the_unit_square_is_that_of_the_picture(aspect):
+    masks = {name: render(4, size=256).masks[name] for name in STRUCTURES}
+    wide = {name: upright(mask, aspect) for name, mask in masks.items()}
+    assert wide["heart"].shape == (256, round(256 * aspect))
+    assert measure(wide).ratio == pytest.approx(measure(masks).ratio, abs=0.01)
+
+
+def test_only_frontal_images_with_all_masks_have_a_true_ratio(tmp_path):
+    with CohortWriter(tmp_path / "c", store_size=96) as writer:
+        for number, (view, names) in enumerate(
+            [
+                ("PA", STRUCTURES),
+                ("LL", STRUCTURES),
+                ("AP", STRUCTURES[:2]),
+                ("UNKNOWN", STRUCTURES),
+            ]
+        ):
+            image = render(number, size=96)
+            writer.add(
+                image_id=f"i{number}", pixels=image.pixels, patient_id=f"p{number}", view=view,
+                masks={name: image.masks[name] for name in names},
+            )  # fmt: skip
+        writer.finish()
+    cohort = Cohort.open(tmp_path / "c")
+    known = dict(zip(cohort.image_ids, ~np.isnan(true_ratios(cohort, 96)), strict=True))
+    assert known == {"i0": True, "i1": False, "i2": False, "i3": True}
+
+
+def segmenter(cohort, out, **changes):
+    shape = {"width": 48, "depth": 3, "heads": 3, "patch": 8, "registers": 1, "image_size": 96}
+    settings = {"epochs": 6, "size": 96, "device": "cpu", "channels": 16, "network": shape}
+    found = FinetuneSettings.load(None, [], task="segmentation", **(settings | changes))
+    return finetune(Cohort.open(cohort), out, "segmentation", settings=found)
+
+
+def test_evidence_has_the_agreement(phantom_cohort, tmp_path):
+    model = segmenter(phantom_cohort, tmp_path / "model", epochs=8)
+    metrics = evaluate(phantom_cohort, tmp_path / "e", model=f"seg={model}", settings=FEW)
+    names = ("mae", "bias", "limit_low", "limit_high", "measured")
+    assert {f"cardiothoracic.{name}" for name in names} <= set(metrics)
+    low, high = metrics["cardiothoracic.mae"]["ci95"]
+    assert low <= metrics["cardiothoracic.mae"]["value"] <= high
+    assert (tmp_path / "e" / "figures" / "bland_altman.png").stat().st_size > 5000
+    page = (tmp_path / "e" / "report.html").read_text()
+    assert "lower limit of agreement" in page
+    table = pd.read_parquet(tmp_path / "e" / "predictions.parquet")
+    error = (table.cardiothoracic_ratio - table.true_cardiothoracic_ratio).abs().mean()
+    assert error == pytest.approx(metrics["cardiothoracic.mae"]["value"])
+    stored = json.loads((tmp_path / "e" / "metrics.json").read_text())
+    assert stored["cardiothoracic.bias"] == metrics["cardiothoracic.bias"]
+
+
+@pytest.mark.slow
+def test_the_phantoms_own_ratio_through_a_segmenter(tmp_path):
+    from medprior.finetune.model import load_model
+
+    cohort = phantom_cohort_at(tmp_path / "cohort", 500, size=192)
+    model = segmenter(cohort, tmp_path / "model", epochs=40, network={
+        "width": 96, "depth": 4, "heads": 6, "patch": 8, "image_size": 96})  # fmt: skip
+    metrics = evaluate(cohort, tmp_path / "e", model=f"seg={model}", settings=FEW)
+    test, network = Cohort.open(cohort).split("test"), load_model(model)
+    errors = []
+    for image_id in test.image_ids:
+        image = render(int(image_id[1:]), size=192)
+        found = measure(network.predict_pixels(image.pixels).masks)
+        errors.append(np.nan if found is None else found.ratio - image.facts["ctr"])
+    print("\nagainst the anatomy's own ratio: "
+          f"MAE {np.nanmean(np.abs(errors)):.4f}, bias {np.nanmean(errors):+.4f}, "
+          f"{np.isnan(errors).sum()} of {len(errors)} not measured")  # fmt: skip
+    for name in ("mae", "bias", "limit_low", "limit_high", "measured"):
+        print(f"cardiothoracic.{name}", metrics[f"cardiothoracic.{name}"])
+    assert np.nanmean(np.abs(errors)) <= 0.02
+    assert metrics["cardiothoracic.mae"]["value"] <= 0.02

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from medprior.cohort import Cohort, CohortWriter
+from medprior.evaluate.sections.subgroups import groups, subgroup_estimates
+from medprior.metrics.bootstrap import Resamples
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    path = tmp_path_factory.mktemp("people")
+    rng = np.random.default_rng(0)
+    with CohortWriter(path, store_size=16) as writer:
+        for number in range(120):
+            writer.add(
+                image_id=f"i{number:03d}",
+                pixels=rng.random((16, 16)).astype(np.float32),
+                patient_id=f"p{number:03d}",
+                sex=("F", "M", None)[number % 3],
+                age=float(number % 90) if number % 4 else None,
+                view="PA",
+                labels={"nodule": float(number % 2), "rare": 0.0},
+            )
+        writer.finish()
+    return Cohort.open(path)
+
+
+def test_groups_have_members_and_divide(people):
+    found = dict(groups(people))
+    assert {"sex.F", "sex.M"} <= set(found)
+    assert not [name for name in found if name.startswith(("view", "dataset"))]
+    ages = people.manifest.age
+    assert (found["age.18-39"] == ages.between(18, 39.999).to_numpy()).all()
+    assert min(members.sum() for members in found.values()) >= 20
+
+
+def test_each_group_is_judged_alone(people):
+    rng = np.random.default_rng(1)
+    truth = people.labels(["nodule", "rare"])
+    score = truth + rng.normal(size=truth.shape)
+    found = subgroup_estimates(people, truth, score, Resamples.draw(people.patient_ids, 50, 0))
+    members = (people.manifest.sex == "F").to_numpy()
+    record = found["subgroup.sex.F.mauc"].record()
+    assert record["value"] == pytest.approx(roc_auc_score(truth[members, 0], score[members, 0]))
+    assert record["n"] == members.sum()
+    assert record["classes"] == 1
+    assert record["ci95"][0] <= record["value"] <= record["ci95"][1]

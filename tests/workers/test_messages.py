@@ -1,0 +1,89 @@
+"""What comes back from a decoding process is data, and only as much as is allowed."""
+
+import json
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from medprior.workers.messages import HEAD, WireError, receive, send
+
+
+@pytest.fixture
+def ends():
+    one, other = socket.socketpair()
+    yield one, other
+    one.close()
+    other.close()
+
+
+def raw(channel, head, body=b""):
+    text = head if isinstance(head, bytes) else json.dumps(head).encode()
+    channel.sendall(HEAD.pack(len(text)) + text + body)
+
+
+def test_facts_and_arrays_arrive_as_they_were_sent(ends):
+    arrays = [
+        np.arange(2_000_000, dtype="f4").reshape(1000, 2000)[:, ::2],
+        np.eye(5, dtype=bool),
+        np.arange(6, dtype="u2").reshape(2, 3),
+        np.zeros((0, 0), dtype="f4"),
+    ]
+    facts = {"path": "na\udcffme", "n": [1, 2.5, None]}
+    sender = threading.Thread(target=send, args=(ends[0], facts, arrays))
+    sender.start()
+    got, there = receive(ends[1], time.monotonic() + 20)
+    sender.join()
+    assert got == facts
+    for sent, came in zip(arrays, there, strict=True):
+        np.testing.assert_array_equal(sent, came)
+        assert sent.dtype == came.dtype
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"not json", b"[]", b"{}", b"\xff\xfe", {"facts": {}, "arrays": 3},
+        {"facts": 3, "arrays": []},
+        {"facts": {}, "arrays": [["<f8", [2]]]}, {"facts": {}, "arrays": [["|O", [2]]]},
+        {"facts": {}, "arrays": [["<f4", [-2]]]}, {"facts": {}, "arrays": [["<f4", ["x"]]]},
+        {"facts": {}, "arrays": [["<f4", [10**6, 10**6]]]}, {"facts": {}, "arrays": [["V8", [1]]]},
+        {"facts": {}, "arrays": [["<f4", [2**40]]]}, {"facts": {}, "arrays": [["nonsense", [1]]]},
+    ],
+)  # fmt: skip
+def test_nonsense_is_no_message(ends, head):
+    raw(ends[0], head, bytes(64))
+    with pytest.raises(WireError):
+        receive(ends[1], time.monotonic() + 5)
+
+
+def test_a_long_head_is_not_waited_for(ends):
+    ends[0].sendall(HEAD.pack(2**50))
+    with pytest.raises(WireError, match="not a message"):
+        receive(ends[1], time.monotonic() + 5)
+
+
+@pytest.mark.parametrize("part", [b"", b"\1\2", HEAD.pack(100) + b"{"])
+def test_silence_and_halves_are_late_or_gone(ends, part):
+    ends[0].sendall(part)
+    start = time.monotonic()
+    with pytest.raises(WireError) as caught:
+        receive(ends[1], start + 0.2)
+    assert caught.value.late
+    assert time.monotonic() - start < 5
+    ends[0].close()
+    with pytest.raises(WireError) as caught:
+        receive(ends[1], time.monotonic() + 5)
+    assert not caught.value.late
+
+
+def test_nobody_listens(ends):
+    start = time.monotonic()
+    with pytest.raises(WireError) as caught:
+        send(ends[0], {}, [np.zeros(10_000_000, "u1")], start + 0.3)
+    assert caught.value.late
+    ends[1].close()
+    with pytest.raises(WireError):
+        send(ends[0], {}, [], time.monotonic() + 1)

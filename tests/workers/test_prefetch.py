@@ -1,0 +1,56 @@
+import threading
+import time
+
+import pytest
+
+from medprior.workers.prefetch import ahead
+
+
+def test_items_and_errors_come_in_order():
+    def made():
+        yield from range(5)
+        raise KeyError("after five")
+
+    with ahead(made(), 2) as items:
+        assert [next(items) for _ in range(5)] == list(range(5))
+        with pytest.raises(KeyError, match="after five"):
+            next(items)
+    with ahead(range(100), 3) as items:
+        assert list(items) == list(range(100))
+
+
+def test_only_so_many_are_made_before_they_are_asked_for():
+    made = []
+
+    def making():
+        for number in range(20):
+            made.append(number)
+            yield number
+
+    with ahead(making(), 4) as items:
+        while len(made) < 5:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        # Four wait in line, and one for its place.
+        assert len(made) == 5
+        assert next(items) == 0
+
+
+def test_the_thread_ends_with_the_block():
+    closed = []
+
+    def making():
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.append(threading.current_thread().name)
+
+    def consumer():
+        with ahead(making(), 2) as items:
+            next(items)
+            raise ValueError("consumer")
+
+    with pytest.raises(ValueError, match="consumer"):
+        consumer()
+    assert not [t for t in threading.enumerate() if t.name == "medprior-ahead"]
