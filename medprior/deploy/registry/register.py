@@ -40,8 +40,7 @@ def register(
         model: folder that `medprior finetune` wrote.
         name: registered model, made when missing.
         alias: such as `champion` or `challenger`.
-        segmenter: a segmentation model to go with a classification model: adds masks and the
-            cardiothoracic ratio.
+        segmenter: a segmentation model beside a classification model: adds masks and heart size.
         evidence: folder that `medprior evaluate` wrote for this model; its metrics become tags.
         tracking_uri: MLflow store; None for MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db`.
         experiment: MLflow experiment of the run that registers.
@@ -67,18 +66,17 @@ def register(
         tags = package.tags(artifacts, Path(evidence) if evidence else None)
         Predictor.load(artifacts["model"], artifacts.get("segmenter"))
         client = mlflow_store.connect(tracking_uri)
+        store = client.tracking_uri
         from mlflow.exceptions import MlflowException
 
         try:
             version = log(client, artifacts, name, tags, experiment, folder)
         except MlflowException as error:
-            raise mlflow_store.refused(
-                client.tracking_uri, "it took no model", str(error)
-            ) from None
+            raise mlflow_store.refused(store, "it took no model", str(error)) from None
     uri = f"models:/{name}/{version}"
     from medprior.deploy.registry.load import load_model
 
-    if load_model(uri, client.tracking_uri).digest != tags["model_digest"]:
+    if load_model(uri, store).digest != tags["model_digest"]:
         raise MedpriorError("the stored copy differs from the model", where=uri, fix="try again")
     point(client, name, alias, version)
     return version
