@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import medprior
 from medprior.errors import MedpriorError
 
-COMMANDS: dict[str, tuple[str, str]] = {
+STAGES: dict[str, tuple[str, str]] = {
     "phantom": ("medprior.phantom.command", "generate a cohort of phantom radiographs as DICOM"),
     "ingest": ("medprior.ingest.command", "DICOM, PNG or JPEG folder -> cohort"),
     "annotate": ("medprior.annotate.command", "draw one radiograph, or take masks -> annotation"),
@@ -29,12 +29,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("medprior.doctor", "what this installation can do"),
     "demo": ("medprior.demo.command", "the whole row on a generated cohort"),
 }
-UNTRACKED = {
+UNTRACKED_STAGES = {
     "predict", "bench", "doctor", "demo", "register", "promote", "serve", "export",
 }  # fmt: skip
 
 
-def overview() -> str:
+def format_help_text() -> str:
     """The text of `medprior --help`."""
     lines = [
         __doc__.splitlines()[0] if __doc__ else "",
@@ -42,17 +42,17 @@ def overview() -> str:
         "usage: medprior STAGE ... [--help]",
         "",
     ]
-    lines += [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
+    lines += [f"  {name:<10} {text}" for name, (_, text) in STAGES.items()]
     lines += ["", "exit status: 0 done, 2 your input was refused (one line says why), else a bug"]
     return "\n".join(lines)
 
 
 def run_stage(name: str, arguments: Sequence[str]) -> None:
     """Parse `arguments` for stage `name` and run it, tracked in MLflow where it is a stage."""
-    module = importlib.import_module(COMMANDS[name][0])
-    parser = argparse.ArgumentParser(prog=f"medprior {name}", description=COMMANDS[name][1])
+    module = importlib.import_module(STAGES[name][0])
+    parser = argparse.ArgumentParser(prog=f"medprior {name}", description=STAGES[name][1])
     module.configure(parser)
-    if name not in UNTRACKED:
+    if name not in UNTRACKED_STAGES:
         group = parser.add_argument_group("tracking")
         group.add_argument(
             "--tracking-uri",
@@ -61,14 +61,14 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
         group.add_argument("--experiment", default="medprior", help="MLflow experiment")
         group.add_argument("--no-tracking", action="store_true", help="do not log to MLflow")
     args = parser.parse_args(arguments)
-    if name in UNTRACKED or args.no_tracking:
-        from medprior.observer import Silent
+    if name in UNTRACKED_STAGES or args.no_tracking:
+        from medprior.observer import NullObserver
 
-        module.run(args, Silent())
+        module.run(args, NullObserver())
         return
-    from medprior.tracking.run_observer import tracked
+    from medprior.tracking.run_observer import track_stage
 
-    with tracked(name, args.experiment, args.tracking_uri, result=module.result(args)) as observer:
+    with track_stage(name, args.experiment, args.tracking_uri, result=module.result_folder(args)) as observer:
         module.run(args, observer)
 
 
@@ -76,13 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        print(overview())
+        print(format_help_text())
         return 0
     if arguments[0] in {"-V", "--version"}:
         print(medprior.__version__)
         return 0
-    if arguments[0] not in COMMANDS:
-        print(f"medprior: no stage {arguments[0]!r}; known: {', '.join(COMMANDS)}", file=sys.stderr)
+    if arguments[0] not in STAGES:
+        print(f"medprior: no stage {arguments[0]!r}; known: {', '.join(STAGES)}", file=sys.stderr)
         return 2
     try:
         run_stage(arguments[0], arguments[1:])

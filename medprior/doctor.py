@@ -17,7 +17,7 @@ from typing import Any
 from medprior.errors import MedpriorError
 from medprior.observer import Observer
 
-GIB = 2**30
+BYTES_PER_GIB = 2**30
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
-def result(args: argparse.Namespace) -> Path:
+def result_folder(args: argparse.Namespace) -> Path:
     """The doctor writes nothing."""
     return Path()
 
@@ -36,8 +36,8 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     Raises:
         MedpriorError: a decoder that medprior depends on gives a wrong picture or none.
     """
-    found = {name: section() for name, section in SECTIONS.items()}
-    print(json.dumps(found, indent=2) if args.json else "\n".join(tables(found)))
+    found = {name: section() for name, section in REPORT_SECTIONS.items()}
+    print(json.dumps(found, indent=2) if args.json else "\n".join(format_doctor_tables(found)))
     broken = sorted({row["syntax"] for row in found["decoders"] if row["state"] == "wrong"})
     helpless = [
         name
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         )
 
 
-def machine() -> list[dict[str, Any]]:
+def describe_machine() -> list[dict[str, Any]]:
     """Processor, memory, disk."""
     psutil: Any = importlib.import_module("psutil")
     memory, disk = psutil.virtual_memory(), shutil.disk_usage(Path.cwd())
@@ -62,20 +62,20 @@ def machine() -> list[dict[str, Any]]:
         {"what": "cores", "found": str(len(os.sched_getaffinity(0)))},
         {
             "what": "memory",
-            "found": f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free",
+            "found": f"{memory.available / BYTES_PER_GIB:.1f} of {memory.total / BYTES_PER_GIB:.1f} GiB free",
         },
-        {"what": "disk here", "found": f"{disk.free / GIB:.1f} GiB free"},
+        {"what": "disk here", "found": f"{disk.free / BYTES_PER_GIB:.1f} GiB free"},
     ]
 
 
-def packages() -> list[dict[str, Any]]:
+def list_package_versions() -> list[dict[str, Any]]:
     """Versions that shape results."""
-    from medprior.provenance import versions
+    from medprior.provenance import collect_versions
 
-    return [{"what": name, "found": version} for name, version in versions().items()]
+    return [{"what": name, "found": version} for name, version in collect_versions().items()]
 
 
-def devices() -> list[dict[str, Any]]:
+def list_devices() -> list[dict[str, Any]]:
     """What torch can compute on."""
     import torch
 
@@ -83,12 +83,12 @@ def devices() -> list[dict[str, Any]]:
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
         bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
-        text = f"{facts.name}, {facts.total_memory / GIB:.0f} GiB, {bf16}"
+        text = f"{facts.name}, {facts.total_memory / BYTES_PER_GIB:.0f} GiB, {bf16}"
         found.append({"what": f"cuda:{index}", "found": text})
     return found
 
 
-def tracking() -> list[dict[str, Any]]:
+def describe_tracking() -> list[dict[str, Any]]:
     """Whether MLflow imports, and which store it would write to."""
     start = time.perf_counter()
     try:
@@ -103,33 +103,31 @@ def tracking() -> list[dict[str, Any]]:
     ]
 
 
-def decoders() -> list[dict[str, Any]]:
+def list_decoder_trials() -> list[dict[str, Any]]:
     """Every transfer syntax with every decoder that may read it."""
-    from medprior.dicom.decoder_check import try_decoders
+    from medprior.dicom.decoding.decoder_check import try_decoders
 
     return [
         {
             "syntax": trial.name,
             "decoder": trial.plugin,
             "state": trial.state,
-            "ms_per_megapixel": (
-                None if math.isnan(trial.milliseconds) else round(trial.milliseconds, 1)
-            ),
+            "ms_per_megapixel": (None if math.isnan(trial.milliseconds) else round(trial.milliseconds, 1)),
         }
         for trial in try_decoders()
     ]
 
 
-SECTIONS: dict[str, Callable[[], list[dict[str, Any]]]] = {
-    "machine": machine,
-    "packages": packages,
-    "devices": devices,
-    "tracking": tracking,
-    "decoders": decoders,
+REPORT_SECTIONS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "machine": describe_machine,
+    "packages": list_package_versions,
+    "devices": list_devices,
+    "tracking": describe_tracking,
+    "decoders": list_decoder_trials,
 }
 
 
-def tables(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+def format_doctor_tables(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     """The findings as aligned text."""
     for name, rows in found.items():
         yield f"\n{name}"

@@ -16,9 +16,7 @@ class MedpriorError(Exception):
 
     exit_code = 2
 
-    def __init__(
-        self, what: str, *, where: str = "", expected: str = "", found: str = "", fix: str = ""
-    ) -> None:
+    def __init__(self, what: str, *, where: str = "", expected: str = "", found: str = "", fix: str = "") -> None:
         self.what, self.where, self.expected, self.found, self.fix = (
             what,
             where,
@@ -50,11 +48,11 @@ class TrainingFailed(MedpriorError):
     exit_code = 3
 
 
-class Collapsed(TrainingFailed):
+class TrainingCollapsed(TrainingFailed):
     """The network says the same of every image: a result of its settings."""
 
 
-class Diverged(TrainingFailed):
+class TrainingDiverged(TrainingFailed):
     """Loss, metric or weights are not finite: a result of its settings."""
 
 

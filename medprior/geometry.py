@@ -79,7 +79,7 @@ class Views:
         return centres.reshape(len(self), rows * columns, 2)
 
 
-def whole(aspect: Array, grid: tuple[int, int]) -> Views:
+def create_whole_image_views(aspect: Array, grid: tuple[int, int]) -> Views:
     """Square views that show each source image whole, centred, at its true aspect.
 
     Args:

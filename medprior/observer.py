@@ -23,7 +23,7 @@ class Observer(Protocol):
         """A finished file worth keeping with the run."""
 
 
-class Silent:
+class NullObserver:
     """An observer that keeps nothing."""
 
     def params(self, values: Mapping[str, object]) -> None:

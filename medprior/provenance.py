@@ -18,11 +18,11 @@ from typing import Any
 import medprior
 from medprior.errors import InputMissing
 
-PACKAGES = ("torch", "monai", "timm", "pydicom", "SimpleITK", "numpy", "pandas", "mlflow")
+RECORDED_PACKAGES = ("torch", "monai", "timm", "pydicom", "SimpleITK", "numpy", "pandas", "mlflow")
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it only when the block ends without error.
 
     File and folder are flushed to disk: a crash leaves the old or the new file, whole.
@@ -49,7 +49,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone_in(folder: Path, lock: str = ".lock") -> Iterator[None]:
+def lock_folder(folder: Path, lock: str = ".lock") -> Iterator[None]:
     """Wait until no other process works in `folder`; a dead one has let go of it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / lock).open("w", encoding="ascii") as handle:
@@ -60,7 +60,7 @@ def alone_in(folder: Path, lock: str = ".lock") -> Iterator[None]:
 def write_json(path: Path, value: object) -> None:
     """Write `value` as sorted, indented JSON, atomically."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=str)
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -80,7 +80,7 @@ def result_digest(folder: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def git_commit() -> str | None:
+def find_git_commit() -> str | None:
     """Commit of the checkout the package runs from, or None for an installed package."""
     root = Path(medprior.__file__).resolve().parents[1]
     if not (root / ".git").exists():
@@ -98,10 +98,10 @@ def git_commit() -> str | None:
     return answer.stdout.strip()
 
 
-def versions() -> dict[str, str]:
+def collect_versions() -> dict[str, str]:
     """Versions of Python, medprior and the packages that shape a result."""
     found = {"python": platform.python_version(), "medprior": medprior.__version__}
-    for name in PACKAGES:
+    for name in RECORDED_PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -134,8 +134,8 @@ def write_config(
         "stage": stage,
         "settings": dict(settings),
         "seed": seed,
-        "versions": versions(),
-        "git_commit": git_commit(),
+        "versions": collect_versions(),
+        "git_commit": find_git_commit(),
         "inputs": {name: result_digest(path) for name, path in (inputs or {}).items()},
         "outputs": {name: sha256_file(folder / name) for name in outputs},
         **(facts or {}),
@@ -143,7 +143,7 @@ def write_config(
     write_json(folder / "config.json", record)
 
 
-def seen_cohorts(cohort: Path, backbone: Path | None) -> list[str]:
+def merge_seen_cohorts(cohort: Path, backbone: Path | None) -> list[str]:
     """Digests of the cohorts that weights have seen: `cohort`, and those the backbone had seen.
 
     Args:
@@ -152,11 +152,11 @@ def seen_cohorts(cohort: Path, backbone: Path | None) -> list[str]:
     """
     seen = {result_digest(cohort)}
     if backbone is not None and (backbone / "config.json").is_file():
-        seen |= set(recorded_cohorts(read_config(backbone)))
+        seen |= set(read_seen_cohorts(read_config(backbone)))
     return sorted(seen)
 
 
-def recorded_cohorts(config: Mapping[str, Any]) -> list[str]:
+def read_seen_cohorts(config: Mapping[str, Any]) -> list[str]:
     """Digests of the cohorts that a result's weights have seen, as its `config.json` tells."""
     own = (config.get("inputs") or {}).get("cohort")
     return config.get("seen_cohorts") or ([own] if own else [])

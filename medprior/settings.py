@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medprior.errors import ConfigError, InputMissing
 
-LARGEST = 100_000  # values of one file, every alias counted where it stands
+MAX_VALUES = 100_000  # values of one file, every alias counted where it stands
 
 
 class Settings(BaseModel):
@@ -49,27 +49,25 @@ class Settings(BaseModel):
         values: dict[str, Any] = dict(defaults)
         where = str(path) if path else "--set"
         if path is not None:
-            values = merged(values, read_mapping(path))
+            values = merge_mappings(values, read_mapping(path))
         for item in overrides:
             key, sign, text = item.partition("=")
             if not sign or not key:
-                raise ConfigError(
-                    "not an override", where="--set", expected="key=value", found=repr(item)
-                )
+                raise ConfigError("not an override", where="--set", expected="key=value", found=repr(item))
             branch: Any = yaml.safe_load(text)
             for part in reversed(key.split(".")):
                 branch = {part: branch}
-            values = merged(values, branch)
+            values = merge_mappings(values, branch)
         return cls.checked(values, where)
 
 
-def merged(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+def merge_mappings(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
     """`low` overlaid with `high`, mapping by mapping."""
     result = dict(low)
     for key, value in high.items():
         old = result.get(key)
         both = isinstance(value, dict) and isinstance(old, dict)
-        result[key] = merged(old, value) if both else value  # type: ignore[arg-type]
+        result[key] = merge_mappings(old, value) if both else value  # type: ignore[arg-type]
     return result
 
 
@@ -88,18 +86,14 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         text = " ".join(str(error).split())[:300]
         raise ConfigError(f"not valid JSON or YAML ({text})", where=str(path)) from None
-    if not within(values, LARGEST):
-        raise ConfigError(
-            f"more than {LARGEST} values", where=str(path), fix="no aliases of aliases"
-        )
+    if not has_at_most(values, MAX_VALUES):
+        raise ConfigError(f"more than {MAX_VALUES} values", where=str(path), fix="no aliases of aliases")
     if not isinstance(values, dict):
-        raise ConfigError(
-            "not a mapping", where=str(path), expected="key: value", found=type(values).__name__
-        )
+        raise ConfigError("not a mapping", where=str(path), expected="key: value", found=type(values).__name__)
     return values
 
 
-def within(values: Any, most: int) -> bool:
+def has_at_most(values: Any, most: int) -> bool:
     """Whether nested values are at most so many; YAML's aliases can stand for billions."""
     waiting, seen = [values], 0
     while waiting:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medprior.cohort import CohortWriter
-from medprior.phantom import render
+from medprior.phantom import render_phantom
 
 STRUCTURES = ("left_lung", "right_lung", "heart")
 
@@ -18,7 +18,7 @@ def phantom_cohort_at(path: Path, patients: int, size: int = 128) -> Path:
     """A finished cohort of one phantom per patient."""
     with CohortWriter(path, store_size=size) as writer:
         for seed in range(patients):
-            image = render(seed, size=size)
+            image = render_phantom(seed, size=size)
             facts = {k: image.facts[k] for k in ("view", "sex", "age")}
             writer.add(
                 image_id=f"p{seed:04d}",
@@ -45,7 +45,7 @@ def empty_store(tmp_path_factory) -> Path:
     from medprior.tracking import mlflow_store
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow_store.connect(f"sqlite:///{path}")
+    mlflow_store.connect_to_store(f"sqlite:///{path}")
     return path
 
 

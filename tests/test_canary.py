@@ -20,7 +20,12 @@ from pydicom.dataset import Dataset
 
 from medprior.dicom import read_image
 from medprior.dicom.bounded_reader import BoundedReader
-from medprior.dicom.samples import compressed, sample_bytes, sample_dataset, sample_picture
+from medprior.dicom.decoding.samples import (
+    compress_dataset,
+    create_sample_dataset,
+    create_sample_picture,
+    serialise_dataset,
+)
 from medprior.errors import Rejected
 
 SQLITE = "sqlite:///"
@@ -61,8 +66,8 @@ class Canaries:
 def person(canaries: Canaries, seed: int, **elements: object) -> Dataset:
     """A good image with canaries in every text, nested and private ones included."""
     rng = np.random.default_rng(seed)
-    picture = sample_picture() // 2 + rng.integers(0, 900, (96, 80)).astype("u2")
-    data = sample_dataset(picture)
+    picture = create_sample_picture() // 2 + rng.integers(0, 900, (96, 80)).astype("u2")
+    data = create_sample_dataset(picture)
     for tag, vr in TEXTS.items():
         data.add_new(tag, vr, NUMBERS[vr] if vr in NUMBERS else canaries.one(vr))
     for tag in (0x00080018, 0x0020000D, 0x0020000E, 0x00200052):
@@ -88,18 +93,18 @@ def person(canaries: Canaries, seed: int, **elements: object) -> Dataset:
 
 def files(canaries: Canaries) -> dict[str, bytes]:
     """Good and refused files, all with canaries."""
-    good = sample_bytes(person(canaries, 0))
+    good = serialise_dataset(person(canaries, 0))
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", canaries.one())
     png, jpeg, bad = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    grey = Image.fromarray(sample_picture(bits=8).astype("u1"))
+    grey = Image.fromarray(create_sample_picture(bits=8).astype("u1"))
     grey.save(png, "PNG", pnginfo=text)
     grey.save(jpeg, "JPEG", comment=canaries.one().encode())
-    colour = np.stack([sample_picture(bits=8)] * 3, -1).astype("u1")
+    colour = np.stack([create_sample_picture(bits=8)] * 3, -1).astype("u1")
     colour[..., 0] //= 3
     Image.fromarray(colour).save(bad, "PNG", pnginfo=text)
     name = canaries.one().encode()
-    odd = sample_bytes(person(canaries, 1)).replace(b"\x28\x00\x02\x00US", b"\x28\x00\x02\x00QQ")
+    odd = serialise_dataset(person(canaries, 1)).replace(b"\x28\x00\x02\x00US", b"\x28\x00\x02\x00QQ")
     refused = {
         "ct": {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "Modality": "CT"},
         "hand": {"BodyPartExamined": "HAND"}, "modality": {"Modality": canaries.one()},
@@ -109,21 +114,21 @@ def files(canaries: Canaries) -> dict[str, bytes]:
         "part": {"BodyPartExamined": canaries.one()},
     }  # fmt: skip
     made = {
-        f"refused {key}": sample_bytes(person(canaries, seed, **elements))
+        f"refused {key}": serialise_dataset(person(canaries, seed, **elements))
         for seed, (key, elements) in enumerate(refused.items(), 10)
     }
     made |= {
-        f"good {seed}": sample_bytes(person(canaries, seed, PatientID=f"CNRY{seed}PATIENT"))
+        f"good {seed}": serialise_dataset(person(canaries, seed, PatientID=f"CNRY{seed}PATIENT"))
         for seed in range(20, 24)
     }
     canaries.given += [f"CNRY{seed}PATIENT" for seed in range(20, 24)]
-    jls = compressed(person(canaries, 30), "1.2.840.10008.1.2.4.80")
+    jls = compress_dataset(person(canaries, 30), "1.2.840.10008.1.2.4.80")
     return made | {
         "whole": good, "cut": good[:-1000], "cut in header": good[:700],
         "gzip": gzip.compress(good),
         "png": png.getvalue(), "jpeg": jpeg.getvalue(), "colour": bad.getvalue(),
         "text": b"name: " + name + b"\n" * 200, "html": b"<html>" + name * 40, "odd": odd,
-        "jls": sample_bytes(jls), "torn": sample_bytes(jls)[:-4000],
+        "jls": serialise_dataset(jls), "torn": serialise_dataset(jls)[:-4000],
     }  # fmt: skip
 
 

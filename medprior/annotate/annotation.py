@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from medprior.annotate.body_check import warn_outside_body
 from medprior.annotate.checks import check_masks
-from medprior.annotate.exposure import outside_body
-from medprior.annotate.preview import draw_masks
-from medprior.dicom.resample import resized
+from medprior.annotate.preview import save_mask_preview
+from medprior.dicom.display.resample import resize_pixels
 from medprior.errors import InputMissing
-from medprior.provenance import atomic, read_config, sha256_file, write_config, write_json
+from medprior.provenance import atomic_write, read_config, sha256_file, write_config, write_json
 
-Picture = NDArray[np.float32]
+ImageArray = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-WHITE = 65535
+UINT16_MAX = 65535
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Annotation:
         warnings: what was odd about the files and the masks; what is found here is added.
     """
 
-    image: Picture = field(repr=False)
+    image: ImageArray = field(repr=False)
     masks: dict[str, Mask] = field(repr=False)
     image_id: str | None = None
     pixel_sha256: str = ""
@@ -51,7 +51,7 @@ class Annotation:
     def __post_init__(self) -> None:
         shape = (self.image.shape[0], self.image.shape[1])
         found = (*self.warnings, *check_masks(shape, self.masks))
-        found += outside_body(self.image, self.masks)
+        found += warn_outside_body(self.image, self.masks)
         object.__setattr__(self, "warnings", tuple(dict.fromkeys(found)))
 
     @property
@@ -59,31 +59,31 @@ class Annotation:
         """Names of the annotated structures, sorted."""
         return tuple(sorted(self.masks))
 
-    def square(self, size: int) -> Picture:
+    def square(self, size: int) -> ImageArray:
         """The picture on the unit square: float32 [size, size] in [0, 1], area-averaged."""
-        return np.clip(resized(self.image, size, size), 0, 1)
+        return np.clip(resize_pixels(self.image, size, size), 0, 1)
 
-    def coverage(self, size: int) -> Picture:
+    def coverage(self, size: int) -> ImageArray:
         """Share of each pixel that a structure covers: float32 [K, size, size] in [0, 1].
 
         K follows `structures`.
         """
         layers = [self.masks[name].astype(np.float32) for name in self.structures]
-        return np.stack([np.clip(resized(layer, size, size), 0, 1) for layer in layers])
+        return np.stack([np.clip(resize_pixels(layer, size, size), 0, 1) for layer in layers])
 
     def save(self, path: Path | str) -> None:
         """Write the annotation folder; `config.json` comes last."""
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
-        levels = np.rint(np.clip(self.image, 0, 1) * WHITE).astype(np.uint16)
-        with atomic(folder / "image.png") as temporary:
+        levels = np.rint(np.clip(self.image, 0, 1) * UINT16_MAX).astype(np.uint16)
+        with atomic_write(folder / "image.png") as temporary:
             Image.fromarray(levels).save(temporary, format="PNG")
         for name, mask in self.masks.items():
-            with atomic(folder / f"{name}.png") as temporary:
+            with atomic_write(folder / f"{name}.png") as temporary:
                 Image.fromarray(mask).save(temporary, format="PNG")
         files = ("image.png", *(f"{name}.png" for name in self.structures))
         write_json(folder / "annotation.json", self._record())
-        draw_masks(self.image, self.masks, folder / "preview.png")
+        save_mask_preview(self.image, self.masks, folder / "preview.png")
         write_config(folder, "annotate", {}, outputs=("annotation.json", *files))
 
     def _record(self) -> dict[str, object]:
@@ -131,11 +131,11 @@ class Annotation:
         if any(Path(name).name != name for name in record["structures"]):
             raise ValueError("a structure's name that leads outside")
         with Image.open(folder / "image.png") as image:
-            pixels = np.asarray(image).astype(np.float32) / np.float32(WHITE)
+            pixels = np.asarray(image).astype(np.float32) / np.float32(UINT16_MAX)
         spacing = record["geometry"]["spacing_mm"]
         return cls(
             image=pixels,
-            masks={name: read_bits(folder / f"{name}.png") for name in record["structures"]},
+            masks={name: read_binary_mask(folder / f"{name}.png") for name in record["structures"]},
             image_id=record["image_id"],
             pixel_sha256=record["pixel_sha256"],
             spacing_mm=(float(spacing[0]), float(spacing[1])) if spacing else None,
@@ -145,7 +145,7 @@ class Annotation:
         )
 
 
-def read_bits(path: Path) -> Mask:
+def read_binary_mask(path: Path) -> Mask:
     """A one-bit PNG as bool [rows, cols]."""
     with Image.open(path) as image:
         return np.asarray(image.convert("1"), dtype=bool)

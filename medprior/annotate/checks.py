@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from medprior.errors import MedpriorError
 
 Mask = NDArray[np.bool_]
-TAKEN = {"image", "preview", "annotation", "config"}
-KNOWN = {"left_lung", "right_lung", "lungs", "heart"}
+RESERVED_MASK_NAMES = {"image", "preview", "annotation", "config"}
+KNOWN_STRUCTURES = {"left_lung", "right_lung", "lungs", "heart"}
 
 
 def check_masks(shape: tuple[int, int], masks: Mapping[str, Mask]) -> tuple[str, ...]:
@@ -29,20 +29,18 @@ def check_masks(shape: tuple[int, int], masks: Mapping[str, Mask]) -> tuple[str,
             lung swapped.
     """
     if not masks:
-        raise MedpriorError(
-            "no mask was given", where="annotation", fix="give at least one structure's mask"
-        )
+        raise MedpriorError("no mask was given", where="annotation", fix="give at least one structure's mask")
     for name, mask in masks.items():
-        check_name(name)
-        check_one(name, mask, shape)
-    check_sides(masks)
-    return tuple(oddities(masks))
+        check_structure_name(name)
+        check_mask(name, mask, shape)
+    check_lung_sides(masks)
+    return tuple(list_mask_warnings(masks))
 
 
-def check_name(name: str) -> None:
+def check_structure_name(name: str) -> None:
     """MedpriorError where a structure's name cannot be a file and a column."""
     good = name.isidentifier() and name.isascii() and name == name.lower()
-    if not good or name in TAKEN:
+    if not good or name in RESERVED_MASK_NAMES:
         raise MedpriorError(
             "not a structure's name",
             where=repr(name),
@@ -51,7 +49,7 @@ def check_name(name: str) -> None:
         )
 
 
-def check_one(name: str, mask: Mask, shape: tuple[int, int]) -> None:
+def check_mask(name: str, mask: Mask, shape: tuple[int, int]) -> None:
     """MedpriorError where one mask is of another size, empty, or everywhere."""
     if mask.shape != shape:
         raise MedpriorError(
@@ -71,17 +69,17 @@ def check_one(name: str, mask: Mask, shape: tuple[int, int]) -> None:
         )
 
 
-def centre(mask: Mask) -> tuple[float, float]:
+def compute_mask_centre(mask: Mask) -> tuple[float, float]:
     """Row and column of a mask's centre, as shares of the picture."""
     row, column = np.nonzero(mask)
     return float((row.mean() + 0.5) / mask.shape[0]), float((column.mean() + 0.5) / mask.shape[1])
 
 
-def check_sides(masks: Mapping[str, Mask]) -> None:
+def check_lung_sides(masks: Mapping[str, Mask]) -> None:
     """MedpriorError where the left lung lies on the picture's left of the right lung."""
     if not {"left_lung", "right_lung"} <= set(masks):
         return
-    left, right = centre(masks["left_lung"])[1], centre(masks["right_lung"])[1]
+    left, right = compute_mask_centre(masks["left_lung"])[1], compute_mask_centre(masks["right_lung"])[1]
     if left <= right:
         raise MedpriorError(
             "left and right lung are swapped, or the picture is mirrored",
@@ -92,20 +90,20 @@ def check_sides(masks: Mapping[str, Mask]) -> None:
         )
 
 
-def oddities(masks: Mapping[str, Mask]) -> list[str]:
+def list_mask_warnings(masks: Mapping[str, Mask]) -> list[str]:
     """What a person should look at: names not seen before, sizes and overlaps out of the usual."""
     found = []
     for name, mask in sorted(masks.items()):
         share = float(mask.mean())
-        if name not in KNOWN:
-            found.append(f"{name}: not one of {', '.join(sorted(KNOWN))}; used as it is")
-        if share < 0.002 or (name in KNOWN and not 0.02 < share < 0.6):
+        if name not in KNOWN_STRUCTURES:
+            found.append(f"{name}: not one of {', '.join(sorted(KNOWN_STRUCTURES))}; used as it is")
+        if share < 0.002 or (name in KNOWN_STRUCTURES and not 0.02 < share < 0.6):
             found.append(f"{name}: covers {share:.1%} of the picture")
     lungs = [masks[name] for name in ("left_lung", "right_lung") if name in masks]
     if len(lungs) == 2:
         both = float((lungs[0] & lungs[1]).sum() / min(lung.sum() for lung in lungs))
         if both > 0.1:
             found.append(f"left_lung and right_lung overlap by {both:.0%}")
-    if "heart" in masks and lungs and centre(masks["heart"])[0] < centre(lungs[0])[0] - 0.1:
+    if "heart" in masks and lungs and compute_mask_centre(masks["heart"])[0] < compute_mask_centre(lungs[0])[0] - 0.1:
         found.append("heart: lies above the lung's centre")
     return found

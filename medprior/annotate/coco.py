@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.annotate.drawing import Drawing
-from medprior.annotate.polygons import filled, ring
-from medprior.annotate.run_lengths import decoded
+from medprior.annotate.imported_masks import ImportedMasks
+from medprior.annotate.polygons import fill_polygons, parse_ring
+from medprior.annotate.run_lengths import decode_run_lengths
 from medprior.dicom import Policy
 from medprior.errors import MedpriorError
 
 Mask = NDArray[np.bool_]
 
 
-def coco_drawing(record: Mapping[str, Any], picture: str, where: str) -> Drawing:
+def parse_coco_masks(record: Mapping[str, Any], picture: str, where: str) -> ImportedMasks:
     """What a COCO file holds of one picture, by category.
 
     Args:
@@ -31,14 +31,14 @@ def coco_drawing(record: Mapping[str, Any], picture: str, where: str) -> Drawing
         MedpriorError: the picture is not in it, nothing is drawn on it, or a shape is damaged.
     """
     try:
-        image = chosen(record["images"], picture, where)
+        image = find_image_entry(record["images"], picture, where)
         shape = (int(image["height"]), int(image["width"]))
         names = {item["id"]: str(item["name"]) for item in record.get("categories", [])}
         drawn = [item for item in record["annotations"] if item["image_id"] == image["id"]]
         masks: dict[str, Mask] = {}
         for item in drawn:
             label = names.get(item["category_id"], str(item["category_id"]))
-            mask = segmented(item.get("segmentation"), shape, f"{where}: {label}")
+            mask = rasterise_segmentation(item.get("segmentation"), shape, f"{where}: {label}")
             if mask is not None:
                 masks[label] = masks[label] | mask if label in masks else mask
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -52,19 +52,15 @@ def coco_drawing(record: Mapping[str, Any], picture: str, where: str) -> Drawing
             "nothing is drawn on the picture", where=where,
             expected="annotations with a segmentation (boxes alone are no contours)",
         )  # fmt: skip
-    return Drawing(masks)
+    return ImportedMasks(masks)
 
 
-def chosen(images: Iterable[Any], picture: str, where: str) -> dict[str, Any]:
+def find_image_entry(images: Iterable[Any], picture: str, where: str) -> dict[str, Any]:
     """The entry of a picture."""
     found: list[dict[str, Any]] = list(images)
     if len(found) > 1:
         stem = PurePosixPath(picture).stem
-        found = [
-            item
-            for item in found
-            if PurePosixPath(str(item["file_name"]).replace("\\", "/")).stem == stem
-        ]
+        found = [item for item in found if PurePosixPath(str(item["file_name"]).replace("\\", "/")).stem == stem]
     if len(found) != 1:
         # File names may hold a patient's name: they are counted, not listed.
         raise MedpriorError(
@@ -79,7 +75,7 @@ def chosen(images: Iterable[Any], picture: str, where: str) -> dict[str, Any]:
     return found[0]
 
 
-def segmented(segmentation: Any, shape: tuple[int, int], where: str) -> Mask | None:
+def rasterise_segmentation(segmentation: Any, shape: tuple[int, int], where: str) -> Mask | None:
     """One annotation's mask; None where it has only a box."""
     if not segmentation:
         return None
@@ -90,6 +86,6 @@ def segmented(segmentation: Any, shape: tuple[int, int], where: str) -> Mask | N
                 "the run lengths are of another size than the picture", where=where,
                 expected=f"{shape[0]} x {shape[1]}", found=" x ".join(str(s) for s in size[:2]),
             )  # fmt: skip
-        return decoded(segmentation["counts"], shape)
-    rings = [ring(list(zip(flat[::2], flat[1::2], strict=True)), where) for flat in segmentation]
-    return filled(rings, shape)
+        return decode_run_lengths(segmentation["counts"], shape)
+    rings = [parse_ring(list(zip(flat[::2], flat[1::2], strict=True)), where) for flat in segmentation]
+    return fill_polygons(rings, shape)

@@ -12,9 +12,9 @@ from medprior.observer import Observer
 
 if TYPE_CHECKING:
     from medprior.annotate.annotation import Annotation
-    from medprior.annotate.given import Given
+    from medprior.annotate.mask_inputs import MaskInputs
 
-REFUSED = "refused.png"
+REFUSED_PREVIEW = "refused.png"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--annotations",
         type=Path,
         metavar="FILE",
-        help="all structures: PNG or TIFF label map, NIfTI, (seg.)nrrd, DICOM SEG or RTSTRUCT, "
-        "LabelMe, COCO",
+        help="all structures: PNG or TIFF label map, NIfTI, (seg.)nrrd, DICOM SEG or RTSTRUCT, LabelMe, COCO",
     )
     drawn.add_argument(
         "--names",
@@ -66,11 +65,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Make the annotation, and say what was found odd about it."""
     if args.page:
-        annotation = drawn_here(args)
+        annotation = draw_annotation(args)
     else:
-        annotation = annotated(args)
+        annotation = create_annotation(args)
         annotation.save(args.annotation)
-    (args.annotation / REFUSED).unlink(missing_ok=True)
+    (args.annotation / REFUSED_PREVIEW).unlink(missing_ok=True)
     observer.params({"structures": list(annotation.structures), "image_id": annotation.image_id})
     observer.artifact(args.annotation / "preview.png")
     for warning in annotation.warnings:
@@ -78,10 +77,10 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     print(f"annotation: {args.annotation} ({', '.join(annotation.structures)})")
 
 
-def annotated(args: argparse.Namespace) -> Annotation:
+def create_annotation(args: argparse.Namespace) -> Annotation:
     """The annotation that the arguments ask for."""
-    from medprior.annotate.sources import from_cohort, from_cohort_files, from_files
-    from medprior.annotate.typical import most_typical, typical_images
+    from medprior.annotate.sources import annotate_cohort_image, annotate_from_cohort, annotate_from_files
+    from medprior.annotate.typicality import find_typical_annotated, select_typical_images
     from medprior.cohort import Cohort
 
     if (args.image is None) == (args.cohort is None):
@@ -90,32 +89,32 @@ def annotated(args: argparse.Namespace) -> Annotation:
             where="--image, --cohort",
             expected="--image PATH or --cohort COHORT, and --mask NAME=PATH or --annotations FILE",
         )
-    given, refused = what_is_given(args), args.annotation / REFUSED
+    given, refused = parse_mask_inputs(args), args.annotation / REFUSED_PREVIEW
     if args.image is not None:
-        return from_files(args.image, given, args.author, args.notes, refused)
+        return annotate_from_files(args.image, given, args.author, args.notes, refused)
     cohort = Cohort.open(args.cohort)
     chosen = args.image_id
     if given:
-        chosen = typical_images(cohort, 1)[0] if chosen == "auto" else chosen
-        return from_cohort_files(cohort, chosen, given, args.author, args.notes, refused)
-    chosen = most_typical(cohort) if chosen == "auto" else chosen
-    return from_cohort(cohort, chosen, args.author, args.notes)
+        chosen = select_typical_images(cohort, 1)[0] if chosen == "auto" else chosen
+        return annotate_cohort_image(cohort, chosen, given, args.author, args.notes, refused)
+    chosen = find_typical_annotated(cohort) if chosen == "auto" else chosen
+    return annotate_from_cohort(cohort, chosen, args.author, args.notes)
 
 
-def drawn_here(args: argparse.Namespace) -> Annotation:
+def draw_annotation(args: argparse.Namespace) -> Annotation:
     """The annotation that the user draws on the page."""
-    from medprior.annotate.given import readable
-    from medprior.annotate.page.session import draw_on_page
+    from medprior.annotate.mask_inputs import resolve_input_file
+    from medprior.annotate.page.server import run_drawing_page
     from medprior.cohort import Cohort
 
-    if what_is_given(args):
+    if parse_mask_inputs(args):
         raise MedpriorError("draw, or give files", where="--page", expected="--page without masks")
     if args.image is None and args.cohort is None:
         print("(no --cohort: open a file on the page)", file=sys.stderr)
-    return draw_on_page(
+    return run_drawing_page(
         args.annotation,
         cohort=Cohort.open(args.cohort) if args.cohort is not None else None,
-        image=readable(args.image, "--image") if args.image is not None else None,
+        image=resolve_input_file(args.image, "--image") if args.image is not None else None,
         image_id="" if args.image_id == "auto" or args.image is not None else args.image_id,
         notes=args.notes,
         port=args.port,
@@ -123,19 +122,17 @@ def drawn_here(args: argparse.Namespace) -> Annotation:
     )
 
 
-def what_is_given(args: argparse.Namespace) -> Given:
+def parse_mask_inputs(args: argparse.Namespace) -> MaskInputs:
     """The files named by the arguments."""
-    from medprior.annotate.given import Given
-    from medprior.annotate.naming import renaming
+    from medprior.annotate.mask_inputs import MaskInputs
+    from medprior.annotate.naming import parse_renames
 
     if args.names and args.annotations is None:
         raise MedpriorError("names what?", where="--names", expected="--annotations FILE with it")
-    return Given(
-        mask_paths(args.mask), args.annotations, renaming(args.names), bool(args.as_stored)
-    )
+    return MaskInputs(parse_mask_paths(args.mask), args.annotations, parse_renames(args.names), bool(args.as_stored))
 
 
-def mask_paths(items: list[str]) -> dict[str, Path]:
+def parse_mask_paths(items: list[str]) -> dict[str, Path]:
     """Structure -> path from `NAME=PATH` arguments.
 
     Raises:
@@ -155,7 +152,7 @@ def mask_paths(items: list[str]) -> dict[str, Path]:
     return paths
 
 
-def result(args: argparse.Namespace) -> Path:
+def result_folder(args: argparse.Namespace) -> Path:
     """The annotation folder."""
     folder: Path = args.annotation
     return folder

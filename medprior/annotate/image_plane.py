@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.dicom import Policy
+from medprior.dicom.file_opening import detect_file_type, open_regular_file
 from medprior.dicom.header import Header
-from medprior.dicom.opening import kind_of, opened
-from medprior.dicom.parsing import parsed, parser_faults
-from medprior.dicom.spacing import pair
+from medprior.dicom.parsing import convert_parser_errors, parse_header
+from medprior.dicom.spacing import read_spacing_pair
 from medprior.errors import MedpriorError
 
 Array = NDArray[np.float64]
-PIXEL, IMAGER, FILM = 0x00280030, 0x00181164, 0x00182010
+PIXEL_SPACING, IMAGER_SPACING, FILM_SPACING = 0x00280030, 0x00181164, 0x00182010
 POSITION, ORIENTATION, FRAME_OF_REFERENCE = 0x00200032, 0x00200037, 0x00200052
 
 
@@ -42,43 +42,46 @@ class ImagePlane:
     frame: str = field(default="", repr=False)
 
     @classmethod
-    def of_file(cls, image: Path | None, where: str) -> ImagePlane:
+    def from_file(cls, image: Path | None, where: str) -> ImagePlane:
         """Of a radiograph's DICOM file.
 
         Raises:
             MedpriorError: there is no such file, or it gives no millimetres per pixel.
         """
         if image is None:
-            raise missing("a cohort does not keep where its pictures lie", where)
-        with opened(image, Policy()) as (stream, size):
-            if kind_of(stream.read(512)) not in {"dicom", "bare_dicom"}:
-                raise missing("the radiograph is no DICOM file: nothing says where it lies", where)
+            raise create_plane_error("a cohort does not keep where its pictures lie", where)
+        with open_regular_file(image, Policy()) as (stream, size):
+            if detect_file_type(stream.read(512)) not in {"dicom", "bare_dicom"}:
+                raise create_plane_error("the radiograph is no DICOM file: nothing says where it lies", where)
             stream.seek(0)
-            header = parsed(stream, size, Policy()).header
-            with parser_faults():
-                plane = cls.of_header(header)
+            header = parse_header(stream, size, Policy()).header
+            with convert_parser_errors():
+                plane = cls.from_header(header)
         if plane is None:
-            raise missing("the radiograph's file gives no millimetres per pixel", where)
+            raise create_plane_error("the radiograph's file gives no millimetres per pixel", where)
         return plane
 
     @classmethod
-    def of_header(cls, header: Header) -> ImagePlane | None:
+    def from_header(cls, header: Header) -> ImagePlane | None:
         """Of a radiograph's header; the spacing is PixelSpacing, else the detector's or film's.
 
         None where there is no spacing.
         """
-        spacing = next((p for p in (pair(header, t) for t in (PIXEL, IMAGER, FILM)) if p), None)
+        spacing = next(
+            (p for p in (read_spacing_pair(header, t) for t in (PIXEL_SPACING, IMAGER_SPACING, FILM_SPACING)) if p),
+            None,
+        )
         if spacing is None:
             return None
         position = np.array(header.decimals(POSITION))
         axes = np.array(header.decimals(ORIENTATION))
         frame = header.text(FRAME_OF_REFERENCE)
         placed = position.shape == (3,) and axes.shape == (6,)
-        if placed and np.isfinite(position).all() and square(axes.reshape(2, 3)):
+        if placed and np.isfinite(position).all() and is_orthonormal(axes.reshape(2, 3)):
             return cls(position, axes.reshape(2, 3), spacing, True, frame)
         return cls(np.zeros(3), np.eye(3)[:2], spacing, False, frame)
 
-    def on_pixels(self, points: Array) -> tuple[Array, Array]:
+    def to_pixels(self, points: Array) -> tuple[Array, Array]:
         """Places on the stored pixels, and how far from their plane, in mm.
 
         Args:
@@ -95,12 +98,12 @@ class ImagePlane:
         return np.stack([x / cols + 0.5, y / rows + 0.5], axis=1), off
 
 
-def square(axes: Array) -> bool:
+def is_orthonormal(axes: Array) -> bool:
     """Whether two axes [2, 3] are of length 1 and at right angles."""
     return bool(np.isfinite(axes).all() and np.allclose(axes @ axes.T, np.eye(2), atol=1e-3))
 
 
-def missing(what: str, where: str) -> MedpriorError:
+def create_plane_error(what: str, where: str) -> MedpriorError:
     """The error for a picture whose place is unknown."""
     return MedpriorError(
         what,

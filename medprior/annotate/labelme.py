@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medprior.annotate.drawing import Drawing
-from medprior.annotate.polygons import filled, ring
+from medprior.annotate.imported_masks import ImportedMasks
+from medprior.annotate.polygons import fill_polygons, parse_ring
 from medprior.dicom import Policy
 from medprior.dicom.raster import check_raster_size
 from medprior.errors import MedpriorError
 
 Mask = NDArray[np.bool_]
-CIRCLE = 180
-AREAS = "polygon, rectangle, circle or mask"
+CIRCLE_POINTS = 180
+AREA_SHAPES = "polygon, rectangle, circle or mask"
 
 
-def labelme_drawing(record: Mapping[str, Any], where: str) -> Drawing:
+def parse_labelme_masks(record: Mapping[str, Any], where: str) -> ImportedMasks:
     """The shapes of a LabelMe file, those of one label together.
 
     Raises:
@@ -44,36 +44,36 @@ def labelme_drawing(record: Mapping[str, Any], where: str) -> Drawing:
         if kind in {"point", "line", "linestrip", "points"}:
             skipped.append(f"{label}: a {kind} has no area and was left out")
             continue
-        mask = area(item, kind, shape, f"{where}: {label or 'a shape without a label'}")
+        mask = rasterise_shape(item, kind, shape, f"{where}: {label or 'a shape without a label'}")
         masks[label] = masks[label] | mask if label in masks else mask
     if not masks:
-        raise MedpriorError("nothing is drawn", where=where, expected=f"a {AREAS}")
-    return Drawing(masks, warnings=tuple(skipped))
+        raise MedpriorError("nothing is drawn", where=where, expected=f"a {AREA_SHAPES}")
+    return ImportedMasks(masks, warnings=tuple(skipped))
 
 
-def area(item: Any, kind: str, shape: tuple[int, int], where: str) -> Mask:
+def rasterise_shape(item: Any, kind: str, shape: tuple[int, int], where: str) -> Mask:
     """One shape as a mask."""
     points = item.get("points") if isinstance(item, dict) else None
     if kind == "polygon":
-        return filled([ring(points or (), where)], shape)
-    two = pair(points)
+        return fill_polygons([parse_ring(points or (), where)], shape)
+    two = parse_two_points(points)
     if two is not None:
         first, second = two
         if kind == "rectangle":
             (left, right), (top, bottom) = zip(first, second, strict=True)
             corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-            return filled([ring(corners, where)], shape)
+            return fill_polygons([parse_ring(corners, where)], shape)
         if kind == "circle":
-            angle = np.arange(CIRCLE) * (2 * np.pi / CIRCLE)
+            angle = np.arange(CIRCLE_POINTS) * (2 * np.pi / CIRCLE_POINTS)
             radius = float(np.hypot(*(second - first)))
             rim = first + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-            return filled([ring(rim.tolist(), where)], shape)
+            return fill_polygons([parse_ring(rim.tolist(), where)], shape)
         if kind == "mask":
-            return pasted(item.get("mask"), np.minimum(first, second), shape, where)
-    raise MedpriorError("a shape that cannot be used", where=where, expected=AREAS, found=kind)
+            return decode_box_mask(item.get("mask"), np.minimum(first, second), shape, where)
+    raise MedpriorError("a shape that cannot be used", where=where, expected=AREA_SHAPES, found=kind)
 
 
-def pair(points: Any) -> NDArray[np.float64] | None:
+def parse_two_points(points: Any) -> NDArray[np.float64] | None:
     """Two points as float64 [2, 2] (x, y), None where they are not."""
     try:
         two = np.asarray(points, dtype=np.float64)
@@ -82,7 +82,7 @@ def pair(points: Any) -> NDArray[np.float64] | None:
     return two if two.shape == (2, 2) and bool(np.isfinite(two).all()) else None
 
 
-def pasted(data: Any, corner: NDArray[np.float64], shape: tuple[int, int], where: str) -> Mask:
+def decode_box_mask(data: Any, corner: NDArray[np.float64], shape: tuple[int, int], where: str) -> Mask:
     """A LabelMe mask: a PNG of the box it fills, as base64 text, at its box's upper left."""
     try:
         raw = base64.b64decode(str(data), validate=True)

@@ -10,25 +10,25 @@ from typing import TypeVar
 from medprior.errors import MedpriorError
 
 SIDES = ("left", "right")
-SHORT = {"l": "left", "r": "right"}
-PARTS = ("lung", "clavicle", "diaphragm", "hilum", "breast", "ventricle", "atrium", "scapula")
+SIDE_LETTERS = {"l": "left", "r": "right"}
+PAIRED_ORGANS = ("lung", "clavicle", "diaphragm", "hilum", "breast", "ventricle", "atrium", "scapula")
 Value = TypeVar("Value")
 
 
-def plain(name: str) -> str:
+def normalise_name(name: str) -> str:
     """A name in lower-case letters, digits and _: `Left Lung`, `lung_left` and `Lung, L` are one.
 
     The side comes first for organs that come in pairs (our choice, after the cohort's own names).
     """
     ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     words = [word for word in re.split(r"[^a-z0-9]+", ascii_only.lower()) if word]
-    if len(words) == 2 and set(words) & set(PARTS):
-        words = [SHORT.get(word, word) for word in words]
+    if len(words) == 2 and set(words) & set(PAIRED_ORGANS):
+        words = [SIDE_LETTERS.get(word, word) for word in words]
         words.sort(key=lambda word: word not in SIDES)
     return "_".join(words)
 
 
-def renaming(items: Iterable[str]) -> dict[str, str]:
+def parse_renames(items: Iterable[str]) -> dict[str, str]:
     """What a file calls a structure -> what we call it, from `1=left_lung,2=heart` arguments.
 
     Raises:
@@ -48,7 +48,7 @@ def renaming(items: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def named(
+def rename_structures(
     parts: Mapping[str, Value], names: Mapping[str, str]
 ) -> tuple[dict[str, list[Value]], tuple[str, ...]]:
     """Structure -> what a file holds of it, after renaming; and warnings.
@@ -61,7 +61,7 @@ def named(
         MedpriorError: a key of `names` is not in the file, or the file only has numbers.
     """
     numbers = [label for label in parts if label.isdigit()]
-    keys = {label: next((k for k in names if same(k, label)), None) for label in parts}
+    keys = {label: next((k for k in names if is_same_structure(k, label)), None) for label in parts}
     missing = [key for key in names if key not in keys.values()]
     if missing or (numbers and not names):
         raise MedpriorError(
@@ -77,11 +77,11 @@ def named(
         if key is None and label in numbers:
             warnings.append(f"label {label} of the file has no name and was left out")
             continue
-        name = names[key] if key is not None else plain(label) or label
+        name = names[key] if key is not None else normalise_name(label) or label
         found.setdefault(name, []).append(value)
     return found, tuple(warnings)
 
 
-def same(key: str, label: str) -> bool:
+def is_same_structure(key: str, label: str) -> bool:
     """Whether a user's key means the label."""
-    return key == label or (bool(plain(key)) and plain(key) == plain(label))
+    return key == label or (bool(normalise_name(key)) and normalise_name(key) == normalise_name(label))

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from medprior.errors import MedpriorError
 
-STRAIGHT = 0.95
+MIN_AXIS_COSINE = 0.95
 X, Y, Z = 0, 1, 2
-LOOK = "look at preview.png, and use --as-stored if it is the wrong way round"
+ORIENTATION_HINT = "look at preview.png, and use --as-stored if it is the wrong way round"
 
 
 @dataclass(frozen=True)
-class Placed:
+class OrientedSlice:
     """One slice as a picture.
 
     Shape:
@@ -32,9 +32,9 @@ class Placed:
     warnings: tuple[str, ...] = ()
 
 
-def placed(
+def orient_slice(
     layer: NDArray[Any], directions: NDArray[np.float64] | None, as_stored: bool, where: str
-) -> Placed:
+) -> OrientedSlice:
     """The one slice of a volume the way its directions say.
 
     ITK and 3D Slicer give a picture without directions those of a transverse slice: columns to the
@@ -62,12 +62,12 @@ def placed(
         )
     stored = np.squeeze(layer, tuple(set(range(layer.ndim)) - set(axes))).T
     if directions is None or as_stored:
-        return Placed(stored)
-    named = [heading(directions, axis) for axis in axes]
+        return OrientedSlice(stored)
+    named = [find_patient_axis(directions, axis) for axis in axes]
     lying = tuple(axis for axis, _ in named)
     if set(lying) not in ({X, Y}, {X, Z}):
         words = "the file's directions are not those of a frontal picture and were not used"
-        return Placed(stored, warnings=(f"{words}; {LOOK}",))
+        return OrientedSlice(stored, warnings=(f"{words}; {ORIENTATION_HINT}",))
     upright = stored if lying[0] == X else stored.T
     (_, column), (row_axis, row) = named if lying[0] == X else named[::-1]
     flipped = column < 0, row < 0 if row_axis == Y else row > 0
@@ -78,14 +78,14 @@ def placed(
     warnings: tuple[str, ...] = ()
     if any(flipped):
         ways = " and ".join(np.array(["mirrored", "turned upside down"])[list(flipped)])
-        warnings = (f"the file's directions had the drawing {ways}; {LOOK}",)
-    return Placed(np.ascontiguousarray(upright), row_axis == Z, warnings)
+        warnings = (f"the file's directions had the drawing {ways}; {ORIENTATION_HINT}",)
+    return OrientedSlice(np.ascontiguousarray(upright), row_axis == Z, warnings)
 
 
-def heading(directions: NDArray[np.float64], axis: int) -> tuple[int, float]:
+def find_patient_axis(directions: NDArray[np.float64], axis: int) -> tuple[int, float]:
     """The patient's axis that an index axis runs along, and its sign; -1 where it is oblique."""
     if axis >= len(directions):
         return -1, 1.0
     way = directions[:, axis]
     main = int(np.abs(way).argmax())
-    return (main if abs(way[main]) >= STRAIGHT else -1), float(np.sign(way[main]))
+    return (main if abs(way[main]) >= MIN_AXIS_COSINE else -1), float(np.sign(way[main]))

@@ -12,12 +12,12 @@ from medprior.errors import MedpriorError
 
 Mask = NDArray[np.bool_]
 Ring = NDArray[np.float64]
-FINE, COARSE = 8, 4
-LARGE = 512
-STRIP = 64
+FINE_SAMPLES, COARSE_SAMPLES = 8, 4
+LARGE_CONTOUR_PX = 512
+POLYGON_STRIP_ROWS = 64
 
 
-def ring(points: Sequence[Sequence[float]], where: str) -> Ring:
+def parse_ring(points: Sequence[Sequence[float]], where: str) -> Ring:
     """One contour as float64 [n, 2] (x, y).
 
     Raises:
@@ -38,7 +38,7 @@ def ring(points: Sequence[Sequence[float]], where: str) -> Ring:
     return found
 
 
-def filled(rings: Iterable[Ring], shape: tuple[int, int]) -> Mask:
+def fill_polygons(rings: Iterable[Ring], shape: tuple[int, int]) -> Mask:
     """The union of contours as a mask.
 
     Coordinates are continuous: (0, 0) is the picture's upper left corner, (cols, rows) its lower
@@ -57,19 +57,19 @@ def filled(rings: Iterable[Ring], shape: tuple[int, int]) -> Mask:
     for points in rings:
         low = np.clip(np.floor(points.min(axis=0)).astype(int), 0, shape[::-1])
         high = np.clip(np.ceil(points.max(axis=0)).astype(int), 0, shape[::-1])
-        for rows, cover in strips(points, low, high):
+        for rows, cover in rasterise_strips(points, low, high):
             mask[rows, low[0] : high[0]] |= cover >= 0.5
     return mask
 
 
-def strips(
+def rasterise_strips(
     points: Ring, low: NDArray[np.int_], high: NDArray[np.int_]
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """Coverage in [0, 1] of each strip of rows between the corners `low` and `high` (x, y)."""
     width = int(high[0] - low[0])
-    count = FINE if int((high - low).max()) <= LARGE else COARSE
-    for top in range(int(low[1]), int(high[1]), STRIP):
-        height = min(STRIP, int(high[1]) - top)
+    count = FINE_SAMPLES if int((high - low).max()) <= LARGE_CONTOUR_PX else COARSE_SAMPLES
+    for top in range(int(low[1]), int(high[1]), POLYGON_STRIP_ROWS):
+        height = min(POLYGON_STRIP_ROWS, int(high[1]) - top)
         if width <= 0 or height <= 0:
             continue
         canvas = Image.new("L", (width * count, height * count))

@@ -8,23 +8,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.provenance import atomic
+from medprior.provenance import atomic_write
 
 # Okabe and Ito's palette without black, for readers who tell colours apart in other ways.
-FIXED = {"left_lung": "#56b4e9", "right_lung": "#e69f00", "heart": "#cc79a7", "lungs": "#56b4e9"}
-FREE = ("#f0e442", "#009e73", "#d55e00", "#0072b2")
+PREVIEW_COLOURS = {"left_lung": "#56b4e9", "right_lung": "#e69f00", "heart": "#cc79a7", "lungs": "#56b4e9"}
+EXTRA_COLOURS = ("#f0e442", "#009e73", "#d55e00", "#0072b2")
 
 
-def colours(names: Iterable[str]) -> dict[str, str]:
+def assign_colours(names: Iterable[str]) -> dict[str, str]:
     """The colour of each structure as #rrggbb, by name; others than lungs and heart in turn."""
-    found = {name: FIXED[name] for name in sorted(names) if name in FIXED}
-    others = [name for name in sorted(names) if name not in FIXED]
-    return found | {name: FREE[index % len(FREE)] for index, name in enumerate(others)}
+    found = {name: PREVIEW_COLOURS[name] for name in sorted(names) if name in PREVIEW_COLOURS}
+    others = [name for name in sorted(names) if name not in PREVIEW_COLOURS]
+    return found | {name: EXTRA_COLOURS[index % len(EXTRA_COLOURS)] for index, name in enumerate(others)}
 
 
-def draw_masks(
-    image: NDArray[np.float32], masks: Mapping[str, NDArray[np.bool_]], path: Path
-) -> None:
+def save_mask_preview(image: NDArray[np.float32], masks: Mapping[str, NDArray[np.bool_]], path: Path) -> None:
     """Write `path`, a PNG about 800 pixels high, with a contour and a name per mask.
 
     Args:
@@ -40,12 +38,12 @@ def draw_masks(
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(image[::step, ::step], cmap="gray", vmin=0, vmax=1)
     axes.axis("off")
-    for index, (name, colour) in enumerate(sorted(colours(masks).items())):
+    for index, (name, colour) in enumerate(sorted(assign_colours(masks).items())):
         mask = masks[name][::step, ::step]
         if mask.shape[0] > 1 and mask.shape[1] > 1 and mask.any() and not mask.all():
             axes.contour(mask.astype(np.float32), levels=[0.5], colors=[colour], linewidths=1.5)
         axes.text(0.02, 0.98 - 0.04 * index, name, color=colour, va="top", transform=axes.transAxes)
     text = "patient's left"
     axes.text(0.98, 0.02, text, color="w", ha="right", transform=axes.transAxes)
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -10,46 +10,44 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medprior.annotate.drawing import Drawing
+from medprior.annotate.imported_masks import ImportedMasks
 from medprior.dicom import Policy
-from medprior.dicom.opening import opened
+from medprior.dicom.file_opening import open_regular_file
 from medprior.dicom.raster import check_raster_size
 from medprior.errors import MedpriorError, Rejected
-from medprior.ingest.masks import FORMATS
+from medprior.ingest.masks import MASK_FORMATS
 
-MOST_LABELS = 64
+MAX_LABELS = 64
 
 
-def raster_labels(path: Path, where: str) -> Drawing:
+def read_raster_masks(path: Path, where: str) -> ImportedMasks:
     """Each grey level or palette index above 0 of a picture as one mask.
 
     Raises:
         Rejected: the picture is too large, or cannot be opened.
         MedpriorError: it is coloured, has several pages, or is no label map.
     """
-    with opened(path, Policy()) as (stream, _):
+    with open_regular_file(path, Policy()) as (stream, _):
         data = stream.read()
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=MASK_FORMATS) as image:
             check_raster_size(image, Policy())
             pages = int(getattr(image, "n_frames", 1))
-            levels = label_levels(image, where)
+            levels = read_label_levels(image, where)
     except (MedpriorError, Rejected):
         raise
     except Exception:
         # Pillow raises many kinds on broken files.
-        raise MedpriorError(
-            "the picture cannot be decoded", where=where, expected="a PNG or TIFF label map"
-        ) from None
+        raise MedpriorError("the picture cannot be decoded", where=where, expected="a PNG or TIFF label map") from None
     if pages != 1:
         raise MedpriorError(
             f"the picture has {pages} pages", where=where, expected="one page",
             fix="save each page as one mask and give it with --mask NAME=FILE",
         )  # fmt: skip
-    return Drawing(by_label(levels, where))
+    return ImportedMasks(split_labels(levels, where))
 
 
-def label_levels(image: Image.Image, where: str) -> NDArray[Any]:
+def read_label_levels(image: Image.Image, where: str) -> NDArray[Any]:
     """Grey levels, or palette indices, of a picture."""
     if image.mode == "1":
         return np.asarray(image, dtype=np.uint8)
@@ -66,7 +64,7 @@ def label_levels(image: Image.Image, where: str) -> NDArray[Any]:
     return channels[..., 1]
 
 
-def by_label(levels: NDArray[Any], where: str) -> dict[str, NDArray[np.bool_]]:
+def split_labels(levels: NDArray[Any], where: str) -> dict[str, NDArray[np.bool_]]:
     """Label number -> mask, for every value above 0.
 
     Raises:
@@ -75,7 +73,7 @@ def by_label(levels: NDArray[Any], where: str) -> dict[str, NDArray[np.bool_]]:
     values = np.unique(levels)
     whole = bool(np.isfinite(values).all()) and np.allclose(values, np.rint(values), atol=1e-3)
     above = [value for value in values.tolist() if value > 0.5]
-    if not whole or len(above) > MOST_LABELS or not above:
+    if not whole or len(above) > MAX_LABELS or not above:
         state = "nothing is drawn" if not above else "not a label map"
         raise MedpriorError(
             state,

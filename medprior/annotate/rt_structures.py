@@ -9,22 +9,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.annotate.drawing import Drawing
 from medprior.annotate.image_plane import FRAME_OF_REFERENCE, ImagePlane
-from medprior.annotate.polygons import filled, ring
+from medprior.annotate.imported_masks import ImportedMasks
+from medprior.annotate.polygons import fill_polygons, parse_ring
 from medprior.dicom import Policy, Radiograph
+from medprior.dicom.derived.native_grid import NativeGrid
+from medprior.dicom.file_opening import open_regular_file
 from medprior.dicom.header import Header
-from medprior.dicom.native import Native
-from medprior.dicom.opening import opened
-from medprior.dicom.parsing import parsed, parser_faults
-from medprior.dicom.sides import told_apart
+from medprior.dicom.lung_sides import assign_lung_sides
+from medprior.dicom.parsing import convert_parser_errors, parse_header
 from medprior.errors import MedpriorError
 
 Mask = NDArray[np.bool_]
 Array = NDArray[np.float64]
-STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+STRUCTURE_SET_UID = "1.2.840.10008.5.1.4.1.1.481.3"
 CLOSED, HOLED = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"
-OFF_PLANE = 1.0  # mm, our choice
+MAX_PLANE_DISTANCE_MM = 1.0  # mm, our choice
 SOP_CLASS, MODALITY, IMAGE, ROIS = 0x00080016, 0x00080060, 0x00081155, 0x30060020
 FRAMES, STUDIES, SERIES, IMAGES = 0x30060010, 0x30060012, 0x30060014, 0x30060016
 ROI_NUMBER, ROI_NAME, ROI_FRAME, ROI_CONTOURS = 0x30060022, 0x30060026, 0x30060024, 0x30060039
@@ -32,7 +32,7 @@ CONTOURS, KIND, COUNT, POINTS, OF_ROI = 0x30060040, 0x30060042, 0x30060046, 0x30
 
 
 @dataclass(frozen=True)
-class Contour:
+class RtContour:
     """One contour of a structure.
 
     Attributes:
@@ -62,7 +62,7 @@ class Contour:
 
 
 @dataclass(frozen=True)
-class References:
+class ImageReferences:
     """The images and frames of reference that a structure set names."""
 
     images: frozenset[str] = field(repr=False)
@@ -71,14 +71,12 @@ class References:
 
 def is_structure_set(path: Path) -> bool:
     """Whether a DICOM file is an RT Structure Set."""
-    with opened(path, Policy()) as (stream, size):
-        header = parsed(stream, size, Policy()).header
-        return header.text(SOP_CLASS) == STRUCTURE_SET or header.text(MODALITY) == "RTSTRUCT"
+    with open_regular_file(path, Policy()) as (stream, size):
+        header = parse_header(stream, size, Policy()).header
+        return header.text(SOP_CLASS) == STRUCTURE_SET_UID or header.text(MODALITY) == "RTSTRUCT"
 
 
-def structure_drawing(
-    path: Path, radiograph: Radiograph, image: Path | None, where: str
-) -> Drawing:
+def read_structure_set(path: Path, radiograph: Radiograph, image: Path | None, where: str) -> ImportedMasks:
     """The structures of an RT Structure Set as masks on the radiograph as it is shown.
 
     Coordinates are the patient's where the radiograph's file gives its position and orientation.
@@ -97,77 +95,75 @@ def structure_drawing(
         MedpriorError: it refers to another image, nothing says where the radiograph lies, or a
             contour cannot be used.
     """
-    plane = ImagePlane.of_file(image, where)
-    with opened(path, Policy()) as (stream, size):
-        header = parsed(stream, size, Policy()).header
-        with parser_faults():
-            structures = list(drawn_structures(header))
-            named = references(header, structures)
+    plane = ImagePlane.from_file(image, where)
+    with open_regular_file(path, Policy()) as (stream, size):
+        header = parse_header(stream, size, Policy()).header
+        with convert_parser_errors():
+            structures = list(list_contours(header))
+            named = collect_references(header, structures)
     warnings = check_references(named, radiograph, plane, where)
-    native, sop = Native.of(radiograph), radiograph.identity.sop
+    native, sop = NativeGrid.of(radiograph), radiograph.identity.sop
     parts: list[tuple[str, Mask]] = []
     for name, contours in structures:
         ours = [one for one in contours if not (sop and one.images) or sop in one.images]
-        mask, said = painted(ours, plane, native.stored, f"{where}: {name}")
+        mask, said = rasterise_contours(ours, plane, native.stored, f"{where}: {name}")
         warnings += [f"{name}: {words}" for words in said]
         if mask is not None:
-            parts.append((name, native.to_shown(mask)))
+            parts.append((name, native.to_radiograph(mask)))
     if not parts:
         raise MedpriorError("no contour of this image", where=where, expected=CLOSED)
-    masks, said_of_sides = told_apart(parts)
+    masks, said_of_sides = assign_lung_sides(parts)
     if not plane.in_patient:
         warnings.append(
             "the radiograph has no position in the patient: contours were taken as millimetres "
             "from its first pixel; look at preview.png"
         )
-    return Drawing(masks, turned=True, warnings=(*warnings, *said_of_sides))
+    return ImportedMasks(masks, turned=True, warnings=(*warnings, *said_of_sides))
 
 
-def drawn_structures(header: Header) -> Iterator[tuple[str, list[Contour]]]:
+def list_contours(header: Header) -> Iterator[tuple[str, list[RtContour]]]:
     """Names and contours of all structures that have contours."""
-    names = {whole(item, ROI_NUMBER): item.unicode(ROI_NAME).strip() for item in header.items(ROIS)}
+    names = {read_whole_number(item, ROI_NUMBER): item.unicode(ROI_NAME).strip() for item in header.items(ROIS)}
     for item in header.items(ROI_CONTOURS):
-        number = whole(item, OF_ROI)
-        contours = [contour(one) for one in item.items(CONTOURS)]
+        number = read_whole_number(item, OF_ROI)
+        contours = [parse_contour(one) for one in item.items(CONTOURS)]
         if contours:
             yield names.get(number) or f"roi_{number}", contours
 
 
-def contour(item: Header) -> Contour:
+def parse_contour(item: Header) -> RtContour:
     """One item of a contour sequence."""
     parts = (item.raw(POINTS) or b"").replace(b"\0", b"").split(b"\\")
     try:
         values = np.array([float(part) for part in parts])
     except ValueError:
         values = np.empty(0)
-    return Contour(item.text(KIND) or CLOSED, values, whole(item, COUNT), images_of(item))
+    return RtContour(item.text(KIND) or CLOSED, values, read_whole_number(item, COUNT), list_referenced_images(item))
 
 
-def whole(item: Header, tag: int) -> int | None:
+def read_whole_number(item: Header, tag: int) -> int | None:
     """A whole number, None where there is none."""
     values = item.decimals(tag)
     return int(values[0]) if len(values) == 1 and values[0] == values[0] else None
 
 
-def images_of(item: Header) -> frozenset[str]:
+def list_referenced_images(item: Header) -> frozenset[str]:
     """The images an item of the file says it is of."""
     return frozenset(one.text(IMAGE) for one in item.items(IMAGES)) - {""}
 
 
-def references(header: Header, structures: list[tuple[str, list[Contour]]]) -> References:
+def collect_references(header: Header, structures: list[tuple[str, list[RtContour]]]) -> ImageReferences:
     """What the file as a whole and its contours say they are of."""
     images = {uid for _, contours in structures for one in contours for uid in one.images}
     frames = {item.text(ROI_FRAME) for item in header.items(ROIS)}
     for item in header.items(FRAMES):
         frames.add(item.text(FRAME_OF_REFERENCE))
         series = [s for study in item.items(STUDIES) for s in study.items(SERIES)]
-        images |= {uid for one in series for uid in images_of(one)}
-    return References(frozenset(images), frozenset(frames - {""}))
+        images |= {uid for one in series for uid in list_referenced_images(one)}
+    return ImageReferences(frozenset(images), frozenset(frames - {""}))
 
 
-def check_references(
-    named: References, radiograph: Radiograph, plane: ImagePlane, where: str
-) -> list[str]:
+def check_references(named: ImageReferences, radiograph: Radiograph, plane: ImagePlane, where: str) -> list[str]:
     """MedpriorError where the file says that it is of another image; warnings where nothing does.
 
     By its images where it names any, else by its frame of reference.
@@ -187,8 +183,8 @@ def check_references(
     return [] if known else ["the structures name no image: taken to be of this one"]
 
 
-def painted(
-    contours: list[Contour], plane: ImagePlane, shape: tuple[int, int], where: str
+def rasterise_contours(
+    contours: list[RtContour], plane: ImagePlane, shape: tuple[int, int], where: str
 ) -> tuple[Mask | None, list[str]]:
     """The area of one structure's contours on the stored pixels, None for no area; warnings."""
     mask: Mask | None = None
@@ -197,7 +193,7 @@ def painted(
         if one.kind not in {CLOSED, HOLED}:
             warnings.append(f"a contour of kind {one.kind} has no area and was left out")
             continue
-        area = filled([on_picture(one, plane, shape, where)], shape)
+        area = fill_polygons([project_contour(one, plane, shape, where)], shape)
         if mask is None:
             mask = area
         elif one.kind == HOLED:
@@ -209,15 +205,15 @@ def painted(
     return mask, warnings
 
 
-def on_picture(one: Contour, plane: ImagePlane, shape: tuple[int, int], where: str) -> Array:
+def project_contour(one: RtContour, plane: ImagePlane, shape: tuple[int, int], where: str) -> Array:
     """A contour in pixels, float64 [n, 2] (x, y); MedpriorError where it is not on the picture."""
-    points, off = plane.on_pixels(one.points(where))
-    found = ring(points.tolist(), where)
-    if float(off.max()) > OFF_PLANE:
+    points, off = plane.to_pixels(one.points(where))
+    found = parse_ring(points.tolist(), where)
+    if float(off.max()) > MAX_PLANE_DISTANCE_MM:
         raise MedpriorError(
             "the contour does not lie in the picture's plane",
             where=where,
-            expected=f"all points within {OFF_PLANE:g} mm of it",
+            expected=f"all points within {MAX_PLANE_DISTANCE_MM:g} mm of it",
             found=f"{float(off.max()):.1f} mm away",
             fix="export the structures of this radiograph, not of a CT",
         )

@@ -12,7 +12,7 @@ from medprior.errors import MedpriorError
 Mask = NDArray[np.bool_]
 
 
-def decoded(counts: Any, size: Any) -> Mask:
+def decode_run_lengths(counts: Any, size: Any) -> Mask:
     """A mask from run lengths: list of numbers, or COCO's compressed text.
 
     Runs alternate between outside and inside, beginning outside, column by column (COCO API,
@@ -29,7 +29,7 @@ def decoded(counts: Any, size: Any) -> Mask:
         MedpriorError: the runs do not fill the size.
     """
     try:
-        runs = expanded(counts) if isinstance(counts, str) else [int(run) for run in counts]
+        runs = decompress_counts(counts) if isinstance(counts, str) else [int(run) for run in counts]
         rows, cols = (int(side) for side in size)
         good = 0 < rows * cols <= 2e8 and min(runs) >= 0 and sum(runs) == rows * cols
     except (TypeError, ValueError, IndexError):
@@ -44,7 +44,7 @@ def decoded(counts: Any, size: Any) -> Mask:
     return np.repeat(inside, runs).reshape((rows, cols), order="F")
 
 
-def expanded(text: str) -> list[int]:
+def decompress_counts(text: str) -> list[int]:
     """Run lengths from the compressed text: five bits a character, most after the third as
     differences from the run two before (maskApi.c, rleFrString).
     """

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from medprior.annotate.annotation import Annotation
 from medprior.annotate.checks import check_masks
-from medprior.annotate.drawing import Drawing
-from medprior.annotate.frame import Frame
-from medprior.annotate.given import Given, Reader, readable
+from medprior.annotate.imported_masks import ImportedMasks
+from medprior.annotate.mask_inputs import AnnotationReader, MaskInputs, resolve_input_file
+from medprior.annotate.picture_grids import PictureGrids
 from medprior.cohort import Cohort
 from medprior.dicom import Radiograph, read_image
 from medprior.errors import InputMissing, MedpriorError
@@ -20,9 +20,9 @@ from medprior.errors import InputMissing, MedpriorError
 Mask = NDArray[np.bool_]
 
 
-def from_files(
+def annotate_from_files(
     image: Path | str,
-    masks: Mapping[str, Path | str] | Given,
+    masks: Mapping[str, Path | str] | MaskInputs,
     author: str = "",
     notes: str = "",
     refused: Path | None = None,
@@ -43,17 +43,17 @@ def from_files(
         Rejected: the radiograph cannot be used.
         MedpriorError: a mask cannot be read, or does not fit (see `check_masks`).
     """
-    path = readable(image, "--image")
+    path = resolve_input_file(image, "--image")
     radiograph = read_image(path)
-    given = masks if isinstance(masks, Given) else Given(masks)
-    reader = Reader(
-        Frame.of_file(radiograph),
+    given = masks if isinstance(masks, MaskInputs) else MaskInputs(masks)
+    reader = AnnotationReader(
+        PictureGrids.from_file(radiograph),
         Path(image).name,
-        lambda file, where: dicom_drawing(file, radiograph, path, where),
+        lambda file, where: read_dicom_masks(file, radiograph, path, where),
         given.as_stored,
     )
     drawn, warnings = reader.everything(given)
-    checked(radiograph.pixels, drawn, refused)
+    check_masks_or_preview(radiograph.pixels, drawn, refused)
     return Annotation(
         image=radiograph.pixels,
         masks=drawn,
@@ -65,10 +65,10 @@ def from_files(
     )
 
 
-def from_cohort_files(
+def annotate_cohort_image(
     cohort: Cohort,
     image_id: str,
-    given: Given,
+    given: MaskInputs,
     author: str = "",
     notes: str = "",
     refused: Path | None = None,
@@ -81,7 +81,7 @@ def from_cohort_files(
         InputMissing: no such image.
         MedpriorError: a mask cannot be read, or does not fit (see `check_masks`).
     """
-    frame = Frame.of_cohort(cohort, image_id)
+    frame = PictureGrids.from_cohort_image(cohort, image_id)
     pixels = cohort.pixels(image_id)
     row = cohort.select([image_id]).manifest.iloc[0]
     source = Radiograph(
@@ -91,35 +91,35 @@ def from_cohort_files(
         stored_rows=int(row["rows"]),
         stored_cols=int(row["cols"]),
     )
-    reader = Reader(
+    reader = AnnotationReader(
         frame,
         image_id,
-        lambda file, where: dicom_drawing(file, source, None, where),
+        lambda file, where: read_dicom_masks(file, source, None, where),
         given.as_stored,
     )
     drawn, warnings = reader.everything(given)
-    checked(pixels, drawn, refused)
-    return cohort_annotation(cohort, image_id, drawn, author, notes, warnings)
+    check_masks_or_preview(pixels, drawn, refused)
+    return create_cohort_annotation(cohort, image_id, drawn, author, notes, warnings)
 
 
-def dicom_drawing(path: Path, radiograph: Radiograph, image: Path | None, where: str) -> Drawing:
+def read_dicom_masks(path: Path, radiograph: Radiograph, image: Path | None, where: str) -> ImportedMasks:
     """What a DICOM SEG or RTSTRUCT holds of a radiograph, the way round that it is shown.
 
     `image` is the radiograph's own file, None for a cohort's, which keeps no position.
     """
-    from medprior.annotate.rt_structures import is_structure_set, structure_drawing
-    from medprior.dicom.seg import read_segments
-    from medprior.dicom.sides import told_apart
+    from medprior.annotate.rt_structures import is_structure_set, read_structure_set
+    from medprior.dicom.derived.seg import read_segments
+    from medprior.dicom.lung_sides import assign_lung_sides
 
     if is_structure_set(path):
-        return structure_drawing(path, radiograph, image, where)
-    masks, warnings = told_apart(read_segments(path, radiograph))
-    return Drawing(masks, turned=True, warnings=warnings)
+        return read_structure_set(path, radiograph, image, where)
+    masks, warnings = assign_lung_sides(read_segments(path, radiograph))
+    return ImportedMasks(masks, turned=True, warnings=warnings)
 
 
-def checked(image: NDArray[np.float32], masks: Mapping[str, Mask], refused: Path | None) -> None:
+def check_masks_or_preview(image: NDArray[np.float32], masks: Mapping[str, Mask], refused: Path | None) -> None:
     """Refuse masks that cannot be right, and leave a picture of them at `refused`."""
-    from medprior.annotate.preview import draw_masks
+    from medprior.annotate.preview import save_mask_preview
 
     shape = (image.shape[0], image.shape[1])
     try:
@@ -127,14 +127,14 @@ def checked(image: NDArray[np.float32], masks: Mapping[str, Mask], refused: Path
     except MedpriorError as error:
         if refused is None or not masks or any(mask.shape != shape for mask in masks.values()):
             raise
-        draw_masks(image, masks, refused)
+        save_mask_preview(image, masks, refused)
         raise MedpriorError(
             error.what, where=error.where, expected=error.expected, found=error.found,
             fix=f"{error.fix}; see {refused.name} in the folder given",
         ) from None  # fmt: skip
 
 
-def from_cohort(cohort: Cohort, image_id: str, author: str = "", notes: str = "") -> Annotation:
+def annotate_from_cohort(cohort: Cohort, image_id: str, author: str = "", notes: str = "") -> Annotation:
     """An annotation from the masks that a cohort has of one of its images.
 
     Raises:
@@ -150,10 +150,10 @@ def from_cohort(cohort: Cohort, image_id: str, author: str = "", notes: str = ""
             where=f"image_id {image_id}",
             fix="use --image-id auto, give masks with --mask or --annotations, or draw with --page",
         )
-    return cohort_annotation(cohort, image_id, anatomy, author, notes)
+    return create_cohort_annotation(cohort, image_id, anatomy, author, notes)
 
 
-def cohort_annotation(
+def create_cohort_annotation(
     cohort: Cohort,
     image_id: str,
     masks: Mapping[str, Mask],

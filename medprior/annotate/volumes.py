@@ -9,18 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.annotate.drawing import Drawing
-from medprior.annotate.orientation import placed
-from medprior.annotate.rasters import by_label
+from medprior.annotate.imported_masks import ImportedMasks
+from medprior.annotate.orientation import orient_slice
+from medprior.annotate.rasters import split_labels
 from medprior.dicom import Policy
 from medprior.errors import MedpriorError
 
-LIMIT = 65536
+MAX_NRRD_HEADER_BYTES = 65536
 
 
-def volume_labels(
-    path: Path, kind: str, drawn: tuple[int, int], as_stored: bool, where: str
-) -> Drawing:
+def read_volume_masks(path: Path, kind: str, drawn: tuple[int, int], as_stored: bool, where: str) -> ImportedMasks:
     """The structures of a one-slice volume, by name where the file names them.
 
     Args:
@@ -33,20 +31,20 @@ def volume_labels(
     Raises:
         MedpriorError: it cannot be read, or is no single slice of labels.
     """
-    layers, facts, directions = read_layers(path, kind, where)
-    whole = [uncropped(layer, facts, drawn) for layer in layers]
-    slices = [placed(layer, directions, as_stored, where) for layer in whole]
-    segments, masks = segment_table(facts), dict[str, NDArray[np.bool_]]()
+    layers, facts, directions = read_volume_layers(path, kind, where)
+    whole = [pad_to_picture(layer, facts, drawn) for layer in layers]
+    slices = [orient_slice(layer, directions, as_stored, where) for layer in whole]
+    segments, masks = parse_segment_names(facts), dict[str, NDArray[np.bool_]]()
     for number, one in enumerate(slices):
-        labels = by_label(one.levels, where) if one.levels.any() else {}
+        labels = split_labels(one.levels, where) if one.levels.any() else {}
         for label, mask in labels.items():
             masks[segments.get((number, int(label)), label)] = mask
     if not masks:
-        by_label(slices[0].levels, where)
-    return Drawing(masks, slices[0].turned, slices[0].warnings)
+        split_labels(slices[0].levels, where)
+    return ImportedMasks(masks, slices[0].turned, slices[0].warnings)
 
 
-def read_layers(
+def read_volume_layers(
     path: Path, kind: str, where: str
 ) -> tuple[list[NDArray[Any]], dict[str, str], NDArray[np.float64] | None]:
     """Arrays in index order [i, j(, k)], the header's text, and directions or None if unknown."""
@@ -57,7 +55,7 @@ def read_layers(
     reader.SetImageIO("NiftiImageIO" if kind == "nifti" else "NrrdImageIO")
     reader.SetFileName(str(path))
     if kind == "nrrd":
-        check_attached(path, where)
+        check_attached_data(path, where)
     try:
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
         reader.ReadImageInformation()
@@ -79,10 +77,10 @@ def read_layers(
     side = image.GetDimension()
     directions = np.array(image.GetDirection()).reshape(side, side)
     origin = np.array(image.GetOrigin())
-    return layers, facts, directions if oriented(kind, facts, directions, origin) else None
+    return layers, facts, directions if has_known_directions(kind, facts, directions, origin) else None
 
 
-def oriented(
+def has_known_directions(
     kind: str, facts: dict[str, str], directions: NDArray[np.float64], origin: NDArray[np.float64]
 ) -> bool:
     """Whether a file's directions mean anything.
@@ -99,10 +97,10 @@ def oriented(
     return any(re.fullmatch(r"\s*0*[1-9]\d*\s*", code) for code in codes) and not careless
 
 
-def check_attached(path: Path, where: str) -> None:
+def check_attached_data(path: Path, where: str) -> None:
     """MedpriorError where an NRRD header points to another file: only what was named is read."""
     with path.open("rb") as file:
-        head = re.split(rb"\r?\n\r?\n", file.read(LIMIT), maxsplit=1)[0]
+        head = re.split(rb"\r?\n\r?\n", file.read(MAX_NRRD_HEADER_BYTES), maxsplit=1)[0]
     if re.search(rb"(?im)^data ?file\s*:", head):
         raise MedpriorError(
             "the header points to another file",
@@ -112,25 +110,25 @@ def check_attached(path: Path, where: str) -> None:
         )
 
 
-def segment_table(facts: dict[str, str]) -> dict[tuple[int, int], str]:
+def parse_segment_names(facts: dict[str, str]) -> dict[tuple[int, int], str]:
     """(layer, label value) -> segment name, from a 3D Slicer `.seg.nrrd` header."""
     found = {}
     for key, name in facts.items():
         match = re.fullmatch(r"Segment(\d+)_Name", key)
         if match and name.strip():
             stem = f"Segment{match[1]}"
-            layer = digits(facts.get(f"{stem}_Layer"), 0)
-            value = digits(facts.get(f"{stem}_LabelValue"), int(match[1]) + 1)
+            layer = parse_whole_number(facts.get(f"{stem}_Layer"), 0)
+            value = parse_whole_number(facts.get(f"{stem}_LabelValue"), int(match[1]) + 1)
             found[layer, value] = name.strip()
     return found
 
 
-def digits(text: str | None, default: int) -> int:
+def parse_whole_number(text: str | None, default: int) -> int:
     """A whole number in a header, or the default."""
     return int(text) if text is not None and text.strip().isdigit() else default
 
 
-def uncropped(layer: NDArray[Any], facts: dict[str, str], drawn: tuple[int, int]) -> NDArray[Any]:
+def pad_to_picture(layer: NDArray[Any], facts: dict[str, str], drawn: tuple[int, int]) -> NDArray[Any]:
     """The layer at the size of its picture, where 3D Slicer saved only the part drawn on.
 
     Args:

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medprior.cohort.store import Place, ShardAppender, shard_path
+from medprior.cohort.store import PixelLocation, ShardAppender, shard_path
 
 Picture = NDArray[np.uint16]
-Read = Callable[[int], Picture]
+ReadPicture = Callable[[int], Picture]
 
 
-class Format(ABC):
+class StorageFormat(ABC):
     """One way to keep pictures of one size.
 
     Attributes:
@@ -34,15 +34,15 @@ class Format(ABC):
         """Keep uint16 [n, rows, cols] below `root`."""
 
     @abstractmethod
-    def local(self, root: Path) -> Read:
+    def local(self, root: Path) -> ReadPicture:
         """Reads picture i as a fresh array from a local folder."""
 
     @abstractmethod
-    def through(self, fs: Any, root: str) -> Read:
+    def through(self, fs: Any, root: str) -> ReadPicture:
         """Reads picture i through an fsspec file system."""
 
 
-class Shards(Format):
+class ShardFormat(StorageFormat):
     """medprior's: pictures end to end, memory-mapped here, byte ranges elsewhere."""
 
     name = "medprior shards (memory map)"
@@ -50,10 +50,10 @@ class Shards(Format):
     def write(self, root: Path, pictures: Picture) -> None:
         """One shard holds about 500 pictures of 512 x 512."""
         appender = ShardAppender(root, None)
-        self.places: list[Place] = [appender.append(picture) for picture in pictures]
+        self.places: list[PixelLocation] = [appender.append(picture) for picture in pictures]
         appender.close()
 
-    def local(self, root: Path) -> Read:
+    def local(self, root: Path) -> ReadPicture:
         """By memory map, as `PixelStore` does it."""
         maps = {p.shard: np.memmap(shard_path(root, p.shard), "<u2", "r") for p in self.places}
 
@@ -66,7 +66,7 @@ class Shards(Format):
 
         return read
 
-    def through(self, fs: Any, root: str) -> Read:
+    def through(self, fs: Any, root: str) -> ReadPicture:
         """By one byte range."""
 
         def read(index: int) -> Picture:
@@ -79,7 +79,7 @@ class Shards(Format):
         return read
 
 
-class Npy(Format):
+class NpyFormat(StorageFormat):
     """A .npy file for every picture."""
 
     name = ".npy files"
@@ -89,16 +89,16 @@ class Npy(Format):
         for index, picture in enumerate(pictures):
             np.save(root / f"{index}.npy", picture)
 
-    def local(self, root: Path) -> Read:
+    def local(self, root: Path) -> ReadPicture:
         """By `numpy.load`."""
         return lambda index: np.load(root / f"{index}.npy")
 
-    def through(self, fs: Any, root: str) -> Read:
+    def through(self, fs: Any, root: str) -> ReadPicture:
         """Whole files."""
         return lambda index: np.load(io.BytesIO(fs.cat_file(f"{root}/{index}.npy")))
 
 
-class Png(Format):
+class PngFormat(StorageFormat):
     """A 16-bit PNG file for every picture."""
 
     name = "16-bit PNG files"
@@ -108,11 +108,11 @@ class Png(Format):
         for index, picture in enumerate(pictures):
             Image.fromarray(picture).save(root / f"{index}.png")
 
-    def local(self, root: Path) -> Read:
+    def local(self, root: Path) -> ReadPicture:
         """By Pillow."""
         return lambda index: np.asarray(Image.open(root / f"{index}.png"), dtype=np.uint16)
 
-    def through(self, fs: Any, root: str) -> Read:
+    def through(self, fs: Any, root: str) -> ReadPicture:
         """Whole files."""
 
         def read(index: int) -> Picture:
@@ -123,7 +123,7 @@ class Png(Format):
         return read
 
 
-class Zarr(Format):
+class ZarrFormat(StorageFormat):
     """A Zarr v3 array, one chunk for every picture.
 
     Args:
@@ -150,12 +150,12 @@ class Zarr(Format):
         )
         array[:] = pictures
 
-    def local(self, root: Path) -> Read:
+    def local(self, root: Path) -> ReadPicture:
         """From a local store."""
         array = self._zarr.open_array(str(root / "a.zarr"), mode="r")
         return lambda index: np.asarray(array[index])
 
-    def through(self, fs: Any, root: str) -> Read:
+    def through(self, fs: Any, root: str) -> ReadPicture:
         """From a store over fsspec."""
         storage: Any = importlib.import_module("zarr.storage")
         if not fs.async_impl:
@@ -168,9 +168,9 @@ class Zarr(Format):
         return lambda index: np.asarray(array[index])
 
 
-def formats() -> list[Format]:
+def list_formats() -> list[StorageFormat]:
     """All that can be tried here."""
-    found: list[Format] = [Shards(), Npy(), Png()]
+    found: list[StorageFormat] = [ShardFormat(), NpyFormat(), PngFormat()]
     if importlib.util.find_spec("zarr") is not None:
-        found += [Zarr(0, True), Zarr(64, True), Zarr(0, False), Zarr(64, False)]
+        found += [ZarrFormat(0, True), ZarrFormat(64, True), ZarrFormat(0, False), ZarrFormat(64, False)]
     return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from medprior.errors import ConfigError
 from medprior.observer import Observer
 
-ROOMS = {
+BENCH_MODULES = {
     "ingest": "medprior.bench.ingest",
     "cohort": "medprior.bench.cohort",
     "prior": "medprior.bench.prior",
@@ -23,7 +23,7 @@ ROOMS = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    there = [room for room, module in ROOMS.items() if importlib.util.find_spec(module)]
+    there = [room for room, module in BENCH_MODULES.items() if importlib.util.find_spec(module)]
     parser.add_argument("room", choices=there, help="what to time")
     parser.add_argument(
         "given", nargs=argparse.REMAINDER, metavar="...",
@@ -31,19 +31,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def result(args: argparse.Namespace) -> Path:
+def result_folder(args: argparse.Namespace) -> Path:
     """A bench leaves no folder; it prints."""
     return Path.cwd()
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Run the room's own bench."""
-    module = importlib.import_module(ROOMS[args.room])
+    module = importlib.import_module(BENCH_MODULES[args.room])
     if not args.given:
         module.main()
     elif args.room == "prior":
         module.main(**module.arguments(args.given))
     else:
-        raise ConfigError(
-            "takes no arguments", where=f"bench {args.room}", found=" ".join(args.given)
-        )
+        raise ConfigError("takes no arguments", where=f"bench {args.room}", found=" ".join(args.given))

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.deploy.inference.example import example_dicom
+from medprior.deploy.inference.example import create_example_dicom
 
 LABELS = tuple(f"finding_{number:02d}" for number in range(1, 15))
 STRUCTURES = ("left_lung", "right_lung", "heart")
-NETWORK = {"width": 384, "depth": 12, "heads": 6, "patch": 16, "image_size": 224}
-FORMS = ("uncompressed", "jpeg_2000", "jpeg_ls", "rle", "jpeg_lossless", "png")
-MULTIPART = "multipart/form-data; boundary=b"
+VIT_SMALL_NETWORK = {"width": 384, "depth": 12, "heads": 6, "patch": 16, "image_size": 224}
+FILE_FORMS = ("uncompressed", "jpeg_2000", "jpeg_ls", "rle", "jpeg_lossless", "png")
+MULTIPART_TYPE = "multipart/form-data; boundary=b"
 
 
-def random_model(folder: Path, task: str, network: dict[str, Any] | None = None) -> Path:
+def create_random_model(folder: Path, task: str, network: dict[str, Any] | None = None) -> Path:
     """A model folder as `medprior finetune` writes it, with random weights.
 
     Args:
@@ -31,18 +31,18 @@ def random_model(folder: Path, task: str, network: dict[str, Any] | None = None)
         task: classification or segmentation.
         network: shape; by default ViT-S/16 at 224 pixels (Touvron et al. 2021).
     """
-    from medprior.finetune.assembly import build_network
-    from medprior.finetune.model import WEIGHTS
+    from medprior.finetune.assembly import build_finetune_network
+    from medprior.finetune.model import MODEL_WEIGHTS_FILE
     from medprior.finetune.settings import FinetuneSettings
     from medprior.networks.backbone import save_weights
     from medprior.provenance import write_config
 
-    settings = FinetuneSettings.checked({"task": task, "network": network or NETWORK})
+    settings = FinetuneSettings.checked({"task": task, "network": network or VIT_SMALL_NETWORK})
     settings = settings.resolved(False, settings.network.image_size)
     names = LABELS if task == "classification" else STRUCTURES
-    built = build_network(settings, len(names), None)
+    built = build_finetune_network(settings, len(names), None)
     folder.mkdir(parents=True)
-    save_weights(folder / WEIGHTS, built)
+    save_weights(folder / MODEL_WEIGHTS_FILE, built)
     facts = {
         "task": task,
         "labels" if task == "classification" else "structures": list(names),
@@ -52,45 +52,43 @@ def random_model(folder: Path, task: str, network: dict[str, Any] | None = None)
         "calibration": {"temperature": dict.fromkeys(names, 1.0)},
         "threshold": dict.fromkeys(names, 0.5),
     }
-    write_config(
-        folder, "finetune", settings.model_dump(mode="json"), outputs=(WEIGHTS,), facts=facts
-    )
+    write_config(folder, "finetune", settings.model_dump(mode="json"), outputs=(MODEL_WEIGHTS_FILE,), facts=facts)
     return folder
 
 
-def good_files(side: int = 512, names: tuple[str, ...] = FORMS) -> dict[str, bytes]:
+def create_good_files(side: int = 512, names: tuple[str, ...] = FILE_FORMS) -> dict[str, bytes]:
     """One phantom in the transfer syntaxes that hospitals send, and as PNG; name -> content."""
-    plain = example_dicom(seed=4, side=side)
-    return {name: in_form(plain, name) for name in names}
+    plain = create_example_dicom(seed=4, side=side)
+    return {name: convert_to_form(plain, name) for name in names}
 
 
-def in_form(plain: bytes, name: str) -> bytes:
+def convert_to_form(plain: bytes, name: str) -> bytes:
     """An uncompressed DICOM file in another form of `FORMS`."""
     from pydicom import dcmread
     from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-    from medprior.phantom.codec import put_pixels
+    from medprior.phantom.pixel_encoding import encode_pixels
     from medprior.phantom.vendors import JPEG_LOSSLESS
 
     dataset = dcmread(io.BytesIO(plain))
     syntaxes = {"jpeg_2000": JPEG2000Lossless, "jpeg_ls": JPEGLSLossless, "rle": RLELossless}
     if name == "png":
-        return png(dataset.pixel_array)
+        return encode_8bit_png(dataset.pixel_array)
     if name == "jpeg_lossless":
-        put_pixels(dataset, dataset.pixel_array, JPEG_LOSSLESS)
+        encode_pixels(dataset, dataset.pixel_array, JPEG_LOSSLESS)
     elif name in syntaxes:
         dataset.compress(syntaxes[name], generate_instance_uid=False)
-    return saved(dataset)
+    return encode_dicom_file(dataset)
 
 
-def saved(dataset: Any) -> bytes:
+def encode_dicom_file(dataset: Any) -> bytes:
     """A data set as the bytes of a file."""
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 
-def png(stored: NDArray[Any]) -> bytes:
+def encode_8bit_png(stored: NDArray[Any]) -> bytes:
     """12-bit values [rows, columns] as an 8-bit PNG."""
     from PIL import Image
 
@@ -99,10 +97,10 @@ def png(stored: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def hostile_bodies(seed: int = 0) -> dict[str, tuple[bytes, str]]:
+def create_hostile_bodies(seed: int = 0) -> dict[str, tuple[bytes, str]]:
     """Bodies that must be answered with 4xx; name -> (content, content type)."""
     rng = np.random.default_rng(seed)
-    plain = example_dicom(seed=4, side=192)
+    plain = create_example_dicom(seed=4, side=192)
     noise = rng.integers(0, 256, 20_000, dtype=np.uint8).tobytes()
     raw = "application/dicom"
     form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
@@ -113,32 +111,32 @@ def hostile_bodies(seed: int = 0) -> dict[str, tuple[bytes, str]]:
         "cut_header": (plain[:200], raw),
         "cut_pixels": (plain[: len(plain) // 2], raw),
         "no_preamble": (plain[500:], raw),
-        "deflate_bomb": (deflate_bomb(plain), raw),
-        "rows_bomb": (rows_bomb(plain), raw),
-        "length_bomb": (length_bomb(plain), raw),
-        "codestream": (codestream_garbage(plain, noise), raw),
+        "deflate_bomb": (build_deflate_bomb(plain), raw),
+        "rows_bomb": (build_rows_bomb(plain), raw),
+        "length_bomb": (build_length_bomb(plain), raw),
+        "codestream": (build_garbage_codestream(plain, noise), raw),
         "text": (b"dear radiologist, see attachment", raw),
         "zip": (b"PK\x03\x04" + noise, raw),
         "png_garbage": (b"\x89PNG\r\n\x1a\n" + noise, "image/png"),
-        "png_bomb": (png_bomb(), "image/png"),
+        "png_bomb": (build_png_bomb(), "image/png"),
         "json": (b'{"instances": [[', "application/json"),
         "wrong_type": (plain, "text/html"),
         "no_boundary": (form + plain, "multipart/form-data"),
-        "multipart_garbage": (noise, MULTIPART),
-        "multipart_cut": (form + plain[:5000], MULTIPART),
-        "multipart_empty": (b"--b--\r\n", MULTIPART),
-        "multipart_many": (form.join([b"x\r\n"] * 400) + b"--b--\r\n", MULTIPART),
+        "multipart_garbage": (noise, MULTIPART_TYPE),
+        "multipart_cut": (form + plain[:5000], MULTIPART_TYPE),
+        "multipart_empty": (b"--b--\r\n", MULTIPART_TYPE),
+        "multipart_many": (form.join([b"x\r\n"] * 400) + b"--b--\r\n", MULTIPART_TYPE),
     }
 
 
-def deflate_bomb(plain: bytes) -> bytes:
+def build_deflate_bomb(plain: bytes) -> bytes:
     """A deflated DICOM file of 1 MB that inflates to a gigabyte."""
     from pydicom import dcmread
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
     dataset = dcmread(io.BytesIO(plain))
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    head = saved(dataset)[:2000]
+    head = encode_dicom_file(dataset)[:2000]
     end = head.index(b"1.2.840.10008.1.2.1.99") + 22
     machine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     parts = [machine.compress(b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100")]
@@ -148,22 +146,22 @@ def deflate_bomb(plain: bytes) -> bytes:
     return head[: max(meta_end, end)] + b"".join(parts) + machine.flush()
 
 
-def length_bomb(plain: bytes) -> bytes:
+def build_length_bomb(plain: bytes) -> bytes:
     """A file whose pixel data claims two gigabytes."""
     start = plain.index(b"\xe0\x7f\x10\x00OW\0\0") + 8
     return plain[:start] + struct.pack("<I", 2**31) + plain[start + 4 :]
 
 
-def rows_bomb(plain: bytes) -> bytes:
+def build_rows_bomb(plain: bytes) -> bytes:
     """A header that announces 65535 x 65535 pixels."""
     from pydicom import dcmread
 
     dataset = dcmread(io.BytesIO(plain))
     dataset.Rows = dataset.Columns = 65535
-    return saved(dataset)
+    return encode_dicom_file(dataset)
 
 
-def codestream_garbage(plain: bytes, noise: bytes) -> bytes:
+def build_garbage_codestream(plain: bytes, noise: bytes) -> bytes:
     """A JPEG 2000 file whose codestream is noise."""
     from pydicom import dcmread
     from pydicom.encaps import encapsulate
@@ -173,17 +171,15 @@ def codestream_garbage(plain: bytes, noise: bytes) -> bytes:
     dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
     dataset.PixelData = encapsulate([b"\xff\x4f\xff\x51" + noise])
     dataset["PixelData"].VR = "OB"
-    return saved(dataset)
+    return encode_dicom_file(dataset)
 
 
-def png_bomb(side: int = 60_000) -> bytes:
+def build_png_bomb(side: int = 60_000) -> bytes:
     """A PNG of a few megabytes that announces and holds 60 000 x 60 000 pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         """One PNG chunk."""
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     rows = zlib.compress(bytes((side + 1) * 200), 9)

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.metrics.auc import Array
-from medprior.metrics.bootstrap import Resamples, ranked_estimates
+from medprior.metrics.bootstrap import Resamples, estimate_auc_and_ap
 
-IMAGES, PATIENTS, RESAMPLES, SAMPLED = 25_000, 7_000, 1_000, 3
+IMAGES, PATIENTS, RESAMPLES, TIMED_RESAMPLES = 25_000, 7_000, 1_000, 3
 # Shares of positives of the 14 findings in a large public screening set, rounded.
-COMMON = (0.1, 0.025, 0.12, 0.18, 0.05, 0.057, 0.01, 0.05, 0.042, 0.02, 0.022, 0.015, 0.03)
-PREVALENCE = (*COMMON, 0.002)
+COMMON_PREVALENCE = (0.1, 0.025, 0.12, 0.18, 0.05, 0.057, 0.01, 0.05, 0.042, 0.02, 0.022, 0.015, 0.03)
+PREVALENCE = (*COMMON_PREVALENCE, 0.002)
 
 
-def drawn(seed: int = 0) -> tuple[Array, Array, NDArray[np.int64]]:
+def simulate_scores(seed: int = 0) -> tuple[Array, Array, NDArray[np.int64]]:
     """Truth and score [25000, 14] and patients [25000], as in a public test list."""
     rng = np.random.default_rng(seed)
     truth = (rng.random((IMAGES, len(PREVALENCE))) < PREVALENCE).astype(np.float64)
@@ -25,36 +25,36 @@ def drawn(seed: int = 0) -> tuple[Array, Array, NDArray[np.int64]]:
     return truth, score, rng.integers(0, PATIENTS, IMAGES)
 
 
-def ours(truth: Array, score: Array, patients: NDArray[np.int64]) -> tuple[float, float]:
+def time_medprior(truth: Array, score: Array, patients: NDArray[np.int64]) -> tuple[float, float]:
     """Elapsed and processor seconds for AUC and average precision with 1 000 resamples."""
     start, spent = time.perf_counter(), time.process_time()
-    ranked_estimates(truth, score, Resamples.draw(patients, RESAMPLES, seed=0))
+    estimate_auc_and_ap(truth, score, Resamples.draw(patients, RESAMPLES, seed=0))
     return time.perf_counter() - start, time.process_time() - spent
 
 
-def theirs(truth: Array, score: Array, patients: NDArray[np.int64]) -> float:
+def time_sklearn(truth: Array, score: Array, patients: NDArray[np.int64]) -> float:
     """Processor seconds scikit-learn needs for the same, extrapolated from three resamples."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    draws = Resamples.draw(patients, SAMPLED, seed=0)
+    draws = Resamples.draw(patients, TIMED_RESAMPLES, seed=0)
     weights = np.concatenate(draws.blocks, axis=1)[draws.patient]
     start = time.process_time()
-    for resample in range(SAMPLED):
+    for resample in range(TIMED_RESAMPLES):
         again = np.repeat(np.arange(IMAGES), weights[:, resample].astype(int))
         for t, s in zip(truth.T, score.T, strict=True):
             roc_auc_score(t[again], s[again])
             average_precision_score(t[again], s[again])
-    return (time.process_time() - start) * RESAMPLES / SAMPLED
+    return (time.process_time() - start) * RESAMPLES / TIMED_RESAMPLES
 
 
 def main() -> None:
     """Print both times and their ratio; processor time, so that a busy machine does not matter."""
-    data = drawn()
-    (elapsed, fast), slow = ours(*data), theirs(*data)
+    data = simulate_scores()
+    (elapsed, fast), slow = time_medprior(*data), time_sklearn(*data)
     print(
         f"patient bootstrap, AUC and AP: {RESAMPLES} resamples x {len(PREVALENCE)} findings x "
         f"{IMAGES} images on {os.cpu_count()} cores"
     )
     print(f"  medprior, processor time              {fast:8.1f} s   (elapsed {elapsed:.1f} s)")
-    print(f"  scikit-learn per resample (from {SAMPLED})   {slow:8.1f} s")
+    print(f"  scikit-learn per resample (from {TIMED_RESAMPLES})   {slow:8.1f} s")
     print(f"  ratio                                 {slow / fast:8.0f} x")

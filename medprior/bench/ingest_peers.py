@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-Loop = Callable[[Path], object]
+ReadLoop = Callable[[Path], object]
 
 
-def pydicom_loop() -> Loop:
+def build_pydicom_loop() -> ReadLoop:
     """What people write: `pixel_array`, modality, VOI."""
     import pydicom
     from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
@@ -30,7 +30,7 @@ def pydicom_loop() -> Loop:
     return read
 
 
-def monai_loop() -> Loop:
+def build_monai_loop() -> ReadLoop:
     """MONAI's `LoadImage` with its pydicom reader."""
     from monai.transforms.io.array import LoadImage
 
@@ -38,7 +38,7 @@ def monai_loop() -> Loop:
     return lambda path: load(str(path))
 
 
-def sitk_loop() -> Loop:
+def build_sitk_loop() -> ReadLoop:
     """SimpleITK's `ReadImage`, then the array."""
     import SimpleITK
 
@@ -49,53 +49,53 @@ def sitk_loop() -> Loop:
     return read
 
 
-def decode_loop() -> Loop:
+def build_decode_loop() -> ReadLoop:
     """The codec alone, reading and parsing included: the part that nobody can do without.
 
     Memory is kept as our decoding processes keep it, or the bound would be too low.
     """
     from medprior.dicom import Policy
-    from medprior.dicom.opening import opened
-    from medprior.dicom.parsing import parsed
-    from medprior.dicom.pixel_bytes import pixel_bytes
-    from medprior.dicom.stored import cells, layout_of
-    from medprior.workers.sandbox import keep_memory
+    from medprior.dicom.decoding.pixel_bytes import read_pixel_bytes
+    from medprior.dicom.decoding.stored_values import read_pixel_layout, read_stored_cells
+    from medprior.dicom.file_opening import open_regular_file
+    from medprior.dicom.parsing import parse_header
+    from medprior.workers.sandbox import retain_freed_memory
 
     policy = Policy()
-    keep_memory()
+    retain_freed_memory()
 
     def read(path: Path) -> object:
         """One file."""
-        with opened(path, policy) as (stream, size):
-            found = parsed(stream, size, policy)
-            layout = layout_of(found.header, policy)
-            return cells(pixel_bytes(found), found.syntax, layout, found.header.little_endian)
+        with open_regular_file(path, policy) as (stream, size):
+            found = parse_header(stream, size, policy)
+            layout = read_pixel_layout(found.header, policy)
+            return read_stored_cells(read_pixel_bytes(found), found.syntax, layout, found.header.little_endian)
 
     return read
 
 
-def radiograph_loop() -> Loop:
+def build_radiograph_loop() -> ReadLoop:
     """Our own reading, display-ready, without limits, reduction or store."""
     from medprior.dicom import read_radiograph
-    from medprior.workers.sandbox import keep_memory
+    from medprior.workers.sandbox import retain_freed_memory
 
-    keep_memory()
+    retain_freed_memory()
     return lambda path: read_radiograph(path)
 
 
-LOOPS: dict[str, Callable[[], Loop]] = {
-    "pydicom": pydicom_loop,
-    "monai": monai_loop,
-    "simpleitk": sitk_loop,
-    "decode": decode_loop,
-    "radiograph": radiograph_loop,
+LOOP_FACTORIES: dict[str, Callable[[], ReadLoop]] = {
+    "pydicom": build_pydicom_loop,
+    "monai": build_monai_loop,
+    "simpleitk": build_sitk_loop,
+    "decode": build_decode_loop,
+    "radiograph": build_radiograph_loop,
 }
 
 
-def timed(name: str, folder: Path, wait: bool = False) -> dict[str, float]:
+def time_loop(name: str, folder: Path, wait: bool = False) -> dict[str, float]:
     """Elapsed and processor seconds of one loop, and how many files it could not read."""
     paths = sorted(folder.rglob("*.dcm"))
-    read, failed = LOOPS[name](), 0
+    read, failed = LOOP_FACTORIES[name](), 0
     read(paths[0])
     if wait:
         print("ready", flush=True)
@@ -113,4 +113,4 @@ def timed(name: str, folder: Path, wait: bool = False) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(timed(sys.argv[1], Path(sys.argv[2]), sys.argv[3:] == ["wait"])))
+    print(json.dumps(time_loop(sys.argv[1], Path(sys.argv[2]), sys.argv[3:] == ["wait"])))

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from medprior.networks.encoder import Encoder
-from medprior.networks.factory import build_network
-from medprior.networks.rollout import block_attention, class_weights, dense_rollout
-from medprior.networks.shape import ViTSettings
+from medprior.networks.factory import build_encoder
+from medprior.networks.rollout import collect_block_attention, compute_dense_rollout, compute_token_weights
+from medprior.networks.vit_settings import ViTSettings
 
 PAIRS = 7
-TINY: dict[str, Any] = {
+VIT_TINY: dict[str, Any] = {
     "width": 192,
     "depth": 12,
     "heads": 3,
@@ -30,41 +30,43 @@ def main() -> None:
     """Count parameters, then time in turn, A B A B ..., and print the ratios pair by pair."""
     print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}, {PAIRS} pairs")
     for name, width in WIDTHS.items():
-        shape = TINY | {"width": width, "heads": width // 64}
-        more = count(shape | {"life": True}) - count(shape)
+        shape = VIT_TINY | {"width": width, "heads": width // 64}
+        more = count_parameters(shape | {"life": True}) - count_parameters(shape)
         print(f"{name}: LIFE has {more} parameters more, 12 blocks")
     images = torch.rand(4, 1, 224, 224)
-    plain, life = network({}), network({"life": True})
-    timm = network({"source": "timm", "name": "vit_tiny_patch16_224"})
-    report("step, LIFE / plain", step(life, images), step(plain, images))
-    report("step, CLS row / none", step(plain, images, True), step(plain, images))
-    report("step, timm / own", step(timm, images), step(plain, images))
-    report("step, timm, CLS row / none", step(timm, images, True), step(timm, images))
+    plain, life = build_bench_network({}), build_bench_network({"life": True})
+    timm = build_bench_network({"source": "timm", "name": "vit_tiny_patch16_224"})
+    print_time_ratio("step, LIFE / plain", build_network_step(life, images), build_network_step(plain, images))
+    print_time_ratio("step, CLS row / none", build_network_step(plain, images, True), build_network_step(plain, images))
+    print_time_ratio("step, timm / own", build_network_step(timm, images), build_network_step(plain, images))
+    print_time_ratio(
+        "step, timm, CLS row / none", build_network_step(timm, images, True), build_network_step(timm, images)
+    )
     plain.eval()
-    attention = block_attention(plain, images)
-    weights = class_weights(torch.rand(4, 3, 196), plain.prefix)
-    report(
+    attention = collect_block_attention(plain, images)
+    weights = compute_token_weights(torch.rand(4, 3, 196), plain.prefix)
+    print_time_ratio(
         "roll-out of 3 classes, vector / matrix form",
-        lambda: dense_rollout(attention, weights), lambda: multiplied(attention, weights),
+        lambda: compute_dense_rollout(attention, weights), lambda: multiply_rollout(attention, weights),
     )  # fmt: skip
-    report(
+    print_time_ratio(
         "all attention, heads fused / forward alone",
-        lambda: block_attention(plain, images), lambda: forward(plain, images),
+        lambda: collect_block_attention(plain, images), lambda: run_forward(plain, images),
     )  # fmt: skip
 
 
-def network(options: dict[str, Any]) -> Encoder:
+def build_bench_network(options: dict[str, Any]) -> Encoder:
     """A ViT-Ti with some options."""
-    return build_network(ViTSettings.checked(TINY | options))
+    return build_encoder(ViTSettings.checked(VIT_TINY | options))
 
 
-def count(values: dict[str, Any]) -> int:
+def count_parameters(values: dict[str, Any]) -> int:
     """Number of parameters."""
-    network = build_network(ViTSettings.checked(values))
+    network = build_encoder(ViTSettings.checked(values))
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def step(net: Encoder, images: torch.Tensor, capture: bool = False) -> Callable[[], None]:
+def build_network_step(net: Encoder, images: torch.Tensor, capture: bool = False) -> Callable[[], None]:
     """Forward and backward of one batch."""
 
     def call() -> None:
@@ -78,13 +80,13 @@ def step(net: Encoder, images: torch.Tensor, capture: bool = False) -> Callable[
     return call
 
 
-def forward(net: Encoder, images: torch.Tensor) -> None:
+def run_forward(net: Encoder, images: torch.Tensor) -> None:
     """A pass without a graph."""
     with torch.no_grad():
         net(images)
 
 
-def multiplied(attentions: list[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
+def multiply_rollout(attentions: list[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
     """The roll-out with the T x T product of all blocks."""
     eye = torch.eye(attentions[0].shape[-1])
     product = eye.expand_as(attentions[0])
@@ -93,15 +95,15 @@ def multiplied(attentions: list[torch.Tensor], weights: torch.Tensor) -> torch.T
     return weights @ product
 
 
-def report(title: str, ours: Callable[[], object], other: Callable[[], object]) -> None:
+def print_time_ratio(title: str, ours: Callable[[], object], other: Callable[[], object]) -> None:
     """Print the ratio of two calls timed side by side: median, least and greatest."""
     ours()
     other()
-    ratios = [seconds(ours) / seconds(other) for _ in range(PAIRS)]
+    ratios = [measure_wall_seconds(ours) / measure_wall_seconds(other) for _ in range(PAIRS)]
     print(f"{title}: {np.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]", flush=True)
 
 
-def seconds(call: Callable[[], object]) -> float:
+def measure_wall_seconds(call: Callable[[], object]) -> float:
     """Wall time of one call."""
     started = time.perf_counter()
     call()

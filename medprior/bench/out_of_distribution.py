@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from medprior.bench.out_of_distribution_images import oddities
+from medprior.bench.out_of_distribution_images import create_oddities
 from medprior.cohort import Cohort
-from medprior.deploy.inference.out_of_distribution import implausible_masks
+from medprior.deploy.inference.out_of_distribution import find_implausible_masks
 from medprior.errors import InputMissing
 from medprior.finetune.model import Model
 
@@ -19,7 +19,7 @@ Pixels = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Row:
+class OddityResult:
     """One kind of odd picture against the frontal chests.
 
     Attributes:
@@ -38,7 +38,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Bench:
+class OutOfDistributionReport:
     """All kinds, and the false alarms on chests.
 
     Attributes:
@@ -51,7 +51,7 @@ class Bench:
     alarms: float
     mask_alarms: float | None
     chests: int
-    rows: Sequence[Row]
+    rows: Sequence[OddityResult]
 
     @property
     def auroc(self) -> float:
@@ -71,15 +71,13 @@ class Bench:
         kinds = [(row.kind, row.auroc, row.caught, row.masks) for row in self.rows]
         for name, auroc, far, masks in (own, *kinds, mean):
             area = "" if auroc is None else f"{auroc:.3f}"
-            lines.append(
-                f"| {name} | {area} | {far:.3f} | {'' if masks is None else f'{masks:.3f}'} |"
-            )
+            lines.append(f"| {name} | {area} | {far:.3f} | {'' if masks is None else f'{masks:.3f}'} |")
         return "\n".join(lines)
 
 
-def bench(
+def bench_out_of_distribution(
     model: Model, cohort: Cohort, split: str = "test", most: int = 100, seed: int = 0
-) -> Bench:
+) -> OutOfDistributionReport:
     """Score a split's chests and as many oddities of each kind.
 
     Args:
@@ -93,31 +91,29 @@ def bench(
         InputMissing: the model knows no familiarity.
     """
     if model.familiarity is None:
-        raise InputMissing(
-            "the model has no familiarity", where="model", fix="run `medprior finetune` again"
-        )
+        raise InputMissing("the model has no familiarity", where="model", fix="run `medprior finetune` again")
     ids = cohort.split(split).image_ids[:most]
     chests = [cohort.pixels(image_id) for image_id in ids]
-    own, drawn = looked(model, chests)
+    own, drawn = score_pictures(model, chests)
     rows = []
-    for kind, pictures in oddities(chests, seed, max(chests[0].shape)).items():
-        scores, masks = looked(model, pictures)
+    for kind, pictures in create_oddities(chests, seed, max(chests[0].shape)).items():
+        scores, masks = score_pictures(model, pictures)
         far = float((scores > model.familiarity.threshold).mean())
-        rows.append(Row(kind, auroc(own, scores), far, masks, len(pictures)))
+        rows.append(OddityResult(kind, compute_auroc(own, scores), far, masks, len(pictures)))
     alarms = float((own > model.familiarity.threshold).mean())
-    return Bench(model.familiarity.false_alarm_rate, alarms, drawn, len(chests), rows)
+    return OutOfDistributionReport(model.familiarity.false_alarm_rate, alarms, drawn, len(chests), rows)
 
 
-def looked(model: Model, pictures: Sequence[Pixels]) -> tuple[NDArray[np.float64], float | None]:
+def score_pictures(model: Model, pictures: Sequence[Pixels]) -> tuple[NDArray[np.float64], float | None]:
     """Scores [n] of pictures, and the share whose masks are implausible."""
     answers = [model.predict_pixels(picture) for picture in pictures]
     scores = [answer.familiar.score for answer in answers if answer.familiar is not None]
     if not model.structures:
         return np.array(scores), None
-    return np.array(scores), float(np.mean([bool(implausible_masks(a.masks)) for a in answers]))
+    return np.array(scores), float(np.mean([bool(find_implausible_masks(a.masks)) for a in answers]))
 
 
-def auroc(low: NDArray[np.float64], high: NDArray[np.float64]) -> float:
+def compute_auroc(low: NDArray[np.float64], high: NDArray[np.float64]) -> float:
     """Chance that a value of `high` exceeds one of `low`, ties by half (Mann and Whitney 1947)."""
     ranks = stats.rankdata(np.concatenate([low, high]))[len(low) :]
     return float((ranks.sum() - len(high) * (len(high) + 1) / 2) / (len(low) * len(high)))

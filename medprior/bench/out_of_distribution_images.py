@@ -17,21 +17,21 @@ from scipy import ndimage
 
 Pixels = NDArray[np.float32]
 Rng = np.random.Generator
-WORDS = "the chest of this page shows no lung but many words of a report that was scanned in"
+PAGE_WORDS = "the chest of this page shows no lung but many words of a report that was scanned in"
 
 
-def grid(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def coordinate_grid(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Coordinates (y, x) of a square picture's pixel centres, -1 to 1."""
     line = (np.arange(size) + 0.5) / size * 2 - 1
     y, x = np.meshgrid(line, line, indexing="ij")
     return y, x
 
 
-def rod(
+def compute_rod_thickness(
     size: int, ends: tuple[float, float, float, float], width: float, depth: float
 ) -> NDArray[np.float64]:
     """Thickness of a cylinder between (x0, y0) and (x1, y1), with round ends."""
-    y, x = grid(size)
+    y, x = coordinate_grid(size)
     x0, y0, x1, y1 = ends
     length = max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-9)
     along = np.clip(((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / length, 0, 1)
@@ -39,16 +39,16 @@ def rod(
     return depth * np.sqrt(np.clip(1 - (away / width) ** 2, 0, None))
 
 
-def oval(
+def compute_oval_thickness(
     size: int, centre: tuple[float, float], radii: tuple[float, float], depth: float
 ) -> NDArray[np.float64]:
     """Thickness of an ellipsoid at (x, y) with radii (across, down)."""
-    y, x = grid(size)
+    y, x = coordinate_grid(size)
     r = ((x - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2
     return depth * np.sqrt(np.clip(1 - r, 0, None))
 
 
-def exposed(thickness: NDArray[np.float64], rng: Rng) -> Pixels:
+def expose_thickness(thickness: NDArray[np.float64], rng: Rng) -> Pixels:
     """A radiograph of a thickness: scaled to its range, with grain and a little blur."""
     grey = ndimage.gaussian_filter(thickness, len(thickness) / 250)
     grey = grey / max(float(grey.max()), 1e-9) * rng.uniform(0.8, 0.98)
@@ -56,97 +56,111 @@ def exposed(thickness: NDArray[np.float64], rng: Rng) -> Pixels:
     return np.clip(grey, 0, 1).astype(np.float32)
 
 
-def hand(rng: Rng, size: int) -> Pixels:
+def render_hand(rng: Rng, size: int) -> Pixels:
     """Palm, four fingers and a thumb, each with its bones."""
-    made = oval(size, (0, 0.35), (0.42, 0.45), 0.5) + rod(size, (0, 0.6, 0, 1.2), 0.25, 0.45)
+    made = compute_oval_thickness(size, (0, 0.35), (0.42, 0.45), 0.5) + compute_rod_thickness(
+        size, (0, 0.6, 0, 1.2), 0.25, 0.45
+    )
     tilt = rng.uniform(-0.1, 0.1)
     for order, x in enumerate(np.linspace(-0.34, 0.34, 4)):
         tip = -0.85 + 0.12 * abs(order - 1.4) + rng.uniform(-0.05, 0.05)
         bends = [(x, 0.5), (x * 1.1, 0.05), (x * 1.25 + tilt, -0.35), (x * 1.35 + tilt, tip)]
         for (x0, y0), (x1, y1) in itertools.pairwise(bends):
-            made += rod(size, (x0, y0, x1, y1), 0.075, 0.3) + rod(size, (x0, y0, x1, y1), 0.03, 0.6)
-    made += rod(size, (-0.35, 0.45, -0.75, -0.05), 0.08, 0.3)
-    made += rod(size, (-0.35, 0.45, -0.75, -0.05), 0.035, 0.6)
-    return exposed(made, rng)
+            made += compute_rod_thickness(size, (x0, y0, x1, y1), 0.075, 0.3) + compute_rod_thickness(
+                size, (x0, y0, x1, y1), 0.03, 0.6
+            )
+    made += compute_rod_thickness(size, (-0.35, 0.45, -0.75, -0.05), 0.08, 0.3)
+    made += compute_rod_thickness(size, (-0.35, 0.45, -0.75, -0.05), 0.035, 0.6)
+    return expose_thickness(made, rng)
 
 
-def skull(rng: Rng, size: int) -> Pixels:
+def render_skull(rng: Rng, size: int) -> Pixels:
     """A shell of bone, orbits, jaw and neck."""
     width = rng.uniform(0.55, 0.65)
-    made = oval(size, (0, -0.2), (width, 0.7), 1.6) - oval(size, (0, -0.2), (width - 0.06, 0.64), 1)
-    made += oval(size, (0, 0.45), (0.38, 0.4), 0.6) + rod(size, (0, 0.6, 0, 1.2), 0.3, 0.6)
+    made = compute_oval_thickness(size, (0, -0.2), (width, 0.7), 1.6) - compute_oval_thickness(
+        size, (0, -0.2), (width - 0.06, 0.64), 1
+    )
+    made += compute_oval_thickness(size, (0, 0.45), (0.38, 0.4), 0.6) + compute_rod_thickness(
+        size, (0, 0.6, 0, 1.2), 0.3, 0.6
+    )
     for side in (-1, 1):
-        made -= oval(size, (0.23 * side, 0.05), (0.15, 0.12), 0.35)
-    made -= oval(size, (0, 0.28), (0.08, 0.14), 0.3)
-    made += rod(size, (-0.18, 0.55, 0.18, 0.55), 0.06, 0.5)
-    return exposed(np.clip(made, 0, None), rng)
+        made -= compute_oval_thickness(size, (0.23 * side, 0.05), (0.15, 0.12), 0.35)
+    made -= compute_oval_thickness(size, (0, 0.28), (0.08, 0.14), 0.3)
+    made += compute_rod_thickness(size, (-0.18, 0.55, 0.18, 0.55), 0.06, 0.5)
+    return expose_thickness(np.clip(made, 0, None), rng)
 
 
-def abdomen(rng: Rng, size: int) -> Pixels:
+def render_abdomen(rng: Rng, size: int) -> Pixels:
     """A wide trunk with spine and pelvis, gas in the bowel."""
-    made = oval(size, (0, 0), (0.95, 1.5), 1.0) + rod(size, (0, -1.2, 0, 0.55), 0.11, 0.45)
+    made = compute_oval_thickness(size, (0, 0), (0.95, 1.5), 1.0) + compute_rod_thickness(
+        size, (0, -1.2, 0, 0.55), 0.11, 0.45
+    )
     for side in (-1, 1):
-        made += oval(size, (0.5 * side, 0.65), (0.38, 0.33), 0.45)
-        made -= oval(size, (0.35 * side, 0.85), (0.13, 0.1), 0.2)
+        made += compute_oval_thickness(size, (0.5 * side, 0.65), (0.38, 0.33), 0.45)
+        made -= compute_oval_thickness(size, (0.35 * side, 0.85), (0.13, 0.1), 0.2)
     for _ in range(12):
         place = (rng.uniform(-0.7, 0.7), rng.uniform(-0.8, 0.5))
-        made -= oval(size, place, (rng.uniform(0.05, 0.2), rng.uniform(0.05, 0.12)), 0.25)
-    return exposed(np.clip(made, 0, None), rng)
+        made -= compute_oval_thickness(size, place, (rng.uniform(0.05, 0.2), rng.uniform(0.05, 0.12)), 0.25)
+    return expose_thickness(np.clip(made, 0, None), rng)
 
 
-def knee(rng: Rng, size: int) -> Pixels:
+def render_knee(rng: Rng, size: int) -> Pixels:
     """Two thick bones that meet."""
-    made = rod(size, (0, -1.2, 0, 1.2), 0.45, 0.6)
-    made += rod(size, (0.02, -1.2, 0, -0.15), 0.17, 0.7) + oval(size, (0, -0.1), (0.34, 0.2), 0.5)
-    made += rod(size, (0, 0.15, -0.03, 1.2), 0.16, 0.7) + oval(size, (0, 0.16), (0.34, 0.15), 0.5)
-    return exposed(made + rod(size, (0.3, 0.3, 0.25, 1.2), 0.06, 0.4), rng)
+    made = compute_rod_thickness(size, (0, -1.2, 0, 1.2), 0.45, 0.6)
+    made += compute_rod_thickness(size, (0.02, -1.2, 0, -0.15), 0.17, 0.7) + compute_oval_thickness(
+        size, (0, -0.1), (0.34, 0.2), 0.5
+    )
+    made += compute_rod_thickness(size, (0, 0.15, -0.03, 1.2), 0.16, 0.7) + compute_oval_thickness(
+        size, (0, 0.16), (0.34, 0.15), 0.5
+    )
+    return expose_thickness(made + compute_rod_thickness(size, (0.3, 0.3, 0.25, 1.2), 0.06, 0.4), rng)
 
 
-def lateral(rng: Rng, size: int) -> Pixels:
+def render_lateral_chest(rng: Rng, size: int) -> Pixels:
     """A chest from the side: one lung field, the heart in front, the spine behind."""
     front = rng.choice([-1.0, 1.0])
-    made = oval(size, (0, 0.1), (0.75, 1.3), 1.0) - oval(
+    made = compute_oval_thickness(size, (0, 0.1), (0.75, 1.3), 1.0) - compute_oval_thickness(
         size, (0.05 * front, -0.1), (0.6, 0.75), 0.6
     )
-    made += oval(size, (0.28 * front, 0.25), (0.28, 0.35), 0.35)
-    made += rod(size, (-0.5 * front, -0.9, -0.45 * front, 1.1), 0.12, 0.45)
-    made += rod(size, (0.6 * front, -0.6, 0.68 * front, 0.4), 0.04, 0.3)
-    made += oval(size, (0.0, 0.95), (0.7, 0.45), 0.6)
+    made += compute_oval_thickness(size, (0.28 * front, 0.25), (0.28, 0.35), 0.35)
+    made += compute_rod_thickness(size, (-0.5 * front, -0.9, -0.45 * front, 1.1), 0.12, 0.45)
+    made += compute_rod_thickness(size, (0.6 * front, -0.6, 0.68 * front, 0.4), 0.04, 0.3)
+    made += compute_oval_thickness(size, (0.0, 0.95), (0.7, 0.45), 0.6)
     for y in np.linspace(-0.7, 0.5, 8):
-        made += rod(size, (-0.5 * front, y, 0.5 * front, y + 0.25), 0.025, 0.12)
-    return exposed(np.clip(made, 0, None), rng)
+        made += compute_rod_thickness(size, (-0.5 * front, y, 0.5 * front, y + 0.25), 0.025, 0.12)
+    return expose_thickness(np.clip(made, 0, None), rng)
 
 
-def page(rng: Rng, size: int) -> Pixels:
+def render_text_page(rng: Rng, size: int) -> Pixels:
     """A scanned page of text."""
     image = Image.new("L", (size, size), int(rng.integers(215, 256)))
-    draw, words = ImageDraw.Draw(image), WORDS.split()
+    draw, words = ImageDraw.Draw(image), PAGE_WORDS.split()
     for y in range(size // 12, size - size // 12, max(8, size // 20)):
         line = " ".join(rng.choice(words, 9))
         draw.text((size // 12, y), line, fill=int(rng.integers(0, 60)))
     return np.asarray(image, dtype=np.float32) / np.float32(255)
 
 
-def gradient(rng: Rng, size: int) -> Pixels:
+def render_gradient(rng: Rng, size: int) -> Pixels:
     """A ramp of grey in some direction."""
-    y, x = grid(size)
+    y, x = coordinate_grid(size)
     angle = rng.uniform(0, 2 * np.pi)
     ramp = np.cos(angle) * x + np.sin(angle) * y
     return np.asarray((ramp - ramp.min()) / np.ptp(ramp), dtype=np.float32)
 
 
-def flat(rng: Rng, size: int) -> Pixels:
+def render_flat_grey(rng: Rng, size: int) -> Pixels:
     """One grey with a trace of noise."""
     noise = rng.normal(0, 0.004, (size, size))
     return np.clip(rng.uniform(0.1, 0.9) + noise, 0, 1).astype(np.float32)
 
 
-def static(rng: Rng, size: int) -> Pixels:
+def render_white_noise(rng: Rng, size: int) -> Pixels:
     """White noise."""
     return rng.random((size, size), dtype=np.float32)
 
 
-def texture(rng: Rng, size: int) -> Pixels:
+def render_natural_noise(rng: Rng, size: int) -> Pixels:
     """Noise with the power spectrum of natural scenes, amplitude 1 / f."""
     f = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     f[0, 0] = np.inf
@@ -156,14 +170,14 @@ def texture(rng: Rng, size: int) -> Pixels:
     return np.asarray(np.clip((made - low) / (high - low), 0, 1), dtype=np.float32)
 
 
-def tiles(rng: Rng, size: int) -> Pixels:
+def render_chequerboard(rng: Rng, size: int) -> Pixels:
     """A chequerboard."""
     step = int(rng.integers(size // 16, size // 5))
     board = np.add.outer(np.arange(size) // step, np.arange(size) // step) % 2
     return (0.15 + 0.7 * board).astype(np.float32)
 
 
-def small_child(chest: Pixels, rng: Rng) -> Pixels:
+def shrink_to_child(chest: Pixels, rng: Rng) -> Pixels:
     """The chest at a fraction of its size in an open field, as a newborn on an adult's plate."""
     rows, cols = chest.shape
     scale = rng.uniform(0.35, 0.5)
@@ -174,7 +188,7 @@ def small_child(chest: Pixels, rng: Rng) -> Pixels:
     return made
 
 
-def close_up(chest: Pixels, rng: Rng) -> Pixels:
+def crop_close_up(chest: Pixels, rng: Rng) -> Pixels:
     """A quarter of the chest, enlarged."""
     rows, cols = chest.shape
     y, x = int(rng.integers(0, rows // 2)), int(rng.integers(0, cols // 2))
@@ -182,38 +196,38 @@ def close_up(chest: Pixels, rng: Rng) -> Pixels:
     return np.clip(ndimage.zoom(part, 2, order=1), 0, 1).astype(np.float32)
 
 
-def noisy(chest: Pixels, rng: Rng) -> Pixels:
+def add_heavy_noise(chest: Pixels, rng: Rng) -> Pixels:
     """The chest under heavy noise."""
     noise = rng.normal(0, 0.3, chest.shape)
     return np.clip(chest + noise, 0, 1).astype(np.float32)
 
 
-CHANGED: dict[str, Callable[[Pixels, Rng], Pixels]] = {
+CHEST_CHANGES: dict[str, Callable[[Pixels, Rng], Pixels]] = {
     "rotated 90": lambda chest, rng: np.ascontiguousarray(np.rot90(chest, int(rng.choice([1, 3])))),
     "rotated 180": lambda chest, rng: np.ascontiguousarray(np.rot90(chest, 2)),
     "inverted": lambda chest, rng: 1 - chest,
     "too dark": lambda chest, rng: chest**4 * np.float32(0.6),
     "overexposed": lambda chest, rng: np.clip(chest * 2.5 + 0.25, 0, 1),
-    "noisy": noisy,
-    "small child": small_child,
-    "close-up": close_up,
+    "noisy": add_heavy_noise,
+    "small child": shrink_to_child,
+    "close-up": crop_close_up,
 }
-DRAWN: dict[str, Callable[[Rng, int], Pixels]] = {
-    "lateral": lateral,
-    "hand": hand,
-    "skull": skull,
-    "abdomen": abdomen,
-    "knee": knee,
-    "page": page,
-    "gradient": gradient,
-    "flat": flat,
-    "static": static,
-    "texture": texture,
-    "tiles": tiles,
+SYNTHETIC_ODDITIES: dict[str, Callable[[Rng, int], Pixels]] = {
+    "lateral": render_lateral_chest,
+    "hand": render_hand,
+    "skull": render_skull,
+    "abdomen": render_abdomen,
+    "knee": render_knee,
+    "page": render_text_page,
+    "gradient": render_gradient,
+    "flat": render_flat_grey,
+    "static": render_white_noise,
+    "texture": render_natural_noise,
+    "tiles": render_chequerboard,
 }
 
 
-def oddities(chests: list[Pixels], seed: int, size: int) -> dict[str, list[Pixels]]:
+def create_oddities(chests: list[Pixels], seed: int, size: int) -> dict[str, list[Pixels]]:
     """Kind -> as many odd pictures as there are chests.
 
     Args:
@@ -222,6 +236,6 @@ def oddities(chests: list[Pixels], seed: int, size: int) -> dict[str, list[Pixel
         size: side of the drawn ones.
     """
     rng = np.random.default_rng([seed, 31])
-    found = {name: [make(chest, rng) for chest in chests] for name, make in CHANGED.items()}
-    found |= {name: [make(rng, size) for _ in chests] for name, make in DRAWN.items()}
+    found = {name: [make(chest, rng) for chest in chests] for name, make in CHEST_CHANGES.items()}
+    found |= {name: [make(rng, size) for _ in chests] for name, make in SYNTHETIC_ODDITIES.items()}
     return found

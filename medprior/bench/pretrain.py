@@ -11,16 +11,16 @@ import torch
 from einops import rearrange
 
 from medprior.networks.vit import Attention
-from medprior.pretrain.augment import ViewMaker
-from medprior.pretrain.ibot import Ibot
 from medprior.pretrain.learner import Learner
-from medprior.pretrain.objective import PriorMaps, Scene
+from medprior.pretrain.objectives.ibot import IbotObjective
+from medprior.pretrain.objectives.objective import PriorMaps, Scene
 from medprior.pretrain.settings import PretrainSettings
-from medprior.pretrain.trainer import make_optimiser
+from medprior.pretrain.trainer import build_pretrain_optimiser
+from medprior.pretrain.views.augment import ViewMaker
 
 PAIRS = 7
-BATCH = 16
-Call = Callable[[], None]
+BENCH_BATCH_SIZE = 16
+TimedCall = Callable[[], None]
 
 
 def main() -> None:
@@ -29,90 +29,88 @@ def main() -> None:
     print(f"CPU time, {threads} thread(s), torch {torch.__version__}, {PAIRS} pairs")
     steps = {"SPAN": "span", "SAR": "sar", "LOCA": "loca", "iBOT": "ibot", "LIFE": "life"}
     for name, recipe in steps.items():
-        title = f"step, {name} / DINO (ViT 96 wide, 96 px, batch {BATCH})"
-        report(title, step(recipe), step("dino"))
-    from medprior.bench.pretrain_plain_dino import plain_step
+        title = f"step, {name} / DINO (ViT 96 wide, 96 px, batch {BENCH_BATCH_SIZE})"
+        print_cost_ratio(title, build_training_step(recipe), build_training_step("dino"))
+    from medprior.bench.pretrain_plain_dino import build_plain_step
 
-    report(
+    print_cost_ratio(
         "step and update, plain PyTorch DINO / DINO here",
-        plain_step(BATCH),
-        step("dino", update=True),
+        build_plain_step(BENCH_BATCH_SIZE),
+        build_training_step("dino", update=True),
     )
     for size in (224, 512):
         tokens = (size // 16) ** 2 + 1
         for other in ("fused", "full"):
-            report(
+            print_cost_ratio(
                 f"attention of {tokens} tokens ({size} px), CLS row / "
                 + ("fused alone" if other == "fused" else "full matrix"),
-                attention(tokens, "row"), attention(tokens, other),
+                build_attention_call(tokens, "row"), build_attention_call(tokens, other),
             )  # fmt: skip
     if torch.cuda.is_available():
-        from medprior.bench.pretrain_gpu import throughput
+        from medprior.bench.pretrain_gpu import print_throughput
 
-        throughput()
+        print_throughput()
 
 
-def report(title: str, ours: Call, other: Call) -> None:
+def print_cost_ratio(title: str, ours: TimedCall, other: TimedCall) -> None:
     """Print the ratio of two calls timed side by side (median, least, greatest), and of memory."""
     ours()
     other()
-    ratios = [seconds(ours) / seconds(other) for _ in range(PAIRS)]
-    memory = peak(ours) / max(peak(other), 1)
+    ratios = [measure_cpu_seconds(ours) / measure_cpu_seconds(other) for _ in range(PAIRS)]
+    memory = measure_peak_bytes(ours) / max(measure_peak_bytes(other), 1)
     print(
         f"{title}: {np.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}], "
         f"memory {memory:.2f}", flush=True,
     )  # fmt: skip
 
 
-def seconds(call: Call) -> float:
+def measure_cpu_seconds(call: TimedCall) -> float:
     """CPU time of one call over all threads, so that other programs hardly count."""
     started = time.process_time()
     call()
     return time.process_time() - started
 
 
-def peak(call: Call) -> int:
+def measure_peak_bytes(call: TimedCall) -> int:
     """Most bytes of tensors alive at once during a call, beyond those before it (CPU)."""
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-    ) as profile:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         call()
     alive = most = 0
-    for event in sorted(memory_events(profile), key=lambda e: e.start_ns()):
+    for event in sorted(list_memory_events(profile), key=lambda e: e.start_ns()):
         alive += event.nbytes()
         most = max(most, alive)
     return most
 
 
-def memory_events(profile: Any) -> list[Any]:
+def list_memory_events(profile: Any) -> list[Any]:
     """Allocations and releases that torch's profiler saw."""
     events = profile.profiler.kineto_results.events()
     return [event for event in events if event.name() == "[memory]"]
 
 
-def step(recipe: str, update: bool = False) -> Call:
+def build_training_step(recipe: str, update: bool = False) -> TimedCall:
     """One training step on random pictures: views, losses, backward; with `update` all of it."""
-    settings = PretrainSettings.checked({"recipe": recipe, "batch": BATCH, "steps": 1})
-    settings = settings.resolved(BATCH)
+    settings = PretrainSettings.checked({"recipe": recipe, "batch": BENCH_BATCH_SIZE, "steps": 1})
+    settings = settings.resolved(BENCH_BATCH_SIZE)
     torch.manual_seed(0)
     learner = Learner(settings, range(3) if settings.needs_prior else ())
     maker = ViewMaker(settings)
-    images, aspect = torch.rand(BATCH, 1, 144, 144), np.ones(BATCH)
-    maps = PriorMaps(torch.rand(BATCH, 3, 128, 128), torch.ones(BATCH))
+    images, aspect = torch.rand(BENCH_BATCH_SIZE, 1, 144, 144), np.ones(BENCH_BATCH_SIZE)
+    maps = PriorMaps(torch.rand(BENCH_BATCH_SIZE, 3, 128, 128), torch.ones(BENCH_BATCH_SIZE))
     weights = learner.weights(0.5)
-    optimiser = make_optimiser(learner.student, settings)
+    optimiser = build_pretrain_optimiser(learner.student, settings)
 
     def call() -> None:
         """One timed call."""
-        part = slice(0, BATCH)
-        globals_, locals_ = maker(images, aspect, 0, part, BATCH)
+        part = slice(0, BENCH_BATCH_SIZE)
+        globals_, locals_ = maker(images, aspect, 0, part, BENCH_BATCH_SIZE)
         hidden = None
         if "ibot" in learner.objectives:
             ibot = learner.objectives["ibot"]
-            assert isinstance(ibot, Ibot)
-            hidden = ibot.hidden(0, part, BATCH, globals_.geometry.grid)
+            assert isinstance(ibot, IbotObjective)
+            hidden = ibot.hidden(0, part, BENCH_BATCH_SIZE, globals_.geometry.grid)
         prior = maps if settings.needs_prior else None
-        scene = Scene(globals_, locals_, prior, hidden, 1, part, BATCH)
+        scene = Scene(globals_, locals_, prior, hidden, 1, part, BENCH_BATCH_SIZE)
         losses, _ = learner.losses(learner.student, scene)
         total = torch.stack([weights[k] * v for k, v in losses.items()]).sum()
         optimiser.zero_grad(set_to_none=True)
@@ -120,13 +118,13 @@ def step(recipe: str, update: bool = False) -> Call:
         if update:
             torch.nn.utils.clip_grad_norm_(learner.student.parameters(), 3.0)
             optimiser.step()
-            learner.follow(0.996)
-        learner.settle()
+            learner.update_teacher(0.996)
+        learner.commit_step()
 
     return call
 
 
-def attention(tokens: int, how: str) -> Call:
+def build_attention_call(tokens: int, how: str) -> TimedCall:
     """Forward and backward of one attention layer, 6 heads of 64, batch 4."""
     layer = Attention(384, 6)
     x = torch.randn(4, tokens, 384, requires_grad=True)

@@ -7,19 +7,19 @@ import time
 import numpy as np
 import torch
 
-from medprior.networks.shape import ViTSettings
-from medprior.pretrain.augment import ViewMaker
+from medprior.networks.vit_settings import ViTSettings
 from medprior.pretrain.learner import Learner
-from medprior.pretrain.objective import PriorMaps, Scene
+from medprior.pretrain.objectives.objective import PriorMaps, Scene
 from medprior.pretrain.settings import PretrainSettings
-from medprior.pretrain.trainer import make_optimiser
+from medprior.pretrain.trainer import build_pretrain_optimiser
+from medprior.pretrain.views.augment import ViewMaker
 
 # Dense bf16 peak of the data sheets, without sparsity, FLOP/s.
-PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
-STEPS, WARM = 20, 5
+PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
+TIMED_STEPS, WARM_UP_STEPS = 20, 5
 
 
-def vit_small(recipe: str, batch: int) -> PretrainSettings:
+def vit_small_settings(recipe: str, batch: int) -> PretrainSettings:
     """ViT-S/16 with DINO's published views."""
     network = {"width": 384, "depth": 12, "heads": 6, "patch": 16, "image_size": 224}
     crops = {"global_size": 224, "local_size": 96, "locals": 8}
@@ -27,7 +27,7 @@ def vit_small(recipe: str, batch: int) -> PretrainSettings:
     return PretrainSettings.checked(values).resolved(100_000)
 
 
-def forward_flops(net: ViTSettings, size: int) -> float:
+def compute_forward_flops(net: ViTSettings, size: int) -> float:
     """FLOP of the backbone on one view of `size` pixels.
 
     12 D^2 + 2 T D multiply-adds a token and block, two FLOP each, and the embedding.
@@ -38,31 +38,29 @@ def forward_flops(net: ViTSettings, size: int) -> float:
     return 2.0 * (blocks + patches * net.width * net.patch**2)
 
 
-def step_flops(settings: PretrainSettings, batch: int) -> float:
+def compute_step_flops(settings: PretrainSettings, batch: int) -> float:
     """FLOP of the backbones in one step: forward of both, backward of the student (twice it)."""
     net, crops = settings.network, settings.crops
-    whole = 2 * forward_flops(net, crops.global_size)
-    local = crops.locals * forward_flops(net, crops.local_size)
+    whole = 2 * compute_forward_flops(net, crops.global_size)
+    local = crops.locals * compute_forward_flops(net, crops.local_size)
     return batch * (3 * (whole + local) + whole)
 
 
-def throughput(batch: int = 128) -> None:
+def print_throughput(batch: int = 128) -> None:
     """Print images/s, share of the peak (MFU) and memory of DINO's and SPAN's step."""
     device = torch.device("cuda")
     name = torch.cuda.get_device_name()
-    limit = next((flops for key, flops in PEAKS.items() if key in name), None)
+    limit = next((flops for key, flops in PEAK_FLOPS.items() if key in name), None)
     for recipe in ("dino", "span", "span+sar+loca"):
-        settings = vit_small(recipe, batch)
+        settings = vit_small_settings(recipe, batch)
         learner = Learner(settings, range(3) if settings.needs_prior else ()).to(device)
-        optimiser = make_optimiser(learner.student, settings)
+        optimiser = build_pretrain_optimiser(learner.student, settings)
         images = torch.rand(batch, 1, 336, 336, device=device)
-        maps = PriorMaps(
-            torch.rand(batch, 3, 256, 256, device=device), torch.ones(batch, device=device)
-        )
+        maps = PriorMaps(torch.rand(batch, 3, 256, 256, device=device), torch.ones(batch, device=device))
         maker = ViewMaker(settings)
         torch.cuda.reset_peak_memory_stats()
-        for step in range(WARM + STEPS):
-            if step == WARM:
+        for step in range(WARM_UP_STEPS + TIMED_STEPS):
+            if step == WARM_UP_STEPS:
                 torch.cuda.synchronize()
                 started = time.perf_counter()
             views = maker(images, np.ones(batch), step, slice(0, batch), batch)
@@ -72,11 +70,11 @@ def throughput(batch: int = 128) -> None:
             optimiser.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            learner.settle()
-            learner.follow(0.996)
+            learner.commit_step()
+            learner.update_teacher(0.996)
         torch.cuda.synchronize()
-        seconds = (time.perf_counter() - started) / STEPS
-        used = step_flops(settings, batch) / seconds / limit if limit else float("nan")
+        seconds = (time.perf_counter() - started) / TIMED_STEPS
+        used = compute_step_flops(settings, batch) / seconds / limit if limit else float("nan")
         memory = torch.cuda.max_memory_allocated() / 2**30
         print(
             f"{name}, {recipe}, ViT-S/16 2x224 + 8x96 bf16, batch {batch}: "

@@ -16,10 +16,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from medprior.networks.vit import Attention, VisionTransformer
-from medprior.pretrain.head import ProjectionHead
+from medprior.pretrain.objectives.projection_head import ProjectionHead
 from medprior.pretrain.settings import PretrainSettings
 
-CENTRE, MOMENTUM = 0.9, 0.996
+CENTRE_MOMENTUM, TEACHER_MOMENTUM = 0.9, 0.996
 
 
 class PlainAttention(nn.Module):
@@ -58,7 +58,7 @@ class PlainNet(nn.Module):
         return scores
 
 
-def augmentations(settings: PretrainSettings) -> list[Callable[[Tensor], Tensor]]:
+def build_augmentations(settings: PretrainSettings) -> list[Callable[[Tensor], Tensor]]:
     """One transform for each view of an image."""
     from torchvision import transforms
 
@@ -77,14 +77,14 @@ def augmentations(settings: PretrainSettings) -> list[Callable[[Tensor], Tensor]
     return found
 
 
-def plain_step(batch: int) -> Callable[[], None]:
+def build_plain_step(batch: int) -> Callable[[], None]:
     """One training step of the plain version: views, losses, backward, update, teacher."""
     settings = PretrainSettings.checked({"recipe": "nokoleo", "batch": batch, "steps": 1})
     settings = settings.resolved(batch)
     torch.manual_seed(0)
     student = PlainNet(settings)
     teacher = copy.deepcopy(student).requires_grad_(False)
-    views = augmentations(settings)
+    views = build_augmentations(settings)
     optimiser = torch.optim.AdamW(student.parameters(), lr=1e-3, foreach=False)
     images = torch.rand(batch, 1, 144, 144)
     centre = torch.zeros(settings.dino.prototypes or 1)
@@ -107,7 +107,7 @@ def plain_step(batch: int) -> Callable[[], None]:
         optimiser.step()
         with torch.no_grad():
             for mean, new in zip(teacher.parameters(), student.parameters(), strict=True):
-                mean.mul_(MOMENTUM).add_((1 - MOMENTUM) * new)
-        centre.copy_(CENTRE * centre + (1 - CENTRE) * torch.cat(taught).mean(0))
+                mean.mul_(TEACHER_MOMENTUM).add_((1 - TEACHER_MOMENTUM) * new)
+        centre.copy_(CENTRE_MOMENTUM * centre + (1 - CENTRE_MOMENTUM) * torch.cat(taught).mean(0))
 
     return call

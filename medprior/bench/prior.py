@@ -24,33 +24,31 @@ import pandas as pd
 from tqdm import tqdm
 
 import medprior
-from medprior.bench.prior_cases import METHODS, Case, methods, sensitivity
+from medprior.bench.prior_cases import METHODS, BenchCase, build_method_cases, build_sensitivity_cases
 from medprior.cohort import Cohort, CohortWriter
 from medprior.cohort.journal import FolderLock, Journal
 from medprior.errors import MedpriorError
-from medprior.phantom import render
-from medprior.priors.quality import interval, scores
+from medprior.phantom import render_phantom
+from medprior.priors.quality import bootstrap_mean_interval, compute_image_scores
 from medprior.priors.settings import PriorSettings
 from medprior.provenance import write_json
 
-JOURNAL, RESULTS = "scores.jsonl", "results.json"
-HEAD = f"{'case':<18} {'s/image':>7}  {'structure':<17} Dice [95 %], 5 %, pixel-AP [95 %]"
+JOURNAL_FILE, RESULTS_FILE = "scores.jsonl", "results.json"
+TABLE_HEADER = f"{'case':<18} {'s/image':>7}  {'structure':<17} Dice [95 %], 5 %, pixel-AP [95 %]"
 
 
-def phantom_cohort(path: Path, patients: int = 80, size: int = 256) -> Cohort:
+def create_phantom_cohort(path: Path, patients: int = 80, size: int = 256) -> Cohort:
     """A cohort of rendered phantoms with lungs and heart drawn."""
     with CohortWriter(path, store_size=size) as writer:
         for seed in range(patients):
-            image = render(seed, size=size)
+            image = render_phantom(seed, size=size)
             masks = {name: image.masks[name] for name in ("left_lung", "right_lung", "heart")}
-            writer.add(
-                image_id=f"p{seed:04d}", pixels=image.pixels, patient_id=f"{seed}", masks=masks
-            )
+            writer.add(image_id=f"p{seed:04d}", pixels=image.pixels, patient_id=f"{seed}", masks=masks)
         writer.finish(fractions=(0.5, 0.1, 0.4))
     return Cohort.open(path)
 
 
-def judged_images(cohort: Cohort, split: str, images: int | None) -> Cohort:
+def select_judged_images(cohort: Cohort, split: str, images: int | None) -> Cohort:
     """At most so many images of a split, or of `all`, that have a mask."""
     part = cohort if split == "all" else cohort.split(split)
     named = [f"mask_{name}" for name in cohort.structures if name not in cohort.label_names]
@@ -58,7 +56,7 @@ def judged_images(cohort: Cohort, split: str, images: int | None) -> Cohort:
     return part if images is None else part.take(images)
 
 
-def measured(cases: Sequence[Case], judged: Cohort, journal: Journal) -> Iterator[dict[str, Any]]:
+def measure_cases(cases: Sequence[BenchCase], judged: Cohort, journal: Journal) -> Iterator[dict[str, Any]]:
     """The summary of each case, once all its images are judged; one core.
 
     Images that the journal has are not judged again.
@@ -80,16 +78,16 @@ def measured(cases: Sequence[Case], judged: Cohort, journal: Journal) -> Iterato
                 assert fit is not None
                 prior = fit(part)
                 seconds = (time.process_time() - began) / len(part)
-                for record in records_of(part, scores(prior, part, limit=len(part))):
+                for record in list_image_records(part, compute_image_scores(prior, part, limit=len(part))):
                     head = {"case": case.name, "of": case.of, "seconds": round(seconds, 4)}
                     journal.append(head | record)
                     done[record["image_id"]] = journal.records[-1]
                 journal.sync()
                 bar.update(len(part))
-        yield summary(case.name, [done[i] for i in judged.image_ids if done[i]["scores"]])
+        yield summarise_case(case.name, [done[i] for i in judged.image_ids if done[i]["scores"]])
 
 
-def records_of(part: Cohort, found: dict[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
+def list_image_records(part: Cohort, found: dict[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
     """One record per image; without scores where it is an example or has no mask."""
     tables = {name: table.set_index("image_id") for name, table in found.items()}
     for image_id, patient in zip(part.image_ids, part.patient_ids.tolist(), strict=True):
@@ -101,7 +99,7 @@ def records_of(part: Cohort, found: dict[str, pd.DataFrame]) -> Iterator[dict[st
         yield {"image_id": image_id, "patient_id": str(patient), "scores": own}
 
 
-def summary(name: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summarise_case(name: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Means with 95 % intervals over patients, per structure, and processor seconds an image."""
     structures = {}
     for structure in sorted({key for record in records for key in record["scores"]}):
@@ -110,17 +108,17 @@ def summary(name: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         patients = np.array([record["patient_id"] for record in own])
         structures[structure] = {
             "dice": float(values[:, 0].mean()),
-            "dice_ci95": interval(values[:, 0], patients),
+            "dice_ci95": bootstrap_mean_interval(values[:, 0], patients),
             "dice_p5": float(np.percentile(values[:, 0], 5)),
             "pixel_ap": float(values[:, 1].mean()),
-            "pixel_ap_ci95": interval(values[:, 1], patients),
+            "pixel_ap_ci95": bootstrap_mean_interval(values[:, 1], patients),
             "n": len(own),
         }
     seconds = float(np.mean([record["seconds"] for record in records])) if records else 0.0
     return {"case": name, "seconds": seconds, "structures": structures}
 
 
-def report(row: dict[str, Any]) -> None:
+def print_case(row: dict[str, Any]) -> None:
     """Print one line per structure of a case."""
     for name, found in row["structures"].items():
         low, high = found["dice_ci95"]
@@ -133,7 +131,7 @@ def report(row: dict[str, Any]) -> None:
         )
 
 
-def opened_journal(folder: Path, cohort: Cohort, settings: PriorSettings) -> Journal:
+def open_bench_journal(folder: Path, cohort: Cohort, settings: PriorSettings) -> Journal:
     """The folder's results of this cohort, settings and version.
 
     Raises:
@@ -143,7 +141,7 @@ def opened_journal(folder: Path, cohort: Cohort, settings: PriorSettings) -> Jou
     digest.update(json.dumps(settings.model_dump(mode="json"), sort_keys=True).encode())
     for pair in zip(cohort.image_ids, cohort.manifest.pixel_sha256, strict=True):
         digest.update(":".join(pair).encode())
-    journal = Journal(folder / JOURNAL)
+    journal = Journal(folder / JOURNAL_FILE)
     if not journal.records:
         journal.append({"key": digest.hexdigest()})
     if journal.records[0].get("key") != digest.hexdigest():
@@ -155,7 +153,7 @@ def opened_journal(folder: Path, cohort: Cohort, settings: PriorSettings) -> Jou
     return journal
 
 
-def bench(
+def bench_priors(
     cohort: Cohort,
     folder: Path,
     images: int | None = 100,
@@ -178,15 +176,15 @@ def bench(
     settings = PriorSettings()
     lock = FolderLock(folder)
     try:
-        journal = opened_journal(folder, cohort, settings)
-        cases = list(methods(cohort, settings, names, backbone))
-        cases += sensitivity(cohort, settings) if worse else []
+        journal = open_bench_journal(folder, cohort, settings)
+        cases = list(build_method_cases(cohort, settings, names, backbone))
+        cases += build_sensitivity_cases(cohort, settings) if worse else []
         rows = []
-        print(HEAD, flush=True)
-        for row in measured(cases, judged_images(cohort, split, images), journal):
-            report(row)
+        print(TABLE_HEADER, flush=True)
+        for row in measure_cases(cases, select_judged_images(cohort, split, images), journal):
+            print_case(row)
             rows.append(row)
-            write_json(folder / RESULTS, {"split": split, "images": images, "cases": rows})
+            write_json(folder / RESULTS_FILE, {"split": split, "images": images, "cases": rows})
         journal.close()
     finally:
         lock.release()
@@ -196,11 +194,11 @@ def bench(
 def main(cohort: Path | None = None, out: Path | None = None, **how: Any) -> None:
     """Bench on a cohort, or on 80 phantoms made for it; without `out` nothing is kept."""
     with tempfile.TemporaryDirectory() as folder:
-        judged = Cohort.open(cohort) if cohort else phantom_cohort(Path(folder) / "cohort")
-        bench(judged, out or Path(folder) / "results", **how)
+        judged = Cohort.open(cohort) if cohort else create_phantom_cohort(Path(folder) / "cohort")
+        bench_priors(judged, out or Path(folder) / "results", **how)
 
 
-def arguments(given: Sequence[str] | None = None) -> dict[str, Any]:
+def parse_arguments(given: Sequence[str] | None = None) -> dict[str, Any]:
     """What `main` is called with."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cohort", type=Path, nargs="?")
@@ -222,4 +220,4 @@ def arguments(given: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(**arguments())
+    main(**parse_arguments())

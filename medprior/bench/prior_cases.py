@@ -12,31 +12,31 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medprior.annotate import Annotation, from_cohort
-from medprior.annotate.typical import SIZE, most_typical, ranks
-from medprior.bench.prior_itk import itk_transferred
+from medprior.annotate import Annotation, annotate_from_cohort
+from medprior.annotate.typicality import SQUARE_SIZE_PX, find_typical_annotated, rank_by_typicality
+from medprior.bench.prior_itk import transfer_with_itk
 from medprior.cohort import Cohort
-from medprior.priors.build import from_statistics, transferring, twins
-from medprior.priors.consensus import stepping_stones
-from medprior.priors.doubt import next_examples
+from medprior.priors.build import build_from_statistics, build_transfer, find_annotated_images
+from medprior.priors.consensus import add_intermediate_examples
+from medprior.priors.doubtful_images import suggest_next_examples
 from medprior.priors.prior import SpatialPrior
-from medprior.priors.refined import refined
-from medprior.priors.registered import Example
+from medprior.priors.refinement import refine_prior
+from medprior.priors.registration import Example
 from medprior.priors.settings import PriorSettings
-from medprior.priors.soft import softened, static_maps
+from medprior.priors.soft_maps import build_static_maps, soften_maps
 from medprior.provenance import sha256_file
 
 METHODS = (
     "statistics", "statistics, fitted", "static", "affine", "deformable", "consensus", "few",
     "refined", "itk_bspline",
 )  # fmt: skip
-FEW = 5
-WEIGHTS = "backbone.safetensors"
-Fit = Callable[[Cohort], SpatialPrior]
+FEW_EXAMPLES = 5
+BACKBONE_WEIGHTS_FILE = "backbone.safetensors"
+FitPrior = Callable[[Cohort], SpatialPrior]
 
 
 @dataclass(frozen=True)
-class Case:
+class BenchCase:
     """One row of the bench.
 
     Attributes:
@@ -47,69 +47,67 @@ class Case:
     """
 
     name: str
-    prepared: Callable[[], Fit]
+    prepared: Callable[[], FitPrior]
     batch: int = 8
     of: str = ""
 
 
-def methods(
+def build_method_cases(
     cohort: Cohort, settings: PriorSettings, names: tuple[str, ...], backbone: Path | None
-) -> Iterator[Case]:
+) -> Iterator[BenchCase]:
     """Cases of all `names` from the most typical training image; `refined` needs a backbone."""
-    first = from_cohort(cohort, most_typical(cohort))
+    first = annotate_from_cohort(cohort, find_typical_annotated(cohort))
     for name in names:
         if name == "refined":
             if backbone is not None:
-                yield refining(cohort, first, settings, backbone)
+                yield build_refine_case(cohort, first, settings, backbone)
         elif name.startswith("statistics"):
-            yield Case(name, partial(by_statistics, cohort, settings, name))
+            yield BenchCase(name, partial(fit_by_statistics, cohort, settings, name))
         elif name == "few":
-            yield Case(
+            yield BenchCase(
                 name,
-                lambda: by_examples(cohort, few(cohort, first, settings), "deformable", settings),
+                lambda: fit_from_examples(cohort, choose_few_examples(cohort, first, settings), "deformable", settings),
             )
         else:
-            yield Case(name, partial(by_examples, cohort, [first], name, settings))
+            yield BenchCase(name, partial(fit_from_examples, cohort, [first], name, settings))
 
 
-def refining(cohort: Cohort, first: Annotation, settings: PriorSettings, backbone: Path) -> Case:
+def build_refine_case(cohort: Cohort, first: Annotation, settings: PriorSettings, backbone: Path) -> BenchCase:
     """`refined`: in larger batches, because each of them opens the backbone."""
 
-    def prepared() -> Fit:
+    def prepared() -> FitPrior:
         """Registration first."""
-        fit = by_examples(cohort, [first], "deformable", settings)
-        return lambda part: refined(fit(part), part, backbone, settings.refine)
+        fit = fit_from_examples(cohort, [first], "deformable", settings)
+        return lambda part: refine_prior(fit(part), part, backbone, settings.refine)
 
-    return Case("refined", prepared, 64, sha256_file(backbone / WEIGHTS))
+    return BenchCase("refined", prepared, 64, sha256_file(backbone / BACKBONE_WEIGHTS_FILE))
 
 
-def few(cohort: Cohort, first: Annotation, settings: PriorSettings) -> list[Annotation]:
+def choose_few_examples(cohort: Cohort, first: Annotation, settings: PriorSettings) -> list[Annotation]:
     """`first` and four more training images, those `next_examples` asks for, one after another.
 
     Only images whose masks exist can be asked for; the masks themselves are not looked at.
     """
-    train = with_masks(cohort.split("train"), first.structures)
+    train = select_with_masks(cohort.split("train"), first.structures)
     drawn, quiet = [first], pd.DataFrame({"image_id": [], "doubt": []})
-    while len(drawn) < FEW:
-        pictures = np.stack([annotation.square(SIZE) for annotation in drawn])
-        offers = next_examples(train, pictures, quiet, settings.seed)
+    while len(drawn) < FEW_EXAMPLES:
+        pictures = np.stack([annotation.square(SQUARE_SIZE_PX) for annotation in drawn])
+        offers = suggest_next_examples(train, pictures, quiet, settings.seed)
         if not offers:
             break
-        drawn.append(from_cohort(cohort, offers[0]["image_id"]))
+        drawn.append(annotate_from_cohort(cohort, offers[0]["image_id"]))
     return drawn
 
 
-def with_masks(cohort: Cohort, structures: tuple[str, ...]) -> Cohort:
+def select_with_masks(cohort: Cohort, structures: tuple[str, ...]) -> Cohort:
     """The images that have all these structures drawn."""
     named = [f"mask_{name}" for name in structures]
-    return cohort.select(
-        cohort.manifest.image_id[cohort.manifest[named].notna().all(axis=1)].tolist()
-    )
+    return cohort.select(cohort.manifest.image_id[cohort.manifest[named].notna().all(axis=1)].tolist())
 
 
-def by_statistics(cohort: Cohort, settings: PriorSettings, name: str) -> Fit:
+def fit_by_statistics(cohort: Cohort, settings: PriorSettings, name: str) -> FitPrior:
     """No label at all: the same maps for all, or fitted to each image."""
-    prior, transfer = from_statistics(cohort, settings)
+    prior, transfer = build_from_statistics(cohort, settings)
     if name == "statistics" or transfer is None:
         return lambda part: prior
     carry = transfer
@@ -123,22 +121,20 @@ def by_statistics(cohort: Cohort, settings: PriorSettings, name: str) -> Fit:
     return fit
 
 
-def by_examples(
-    cohort: Cohort, drawn: list[Annotation], method: str, settings: PriorSettings
-) -> Fit:
+def fit_from_examples(cohort: Cohort, drawn: list[Annotation], method: str, settings: PriorSettings) -> FitPrior:
     """From drawings by a method, or by the peer `itk_bspline`."""
-    maps = static_maps(drawn[0], settings.size, settings.softness)
-    excluded = frozenset().union(*(twins(cohort, annotation) for annotation in drawn))
+    maps = build_static_maps(drawn[0], settings.size, settings.softness)
+    excluded = frozenset().union(*(find_annotated_images(cohort, annotation) for annotation in drawn))
     common = SpatialPrior(maps, drawn[0].structures, method, "annotation", excluded)
     size = settings.registration.size
     if method == "static":
         return lambda part: common
     if method == "itk_bspline":
         example = Example(drawn[0].square(size), drawn[0].coverage(size))
-        return lambda part: by_peer(common, part, example, settings)
-    transfer = transferring(drawn, settings.model_copy(update={"method": method}))
+        return lambda part: fit_by_itk(common, part, example, settings)
+    transfer = build_transfer(drawn, settings.model_copy(update={"method": method}))
     if method == "consensus":
-        transfer, _ = stepping_stones(cohort, transfer)
+        transfer, _ = add_intermediate_examples(cohort, transfer)
 
     def fit(part: Cohort) -> SpatialPrior:
         """Maps of each image."""
@@ -149,18 +145,16 @@ def by_examples(
     return fit
 
 
-def by_peer(
-    common: SpatialPrior, part: Cohort, example: Example, settings: PriorSettings
-) -> SpatialPrior:
+def fit_by_itk(common: SpatialPrior, part: Cohort, example: Example, settings: PriorSettings) -> SpatialPrior:
     """Maps by SimpleITK alone, softened as ours are."""
     squares = part.squares(settings.registration.size)
-    soft = [softened(itk_transferred(s, example), settings.softness) for s in squares]
+    soft = [soften_maps(transfer_with_itk(s, example), settings.softness) for s in squares]
     per_image = np.rint(np.stack(soft) * 255).astype(np.uint8)
     table = pd.DataFrame({"image_id": part.image_ids, "trust": 1.0})
     return replace(common, per_image=per_image, table=table)
 
 
-def changed(annotation: Annotation, how: str) -> Annotation:
+def distort_annotation(annotation: Annotation, how: str) -> Annotation:
     """The drawing `eroded`, `dilated` or `shifted` by 5 % of the image's side."""
     step = round(0.05 * max(annotation.image.shape))
     disk = np.hypot(*np.mgrid[-step : step + 1, -step : step + 1]) <= step
@@ -172,15 +166,15 @@ def changed(annotation: Annotation, how: str) -> Annotation:
     return replace(annotation, masks={n: change[how](m) for n, m in annotation.masks.items()})
 
 
-def sensitivity(cohort: Cohort, settings: PriorSettings, examples: int = 10) -> Iterator[Case]:
+def build_sensitivity_cases(cohort: Cohort, settings: PriorSettings, examples: int = 10) -> Iterator[BenchCase]:
     """The deformable prior from other images, typical to untypical, then from worse drawings."""
-    first = from_cohort(cohort, most_typical(cohort))
-    there = with_masks(cohort.split("train"), first.structures)
-    order = [there.image_ids[int(row)] for row in ranks(there)]
+    first = annotate_from_cohort(cohort, find_typical_annotated(cohort))
+    there = select_with_masks(cohort.split("train"), first.structures)
+    order = [there.image_ids[int(row)] for row in rank_by_typicality(there)]
     step = max(1, len(order) // examples)
     for n, image_id in enumerate(order[: examples * step : step], start=1):
-        drawn = [from_cohort(cohort, image_id)]
-        yield Case(f"example {n}", partial(by_examples, cohort, drawn, "deformable", settings))
+        drawn = [annotate_from_cohort(cohort, image_id)]
+        yield BenchCase(f"example {n}", partial(fit_from_examples, cohort, drawn, "deformable", settings))
     for how in ("eroded", "dilated", "shifted"):
-        drawn = [changed(first, how)]
-        yield Case(how, partial(by_examples, cohort, drawn, "deformable", settings))
+        drawn = [distort_annotation(first, how)]
+        yield BenchCase(how, partial(fit_from_examples, cohort, drawn, "deformable", settings))

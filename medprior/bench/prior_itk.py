@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.priors.mutual_information import FRAME, affinely_aligned, as_itk, one_thread
-from medprior.priors.registered import Example, equalised
+from medprior.priors.mutual_information import ITK_SIDE_UNITS, convert_to_itk, register_affine, use_single_itk_thread
+from medprior.priors.registration import Example, equalise_histogram
 from medprior.priors.settings import RegistrationSettings
 
 Picture = NDArray[np.float32]
-MESH, RADIUS, STEPS = 10, 4, 20
+MESH, RADIUS, MAX_ITERATIONS = 10, 4, 20
 
 
-def itk_transferred(image: Picture, example: Example) -> Picture:
+def transfer_with_itk(image: Picture, example: Example) -> Picture:
     """Structures of `example` on `image`, as SimpleITK alone would do it.
 
     Mattes affine, then a 10 x 10 B-spline on ANTS neighbourhood correlation of radius 4 by L-BFGS-B
@@ -29,31 +29,31 @@ def itk_transferred(image: Picture, example: Example) -> Picture:
     """
     import SimpleITK as sitk
 
-    fixed, moving = equalised(image), example.levelled
-    found = affinely_aligned(fixed, moving, RegistrationSettings())
+    fixed, moving = equalise_histogram(image), example.levelled
+    found = register_affine(fixed, moving, RegistrationSettings())
     # (y, x) here, (x, y) there.
     start = sitk.AffineTransform(2)
-    start.SetCenter((FRAME / 2 - 0.5,) * 2)
+    start.SetCenter((ITK_SIDE_UNITS / 2 - 0.5,) * 2)
     if found is not None:
         start.SetMatrix(found.matrix[::-1, ::-1].ravel().tolist())
-        start.SetTranslation((found.shift[::-1] * FRAME).tolist())
-    target, source = as_itk(fixed), as_itk(moving)
+        start.SetTranslation((found.shift[::-1] * ITK_SIDE_UNITS).tolist())
+    target, source = convert_to_itk(fixed), convert_to_itk(moving)
     spline = sitk.BSplineTransformInitializer(target, [MESH, MESH], order=3)
-    with one_thread():
+    with use_single_itk_thread():
         for factor in (2, 1):
-            pair = (shrunk(picture, factor) for picture in (target, source))
-            run_level(spline, start, *pair)
+            pair = (shrink_itk_image(picture, factor) for picture in (target, source))
+            optimise_level(spline, start, *pair)
     both = sitk.CompositeTransform(2)
     both.AddTransform(start)
     both.AddTransform(spline)
     layers = [
-        sitk.Resample(as_itk(layer.astype(np.float64)), target, both, sitk.sitkLinear, 0.0)
+        sitk.Resample(convert_to_itk(layer.astype(np.float64)), target, both, sitk.sitkLinear, 0.0)
         for layer in example.coverage
     ]
     return np.stack([sitk.GetArrayFromImage(layer) for layer in layers]).astype(np.float32)
 
 
-def shrunk(picture: Any, factor: int) -> Any:
+def shrink_itk_image(picture: Any, factor: int) -> Any:
     """An ITK image smoothed and reduced by `factor`."""
     import SimpleITK as sitk
 
@@ -63,7 +63,7 @@ def shrunk(picture: Any, factor: int) -> Any:
     return sitk.BinShrink(smooth, [factor, factor])
 
 
-def run_level(spline: Any, start: Any, fixed: Any, moving: Any) -> None:
+def optimise_level(spline: Any, start: Any, fixed: Any, moving: Any) -> None:
     """Optimise `spline` in place at one resolution."""
     import SimpleITK as sitk
 
@@ -75,9 +75,9 @@ def run_level(spline: Any, start: Any, fixed: Any, moving: Any) -> None:
     method.SetInitialTransform(spline, inPlace=True)
     method.SetOptimizerAsLBFGSB(
         gradientConvergenceTolerance=1e-5,
-        numberOfIterations=STEPS,
+        numberOfIterations=MAX_ITERATIONS,
         maximumNumberOfCorrections=5,
-        maximumNumberOfFunctionEvaluations=2 * STEPS,
+        maximumNumberOfFunctionEvaluations=2 * MAX_ITERATIONS,
         costFunctionConvergenceFactor=1e5,
     )
     method.Execute(fixed, moving)

@@ -13,11 +13,11 @@ from monai.bundle.utils import EXPR_KEY, MERGE_KEY
 from monai.bundle.workflows import ConfigWorkflow
 
 from medprior.errors import ConfigError, MedpriorError
-from medprior.tracking.mlflow_store import prepare_environment
+from medprior.tracking.mlflow_store import prepare_mlflow_environment
 
-METADATA = "metadata.json"
+BUNDLE_METADATA_FILE = "metadata.json"
 # Keys that MONAI adds itself: the metadata, and what `--tracking` sets up.
-ADDED = frozenset(
+MONAI_KEYS = frozenset(
     {
         "_meta_", "output_dir", "tracking_uri", "experiment_name", "run_name",
         "save_execute_config", "is_not_rank0",
@@ -25,7 +25,7 @@ ADDED = frozenset(
 )  # fmt: skip
 
 
-def prepare() -> None:
+def prepare_bundle() -> None:
     """First entry of every bundle's `initialize`.
 
     Refuses keys that no config of the bundle has, and makes an uncaught error of ours one line on
@@ -35,16 +35,16 @@ def prepare() -> None:
         ConfigError: a mistyped `--key value`, which MONAI takes for a new key, or an `output_dir`
             that is no expression, which keeps MONAI from logging the executed config.
     """
-    sys.excepthook = one_line
-    prepare_environment()
-    workflow = running_workflow()
+    sys.excepthook = print_one_line_error
+    prepare_mlflow_environment()
+    workflow = find_running_workflow()
     given = {str(key) for key in workflow.parser.get()}
-    refuse_unknown(given, known_keys(Path(workflow.config_root_path)))
+    check_unknown_keys(given, list_known_keys(Path(workflow.config_root_path)))
     if not str(workflow.parser.get("output_dir")).startswith(EXPR_KEY):
         raise ConfigError("output_dir follows from out", where="bundle", fix="give --out FOLDER")
 
 
-def running_workflow() -> ConfigWorkflow:
+def find_running_workflow() -> ConfigWorkflow:
     """The workflow whose `initialize` is being evaluated.
 
     MONAI tells an expression nothing of its workflow, so that is looked up among the callers.
@@ -58,16 +58,16 @@ def running_workflow() -> ConfigWorkflow:
     raise RuntimeError("call this from `initialize` of a bundle's config")
 
 
-def known_keys(configs: Path) -> set[str]:
+def list_known_keys(configs: Path) -> set[str]:
     """Top-level keys of all configs in a bundle's folder, and those that MONAI itself adds."""
-    keys = set(ADDED)
+    keys = set(MONAI_KEYS)
     for path in configs.glob("*.json"):
-        if path.name != METADATA:
+        if path.name != BUNDLE_METADATA_FILE:
             keys |= {key.removeprefix(MERGE_KEY) for key in json.loads(path.read_text("utf-8"))}
     return keys
 
 
-def refuse_unknown(given: set[str], known: set[str]) -> None:
+def check_unknown_keys(given: set[str], known: set[str]) -> None:
     """ConfigError that names every key of `given` that is not `known`, and what it may mean."""
     unknown = sorted(given - known)
     if not unknown:
@@ -80,7 +80,7 @@ def refuse_unknown(given: set[str], known: set[str]) -> None:
     )
 
 
-def one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:
+def print_one_line_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:
     """An `excepthook`: MONAI wraps errors in its own; ours among them ends in one line."""
     cause: BaseException | None = error
     while cause is not None:

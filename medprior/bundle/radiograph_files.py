@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from medprior.deploy.inference.predict_files import sources
+from medprior.deploy.inference.predict_files import list_source_files
 from medprior.dicom import read_image
 from medprior.ingest import plan
-from medprior.ingest.descriptor import descriptor as described
+from medprior.ingest.descriptor import load_descriptor as described
 
 
 class RadiographSample(TypedDict):
@@ -33,9 +33,9 @@ class RadiographFiles(Dataset[RadiographSample]):
     """
 
     def __init__(self, path: Path | str, descriptor: str | None = None) -> None:
-        self.data = sources(Path(path))
+        self.data = list_source_files(Path(path))
         if descriptor is not None:
-            found = plan.sources(Path(path), described(descriptor))
+            found = plan.list_sources(Path(path), described(descriptor))
             self.data = [Path(source.path) for source in found]
 
     def __len__(self) -> int:

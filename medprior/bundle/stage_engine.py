@@ -15,7 +15,7 @@ from torch import nn
 from medprior.deploy.inference.predictor import Predictor
 from medprior.errors import ConfigError
 
-NUMBERS = ("summary.json", "metrics.json")
+METRIC_FILES = ("summary.json", "metrics.json")
 
 
 class StageEngine(Workflow):
@@ -55,34 +55,34 @@ class StageEngine(Workflow):
 
     def _run_stage(self, engine: Any, batch: Any) -> list[dict[str, float]]:
         result = self.stage()
-        told = flattened(vars(result)) if is_dataclass(result) else {}
-        self.state.metrics = numbers(self.out) | told
+        told = flatten_numbers(vars(result)) if is_dataclass(result) else {}
+        self.state.metrics = load_result_numbers(self.out) | told
         return [self.state.metrics]
 
 
-def numbers(folder: Path) -> dict[str, float]:
+def load_result_numbers(folder: Path) -> dict[str, float]:
     """The plain numbers of a result folder's `summary.json` and `metrics.json`, keys dotted."""
     found: dict[str, float] = {}
-    for name in NUMBERS:
+    for name in METRIC_FILES:
         path = folder / name
         if path.is_file():
-            found |= flattened(json.loads(path.read_text("utf-8")))
+            found |= flatten_numbers(json.loads(path.read_text("utf-8")))
     return found
 
 
-def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def flatten_numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """The plain numbers of nested mappings, under dotted keys; `key.value` is `key`."""
     found: dict[str, float] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            found |= flattened(value, f"{name}.")
+            found |= flatten_numbers(value, f"{name}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found[name.removesuffix(".value")] = float(value)
     return found
 
 
-def network_of(predictor: Predictor, task: str) -> nn.Module:
+def get_task_network(predictor: Predictor, task: str) -> nn.Module:
     """The network of a predictor's model for `task`.
 
     Raises:

@@ -5,31 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medprior.evaluate.evaluate import Entries, Metrics, evaluate
-from medprior.evaluate.report.summary import headline
+from medprior.evaluate.evaluate import EvaluationMetrics, NamedPaths, evaluate_cohort
+from medprior.evaluate.report.summary import format_headlines
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.provenance import read_config
 
 
-def measured(
+def run_evaluation(
     cohort: Path | str,
     out: Path | str,
-    backbone: Entries = None,
-    model: Entries = None,
-    prior: Entries = None,
+    backbone: NamedPaths = None,
+    model: NamedPaths = None,
+    prior: NamedPaths = None,
     split: str = "test",
     settings: dict[str, Any] | None = None,
-) -> Metrics:
+) -> EvaluationMetrics:
     """Evaluate, then print the headline numbers and where the report is.
 
-    The arguments are those of `medprior.evaluate.evaluate.evaluate`, but that `settings` is a
+    The arguments are those of `medprior.evaluate.evaluate.evaluate_cohort`, but that `settings` is a
     mapping that makes `EvaluateSettings`.
 
     Raises:
         MedpriorError: something is missing, or the split cannot be judged.
     """
     checked = EvaluateSettings.checked(settings or {}, "evaluation_settings")
-    metrics = evaluate(cohort, out, backbone, model, prior, split, checked)
-    print(headline(metrics, read_config(Path(out), "evaluate")["primary"]))
+    metrics = evaluate_cohort(cohort, out, backbone, model, prior, split, checked)
+    print(format_headlines(metrics, read_config(Path(out), "evaluate")["primary"]))
     print(f"report: {Path(out) / 'report.html'}")
     return metrics

@@ -10,13 +10,13 @@ from monai.engines.trainer import Trainer
 from medprior.errors import ConfigError
 
 
-class Trained(Protocol):
+class TrainingStage(Protocol):
     """A stage that trains, such as `medprior.pretrain.Pretraining`."""
 
     trainer: Trainer
 
 
-def trainer_of(stage: Trained, max_epochs: int | None) -> Trainer:
+def get_stage_trainer(stage: TrainingStage, max_epochs: int | None) -> Trainer:
     """The stage's trainer, for `train#trainer`.
 
     Args:
@@ -38,7 +38,7 @@ def trainer_of(stage: Trained, max_epochs: int | None) -> Trainer:
     return stage.trainer
 
 
-class TrackedOutput:
+class TrackingOutputHandler:
     """Turns an engine's output into what MONAI's `--tracking mlflow` reads.
 
     That expects a decollated list; our engines do not decollate, as nothing would use it. The plain

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medprior.cohort.columns import MASK, SPLITS, label_columns
-from medprior.cohort.squares import cached_squares
-from medprior.cohort.store import PixelStore, Place, read_mask
+from medprior.cohort.columns import MASK_PREFIX, SPLITS, select_label_columns
+from medprior.cohort.squares import load_cached_squares
+from medprior.cohort.store import PixelLocation, PixelStore, read_mask
 from medprior.errors import ConfigError, InputMissing
 from medprior.provenance import read_config
 
@@ -30,7 +30,7 @@ class Cohort:
         rows: NDArray[np.intp],
     ) -> None:
         self.path = path
-        self._whole = manifest
+        self._full_manifest = manifest
         self._places = places
         self._rows = rows
         self._store = PixelStore(path)
@@ -52,7 +52,7 @@ class Cohort:
             index = pd.read_parquet(folder / "pixels" / "index.parquet")
             if not index.image_id.equals(manifest.image_id):
                 index = index.set_index("image_id").loc[manifest.image_id]
-            places = index[list(Place.__dataclass_fields__)].to_numpy(dtype=np.int64)
+            places = index[list(PixelLocation.__dataclass_fields__)].to_numpy(dtype=np.int64)
         except (OSError, ValueError, KeyError):
             raise InputMissing(
                 "the manifest or the pixel index is missing or broken",
@@ -73,13 +73,13 @@ class Cohort:
     @property
     def label_names(self) -> tuple[str, ...]:
         """Names of the label columns."""
-        return label_columns(self.manifest.columns)
+        return select_label_columns(self.manifest.columns)
 
     @property
     def structures(self) -> tuple[str, ...]:
         """Structures for which at least one image of the whole cohort has a mask."""
         names = self.manifest.columns
-        return tuple(name.removeprefix(MASK) for name in names if name.startswith(MASK))
+        return tuple(name.removeprefix(MASK_PREFIX) for name in names if name.startswith(MASK_PREFIX))
 
     @property
     def patient_ids(self) -> NDArray[np.str_]:
@@ -91,8 +91,8 @@ class Cohort:
         """Physical width / height of every image (stored pixels are square)."""
         return (self.manifest.cols / self.manifest.rows).to_numpy(dtype=np.float64)
 
-    def _part(self, keep: NDArray[np.intp]) -> Cohort:
-        return Cohort(self.path, self._whole, self._places, self._rows[keep])
+    def _subset(self, keep: NDArray[np.intp]) -> Cohort:
+        return Cohort(self.path, self._full_manifest, self._places, self._rows[keep])
 
     def split(self, name: str) -> Cohort:
         """The images of one split.
@@ -107,12 +107,11 @@ class Cohort:
         if not len(keep):
             patients = self.manifest.patient_id.nunique()
             raise InputMissing(
-                f"split {name!r} is empty; the cohort has {len(self)} image(s) of "
-                f"{patients} patient(s)",
+                f"split {name!r} is empty; the cohort has {len(self)} image(s) of {patients} patient(s)",
                 where=self.path.name,
                 fix="ingest more patients, or another split seed (`medprior ingest --seed`)",
             )
-        return self._part(keep)
+        return self._subset(keep)
 
     def select(self, image_ids: Sequence[str]) -> Cohort:
         """The images with these ids, in this order.
@@ -120,16 +119,14 @@ class Cohort:
         Raises:
             InputMissing: an id is not in the cohort.
         """
-        return self._part(
-            np.array([self._index(image_id) for image_id in image_ids], dtype=np.intp)
-        )
+        return self._subset(np.array([self._index(image_id) for image_id in image_ids], dtype=np.intp))
 
     def take(self, n: int, seed: int = 0) -> Cohort:
         """At most `n` images drawn without replacement, in manifest order."""
         if n >= len(self):
             return self
         rng = np.random.default_rng([seed, len(self)])
-        return self._part(np.sort(rng.permutation(len(self))[:n]))
+        return self._subset(np.sort(rng.permutation(len(self))[:n]))
 
     def _index(self, image_id: str) -> int:
         try:
@@ -141,9 +138,9 @@ class Cohort:
                 fix=f"look into {self.path.name}/manifest.parquet",
             ) from None
 
-    def _place(self, row: int) -> Place:
+    def _place(self, row: int) -> PixelLocation:
         """Where the picture of this row of the whole manifest lies."""
-        return Place(*self._places[row].tolist())
+        return PixelLocation(*self._places[row].tolist())
 
     def pixels(self, image_id: str) -> NDArray[np.float32]:
         """One picture at store resolution, aspect kept: float32 [h, w] in [0, 1]."""
@@ -158,7 +155,7 @@ class Cohort:
     def mask(self, image_id: str, structure: str) -> NDArray[np.bool_] | None:
         """Boolean [h, w] on the grid of `pixels`, or None where it is unknown."""
         index = self._index(image_id)
-        column = MASK + structure
+        column = MASK_PREFIX + structure
         if column not in self.manifest.columns or pd.isna(self.manifest[column].iloc[index]):
             return None
         return read_mask(self.path / str(self.manifest[column].iloc[index]))
@@ -191,31 +188,27 @@ class Cohort:
             return self._store.read(self._place(index))
 
         path = self.path / "cache" / f"squares_{size}.npy"
-        return self._mine(cached_squares(path, len(self._whole), size, read))
+        return self._select_rows(load_cached_squares(path, len(self._full_manifest), size, read))
 
-    def mask_squares(
-        self, structure: str, size: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def mask_squares(self, structure: str, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Coverage of a structure on the unit square, and whether it is known.
 
         Returns:
             float32 [n, size, size] in [0, 1], 0 where unknown; bool [n].
         """
-        column = MASK + structure
-        if column not in self._whole.columns:
+        column = MASK_PREFIX + structure
+        if column not in self._full_manifest.columns:
             return np.zeros((len(self), size, size), np.float32), np.zeros(len(self), bool)
-        names = self._whole[column].tolist()
-        known = self._whole[column].notna().to_numpy()
+        names = self._full_manifest[column].tolist()
+        known = self._full_manifest[column].notna().to_numpy()
 
         def read(index: int) -> NDArray[np.float32] | None:
             """One mask as coverage, None where unknown."""
             return read_mask(self.path / names[index]).astype(np.float32) if known[index] else None
 
         path = self.path / "cache" / f"{column}_{size}.npy"
-        return self._mine(cached_squares(path, len(names), size, read)), known[self._rows]
+        return self._select_rows(load_cached_squares(path, len(names), size, read)), known[self._rows]
 
-    def _mine(self, whole: NDArray[np.float32]) -> NDArray[np.float32]:
-        everything = len(self._rows) == len(whole) and bool(
-            (self._rows == np.arange(len(whole))).all()
-        )
+    def _select_rows(self, whole: NDArray[np.float32]) -> NDArray[np.float32]:
+        everything = len(self._rows) == len(whole) and bool((self._rows == np.arange(len(whole))).all())
         return whole if everything else np.asarray(whole[self._rows])

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from medprior.cohort.journal import Journal
-from medprior.cohort.store import sync_masks
+from medprior.cohort.store import fsync_masks
 
 
 class Committer:
@@ -46,7 +46,7 @@ class Committer:
 
     def _commit(self, lines: Sequence[bytes], masks: Sequence[Path], shard: int) -> None:
         try:
-            sync_masks(masks)
+            fsync_masks(masks)
             os.fsync(shard)
         finally:
             os.close(shard)

@@ -51,7 +51,7 @@ class Journal:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one record and hand it to the operating system."""
-        self.append_line(line_of(record))
+        self.append_line(encode_json_line(record))
         if self._keep:
             self.records.append(dict(record))
 
@@ -69,7 +69,7 @@ class Journal:
         self._file.close()
 
 
-def line_of(record: Mapping[str, Any]) -> bytes:
+def encode_json_line(record: Mapping[str, Any]) -> bytes:
     """A record as a line of JSON, its keys in their order: labels keep theirs."""
     return json.dumps(dict(record), allow_nan=False).encode() + b"\n"
 

@@ -14,18 +14,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medprior.cohort.columns import SPLITS, manifest_frame
-from medprior.cohort.records import Records
-from medprior.cohort.splits import patient_splits
-from medprior.cohort.store import Place
-from medprior.provenance import atomic, read_config, write_config, write_json
+from medprior.cohort.columns import SPLITS, build_manifest
+from medprior.cohort.records import ImageRecords
+from medprior.cohort.splits import assign_patient_splits
+from medprior.cohort.store import PixelLocation
+from medprior.provenance import atomic_write, read_config, write_config, write_json
 
-Quarantine = Sequence[tuple[str, str, str]]
-OUTPUTS = ("manifest.parquet", "pixels/index.parquet", "summary.json", "quarantine.csv")
+QuarantineRows = Sequence[tuple[str, str, str]]
+COHORT_FILES = ("manifest.parquet", "pixels/index.parquet", "summary.json", "quarantine.csv")
 
 
 @dataclass(frozen=True)
-class SplitRule:
+class PatientSplitRule:
     """How images without an official split are drawn; see `patient_splits`."""
 
     seed: int
@@ -36,12 +36,12 @@ class SplitRule:
         return {"seed": self.seed, "fractions": list(self.fractions)}
 
 
-def publish(
+def publish_cohort(
     folder: Path,
-    records: Records,
+    records: ImageRecords,
     fixed: Mapping[str, str | None],
-    rule: SplitRule,
-    quarantine: Quarantine,
+    rule: PatientSplitRule,
+    quarantine: QuarantineRows,
     summary: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> None:
@@ -56,11 +56,11 @@ def publish(
         summary: entries of `summary.json` besides the counts made here.
         settings: the stage's settings.
     """
-    asides = Asides()
-    frame = manifest_frame(asides.noted(records.in_order()))
+    asides = RecordCollector()
+    frame = build_manifest(asides.collect_from(records.in_order()))
     official = zip(frame.image_id.tolist(), asides.official, strict=True)
     frame["split"] = pd.array(
-        patient_splits(
+        assign_patient_splits(
             frame.patient_id.tolist(),
             frame.pixel_sha256.tolist(),
             rule.fractions,
@@ -71,7 +71,7 @@ def publish(
     )
     shutil.rmtree(folder / "cache", ignore_errors=True)
     places = pd.DataFrame({"image_id": frame.image_id, **asides.places})
-    write_table(folder / "pixels" / "index.parquet", places)
+    write_parquet(folder / "pixels" / "index.parquet", places)
     write_quarantine(folder / "quarantine.csv", quarantine)
     counts = {
         "images": len(frame),
@@ -79,19 +79,19 @@ def publish(
         "splits": {name: int((frame.split == name).sum()) for name in SPLITS},
     }
     write_json(folder / "summary.json", counts | dict(summary))
-    write_table(folder / "manifest.parquet", frame)
+    write_parquet(folder / "manifest.parquet", frame)
     facts = {"split_rule": rule.record()}
-    write_config(folder, "ingest", settings, outputs=OUTPUTS, seed=rule.seed, facts=facts)
+    write_config(folder, "ingest", settings, outputs=COHORT_FILES, seed=rule.seed, facts=facts)
 
 
-class Asides:
+class RecordCollector:
     """What records say besides the manifest: official splits, and places in the store."""
 
     def __init__(self) -> None:
         self.official: list[str | None] = []
-        self._places = {name: array("q") for name in Place.__dataclass_fields__}
+        self._places = {name: array("q") for name in PixelLocation.__dataclass_fields__}
 
-    def noted(self, records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def collect_from(self, records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """The same records, noted in passing."""
         for record in records:
             said = record["official"]
@@ -106,7 +106,7 @@ class Asides:
         return {name: np.array(column, np.int64) for name, column in self._places.items()}
 
 
-def kept_splits(folder: Path, rule: SplitRule) -> dict[str, str | None]:
+def load_previous_splits(folder: Path, rule: PatientSplitRule) -> dict[str, str | None]:
     """Splits of a cohort that was finished before under the same rule: they stay."""
     if not (folder / "config.json").is_file():
         return {}
@@ -116,14 +116,14 @@ def kept_splits(folder: Path, rule: SplitRule) -> dict[str, str | None]:
     return dict(zip(old.image_id.tolist(), old.split.tolist(), strict=True))
 
 
-def write_table(path: Path, frame: pd.DataFrame) -> None:
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     """Write a parquet file atomically."""
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         frame.to_parquet(temporary, index=False)
 
 
-def write_quarantine(path: Path, rows: Quarantine) -> None:
+def write_quarantine(path: Path, rows: QuarantineRows) -> None:
     """Write `quarantine.csv`."""
     frame = pd.DataFrame(list(rows), columns=["item", "code", "message"])
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         frame.to_csv(temporary, index=False)

@@ -10,11 +10,11 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.cohort.columns import check_label_names, number
+from medprior.cohort.columns import check_label_names, finite_or_none
 from medprior.errors import ConfigError
 
 
-class Facts(TypedDict, total=False):
+class ImageMetadata(TypedDict, total=False):
     """What a cohort knows of an image besides its picture; see the manifest's columns.
 
     Attributes:
@@ -44,7 +44,7 @@ class Facts(TypedDict, total=False):
     official: str | None
 
 
-class Records(Mapping[str, dict[str, Any]]):
+class ImageRecords(Mapping[str, dict[str, Any]]):
     """Records by image_id, kept as lines: a sixth of the memory that dictionaries take."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Records(Mapping[str, dict[str, Any]]):
         return (self[image_id] for image_id in sorted(self._lines))
 
 
-def facts_record(image_id: str, patient_id: str, facts: Facts) -> dict[str, Any]:
+def build_metadata_record(image_id: str, patient_id: str, facts: ImageMetadata) -> dict[str, Any]:
     """The JSON-able facts of one image, defaults filled in."""
     return {
         "image_id": image_id,
@@ -81,8 +81,8 @@ def facts_record(image_id: str, patient_id: str, facts: Facts) -> dict[str, Any]
         "dataset": facts.get("dataset", ""),
         "view": facts.get("view", "UNKNOWN"),
         "sex": facts.get("sex"),
-        "age": number(facts.get("age")),
-        "spacing_mm": number(facts.get("spacing_mm")),
+        "age": finite_or_none(facts.get("age")),
+        "spacing_mm": finite_or_none(facts.get("spacing_mm")),
         "spacing_kind": facts.get("spacing_kind", "none"),
         "polarity_inverted": bool(facts.get("polarity_inverted", False)),
         "flags": "|".join(facts.get("flags", ())),
@@ -90,7 +90,7 @@ def facts_record(image_id: str, patient_id: str, facts: Facts) -> dict[str, Any]
     }
 
 
-def check_image(
+def check_cohort_image(
     image_id: str,
     pixels: NDArray[np.float32] | NDArray[np.uint16],
     labels: Mapping[str, float],
@@ -113,7 +113,7 @@ def check_image(
             )
 
 
-def sha256_of(array: NDArray[Any]) -> str:
+def compute_array_sha256(array: NDArray[Any]) -> str:
     """Hex sha256 of an array's shape, type and bytes: equal pictures, equal digest."""
     digest = hashlib.sha256(f"{array.shape}{array.dtype.str}".encode())
     digest.update(np.ascontiguousarray(array).tobytes())

@@ -15,7 +15,7 @@ from medprior.errors import ConfigError
 TRAIN_VAL = "train_val"
 
 
-def joined_groups(patient_ids: Sequence[str], pixel_hashes: Sequence[str]) -> NDArray[np.intp]:
+def group_linked_images(patient_ids: Sequence[str], pixel_hashes: Sequence[str]) -> NDArray[np.intp]:
     """Group of every image: two share one when a chain of patients or pixels joins them."""
     parent = np.arange(len(patient_ids))
 
@@ -34,13 +34,13 @@ def joined_groups(patient_ids: Sequence[str], pixel_hashes: Sequence[str]) -> ND
     return np.array([root(index) for index in range(len(parent))], dtype=np.intp)
 
 
-def position(name: str, seed: int) -> float:
+def hash_to_unit_interval(name: str, seed: int) -> float:
     """A number in [0, 1) that depends on nothing but `name` and `seed`."""
     digest = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
-def patient_splits(
+def assign_patient_splits(
     patient_ids: Sequence[str],
     pixel_hashes: Sequence[str],
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
@@ -66,11 +66,11 @@ def patient_splits(
     """
     if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise ConfigError("not shares of 1", where="fractions", found=str(fractions))
-    groups = joined_groups(patient_ids, pixel_hashes)
+    groups = group_linked_images(patient_ids, pixel_hashes)
     members: dict[int, list[int]] = {}
     for index, group in enumerate(groups.tolist()):
         members.setdefault(group, []).append(index)
-    places = {g: position(min(patient_ids[i] for i in m), seed) for g, m in members.items()}
+    places = {g: hash_to_unit_interval(min(patient_ids[i] for i in m), seed) for g, m in members.items()}
     chosen: dict[int, str] = {}
     free: dict[int, float] = {}
     for group, place in places.items():
@@ -83,13 +83,11 @@ def patient_splits(
             fixed = SPLITS[int(np.searchsorted(np.cumsum(fractions)[:2], place, side="right"))]
             free[group] = place
         chosen[group] = fixed
-    fill_empty(chosen, free, fractions)
+    fill_empty_splits(chosen, free, fractions)
     return np.array([chosen[group] for group in groups.tolist()], dtype=np.str_)
 
 
-def fill_empty(
-    chosen: dict[int, str], free: dict[int, float], fractions: tuple[float, float, float]
-) -> None:
+def fill_empty_splits(chosen: dict[int, str], free: dict[int, float], fractions: tuple[float, float, float]) -> None:
     """Move, in place, the nearest free group into each split that chance left empty."""
     edges = np.concatenate([[0.0], np.cumsum(fractions)])
     for number, name in enumerate(SPLITS):

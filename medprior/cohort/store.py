@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medprior.dicom.resample import resized
+from medprior.dicom.display.resample import resize_pixels
 from medprior.errors import InputMissing
 
-FOLDER = "pixels"
-WHITE = 65535
+PIXEL_FOLDER = "pixels"
+WHITE_VALUE = 65535
 SHARD_BYTES = 256 * 2**20
 SYNC_THREADS = 8
 
 
 @dataclass(frozen=True)
-class Place:
+class PixelLocation:
     """Where one picture lies: shard number, byte offset, and its size in the store."""
 
     shard: int
@@ -43,7 +43,7 @@ class Place:
 
 def shard_path(root: Path, shard: int) -> Path:
     """File of shard number `shard` in the cohort folder `root`."""
-    return root / FOLDER / f"{shard:05d}.u16"
+    return root / PIXEL_FOLDER / f"{shard:05d}.u16"
 
 
 class PixelStore:
@@ -56,25 +56,23 @@ class PixelStore:
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root, "_maps": {}}
 
-    def read(self, place: Place) -> NDArray[np.float32]:
+    def read(self, place: PixelLocation) -> NDArray[np.float32]:
         """float32 [height, width] in [0, 1]."""
         path = shard_path(self.root, place.shard)
         if place.shard not in self._maps or 2 * len(self._maps[place.shard]) < place.end:
             if not path.is_file() or path.stat().st_size < place.end:
                 raise InputMissing(
                     "a pixel shard is missing or cut short",
-                    where=f"{self.root.name}/{FOLDER}/{path.name}",
+                    where=f"{self.root.name}/{PIXEL_FOLDER}/{path.name}",
                     fix="run `medprior ingest` into this cohort again",
                 )
             self._maps[place.shard] = np.memmap(path, dtype="<u2", mode="r")
         first = place.offset // 2
         flat = self._maps[place.shard][first : first + place.height * place.width]
-        return flat.reshape(place.height, place.width).astype(np.float32) / np.float32(WHITE)
+        return flat.reshape(place.height, place.width).astype(np.float32) / np.float32(WHITE_VALUE)
 
 
-def stored_values(
-    pixels: NDArray[np.float32] | NDArray[np.uint16], size: tuple[int, int]
-) -> NDArray[np.uint16]:
+def encode_stored_pixels(pixels: NDArray[np.float32] | NDArray[np.uint16], size: tuple[int, int]) -> NDArray[np.uint16]:
     """What the store keeps of a picture, uint16 of `size`; stored values of that size stay.
 
     Shape:
@@ -84,19 +82,19 @@ def stored_values(
         return np.asarray(pixels, dtype=np.uint16)
     floats = np.asarray(pixels, dtype=np.float32)
     if pixels.dtype == np.uint16:
-        floats = floats / np.float32(WHITE)
-    scaled = np.clip(resized(floats, *size), 0, 1) * np.float32(WHITE)
+        floats = floats / np.float32(WHITE_VALUE)
+    scaled = np.clip(resize_pixels(floats, *size), 0, 1) * np.float32(WHITE_VALUE)
     return np.asarray(np.rint(scaled), dtype=np.uint16)
 
 
 class ShardAppender:
     """Appends pictures; what lies behind the last known place is cut off on opening."""
 
-    def __init__(self, root: Path, last: Place | None, shard_bytes: int = SHARD_BYTES) -> None:
+    def __init__(self, root: Path, last: PixelLocation | None, shard_bytes: int = SHARD_BYTES) -> None:
         self.root, self.limit = root, shard_bytes
         self.shard, self.size = (last.shard, last.end) if last else (0, 0)
-        (root / FOLDER).mkdir(parents=True, exist_ok=True)
-        for path in sorted((root / FOLDER).glob("*.u16")):
+        (root / PIXEL_FOLDER).mkdir(parents=True, exist_ok=True)
+        for path in sorted((root / PIXEL_FOLDER).glob("*.u16")):
             if path.name > shard_path(root, self.shard).name:
                 path.unlink()
         self._file = self._open()
@@ -106,7 +104,7 @@ class ShardAppender:
         file.truncate(self.size)
         return file
 
-    def append(self, pixels: NDArray[np.uint16]) -> Place:
+    def append(self, pixels: NDArray[np.uint16]) -> PixelLocation:
         """Store uint16 [h, w] and say where."""
         height, width = pixels.shape
         if self.size and self.size + 2 * pixels.size > self.limit:
@@ -114,7 +112,7 @@ class ShardAppender:
             self.close()
             self.shard, self.size = self.shard + 1, 0
             self._file = self._open()
-        place = Place(self.shard, self.size, height, width)
+        place = PixelLocation(self.shard, self.size, height, width)
         self._file.write(np.ascontiguousarray(pixels, dtype="<u2").data)
         self._file.flush()
         self.size = place.end
@@ -144,7 +142,7 @@ def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
     draft.replace(path)
 
 
-def sync_masks(paths: Sequence[Path]) -> None:
+def fsync_masks(paths: Sequence[Path]) -> None:
     """Force mask files, and then their folders, onto the disk.
 
     Many at once: a file system writes what waits together in one go, 20 times as fast.
@@ -153,10 +151,10 @@ def sync_masks(paths: Sequence[Path]) -> None:
         return
     with ThreadPoolExecutor(SYNC_THREADS) as pool:
         for parts in (paths, sorted({path.parent for path in paths})):
-            list(pool.map(sync, parts))
+            list(pool.map(fsync_path, parts))
 
 
-def sync(path: Path) -> None:
+def fsync_path(path: Path) -> None:
     """Force a file or folder onto the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -178,12 +176,12 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
         ) from None
 
 
-def place_of(record: Mapping[str, Any]) -> Place:
+def parse_pixel_location(record: Mapping[str, Any]) -> PixelLocation:
     """The place in a journal or index record."""
-    return Place(*(int(record[key]) for key in ("shard", "offset", "height", "width")))
+    return PixelLocation(*(int(record[key]) for key in ("shard", "offset", "height", "width")))
 
 
-def remove_drafts(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove half-written files that a killed writer left behind."""
     for path in (folder, folder / "pixels", *(folder / "masks").glob("*")):
         if path.is_dir():

@@ -12,21 +12,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medprior.cohort.columns import manifest_frame, number
+from medprior.cohort.columns import build_manifest, finite_or_none
 from medprior.cohort.committing import Committer
-from medprior.cohort.journal import FolderLock, Journal, line_of
-from medprior.cohort.publishing import Quarantine, SplitRule, kept_splits, publish
-from medprior.cohort.records import Facts, Records, check_image, facts_record, sha256_of
+from medprior.cohort.journal import FolderLock, Journal, encode_json_line
+from medprior.cohort.publishing import PatientSplitRule, QuarantineRows, load_previous_splits, publish_cohort
+from medprior.cohort.records import (
+    ImageMetadata,
+    ImageRecords,
+    build_metadata_record,
+    check_cohort_image,
+    compute_array_sha256,
+)
 from medprior.cohort.store import (
     PixelStore,
     ShardAppender,
-    place_of,
+    encode_stored_pixels,
+    parse_pixel_location,
     read_mask,
-    remove_drafts,
-    stored_values,
+    remove_partial_files,
     write_mask,
 )
-from medprior.dicom.resample import fitted, resized
+from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 from medprior.errors import ConfigError, MedpriorError
 
 COMMIT_IMAGES, COMMIT_SECONDS = 64, 2.0
@@ -53,23 +59,23 @@ class CohortWriter:
         self.store_size = store_size
         self._lock = FolderLock(self.path)
         try:
-            self._records, self._last = Records(), ""
+            self._records, self._last = ImageRecords(), ""
             self._begun: int | None = None
-            self._journal = Journal(self.path / "journal.jsonl", each=self._recall)
+            self._journal = Journal(self.path / "journal.jsonl", each=self._replay_record)
             self._check_store_size()
         except BaseException:
             self._lock.release()
             raise
-        remove_drafts(self.path)
-        last = place_of(self._records[self._last]) if self._last else None
+        remove_partial_files(self.path)
+        last = parse_pixel_location(self._records[self._last]) if self._last else None
         self._shards = ShardAppender(self.path, last)
         self._store = PixelStore(self.path)
         self._committer = Committer(self._journal)
         self._pending: list[bytes] = []
-        self._written: list[Path] = []
-        self._committed = time.monotonic()
+        self._unsynced_masks: list[Path] = []
+        self._last_commit_time = time.monotonic()
 
-    def _recall(self, record: dict[str, Any], line: bytes) -> None:
+    def _replay_record(self, record: dict[str, Any], line: bytes) -> None:
         """Take in one line of the journal; the first says the store size."""
         if self._begun is None:
             self._begun = int(record.get("store_size", 0))
@@ -115,20 +121,20 @@ class CohortWriter:
 
     def pixels(self, image_id: str) -> NDArray[np.float32]:
         """A picture already added, float32 [h, w] in [0, 1]."""
-        return self._store.read(place_of(self._records[image_id]))
+        return self._store.read(parse_pixel_location(self._records[image_id]))
 
     def masks(self, image_id: str) -> dict[str, NDArray[np.bool_]]:
         """The masks of an image already added, structure -> bool [h, w]."""
         paths = self._records[image_id]["masks"]
         return {name: read_mask(self.path / path) for name, path in paths.items()}
 
-    def sha_of(self, image_id: str) -> str:
+    def get_pixel_sha256(self, image_id: str) -> str:
         """`pixel_sha256` of an image already added."""
         return str(self._records[image_id]["pixel_sha256"])
 
     def manifest(self) -> pd.DataFrame:
         """The manifest so far, by image_id, `split` still empty."""
-        return manifest_frame(self._records.in_order())
+        return build_manifest(self._records.in_order())
 
     def add(
         self,
@@ -140,7 +146,7 @@ class CohortWriter:
         masks: Mapping[str, NDArray[np.bool_]] | None = None,
         valid: NDArray[np.bool_] | None = None,
         source_size: tuple[int, int] | None = None,
-        **facts: Unpack[Facts],
+        **facts: Unpack[ImageMetadata],
     ) -> None:
         """Add one image; one that is already there is left as it is.
 
@@ -162,49 +168,44 @@ class CohortWriter:
             return
         if pixels.dtype != np.uint16:
             pixels = np.asarray(pixels, dtype=np.float32)
-        check_image(image_id, pixels, labels or {}, masks or {})
-        size = fitted((pixels.shape[0], pixels.shape[1]), self.store_size)
-        paths = {
-            name: self._write_mask(name, image_id, mask, size)
-            for name, mask in sorted((masks or {}).items())
-        }
+        check_cohort_image(image_id, pixels, labels or {}, masks or {})
+        size = compute_resized_shape((pixels.shape[0], pixels.shape[1]), self.store_size)
+        paths = {name: self._write_mask(name, image_id, mask, size) for name, mask in sorted((masks or {}).items())}
         if valid is not None and not valid.all():
             self._write_mask("valid", image_id, valid, size)
         rows, cols = source_size or pixels.shape
-        record = facts_record(image_id, patient_id, facts) | {
+        record = build_metadata_record(image_id, patient_id, facts) | {
             "rows": int(rows),
             "cols": int(cols),
-            "pixel_sha256": facts.get("pixel_sha256") or sha256_of(pixels),
-            "labels": {name: number(float(value)) for name, value in (labels or {}).items()},
+            "pixel_sha256": facts.get("pixel_sha256") or compute_array_sha256(pixels),
+            "labels": {name: finite_or_none(float(value)) for name, value in (labels or {}).items()},
             "masks": paths,
-            **self._shards.append(stored_values(pixels, size)).record(),
+            **self._shards.append(encode_stored_pixels(pixels, size)).record(),
         }
-        line = line_of(record)
+        line = encode_json_line(record)
         self._pending.append(line)
         self._records.keep(record, line)
-        late = time.monotonic() - self._committed > COMMIT_SECONDS
+        late = time.monotonic() - self._last_commit_time > COMMIT_SECONDS
         if late or len(self._pending) >= COMMIT_IMAGES:
-            self._hand_over()
+            self._start_commit()
 
-    def _write_mask(
-        self, structure: str, image_id: str, mask: NDArray[np.bool_], size: tuple[int, int]
-    ) -> str:
+    def _write_mask(self, structure: str, image_id: str, mask: NDArray[np.bool_], size: tuple[int, int]) -> str:
         relative = f"masks/{structure}/{image_id}.png"
         if mask.shape != size:
-            mask = resized(np.asarray(mask, dtype=np.float32), *size) >= 0.5
+            mask = resize_pixels(np.asarray(mask, dtype=np.float32), *size) >= 0.5
         write_mask(self.path / relative, np.asarray(mask, dtype=bool))
-        self._written.append(self.path / relative)
+        self._unsynced_masks.append(self.path / relative)
         return relative
 
     def commit(self) -> None:
         """Make all images added so far survive whatever happens next; returns when they do."""
-        self._hand_over()
+        self._start_commit()
         self._committer.wait()
 
-    def _hand_over(self) -> None:
+    def _start_commit(self) -> None:
         pending, self._pending = self._pending, []
-        written, self._written = self._written, []
-        self._committed = time.monotonic()
+        written, self._unsynced_masks = self._unsynced_masks, []
+        self._last_commit_time = time.monotonic()
         if pending:
             self._committer.begin(pending, written, self._shards.duplicate())
 
@@ -214,7 +215,7 @@ class CohortWriter:
         *,
         fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
         seed: int = 0,
-        quarantine: Quarantine = (),
+        quarantine: QuarantineRows = (),
         summary: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
@@ -234,13 +235,11 @@ class CohortWriter:
             MedpriorError: no image was added.
         """
         if not self._records:
-            raise MedpriorError(
-                "no image was added", where=self.path.name, fix="check the input folder"
-            )
+            raise MedpriorError("no image was added", where=self.path.name, fix="check the input folder")
         self.commit()
-        rule = SplitRule(seed, fractions)
-        fixed = kept_splits(self.path, rule) | dict(split or {})
-        publish(
+        rule = PatientSplitRule(seed, fractions)
+        fixed = load_previous_splits(self.path, rule) | dict(split or {})
+        publish_cohort(
             self.path,
             self._records,
             fixed,

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medprior.deploy.inference.predict_files import predict_path
-    from medprior.deploy.inference.prediction import Reading
+    from medprior.deploy.inference.prediction import RadiographPrediction
     from medprior.deploy.inference.predictor import Predictor
     from medprior.deploy.registry.load import load_model
-    from medprior.deploy.registry.register import register
-    from medprior.tracking.run_observer import tracked
+    from medprior.deploy.registry.register import register_model
+    from medprior.tracking.run_observer import track_stage
 
-__all__ = ["Predictor", "Reading", "load_model", "predict_path", "register", "tracked"]
+__all__ = ["Predictor", "RadiographPrediction", "load_model", "predict_path", "register_model", "track_stage"]
 
 _HOMES = {
     "Predictor": "medprior.deploy.inference.predictor",
-    "Reading": "medprior.deploy.inference.prediction",
+    "RadiographPrediction": "medprior.deploy.inference.prediction",
     "load_model": "medprior.deploy.registry.load",
     "predict_path": "medprior.deploy.inference.predict_files",
-    "register": "medprior.deploy.registry.register",
-    "tracked": "medprior.tracking.run_observer",
+    "register_model": "medprior.deploy.registry.register",
+    "track_stage": "medprior.tracking.run_observer",
 }
 
 

@@ -13,12 +13,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("path", type=Path, metavar="PATH", help="DICOM, PNG or JPEG, or a folder")
     parser.add_argument("-o", "--out", type=Path, required=True, help="result folder")
-    parser.add_argument(
-        "--model", required=True, help="models:/NAME@ALIAS, models:/NAME/VERSION or a model folder"
-    )
-    parser.add_argument(
-        "--segmenter", help="segmentation model for masks, beside a classification model folder"
-    )
+    parser.add_argument("--model", required=True, help="models:/NAME@ALIAS, models:/NAME/VERSION or a model folder")
+    parser.add_argument("--segmenter", help="segmentation model for masks, beside a classification model folder")
     parser.add_argument(
         "--dicom",
         action="store_true",
@@ -35,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def result(args: argparse.Namespace) -> Path:
+def result_folder(args: argparse.Namespace) -> Path:
     """The result folder."""
     folder: Path = args.out
     return folder
@@ -45,10 +41,10 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     """Answer every file and print how it went."""
     from tqdm import tqdm
 
-    from medprior.deploy.inference.predict_files import OBJECTS, REPORT, predict_path, sources
+    from medprior.deploy.inference.predict_files import DICOM_FOLDER, REPORT_FILE, list_source_files, predict_path
 
-    sources(args.path)  # a wrong path is said before seconds of loading
-    from medprior.deploy.inference.predictor import bounded
+    list_source_files(args.path)  # a wrong path is said before seconds of loading
+    from medprior.deploy.inference.predictor import build_file_predictor
     from medprior.deploy.registry.load import load_model
     from medprior.dicom.bounded_reader import BoundedReader
 
@@ -56,13 +52,11 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     bar = functools.partial(tqdm, desc="predict", unit="file", disable=None)
     refusing = bool(args.refuse_unfamiliar)
     with BoundedReader() as reader:
-        predict = bounded(predictor, reader, refusing)
-        counts = predict_path(
-            args.path, args.out, predict, predictor.digest, bar, args.dicom, refusing
-        )
+        predict = build_file_predictor(predictor, reader, refusing)
+        counts = predict_path(args.path, args.out, predict, predictor.digest, bar, args.dicom, refusing)
     line = f"{counts.ok} read, {counts.rejected} rejected"
     if counts.before:
         line += f", {counts.before} answered before"
-    print(f"{line}: {args.out / REPORT}")
-    if (args.out / OBJECTS).is_dir():
-        print(f"{args.out / OBJECTS} identifies patients")
+    print(f"{line}: {args.out / REPORT_FILE}")
+    if (args.out / DICOM_FOLDER).is_dir():
+        print(f"{args.out / DICOM_FOLDER} identifies patients")

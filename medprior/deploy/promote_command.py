@@ -12,9 +12,7 @@ from medprior.observer import Observer
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("name", metavar="NAME", help="name in the registry")
-    parser.add_argument(
-        "--challenger", default="@challenger", metavar="VERSION|@ALIAS", help="(%(default)s)"
-    )
+    parser.add_argument("--challenger", default="@challenger", metavar="VERSION|@ALIAS", help="(%(default)s)")
     parser.add_argument("--cohort", type=Path, help="cohort to judge on; its labels are the truth")
     parser.add_argument("--split", default="test", choices=("train", "val", "test"))
     parser.add_argument(
@@ -22,9 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="mAUC or Dice: how much worse still counts as not worse (%(default)s)",
     )  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of a gate")
-    parser.add_argument(
-        "--allow-preprocessing", action="store_true", help="accept images of another size"
-    )
+    parser.add_argument("--allow-preprocessing", action="store_true", help="accept images of another size")
     parser.add_argument("--allow-labels", action="store_true", help="accept other labels")
     parser.add_argument("--rollback", action="store_true", help="back to the previous champion")
     parser.add_argument(
@@ -34,18 +30,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--experiment", default="medprior", help="MLflow experiment (%(default)s)")
 
 
-def result(args: argparse.Namespace) -> Path:
+def result_folder(args: argparse.Namespace) -> Path:
     """Promoting writes no folder; the cohort is the only one it reads."""
     return args.cohort or Path()
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Judge and promote, or roll back, and say what became of it."""
-    from medprior.deploy.promotion.promote import promote, roll_back
+    from medprior.deploy.promotion.promote import promote_challenger, roll_back_champion
     from medprior.deploy.promotion.settings import GateSettings
 
     if args.rollback:
-        before, now = roll_back(args.name, args.tracking_uri)
+        before, now = roll_back_champion(args.name, args.tracking_uri)
         print(f"{args.name}: version {now} is champion again, version {before} is previous")
         return
     if args.cohort is None:
@@ -59,7 +55,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         "allow_preprocessing": args.allow_preprocessing,
         "allow_labels": args.allow_labels,
     }
-    facts = promote(
+    facts = promote_challenger(
         args.name,
         args.cohort,
         args.challenger,

@@ -13,12 +13,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL", help="folder of medprior finetune")
     parser.add_argument("name", metavar="NAME", help="name in the registry")
     parser.add_argument("--alias", default="champion", help="alias to point at it (%(default)s)")
-    parser.add_argument(
-        "--segmenter", type=Path, metavar="MODEL", help="adds masks and the cardiothoracic ratio"
-    )
-    parser.add_argument(
-        "--evidence", type=Path, help="folder of medprior evaluate; its metrics become tags"
-    )
+    parser.add_argument("--segmenter", type=Path, metavar="MODEL", help="adds masks and the cardiothoracic ratio")
+    parser.add_argument("--evidence", type=Path, help="folder of medprior evaluate; its metrics become tags")
     parser.add_argument(
         "--cohort",
         type=Path,
@@ -33,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--experiment", default="medprior", help="MLflow experiment (%(default)s)")
 
 
-def result(args: argparse.Namespace) -> Path:
+def result_folder(args: argparse.Namespace) -> Path:
     """The model's own folder: registering writes no other."""
     folder: Path = args.model
     return folder
@@ -41,9 +37,9 @@ def result(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Register and say how to load it."""
-    from medprior.deploy.registry.register import register
+    from medprior.deploy.registry.register import register_model
 
-    version = register(
+    version = register_model(
         args.model,
         args.name,
         args.alias,

@@ -11,35 +11,23 @@ from medprior.observer import Observer
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument(
-        "--model", required=True, help="models:/NAME@ALIAS, models:/NAME/VERSION or a model folder"
-    )
-    parser.add_argument(
-        "--segmenter", help="segmentation model for masks, beside a classification model folder"
-    )
+    parser.add_argument("--model", required=True, help="models:/NAME@ALIAS, models:/NAME/VERSION or a model folder")
+    parser.add_argument("--segmenter", help="segmentation model for masks, beside a classification model folder")
     parser.add_argument(
         "--tracking-uri",
         help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)",
     )
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on; others need --token-file"
-    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; others need --token-file")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
-    parser.add_argument(
-        "--token-file", type=Path, help="file whose first line every visitor must know"
-    )
+    parser.add_argument("--token-file", type=Path, help="file whose first line every visitor must know")
     parser.add_argument(
         "--name", action="append", default=[], metavar="HOST",
         help="host name that visitors use, such as that of a proxy; repeatable",
     )  # fmt: skip
     parser.add_argument("--workers", type=int, default=2, help="decoding processes (default 2)")
     parser.add_argument("--max-mb", type=int, default=64, help="largest request, MiB (default 64)")
-    parser.add_argument(
-        "--queue", type=int, default=64, help="radiographs that may wait (default 64)"
-    )
-    parser.add_argument(
-        "--batch", type=int, default=4, help="views that go through a network together (default 4)"
-    )
+    parser.add_argument("--queue", type=int, default=64, help="radiographs that may wait (default 64)")
+    parser.add_argument("--batch", type=int, default=4, help="views that go through a network together (default 4)")
     parser.add_argument(
         "--refuse-unfamiliar",
         action="store_true",
@@ -47,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def result(args: argparse.Namespace) -> Path:
+def result_folder(args: argparse.Namespace) -> Path:
     """A service leaves no folder."""
     return Path.cwd()
 
@@ -56,7 +44,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     from medprior.deploy.service.settings import ServiceSettings
     from medprior.pages.access import read_token
-    from medprior.pages.serving import listening, serve
+    from medprior.pages.serving import open_listener, serve_app
 
     access = {
         "host": args.host,
@@ -76,7 +64,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         },
         "medprior serve",
     )
-    with listening(settings.access) as listener:  # a taken port is said before seconds of loading
+    with open_listener(settings.access) as listener:  # a taken port is said before seconds of loading
         from medprior.deploy.registry.load import load_model
         from medprior.deploy.service.app import build_app
         from medprior.dicom import Policy
@@ -92,10 +80,10 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         policy = Policy(max_bytes=settings.access.max_bytes)
         with BoundedReader(args.workers, policy) as reader:
             app = build_app(predictor, reader, settings)
-            serve(app, settings.access, listener, announce)
+            serve_app(app, settings.access, listener, print_service_url)
 
 
-def announce(url: str) -> None:
+def print_service_url(url: str) -> None:
     """Say where the page is."""
     print(f"medprior serves at {url}", flush=True)
     print("For research; not for diagnosis. Ctrl-C ends it.", flush=True)

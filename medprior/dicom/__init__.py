@@ -3,16 +3,16 @@
 from typing import TYPE_CHECKING, Any
 
 from medprior.dicom.policy import Policy
-from medprior.dicom.radiograph import Identity, Radiograph
+from medprior.dicom.radiograph import Radiograph, RawIdentifiers
 
 if TYPE_CHECKING:
     from medprior.dicom.raster import read_image, read_raster
     from medprior.dicom.reading import read_radiograph
 
 __all__ = [
-    "Identity",
     "Policy",
     "Radiograph",
+    "RawIdentifiers",
     "read_image",
     "read_radiograph",
     "read_raster",

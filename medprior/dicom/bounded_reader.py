@@ -15,22 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.dicom import Policy, Radiograph, read_image
-from medprior.dicom.radiograph import facts_of, from_facts
+from medprior.dicom.radiograph import dump_metadata, restore_radiograph
 from medprior.errors import Rejected
-from medprior.workers.messages import WireError, receive, send
+from medprior.workers.messages import MessageError, receive_message, send_message
 from medprior.workers.sandbox import (
-    LIBRARIES,
-    Confined,
-    Limits,
+    PRELOADED_LIBRARIES,
     Message,
-    StartError,
-    Work,
+    MessageHandler,
+    ProcessLimits,
+    ProcessStartError,
+    SandboxedProcess,
 )
 
 __all__ = ["BoundedReader", "Limits"]
 
-PRELOAD = ("medprior.dicom.bounded_reader", *LIBRARIES)
-ENDED = {
+PRELOADED_MODULES = ("medprior.dicom.bounded_reader", *PRELOADED_LIBRARIES)
+FAILURE_TEXTS = {
     "timeout": "the file took longer than allowed",
     "worker_died": "the decoder crashed on this file",
 }
@@ -55,11 +55,9 @@ class BoundedReader:
         limits: what a process may use for one file.
     """
 
-    def __init__(
-        self, workers: int = 1, policy: Policy | None = None, limits: Limits | None = None
-    ) -> None:
-        self._policy, self._limits = policy or Policy(), limits or Limits()
-        self._idle: queue.LifoQueue[Confined | None] = queue.LifoQueue()
+    def __init__(self, workers: int = 1, policy: Policy | None = None, limits: ProcessLimits | None = None) -> None:
+        self._policy, self._limits = policy or Policy(), limits or ProcessLimits()
+        self._idle: queue.LifoQueue[SandboxedProcess | None] = queue.LifoQueue()
         self._lock, self._closed, self._count = threading.Lock(), False, max(1, workers)
         for _ in range(self._count):
             self._idle.put(None)
@@ -94,7 +92,7 @@ class BoundedReader:
         if self._closed:
             self._idle.put(confined)
             raise ValueError("the reader is closed")
-        kept: Confined | None = None
+        kept: SandboxedProcess | None = None
         try:
             confined = self._running(confined)
             facts, arrays = self._exchange(confined, source)
@@ -102,12 +100,12 @@ class BoundedReader:
         finally:
             if kept is None and confined is not None:
                 confined.end()
-            self._put_back(kept)
+            self._return_process(kept)
         if "code" in facts:
             raise Rejected(facts["code"], facts["what"], fix=facts["fix"])
         pixels = arrays[0]
         valid = arrays[1] if len(arrays) > 1 else np.ones(pixels.shape, dtype=bool)
-        return from_facts(facts, pixels, valid)
+        return restore_radiograph(facts, pixels, valid)
 
     def close(self) -> None:
         """End all processes; reads that still run end with theirs. May be called twice."""
@@ -119,14 +117,14 @@ class BoundedReader:
                     confined.end()
                 self._idle.put(None)
 
-    def _put_back(self, kept: Confined | None) -> None:
+    def _return_process(self, kept: SandboxedProcess | None) -> None:
         """Make room for the next read; a reader that was closed meanwhile keeps no process."""
         with self._lock:
             if self._closed and kept is not None:
                 kept.end()
             self._idle.put(None if self._closed else kept)
 
-    def _running(self, confined: Confined | None) -> Confined:
+    def _running(self, confined: SandboxedProcess | None) -> SandboxedProcess:
         """The process itself if it lives, else a new one that is ready; a second try is made."""
         if confined is not None and confined.alive:
             return confined
@@ -134,12 +132,12 @@ class BoundedReader:
             confined.end()
         for _ in range(2):
             try:
-                fresh = Confined(reading, (self._policy,), self._limits, PRELOAD)
-            except StartError:
+                fresh = SandboxedProcess(create_read_handler, (self._policy,), self._limits, PRELOADED_MODULES)
+            except ProcessStartError:
                 continue
             try:
-                receive(fresh.channel, fresh.begun + self._limits.start_seconds)
-            except WireError:
+                receive_message(fresh.channel, fresh.begun + self._limits.start_seconds)
+            except MessageError:
                 fresh.end()
                 continue
             except BaseException:
@@ -149,22 +147,22 @@ class BoundedReader:
         raise Rejected("timeout", "the decoding process does not start", fix="medprior doctor")
 
     def _exchange(
-        self, confined: Confined, source: Path | str | bytes
+        self, confined: SandboxedProcess, source: Path | str | bytes
     ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
         deadline = time.monotonic() + self._limits.wall_seconds
         try:
             if isinstance(source, (str, os.PathLike)):
-                send(confined.channel, {"path": str(Path(source).absolute())}, (), deadline)
+                send_message(confined.channel, {"path": str(Path(source).absolute())}, (), deadline)
             else:
                 content = np.frombuffer(source, dtype=np.uint8)
-                send(confined.channel, {"path": None}, (content,), deadline)
-            return receive(confined.channel, deadline)
-        except WireError as error:
+                send_message(confined.channel, {"path": None}, (content,), deadline)
+            return receive_message(confined.channel, deadline)
+        except MessageError as error:
             code = "timeout" if error.late else confined.cause()
-            raise Rejected(code, ENDED[code]) from None
+            raise Rejected(code, FAILURE_TEXTS[code]) from None
 
 
-def reading(policy: Policy) -> Work:
+def create_read_handler(policy: Policy) -> MessageHandler:
     """In the process: a path or a file's content becomes a radiograph's facts and arrays."""
 
     def answer(facts: dict[str, Any], arrays: list[NDArray[Any]]) -> Message:
@@ -184,6 +182,6 @@ def reading(policy: Policy) -> Work:
             what = f"unforeseen {type(error).__name__}"
             return {"code": "internal", "what": what, "fix": ""}, []
         parts: list[NDArray[Any]] = [found.pixels]
-        return facts_of(found), parts if found.valid.all() else [*parts, found.valid]
+        return dump_metadata(found), parts if found.valid.all() else [*parts, found.valid]
 
     return answer

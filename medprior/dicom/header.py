@@ -9,8 +9,8 @@ from typing import Any
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-LONGEST_TEXT = 2**16
-NUMBERS = {
+MAX_TEXT_BYTES = 2**16
+BINARY_NUMBER_FORMATS = {
     "FD": ("d", 8),
     "FL": ("f", 4),
     "US": ("H", 2),
@@ -53,7 +53,7 @@ class Header:
         raw = self.raw(tag)
         if not raw:
             return []
-        text = raw[:LONGEST_TEXT].decode("latin-1").replace("\0", " ")
+        text = raw[:MAX_TEXT_BYTES].decode("latin-1").replace("\0", " ")
         return [part.strip().upper() for part in text.split("\\")]
 
     def text(self, tag: int) -> str:
@@ -75,15 +75,15 @@ class Header:
 
     def decimals(self, tag: int) -> list[float]:
         """The values of a DS, IS or binary number element; NaN for each that is no number."""
-        raw, vr = (self.raw(tag) or b"")[:LONGEST_TEXT], self.vr(tag)
+        raw, vr = (self.raw(tag) or b"")[:MAX_TEXT_BYTES], self.vr(tag)
         if not raw:
             return []
-        if vr in NUMBERS:
-            kind, size = NUMBERS[vr]
+        if vr in BINARY_NUMBER_FORMATS:
+            kind, size = BINARY_NUMBER_FORMATS[vr]
             order = "<" if self.little_endian else ">"
             count = len(raw) // size
             return list(struct.unpack(f"{order}{count}{kind}", raw[: count * size]))
-        return [decimal(part) for part in self.texts(tag)]
+        return [parse_decimal(part) for part in self.texts(tag)]
 
     def items(self, tag: int) -> list[Header]:
         """The items of a sequence; empty where there is none or it cannot be read."""
@@ -102,8 +102,8 @@ class Header:
         Of a value above 64 KiB only the beginning is taken, as Latin-1.
         """
         raw = self.raw(tag) or b""
-        if len(raw) > LONGEST_TEXT:
-            return raw[:LONGEST_TEXT].decode("latin-1")
+        if len(raw) > MAX_TEXT_BYTES:
+            return raw[:MAX_TEXT_BYTES].decode("latin-1")
         try:
             value = self.dataset[tag].value
             return "" if value is None else str(value)
@@ -111,7 +111,7 @@ class Header:
             return raw.decode("latin-1")
 
 
-def decimal(text: str) -> float:
+def parse_decimal(text: str) -> float:
     """A decimal string as a number; NaN for anything else, underscores and commas included."""
     if not text or any(char not in "0123456789+-.E" for char in text):
         return math.nan

@@ -20,23 +20,22 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from medprior.dicom.file_opening import PREAMBLE_BYTES, detect_file_type
 from medprior.dicom.header import Header
-from medprior.dicom.opening import PREAMBLE, kind_of
 from medprior.dicom.policy import Policy
-from medprior.dicom.structure import UNDEFINED, Walk
+from medprior.dicom.structure import UNDEFINED_LENGTH, StructureWalker
 from medprior.errors import Rejected
 
-MOST_VALUE = 2**24
-INFLATED_ALWAYS, MOST_INFLATION = 2**26, 100
-INFLATED_AT_ONCE = 2**22
-VRS = set(
-    b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST "
-    b"SV TM UC UI UL UN UR US UT UV".split()
+MAX_VALUE_BYTES = 2**24
+MIN_BOMB_INFLATED_BYTES, MAX_INFLATION_RATIO = 2**26, 100
+INFLATE_CHUNK_BYTES = 2**22
+KNOWN_VRS = set(
+    b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
 )
 
 
 @dataclass
-class Parsed:
+class ParsedHeader:
     """A header, and the stream standing at its pixel data."""
 
     header: Header
@@ -48,7 +47,7 @@ class Parsed:
 
 
 @contextmanager
-def parser_faults() -> Iterator[None]:
+def convert_parser_errors() -> Iterator[None]:
     """Turns what the parser raises into a code; its texts may quote the file and are dropped."""
     logger = logging.getLogger("pydicom")
     level, silent = logger.level, logging.CRITICAL + 1
@@ -72,40 +71,40 @@ def parser_faults() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def parsed(stream: BinaryIO, size: int, policy: Policy) -> Parsed:
+def parse_header(stream: BinaryIO, size: int, policy: Policy) -> ParsedHeader:
     """Read the header up to the pixel data.
 
     Raises:
         Rejected: `not_dicom`, `malformed`, `truncated`, `too_deep`, `too_many_elements`,
             `syntax_unknown` or `too_large`.
     """
-    head = stream.read(PREAMBLE + 8)
-    kind = kind_of(head)
+    head = stream.read(PREAMBLE_BYTES + 8)
+    kind = detect_file_type(head)
     if kind not in {"dicom", "bare_dicom"}:
         raise Rejected("not_dicom", "the content is not DICOM")
-    stream.seek(PREAMBLE + 4 if kind == "dicom" else 0)
-    with parser_faults():
+    stream.seek(PREAMBLE_BYTES + 4 if kind == "dicom" else 0)
+    with convert_parser_errors():
         meta = Header(Dataset())
         if kind == "dicom":
-            meta = Header(dataset_of(stream, size, policy, False, True, lambda tag: tag >> 16 != 2))
+            meta = Header(read_checked_dataset(stream, size, policy, False, True, lambda tag: tag >> 16 != 2))
         syntax, guessed = meta.text(0x00020010), False
         if not syntax:
-            syntax, guessed = guessed_syntax(stream), True
+            syntax, guessed = guess_transfer_syntax(stream), True
         if syntax == DeflatedExplicitVRLittleEndian:
-            data = inflated(stream.read(), policy.max_bytes)
+            data = inflate_dataset(stream.read(), policy.max_bytes)
             stream, size = io.BytesIO(data), len(data)
-        check_order(stream, syntax)
+        check_byte_order(stream, syntax)
         little = syntax != ExplicitVRBigEndian
         implicit = syntax == ImplicitVRLittleEndian
-        dataset = dataset_of(stream, size, policy, implicit, little, lambda tag: tag >= 0x7FE00000)
+        dataset = read_checked_dataset(stream, size, policy, implicit, little, lambda tag: tag >= 0x7FE00000)
     if kind == "bare_dicom" and 0x00080016 not in dataset:
         raise Rejected("not_dicom", "no preamble and no SOP class: not DICOM")
     # A file may be implicit where its meta says explicit; the parser found out by looking.
     implicit = bool(dataset.original_encoding[0])
-    return Parsed(Header(dataset, little), syntax, guessed, implicit, stream, size)
+    return ParsedHeader(Header(dataset, little), syntax, guessed, implicit, stream, size)
 
 
-def dataset_of(
+def read_checked_dataset(
     stream: BinaryIO,
     size: int,
     policy: Policy,
@@ -117,40 +116,38 @@ def dataset_of(
     # The parser believes the first element, not the file meta: so does the walk.
     head = stream.read(6)
     stream.seek(-len(head), io.SEEK_CUR)
-    Walk(stream, head[4:6] not in VRS, little, policy.max_elements, ends).check()
-    stop = limits(stream, size, ends)
-    return read_dataset(stream, implicit, little, stop_when=stop, defer_size=MOST_VALUE)
+    StructureWalker(stream, head[4:6] not in KNOWN_VRS, little, policy.max_elements, ends).check()
+    stop = build_stop_rule(stream, size, ends)
+    return read_dataset(stream, implicit, little, stop_when=stop, defer_size=MAX_VALUE_BYTES)
 
 
-def limits(
-    stream: BinaryIO, size: int, ends: Callable[[int], bool]
-) -> Callable[[int, str | None, int], bool]:
+def build_stop_rule(stream: BinaryIO, size: int, ends: Callable[[int], bool]) -> Callable[[int, str | None, int], bool]:
     """A stop rule for the parser that also checks every length."""
 
     def stop(tag: int, vr: str | None, length: int) -> bool:
         """Stop at the pixels or at an element that is longer than the file."""
         if ends(int(tag)):
             return True
-        check_length(length, stream, size)
+        check_element_length(length, stream, size)
         return False
 
     return stop
 
 
-def check_length(length: int, stream: BinaryIO, size: int) -> None:
+def check_element_length(length: int, stream: BinaryIO, size: int) -> None:
     """Rejected where an element claims more bytes than the file has left."""
-    if length != UNDEFINED and length > size - stream.tell():
+    if length != UNDEFINED_LENGTH and length > size - stream.tell():
         raise Rejected("truncated", "an element is longer than the rest of the file")
 
 
-def guessed_syntax(stream: BinaryIO) -> str:
+def guess_transfer_syntax(stream: BinaryIO) -> str:
     """Explicit or implicit little endian, judged by the first element."""
     head = stream.read(6)
     stream.seek(-len(head), io.SEEK_CUR)
-    return str(ExplicitVRLittleEndian if head[4:6] in VRS else ImplicitVRLittleEndian)
+    return str(ExplicitVRLittleEndian if head[4:6] in KNOWN_VRS else ImplicitVRLittleEndian)
 
 
-def check_order(stream: BinaryIO, syntax: str) -> None:
+def check_byte_order(stream: BinaryIO, syntax: str) -> None:
     """Rejected where the first element shows that the file meta lies about the byte order."""
     head = stream.read(2)
     stream.seek(-len(head), io.SEEK_CUR)
@@ -161,7 +158,7 @@ def check_order(stream: BinaryIO, syntax: str) -> None:
         raise Rejected("malformed", "the byte order is not the one that the file states")
 
 
-def inflated(data: bytes, limit: int) -> bytes:
+def inflate_dataset(data: bytes, limit: int) -> bytes:
     """The content of a deflated data set, at most `limit` bytes of it.
 
     Above 64 MiB it may also not be more than 100 times as large as `data` (our choice: pictures
@@ -170,20 +167,20 @@ def inflated(data: bytes, limit: int) -> bytes:
     Raises:
         Rejected: `too_large` or `malformed`.
     """
-    limit = min(limit, max(INFLATED_ALWAYS, MOST_INFLATION * len(data)))
+    limit = min(limit, max(MIN_BOMB_INFLATED_BYTES, MAX_INFLATION_RATIO * len(data)))
     for bits in (-zlib.MAX_WBITS, zlib.MAX_WBITS):
         # The standard wants the bare stream; some writers put zlib's head before it.
         with suppress(zlib.error):
-            return inflated_by(zlib.decompressobj(bits), data, limit)
+            return decompress_limited(zlib.decompressobj(bits), data, limit)
     raise Rejected("malformed", "the deflated part cannot be inflated")
 
 
-def inflated_by(machine: Any, data: bytes, limit: int) -> bytes:
+def decompress_limited(machine: Any, data: bytes, limit: int) -> bytes:
     """All that a zlib decompressor makes of `data`, at most `limit` bytes of it."""
     parts: list[bytes] = []
     size = 0
     while data and not machine.eof:
-        part = machine.decompress(data, INFLATED_AT_ONCE)
+        part = machine.decompress(data, INFLATE_CHUNK_BYTES)
         data, size = machine.unconsumed_tail, size + len(part)
         parts.append(part)
         if size > limit:

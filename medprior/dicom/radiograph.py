@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.dicom.blocks import row_blocks
+from medprior.dicom.decoding.row_blocks import iter_row_blocks
 
 
 @dataclass(frozen=True)
-class Identity:
+class RawIdentifiers:
     """Raw identifiers of a file, to be turned into keyed pseudonyms; never shown, never written.
 
     Attributes:
@@ -60,31 +60,29 @@ class Radiograph:
     flags: tuple[str, ...] = ()
     pixel_sha256: str = ""
     syntax: str = ""
-    identity: Identity = Identity()
+    identity: RawIdentifiers = RawIdentifiers()
     stored_rows: int = 0
     stored_cols: int = 0
 
 
-def facts_of(radiograph: Radiograph) -> dict[str, Any]:
+def dump_metadata(radiograph: Radiograph) -> dict[str, Any]:
     """All of a radiograph but its arrays, JSON-able; it holds raw identifiers: never write it."""
     names = [part.name for part in fields(radiograph) if part.name not in {"pixels", "valid"}]
     facts = {name: getattr(radiograph, name) for name in names}
-    identity = {part.name: getattr(radiograph.identity, part.name) for part in fields(Identity)}
+    identity = {part.name: getattr(radiograph.identity, part.name) for part in fields(RawIdentifiers)}
     return facts | {"identity": identity}
 
 
-def from_facts(
-    facts: dict[str, Any], pixels: NDArray[np.float32], valid: NDArray[np.bool_]
-) -> Radiograph:
+def restore_radiograph(facts: dict[str, Any], pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> Radiograph:
     """The radiograph that `facts_of` was given, with its arrays again."""
     spacing = facts["spacing_mm"]
     pair = (float(spacing[0]), float(spacing[1])) if spacing else None
     known = {"flags": tuple(facts["flags"]), "spacing_mm": pair}
-    identity = Identity(**facts["identity"])
+    identity = RawIdentifiers(**facts["identity"])
     return Radiograph(**(facts | known | {"identity": identity}), pixels=pixels, valid=valid)
 
 
-def array_sha256(array: NDArray[Any], values: NDArray[np.int32] | None = None) -> str:
+def compute_pixel_sha256(array: NDArray[Any], values: NDArray[np.int32] | None = None) -> str:
     """Hex sha256 of a stored picture: its shape and its values as 32-bit integers.
 
     Args:
@@ -92,7 +90,7 @@ def array_sha256(array: NDArray[Any], values: NDArray[np.int32] | None = None) -
         values: int32 [n].
     """
     digest = hashlib.sha256(f"{array.shape[0]}x{array.shape[1]}:".encode())
-    for block in row_blocks(array):
+    for block in iter_row_blocks(array):
         part = array[block] if values is None else values[array[block]]
         digest.update(np.ascontiguousarray(part, dtype="<i4"))
     return digest.hexdigest()

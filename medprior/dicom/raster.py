@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medprior.dicom.codestream import check_scans
-from medprior.dicom.opening import kind_of, opened
+from medprior.dicom.decoding.codestream import check_scan_count
+from medprior.dicom.file_opening import detect_file_type, open_regular_file
 from medprior.dicom.policy import Policy
-from medprior.dicom.radiograph import Radiograph, array_sha256
+from medprior.dicom.radiograph import Radiograph, compute_pixel_sha256
 from medprior.dicom.reading import read_radiograph
 from medprior.errors import Rejected
 
-FORMATS = {"png": "PNG", "jpeg": "JPEG"}
-EIGHT_BIT, SIXTEEN_BIT = 255, 65535
+RASTER_FORMATS = {"png": "PNG", "jpeg": "JPEG"}
+WHITE_8_BIT, WHITE_16_BIT = 255, 65535
 # Pixels that any file may have, and pixels for each of its bytes; our choice of what is a bomb.
-BLANK_ALWAYS, MOST_COMPRESSION = 2**24, 100
+MIN_BOMB_PIXELS, MAX_PIXELS_PER_BYTE = 2**24, 100
 
 
 def read_image(source: Path | str | BinaryIO, policy: Policy | None = None) -> Radiograph:
@@ -31,10 +31,10 @@ def read_image(source: Path | str | BinaryIO, policy: Policy | None = None) -> R
         Rejected: it is none of them, or no usable radiograph.
     """
     policy = policy or Policy()
-    with opened(source, policy) as (stream, _):
-        kind = kind_of(stream.read(136))
+    with open_regular_file(source, policy) as (stream, _):
+        kind = detect_file_type(stream.read(136))
         stream.seek(0)
-    return read_raster(source, policy) if kind in FORMATS else read_radiograph(source, policy)
+    return read_raster(source, policy) if kind in RASTER_FORMATS else read_radiograph(source, policy)
 
 
 def read_raster(source: Path | str | BinaryIO, policy: Policy | None = None) -> Radiograph:
@@ -44,14 +44,14 @@ def read_raster(source: Path | str | BinaryIO, policy: Policy | None = None) -> 
         Rejected: `not_an_image`, `size`, `too_large`, `colour`, `decode_failed` or `constant`.
     """
     policy = policy or Policy()
-    with opened(source, policy) as (stream, _):
+    with open_regular_file(source, policy) as (stream, _):
         data = stream.read()
-    kind = kind_of(data[:136])
-    if kind not in FORMATS:
+    kind = detect_file_type(data[:136])
+    if kind not in RASTER_FORMATS:
         raise Rejected("not_an_image", "the content is neither PNG nor JPEG")
     if kind == "jpeg":
-        check_scans(data)
-    stored, top = raster_values(data, FORMATS[kind], policy)
+        check_scan_count(data)
+    stored, top = decode_raster(data, RASTER_FORMATS[kind], policy)
     if stored.min() == stored.max():
         raise Rejected("constant", "all pixels have the same value")
     pixels = stored.astype(np.float32)
@@ -59,12 +59,12 @@ def read_raster(source: Path | str | BinaryIO, policy: Policy | None = None) -> 
     return Radiograph(
         pixels=pixels,
         valid=np.ones(pixels.shape, dtype=bool),
-        pixel_sha256=array_sha256(stored),
+        pixel_sha256=compute_pixel_sha256(stored),
         syntax=kind,
     )
 
 
-def raster_values(data: bytes, name: str, policy: Policy) -> tuple[NDArray[Any], int]:
+def decode_raster(data: bytes, name: str, policy: Policy) -> tuple[NDArray[Any], int]:
     """Stored grey values [rows, cols] and the value that means white."""
     try:
         with warnings.catch_warnings():
@@ -72,9 +72,9 @@ def raster_values(data: bytes, name: str, policy: Policy) -> tuple[NDArray[Any],
             with Image.open(io.BytesIO(data), formats=[name]) as image:
                 check_raster_size(image, policy)
                 cols, rows = image.size
-                if rows * cols > max(BLANK_ALWAYS, MOST_COMPRESSION * len(data)):
+                if rows * cols > max(MIN_BOMB_PIXELS, MAX_PIXELS_PER_BYTE * len(data)):
                     raise Rejected("too_large", "the picture is far larger than its bytes can tell")
-                return grey(image)
+                return convert_to_grey(image)
     except Rejected:
         raise
     except MemoryError:
@@ -92,13 +92,13 @@ def check_raster_size(image: Image.Image, policy: Policy) -> None:
         raise Rejected("size", "rows and columns are outside the accepted range")
 
 
-def grey(image: Image.Image) -> tuple[NDArray[Any], int]:
+def convert_to_grey(image: Image.Image) -> tuple[NDArray[Any], int]:
     """Grey values; colour pictures pass only where their channels agree, alpha is dropped."""
     if image.mode.startswith("I"):
-        return np.asarray(image).astype(np.int32), SIXTEEN_BIT
+        return np.asarray(image).astype(np.int32), WHITE_16_BIT
     if image.mode in {"L", "LA", "1"}:
-        return np.asarray(image if image.mode == "L" else image.convert("L")), EIGHT_BIT
+        return np.asarray(image if image.mode == "L" else image.convert("L")), WHITE_8_BIT
     channels = np.asarray(image.convert("RGB")).astype(np.int16)
     if int(np.ptp(channels, axis=2).max()) > 3:
         raise Rejected("colour", "a colour picture, not a radiograph")
-    return channels[..., 1].astype(np.uint8), EIGHT_BIT
+    return channels[..., 1].astype(np.uint8), WHITE_8_BIT

@@ -9,28 +9,28 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.dicom import facts
-from medprior.dicom.decoders import Layout
+from medprior.dicom import header_metadata
+from medprior.dicom.decoding.decoders import PixelLayout
+from medprior.dicom.decoding.pixel_bytes import read_pixel_bytes
+from medprior.dicom.decoding.stored_values import compute_stored_values, read_pixel_layout, read_stored_cells
+from medprior.dicom.display.levels import GreyLevels
+from medprior.dicom.display.modality import compute_modality_values
+from medprior.dicom.display.orientation import find_upright_turn
+from medprior.dicom.display.padding import compute_shutter_mask, compute_unpadded_mask
+from medprior.dicom.display.resample import resize_pixels
+from medprior.dicom.display.voi import apply_voi
+from medprior.dicom.eligibility import check_chest_radiograph
+from medprior.dicom.file_opening import open_regular_file
 from medprior.dicom.header import Header
-from medprior.dicom.levels import Levels
-from medprior.dicom.modality import modality_values
-from medprior.dicom.opening import opened
-from medprior.dicom.orientation import turn
-from medprior.dicom.padding import unpadded, within_shutter
-from medprior.dicom.parsing import parsed, parser_faults
-from medprior.dicom.pixel_bytes import pixel_bytes
+from medprior.dicom.parsing import convert_parser_errors, parse_header
 from medprior.dicom.policy import Policy
-from medprior.dicom.radiograph import Radiograph, array_sha256
-from medprior.dicom.resample import resized
-from medprior.dicom.scope import judged
-from medprior.dicom.spacing import aspect_ratio, spacing
-from medprior.dicom.stored import cells, layout_of, stored_values
-from medprior.dicom.voi import voi_brightness
+from medprior.dicom.radiograph import Radiograph, compute_pixel_sha256
+from medprior.dicom.spacing import read_pixel_aspect, read_pixel_spacing
 from medprior.errors import Rejected
 
 
 @dataclass(frozen=True)
-class Shown:
+class DisplayImage:
     """A display-ready picture before it is made a `Radiograph`."""
 
     pixels: NDArray[np.float32]
@@ -56,29 +56,29 @@ def read_radiograph(source: Path | str | BinaryIO, policy: Policy | None = None)
         Rejected: the file is no usable chest radiograph; `.code` says why, see the room's README.
     """
     policy = policy or Policy()
-    with opened(source, policy) as (stream, size):
-        found = parsed(stream, size, policy)
+    with open_regular_file(source, policy) as (stream, size):
+        found = parse_header(stream, size, policy)
         header = found.header
-        with parser_faults():
-            flags = judged(header, policy)
-            view, view_flags = facts.view(header)
-            if view in facts.SIDE and not policy.lateral:
+        with convert_parser_errors():
+            flags = check_chest_radiograph(header, policy)
+            view, view_flags = header_metadata.read_view(header)
+            if view in header_metadata.LATERAL_VIEWS and not policy.lateral:
                 raise Rejected("lateral", "a lateral view")
-            layout = layout_of(header, policy)
-            array = cells(pixel_bytes(found), found.syntax, layout, header.little_endian)
-    with parser_faults():
-        levels = Levels(array)
-        stored = stored_values(levels, layout)
+            layout = read_pixel_layout(header, policy)
+            array = read_stored_cells(read_pixel_bytes(found), found.syntax, layout, header.little_endian)
+    with convert_parser_errors():
+        levels = GreyLevels(array)
+        stored = compute_stored_values(levels, layout)
         same = bool((stored == np.arange(levels.count)).all())
-        digest = array_sha256(array, None if same else stored)
-        values, modality_flags = modality_values(levels, stored, header, layout.signed)
-        shutter_flags = leave_out(levels, stored, header, layout)
-        shown = displayed(levels, values, header, layout.signed)
+        digest = compute_pixel_sha256(array, None if same else stored)
+        values, modality_flags = compute_modality_values(levels, stored, header, layout.signed)
+        shutter_flags = mask_padding_and_shutter(levels, stored, header, layout)
+        shown = render_display_image(levels, values, header, layout.signed)
         # A large picture barely fits a worker: what is done with goes at once.
         del array, levels
-        millimetres, kind, spacing_flags = spacing(header)
-        ratio, ratio_flags = aspect_ratio(header, millimetres)
-        pixels, valid = squared(shown.pixels, shown.valid, ratio)
+        millimetres, kind, spacing_flags = read_pixel_spacing(header)
+        ratio, ratio_flags = read_pixel_aspect(header, millimetres)
+        pixels, valid = resample_to_square_pixels(shown.pixels, shown.valid, ratio)
         side = min(millimetres) if millimetres and ratio != 1 else None
         said = (*flags, *view_flags, *shutter_flags, *modality_flags)
         said = (*said, *shown.flags, *spacing_flags, *ratio_flags)
@@ -86,32 +86,32 @@ def read_radiograph(source: Path | str | BinaryIO, policy: Policy | None = None)
             pixels=pixels,
             valid=valid,
             view=view,
-            sex=facts.sex(header),
-            age=facts.age(header),
+            sex=header_metadata.read_sex(header),
+            age=header_metadata.read_age_years(header),
             spacing_mm=(side, side) if side else millimetres,
             spacing_kind=kind,
             polarity_inverted=shown.inverted,
             flags=tuple(dict.fromkeys((*said, *(["syntax_guessed"] * found.guessed_syntax)))),
             pixel_sha256=digest,
             syntax=found.syntax,
-            identity=facts.identity(header),
+            identity=header_metadata.read_identifiers(header),
             stored_rows=layout.rows,
             stored_cols=layout.cols,
         )
 
 
-def leave_out(
-    levels: Levels, stored: NDArray[np.int32], header: Header, layout: Layout
+def mask_padding_and_shutter(
+    levels: GreyLevels, stored: NDArray[np.int32], header: Header, layout: PixelLayout
 ) -> tuple[str, ...]:
     """Leave out of the picture what is padding or behind a shutter; flags."""
-    shutter, flags = within_shutter(header, (layout.rows, layout.cols))
-    for part in (unpadded(levels, stored, header, layout), shutter):
+    shutter, flags = compute_shutter_mask(header, (layout.rows, layout.cols))
+    for part in (compute_unpadded_mask(levels, stored, header, layout), shutter):
         if part is not None:
             levels.mask(part)
     return flags
 
 
-def displayed(levels: Levels, values: NDArray[np.float32], header: Header, signed: bool) -> Shown:
+def render_display_image(levels: GreyLevels, values: NDArray[np.float32], header: Header, signed: bool) -> DisplayImage:
     """Values of interest, polarity and orientation, in this order.
 
     Args:
@@ -123,7 +123,7 @@ def displayed(levels: Levels, values: NDArray[np.float32], header: Header, signe
     Raises:
         Rejected: `constant`.
     """
-    bright, flags = voi_brightness(levels, values, header, signed)
+    bright, flags = apply_voi(levels, values, header, signed)
     inverted = header.text(0x00280004) == "MONOCHROME1"
     if inverted:
         np.subtract(1, bright, out=bright)
@@ -136,16 +136,14 @@ def displayed(levels: Levels, values: NDArray[np.float32], header: Header, signe
         valid = np.ones(pixels.shape, dtype=bool)
     else:
         np.copyto(pixels, 0, where=~valid)
-    turned, turn_flags = turn(header)
+    turned, turn_flags = find_upright_turn(header)
     flags = (*flags, *turn_flags)
     if header.text(0x20500020) == ("IDENTITY" if inverted else "INVERSE"):
         flags = (*flags, "presentation_shape_conflict")
-    return Shown(
-        np.ascontiguousarray(turned(pixels)), np.ascontiguousarray(turned(valid)), inverted, flags
-    )
+    return DisplayImage(np.ascontiguousarray(turned(pixels)), np.ascontiguousarray(turned(valid)), inverted, flags)
 
 
-def squared(
+def resample_to_square_pixels(
     pixels: NDArray[np.float32], valid: NDArray[np.bool_], ratio: float
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Resample to square pixels of the finer of the two spacings.
@@ -162,5 +160,5 @@ def squared(
         rows = round(rows * ratio)
     else:
         cols = round(cols / ratio)
-    inside = resized(valid.astype(np.float32), rows, cols) > 0.5
-    return np.clip(resized(pixels, rows, cols), 0, 1) * inside, inside
+    inside = resize_pixels(valid.astype(np.float32), rows, cols) > 0.5
+    return np.clip(resize_pixels(pixels, rows, cols), 0, 1) * inside, inside

@@ -7,10 +7,10 @@ import math
 from medprior.dicom.header import Header
 
 Pair = tuple[float, float]
-MOST_OBLONG = 4.0
+MAX_PIXEL_ASPECT = 4.0
 
 
-def pair(header: Header, tag: int) -> Pair | None:
+def read_spacing_pair(header: Header, tag: int) -> Pair | None:
     """Two positive finite numbers, or None."""
     values = header.decimals(tag)
     if len(values) == 2 and all(math.isfinite(x) and 0 < x < 100 for x in values):
@@ -18,25 +18,25 @@ def pair(header: Header, tag: int) -> Pair | None:
     return None
 
 
-def close(one: Pair, other: Pair) -> bool:
+def is_same_spacing(one: Pair, other: Pair) -> bool:
     """Whether two spacings are the same but for rounding."""
     return all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(one, other, strict=True))
 
 
-def spacing(header: Header) -> tuple[Pair | None, str, tuple[str, ...]]:
+def read_pixel_spacing(header: Header) -> tuple[Pair | None, str, tuple[str, ...]]:
     """Row and column spacing in mm, its kind, and flags.
 
     Calibrated (by fiducial or geometry, or differing from the detector's) before estimated
     (detector over magnification) before detector before film.
     """
     tags = (0x00280030, 0x00181164, 0x00182010)
-    pixel, imager, film = (pair(header, tag) for tag in tags)
-    bad = any(header.raw(tag) and pair(header, tag) is None for tag in tags)
+    pixel, imager, film = (read_spacing_pair(header, tag) for tag in tags)
+    bad = any(header.raw(tag) and read_spacing_pair(header, tag) is None for tag in tags)
     flags = ("spacing_unusable",) if bad else ()
     magnification = next(iter(header.decimals(0x00181114)), math.nan)
     if pixel and header.text(0x00280A02) in {"GEOMETRY", "FIDUCIAL"}:
         return pixel, "calibrated", flags
-    if pixel and imager and not close(pixel, imager):
+    if pixel and imager and not is_same_spacing(pixel, imager):
         return pixel, "calibrated", flags
     detector = imager or pixel
     if imager and 1 <= magnification <= 3:
@@ -46,7 +46,7 @@ def spacing(header: Header) -> tuple[Pair | None, str, tuple[str, ...]]:
     return film, "film" if film else "none", flags
 
 
-def aspect_ratio(header: Header, millimetres: Pair | None) -> tuple[float, tuple[str, ...]]:
+def read_pixel_aspect(header: Header, millimetres: Pair | None) -> tuple[float, tuple[str, ...]]:
     """Height over width of one pixel: by spacing, else by PixelAspectRatio."""
     flags: tuple[str, ...] = ()
     if millimetres:
@@ -56,6 +56,6 @@ def aspect_ratio(header: Header, millimetres: Pair | None) -> tuple[float, tuple
         usable = len(values) == 2 and all(math.isfinite(x) and x > 0 for x in values)
         flags = ("aspect_unusable",) if values and not usable else ()
         ratio = values[0] / values[1] if usable else 1.0
-    if not 1 / MOST_OBLONG <= ratio <= MOST_OBLONG:
+    if not 1 / MAX_PIXEL_ASPECT <= ratio <= MAX_PIXEL_ASPECT:
         return 1.0, (*flags, "aspect_unusable")
     return (1.0 if abs(ratio - 1) < 0.005 else ratio), flags

@@ -12,17 +12,17 @@ from pydicom._dicom_dict import DicomDictionary
 
 from medprior.errors import Rejected
 
-UNDEFINED = 0xFFFFFFFF
-MOST_DEPTH = 64
-CHARACTER_SET, LONGEST_CHARACTER_SET = 0x00080005, 1024
-ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+UNDEFINED_LENGTH = 0xFFFFFFFF
+MAX_SEQUENCE_DEPTH = 64
+CHARACTER_SET_TAG, MAX_CHARACTER_SET_BYTES = 0x00080005, 1024
+ITEM_TAG, ITEM_END_TAG, SEQUENCE_END_TAG = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 LONG_VRS = {
     b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV",
 }  # fmt: skip
 
 
 @dataclass
-class Level:
+class OpenElement:
     """One open item or sequence.
 
     Attributes:
@@ -36,7 +36,7 @@ class Level:
     implicit: bool
 
 
-class Walk:
+class StructureWalker:
     """A walk from the stream's position to the first element that `ends` says ends it.
 
     Args:
@@ -59,7 +59,7 @@ class Walk:
         self._stream, self._implicit, self._most, self._ends = stream, implicit, most, ends
         self._tag = struct.Struct(f"{order}HH")
         self._long, self._short = struct.Struct(f"{order}L"), struct.Struct(f"{order}H")
-        self._levels: list[Level] = []
+        self._levels: list[OpenElement] = []
 
     def check(self) -> None:
         """Walk, and go back to where it began. What makes no sense is left to the parser.
@@ -88,7 +88,7 @@ class Walk:
         tag = group << 16 | element
         if not self._levels and self._ends(tag):
             return False
-        if tag in {ITEM, ITEM_END, SEQUENCE_END}:
+        if tag in {ITEM_TAG, ITEM_END_TAG, SEQUENCE_END_TAG}:
             self._mark(tag, self._long.unpack_from(head, 4)[0], position + 8)
             return True
         return self._element(tag, head, position)
@@ -96,14 +96,14 @@ class Walk:
     def _mark(self, tag: int, length: int, position: int) -> None:
         """Open an item, or close what an end mark closes."""
         top = self._levels[-1] if self._levels else None
-        if tag == ITEM and top and top.kind == "fragments":
+        if tag == ITEM_TAG and top and top.kind == "fragments":
             self._stream.seek(length, io.SEEK_CUR)
-        elif tag == ITEM:
-            end = None if length == UNDEFINED else position + length
-            self._levels.append(Level(end, "item", top.implicit if top else self._implicit))
-        elif tag == ITEM_END and top and top.kind == "item":
+        elif tag == ITEM_TAG:
+            end = None if length == UNDEFINED_LENGTH else position + length
+            self._levels.append(OpenElement(end, "item", top.implicit if top else self._implicit))
+        elif tag == ITEM_END_TAG and top and top.kind == "item":
             self._levels.pop()
-        elif tag == SEQUENCE_END:
+        elif tag == SEQUENCE_END_TAG:
             while self._levels and self._levels.pop().kind == "item":
                 continue
 
@@ -120,20 +120,20 @@ class Walk:
             length = self._long.unpack(more)[0]
         else:
             length = self._short.unpack_from(head, 6)[0]
-        if tag == CHARACTER_SET and length > LONGEST_CHARACTER_SET:
+        if tag == CHARACTER_SET_TAG and length > MAX_CHARACTER_SET_BYTES:
             # The parser looks at every value of it, wherever it stands.
             raise Rejected("malformed", "the list of character sets is absurdly long")
         known = vr == b"SQ" or (not vr and DicomDictionary.get(tag, ("",))[0] == "SQ")
-        if length == UNDEFINED:
+        if length == UNDEFINED_LENGTH:
             kind = "fragments" if vr.startswith(b"O") else "sequence"
-            self._open(Level(None, kind, implicit or vr == b"UN"))
+            self._open(OpenElement(None, kind, implicit or vr == b"UN"))
         elif known and length:
-            self._open(Level(self._stream.tell() + length, "sequence", implicit))
+            self._open(OpenElement(self._stream.tell() + length, "sequence", implicit))
         else:
             self._stream.seek(length, io.SEEK_CUR)
         return True
 
-    def _open(self, level: Level) -> None:
+    def _open(self, level: OpenElement) -> None:
         self._levels.append(level)
-        if sum(level.kind != "item" for level in self._levels) > MOST_DEPTH:
+        if sum(level.kind != "item" for level in self._levels) > MAX_SEQUENCE_DEPTH:
             raise Rejected("too_deep", "sequences are nested too deeply")

@@ -18,9 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("model", "model; the first of each task is compared with the others"),
         ("prior", "prior, judged as a predictor of its own"),
     ):
-        parser.add_argument(
-            f"--{kind}", action="append", default=[], metavar="[NAME=]PATH", help=text
-        )
+        parser.add_argument(f"--{kind}", action="append", default=[], metavar="[NAME=]PATH", help=text)
     parser.add_argument("--split", default="test", choices=("train", "val", "test", "all"))
     parser.add_argument(
         "--boxes",
@@ -39,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
 
 
-def result(args: argparse.Namespace) -> Path:
+def result_folder(args: argparse.Namespace) -> Path:
     """The evidence folder."""
     folder: Path = args.evidence
     return folder
@@ -48,12 +46,12 @@ def result(args: argparse.Namespace) -> Path:
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Evaluate and print the headline numbers."""
     settings = EvaluateSettings.load(args.config, args.set)
-    from medprior.evaluate.evaluate import evaluate
-    from medprior.evaluate.report.external_table import external_lines
-    from medprior.evaluate.report.summary import headline
+    from medprior.evaluate.evaluate import evaluate_cohort
+    from medprior.evaluate.report.external_table import format_external_table
+    from medprior.evaluate.report.summary import format_headlines
     from medprior.provenance import read_config
 
-    metrics = evaluate(
+    metrics = evaluate_cohort(
         args.cohort,
         args.evidence,
         backbone=args.backbone,
@@ -65,7 +63,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         boxes=args.boxes,
         external=args.external,
     )
-    print(headline(metrics, read_config(args.evidence, "evaluate")["primary"]))
+    print(format_headlines(metrics, read_config(args.evidence, "evaluate")["primary"]))
     if args.external:
-        print(external_lines(metrics))
+        print(format_external_table(metrics))
     print(f"report: {args.evidence / 'report.html'}")

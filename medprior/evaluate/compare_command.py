@@ -18,15 +18,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, help="seeds per recipe (default 3)")
     parser.add_argument("--fractions", type=float, nargs="+", metavar="SHARE")
     parser.add_argument("--workers", type=int, default=0, help="processes that share the runs")
-    parser.add_argument(
-        "--scheduler", metavar="tcp://HOST:PORT", help="runs on the workers of a Dask cluster"
-    )
+    parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="runs on the workers of a Dask cluster")
     parser.add_argument("--retry", action="store_true", help="begin collapsed or failed runs again")
     parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
 
 
-def result(args: argparse.Namespace) -> Path:
+def result_folder(args: argparse.Namespace) -> Path:
     """The evidence folder."""
     folder: Path = args.evidence
     return folder
@@ -37,14 +35,14 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     given = {"seeds": args.seeds, "fractions": args.fractions}
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     settings = CompareSettings.load(args.config, [*overrides, *args.set])
-    from medprior.evaluate.compare.compare import compare
-    from medprior.evaluate.report.summary import headline
+    from medprior.evaluate.compare.compare import compare_recipes
+    from medprior.evaluate.report.summary import format_headlines
 
-    metrics = compare(
+    metrics = compare_recipes(
         args.cohort, args.evidence, args.recipes, args.prior, settings, observer,
         args.workers, args.scheduler, args.retry,
     )  # fmt: skip
-    print(headline(metrics, {"attention": args.recipes[0]}))
+    print(format_headlines(metrics, {"attention": args.recipes[0]}))
     print((args.evidence / "table.md").read_text(encoding="utf-8"))
     for name in ("features.md", "low_data.md"):
         if (args.evidence / name).is_file():

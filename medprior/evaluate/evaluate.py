@@ -11,36 +11,36 @@ import pandas as pd
 
 from medprior.cohort import Cohort
 from medprior.errors import ConfigError
-from medprior.evaluate.inputs import EVERY, Entry, Inputs, check_strangers, loaded
-from medprior.evaluate.localisation.boxes import boxes_of
-from medprior.evaluate.sections.attention import attention_section
-from medprior.evaluate.sections.external import external_section
-from medprior.evaluate.sections.external_cohorts import Away, away_cohorts
-from medprior.evaluate.sections.findings import finding_section
-from medprior.evaluate.sections.models import classification_section, segmentation_section
-from medprior.evaluate.sections.probes import probe_section
+from medprior.evaluate.inputs import ALL_SPLITS, Inputs, NamedPath, check_not_trained_on, load_inputs
+from medprior.evaluate.localisation.boxes import load_finding_boxes
+from medprior.evaluate.sections.attention import evaluate_attention
+from medprior.evaluate.sections.external import evaluate_external_cohort
+from medprior.evaluate.sections.external_cohorts import ExternalCohort, open_external_cohorts
+from medprior.evaluate.sections.findings import evaluate_localisation
+from medprior.evaluate.sections.models import evaluate_classification, evaluate_segmentation
+from medprior.evaluate.sections.probes import evaluate_probes
 from medprior.evaluate.settings import EvaluateSettings
-from medprior.evaluate.study import Section, Study
-from medprior.metrics.bootstrap import usable
-from medprior.observer import Observer, Silent
-from medprior.provenance import atomic, write_config, write_json
+from medprior.evaluate.study import EvaluationStudy, Section
+from medprior.metrics.bootstrap import has_finite_value
+from medprior.observer import NullObserver, Observer
+from medprior.provenance import atomic_write, write_config, write_json
 
-Entries = Entry | Iterable[Entry] | None
-Metrics = dict[str, dict[str, Any]]
+NamedPaths = NamedPath | Iterable[NamedPath] | None
+EvaluationMetrics = dict[str, dict[str, Any]]
 
 
-def evaluate(
+def evaluate_cohort(
     cohort: Path | str | Cohort,
     out: Path | str,
-    backbone: Entries = None,
-    model: Entries = None,
-    prior: Entries = None,
+    backbone: NamedPaths = None,
+    model: NamedPaths = None,
+    prior: NamedPaths = None,
     split: str = "test",
     settings: EvaluateSettings | None = None,
     observer: Observer | None = None,
     boxes: Path | None = None,
-    external: Entries = None,
-) -> Metrics:
+    external: NamedPaths = None,
+) -> EvaluationMetrics:
     """Judge backbones, models and priors on one split and write `evidence/`.
 
     Args:
@@ -62,29 +62,29 @@ def evaluate(
     Raises:
         MedpriorError: something is missing, or the split cannot be judged.
     """
-    settings, observer = settings or EvaluateSettings(), observer or Silent()
+    settings, observer = settings or EvaluateSettings(), observer or NullObserver()
     cohort = cohort if isinstance(cohort, Cohort) else Cohort.open(cohort)
     kinds = {"backbone": backbone, "model": model, "prior": prior}
-    inputs = Inputs(**{f"{kind}s": loaded(entries, kind) for kind, entries in kinds.items()})
+    inputs = Inputs(**{f"{kind}s": load_inputs(entries, kind) for kind, entries in kinds.items()})
     if not (inputs.backbones or inputs.models or inputs.priors):
         raise ConfigError(
             "nothing to evaluate",
             where="evaluate",
             fix="give at least one of --backbone, --model and --prior",
         )
-    if split == EVERY:
-        check_strangers(cohort, inputs)
-    aways = away_cohorts(external, cohort, settings)
-    study = Study.of(cohort, split, inputs.excluded(), settings)
-    study = replace(study, boxes=boxes_of(cohort, boxes, settings.box_units))
+    if split == ALL_SPLITS:
+        check_not_trained_on(cohort, inputs)
+    aways = open_external_cohorts(external, cohort, settings)
+    study = EvaluationStudy.of(cohort, split, inputs.excluded(), settings)
+    study = replace(study, boxes=load_finding_boxes(cohort, boxes, settings.box_units))
     observer.params(settings.model_dump(mode="json") | {"split": split})
-    sections = gathered(study, inputs)
+    sections = evaluate_sections(study, inputs)
     for away in aways:
-        sections[away.prefix] = external_section(study, inputs, away)
-    return written(Path(out), study, inputs, sections, observer, aways)
+        sections[away.prefix] = evaluate_external_cohort(study, inputs, away)
+    return write_evidence(Path(out), study, inputs, sections, observer, aways)
 
 
-def gathered(study: Study, inputs: Inputs) -> dict[str, Section]:
+def evaluate_sections(study: EvaluationStudy, inputs: Inputs) -> dict[str, Section]:
     """Every section there is input for, by name, in the order of the report."""
     tasks = {
         task: [named for named in inputs.models if named.item.task == task]
@@ -92,46 +92,46 @@ def gathered(study: Study, inputs: Inputs) -> dict[str, Section]:
     }
     sections: dict[str, Section] = {"data": Section(study.facts())}
     if inputs.backbones or inputs.priors:
-        sections["attention"] = attention_section(study, inputs)
+        sections["attention"] = evaluate_attention(study, inputs)
     if tasks["classification"]:
-        sections["classification"] = classification_section(study, tasks["classification"])
-        sections["localisation"] = finding_section(study, inputs, tasks["classification"])
+        sections["classification"] = evaluate_classification(study, tasks["classification"])
+        sections["localisation"] = evaluate_localisation(study, inputs, tasks["classification"])
     if tasks["segmentation"]:
-        sections["segmentation"] = segmentation_section(study, tasks["segmentation"])
+        sections["segmentation"] = evaluate_segmentation(study, tasks["segmentation"])
     if inputs.backbones:
-        sections["features"] = probe_section(study, inputs.backbones)
+        sections["features"] = evaluate_probes(study, inputs.backbones)
     return sections
 
 
-def written(
+def write_evidence(
     out: Path,
-    study: Study,
+    study: EvaluationStudy,
     inputs: Inputs,
     sections: dict[str, Section],
     observer: Observer,
-    aways: Sequence[Away] = (),
-) -> Metrics:
+    aways: Sequence[ExternalCohort] = (),
+) -> EvaluationMetrics:
     """Write every file of `evidence/`, `config.json` last."""
-    from medprior.evaluate.report.figures import draw_figures
-    from medprior.evaluate.report.html import write_report
+    from medprior.evaluate.report.figures import plot_evidence_figures
+    from medprior.evaluate.report.html import write_evaluation_report
 
     estimates = {k: e for section in sections.values() for k, e in section.estimates.items()}
     metrics = {key: estimate.record() for key, estimate in sorted(estimates.items())}
     write_json(out / "metrics.json", metrics)
-    with atomic(out / "predictions.parquet") as temporary:
-        predictions(study, sections).to_parquet(temporary, index=False)
-    figures = draw_figures(out / "figures", study, inputs, sections)
+    with atomic_write(out / "predictions.parquet") as temporary:
+        build_predictions_table(study, sections).to_parquet(temporary, index=False)
+    figures = plot_evidence_figures(out / "figures", study, inputs, sections)
     facts = {
         "split": study.split,
         "cohort_digest": study.cohort.digest,
         "evaluated_digest": study.part.digest,
         "excluded": len(study.excluded),
         "skipped": [text for section in sections.values() for text in section.skipped],
-        "primary": primary_names(inputs),
+        "primary": list_primary_names(inputs),
     }
     files = ["metrics.json", "predictions.parquet", *(f"figures/{f.path.name}" for f in figures)]
-    report = write_report(out / "report.html", metrics, figures, facts, study, inputs)
-    numbers = {key: float(record["value"]) for key, record in metrics.items() if usable(record)}
+    report = write_evaluation_report(out / "report.html", metrics, figures, facts, study, inputs)
+    numbers = {key: float(record["value"]) for key, record in metrics.items() if has_finite_value(record)}
     observer.metrics(numbers, step=0)
     for path in [*(out / name for name in files), report]:
         observer.artifact(path)
@@ -139,8 +139,7 @@ def written(
         out,
         "evaluate",
         study.settings.model_dump(mode="json"),
-        inputs={"cohort": study.cohort.path, **inputs.folders}
-        | {away.prefix: away.cohort.path for away in aways},
+        inputs={"cohort": study.cohort.path, **inputs.folders} | {away.prefix: away.cohort.path for away in aways},
         outputs=(*files, report.name),
         seed=study.settings.seed,
         facts=facts,
@@ -148,14 +147,14 @@ def written(
     return metrics
 
 
-def predictions(study: Study, sections: dict[str, Section]) -> pd.DataFrame:
+def build_predictions_table(study: EvaluationStudy, sections: dict[str, Section]) -> pd.DataFrame:
     """One row per judged image: ids, split, and the columns of every section."""
     frame = study.part.manifest[["image_id", "patient_id", "split"]].copy()
     columns = {k: v for section in sections.values() for k, v in section.columns.items()}
     return pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)
 
 
-def primary_names(inputs: Inputs) -> dict[str, str]:
+def list_primary_names(inputs: Inputs) -> dict[str, str]:
     """Which result the plain keys belong to, by kind."""
     names = {"attention": [b.name for b in inputs.backbones]}
     for task in ("classification", "segmentation"):

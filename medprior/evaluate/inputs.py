@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from medprior.cohort import Cohort
 from medprior.errors import ConfigError, InputMissing, MedpriorError
-from medprior.provenance import recorded_cohorts, result_digest
+from medprior.provenance import read_seen_cohorts, result_digest
 
 if TYPE_CHECKING:
     from medprior.finetune.model import Model
     from medprior.networks import Backbone
     from medprior.priors import SpatialPrior
 
-RESERVED = {"prior", "registered_prior", "random_weights", "uniform", "centre"}
-EVERY = "all"
+RESERVED_INPUT_NAMES = {"prior", "registered_prior", "random_weights", "uniform", "centre"}
+ALL_SPLITS = "all"
 T = TypeVar("T")
-Entry = str | Path | tuple[str, str | Path]
+NamedPath = str | Path | tuple[str, str | Path]
 
 
 @dataclass(frozen=True)
-class Named(Generic[T]):
+class NamedInput(Generic[T]):
     """A loaded result with the name it has in keys, tables and figures."""
 
     name: str
@@ -36,14 +36,14 @@ class Named(Generic[T]):
 class Inputs:
     """Everything that is evaluated; the first of each kind (and task) is the primary one."""
 
-    backbones: tuple[Named[Backbone], ...]
-    models: tuple[Named[Model], ...]
-    priors: tuple[Named[SpatialPrior], ...]
+    backbones: tuple[NamedInput[Backbone], ...]
+    models: tuple[NamedInput[Model], ...]
+    priors: tuple[NamedInput[SpatialPrior], ...]
 
     @property
     def folders(self) -> dict[str, Path]:
         """Result folders by kind and name, for the record of digests."""
-        kinds: dict[str, tuple[Named[Any], ...]] = {
+        kinds: dict[str, tuple[NamedInput[Any], ...]] = {
             "backbone": self.backbones,
             "model": self.models,
             "prior": self.priors,
@@ -56,7 +56,7 @@ class Inputs:
         return frozenset().union(*(named.item.excluded for named in self.priors))
 
 
-def listed(entries: Entry | Iterable[Entry] | None) -> list[Entry]:
+def list_entries(entries: NamedPath | Iterable[NamedPath] | None) -> list[NamedPath]:
     """One entry, several, or none, as a list."""
     if entries is None:
         return []
@@ -67,7 +67,7 @@ def listed(entries: Entry | Iterable[Entry] | None) -> list[Entry]:
     return list(entries)
 
 
-def split_name(entry: Entry) -> tuple[str, Path]:
+def split_named_path(entry: NamedPath) -> tuple[str, Path]:
     """Name and folder of `NAME=PATH`, `PATH` (named by its last part) or `(NAME, PATH)`.
 
     A folder that bears a name of medprior's own, such as `prior`, is called `prior_1`.
@@ -79,85 +79,81 @@ def split_name(entry: Entry) -> tuple[str, Path]:
         return name, Path(rest)
     path = Path(entry)
     own = path.resolve().name
-    return f"{own}_1" if own in RESERVED else own, path
+    return f"{own}_1" if own in RESERVED_INPUT_NAMES else own, path
 
 
-def names_and_paths(entries: Sequence[Entry], option: str) -> list[tuple[str, Path]]:
+def parse_named_paths(entries: Sequence[NamedPath], option: str) -> list[tuple[str, Path]]:
     """Names fit for a key, each once.
 
     Raises:
         ConfigError: two results of one name, or a name that medprior itself uses.
     """
-    pairs = [split_name(entry) for entry in entries]
+    pairs = [split_named_path(entry) for entry in entries]
     result = [(re.sub(r"[^\w-]+", "_", name), path) for name, path in pairs]
     names = [name for name, _ in result]
     for name in names:
-        if names.count(name) > 1 or name in RESERVED:
+        if names.count(name) > 1 or name in RESERVED_INPUT_NAMES:
             why = "is used twice" if names.count(name) > 1 else "is taken"
-            raise ConfigError(
-                f"the name {name!r} {why}", where=option, fix=f"write {option} NAME=PATH"
-            )
+            raise ConfigError(f"the name {name!r} {why}", where=option, fix=f"write {option} NAME=PATH")
     return result
 
 
-def loaded(entries: Entry | Iterable[Entry] | None, kind: str) -> tuple[Named[Any], ...]:
+def load_inputs(entries: NamedPath | Iterable[NamedPath] | None, kind: str) -> tuple[NamedInput[Any], ...]:
     """Load every entry of one kind: "backbone", "model" or "prior".
 
     Raises:
         InputMissing: a folder is not there, unfinished, or of another stage.
     """
     result = []
-    for name, path in names_and_paths(listed(entries), f"--{kind}"):
+    for name, path in parse_named_paths(list_entries(entries), f"--{kind}"):
         try:
-            result.append(Named(name, path, load(path, kind)))
+            result.append(NamedInput(name, path, load_result_folder(path, kind)))
         except FileNotFoundError:
-            raise InputMissing(
-                f"no such {kind}", where=str(path), fix=f"check the --{kind} path"
-            ) from None
+            raise InputMissing(f"no such {kind}", where=str(path), fix=f"check the --{kind} path") from None
     return tuple(result)
 
 
-def load(path: Path, kind: str) -> Any:
+def load_result_folder(path: Path, kind: str) -> Any:
     """Load one result folder."""
     if kind == "backbone":
         from medprior.networks import load_backbone
 
         return load_backbone(path)
     if kind == "model":
-        from medprior.finetune.model import load_model
+        from medprior.finetune.model import load_finetuned_model
 
-        return load_model(path)
+        return load_finetuned_model(path)
     from medprior.priors import SpatialPrior
 
     return SpatialPrior.load(path)
 
 
-def named_part(cohort: Cohort, split: str) -> Cohort:
+def select_split_images(cohort: Cohort, split: str) -> Cohort:
     """The images of one split, or all for `all`: for a cohort that nothing was trained on."""
-    return cohort if split == EVERY else cohort.split(split)
+    return cohort if split == ALL_SPLITS else cohort.split(split)
 
 
-def check_strangers(cohort: Cohort, inputs: Inputs) -> None:
+def check_not_trained_on(cohort: Cohort, inputs: Inputs) -> None:
     """ConfigError where a backbone or model, or what it started from, was trained on `cohort`."""
     digest = result_digest(cohort.path)
-    trained: tuple[Named[Any], ...] = (*inputs.backbones, *inputs.models)
+    trained: tuple[NamedInput[Any], ...] = (*inputs.backbones, *inputs.models)
     for named in trained:
-        if digest in recorded_cohorts(named.item.config):
+        if digest in read_seen_cohorts(named.item.config):
             raise ConfigError(
                 f"{named.name} was trained on images of this cohort",
-                where=f"--split {EVERY}",
+                where=f"--split {ALL_SPLITS}",
                 expected="a cohort that nothing was trained on",
                 fix="judge --split test",
             )
 
 
-def chosen_split(cohort: Cohort, split: str, excluded: frozenset[str]) -> Cohort:
+def select_evaluation_split(cohort: Cohort, split: str, excluded: frozenset[str]) -> Cohort:
     """The images of `split` that may be judged.
 
     Raises:
         InputMissing: nothing is left, or a patient of it is in training too.
     """
-    part = named_part(cohort, split)
+    part = select_split_images(cohort, split)
     ids = [image_id for image_id in part.image_ids if image_id not in excluded]
     if not ids:
         raise InputMissing(
@@ -167,7 +163,7 @@ def chosen_split(cohort: Cohort, split: str, excluded: frozenset[str]) -> Cohort
         )
     table = cohort.manifest
     train = set(table.patient_id[(table.split == "train").to_numpy()])
-    disjoint = split not in ("train", EVERY)
+    disjoint = split not in ("train", ALL_SPLITS)
     shared = train & set(part.patient_ids.tolist()) if disjoint else set()
     if shared:
         raise InputMissing(
@@ -179,13 +175,13 @@ def chosen_split(cohort: Cohort, split: str, excluded: frozenset[str]) -> Cohort
     return part if len(ids) == len(part) else part.select(ids)
 
 
-def selection_part(cohort: Cohort, split: str, excluded: frozenset[str]) -> Cohort | None:
+def select_tuning_split(cohort: Cohort, split: str, excluded: frozenset[str]) -> Cohort | None:
     """Images to choose heads and thresholds on: validation, else training; None without both."""
     for name in ("val", "train"):
-        if split in (name, EVERY):
+        if split in (name, ALL_SPLITS):
             continue
         try:
-            return chosen_split(cohort, name, excluded)
+            return select_evaluation_split(cohort, name, excluded)
         except MedpriorError:
             continue
     return None

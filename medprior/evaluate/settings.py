@@ -49,14 +49,12 @@ class EvaluateSettings(Settings):
     probe_least: int = Field(default=1, ge=1)
     probe_folds: int = Field(default=0, ge=0)
     neighbours: int = Field(default=20, ge=1)
-    inverse_penalties: tuple[float, ...] = Field(
-        default=(0.001, 0.01, 0.1, 1.0, 10.0), min_length=1
-    )
+    inverse_penalties: tuple[float, ...] = Field(default=(0.001, 0.01, 0.1, 1.0, 10.0), min_length=1)
     device: str = "auto"
 
     @field_validator("probe_folds")
     @classmethod
-    def _three(cls, folds: int) -> int:
+    def _check_folds(cls, folds: int) -> int:
         if folds in (1, 2):
             raise ValueError("one fold trains, one chooses, one is judged: 3 folds or more, or 0")
         return folds

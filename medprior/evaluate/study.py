@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from medprior.cohort import Cohort
-from medprior.evaluate.inputs import chosen_split, named_part, selection_part
+from medprior.evaluate.inputs import select_evaluation_split, select_split_images, select_tuning_split
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.metrics.bootstrap import Estimate, Resamples
 from medprior.metrics.differences import Estimates
 
 
 @dataclass(frozen=True)
-class Study:
+class EvaluationStudy:
     """The frame of one evaluation.
 
     Attributes:
@@ -39,14 +39,12 @@ class Study:
     boxes: pd.DataFrame | None = None
 
     @classmethod
-    def of(
-        cls, cohort: Cohort, split: str, excluded: frozenset[str], settings: EvaluateSettings
-    ) -> Study:
+    def of(cls, cohort: Cohort, split: str, excluded: frozenset[str], settings: EvaluateSettings) -> EvaluationStudy:
         """Choose the images and draw the resamples; errors as `inputs.chosen_split`."""
-        part = chosen_split(cohort, split, excluded)
-        selection = selection_part(cohort, split, excluded)
+        part = select_evaluation_split(cohort, split, excluded)
+        selection = select_tuning_split(cohort, split, excluded)
         draws = Resamples.draw(part.patient_ids, settings.resamples, settings.seed)
-        left_out = excluded & set(named_part(cohort, split).image_ids)
+        left_out = excluded & set(select_split_images(cohort, split).image_ids)
         drawn = [image_id for image_id in cohort.image_ids if image_id in excluded]
         annotated = cohort.select(drawn) if drawn and cohort.structures else None
         return cls(cohort, part, selection, split, draws, settings, left_out, annotated)
@@ -56,18 +54,18 @@ class Study:
         table, result = self.cohort.manifest, {}
         for name in ("train", "val", "test"):
             rows = table[table.split == name]
-            result[f"data.images.{name}"] = plain(len(rows), len(rows))
-            result[f"data.patients.{name}"] = plain(rows.patient_id.nunique(), len(rows))
-        result["data.images.evaluated"] = plain(len(self.part), len(self.part))
+            result[f"data.images.{name}"] = exact_estimate(len(rows), len(rows))
+            result[f"data.patients.{name}"] = exact_estimate(rows.patient_id.nunique(), len(rows))
+        result["data.images.evaluated"] = exact_estimate(len(self.part), len(self.part))
         for column in ("view", "sex"):
             values = self.part.manifest[column].fillna("unknown").replace("", "unknown")
             for value, number in values.value_counts().items():
-                result[f"data.{column}.{value}"] = plain(number, len(self.part))
+                result[f"data.{column}.{value}"] = exact_estimate(number, len(self.part))
         age = self.part.manifest["age"].dropna()
         if len(age):
-            result["data.age.median"] = plain(age.median(), len(age))
+            result["data.age.median"] = exact_estimate(age.median(), len(age))
         patients = len(set(self.part.patient_ids.tolist()))
-        result["data.patients.evaluated"] = plain(patients, len(self.part))
+        result["data.patients.evaluated"] = exact_estimate(patients, len(self.part))
         return result
 
 
@@ -88,6 +86,6 @@ class Section:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def plain(value: float, n: int, **facts: Any) -> Estimate:
+def exact_estimate(value: float, n: int, **facts: Any) -> Estimate:
     """A number without sampling error."""
     return Estimate(float(value), np.zeros(0), n, facts)

@@ -9,22 +9,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medprior.finetune.model import Model, Prediction, load_model
+    from medprior.finetune.model import Model, Prediction, load_finetuned_model
     from medprior.finetune.settings import FinetuneSettings
-    from medprior.finetune.training import Finetuning, finetune
+    from medprior.finetune.training import Finetuning, finetune_model
 
-__all__ = ["FinetuneSettings", "Finetuning", "Model", "Prediction", "finetune", "load_model"]
-PLACES = {
+__all__ = ["FinetuneSettings", "Finetuning", "Model", "Prediction", "finetune_model", "load_finetuned_model"]
+FINETUNE_EXPORTS = {
     "FinetuneSettings": "settings",
     "Finetuning": "training",
     "Model": "model",
     "Prediction": "model",
-    "finetune": "training",
-    "load_model": "model",
+    "finetune_model": "training",
+    "load_finetuned_model": "model",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in PLACES:
+    if name not in FINETUNE_EXPORTS:
         raise AttributeError(name)
-    return getattr(importlib.import_module(f"medprior.finetune.{PLACES[name]}"), name)
+    return getattr(importlib.import_module(f"medprior.finetune.{FINETUNE_EXPORTS[name]}"), name)

@@ -9,24 +9,24 @@ import torch
 from torch import Tensor
 
 from medprior.errors import ConfigError
-from medprior.finetune.dataset import LabelledImages
+from medprior.finetune.data.dataset import LabelledImages
+from medprior.finetune.data.targets import compute_positive_weights
 from medprior.finetune.losses import masked_bce, masked_dice_bce
 from medprior.finetune.settings import FinetuneSettings, Task
-from medprior.finetune.targets import positive_weights
 from medprior.networks import factory
-from medprior.networks.architectures import build_cnn, check_view
+from medprior.networks.architectures import build_cnn, check_view_size
 from medprior.networks.backbone import Backbone
 from medprior.networks.convolutional import ConvNet, ConvSettings
 from medprior.networks.decoders import Segmenter
 from medprior.networks.heads import Classifier
-from medprior.networks.shape import ViTSettings
+from medprior.networks.vit_settings import ViTSettings
 
 Network = Classifier | Segmenter | ConvNet
-Loss = Callable[..., Tensor]
+LossFunction = Callable[..., Tensor]
 """Of logits, targets and, where images weigh differently, `weight` [B]."""
 
 
-def network_settings(settings: FinetuneSettings, backbone: Backbone | None) -> ViTSettings:
+def resolve_vit_settings(settings: FinetuneSettings, backbone: Backbone | None) -> ViTSettings:
     """The shape of the network: the backbone's, else that of `settings.network`.
 
     Raises:
@@ -51,15 +51,13 @@ def network_settings(settings: FinetuneSettings, backbone: Backbone | None) -> V
     return shape.model_copy(update={"drop_path": settings.drop_path})
 
 
-def cnn_settings(settings: FinetuneSettings) -> ConvSettings:
+def build_cnn_settings(settings: FinetuneSettings) -> ConvSettings:
     """What the CNN that `settings` ask for is made from."""
     shape = settings.network
     return ConvSettings(architecture=settings.architecture or "", mean=shape.mean, std=shape.std)
 
 
-def build_convolutional(
-    settings: FinetuneSettings, outputs: int, backbone: Backbone | None
-) -> ConvNet:
+def build_cnn_from_scratch(settings: FinetuneSettings, outputs: int, backbone: Backbone | None) -> ConvNet:
     """A CNN from scratch.
 
     Raises:
@@ -71,12 +69,12 @@ def build_convolutional(
             where="architecture, --backbone", expected="one of the two",
             found=f"{settings.architecture} and a backbone", fix="leave one of them out",
         )  # fmt: skip
-    shape = cnn_settings(settings)
-    check_view(shape, settings.task, outputs, settings.size or settings.network.image_size)
+    shape = build_cnn_settings(settings)
+    check_view_size(shape, settings.task, outputs, settings.size or settings.network.image_size)
     return build_cnn(shape, settings.task, outputs, settings.dropout)
 
 
-def pooled_heads(settings: FinetuneSettings, assigned: Mapping[str, int]) -> tuple[int, ...]:
+def choose_pooled_heads(settings: FinetuneSettings, assigned: Mapping[str, int]) -> tuple[int, ...]:
     """Heads whose tokens the `pooled` head uses; empty stands for all.
 
     Raises:
@@ -94,7 +92,7 @@ def pooled_heads(settings: FinetuneSettings, assigned: Mapping[str, int]) -> tup
     return tuple(sorted(set(assigned.values())))
 
 
-def assembled(
+def build_vit_network(
     task: Task,
     shape: ViTSettings,
     settings: FinetuneSettings,
@@ -102,14 +100,14 @@ def assembled(
     assigned: Mapping[str, int],
 ) -> Network:
     """A freshly initialised network for `outputs` labels or structures."""
-    vit = factory.build_network(shape)
+    vit = factory.build_encoder(shape)
     if task == "segmentation":
         return Segmenter(vit, outputs, settings.decoder, settings.channels)
-    heads = pooled_heads(settings, assigned) if settings.head == "pooled" else ()
+    heads = choose_pooled_heads(settings, assigned) if settings.head == "pooled" else ()
     return Classifier(vit, outputs, settings.head, heads, settings.dropout)
 
 
-def build_network(
+def build_finetune_network(
     settings: FinetuneSettings,
     outputs: int,
     backbone: Backbone | None,
@@ -128,10 +126,10 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         if settings.architecture is not None:
-            return build_convolutional(settings, outputs, backbone)
-        shape = network_settings(settings, backbone)
+            return build_cnn_from_scratch(settings, outputs, backbone)
+        shape = resolve_vit_settings(settings, backbone)
         assigned = heads if heads is not None else backbone.heads if backbone else {}
-        network = assembled(settings.task, shape, settings, outputs, assigned)
+        network = build_vit_network(settings.task, shape, settings, outputs, assigned)
     assert not isinstance(network, ConvNet)
     if backbone is not None:
         network.vit.load_state_dict(backbone.network.state_dict())
@@ -140,11 +138,11 @@ def build_network(
     return network
 
 
-def build_loss(settings: FinetuneSettings, data: LabelledImages, device: torch.device) -> Loss:
+def build_loss(settings: FinetuneSettings, data: LabelledImages, device: torch.device) -> LossFunction:
     """The loss of the task; with `balance` positives weigh as in the training images."""
     if settings.task == "segmentation":
         return partial(masked_dice_bce, dice_weight=settings.dice_weight)
     if not settings.balance:
         return masked_bce
-    weights = positive_weights(data.targets.astype("float32"))
+    weights = compute_positive_weights(data.targets.astype("float32"))
     return partial(masked_bce, pos_weight=torch.from_numpy(weights).to(device))

@@ -13,12 +13,12 @@ from sklearn.metrics import roc_curve
 Array = NDArray[np.float64]
 
 
-def both_classes(truth: NDArray[Any]) -> bool:
+def has_both_classes(truth: NDArray[Any]) -> bool:
     """Whether truth [n] (0, 1, uncertain in between, NaN unknown) has a sure 0 and a sure 1."""
     return bool((truth == 0).any() and (truth == 1).any())
 
 
-def temperature(logits: NDArray[Any], truth: NDArray[Any]) -> float:
+def fit_temperature(logits: NDArray[Any], truth: NDArray[Any]) -> float:
     """The T > 0 that makes sigmoid(logits / T) most likely (Guo et al., ICML 2017), held near 1.
 
     A unit normal prior on log T (our choice) keeps a perfect ranking of few validation images from
@@ -32,7 +32,7 @@ def temperature(logits: NDArray[Any], truth: NDArray[Any]) -> float:
         T in [0.05, 20]; 1 when a class is absent.
     """
     known = ~np.isnan(truth)
-    if not both_classes(truth[known]):
+    if not has_both_classes(truth[known]):
         return 1.0
     z, y = logits[known].astype(np.float64), truth[known].astype(np.float64)
 
@@ -45,12 +45,12 @@ def temperature(logits: NDArray[Any], truth: NDArray[Any]) -> float:
     return float(np.exp(found.x))
 
 
-def probabilities(logits: NDArray[Any], temperatures: NDArray[Any]) -> NDArray[np.float32]:
+def compute_probabilities(logits: NDArray[Any], temperatures: NDArray[Any]) -> NDArray[np.float32]:
     """Calibrated probabilities float32 [n, C] of logits [n, C] and temperatures [C]."""
     return np.asarray(expit(logits / temperatures), dtype=np.float32)
 
 
-def youden(probability: NDArray[Any], truth: NDArray[Any]) -> float:
+def compute_youden_threshold(probability: NDArray[Any], truth: NDArray[Any]) -> float:
     """The threshold with the largest sensitivity + specificity (Youden 1950).
 
     Midway between the two scores that it separates, so that it does not hang on one image.
@@ -64,7 +64,7 @@ def youden(probability: NDArray[Any], truth: NDArray[Any]) -> float:
     """
     certain = np.isin(truth, (0, 1))
     score, wanted = probability[certain].astype(np.float64), truth[certain]
-    if not both_classes(wanted):
+    if not has_both_classes(wanted):
         return 0.5
     false, true, cuts = roc_curve(wanted, score, drop_intermediate=False)
     best = float(min(cuts[np.argmax(true - false)], score.max()))

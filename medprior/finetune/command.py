@@ -13,23 +13,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("cohort", type=Path, metavar="COHORT", help="folder of medprior ingest")
     parser.add_argument("model", type=Path, metavar="MODEL", help="result folder")
     parser.add_argument("--task", required=True, choices=("classification", "segmentation"))
-    parser.add_argument(
-        "--backbone", type=Path, help="folder of medprior pretrain; without it from scratch"
-    )
-    parser.add_argument(
-        "--prior", type=Path, help="folder of medprior prior, for span_weight and targets=prior"
-    )
+    parser.add_argument("--backbone", type=Path, help="folder of medprior pretrain; without it from scratch")
+    parser.add_argument("--prior", type=Path, help="folder of medprior prior, for span_weight and targets=prior")
     parser.add_argument("--labels", nargs="+", metavar="NAME", help="labels to learn (default all)")
-    parser.add_argument(
-        "--structures", nargs="+", metavar="NAME", help="masks to learn (default lungs and heart)"
-    )
+    parser.add_argument("--structures", nargs="+", metavar="NAME", help="masks to learn (default lungs and heart)")
     parser.add_argument("--config", type=Path, help="JSON or YAML file with settings")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable"
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable")
 
 
-def result(args: argparse.Namespace) -> Path:
+def result_folder(args: argparse.Namespace) -> Path:
     """The result folder."""
     return Path(args.model)
 
@@ -38,14 +30,14 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     """Fine-tune and print what validation says."""
     from medprior.cohort import Cohort
     from medprior.finetune.settings import FinetuneSettings
-    from medprior.finetune.training import finetune
+    from medprior.finetune.training import finetune_model
     from medprior.provenance import read_config
 
     chosen = {"labels": args.labels, "structures": args.structures}
     settings = FinetuneSettings.load(args.config, args.set, task=args.task).for_task(args.task)
     settings = settings.model_copy(update={k: tuple(v) for k, v in chosen.items() if v})
     cohort = Cohort.open(args.cohort)
-    finetune(cohort, args.model, args.task, args.backbone, settings, observer, args.prior)
+    finetune_model(cohort, args.model, args.task, args.backbone, settings, observer, args.prior)
     config = read_config(args.model)
     score = {k: v for k, v in config["validation"].items() if k in ("mean_auc", "mean_dice")}
     shown = ", ".join(f"{name} {value:.3f}" for name, value in score.items())

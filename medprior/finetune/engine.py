@@ -15,32 +15,30 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import Sampler
 
-from medprior.errors import Diverged
-from medprior.finetune.assembly import Loss
-from medprior.finetune.dataset import LabelledImages
-from medprior.finetune.metrics import mean_auc, mean_dice
-from medprior.finetune.order import EpochOrder
+from medprior.errors import TrainingDiverged
+from medprior.finetune.assembly import LossFunction
+from medprior.finetune.data.dataset import LabelledImages
+from medprior.finetune.data.epoch_sampler import EpochSampler
+from medprior.finetune.data.views import WholeViews
+from medprior.finetune.metrics import build_mean_auc_metric, build_mean_dice_metric
 from medprior.finetune.sar import SupervisedSar
 from medprior.finetune.settings import FinetuneSettings
 from medprior.finetune.span import SupervisedSpan
-from medprior.finetune.views import WholeViews
 from medprior.networks.encoder import Encoder
-from medprior.pretrain.ranks import rank, world
+from medprior.pretrain.distributed import process_rank, world_size
 
-KEY_METRIC = {"classification": "mean_auc", "segmentation": "mean_dice"}
+KEY_METRICS = {"classification": "mean_auc", "segmentation": "mean_dice"}
 
 
-def plain(network: nn.Module) -> nn.Module:
+def unwrap_network(network: nn.Module) -> nn.Module:
     """The network itself, without the wrapper for several processes."""
     inner: nn.Module = getattr(network, "module", network)
     return inner
 
 
-def build_loader(
-    data: LabelledImages, settings: FinetuneSettings, order: Sampler[int] | None = None
-) -> DataLoader:
+def build_loader(data: LabelledImages, settings: FinetuneSettings, order: Sampler[int] | None = None) -> DataLoader:
     """Batches of `Sample`s: in the given order, else one after another (each rank its own part)."""
-    sampler: Any = order if order is not None else range(rank(), len(data), world())
+    sampler: Any = order if order is not None else range(process_rank(), len(data), world_size())
     return DataLoader(
         data,
         batch_size=settings.batch,
@@ -77,7 +75,7 @@ class GuardedStep:
         self.sar = sar
         self.span = span
         self.skipped = 0
-        self.in_a_row = 0
+        self.skipped_in_a_row = 0
 
     def __call__(self, engine: Any, batch: Any) -> dict[str, torch.Tensor]:
         """Forward, backward, clip, step.
@@ -89,7 +87,7 @@ class GuardedStep:
         images, target = engine.prepare_batch(batch, device, engine.non_blocking)
         network = engine.network.train()
         if self.settings.freeze:
-            plain(network).get_submodule("vit").eval()
+            unwrap_network(network).get_submodule("vit").eval()
         engine.optimizer.zero_grad(set_to_none=True)
         before = [(buffer, buffer.clone()) for buffer in network.buffers()]
         half = self.settings.precision == "bf16"
@@ -97,9 +95,7 @@ class GuardedStep:
             pred = engine.inferer(images, network)
             engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         weighed = {"weight": batch["weight"].to(device)} if "weight" in batch else {}
-        loss = engine.loss_function(pred.float(), target, **weighed) + self._on_attention(
-            engine, batch, images
-        )
+        loss = engine.loss_function(pred.float(), target, **weighed) + self._attention_loss(engine, batch, images)
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
         loss.backward()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
@@ -109,7 +105,7 @@ class GuardedStep:
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return {"image": images, "label": target, "pred": pred, "loss": loss.detach()}
 
-    def _on_attention(self, engine: Any, batch: Any, images: torch.Tensor) -> Any:
+    def _attention_loss(self, engine: Any, batch: Any, images: torch.Tensor) -> Any:
         """Losses on the attention of the pass just made; 0 without any."""
         loss: Any = 0
         if self.sar is not None:
@@ -129,16 +125,16 @@ class GuardedStep:
         finite: bool,
     ) -> None:
         if finite:
-            self.in_a_row = 0
+            self.skipped_in_a_row = 0
             optimiser.step()
             return
         for buffer, value in before:
             buffer.copy_(value)
         self.skipped += 1
-        self.in_a_row += 1
-        if self.in_a_row > self.settings.max_skipped:
-            raise Diverged(
-                f"the loss was not finite in {self.in_a_row} steps in a row",
+        self.skipped_in_a_row += 1
+        if self.skipped_in_a_row > self.settings.max_skipped:
+            raise TrainingDiverged(
+                f"the loss was not finite in {self.skipped_in_a_row} steps in a row",
                 where="finetune",
                 fix="lower lr, or use precision=fp32; the last sound checkpoint is kept",
             )
@@ -149,11 +145,11 @@ def build_evaluator(
     data: LabelledImages,
     settings: FinetuneSettings,
     device: torch.device,
-    loss_function: Loss,
+    loss_function: LossFunction,
 ) -> SupervisedEvaluator:
     """Evaluates `data` on plain whole views; key metric mean AUC or mean Dice, and the loss."""
     assert settings.size is not None
-    key = KEY_METRIC[settings.task]
+    key = KEY_METRICS[settings.task]
     loss = MeanLoss(
         loss_function,
         output_transform=lambda output: (output["pred"].float(), output["label"]),
@@ -164,7 +160,7 @@ def build_evaluator(
         val_data_loader=build_loader(data, settings),
         network=network,
         prepare_batch=WholeViews(settings.size),
-        key_val_metric={key: mean_auc() if key == "mean_auc" else mean_dice()},
+        key_val_metric={key: build_mean_auc_metric() if key == "mean_auc" else build_mean_dice_metric()},
         additional_metrics={"loss": loss},
         decollate=False,
     )
@@ -177,7 +173,7 @@ def build_trainer(
     device: torch.device,
     max_epochs: int,
     optimizer: Optimizer,
-    loss_function: Loss,
+    loss_function: LossFunction,
     train_handlers: Sequence[Any] = (),
     heads: Mapping[str, int] | None = None,
 ) -> SupervisedTrainer:
@@ -189,7 +185,7 @@ def build_trainer(
     heads = heads or {}
     sar, span = None, None
     if settings.sar_weight or settings.span_weight:
-        vit = plain(network).get_submodule("vit")
+        vit = unwrap_network(network).get_submodule("vit")
         assert isinstance(vit, Encoder)
         sar = SupervisedSar(vit, settings, heads.values()) if settings.sar_weight else None
         if settings.span_weight:
@@ -199,7 +195,7 @@ def build_trainer(
     return SupervisedTrainer(
         device=device,
         max_epochs=max_epochs,
-        train_data_loader=build_loader(data, settings, EpochOrder(len(data), settings.seed)),
+        train_data_loader=build_loader(data, settings, EpochSampler(len(data), settings.seed)),
         network=network,
         optimizer=optimizer,
         loss_function=loss_function,

@@ -25,26 +25,26 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medprior.cohort import Cohort
-from medprior.geometry import whole
-from medprior.networks.convolutional import Cells
+from medprior.geometry import create_whole_image_views
+from medprior.networks.convolutional import CnnEncoder
 from medprior.networks.encoder import Encoder
-from medprior.networks.views import cut
+from medprior.networks.views import crop_views
 
 Array = NDArray[np.float64]
 Features = dict[str, Array]
-PREFIX = "familiarity."
-DESCRIPTIONS = ("tokens", "thumbnail", "greys")
-GRID, THUMBNAIL = 3, 12
+FAMILIARITY_PREFIX = "familiarity."
+FEATURE_NAMES = ("tokens", "thumbnail", "greys")
+TOKEN_GRID, THUMBNAIL_PX = 3, 12
 QUANTILES = torch.linspace(0.02, 0.98, 9)
-RANK = 64
-RATE = 0.05
-FEWEST = 5  # images of either split, below which nothing is learned
-MOST = 2000  # images of either split that are looked at
-DARK = 1e-4  # added to the mean step between pixels before its logarithm
+GAUSSIAN_RANK = 64
+FALSE_ALARM_RATE = 0.05
+MIN_IMAGES = 5  # images of either split, below which nothing is learned
+MAX_IMAGES = 2000  # images of either split that are looked at
+SHARPNESS_EPSILON = 1e-4  # added to the mean step between pixels before its logarithm
 
 
 @dataclass(frozen=True)
-class Familiar:
+class FamiliarityScore:
     """What a model says of how familiar a picture is.
 
     Attributes:
@@ -85,7 +85,7 @@ class Gaussian:
     rest: Array
 
     @classmethod
-    def of(cls, x: Array, rank: int = RANK) -> Gaussian:
+    def of(cls, x: Array, rank: int = GAUSSIAN_RANK) -> Gaussian:
         """Fitted to n >= 2 rows of x [n, d]; at most half as many directions as rows."""
         count, width = x.shape
         mean = x.mean(axis=0)
@@ -104,7 +104,7 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
-class Familiarity:
+class FamiliarityDetector:
     """Fitted Gaussians, their scale on validation, and the limit.
 
     Shape:
@@ -119,10 +119,10 @@ class Familiarity:
     false_alarm_rate: float
 
     @classmethod
-    def of(cls, train: Features, val: Features, rate: float = RATE) -> Familiarity:
+    def of(cls, train: Features, val: Features, rate: float = FALSE_ALARM_RATE) -> FamiliarityDetector:
         """Fit on training features, scale and limit on validation ones; [n, d] by description."""
-        gaussians = {name: Gaussian.of(train[name]) for name in DESCRIPTIONS}
-        distances = np.stack([gaussians[name].distance(val[name]) for name in DESCRIPTIONS], axis=1)
+        gaussians = {name: Gaussian.of(train[name]) for name in FEATURE_NAMES}
+        distances = np.stack([gaussians[name].distance(val[name]) for name in FEATURE_NAMES], axis=1)
         middle = np.median(distances, axis=0)
         spread = np.maximum(1.4826 * np.median(abs(distances - middle), axis=0), 1e-6)
         scores = np.sort(((distances - middle) / spread).mean(axis=1))
@@ -133,13 +133,13 @@ class Familiarity:
 
     def scores(self, features: Features) -> Array:
         """Scores [n] of features [n, d] by description."""
-        distances = [self.gaussians[name].distance(features[name]) for name in DESCRIPTIONS]
+        distances = [self.gaussians[name].distance(features[name]) for name in FEATURE_NAMES]
         return np.asarray(((np.stack(distances, axis=1) - self.middle) / self.spread).mean(axis=1))
 
-    def familiar(self, features: Features) -> list[Familiar]:
+    def familiar(self, features: Features) -> list[FamiliarityScore]:
         """What is said of each row of features."""
         scores = self.scores(features).tolist()
-        return [Familiar(score, self.threshold, self.false_alarm_rate) for score in scores]
+        return [FamiliarityScore(score, self.threshold, self.false_alarm_rate) for score in scores]
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it as float32 tensors, to lie among a model's weights under `familiarity.`."""
@@ -152,83 +152,81 @@ class Familiarity:
             parts |= {f"{name}.mean": one.mean, f"{name}.axes": one.axes}
             parts |= {f"{name}.variance": one.variance, f"{name}.rest": one.rest}
         return {
-            f"{PREFIX}{name}": torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
+            f"{FAMILIARITY_PREFIX}{name}": torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
             for name, value in parts.items()
         }
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Familiarity | None:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> FamiliarityDetector | None:
         """The inverse of `tensors`, from a model's weights; None for a model without it.
 
         Raises:
             KeyError: only a part of it is there.
         """
         parts = {
-            name.removeprefix(PREFIX): value.double().numpy()
+            name.removeprefix(FAMILIARITY_PREFIX): value.double().numpy()
             for name, value in tensors.items()
-            if name.startswith(PREFIX)
+            if name.startswith(FAMILIARITY_PREFIX)
         }
         if not parts:
             return None
         gaussians = {
-            name: Gaussian(
-                *(parts[f"{name}.{key}"] for key in ("mean", "axes", "variance", "rest"))
-            )
-            for name in DESCRIPTIONS
+            name: Gaussian(*(parts[f"{name}.{key}"] for key in ("mean", "axes", "variance", "rest")))
+            for name in FEATURE_NAMES
         }
         threshold, rate = parts["limit"].tolist()
         return cls(gaussians, parts["middle"], parts["spread"], threshold, rate)
 
 
 @torch.inference_mode()
-def described(vit: Encoder | Cells, images: Tensor) -> Features:
+def compute_view_features(vit: Encoder | CnnEncoder, images: Tensor) -> Features:
     """The three descriptions of views [B, 1, S, S] in [0, 1]: float64 [B, d] each."""
     tokens = vit(images)
     rows, columns = tokens.grid
     maps = tokens.patches.float().transpose(1, 2).reshape(len(images), -1, rows, columns)
-    small = F.adaptive_avg_pool2d(images.float(), THUMBNAIL)
+    small = F.adaptive_avg_pool2d(images.float(), THUMBNAIL_PX)
     flat = images.float().flatten(1)
     levels = torch.quantile(flat, QUANTILES.to(flat), dim=1).T
     down = (images[:, :, 1:] - images[:, :, :-1]).abs().mean(dim=(1, 2, 3))
     across = (images[..., 1:] - images[..., :-1]).abs().mean(dim=(1, 2, 3))
-    sharp = (torch.stack([down, across], dim=1).float() + DARK).log()
+    sharp = (torch.stack([down, across], dim=1).float() + SHARPNESS_EPSILON).log()
     found = {
-        "tokens": F.adaptive_avg_pool2d(maps, GRID).flatten(1),
+        "tokens": F.adaptive_avg_pool2d(maps, TOKEN_GRID).flatten(1),
         "thumbnail": small.flatten(1),
         "greys": torch.cat([levels, sharp], dim=1),
     }
     return {name: value.cpu().double().numpy() for name, value in found.items()}
 
 
-def described_images(
-    vit: Encoder | Cells, cohort: Cohort, size: int, source_size: int, device: torch.device
+def compute_cohort_features(
+    vit: Encoder | CnnEncoder, cohort: Cohort, size: int, source_size: int, device: torch.device
 ) -> Features:
     """The descriptions of a cohort's whole views, at most `MOST` of them evenly spaced."""
     squares, aspect = cohort.squares(source_size), cohort.aspect
     count = len(cohort)
-    chosen = np.unique(np.linspace(0, count - 1, min(count, MOST)).round().astype(np.intp))
+    chosen = np.unique(np.linspace(0, count - 1, min(count, MAX_IMAGES)).round().astype(np.intp))
     parts = []
     for start in range(0, len(chosen), 64):
         index = chosen[start : start + 64]
-        views = whole(aspect[index], (size, size))
+        views = create_whole_image_views(aspect[index], (size, size))
         sources = torch.from_numpy(np.array(squares[index], dtype=np.float32))[:, None].to(device)
-        parts.append(described(vit, cut(sources, views, size, torch.arange(len(index)))))
-    return {name: np.concatenate([part[name] for part in parts]) for name in DESCRIPTIONS}
+        parts.append(compute_view_features(vit, crop_views(sources, views, size, torch.arange(len(index)))))
+    return {name: np.concatenate([part[name] for part in parts]) for name in FEATURE_NAMES}
 
 
-def fitted(
-    vit: Encoder | Cells,
+def fit_familiarity(
+    vit: Encoder | CnnEncoder,
     train: Cohort,
     val: Cohort,
     size: int,
     source_size: int,
     device: torch.device,
-) -> Familiarity | None:
+) -> FamiliarityDetector | None:
     """Fitted at the end of a fine-tuning, on a network in evaluation mode.
 
     None where either split has too few images.
     """
-    if min(len(train), len(val)) < FEWEST:
+    if min(len(train), len(val)) < MIN_IMAGES:
         return None
-    own = described_images(vit, train, size, source_size, device)
-    return Familiarity.of(own, described_images(vit, val, size, source_size, device))
+    own = compute_cohort_features(vit, train, size, source_size, device)
+    return FamiliarityDetector.of(own, compute_cohort_features(vit, val, size, source_size, device))

@@ -17,20 +17,20 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from medprior.errors import MedpriorError, TrainingFailed
-from medprior.finetune.engine import GuardedStep, plain
+from medprior.finetune.data.epoch_sampler import STEP_STREAM, EpochSampler
+from medprior.finetune.data.views import WholeViews
+from medprior.finetune.engine import GuardedStep, unwrap_network
 from medprior.finetune.interrupts import StopRequest
-from medprior.finetune.optimiser import set_rates
-from medprior.finetune.order import STEP, EpochOrder
+from medprior.finetune.optimiser import set_learning_rates
 from medprior.finetune.settings import FinetuneSettings
-from medprior.finetune.views import WholeViews
-from medprior.networks.checkpoint import load_newest, save_checkpoint
+from medprior.networks.checkpoint import load_newest_checkpoint, save_checkpoint
 from medprior.observer import Observer, progress_bar
-from medprior.pretrain.handlers import write_rows
-from medprior.pretrain.ranks import rank
+from medprior.pretrain.distributed import process_rank
+from medprior.pretrain.handlers import write_metrics_csv
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """What a run remembers besides weights and optimiser; kept in its checkpoints.
 
     Attributes:
@@ -48,7 +48,7 @@ class Progress:
     best_epoch: int = 0
 
 
-class Clock:
+class ScheduleHandler:
     """Sets order, augmentation, random numbers and learning rate from epoch and step alone."""
 
     def __init__(self, settings: FinetuneSettings) -> None:
@@ -61,7 +61,7 @@ class Clock:
 
     def _epoch(self, engine: Any) -> None:
         order, views = engine.data_loader.sampler, engine.prepare_batch
-        assert isinstance(order, EpochOrder)
+        assert isinstance(order, EpochSampler)
         assert isinstance(views, WholeViews)
         inside = engine.state.iteration % engine.state.epoch_length
         order.epoch = views.epoch = engine.state.epoch
@@ -69,22 +69,20 @@ class Clock:
 
     def _step(self, engine: Any) -> None:
         step = engine.state.iteration - 1
-        stream = np.random.SeedSequence([self.settings.seed, STEP, step, rank()])
+        stream = np.random.SeedSequence([self.settings.seed, STEP_STREAM, step, process_rank()])
         torch.manual_seed(int(stream.generate_state(1, np.uint32)[0]))
         total = engine.state.epoch_length * engine.state.max_epochs
-        set_rates(engine.optimizer, self.settings, (step + 1) / total)
+        set_learning_rates(engine.optimizer, self.settings, (step + 1) / total)
 
 
-class KeepBest:
+class BestWeightsHandler:
     """Copies the network when validation is better: a higher key metric, or as high at less loss.
 
     A key metric of NaN never counts as better. With `last` every epoch counts as better than those
     before, whatever its metric: there is nothing to validate on.
     """
 
-    def __init__(
-        self, evaluator: SupervisedEvaluator, progress: Progress, last: bool = False
-    ) -> None:
+    def __init__(self, evaluator: SupervisedEvaluator, progress: TrainingProgress, last: bool = False) -> None:
         self.evaluator = evaluator
         self.progress = progress
         self.last = last
@@ -101,15 +99,15 @@ class KeepBest:
         if self.last or (score, -loss) > (progress.best_score, -progress.best_loss):
             progress.best_score, progress.best_loss = score, loss
             progress.best_epoch = engine.state.epoch
-            weights = plain(engine.network).state_dict()
+            weights = unwrap_network(engine.network).state_dict()
             progress.best = {k: v.detach().cpu().clone() for k, v in weights.items()}
 
 
-class Recorder:
+class MetricsRecorder:
     """One row per epoch, to `metrics.csv`, to the observer and to the progress bar."""
 
     def __init__(
-        self, folder: Path, observer: Observer, evaluator: SupervisedEvaluator, progress: Progress
+        self, folder: Path, observer: Observer, evaluator: SupervisedEvaluator, progress: TrainingProgress
     ) -> None:
         self.path = folder / "metrics.csv"
         self.observer = observer
@@ -132,7 +130,7 @@ class Recorder:
             initial=engine.state.iteration,
             desc="finetune",
             unit="step",
-            disable=rank() > 0,
+            disable=process_rank() > 0,
         )
 
     def _epoch(self, engine: Any) -> None:
@@ -158,8 +156,8 @@ class Recorder:
         }
         progress.loss_sum, progress.steps = 0.0, 0
         progress.rows.append(row)
-        if rank() == 0:
-            write_rows(self.path, progress.rows)
+        if process_rank() == 0:
+            write_metrics_csv(self.path, progress.rows)
             shown = {k: v for k, v in row.items() if k not in ("epoch", "step")}
             self.observer.metrics(shown, int(row["step"]))
         if self._bar is not None:
@@ -172,7 +170,7 @@ class Recorder:
                 self._bar.close()
 
 
-class Checkpoints:
+class FinetuneCheckpointHandler:
     """Saves after epochs, at the end and when asked to stop; restores on start.
 
     Args:
@@ -188,7 +186,7 @@ class Checkpoints:
         folder: Path,
         settings: FinetuneSettings,
         fingerprint: str,
-        progress: Progress,
+        progress: TrainingProgress,
         stop: StopRequest,
     ) -> None:
         self.folder = folder
@@ -221,21 +219,19 @@ class Checkpoints:
         Raises:
             TrainingFailed: the disk does not take it; earlier checkpoints are untouched.
         """
-        if rank() > 0:
+        if process_rank() > 0:
             return
         step: GuardedStep = engine._process_function
         state = {
             "fingerprint": self.fingerprint,
             "step": engine.state.iteration,
-            "network": plain(engine.network).state_dict(),
+            "network": unwrap_network(engine.network).state_dict(),
             "optimiser": engine.optimizer.state_dict(),
-            "skipped": [step.skipped, step.in_a_row],
+            "skipped": [step.skipped, step.skipped_in_a_row],
             "progress": vars(self.progress),
         }
         try:
-            save_checkpoint(
-                self.folder, engine.state.iteration, state, self.settings.keep_checkpoints
-            )
+            save_checkpoint(self.folder, engine.state.iteration, state, self.settings.keep_checkpoints)
         except (OSError, RuntimeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "writing failed"
             raise TrainingFailed(
@@ -250,7 +246,7 @@ class Checkpoints:
         Raises:
             MedpriorError: the run in this folder has other settings or data.
         """
-        state = load_newest(self.folder)
+        state = load_newest_checkpoint(self.folder)
         if state is None:
             return False
         if state.get("fingerprint") != self.fingerprint:
@@ -259,23 +255,23 @@ class Checkpoints:
                 where=self.folder.parent.name,
                 fix="repeat its command to go on, choose another folder, or remove this one",
             )
-        plain(engine.network).load_state_dict(state["network"])
+        unwrap_network(engine.network).load_state_dict(state["network"])
         engine.optimizer.load_state_dict(state["optimiser"])
         step: Any = engine._process_function
-        step.skipped, step.in_a_row = state["skipped"]
+        step.skipped, step.skipped_in_a_row = state["skipped"]
         vars(self.progress).update(state["progress"])
         engine.state.iteration = state["step"]
         engine.state.epoch = state["step"] // engine.state.epoch_length
         return True
 
 
-def finished(engine: SupervisedTrainer) -> bool:
+def is_training_finished(engine: SupervisedTrainer) -> bool:
     """Whether no step is left to do."""
     state = engine.state
     return bool(state.iteration >= state.epoch_length * state.max_epochs)
 
 
-def weights_finite(network: nn.Module) -> bool:
+def has_finite_weights(network: nn.Module) -> bool:
     """Whether every floating value of the network's state is finite."""
     values = network.state_dict().values()
     return all(bool(torch.isfinite(v).all()) for v in values if v.is_floating_point())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
@@ -28,21 +28,21 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests(request: StopRequest | None = None) -> Iterator[StopRequest]:
+def catch_stop_signals(request: StopRequest | None = None) -> Iterator[StopRequest]:
     """Note stop signals in `request` while the block runs; only the main thread receives any."""
     request = StopRequest() if request is None else request
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
 
     def ask(number: int, _: FrameType | None) -> None:
         """Remember the signal until the step is done."""
         request.signal = number
-        for each in SIGNALS:
+        for each in STOP_SIGNALS:
             signal.signal(each, signal.SIG_DFL)
 
-    for number in SIGNALS:
+    for number in STOP_SIGNALS:
         signal.signal(number, ask)
     try:
         yield request

@@ -20,9 +20,7 @@ def masked_bce(logits: Tensor, targets: Tensor, pos_weight: Tensor | None = None
     """
     known = ~torch.isnan(targets)
     filled = torch.where(known, targets, 0.0)
-    each = F.binary_cross_entropy_with_logits(
-        logits.float(), filled.float(), pos_weight=pos_weight, reduction="none"
-    )
+    each = F.binary_cross_entropy_with_logits(logits.float(), filled.float(), pos_weight=pos_weight, reduction="none")
     return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
 
 

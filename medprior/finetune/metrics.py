@@ -16,13 +16,13 @@ from torch import Tensor
 Array = NDArray[np.float64]
 
 
-def known_mean(values: NDArray[Any]) -> float:
+def compute_known_mean(values: NDArray[Any]) -> float:
     """Mean of the values that are not NaN; NaN if there is none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
 
 
-def label_aucs(scores: NDArray[Any], truth: NDArray[Any]) -> Array:
+def compute_label_aucs(scores: NDArray[Any], truth: NDArray[Any]) -> Array:
     """Area under the ROC curve of each label, over images whose label is exactly 0 or 1.
 
     Shape:
@@ -37,7 +37,7 @@ def label_aucs(scores: NDArray[Any], truth: NDArray[Any]) -> Array:
     return result
 
 
-def dice_pairs(probability: Tensor, targets: Tensor, thresholds: Tensor) -> Tensor:
+def compute_dice_per_image(probability: Tensor, targets: Tensor, thresholds: Tensor) -> Tensor:
     """Dice of every image and structure at every threshold.
 
     Args:
@@ -60,7 +60,7 @@ def dice_pairs(probability: Tensor, targets: Tensor, thresholds: Tensor) -> Tens
     return torch.stack(found, dim=-1).float()
 
 
-class OverRows(Metric):
+class WholeEpochMetric(Metric):
     """Collects rows of every batch, from all processes, and reduces them at the epoch's end.
 
     NaN rows are the business of `reduce`, so that one absent class cannot spoil the key metric.
@@ -95,18 +95,18 @@ class OverRows(Metric):
         return self.reduce(*(column.cpu().numpy() for column in whole))
 
 
-def mean_auc() -> OverRows:
+def build_mean_auc_metric() -> WholeEpochMetric:
     """Mean AUC over the labels that have both classes; expects logits [B, C] and labels."""
-    return OverRows(
+    return WholeEpochMetric(
         lambda logits, label: (logits, label),
-        lambda logits, truth: known_mean(label_aucs(logits, truth)),
+        lambda logits, truth: compute_known_mean(compute_label_aucs(logits, truth)),
     )
 
 
-def mean_dice() -> OverRows:
+def build_mean_dice_metric() -> WholeEpochMetric:
     """Mean over structures of the mean Dice at 0.5; expects logits and targets [B, K, S, S]."""
     half = torch.tensor([0.5])
-    return OverRows(
-        lambda logits, label: (dice_pairs(logits.sigmoid(), label, half)[..., 0],),
-        lambda pairs: known_mean(np.array([known_mean(column) for column in pairs.T])),
+    return WholeEpochMetric(
+        lambda logits, label: (compute_dice_per_image(logits.sigmoid(), label, half)[..., 0],),
+        lambda pairs: compute_known_mean(np.array([compute_known_mean(column) for column in pairs.T])),
     )

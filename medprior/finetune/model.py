@@ -13,27 +13,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medprior.cohort import Cohort
-from medprior.dicom.resample import fitted, resized
+from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 from medprior.errors import ConfigError, InputMissing
-from medprior.finetune.assembly import Network, assembled
-from medprior.finetune.calibration import probabilities
-from medprior.finetune.familiarity import PREFIX, Familiar, Familiarity, described
-from medprior.finetune.native import over_image, plausible
-from medprior.finetune.one_pass import OncePassed
+from medprior.finetune.assembly import Network, build_vit_network
+from medprior.finetune.calibration import compute_probabilities
+from medprior.finetune.familiarity import (
+    FAMILIARITY_PREFIX,
+    FamiliarityDetector,
+    FamiliarityScore,
+    compute_view_features,
+)
+from medprior.finetune.image_grid import keep_largest_components, resample_to_image
 from medprior.finetune.settings import FinetuneSettings, Task
-from medprior.geometry import Views, whole
-from medprior.networks.architectures import build_cnn, refuse_other_weights
-from medprior.networks.attention import attention_maps
+from medprior.finetune.single_pass import SinglePassNetwork
+from medprior.geometry import Views, create_whole_image_views
+from medprior.networks.architectures import build_cnn, check_weight_shapes
+from medprior.networks.attention import compute_attention_maps
 from medprior.networks.backbone import load_weights
-from medprior.networks.claims import FAULTS, broken_record, refuse_larger
+from medprior.networks.config_checks import BROKEN_CONFIG_ERRORS, broken_config_error, check_network_size
 from medprior.networks.convolutional import ConvNet, ConvSettings
 from medprior.networks.encoder import Encoder
-from medprior.networks.shape import ViTSettings
-from medprior.networks.views import cut, lay_back
+from medprior.networks.views import crop_views, resample_maps_to_source
+from medprior.networks.vit_settings import ViTSettings
 from medprior.provenance import read_config
 
-WEIGHTS = "model.safetensors"
-ATTENTION_SIDE = 512
+MODEL_WEIGHTS_FILE = "model.safetensors"
+ATTENTION_SIDE_PX = 512
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Prediction:
     probabilities: dict[str, float]
     masks: dict[str, NDArray[np.bool_]]
     attention: NDArray[np.float32]
-    familiar: Familiar | None = None
+    familiar: FamiliarityScore | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Model:
     threshold: NDArray[np.float64]
     heads: dict[str, int]
     config: dict[str, Any]
-    familiarity: Familiarity | None = None
+    familiarity: FamiliarityDetector | None = None
 
     @property
     def structures(self) -> tuple[str, ...]:
@@ -87,7 +92,7 @@ class Model:
         return self.labels if self.task == "segmentation" else ()
 
     @property
-    def attends(self) -> bool:
+    def has_attention(self) -> bool:
         """Whether it has attention to look at; a CNN has none."""
         return not isinstance(self.network, ConvNet)
 
@@ -110,18 +115,16 @@ class Model:
         """Where the network is."""
         return next(self.network.parameters()).device
 
-    def view(
-        self, squares: NDArray[np.float32], aspect: NDArray[np.float64]
-    ) -> tuple[Tensor, Views]:
+    def view(self, squares: NDArray[np.float32], aspect: NDArray[np.float64]) -> tuple[Tensor, Views]:
         """The whole views the network sees: float32 [B, 1, S, S] in [0, 1], and their geometry.
 
         Args:
             squares: [B, source_size, source_size], images on the unit square.
             aspect: [B], width / height.
         """
-        views = whole(aspect, (self.size, self.size))
+        views = create_whole_image_views(aspect, (self.size, self.size))
         sources = torch.from_numpy(np.array(squares, dtype=np.float32))[:, None].to(self.device)
-        return cut(sources, views, self.size, torch.arange(len(sources))), views
+        return crop_views(sources, views, self.size, torch.arange(len(sources))), views
 
     @torch.inference_mode()
     def batches(self, cohort: Cohort, batch: int = 64) -> Iterator[NDArray[np.float32]]:
@@ -137,9 +140,9 @@ class Model:
             images, views = self.view(squares[part], aspect[part])
             logits = self.network(images).float()
             if self.task == "segmentation":
-                yield lay_back(logits.sigmoid(), views, self.source_size).cpu().numpy()
+                yield resample_maps_to_source(logits.sigmoid(), views, self.source_size).cpu().numpy()
             else:
-                yield probabilities(logits.cpu().numpy(), self.temperature)
+                yield compute_probabilities(logits.cpu().numpy(), self.temperature)
 
     def predict_cohort(self, cohort: Cohort, batch: int = 64) -> NDArray[np.float32]:
         """All of `batches` in one array, [n, C] or [n, K, s, s]."""
@@ -155,52 +158,49 @@ class Model:
         Raises:
             ConfigError: no such picture.
         """
-        checked(pixels)
+        validate_pixels(pixels)
         rows, cols = pixels.shape
-        square = resized(pixels, self.source_size, self.source_size)
+        square = resize_pixels(pixels, self.source_size, self.source_size)
         images, views = self.view(square[None], np.array([cols / rows]))
         # A service puts a stand-in of its own in the network's place.
         own = isinstance(self.network, torch.nn.Module)
-        network = OncePassed(self.network) if own else self.network
+        network = SinglePassNetwork(self.network) if own else self.network
         vit = cast(Encoder, network.vit)  # or what stands for one
         logits = network(images).float()
-        maps = attention_maps(vit, images)
-        height, width = fitted((rows, cols), ATTENTION_SIDE)
+        maps = compute_attention_maps(vit, images)
+        height, width = compute_resized_shape((rows, cols), ATTENTION_SIDE_PX)
         patches = maps.shape[-2] * maps.shape[-1]
-        looked = over_image(maps * patches, views, height, width)[0].cpu().numpy()
+        looked = resample_to_image(maps * patches, views, height, width)[0].cpu().numpy()
         familiar = None
         if self.familiarity is not None:
-            familiar = self.familiarity.familiar(described(vit, images))[0]
+            familiar = self.familiarity.familiar(compute_view_features(vit, images))[0]
         if self.task == "segmentation":
             return Prediction({}, self._masks(logits, views, rows, cols), looked, familiar)
-        shares = probabilities(logits.cpu().numpy(), self.temperature)[0]
+        shares = compute_probabilities(logits.cpu().numpy(), self.temperature)[0]
         chances = dict(zip(self.labels, shares.tolist(), strict=True))
         return Prediction(chances, {}, looked, familiar)
 
-    def _masks(
-        self, logits: Tensor, views: Views, rows: int, cols: int
-    ) -> dict[str, NDArray[np.bool_]]:
-        found = over_image(logits.sigmoid(), views, rows, cols)[0].cpu().numpy()
+    def _masks(self, logits: Tensor, views: Views, rows: int, cols: int) -> dict[str, NDArray[np.bool_]]:
+        found = resample_to_image(logits.sigmoid(), views, rows, cols)[0].cpu().numpy()
         return {
-            name: plausible(found[k] >= self.threshold[k], name)
-            for k, name in enumerate(self.labels)
+            name: keep_largest_components(found[k] >= self.threshold[k], name) for k, name in enumerate(self.labels)
         }
 
     def attention(self, cohort: Cohort, batch: int = 64) -> NDArray[np.float32]:
         """Attention of every head over the images' unit squares: [n, H, s, s]; H 0 of a CNN."""
-        if not self.attends:
+        if not self.has_attention:
             return np.zeros((len(cohort), 0, self.source_size, self.source_size), np.float32)
         squares, aspect = cohort.squares(self.source_size), cohort.aspect
         found = []
         for start in range(0, len(cohort), batch):
             part = slice(start, start + batch)
             images, views = self.view(squares[part], aspect[part])
-            maps = attention_maps(self.vit, images)
-            found.append(lay_back(maps, views, self.source_size).cpu().numpy())
+            maps = compute_attention_maps(self.vit, images)
+            found.append(resample_maps_to_source(maps, views, self.source_size).cpu().numpy())
         return np.concatenate(found)
 
 
-def checked(pixels: NDArray[np.float32]) -> None:
+def validate_pixels(pixels: NDArray[np.float32]) -> None:
     """ConfigError unless `pixels` is a finite picture [rows, cols] in [0, 1]."""
     fits = pixels.ndim == 2 and min(pixels.shape) > 0 and bool(np.isfinite(pixels).all())
     if not fits or pixels.min() < -1e-3 or pixels.max() > 1 + 1e-3:
@@ -213,7 +213,7 @@ def checked(pixels: NDArray[np.float32]) -> None:
         )
 
 
-def load_model(folder: Path | str, device: str = "cpu") -> Model:
+def load_finetuned_model(folder: Path | str, device: str = "cpu") -> Model:
     """Load a model folder; needs no MLflow.
 
     Raises:
@@ -223,14 +223,12 @@ def load_model(folder: Path | str, device: str = "cpu") -> Model:
     folder = Path(folder)
     config = read_config(folder, "finetune")
     try:
-        return _loaded(folder, config, device)
-    except FAULTS as error:
-        raise broken_record(error, folder.name, "finetune") from None
+        return _load_model_folder(folder, config, device)
+    except BROKEN_CONFIG_ERRORS as error:
+        raise broken_config_error(error, folder.name, "finetune") from None
 
 
-def recorded(
-    config: dict[str, Any], outputs: int, tensors: dict[str, Tensor], where: str
-) -> Network:
+def build_recorded_network(config: dict[str, Any], outputs: int, tensors: dict[str, Tensor], where: str) -> Network:
     """The network that a `config.json` describes, freshly initialised.
 
     Raises:
@@ -241,23 +239,23 @@ def recorded(
     settings = FinetuneSettings.checked(config["settings"], f"{where}: settings")
     if settings.architecture is not None:
         made = ConvSettings.checked(config["network"], f"{where}: network")
-        refuse_other_weights(made, task, outputs, tensors, where)
+        check_weight_shapes(made, task, outputs, tensors, where)
         return build_cnn(made, task, outputs, settings.dropout)
     shape = ViTSettings.checked(config["network"], f"{where}: network")
     pyramid = task == "segmentation" and settings.decoder == "pyramid"
-    refuse_larger(shape, tensors, where, settings.channels if pyramid else 0)
-    return assembled(task, shape, settings, outputs, config["heads"])
+    check_network_size(shape, tensors, where, settings.channels if pyramid else 0)
+    return build_vit_network(task, shape, settings, outputs, config["heads"])
 
 
-def _loaded(folder: Path, config: dict[str, Any], device: str) -> Model:
-    tensors = load_weights(folder / WEIGHTS, config["outputs"].get(WEIGHTS))
+def _load_model_folder(folder: Path, config: dict[str, Any], device: str) -> Model:
+    tensors = load_weights(folder / MODEL_WEIGHTS_FILE, config["outputs"].get(MODEL_WEIGHTS_FILE))
     names = tuple(config["structures" if config["task"] == "segmentation" else "labels"])
     if not all(16 <= int(config["preprocessing"][key]) <= 8192 for key in ("size", "source_size")):
         raise ValueError("no size of a view")
-    own = {k: v for k, v in tensors.items() if not k.startswith(PREFIX)}
-    network = recorded(config, len(names), own, folder.name)
+    own = {k: v for k, v in tensors.items() if not k.startswith(FAMILIARITY_PREFIX)}
+    network = build_recorded_network(config, len(names), own, folder.name)
     try:
-        familiarity = Familiarity.from_tensors(tensors)
+        familiarity = FamiliarityDetector.from_tensors(tensors)
         network.load_state_dict(own)
     except (RuntimeError, KeyError):
         raise InputMissing(

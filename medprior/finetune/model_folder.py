@@ -8,48 +8,48 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.torch import save_file
 
-from medprior.errors import Diverged
+from medprior.errors import TrainingDiverged
 from medprior.finetune.assembly import Network
-from medprior.finetune.curve import draw_curve
-from medprior.finetune.familiarity import Familiarity, fitted
-from medprior.finetune.handlers import weights_finite
-from medprior.finetune.model import WEIGHTS
-from medprior.finetune.selection import counts, settle_labels, settle_structures
+from medprior.finetune.familiarity import FamiliarityDetector, fit_familiarity
+from medprior.finetune.handlers import has_finite_weights
+from medprior.finetune.model import MODEL_WEIGHTS_FILE
+from medprior.finetune.selection import calibrate_labels, calibrate_structures, count_true_by_name
+from medprior.finetune.training_curve import plot_training_curve
 from medprior.observer import Observer
-from medprior.provenance import atomic, seen_cohorts, write_config
+from medprior.provenance import atomic_write, merge_seen_cohorts, write_config
 
 if TYPE_CHECKING:
-    from medprior.finetune.run import Run
+    from medprior.finetune.run import FinetuneRun
 
 
-def write_model(run: Run, out: Path, inputs: dict[str, Path], observer: Observer) -> None:
+def write_model_folder(run: FinetuneRun, out: Path, inputs: dict[str, Path], observer: Observer) -> None:
     """Write the best network and what validation settled; `config.json` last.
 
     Raises:
         Diverged: no epoch gave a usable network.
     """
     if run.progress.best is None:
-        raise Diverged("no epoch gave a finite validation metric", fix="lower lr")
+        raise TrainingDiverged("no epoch gave a finite validation metric", fix="lower lr")
     run.network.load_state_dict(run.progress.best)
-    if not weights_finite(run.network):
-        raise Diverged("the best weights are not finite", fix="lower lr")
+    if not has_finite_weights(run.network):
+        raise TrainingDiverged("the best weights are not finite", fix="lower lr")
     classify = run.settings.task == "classification"
-    settle = settle_labels if classify else settle_structures
+    settle = calibrate_labels if classify else calibrate_structures
     settled = settle(run.network, run.val, run.settings, run.device)
-    familiarity = familiarity_of(run)
-    save_model(out / WEIGHTS, run.network, familiarity)
-    draw_curve(out / "training.png", run.progress.rows, run.progress.best_epoch)
+    familiarity = fit_run_familiarity(run)
+    save_model_weights(out / MODEL_WEIGHTS_FILE, run.network, familiarity)
+    plot_training_curve(out / "training.png", run.progress.rows, run.progress.best_epoch)
     write_config(
         out,
         "finetune",
         run.settings.model_dump(mode="json"),
         inputs=inputs,
-        outputs=(WEIGHTS, "metrics.csv", "training.png"),
+        outputs=(MODEL_WEIGHTS_FILE, "metrics.csv", "training.png"),
         seed=run.settings.seed,
-        facts=facts(run, settled)
+        facts=collect_model_metadata(run, settled)
         | {
-            "familiarity": known_of(familiarity),
-            "seen_cohorts": seen_cohorts(inputs["cohort"], inputs.get("backbone")),
+            "familiarity": familiarity_metadata(familiarity),
+            "seen_cohorts": merge_seen_cohorts(inputs["cohort"], inputs.get("backbone")),
         },
     )
     key = "mean_auc" if classify else "mean_dice"
@@ -57,24 +57,22 @@ def write_model(run: Run, out: Path, inputs: dict[str, Path], observer: Observer
     observer.artifact(out / "training.png")
 
 
-def familiarity_of(run: Run) -> Familiarity | None:
+def fit_run_familiarity(run: FinetuneRun) -> FamiliarityDetector | None:
     """How the best network tells pictures far from the training images."""
     size, source_size = run.settings.size, run.settings.source_size
     assert size is not None
     assert source_size is not None
-    return fitted(run.network.eval().vit, *run.splits, size, source_size, run.device)
+    return fit_familiarity(run.network.eval().vit, *run.splits, size, source_size, run.device)
 
 
-def save_model(path: Path, network: Network, familiarity: Familiarity | None) -> None:
+def save_model_weights(path: Path, network: Network, familiarity: FamiliarityDetector | None) -> None:
     """Write the weights and, among them, what tells unfamiliar pictures: they never part."""
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
-    }
-    with atomic(path) as temporary:
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    with atomic_write(path) as temporary:
         save_file(tensors | (familiarity.tensors() if familiarity else {}), temporary)
 
 
-def known_of(familiarity: Familiarity | None) -> dict[str, float] | None:
+def familiarity_metadata(familiarity: FamiliarityDetector | None) -> dict[str, float] | None:
     """What `config.json` says of it; None where there were too few images."""
     if familiarity is None:
         return None
@@ -84,7 +82,7 @@ def known_of(familiarity: Familiarity | None) -> dict[str, float] | None:
     }
 
 
-def facts(run: Run, settled: dict[str, Any]) -> dict[str, Any]:
+def collect_model_metadata(run: FinetuneRun, settled: dict[str, Any]) -> dict[str, Any]:
     """What later stages read of `config.json`."""
     classify = run.settings.task == "classification"
     known = run.train.targets == 1 if classify else run.train.known
@@ -102,7 +100,7 @@ def facts(run: Run, settled: dict[str, Any]) -> dict[str, Any]:
         "training": {
             "images": len(run.train),
             "patients": len(np.unique(run.train.cohort.patient_ids)),
-            "positive" if classify else "known": counts(run.train.names, known),
+            "positive" if classify else "known": count_true_by_name(run.train.names, known),
             "best_epoch": run.progress.best_epoch,
             "kept": "last epoch" if run.settings.few_masks else "best epoch",
             "skipped_steps": int(run.progress.rows[-1]["skipped_steps"]),

@@ -9,37 +9,37 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from medprior.finetune.settings import FinetuneSettings
-from medprior.pretrain.schedules import warm_cosine
+from medprior.pretrain.schedules import warmup_cosine_schedule
 
-BLOCK = re.compile(r"^vit\.blocks\.(\d+)\.")
-TOKENS = frozenset({"vit.cls", "vit.registers", "vit.position"}) | {
+BLOCK_PATTERN = re.compile(r"^vit\.blocks\.(\d+)\.")
+TOKEN_PARAMETERS = frozenset({"vit.cls", "vit.registers", "vit.position"}) | {
     f"vit.stem.{name}" for name in ("cls_token", "reg_token", "pos_embed")
 }
 
 
-def depth_of(name: str, blocks: int) -> int:
+def find_parameter_depth(name: str, blocks: int) -> int:
     """0 for the embedding and the tokens, 1 to `blocks` for blocks, one more for what is above."""
-    found = BLOCK.match(name)
+    found = BLOCK_PATTERN.match(name)
     if found:
         return int(found[1]) + 1
     above = not name.startswith("vit.") or name.startswith("vit.norm.")
     return blocks + 1 if above else 0
 
 
-def parameter_groups(network: nn.Module, settings: FinetuneSettings) -> list[dict[str, Any]]:
+def build_parameter_groups(network: nn.Module, settings: FinetuneSettings) -> list[dict[str, Any]]:
     """Groups by depth and by whether weights decay; each with its factor `scale` of the step.
 
     Layer decay as in BEiT (Bao et al. 2022); biases, norms, tokens and positions do not decay.
     """
     names = [name for name, _ in network.named_parameters()]
-    blocks = 1 + max((int(m[1]) for m in map(BLOCK.match, names) if m), default=-1)
+    blocks = 1 + max((int(m[1]) for m in map(BLOCK_PATTERN.match, names) if m), default=-1)
     decay = settings.layer_decay or 1.0
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
-        plain = parameter.ndim < 2 or name in TOKENS
-        depth = depth_of(name, blocks)
+        plain = parameter.ndim < 2 or name in TOKEN_PARAMETERS
+        depth = find_parameter_depth(name, blocks)
         group = groups.setdefault(
             (depth, plain),
             {
@@ -54,11 +54,11 @@ def parameter_groups(network: nn.Module, settings: FinetuneSettings) -> list[dic
 
 def build_optimiser(network: nn.Module, settings: FinetuneSettings) -> AdamW:
     """AdamW over the parameters that train."""
-    return AdamW(parameter_groups(network, settings), lr=settings.lr)
+    return AdamW(build_parameter_groups(network, settings), lr=settings.lr)
 
 
-def set_rates(optimiser: Optimizer, settings: FinetuneSettings, progress: float) -> None:
+def set_learning_rates(optimiser: Optimizer, settings: FinetuneSettings, progress: float) -> None:
     """Set every group's learning rate for a step at `progress` in [0, 1] of the run."""
-    rate = warm_cosine(settings.lr, settings.final_lr, settings.warmup, progress)
+    rate = warmup_cosine_schedule(settings.lr, settings.final_lr, settings.warmup, progress)
     for group in optimiser.param_groups:
         group["lr"] = rate * group["scale"]

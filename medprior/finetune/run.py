@@ -11,10 +11,10 @@ from monai.engines.trainer import SupervisedTrainer
 
 from medprior.cohort import Cohort
 from medprior.finetune.assembly import Network
-from medprior.finetune.dataset import LabelledImages
+from medprior.finetune.data.dataset import LabelledImages
 from medprior.finetune.handlers import (
-    Checkpoints,
-    Progress,
+    FinetuneCheckpointHandler,
+    TrainingProgress,
 )
 from medprior.finetune.settings import FinetuneSettings
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Run:
+class FinetuneRun:
     """All parts of one fine-tuning, before its first step."""
 
     settings: FinetuneSettings
@@ -33,7 +33,7 @@ class Run:
     val: LabelledImages
     evaluator: SupervisedEvaluator
     trainer: SupervisedTrainer
-    progress: Progress
-    checkpoints: Checkpoints
+    progress: TrainingProgress
+    checkpoints: FinetuneCheckpointHandler
     heads: dict[str, int]
     splits: tuple[Cohort, Cohort]

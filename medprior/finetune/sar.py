@@ -11,11 +11,11 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
+from medprior.finetune.cls_row_capture import ClsRowCapture
 from medprior.finetune.settings import FinetuneSettings
-from medprior.finetune.training_row import TrainingRow
 from medprior.networks.encoder import Encoder
-from medprior.pretrain.sar import free_heads, sar_loss
-from medprior.pretrain.schedules import warm_cosine
+from medprior.pretrain.objectives.sar import list_free_heads, sar_loss
+from medprior.pretrain.schedules import warmup_cosine_schedule
 
 
 class SupervisedSar:
@@ -29,12 +29,12 @@ class SupervisedSar:
 
     def __init__(self, vit: Encoder, settings: FinetuneSettings, assigned: Iterable[int]) -> None:
         self.settings = settings
-        self.free = free_heads(vit.settings.heads, assigned)
-        self.row = TrainingRow(vit)
+        self.free = list_free_heads(vit.settings.heads, assigned)
+        self.row = ClsRowCapture(vit)
 
     def weight(self, progress: float) -> float:
         """Factor of the loss at `progress` in [0, 1] of the run."""
-        return warm_cosine(self.settings.sar_weight, 0.0, self.settings.sar_warmup, progress)
+        return warmup_cosine_schedule(self.settings.sar_weight, 0.0, self.settings.sar_warmup, progress)
 
     def loss(self, progress: float) -> Tensor:
         """The weighted mean spatial entropy of the latest training pass; used up by the call."""

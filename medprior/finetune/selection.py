@@ -12,23 +12,28 @@ from torch import Tensor
 
 from medprior.errors import InputMissing
 from medprior.finetune.assembly import Network
-from medprior.finetune.calibration import both_classes, probabilities, temperature, youden
-from medprior.finetune.dataset import LabelledImages
+from medprior.finetune.calibration import (
+    compute_probabilities,
+    compute_youden_threshold,
+    fit_temperature,
+    has_both_classes,
+)
+from medprior.finetune.data.dataset import LabelledImages
+from medprior.finetune.data.views import WholeViews
 from medprior.finetune.engine import build_loader
-from medprior.finetune.metrics import dice_pairs, known_mean, label_aucs
+from medprior.finetune.metrics import compute_dice_per_image, compute_known_mean, compute_label_aucs
 from medprior.finetune.settings import FinetuneSettings
-from medprior.finetune.views import WholeViews
 
-CUTS = np.linspace(0.1, 0.9, 17)
+CANDIDATE_THRESHOLDS = np.linspace(0.1, 0.9, 17)
 
 
-def check_validation(data: LabelledImages) -> None:
+def check_validation_labels(data: LabelledImages) -> None:
     """Refuse a validation split on which no AUC exists.
 
     Raises:
         InputMissing: no label has both a positive and a negative image in it.
     """
-    if data.targets.ndim != 2 or any(both_classes(column) for column in data.targets.T):
+    if data.targets.ndim != 2 or any(has_both_classes(column) for column in data.targets.T):
         return
     raise InputMissing(
         "no label has both positive and negative validation images",
@@ -40,7 +45,7 @@ def check_validation(data: LabelledImages) -> None:
 
 
 @torch.inference_mode()
-def outputs(
+def predict_batches(
     network: Network, data: LabelledImages, settings: FinetuneSettings, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits and targets of plain whole views, batch by batch."""
@@ -52,33 +57,31 @@ def outputs(
         yield network(images).float(), target
 
 
-def settle_labels(
+def calibrate_labels(
     network: Network, data: LabelledImages, settings: FinetuneSettings, device: torch.device
 ) -> dict[str, Any]:
     """Temperature (Guo et al. 2017) and Youden's threshold of every label, and its AUC."""
-    pairs = list(outputs(network, data, settings, device))
+    pairs = list(predict_batches(network, data, settings, device))
     logits = torch.cat([pred for pred, _ in pairs]).cpu().numpy()
     truth = torch.cat([label for _, label in pairs]).cpu().numpy()
-    scales = np.array([temperature(z, y) for z, y in zip(logits.T, truth.T, strict=True)])
-    chances = probabilities(logits, scales)
-    cuts = [youden(p, y) for p, y in zip(chances.T, truth.T, strict=True)]
-    aucs = label_aucs(logits, truth)
+    scales = np.array([fit_temperature(z, y) for z, y in zip(logits.T, truth.T, strict=True)])
+    chances = compute_probabilities(logits, scales)
+    cuts = [compute_youden_threshold(p, y) for p, y in zip(chances.T, truth.T, strict=True)]
+    aucs = compute_label_aucs(logits, truth)
     return {
         "threshold": dict(zip(data.names, cuts, strict=True)),
         "calibration": {"temperature": dict(zip(data.names, scales.tolist(), strict=True))},
         "validation": {
-            "mean_auc": known_mean(aucs),
-            "auc": {
-                name: none_for_nan(value) for name, value in zip(data.names, aucs, strict=True)
-            },
+            "mean_auc": compute_known_mean(aucs),
+            "auc": {name: convert_nan_to_none(value) for name, value in zip(data.names, aucs, strict=True)},
             "images": len(data),
-            "positive": counts(data.names, truth == 1),
-            "negative": counts(data.names, truth == 0),
+            "positive": count_true_by_name(data.names, truth == 1),
+            "negative": count_true_by_name(data.names, truth == 0),
         },
     }
 
 
-def settle_structures(
+def calibrate_structures(
     network: Network, data: LabelledImages, settings: FinetuneSettings, device: torch.device
 ) -> dict[str, Any]:
     """The threshold with the best mean Dice of every structure; temperatures stay 1.
@@ -86,45 +89,41 @@ def settle_structures(
     Where no mask is left to validate on it stays at one half, and what is found is of the training
     images.
     """
-    tried = np.array([0.5]) if settings.few_masks else CUTS
+    tried = np.array([0.5]) if settings.few_masks else CANDIDATE_THRESHOLDS
     cuts = torch.from_numpy(tried).float()
     rows = [
-        dice_pairs(pred.sigmoid(), label, cuts).cpu().numpy()
-        for pred, label in outputs(network, data, settings, device)
+        compute_dice_per_image(pred.sigmoid(), label, cuts).cpu().numpy()
+        for pred, label in predict_batches(network, data, settings, device)
     ]
     dice = np.concatenate(rows).astype(np.float64)
-    means = np.array(
-        [[known_mean(cell) for cell in structure.T] for structure in dice.swapaxes(0, 1)]
-    )
+    means = np.array([[compute_known_mean(cell) for cell in structure.T] for structure in dice.swapaxes(0, 1)])
     middle = len(tried) // 2
     best = [int(np.nanargmax(row)) if not np.isnan(row).all() else middle for row in means]
     return {
         "threshold": {n: round(float(tried[b]), 4) for n, b in zip(data.names, best, strict=True)},
         "calibration": {"temperature": dict.fromkeys(data.names, 1.0)},
         "validation": {
-            "mean_dice": known_mean(means[:, middle]),
-            "dice": {
-                n: none_for_nan(m[b]) for n, m, b in zip(data.names, means, best, strict=True)
-            },
-            "on": judged_on(settings),
+            "mean_dice": compute_known_mean(means[:, middle]),
+            "dice": {n: convert_nan_to_none(m[b]) for n, m, b in zip(data.names, means, best, strict=True)},
+            "on": describe_validation_data(settings),
             "images": len(data),
-            "known": counts(data.names, data.known),
+            "known": count_true_by_name(data.names, data.known),
         },
     }
 
 
-def judged_on(settings: FinetuneSettings) -> str:
+def describe_validation_data(settings: FinetuneSettings) -> str:
     """What `validation` in `config.json` is measured on."""
     if settings.few_masks:
         return "the training images: no other mask is known"
     return "pseudo-masks of the prior" if settings.targets == "prior" else "masks of val"
 
 
-def counts(names: tuple[str, ...], true: NDArray[np.bool_]) -> dict[str, int]:
+def count_true_by_name(names: tuple[str, ...], true: NDArray[np.bool_]) -> dict[str, int]:
     """How often each column of bool [n, C] is true."""
     return dict(zip(names, true.sum(axis=0).tolist(), strict=True))
 
 
-def none_for_nan(value: float) -> float | None:
+def convert_nan_to_none(value: float) -> float | None:
     """JSON has no NaN."""
     return None if np.isnan(value) else float(value)

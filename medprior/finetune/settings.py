@@ -6,19 +6,19 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medprior.networks.convolutional import NAME
+from medprior.networks.convolutional import ARCHITECTURE_PATTERN
 from medprior.networks.decoders import DecoderKind
 from medprior.networks.heads import HeadKind
 from medprior.networks.vit import ViTSettings
-from medprior.pretrain.intensity import IntensitySettings
+from medprior.pretrain.views.intensity import IntensitySettings
 from medprior.settings import Settings
 
 Task = Literal["classification", "segmentation"]
 UncertainPolicy = Literal["ignore", "ones", "zeros", "soft"]
 # A mask teaches more per image than a label: larger steps, fewer epochs (measured, see README).
-SEGMENTATION: dict[str, Any] = {"epochs": 15, "batch": 8, "lr": 3e-3}
+SEGMENTATION_DEFAULTS: dict[str, Any] = {"epochs": 15, "batch": 8, "lr": 3e-3}
 # An epoch over a few images is a few steps.
-FEW_MASKS: dict[str, Any] = {"epochs": 200, "checkpoint_every": 20}
+FEW_MASKS_DEFAULTS: dict[str, Any] = {"epochs": 200, "checkpoint_every": 20}
 
 
 class AugmentSettings(Settings):
@@ -31,9 +31,7 @@ class AugmentSettings(Settings):
     scale: float = Field(default=0.1, ge=0, lt=1)
     translate: float = Field(default=0.05, ge=0, le=0.5)
     flip_p: float = Field(default=0.0, ge=0, le=1)
-    intensity: IntensitySettings = IntensitySettings(
-        brightness=0.1, contrast=0.25, gamma=0.25, blur_p=0.0
-    )
+    intensity: IntensitySettings = IntensitySettings(brightness=0.1, contrast=0.25, gamma=0.25, blur_p=0.0)
 
 
 class FinetuneSettings(Settings):
@@ -86,7 +84,7 @@ class FinetuneSettings(Settings):
     sar_warmup: float = Field(default=0.1, ge=0, le=1)
     sar_connectivity: Literal[4, 8] = 8
     span_weight: float = Field(default=0.0, ge=0)
-    architecture: str | None = Field(default=None, pattern=NAME)
+    architecture: str | None = Field(default=None, pattern=ARCHITECTURE_PATTERN)
     targets: Literal["masks", "prior"] = "masks"
     masks: int | None = Field(default=None, ge=1)
     mask_images: tuple[str, ...] | None = Field(default=None, min_length=1)
@@ -117,15 +115,13 @@ class FinetuneSettings(Settings):
             return values
         named = values.get("masks") is not None or values.get("mask_images") is not None
         few = named and values.get("targets") != "prior"
-        return SEGMENTATION | (FEW_MASKS if few else {}) | values
+        return SEGMENTATION_DEFAULTS | (FEW_MASKS_DEFAULTS if few else {}) | values
 
     @model_validator(mode="after")
     def _attention_fits(self) -> Self:
         for name in ("sar_weight", "span_weight"):
             if getattr(self, name) and (self.task == "segmentation" or self.freeze):
-                raise ValueError(
-                    f"{name} is for classification that trains the backbone; set {name}=0"
-                )
+                raise ValueError(f"{name} is for classification that trains the backbone; set {name}=0")
         return self
 
     @model_validator(mode="after")
@@ -145,9 +141,7 @@ class FinetuneSettings(Settings):
         if self.layer_decay not in (None, 1.0):
             wrong.append("layer_decay")
         if wrong:
-            raise ValueError(
-                f"{', '.join(wrong)}: not with architecture={self.architecture}, a CNN from scratch"
-            )
+            raise ValueError(f"{', '.join(wrong)}: not with architecture={self.architecture}, a CNN from scratch")
         return self
 
     @property

@@ -1,6 +1,6 @@
 """SPAN beside a supervised loss, so that heads stay on their structures (methods 3).
 
-The loss, its targets and what a view must show are those of `medprior.pretrain.span`; that the term
+The loss, its targets and what a view must show are those of `medprior.pretrain.objectives.span`; that the term
 goes on in fine-tuning, at one weight throughout, is our choice: labels pull on the heads from the
 first step on.
 """
@@ -15,26 +15,24 @@ import torch
 from torch import Tensor
 
 from medprior.errors import ConfigError
+from medprior.finetune.cls_row_capture import ClsRowCapture
 from medprior.finetune.settings import FinetuneSettings
-from medprior.finetune.training_row import TrainingRow
 from medprior.geometry import Views
 from medprior.networks.encoder import Encoder
-from medprior.networks.shape import ViTSettings
-from medprior.pretrain.augment import ViewBatch
-from medprior.pretrain.divergences import Compared, kl, target_of
-from medprior.pretrain.heads import assigned_heads
-from medprior.pretrain.objective import PriorMaps, Scene
-from medprior.pretrain.ranks import total, world
+from medprior.networks.vit_settings import ViTSettings
+from medprior.pretrain.distributed import all_reduce_sum, world_size
+from medprior.pretrain.objectives.divergences import AttentionComparison, build_attention_target, kl_divergence
+from medprior.pretrain.objectives.head_assignment import assign_heads
+from medprior.pretrain.objectives.objective import PriorMaps, Scene
+from medprior.pretrain.objectives.span import SpanObjective
 from medprior.pretrain.settings import PretrainSettings
-from medprior.pretrain.span import Span
+from medprior.pretrain.views.augment import ViewBatch
 
 if TYPE_CHECKING:
     from medprior.priors import SpatialPrior
 
 
-def followed_heads(
-    prior: SpatialPrior, shape: ViTSettings, of_backbone: Mapping[str, int]
-) -> dict[str, int]:
+def match_heads_to_prior(prior: SpatialPrior, shape: ViTSettings, of_backbone: Mapping[str, int]) -> dict[str, int]:
     """Structure -> head that is to follow the prior.
 
     The backbone's own heads where it has some; else those that SPAN would assign.
@@ -43,7 +41,7 @@ def followed_heads(
         ConfigError: the prior has none of the backbone's structures, or too many for the network.
     """
     if not of_backbone:
-        return assigned_heads(prior.names, shape.heads, None, life=shape.life)
+        return assign_heads(prior.names, shape.heads, None, life=shape.life)
     found = {name: head for name, head in of_backbone.items() if name in prior.names}
     if not found:
         raise ConfigError(
@@ -86,8 +84,8 @@ class SupervisedSpan:
         chosen = PretrainSettings.checked({"network": vit.settings.model_dump(), "steps": 1})
         self.weight = settings.span_weight
         self.heads = list(heads)
-        self.span = Span(chosen, heads)
-        self.row = TrainingRow(vit)
+        self.span = SpanObjective(chosen, heads)
+        self.row = ClsRowCapture(vit)
 
     def loss(self, images: Tensor, views: Views, maps: Tensor, trust: Tensor) -> Tensor:
         """The weighted mean divergence of the pairs that count, for the latest training pass.
@@ -102,7 +100,7 @@ class SupervisedSpan:
         index = torch.arange(len(images), device=images.device)
         batch = ViewBatch(images, Views(views.box, views.flip, grid), index)
         (followed,), count = self.span.targets(Scene(batch, prior=PriorMaps(maps, trust)))
-        count = (total(count) / world()).clamp_min(1e-6)
-        target = target_of(followed.cover, self.span.settings.epsilon)
-        divergence = kl(Compared(logits[:, self.heads], followed.cover, target))
+        count = (all_reduce_sum(count) / world_size()).clamp_min(1e-6)
+        target = build_attention_target(followed.cover, self.span.settings.epsilon)
+        divergence = kl_divergence(AttentionComparison(logits[:, self.heads], followed.cover, target))
         return self.weight * (divergence * followed.gate).sum() / count

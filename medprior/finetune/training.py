@@ -17,38 +17,38 @@ from torch.nn.parallel import DistributedDataParallel
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
-from medprior.finetune.assembly import build_loss, build_network, network_settings
-from medprior.finetune.dataset import LabelledImages
+from medprior.finetune.assembly import build_finetune_network, build_loss, resolve_vit_settings
+from medprior.finetune.data.dataset import LabelledImages
+from medprior.finetune.data.splits import build_train_val_datasets
 from medprior.finetune.engine import build_evaluator, build_trainer
 from medprior.finetune.handlers import (
-    Checkpoints,
-    Clock,
-    KeepBest,
-    Progress,
-    Recorder,
-    finished,
+    BestWeightsHandler,
+    FinetuneCheckpointHandler,
+    MetricsRecorder,
+    ScheduleHandler,
+    TrainingProgress,
+    is_training_finished,
 )
-from medprior.finetune.interrupts import StopRequest, stop_requests
-from medprior.finetune.model_folder import write_model
+from medprior.finetune.interrupts import StopRequest, catch_stop_signals
+from medprior.finetune.model_folder import write_model_folder
 from medprior.finetune.optimiser import build_optimiser
-from medprior.finetune.run import Run
-from medprior.finetune.selection import check_validation
+from medprior.finetune.run import FinetuneRun
+from medprior.finetune.selection import check_validation_labels
 from medprior.finetune.settings import FinetuneSettings, Task
-from medprior.finetune.span import PriorTargets, followed_heads
-from medprior.finetune.splits import datasets
+from medprior.finetune.span import PriorTargets, match_heads_to_prior
 from medprior.networks.backbone import Backbone, load_backbone
-from medprior.networks.device import device_of
-from medprior.observer import Observer, Silent
-from medprior.pretrain.ranks import rank, world
+from medprior.networks.device import select_device
+from medprior.observer import NullObserver, Observer
+from medprior.pretrain.distributed import process_rank, world_size
 from medprior.provenance import result_digest
 
 if TYPE_CHECKING:
     from medprior.priors import SpatialPrior
 
-OF_THIS_MACHINE = {"device", "workers", "resume", "checkpoint_every", "keep_checkpoints"}
+MACHINE_SETTINGS = {"device", "workers", "resume", "checkpoint_every", "keep_checkpoints"}
 
 
-def fingerprint(
+def compute_run_fingerprint(
     settings: FinetuneSettings,
     train: LabelledImages,
     val: LabelledImages,
@@ -57,17 +57,17 @@ def fingerprint(
 ) -> str:
     """Hex sha256 of all that shapes the weights; a run goes on only where it is the same."""
     parts = {
-        "settings": settings.model_dump(mode="json", exclude=OF_THIS_MACHINE),
+        "settings": settings.model_dump(mode="json", exclude=MACHINE_SETTINGS),
         "images": [train.cohort.digest, val.cohort.digest],
         "names": train.names,
         "backbone": result_digest(backbone) if backbone else None,
         "prior": result_digest(prior) if prior else None,
-        "world": world(),
+        "world": world_size(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def prepared(
+def prepare_run(
     cohort: Cohort,
     out: Path,
     settings: FinetuneSettings,
@@ -75,42 +75,42 @@ def prepared(
     observer: Observer | None = None,
     stop: StopRequest | None = None,
     prior: Path | None = None,
-) -> Run:
+) -> FinetuneRun:
     """Read the data, build network and engines, and go on from a checkpoint if there is one.
 
     Raises:
         MedpriorError: anything about the data, the backbone or the settings that does not fit.
     """
-    observer = observer or Silent()
+    observer = observer or NullObserver()
     loaded: Backbone | None = load_backbone(backbone) if backbone else None
     view = loaded.size if loaded else settings.network.image_size
     settings = settings.resolved(loaded is not None, view)
-    device = device_of(settings.device)
-    spatial = load_prior(prior) if settings.needs_prior else None
-    train, val = datasets(cohort, settings, spatial)
-    check_validation(val)
+    device = select_device(settings.device)
+    spatial = load_required_prior(prior) if settings.needs_prior else None
+    train, val = build_train_val_datasets(cohort, settings, spatial)
+    check_validation_labels(val)
     heads = dict(loaded.heads) if loaded else {}
     if settings.span_weight and spatial is not None:
-        followed = followed_heads(spatial, network_settings(settings, loaded), heads)
+        followed = match_heads_to_prior(spatial, resolve_vit_settings(settings, loaded), heads)
         train.followed = PriorTargets(spatial, tuple(followed))
         heads = heads or followed
-    network = build_network(settings, len(train.names), loaded, heads).to(device)
-    wrapped = DistributedDataParallel(network) if world() > 1 else network
+    network = build_finetune_network(settings, len(train.names), loaded, heads).to(device)
+    wrapped = DistributedDataParallel(network) if world_size() > 1 else network
     loss = build_loss(settings, train, device)
     evaluator = build_evaluator(wrapped, val, settings, device, loss)
-    progress = Progress()
-    checkpoints = Checkpoints(
+    progress = TrainingProgress()
+    checkpoints = FinetuneCheckpointHandler(
         out / "checkpoints",
         settings,
-        fingerprint(settings, train, val, backbone, prior if spatial else None),
+        compute_run_fingerprint(settings, train, val, backbone, prior if spatial else None),
         progress,
         StopRequest() if stop is None else stop,
     )
     handlers = [
-        Clock(settings),
+        ScheduleHandler(settings),
         ValidationHandler(interval=1, validator=evaluator),
-        KeepBest(evaluator, progress, last=settings.few_masks),
-        Recorder(out, observer, evaluator, progress),
+        BestWeightsHandler(evaluator, progress, last=settings.few_masks),
+        MetricsRecorder(out, observer, evaluator, progress),
         checkpoints,
     ]
     optimiser = build_optimiser(network, settings)
@@ -120,13 +120,13 @@ def prepared(
     )  # fmt: skip
     if settings.resume:
         checkpoints.restore(trainer)
-    return Run(
+    return FinetuneRun(
         settings, device, network, train, val, evaluator, trainer, progress, checkpoints, heads,
-        seen_and_unseen(cohort, train, val),
+        split_for_familiarity(cohort, train, val),
     )  # fmt: skip
 
 
-def load_prior(path: Path | None) -> SpatialPrior:
+def load_required_prior(path: Path | None) -> SpatialPrior:
     """The prior that the settings need.
 
     Raises:
@@ -142,9 +142,7 @@ def load_prior(path: Path | None) -> SpatialPrior:
     return SpatialPrior.load(path)
 
 
-def seen_and_unseen(
-    cohort: Cohort, train: LabelledImages, val: LabelledImages
-) -> tuple[Cohort, Cohort]:
+def split_for_familiarity(cohort: Cohort, train: LabelledImages, val: LabelledImages) -> tuple[Cohort, Cohort]:
     """Images to learn from what is familiar, and others to set its limit on.
 
     It takes no label, so that where few masks are known it has the splits' other images too.
@@ -189,13 +187,13 @@ class Finetuning:
         val_handlers: Sequence[Any] = (),
         prior: Path | str | None = None,
     ) -> None:
-        self.out, self.observer = Path(out), observer or Silent()
+        self.out, self.observer = Path(out), observer or NullObserver()
         if not isinstance(settings, FinetuneSettings):
             given = {"task": task} if task is not None else {}
             settings = FinetuneSettings.checked((settings or {}) | given)
         if task is not None:
             settings = settings.for_task(task)
-        if not settings.resume and rank() == 0:
+        if not settings.resume and process_rank() == 0:
             shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
         folder = Path(backbone) if backbone else None
         maps = Path(prior) if prior and settings.needs_prior else None
@@ -203,9 +201,7 @@ class Finetuning:
         self.inputs |= {"prior": maps} if maps else {}
         self.stop = StopRequest()
         with torch.random.fork_rng():
-            self.parts = prepared(
-                cohort, self.out, settings, folder, self.observer, self.stop, maps
-            )
+            self.parts = prepare_run(cohort, self.out, settings, folder, self.observer, self.stop, maps)
         for handler in train_handlers:
             handler.attach(self.trainer)
         for handler in val_handlers:
@@ -228,17 +224,17 @@ class Finetuning:
             TrainingFailed: the loss was not finite.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        with stop_requests(self.stop), torch.random.fork_rng():
-            if rank() == 0:
+        with catch_stop_signals(self.stop), torch.random.fork_rng():
+            if process_rank() == 0:
                 (self.out / "config.json").unlink(missing_ok=True)
             self.observer.params(self.parts.settings.model_dump(mode="json"))
-            if not finished(self.trainer):
+            if not is_training_finished(self.trainer):
                 self.trainer.run()
-        if rank() == 0:
-            write_model(self.parts, self.out, self.inputs, self.observer)
+        if process_rank() == 0:
+            write_model_folder(self.parts, self.out, self.inputs, self.observer)
 
 
-def finetune(
+def finetune_model(
     cohort: Cohort,
     out: Path,
     task: Task | None = None,

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medprior.ingest.pipeline import ingest
+    from medprior.ingest.pipeline import ingest_images
     from medprior.ingest.settings import IngestSettings
 
-__all__ = ["IngestSettings", "ingest"]
+__all__ = ["IngestSettings", "ingest_images"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: decoding processes need this package, but not all of it."""
-    if name == "ingest":
-        from medprior.ingest.pipeline import ingest
+    if name == "ingest_images":
+        from medprior.ingest.pipeline import ingest_images
 
-        return ingest
+        return ingest_images
     if name == "IngestSettings":
         from medprior.ingest.settings import IngestSettings
 

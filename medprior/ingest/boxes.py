@@ -11,18 +11,18 @@ from pathlib import Path
 import pandas as pd
 
 from medprior.errors import InputMissing
-from medprior.ingest.descriptor import Boxes, Descriptor, image_key
-from medprior.ingest.identity import Pseudonyms
-from medprior.ingest.tables import column_of, present
-from medprior.provenance import atomic
+from medprior.ingest.descriptor import BoxRule, DatasetDescriptor, parse_image_key
+from medprior.ingest.identity import Pseudonymizer
+from medprior.ingest.tables import find_column, find_first_file
+from medprior.provenance import atomic_write
 
-FILE = "boxes.parquet"
-SIDES = ("x", "y", "width", "height")
-COLUMNS = ("image_id", "label", *SIDES)
+BOXES_FILE = "boxes.parquet"
+BOX_SIDES = ("x", "y", "width", "height")
+BOX_COLUMNS = ("image_id", "label", *BOX_SIDES)
 
 
 @dataclass(frozen=True)
-class Box:
+class FindingBox:
     """One box in pixels of its picture's file; x and y are the upper left corner."""
 
     key: str
@@ -33,43 +33,43 @@ class Box:
     height: float
 
 
-def read_boxes(root: Path, described: Descriptor) -> list[Box]:
+def read_finding_boxes(root: Path, described: DatasetDescriptor) -> list[FindingBox]:
     """All boxes of a data set's tables.
 
     Raises:
         InputMissing: a table lacks a column.
     """
-    found: list[Box] = []
+    found: list[FindingBox] = []
     for rule in described.boxes:
-        path = present(root, rule.files)
+        path = find_first_file(root, rule.files)
         if path is not None:
-            found += rows(path, rule)
+            found += read_box_rows(path, rule)
     return found
 
 
-def rows(path: Path, rule: Boxes) -> Iterator[Box]:
+def read_box_rows(path: Path, rule: BoxRule) -> Iterator[FindingBox]:
     """The boxes of one table; rows without four numbers are left out."""
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file)
         names = [name for name in reader.fieldnames or [] if name]
-        wanted = {"key": rule.key, **{side: getattr(rule, side) for side in SIDES}}
+        wanted = {"key": rule.key, **{side: getattr(rule, side) for side in BOX_SIDES}}
         if rule.label:
             wanted["label"] = rule.label
-        columns = {what: column_of(offer, names) for what, offer in wanted.items()}
+        columns = {what: find_column(offer, names) for what, offer in wanted.items()}
         for what, column in columns.items():
             if column is None:
                 expected = " or ".join(wanted[what])
                 raise InputMissing("a column is missing", where=path.name, expected=expected)
         for row in reader:
             cell = {what: (row.get(str(column)) or "").strip() for what, column in columns.items()}
-            numbers = [as_number(cell[side]) for side in SIDES]
+            numbers = [parse_box_number(cell[side]) for side in BOX_SIDES]
             label = cell.get("label") or rule.finding or ""
             if all(math.isfinite(value) for value in numbers):
-                key = image_key(cell["key"], rule.key_match)
-                yield Box(key, rule.rename.get(label, label), *numbers)
+                key = parse_image_key(cell["key"], rule.key_match)
+                yield FindingBox(key, rule.rename.get(label, label), *numbers)
 
 
-def as_number(text: str) -> float:
+def parse_box_number(text: str) -> float:
     """A cell as a number, NaN where it is none."""
     try:
         return float(text)
@@ -77,7 +77,7 @@ def as_number(text: str) -> float:
         return math.nan
 
 
-def on_unit_square(box: Box, rows: int, cols: int, flags: str) -> tuple[float, ...] | None:
+def normalize_box(box: FindingBox, rows: int, cols: int, flags: str) -> tuple[float, ...] | None:
     """(x, y, width, height) as shares of the picture's sides, turned as the picture was.
 
     None where nothing of the box lies in the picture; what reaches past an edge is cut off.
@@ -92,8 +92,8 @@ def on_unit_square(box: Box, rows: int, cols: int, flags: str) -> tuple[float, .
     return (left, top, right - left, bottom - top) if right > left and bottom > top else None
 
 
-def write_boxes(
-    cohort: Path, boxes: Sequence[Box], dataset: str, names: Pseudonyms, manifest: pd.DataFrame
+def write_finding_boxes(
+    cohort: Path, boxes: Sequence[FindingBox], dataset: str, names: Pseudonymizer, manifest: pd.DataFrame
 ) -> dict[str, int]:
     """Write `boxes.parquet` of a cohort: `image_id, label, x, y, width, height`, shares of sides.
 
@@ -111,9 +111,9 @@ def write_boxes(
         Entries of `summary.json`: `boxes`, and `boxes_unusable` outside their picture; nothing
         where there are no boxes.
     """
-    path = cohort / FILE
+    path = cohort / BOXES_FILE
     others = manifest.image_id[manifest.dataset != dataset]
-    kept = pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=list(COLUMNS))
+    kept = pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=list(BOX_COLUMNS))
     kept = kept[kept.image_id.isin(others)]
     if not boxes and kept.empty:
         path.unlink(missing_ok=True)
@@ -124,11 +124,11 @@ def write_boxes(
     for box in boxes:
         image_id = names.of("image", f"{dataset}\0{box.key}")
         if image_id in known:
-            place = on_unit_square(box, *known[image_id])
+            place = normalize_box(box, *known[image_id])
             unusable += place is None
             found += [(image_id, box.label, *place)] if place is not None else []
-    made = pd.DataFrame(found, columns=list(COLUMNS))
+    made = pd.DataFrame(found, columns=list(BOX_COLUMNS))
     whole = pd.concat([part for part in (kept, made) if len(part)] or [made], ignore_index=True)
-    with atomic(path) as temporary:
-        whole.astype(dict.fromkeys(SIDES, "float64")).to_parquet(temporary, index=False)
+    with atomic_write(path) as temporary:
+        whole.astype(dict.fromkeys(BOX_SIDES, "float64")).to_parquet(temporary, index=False)
     return {"boxes": len(whole), "boxes_unusable": unusable}

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from medprior.dicom import Policy
-from medprior.ingest.item import Item, Refused, answer_of, source_message
-from medprior.ingest.plan import Source
-from medprior.ingest.pool import Limits
-from medprior.workers.dask_cluster import Cluster
-from medprior.workers.sealed import packed
+from medprior.ingest.decoding import DecodedImage, RejectedFile, deserialize_result, serialize_source
+from medprior.ingest.plan import ImageSource
+from medprior.ingest.pool import ProcessLimits
+from medprior.workers.dask_cluster import DaskCluster
+from medprior.workers.secret_bytes import pack_message
 
 
-class ClusterWorkers(Cluster):
+class ClusterDecodingPool(DaskCluster):
     """Reads sources on a Dask cluster, answers in the order of the sources. A context manager.
 
     To the cluster go paths or URLs, the policy and the limits, sealed; no identity key and no
@@ -32,35 +32,35 @@ class ClusterWorkers(Cluster):
         address: str,
         place: str,
         remote: bool,
-        job: tuple[Policy, int, Limits],
-        alone: Callable[[Source], Item | Refused],
+        job: tuple[Policy, int, ProcessLimits],
+        alone: Callable[[ImageSource], DecodedImage | RejectedFile],
     ) -> None:
         super().__init__(address)
-        self._job, self._alone = job, alone
-        self._place = packed({"url": place if remote else "", "folder": place}, [])
+        self._job, self._read_locally = job, alone
+        self._place = pack_message({"url": place if remote else "", "folder": place}, [])
 
     def _plugin(self) -> Any:
-        from medprior.ingest.cluster_reading import Reading
+        from medprior.ingest.cluster_worker import DecodingPlugin
 
-        return Reading(*self._job, self._place)
+        return DecodingPlugin(*self._job, self._place)
 
-    def map(self, sources: Sequence[Source]) -> Iterator[Item | Refused]:
+    def map(self, sources: Sequence[ImageSource]) -> Iterator[DecodedImage | RejectedFile]:
         """Read all sources; answers come in the order of `sources`.
 
         Raises:
             MedpriorError: the cluster is gone, or its workers cannot read.
         """
-        from medprior.ingest.cluster_reading import read_sealed
+        from medprior.ingest.cluster_worker import decode_sealed_source
 
-        messages = (packed(source_message(source), []) for source in sources)
-        for source, future in zip(sources, self._begun(read_sealed, messages), strict=True):
+        messages = (pack_message(serialize_source(source), []) for source in sources)
+        for source, future in zip(sources, self._begun(decode_sealed_source, messages), strict=True):
             yield self._answer(future, source)
 
-    def _answer(self, future: Any, source: Source) -> Item | Refused:
+    def _answer(self, future: Any, source: ImageSource) -> DecodedImage | RejectedFile:
         from distributed import KilledWorker
 
         try:
-            return answer_of(*self._told(future))
+            return deserialize_result(*self._told(future))
         except KilledWorker:
             # The bounded process here decides.
-            return self._alone(source)
+            return self._read_locally(source)

@@ -10,17 +10,13 @@ from medprior.observer import Observer
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "input", help="folder with DICOM, PNG or JPEG files, or a URL: s3://bucket/prefix, gs://..."
-    )
+    parser.add_argument("input", help="folder with DICOM, PNG or JPEG files, or a URL: s3://bucket/prefix, gs://...")
     parser.add_argument("cohort", type=Path, help="cohort folder to make, continue or extend")
     parser.add_argument("--dataset", help="name of a data set descriptor, or a path to one")
     parser.add_argument("--limit", type=int, help="at most so many files, drawn at random")
     parser.add_argument("--seed", type=int, help="of the split and of --limit (default 0)")
     parser.add_argument("--workers", type=int, help="decoding processes (default: one per core)")
-    parser.add_argument(
-        "--scheduler", metavar="tcp://HOST:PORT", help="read on the workers of a Dask cluster"
-    )
+    parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="read on the workers of a Dask cluster")
     parser.add_argument("--store-size", type=int, help="longest stored side (default 512)")
     parser.add_argument(
         "--key",
@@ -29,9 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "~/.config/medprior/identity.key)",
     )
     parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable"
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable")
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
@@ -44,24 +38,22 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         overrides += [f"{name}={value}"] if value is not None else []
     settings = IngestSettings.load(args.config, overrides)
     if settings.scheduler is None:
-        from medprior.ingest.pool import PRELOAD
-        from medprior.workers.sandbox import begin_server
+        from medprior.ingest.pool import POOL_PRELOAD
+        from medprior.workers.sandbox import start_fork_server
 
         # Beside our own imports, which take as long.
-        begin_server(PRELOAD)
-    from medprior.ingest.pipeline import ingest
+        start_fork_server(POOL_PRELOAD)
+    from medprior.ingest.pipeline import ingest_images
 
     # The input's path may carry a patient's name: it is no parameter of the run.
     observer.params(settings.lasting() | {"workers": settings.workers})
-    cohort = ingest(args.input, args.cohort, args.dataset, settings, args.key)
-    observer.metrics(
-        {"images": float(len(cohort)), "patients": float(len(set(cohort.patient_ids.tolist())))}, 0
-    )
+    cohort = ingest_images(args.input, args.cohort, args.dataset, settings, args.key)
+    observer.metrics({"images": float(len(cohort)), "patients": float(len(set(cohort.patient_ids.tolist())))}, 0)
     for name in ("contact_sheet.png", "summary.json"):
         observer.artifact(args.cohort / name)
 
 
-def result(args: argparse.Namespace) -> Path:
+def result_folder(args: argparse.Namespace) -> Path:
     """The cohort folder."""
     cohort: Path = args.cohort
     return cohort

@@ -10,23 +10,23 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from medprior.provenance import atomic
+from medprior.provenance import atomic_write
 
-COUNT, ACROSS = 48, 8
-SIDE, CAPTION, GAP = 200, 46, 6
-PAPER, INK, QUIET, ALARM = (18, 18, 20), (235, 235, 235), (150, 150, 155), (255, 176, 60)
-COLOURS = {
+IMAGE_COUNT, MAX_COLUMNS = 48, 8
+CELL_PX, CAPTION_PX, GAP_PX = 200, 46, 6
+PAGE_RGB, TEXT_RGB, MUTED_RGB, FLAG_RGB = (18, 18, 20), (235, 235, 235), (150, 150, 155), (255, 176, 60)
+STRUCTURE_RGB = {
     "left_lung": (90, 170, 255),
     "right_lung": (90, 230, 160),
     "lungs": (90, 200, 255),
     "heart": (255, 90, 90),
 }
-OTHER = (230, 200, 60)
-Read = Callable[[str], NDArray[np.float32]]
-ReadMasks = Callable[[str], Mapping[str, NDArray[np.bool_]]]
+OTHER_STRUCTURE_RGB = (230, 200, 60)
+PixelReader = Callable[[str], NDArray[np.float32]]
+MaskReader = Callable[[str], Mapping[str, NDArray[np.bool_]]]
 
 
-def write_contact_sheet(path: Path, manifest: pd.DataFrame, read: Read, masks: ReadMasks) -> None:
+def write_contact_sheet(path: Path, manifest: pd.DataFrame, read: PixelReader, masks: MaskReader) -> None:
     """Draw images spread evenly over the manifest, with view, facts, flags and mask outlines.
 
     Args:
@@ -35,25 +35,25 @@ def write_contact_sheet(path: Path, manifest: pd.DataFrame, read: Read, masks: R
         read: image_id -> float32 [h, w] in [0, 1].
         masks: image_id -> structure -> bool [h, w].
     """
-    chosen = np.unique(np.linspace(0, len(manifest) - 1, min(COUNT, len(manifest))).astype(int))
-    across = min(ACROSS, len(chosen))
+    chosen = np.unique(np.linspace(0, len(manifest) - 1, min(IMAGE_COUNT, len(manifest))).astype(int))
+    across = min(MAX_COLUMNS, len(chosen))
     down = -(-len(chosen) // across)
-    cell = (SIDE + GAP, SIDE + CAPTION + GAP)
-    sheet = Image.new("RGB", (across * cell[0] + GAP, down * cell[1] + GAP), PAPER)
+    cell = (CELL_PX + GAP_PX, CELL_PX + CAPTION_PX + GAP_PX)
+    sheet = Image.new("RGB", (across * cell[0] + GAP_PX, down * cell[1] + GAP_PX), PAGE_RGB)
     for number, index in enumerate(chosen.tolist()):
         row = manifest.iloc[index]
-        corner = (GAP + number % across * cell[0], GAP + number // across * cell[1])
-        sheet.paste(thumbnail(read(row.image_id), masks(row.image_id)), corner)
-        caption(ImageDraw.Draw(sheet), row, (corner[0], corner[1] + SIDE + 2))
-    with atomic(path) as temporary:
+        corner = (GAP_PX + number % across * cell[0], GAP_PX + number // across * cell[1])
+        sheet.paste(render_thumbnail(read(row.image_id), masks(row.image_id)), corner)
+        render_thumbnail_caption(ImageDraw.Draw(sheet), row, (corner[0], corner[1] + CELL_PX + 2))
+    with atomic_write(path) as temporary:
         # A quarter of the time of Pillow's own level.
         sheet.save(temporary, format="PNG", compress_level=1)
 
 
-def thumbnail(pixels: NDArray[np.float32], masks: Mapping[str, NDArray[np.bool_]]) -> Image.Image:
+def render_thumbnail(pixels: NDArray[np.float32], masks: Mapping[str, NDArray[np.bool_]]) -> Image.Image:
     """A picture with coloured outlines, fitted into a square."""
     grey = Image.fromarray((pixels * 255).astype(np.uint8))
-    grey.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
+    grey.thumbnail((CELL_PX, CELL_PX), Image.Resampling.BOX)
     colour = np.stack([np.asarray(grey)] * 3, axis=-1)
     for name, mask in masks.items():
         small = np.asarray(Image.fromarray(mask).resize(grey.size, Image.Resampling.NEAREST))
@@ -61,22 +61,20 @@ def thumbnail(pixels: NDArray[np.float32], masks: Mapping[str, NDArray[np.bool_]
         inner &= small[1:-1, :-2] & small[1:-1, 2:]
         edge = small.copy()
         edge[1:-1, 1:-1] &= ~inner
-        colour[edge] = COLOURS.get(name, OTHER)
-    square = Image.new("RGB", (SIDE, SIDE), (0, 0, 0))
-    square.paste(Image.fromarray(colour), ((SIDE - grey.size[0]) // 2, (SIDE - grey.size[1]) // 2))
+        colour[edge] = STRUCTURE_RGB.get(name, OTHER_STRUCTURE_RGB)
+    square = Image.new("RGB", (CELL_PX, CELL_PX), (0, 0, 0))
+    square.paste(Image.fromarray(colour), ((CELL_PX - grey.size[0]) // 2, (CELL_PX - grey.size[1]) // 2))
     return square
 
 
-def caption(draw: ImageDraw.ImageDraw, row: pd.Series, corner: tuple[int, int]) -> None:
+def render_thumbnail_caption(draw: ImageDraw.ImageDraw, row: pd.Series, corner: tuple[int, int]) -> None:
     """Three lines: id, facts, flags."""
     font = ImageFont.load_default(size=11)
     age = "" if pd.isna(row.age) else f"{row.age:.0f} y"
     sex = row.sex if isinstance(row.sex, str) else ""
     inverted = "inverted" if row.polarity_inverted else ""
-    facts = " ".join(
-        part for part in (row["view"], sex, age, f"{row.cols}x{row.rows}", inverted) if part
-    )
+    facts = " ".join(part for part in (row["view"], sex, age, f"{row.cols}x{row.rows}", inverted) if part)
     flags = str(row["flags"]).replace("|", " ")
-    lines = ((str(row.image_id)[:30], QUIET), (facts, INK), (flags[:30], ALARM))
+    lines = ((str(row.image_id)[:30], MUTED_RGB), (facts, TEXT_RGB), (flags[:30], FLAG_RGB))
     for number, (text, colour) in enumerate(lines):
         draw.text((corner[0], corner[1] + 14 * number), text, fill=colour, font=font)

@@ -17,7 +17,7 @@ FOLDER_VARIABLE = "MEDPRIOR_DATA_MANIFESTS"
 IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|dcm|dicom|gif|img|bmp)$", re.IGNORECASE)
 
 
-def compiles(pattern: str) -> str:
+def validate_pattern(pattern: str) -> str:
     """The pattern itself, if it is a regular expression."""
     try:
         re.compile(pattern)
@@ -26,7 +26,7 @@ def compiles(pattern: str) -> str:
     return pattern
 
 
-Pattern = Annotated[str, AfterValidator(compiles)]
+Pattern = Annotated[str, AfterValidator(validate_pattern)]
 
 
 class RawFormat(Settings):
@@ -49,7 +49,7 @@ class RawFormat(Settings):
     spacing_mm: float | None = None
 
 
-class Images(Settings):
+class ImageRule(Settings):
     """Which files are images.
 
     Attributes:
@@ -70,7 +70,7 @@ class Images(Settings):
         return value
 
 
-class Masks(Settings):
+class MaskRule(Settings):
     """Which files are masks.
 
     Attributes:
@@ -90,7 +90,7 @@ class Masks(Settings):
     split_components: tuple[str, str] | None = None
 
 
-class Findings(Settings):
+class FindingsColumn(Settings):
     """A column that lists the findings that are present.
 
     Attributes:
@@ -104,7 +104,7 @@ class Findings(Settings):
     names: dict[str, str]
 
 
-class Table(Settings):
+class TableRule(Settings):
     """A CSV table about images.
 
     Attributes:
@@ -130,17 +130,17 @@ class Table(Settings):
     repeated: Literal["mean", "max"] = "mean"
     key: tuple[str, ...]
     key_match: Pattern | None = None
-    facts: dict[
-        Literal["patient_id", "study_id", "sex", "age", "view", "split"], tuple[str, ...]
-    ] = Field(default_factory=dict)
+    facts: dict[Literal["patient_id", "study_id", "sex", "age", "view", "split"], tuple[str, ...]] = Field(
+        default_factory=dict
+    )
     labels: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    findings: Findings | None = None
+    findings: FindingsColumn | None = None
     other_labels: bool = False
     values: dict[str, float | None] = Field(default_factory=dict)
     splits: dict[str, Literal["train", "val", "test", "train_val"]] = Field(default_factory=dict)
 
 
-class Boxes(Settings):
+class BoxRule(Settings):
     """A CSV table of boxes around findings, in square pixels of the picture's file.
 
     Attributes:
@@ -168,7 +168,7 @@ class Boxes(Settings):
     height: tuple[str, ...] = ("height",)
 
 
-class NameLabel(Settings):
+class FileNameLabel(Settings):
     """A label that the file name tells; unknown where neither expression matches.
 
     Attributes:
@@ -180,7 +180,7 @@ class NameLabel(Settings):
     absent: Pattern
 
 
-class SplitRule(Settings):
+class OfficialSplitRule(Settings):
     """Part of an official split: a list file of image names, or an expression on paths.
 
     Attributes:
@@ -194,7 +194,7 @@ class SplitRule(Settings):
     match: Pattern | None = None
 
 
-class Descriptor(Settings):
+class DatasetDescriptor(Settings):
     """One data set.
 
     Attributes:
@@ -225,35 +225,35 @@ class Descriptor(Settings):
     licence: str
     citation: str = ""
     identity: Literal["public", "private"] = "private"
-    images: tuple[Images, ...] = Field(min_length=1)
+    images: tuple[ImageRule, ...] = Field(min_length=1)
     exclude: Pattern | None = None
-    tables: tuple[Table, ...] = ()
-    labels_from_name: dict[str, NameLabel] = Field(default_factory=dict)
+    tables: tuple[TableRule, ...] = ()
+    labels_from_name: dict[str, FileNameLabel] = Field(default_factory=dict)
     patient_from_name: Pattern | None = None
     study_from_name: Pattern | None = None
     views_from_name: dict[str, Pattern] = Field(default_factory=dict)
     policy: dict[str, bool | int | str] = Field(default_factory=dict)
     view: str | None = None
-    masks: tuple[Masks, ...] = ()
-    boxes: tuple[Boxes, ...] = ()
-    splits: tuple[SplitRule, ...] = ()
+    masks: tuple[MaskRule, ...] = ()
+    boxes: tuple[BoxRule, ...] = ()
+    splits: tuple[OfficialSplitRule, ...] = ()
 
 
-ANY = Descriptor(
+GENERIC_DATASET = DatasetDescriptor(
     name="files",
     title="a folder of files",
     licence="unknown",
-    images=(Images(match=r"^(?P<id>.*)$"),),
+    images=(ImageRule(match=r"^(?P<id>.*)$"),),
 )
 
 
-def folder() -> Path:
+def descriptor_folder() -> Path:
     """Where descriptors lie: `MEDPRIOR_DATA_MANIFESTS`, else `data_manifests` of the checkout."""
     named = os.environ.get(FOLDER_VARIABLE)
     return Path(named) if named else Path(medprior.__file__).resolve().parents[1] / "data_manifests"
 
 
-def descriptor(name: str | None) -> Descriptor:
+def load_descriptor(name: str | None) -> DatasetDescriptor:
     """The descriptor of a data set by name or path; `ANY` for None.
 
     Raises:
@@ -261,10 +261,10 @@ def descriptor(name: str | None) -> Descriptor:
         ConfigError: it does not fit the schema.
     """
     if name is None:
-        return ANY
-    path = Path(name) if name.endswith((".yaml", ".yml", ".json")) else folder() / f"{name}.yaml"
+        return GENERIC_DATASET
+    path = Path(name) if name.endswith((".yaml", ".yml", ".json")) else descriptor_folder() / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in folder().glob("*.yaml"))) or "none"
+        known = ", ".join(sorted(file.stem for file in descriptor_folder().glob("*.yaml"))) or "none"
         raise InputMissing(
             "no such data set descriptor",
             where=f"--dataset {Path(name).name}",
@@ -274,18 +274,18 @@ def descriptor(name: str | None) -> Descriptor:
     values = read_mapping(path)
     if not isinstance(values, dict):
         raise ConfigError("not a mapping", where=path.name)
-    return Descriptor.checked(values, path.name)
+    return DatasetDescriptor.checked(values, path.name)
 
 
-def searched(pattern: str, text: str) -> re.Match[str] | None:
+def search_pattern(pattern: str, text: str) -> re.Match[str] | None:
     """Where a descriptor's expression matches; file names may hold line breaks."""
     return re.search(pattern, text, re.DOTALL)
 
 
-def image_key(value: str, pattern: str | None) -> str:
+def parse_image_key(value: str, pattern: str | None) -> str:
     """The image id in a table cell or list line."""
     text = value.strip()
     if pattern is not None:
-        match = searched(pattern, text)
+        match = search_pattern(pattern, text)
         return match["id"] if match else ""
     return IMAGE_SUFFIX.sub("", text.replace("\\", "/").rsplit("/", 1)[-1])

@@ -7,20 +7,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from medprior.ingest.item import Item, Refused
-from medprior.ingest.origin import Folder, Store
-from medprior.ingest.plan import Source
-from medprior.ingest.pool import Limits, Workers
+from medprior.ingest.decoding import DecodedImage, RejectedFile
+from medprior.ingest.origin import LocalFolder, RemoteFolder
+from medprior.ingest.plan import ImageSource
+from medprior.ingest.pool import DecodingPool, ProcessLimits
 from medprior.ingest.settings import IngestSettings
-from medprior.workers.prefetch import ahead
+from medprior.workers.prefetch import prefetch_items
 
-WAITING = 32
+PREFETCHED_RESULTS = 32
 
 
 @contextmanager
-def answering(
-    todo: Sequence[Source], origin: Folder | Store, settings: IngestSettings, private: Path
-) -> Iterator[Iterator[Item | Refused]]:
+def decode_sources(
+    todo: Sequence[ImageSource], origin: LocalFolder | RemoteFolder, settings: IngestSettings, private: Path
+) -> Iterator[Iterator[DecodedImage | RejectedFile]]:
     """Answers to `todo`, in its order, whoever gives them.
 
     Args:
@@ -32,45 +32,43 @@ def answering(
     if settings.scheduler is None:
         count = min(settings.workers or os.cpu_count() or 1, max(1, len(todo)))
         with (
-            near(todo, origin, settings, private, count) as answers,
-            ahead(answers, WAITING) as waiting,
+            decode_locally(todo, origin, settings, private, count) as answers,
+            prefetch_items(answers, PREFETCHED_RESULTS) as waiting,
         ):
             yield waiting
         return
-    from medprior.ingest.cluster import ClusterWorkers
+    from medprior.ingest.cluster import ClusterDecodingPool
 
-    def alone(source: Source) -> Item | Refused:
+    def alone(source: ImageSource) -> DecodedImage | RejectedFile:
         """Read one source here."""
-        with near([source], origin, settings, private, 1) as answers:
+        with decode_locally([source], origin, settings, private, 1) as answers:
             return next(answers)
 
-    job = (settings.policy, settings.store_size, limits_of(settings))
-    cluster = ClusterWorkers(
-        settings.scheduler, origin.place, origin.remote is not None, job, alone
-    )
+    job = (settings.policy, settings.store_size, worker_limits(settings))
+    cluster = ClusterDecodingPool(settings.scheduler, origin.place, origin.remote is not None, job, alone)
     with cluster as workers:
         yield workers.map(todo)
 
 
 @contextmanager
-def near(
-    todo: Sequence[Source],
-    origin: Folder | Store,
+def decode_locally(
+    todo: Sequence[ImageSource],
+    origin: LocalFolder | RemoteFolder,
     settings: IngestSettings,
     private: Path,
     count: int,
-) -> Iterator[Iterator[Item | Refused]]:
+) -> Iterator[Iterator[DecodedImage | RejectedFile]]:
     """Answers of `count` processes on this machine."""
-    with Workers(count, settings.policy, settings.store_size, limits_of(settings)) as workers:
+    with DecodingPool(count, settings.policy, settings.store_size, worker_limits(settings)) as workers:
         if origin.remote is None:
             yield workers.map(todo)
             return
-        from medprior.ingest.fetching import Fetched
+        from medprior.ingest.fetching import PrefetchedSources
 
-        with Fetched(todo, origin.remote, private / "fetched", settings.policy) as local:
+        with PrefetchedSources(todo, origin.remote, private / "fetched", settings.policy) as local:
             yield local.answers(workers)
 
 
-def limits_of(settings: IngestSettings) -> Limits:
+def worker_limits(settings: IngestSettings) -> ProcessLimits:
     """What a decoding process may use."""
-    return Limits(settings.memory_mb, settings.cpu_seconds, settings.wall_seconds)
+    return ProcessLimits(settings.memory_mb, settings.cpu_seconds, settings.wall_seconds)

@@ -10,17 +10,17 @@ from typing import Self, overload
 
 from medprior.dicom import Policy
 from medprior.errors import Rejected
-from medprior.ingest.item import Item, Refused
-from medprior.ingest.origin import discard, fetched
-from medprior.ingest.plan import Source
-from medprior.ingest.pool import Workers
-from medprior.ingest.remote import Remote
+from medprior.ingest.decoding import DecodedImage, RejectedFile
+from medprior.ingest.origin import fetch_source, remove_fetched_files
+from medprior.ingest.plan import ImageSource
+from medprior.ingest.pool import DecodingPool
+from medprior.ingest.remote import RemoteStore
 
-AHEAD = 32
-THREADS = 16
+FETCH_AHEAD = 32
+FETCH_THREADS = 16
 
 
-class Fetched(Sequence[Source]):
+class PrefetchedSources(Sequence[ImageSource]):
     """Sources as local files that are fetched when their turn comes near. A context manager.
 
     Args:
@@ -30,12 +30,10 @@ class Fetched(Sequence[Source]):
         policy: its `max_bytes` bounds every file.
     """
 
-    def __init__(
-        self, sources: Sequence[Source], remote: Remote, folder: Path, policy: Policy
-    ) -> None:
+    def __init__(self, sources: Sequence[ImageSource], remote: RemoteStore, folder: Path, policy: Policy) -> None:
         self._sources, self._remote, self._folder, self._policy = sources, remote, folder, policy
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="medprior-fetch")
-        self._coming: dict[int, Future[Source | Refused]] = {}
+        self._pool = ThreadPoolExecutor(FETCH_THREADS, thread_name_prefix="medprior-fetch")
+        self._pending_fetches: dict[int, Future[ImageSource | RejectedFile]] = {}
         self._begun = 0
 
     def __enter__(self) -> Self:
@@ -51,32 +49,32 @@ class Fetched(Sequence[Source]):
         return len(self._sources)
 
     @overload
-    def __getitem__(self, index: int) -> Source: ...
+    def __getitem__(self, index: int) -> ImageSource: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Source]: ...
+    def __getitem__(self, index: slice) -> Sequence[ImageSource]: ...
 
-    def __getitem__(self, index: int | slice) -> Source | Sequence[Source]:
+    def __getitem__(self, index: int | slice) -> ImageSource | Sequence[ImageSource]:
         """The local source; waits for its files."""
         if isinstance(index, slice):
             raise TypeError("one at a time")
-        while self._begun < min(len(self), index + AHEAD):
+        while self._begun < min(len(self), index + FETCH_AHEAD):
             number = self._begun
-            self._coming[number] = self._pool.submit(self._fetch, number)
+            self._pending_fetches[number] = self._pool.submit(self._fetch, number)
             self._begun += 1
-        found = self._coming[index].result()
+        found = self._pending_fetches[index].result()
         # The decoding process finds no file there; its answer is then not the one that counts.
-        return self._sources[index] if isinstance(found, Refused) else found
+        return self._sources[index] if isinstance(found, RejectedFile) else found
 
-    def _fetch(self, number: int) -> Source | Refused:
+    def _fetch(self, number: int) -> ImageSource | RejectedFile:
         try:
-            return fetched(self._sources[number], self._remote, self._folder, number, self._policy)
+            return fetch_source(self._sources[number], self._remote, self._folder, number, self._policy)
         except Rejected as error:
-            return Refused(error.code, error.what)
+            return RejectedFile(error.code, error.what)
 
-    def answers(self, workers: Workers) -> Iterator[Item | Refused]:
+    def answers(self, workers: DecodingPool) -> Iterator[DecodedImage | RejectedFile]:
         """What `workers` make of the files, in order; each is removed once it is read."""
         for number, answer in enumerate(workers.map(self)):
-            found = self._coming.pop(number).result()
-            discard(self._folder, number)
-            yield found if isinstance(found, Refused) else answer
+            found = self._pending_fetches.pop(number).result()
+            remove_fetched_files(self._folder, number)
+            yield found if isinstance(found, RejectedFile) else answer

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from medprior.errors import ConfigError, InputMissing
 
-VARIABLE = "MEDPRIOR_IDENTITY_KEY"
-LENGTH = 32
-UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+KEY_VARIABLE = "MEDPRIOR_IDENTITY_KEY"
+MIN_KEY_BYTES = 32
+UID_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)+")
 
 
-class Pseudonyms:
+class Pseudonymizer:
     """Turns identifiers into hex pseudonyms of 80 bits.
 
     Args:
@@ -41,12 +41,12 @@ class Pseudonyms:
         return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:20]
 
 
-def public_pseudonyms(dataset: str) -> Pseudonyms:
+def create_public_pseudonyms(dataset: str) -> Pseudonymizer:
     """Pseudonyms that are the same for everybody, for data sets whose ids are published."""
-    return Pseudonyms(f"medprior public data set {dataset}".encode())
+    return Pseudonymizer(f"medprior public data set {dataset}".encode())
 
 
-def private_pseudonyms(path: Path | None, cohort: Path) -> Pseudonyms:
+def load_private_pseudonyms(path: Path | None, cohort: Path) -> Pseudonymizer:
     """Pseudonyms under the key in `path`, `MEDPRIOR_IDENTITY_KEY` or the user's configuration.
 
     The key file is made on first use, readable by its owner only.
@@ -55,7 +55,7 @@ def private_pseudonyms(path: Path | None, cohort: Path) -> Pseudonyms:
         ConfigError: the key is too short, open to others, or beside the data.
         InputMissing: it cannot be read or made.
     """
-    path = (path or default_path()).absolute()
+    path = (path or default_key_path()).absolute()
     beside = (cohort.absolute(), cohort.absolute().with_name(cohort.name + ".private"))
     if any(folder == path or folder in path.parents for folder in beside):
         raise ConfigError(
@@ -65,38 +65,32 @@ def private_pseudonyms(path: Path | None, cohort: Path) -> Pseudonyms:
         )
     try:
         if not path.exists():
-            make_key(path)
+            create_key_file(path)
         mode = path.stat().st_mode
         key = path.read_bytes().strip()
     except OSError as error:
-        raise InputMissing(
-            f"the identity key cannot be read or made ({error.strerror})", where="--key"
-        ) from None
+        raise InputMissing(f"the identity key cannot be read or made ({error.strerror})", where="--key") from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError(
-            "the identity key is open to other users", where="--key", fix="chmod 600 the file"
-        )
-    if len(key) < LENGTH:
-        raise ConfigError(
-            "the identity key is too short", where="--key", expected=f"{LENGTH} bytes or more"
-        )
-    return Pseudonyms(key)
+        raise ConfigError("the identity key is open to other users", where="--key", fix="chmod 600 the file")
+    if len(key) < MIN_KEY_BYTES:
+        raise ConfigError("the identity key is too short", where="--key", expected=f"{MIN_KEY_BYTES} bytes or more")
+    return Pseudonymizer(key)
 
 
-def default_path() -> Path:
+def default_key_path() -> Path:
     """The key file in use when none is named on the command line."""
-    named = os.environ.get(VARIABLE)
+    named = os.environ.get(KEY_VARIABLE)
     config = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(named) if named else Path(config) / "medprior" / "identity.key"
 
 
-def make_key(path: Path) -> None:
+def create_key_file(path: Path) -> None:
     """Write a new random key, readable by its owner only, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as file:
-        file.write(secrets.token_hex(LENGTH) + "\n")
+        file.write(secrets.token_hex(MIN_KEY_BYTES) + "\n")
         file.flush()
         os.fsync(file.fileno())
     try:
@@ -108,6 +102,6 @@ def make_key(path: Path) -> None:
         draft.unlink()
 
 
-def usable_uid(text: str) -> bool:
+def is_valid_uid(text: str) -> bool:
     """Whether a UID has the form of one."""
-    return len(text) <= 64 and UID.fullmatch(text) is not None
+    return len(text) <= 64 and UID_PATTERN.fullmatch(text) is not None

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medprior.dicom import Policy
-from medprior.dicom.opening import opened
+from medprior.dicom.display.resample import resize_pixels
+from medprior.dicom.file_opening import open_regular_file
 from medprior.dicom.raster import check_raster_size
-from medprior.dicom.resample import resized
 from medprior.errors import Rejected
 from medprior.ingest.plan import MaskFile
 
 Mask = NDArray[np.bool_]
-FORMATS = ["PNG", "GIF", "BMP", "TIFF", "JPEG"]
+MASK_FORMATS = ["PNG", "GIF", "BMP", "TIFF", "JPEG"]
 
 
 def read_masks(
@@ -43,29 +43,29 @@ def read_masks(
     flags: tuple[str, ...] = ()
     for file in files:
         try:
-            levels = read_levels(Path(file.path), policy, bool(file.rule.bits))
+            levels = read_mask_levels(Path(file.path), policy, bool(file.rule.bits))
         except Rejected:
             flags = ("mask_unusable",)
             continue
         grid = (levels.shape[0], levels.shape[1])
-        if not (same_aspect(grid, shape) or same_aspect(grid, stored)):
+        if not (has_same_aspect(grid, shape) or has_same_aspect(grid, stored)):
             flags = ("mask_unusable",)
             continue
-        for name, mask in structures(levels, file).items():
-            masks[name] = resized(as_turned(mask, turned).astype(np.float32), *shape) >= 0.5
+        for name, mask in split_structures(levels, file).items():
+            masks[name] = resize_pixels(apply_orientation(mask, turned).astype(np.float32), *shape) >= 0.5
     return masks, flags
 
 
-def read_levels(path: Path, policy: Policy, indices: bool = False) -> NDArray[np.uint8]:
+def read_mask_levels(path: Path, policy: Policy, indices: bool = False) -> NDArray[np.uint8]:
     """Grey levels of a mask picture.
 
     Raises:
         Rejected: it cannot be read.
     """
-    with opened(path, policy) as (stream, _):
+    with open_regular_file(path, policy) as (stream, _):
         data = stream.read()
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=MASK_FORMATS) as image:
             check_raster_size(image, policy)
             # A palette's indices are the bits themselves; for plain masks its colours count.
             kept = image if indices and image.mode == "P" else image.convert("L")
@@ -77,12 +77,12 @@ def read_levels(path: Path, policy: Policy, indices: bool = False) -> NDArray[np
         raise Rejected("decode_failed", "the mask cannot be decoded") from None
 
 
-def same_aspect(one: tuple[int, int], other: tuple[int, int]) -> bool:
+def has_same_aspect(one: tuple[int, int], other: tuple[int, int]) -> bool:
     """Whether two grids can show the same picture, to a pixel of the smaller one."""
     return abs(one[0] * other[1] - one[1] * other[0]) <= max(*one, *other)
 
 
-def structures(levels: NDArray[np.uint8], file: MaskFile) -> dict[str, Mask]:
+def split_structures(levels: NDArray[np.uint8], file: MaskFile) -> dict[str, Mask]:
     """Structure -> mask, by bit, by component, or the whole."""
     rule = file.rule
     if rule.bits:
@@ -90,11 +90,11 @@ def structures(levels: NDArray[np.uint8], file: MaskFile) -> dict[str, Mask]:
     mask = levels > (127 if levels.max() > 127 else 0)
     result = {file.structure: mask} if file.structure else {}
     if rule.split_components:
-        result |= dict(zip(rule.split_components, two_largest(mask), strict=False))
+        result |= dict(zip(rule.split_components, find_two_largest(mask), strict=False))
     return result
 
 
-def two_largest(mask: Mask) -> tuple[Mask, ...]:
+def find_two_largest(mask: Mask) -> tuple[Mask, ...]:
     """The two largest connected components, the one further left in the picture first."""
     from scipy import ndimage
 
@@ -107,7 +107,7 @@ def two_largest(mask: Mask) -> tuple[Mask, ...]:
     return tuple(labelled == c for c in sorted(centres, key=lambda c: centres[c]))
 
 
-def as_turned(mask: Mask, turned: str) -> Mask:
+def apply_orientation(mask: Mask, turned: str) -> Mask:
     """The mask turned as its picture was."""
     if turned == "orientation_mirrored":
         return np.fliplr(mask)

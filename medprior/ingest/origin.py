@@ -9,15 +9,15 @@ from urllib.parse import unquote, urlsplit
 
 from medprior.dicom import Policy
 from medprior.errors import ConfigError, InputMissing, Rejected
-from medprior.ingest.boxes import Box, read_boxes
-from medprior.ingest.descriptor import Descriptor
-from medprior.ingest.plan import Source, matched, sources
-from medprior.ingest.private import Stamp, stamp_of
-from medprior.ingest.remote import Remote, is_url
-from medprior.ingest.tables import Facts, read_tables
+from medprior.ingest.boxes import FindingBox, read_finding_boxes
+from medprior.ingest.descriptor import DatasetDescriptor
+from medprior.ingest.plan import ImageSource, list_sources, match_sources
+from medprior.ingest.remote import RemoteStore, is_url
+from medprior.ingest.source_journal import FileStamp, file_stamp
+from medprior.ingest.tables import SourceMetadata, read_tables
 
 
-class Folder:
+class LocalFolder:
     """A local folder, or one local file.
 
     Attributes:
@@ -30,24 +30,24 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self._path, self.place = path, str(path.absolute())
 
-    def sources(self, described: Descriptor, without: tuple[Path, ...]) -> list[Source]:
+    def sources(self, described: DatasetDescriptor, without: tuple[Path, ...]) -> list[ImageSource]:
         """All images of the data set; see `plan.sources`."""
-        return sources(self._path, described, without)
+        return list_sources(self._path, described, without)
 
-    def tables(self, described: Descriptor) -> dict[str, Facts]:
+    def tables(self, described: DatasetDescriptor) -> dict[str, SourceMetadata]:
         """What the data set's tables say; see `tables.read_tables`."""
         return read_tables(self._path if self._path.is_dir() else self._path.parent, described)
 
-    def boxes(self, described: Descriptor) -> list[Box]:
+    def boxes(self, described: DatasetDescriptor) -> list[FindingBox]:
         """The data set's boxes of findings; see `boxes.read_boxes`."""
-        return read_boxes(self._path if self._path.is_dir() else self._path.parent, described)
+        return read_finding_boxes(self._path if self._path.is_dir() else self._path.parent, described)
 
-    def stamp(self, source: Source) -> Stamp:
+    def stamp(self, source: ImageSource) -> FileStamp:
         """What changes when the file does."""
-        return stamp_of(source.path)
+        return file_stamp(source.path)
 
 
-class Store:
+class RemoteFolder:
     """A remote folder, or one remote file.
 
     Attributes:
@@ -56,29 +56,29 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        self.remote, self.place = Remote(url), url
-        self._entries: dict[str, Stamp] = {}
+        self.remote, self.place = RemoteStore(url), url
+        self._entries: dict[str, FileStamp] = {}
 
-    def sources(self, described: Descriptor, without: tuple[Path, ...]) -> list[Source]:
+    def sources(self, described: DatasetDescriptor, without: tuple[Path, ...]) -> list[ImageSource]:
         """All images of the data set; masks come from the same store."""
         self._entries = self.remote.entries()
-        return matched(sorted(self._entries), self.remote.url, described)
+        return match_sources(sorted(self._entries), self.remote.url, described)
 
-    def tables(self, described: Descriptor) -> dict[str, Facts]:
+    def tables(self, described: DatasetDescriptor) -> dict[str, SourceMetadata]:
         """What the data set's tables say; they are copied into a folder of ours and read there."""
         wanted = [name for table in described.tables for name in table.files]
         wanted += [name for rule in described.splits for name in rule.files]
         with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
-            self._copies(wanted, Path(folder))
+            self._copy_tables(wanted, Path(folder))
             return read_tables(Path(folder), described)
 
-    def boxes(self, described: Descriptor) -> list[Box]:
+    def boxes(self, described: DatasetDescriptor) -> list[FindingBox]:
         """The data set's boxes of findings; see `boxes.read_boxes`."""
         with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
-            self._copies([name for rule in described.boxes for name in rule.files], Path(folder))
-            return read_boxes(Path(folder), described)
+            self._copy_tables([name for rule in described.boxes for name in rule.files], Path(folder))
+            return read_finding_boxes(Path(folder), described)
 
-    def _copies(self, wanted: list[str], folder: Path) -> None:
+    def _copy_tables(self, wanted: list[str], folder: Path) -> None:
         for name in dict.fromkeys(wanted):
             if name in self._entries and ".." not in Path(name).parts:
                 target = folder / name
@@ -89,33 +89,31 @@ class Store:
         try:
             self.remote.fetch(self.remote.url(name), target, Policy())
         except Rejected as error:
-            raise InputMissing(
-                "a table of the data set cannot be read", where=name, found=error.code
-            ) from None
+            raise InputMissing("a table of the data set cannot be read", where=name, found=error.code) from None
 
-    def stamp(self, source: Source) -> Stamp:
+    def stamp(self, source: ImageSource) -> FileStamp:
         """What changes when the object does, as the listing said."""
         return self._entries[source.relative]
 
 
-def origin_of(source: Path | str) -> Folder | Store:
+def open_input(source: Path | str) -> LocalFolder | RemoteFolder:
     """A local folder for a path or a `file://` URL, a remote one for any other URL.
 
     Raises:
         ConfigError: a URL that cannot be used.
     """
     if not is_url(source):
-        return Folder(Path(source))
+        return LocalFolder(Path(source))
     text = str(source)
     if not text.lower().startswith("file://"):
-        return Store(text)
+        return RemoteFolder(text)
     parts = urlsplit(text)
     if parts.netloc not in {"", "localhost"}:
         raise ConfigError("not on this machine", where="file://", fix="give file:///path")
-    return Folder(Path(unquote(parts.path)))
+    return LocalFolder(Path(unquote(parts.path)))
 
 
-def fetched(source: Source, remote: Remote, folder: Path, number: int, policy: Policy) -> Source:
+def fetch_source(source: ImageSource, remote: RemoteStore, folder: Path, number: int, policy: Policy) -> ImageSource:
     """The source with its files, masks included, fetched into `folder`.
 
     Names of ours are given to the files: what a store calls them never becomes a local path. A
@@ -138,7 +136,7 @@ def fetched(source: Source, remote: Remote, folder: Path, number: int, policy: P
     return replace(source, path=str(here), masks=tuple(masks))
 
 
-def discard(folder: Path, number: int) -> None:
+def remove_fetched_files(folder: Path, number: int) -> None:
     """Remove what was fetched for one source."""
     for path in folder.glob(f"{number}.*"):
         path.unlink(missing_ok=True)

@@ -15,29 +15,36 @@ from medprior.cohort.columns import SPLITS
 from medprior.cohort.journal import Journal
 from medprior.dicom import Policy
 from medprior.errors import MedpriorError
-from medprior.ingest.boxes import Box, write_boxes
+from medprior.ingest.boxes import FindingBox, write_finding_boxes
 from medprior.ingest.contact_sheet import write_contact_sheet
-from medprior.ingest.descriptor import Descriptor, descriptor
-from medprior.ingest.dispatch import answering
+from medprior.ingest.decoding import DecodedImage, RejectedFile
+from medprior.ingest.descriptor import DatasetDescriptor, load_descriptor
+from medprior.ingest.dispatch import decode_sources
 from medprior.ingest.identity import (
-    Pseudonyms,
-    private_pseudonyms,
-    public_pseudonyms,
-    usable_uid,
+    Pseudonymizer,
+    create_public_pseudonyms,
+    is_valid_uid,
+    load_private_pseudonyms,
 )
-from medprior.ingest.item import Item, Refused
-from medprior.ingest.origin import Folder, Store, origin_of
-from medprior.ingest.plan import Source, drawn
-from medprior.ingest.private import Outcomes, Stamp, private_folder
+from medprior.ingest.origin import LocalFolder, RemoteFolder, open_input
+from medprior.ingest.plan import ImageSource, sample_sources
 from medprior.ingest.settings import IngestSettings
-from medprior.ingest.summary import summary
-from medprior.ingest.tables import STUDY, Facts, age_of, name_facts, sex_of, view_of
+from medprior.ingest.source_journal import FileStamp, SourceJournal, private_folder
+from medprior.ingest.summary import summarize_cohort
+from medprior.ingest.tables import (
+    STUDY_KEY_PREFIX,
+    SourceMetadata,
+    parse_file_name,
+    parse_table_age,
+    parse_table_sex,
+    parse_table_view,
+)
 from medprior.observer import progress_bar
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DISK_FULL_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def ingest(
+def ingest_images(
     source: Path | str,
     cohort: Path,
     dataset: str | None = None,
@@ -60,26 +67,22 @@ def ingest(
             cluster cannot be used.
     """
     settings = settings or IngestSettings()
-    described = descriptor(dataset)
+    described = load_descriptor(dataset)
     if described.policy:
         accepted = settings.policy.model_dump() | described.policy
-        settings = settings.model_copy(
-            update={"policy": Policy.checked(accepted, f"policy of {described.name}")}
-        )
-    origin = origin_of(source)
-    found = drawn(
-        origin.sources(described, (cohort, private_folder(cohort))), settings.limit, settings.seed
-    )
+        settings = settings.model_copy(update={"policy": Policy.checked(accepted, f"policy of {described.name}")})
+    origin = open_input(source)
+    found = sample_sources(origin.sources(described, (cohort, private_folder(cohort))), settings.limit, settings.seed)
     public = described.identity == "public"
-    names = public_pseudonyms(described.name) if public else private_pseudonyms(key, cohort)
+    names = create_public_pseudonyms(described.name) if public else load_private_pseudonyms(key, cohort)
     with CohortWriter(cohort, settings.store_size) as writer:
-        run = Run(writer, Outcomes(cohort), described, names, origin.tables(described))
+        run = IngestRun(writer, SourceJournal(cohort), described, names, origin.tables(described))
         try:
             run.check_key()
             run.decode(found, origin, settings)
             run.publish(settings, origin.boxes(described))
         except OSError as error:
-            if error.errno not in FULL:
+            if error.errno not in DISK_FULL_CODES:
                 raise
             raise MedpriorError(
                 f"the disk is full ({error.strerror}); what was read so far is kept",
@@ -92,16 +95,16 @@ def ingest(
     return Cohort.open(cohort)
 
 
-class Run:
+class IngestRun:
     """One ingest run: where results go, and what they are called."""
 
     def __init__(
         self,
         writer: CohortWriter,
-        outcomes: Outcomes,
-        described: Descriptor,
-        names: Pseudonyms,
-        tables: Mapping[str, Facts],
+        outcomes: SourceJournal,
+        described: DatasetDescriptor,
+        names: Pseudonymizer,
+        tables: Mapping[str, SourceMetadata],
     ) -> None:
         self.writer, self.outcomes, self.described = writer, outcomes, described
         self.names, self.tables = names, tables
@@ -124,7 +127,7 @@ class Run:
         finally:
             journal.close()
 
-    def decode(self, found: list[Source], origin: Folder | Store, settings: IngestSettings) -> None:
+    def decode(self, found: list[ImageSource], origin: LocalFolder | RemoteFolder, settings: IngestSettings) -> None:
         """Read all sources that were not dealt with before."""
         name, stamps = self.described.name, [origin.stamp(source) for source in found]
         todo = [
@@ -138,22 +141,22 @@ class Run:
         bar = progress_bar(total=len(found), initial=begun, desc="ingest", unit="file")
         refused = 0
         files = [source for source, _ in todo]
-        with bar, answering(files, origin, settings, self.outcomes.folder) as answers:
+        with bar, decode_sources(files, origin, settings, self.outcomes.folder) as answers:
             for (source, stamp), answer in zip(todo, answers, strict=True):
                 refused += not self.keep(source, stamp, answer)
                 bar.set_postfix(refused=refused, refresh=False)
                 bar.update()
 
-    def keep(self, source: Source, stamp: Stamp, answer: Item | Refused) -> bool:
+    def keep(self, source: ImageSource, stamp: FileStamp, answer: DecodedImage | RejectedFile) -> bool:
         """Write one answer: to the cohort first, then to the private journal."""
         item = self.names.of("item", source.relative)
         image_id, code, message = "", "", ""
-        if isinstance(answer, Refused):
+        if isinstance(answer, RejectedFile):
             code, message = answer.code, answer.message
         else:
             image_id = self.image_id(source, answer)
             known = image_id in self.writer
-            if known and self.writer.sha_of(image_id) != answer.facts.pixel_sha256:
+            if known and self.writer.get_pixel_sha256(image_id) != answer.facts.pixel_sha256:
                 code, message = "conflict", "the instance was seen before with another picture"
                 image_id = ""
             elif not known:
@@ -162,23 +165,23 @@ class Run:
         self.outcomes.keep(source.path, stamp, self.described.name, **said)
         return not code
 
-    def image_id(self, source: Source, item: Item) -> str:
+    def image_id(self, source: ImageSource, item: DecodedImage) -> str:
         """A data set's own id, else the instance's, else the picture's; always hidden."""
         if self.described.images[0].match != r"^(?P<id>.*)$":
             return self.names.of("image", f"{self.described.name}\0{source.key}")
-        if usable_uid(item.identity.sop):
+        if is_valid_uid(item.identity.sop):
             return self.names.of("instance", item.identity.sop)
         return self.names.of("picture", item.facts.pixel_sha256)
 
-    def add(self, image_id: str, source: Source, item: Item) -> None:
+    def add(self, image_id: str, source: ImageSource, item: DecodedImage) -> None:
         """Write one image with all that header, tables and file name say of it."""
-        named = name_facts(source.relative, self.described)
-        table = self.tables.get(source.key, Facts())
-        study = self.tables.get(STUDY + named.known.get("study_id", ""), Facts())
+        named = parse_file_name(source.relative, self.described)
+        table = self.tables.get(source.key, SourceMetadata())
+        study = self.tables.get(STUDY_KEY_PREFIX + named.known.get("study_id", ""), SourceMetadata())
         known, facts = named.known | study.known | table.known, item.facts
         patient_id, study_id = self.people(image_id, item, known)
-        view = facts.view if facts.view != "UNKNOWN" else view_of(known.get("view"))
-        age = facts.age if facts.age is not None else age_of(known.get("age"))
+        view = facts.view if facts.view != "UNKNOWN" else parse_table_view(known.get("view"))
+        age = facts.age if facts.age is not None else parse_table_age(known.get("age"))
         self.writer.add(
             image_id=image_id,
             pixels=item.stored,
@@ -190,7 +193,7 @@ class Run:
             study_id=study_id,
             dataset=self.described.name,
             view=view or self.described.view or "UNKNOWN",
-            sex=facts.sex or sex_of(known.get("sex")),
+            sex=facts.sex or parse_table_sex(known.get("sex")),
             age=age,
             spacing_mm=math.sqrt(math.prod(facts.spacing_mm)) if facts.spacing_mm else None,
             spacing_kind=facts.spacing_kind,
@@ -200,10 +203,10 @@ class Run:
             official=known.get("split"),
         )
 
-    def people(self, image_id: str, item: Item, known: Mapping[str, str]) -> tuple[str, str]:
+    def people(self, image_id: str, item: DecodedImage, known: Mapping[str, str]) -> tuple[str, str]:
         """Pseudonyms of patient and study; a patient without id is a new one for every study."""
         identity = item.identity
-        said = known.get("study_id") or (identity.study if usable_uid(identity.study) else "")
+        said = known.get("study_id") or (identity.study if is_valid_uid(identity.study) else "")
         study = self.names.of("study", said or image_id)
         if known.get("patient_id"):
             return self.names.of("patient", f"{self.described.name}\0{known['patient_id']}"), study
@@ -211,7 +214,7 @@ class Run:
             return self.names.of("patient", identity.patient), study
         return self.names.of("patient of study", study), study
 
-    def publish(self, settings: IngestSettings, boxes: Sequence[Box] = ()) -> None:
+    def publish(self, settings: IngestSettings, boxes: Sequence[FindingBox] = ()) -> None:
         """Write everything that a cohort consists of; the manifest and `config.json` come last."""
         self.outcomes.write_sources()
         refused = sorted(
@@ -228,15 +231,13 @@ class Run:
                 fix=f"see {self.outcomes.folder.name}/sources.csv and the ingest room's README",
             )
         manifest = self.writer.manifest()
-        write_contact_sheet(
-            self.writer.path / "contact_sheet.png", manifest, self.writer.pixels, self.writer.masks
-        )
-        counts = write_boxes(self.writer.path, boxes, self.described.name, self.names, manifest)
+        write_contact_sheet(self.writer.path / "contact_sheet.png", manifest, self.writer.pixels, self.writer.masks)
+        counts = write_finding_boxes(self.writer.path, boxes, self.described.name, self.names, manifest)
         self.writer.finish(
             fractions=settings.fractions,
             seed=settings.seed,
             quarantine=refused,
-            summary=summary(manifest, self.outcomes.records()) | counts,
+            summary=summarize_cohort(manifest, self.outcomes.records()) | counts,
             settings=settings.lasting() | {"dataset": self.described.name},
         )
         self.tell(manifest.patient_id.nunique(), len(manifest), codes)
@@ -244,13 +245,9 @@ class Run:
     def tell(self, patients: int, images: int, codes: Mapping[str, int]) -> None:
         """Say on stderr what came out, and where a split is empty."""
         said = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
-        lines = [
-            f"{images} image(s) of {patients} patient(s)" + (f"; refused: {said}" if said else "")
-        ]
+        lines = [f"{images} image(s) of {patients} patient(s)" + (f"; refused: {said}" if said else "")]
         cohort = Cohort.open(self.writer.path)
         empty = [name for name in SPLITS if not (cohort.manifest.split == name).any()]
         if empty:
-            lines.append(
-                f"note: split {', '.join(empty)} is empty: {patients} patient(s) are too few"
-            )
+            lines.append(f"note: split {', '.join(empty)} is empty: {patients} patient(s) are too few")
         print("\n".join(lines), file=sys.stderr)

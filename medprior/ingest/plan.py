@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from medprior.errors import InputMissing, MedpriorError
-from medprior.ingest.descriptor import Descriptor, Masks, RawFormat, searched
+from medprior.ingest.descriptor import DatasetDescriptor, MaskRule, RawFormat, search_pattern
 
-Located = Callable[[str], str]
+PathResolver = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class MaskFile:
 
     path: str
     structure: str
-    rule: Masks
+    rule: MaskRule
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """One image file to ingest.
 
     Attributes:
@@ -51,19 +51,17 @@ class Source:
     stretch: bool = False
 
 
-def walk(root: Path, without: tuple[Path, ...]) -> Iterator[str]:
+def list_files(root: Path, without: tuple[Path, ...]) -> Iterator[str]:
     """Paths below `root` of everything but folders; links are named, not followed."""
     skipped = {str(path.absolute()) for path in without}
     for parent, folders, files in os.walk(root):
-        folders[:] = sorted(
-            name for name in folders if str(Path(parent, name).absolute()) not in skipped
-        )
+        folders[:] = sorted(name for name in folders if str(Path(parent, name).absolute()) not in skipped)
         links = [name for name in folders if Path(parent, name).is_symlink()]
         for name in sorted([*files, *links]):
             yield os.path.relpath(Path(parent, name), root).replace(os.sep, "/")
 
 
-def sources(root: Path, described: Descriptor, without: tuple[Path, ...] = ()) -> list[Source]:
+def list_sources(root: Path, described: DatasetDescriptor, without: tuple[Path, ...] = ()) -> list[ImageSource]:
     """All images of a data set below `root`, sorted by path.
 
     Raises:
@@ -71,17 +69,17 @@ def sources(root: Path, described: Descriptor, without: tuple[Path, ...] = ()) -
     """
     root = root.absolute()
     if root.is_dir():
-        paths = sorted(walk(root, without))
+        paths = sorted(list_files(root, without))
     elif root.exists():
         paths, root = [root.name], root.parent
     else:
         raise InputMissing("no such file or folder", where="INPUT", fix="check the path")
     if not paths:
         raise MedpriorError("the input folder is empty", where="INPUT", fix="check the path")
-    return matched(paths, lambda relative: str(root / relative), described)
+    return match_sources(paths, lambda relative: str(root / relative), described)
 
 
-def matched(paths: list[str], located: Located, described: Descriptor) -> list[Source]:
+def match_sources(paths: list[str], located: PathResolver, described: DatasetDescriptor) -> list[ImageSource]:
     """Those of `paths` that are images of a data set, with their masks, sorted by path.
 
     Args:
@@ -92,17 +90,17 @@ def matched(paths: list[str], located: Located, described: Descriptor) -> list[S
     Raises:
         InputMissing: none is an image of this data set.
     """
-    masks = mask_files(located, paths, described)
-    found: dict[str, tuple[int, Source]] = {}
+    masks = match_mask_files(located, paths, described)
+    found: dict[str, tuple[int, ImageSource]] = {}
     for relative in paths:
-        if described.exclude and searched(described.exclude, relative):
+        if described.exclude and search_pattern(described.exclude, relative):
             continue
         for rank, kind in enumerate(described.images):
-            match = searched(kind.match, relative)
+            match = search_pattern(kind.match, relative)
             if match is None:
                 continue
             key = match["id"]
-            source = Source(
+            source = ImageSource(
                 located(relative),
                 relative,
                 key,
@@ -123,14 +121,14 @@ def matched(paths: list[str], located: Located, described: Descriptor) -> list[S
     return sorted((source for _, source in found.values()), key=lambda source: source.relative)
 
 
-def mask_files(
-    located: Located, paths: list[str], described: Descriptor
+def match_mask_files(
+    located: PathResolver, paths: list[str], described: DatasetDescriptor
 ) -> dict[str, list[MaskFile]]:
     """Mask files by image id."""
     result: dict[str, list[MaskFile]] = {}
     for rule in described.masks:
         for relative in paths:
-            match = searched(rule.match, relative)
+            match = search_pattern(rule.match, relative)
             if match is None:
                 continue
             said = match.groupdict().get("structure") or rule.structure or ""
@@ -139,7 +137,7 @@ def mask_files(
     return result
 
 
-def drawn(found: list[Source], limit: int | None, seed: int) -> list[Source]:
+def sample_sources(found: list[ImageSource], limit: int | None, seed: int) -> list[ImageSource]:
     """At most `limit` of the sources, drawn at random, order kept."""
     if limit is None or limit >= len(found):
         return found

@@ -13,39 +13,39 @@ from numpy.typing import NDArray
 
 from medprior.dicom import Policy
 from medprior.errors import MedpriorError
-from medprior.ingest.item import (
-    Item,
-    Refused,
-    answer_message,
-    answer_of,
-    read_item,
-    source_message,
-    source_of,
+from medprior.ingest.decoding import (
+    DecodedImage,
+    RejectedFile,
+    decode_source,
+    deserialize_result,
+    deserialize_source,
+    serialize_result,
+    serialize_source,
 )
-from medprior.ingest.plan import Source
-from medprior.workers.messages import WireError, receive, send
+from medprior.ingest.plan import ImageSource
+from medprior.workers.messages import MessageError, receive_message, send_message
 from medprior.workers.sandbox import (
-    LIBRARIES,
-    Confined,
-    Limits,
+    PRELOADED_LIBRARIES,
     Message,
-    StartError,
-    Work,
+    MessageHandler,
+    ProcessLimits,
+    ProcessStartError,
+    SandboxedProcess,
 )
 
 __all__ = ["Limits", "Workers"]
 
-AHEAD = 8
-MOST_STARTS = 3
-PRELOAD = ("medprior.ingest.pool", "medprior.ingest.masks", *LIBRARIES)
-ENDED = {
-    "timeout": Refused("timeout", "the file took longer than allowed"),
-    "worker_died": Refused("worker_died", "the decoder crashed on this file"),
+SOURCES_PER_WORKER = 8
+MAX_FAILED_STARTS = 3
+POOL_PRELOAD = ("medprior.ingest.pool", "medprior.ingest.masks", *PRELOADED_LIBRARIES)
+WORKER_FAILURES = {
+    "timeout": RejectedFile("timeout", "the file took longer than allowed"),
+    "worker_died": RejectedFile("worker_died", "the decoder crashed on this file"),
 }
 
 
 @dataclass
-class Worker:
+class DecodingProcess:
     """One process and what it is busy with.
 
     Attributes:
@@ -55,13 +55,13 @@ class Worker:
         ready: whether it has started.
     """
 
-    process: Confined
+    process: SandboxedProcess
     index: int | None = None
     since: float = math.inf
     ready: bool = False
 
 
-class Workers:
+class DecodingPool:
     """A pool of bounded workers. Use it as a context manager.
 
     Args:
@@ -71,32 +71,32 @@ class Workers:
         limits: what each process may use for one file.
     """
 
-    def __init__(self, count: int, policy: Policy, store_size: int, limits: Limits) -> None:
+    def __init__(self, count: int, policy: Policy, store_size: int, limits: ProcessLimits) -> None:
         self._job = (policy, store_size)
         self._limits = limits
         self._count = count
-        self._all: list[Worker] = []
+        self._all: list[DecodingProcess] = []
         self._failed_starts = 0
 
-    def __enter__(self) -> Workers:
-        self._all = [Worker(self._start()) for _ in range(self._count)]
+    def __enter__(self) -> DecodingPool:
+        self._all = [DecodingProcess(self._start()) for _ in range(self._count)]
         return self
 
     def __exit__(self, *_: object) -> None:
         for worker in self._all:
             worker.process.end()
 
-    def map(self, sources: Sequence[Source]) -> Iterator[Item | Refused]:
+    def map(self, sources: Sequence[ImageSource]) -> Iterator[DecodedImage | RejectedFile]:
         """Read all sources; answers come in the order of `sources`.
 
         Raises:
             MedpriorError: processes do not start.
         """
-        answers: dict[int, Item | Refused] = {}
+        answers: dict[int, DecodedImage | RejectedFile] = {}
         following = 0
         for done in range(len(sources)):
             while done not in answers:
-                reach = min(len(sources), done + AHEAD * self._count)
+                reach = min(len(sources), done + SOURCES_PER_WORKER * self._count)
                 for worker in self._all:
                     if worker.index is None and following < reach:
                         self._give(worker, following, sources[following])
@@ -104,27 +104,27 @@ class Workers:
                 answers |= self._collect(sources)
             yield answers.pop(done)
 
-    def _start(self) -> Confined:
+    def _start(self) -> SandboxedProcess:
         while True:
             try:
-                return Confined(reading, self._job, self._limits, PRELOAD)
-            except StartError:
+                return SandboxedProcess(build_decoder, self._job, self._limits, POOL_PRELOAD)
+            except ProcessStartError:
                 self._count_failed_start()
 
     def _count_failed_start(self) -> None:
         self._failed_starts += 1
-        if self._failed_starts >= MOST_STARTS:
+        if self._failed_starts >= MAX_FAILED_STARTS:
             raise MedpriorError(
                 "decoding processes do not start",
                 where="ingest",
                 fix="see `medprior doctor`; a busy or full machine may need more time",
             )
 
-    def _replace(self, worker: Worker) -> None:
+    def _replace(self, worker: DecodingProcess) -> None:
         worker.process.end()
         worker.process, worker.ready = self._start(), False
 
-    def _give(self, worker: Worker, index: int, source: Source) -> None:
+    def _give(self, worker: DecodingProcess, index: int, source: ImageSource) -> None:
         if worker.ready and not worker.process.alive:
             # It died while idle: no file is to blame.
             self._replace(worker)
@@ -132,61 +132,61 @@ class Workers:
         if worker.ready:
             self._send(worker, source)
 
-    def _send(self, worker: Worker, source: Source) -> None:
+    def _send(self, worker: DecodingProcess, source: ImageSource) -> None:
         worker.since = time.monotonic()
         try:
-            send(worker.process.channel, source_message(source), (), self._deadline(worker))
-        except WireError:
+            send_message(worker.process.channel, serialize_source(source), (), self._deadline(worker))
+        except MessageError:
             # The answer is then read as its death, on this file.
             return
 
-    def _deadline(self, worker: Worker) -> float:
+    def _deadline(self, worker: DecodingProcess) -> float:
         if not worker.ready:
             return worker.process.begun + self._limits.start_seconds
         return worker.since + self._limits.wall_seconds
 
-    def _collect(self, sources: Sequence[Source]) -> dict[int, Item | Refused]:
+    def _collect(self, sources: Sequence[ImageSource]) -> dict[int, DecodedImage | RejectedFile]:
         """Answers of workers that are done, dead or overdue; waits for at least one of them."""
         busy = [worker for worker in self._all if worker.index is not None]
         ready = wait([worker.process.channel for worker in busy], timeout=1.0)
-        answers: dict[int, Item | Refused] = {}
+        answers: dict[int, DecodedImage | RejectedFile] = {}
         for worker in busy:
             index, overdue = worker.index, time.monotonic() > self._deadline(worker)
             if index is None or not (overdue or worker.process.channel in ready):
                 continue
             if not worker.ready:
-                self._greet(worker, sources[index])
+                self._confirm_start(worker, sources[index])
                 continue
             answers[index] = self._answer(worker)
             worker.index = None
         return answers
 
-    def _greet(self, worker: Worker, source: Source) -> None:
+    def _confirm_start(self, worker: DecodingProcess, source: ImageSource) -> None:
         """Give a worker that has started its source; start another where it has not."""
         try:
-            receive(worker.process.channel, self._deadline(worker))
-        except WireError:
+            receive_message(worker.process.channel, self._deadline(worker))
+        except MessageError:
             self._count_failed_start()
             self._replace(worker)
             return
         worker.ready, self._failed_starts = True, 0
         self._send(worker, source)
 
-    def _answer(self, worker: Worker) -> Item | Refused:
+    def _answer(self, worker: DecodingProcess) -> DecodedImage | RejectedFile:
         """An answer, or how the worker ended; it is then replaced."""
         try:
-            return answer_of(*receive(worker.process.channel, self._deadline(worker)))
-        except WireError as error:
+            return deserialize_result(*receive_message(worker.process.channel, self._deadline(worker)))
+        except MessageError as error:
             code = "timeout" if error.late else worker.process.cause()
             self._replace(worker)
-            return ENDED[code]
+            return WORKER_FAILURES[code]
 
 
-def reading(policy: Policy, store_size: int) -> Work:
+def build_decoder(policy: Policy, store_size: int) -> MessageHandler:
     """In the process: a source becomes an item."""
 
     def answer(facts: dict[str, Any], arrays: list[NDArray[Any]]) -> Message:
         """Read one source."""
-        return answer_message(read_item(source_of(facts), policy, store_size))
+        return serialize_result(decode_source(deserialize_source(facts), policy, store_size))
 
     return answer

@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from medprior.dicom import Policy
-from medprior.dicom.opening import check_size
+from medprior.dicom.file_opening import check_file_size
 from medprior.errors import ConfigError, InputMissing, MedpriorError, Rejected
 
-URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*(://|::)")
-SECRET = re.compile(r"://[^/@]*:[^/@]*@")
-BLOCK = 2**22
-EXTRAS = {"s3": "medprior[s3]", "s3a": "medprior[s3]", "gs": "gcsfs", "gcs": "gcsfs"}
-CHANGING = ("ETag", "etag", "md5Hash", "generation", "mtime", "LastModified", "updated", "created")
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-NO_CREDENTIALS = {"NoCredentialsError", "DefaultCredentialsError", "PartialCredentialsError"}
+URL_PATTERN = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*(://|::)")
+URL_SECRET_PATTERN = re.compile(r"://[^/@]*:[^/@]*@")
+BLOCK_BYTES = 2**22
+BACKEND_PACKAGES = {"s3": "medprior[s3]", "s3a": "medprior[s3]", "gs": "gcsfs", "gcs": "gcsfs"}
+VERSION_FIELDS = ("ETag", "etag", "md5Hash", "generation", "mtime", "LastModified", "updated", "created")
+DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+CREDENTIAL_ERRORS = {"NoCredentialsError", "DefaultCredentialsError", "PartialCredentialsError"}
 
 
-class Changed(Exception):
+class ObjectChanged(Exception):
     """An object was written again after it was listed."""
 
 
-class Remote:
+class RemoteStore:
     """One folder, or one file, of a remote store. Credentials are the backend's own business.
 
     Nothing of a URL but its scheme is ever said: bucket and key names may name people.
@@ -43,13 +43,13 @@ class Remote:
 
     def __init__(self, url: str) -> None:
         self.scheme = url.split(":", 1)[0].lower()
-        if SECRET.search(url):
+        if URL_SECRET_PATTERN.search(url):
             raise ConfigError(
                 "credentials do not belong into a URL",
                 where=f"{self.scheme}://",
                 fix="give them as the store's own client wants them: environment or configuration",
             )
-        with said(self.scheme):
+        with translate_store_errors(self.scheme):
             core: Any = importlib.import_module("fsspec.core")
             # A connection of its own: a kept one knows neither new credentials nor a new address.
             self._fs, root = core.url_to_fs(url, skip_instance_cache=True)
@@ -62,22 +62,20 @@ class Remote:
         Raises:
             InputMissing: nothing there. MedpriorError: the store cannot be used.
         """
-        with said(self.scheme):
+        with translate_store_errors(self.scheme):
             self._fs.invalidate_cache()
             found = self._fs.find(self.root, detail=True)
             files = {str(p): i for p, i in found.items() if i.get("type", "file") == "file"}
         if self.root in files:
             name = self.root.rsplit("/", 1)[-1]
             info, self.root = files[self.root], self.root[: -len(name)].rstrip("/")
-            return {name: stamped(info)}
+            return {name: object_stamp(info)}
         head = self.root + "/" if self.root else ""
         inside = {path.removeprefix(head): info for path, info in files.items()}
         # Object stores mark folders with empty objects whose names end with a slash.
-        result = {path: stamped(info) for path, info in inside.items() if not path.endswith("/")}
+        result = {path: object_stamp(info) for path, info in inside.items() if not path.endswith("/")}
         if not result:
-            raise InputMissing(
-                "nothing is there", where=f"{self.scheme}://", fix="check bucket and prefix"
-            )
+            raise InputMissing("nothing is there", where=f"{self.scheme}://", fix="check bucket and prefix")
         return result
 
     def url(self, relative: str) -> str:
@@ -99,7 +97,7 @@ class Remote:
                 try:
                     self._copy(path, file, policy)
                     break
-                except Changed:
+                except ObjectChanged:
                     if not again:
                         raise Rejected("unreadable", "the object changes all the time") from None
                     self._fs.invalidate_cache()
@@ -108,27 +106,27 @@ class Remote:
                 except FileNotFoundError:
                     raise Rejected("unreadable", "the object is gone") from None
                 except PermissionError:
-                    if self._still_serves():
+                    if self._has_store_access():
                         raise Rejected("unreadable", "the object is not ours to read") from None
-                    raise refused(self.scheme) from None
+                    raise build_access_error(self.scheme) from None
         self._readable = path
 
     def _copy(self, path: str, file: Any, policy: Policy) -> None:
         got = 0
-        with said(self.scheme, (Rejected, Changed, FileNotFoundError, PermissionError)):
-            with self._fs.open(path, "rb", block_size=BLOCK) as stream:
-                while block := stream.read(BLOCK):
+        with translate_store_errors(self.scheme, (Rejected, ObjectChanged, FileNotFoundError, PermissionError)):
+            with self._fs.open(path, "rb", block_size=BLOCK_BYTES) as stream:
+                while block := stream.read(BLOCK_BYTES):
                     got += len(block)
-                    check_size(got, policy)
+                    check_file_size(got, policy)
                     file.write(block)
-            check_size(got, policy)
+            check_file_size(got, policy)
 
-    def _still_serves(self) -> bool:
+    def _has_store_access(self) -> bool:
         """Whether a file that could be read before still can: else the credentials have run out."""
         if self._readable is None:
             return False
         try:
-            with self._fs.open(self._readable, "rb", block_size=BLOCK) as stream:
+            with self._fs.open(self._readable, "rb", block_size=BLOCK_BYTES) as stream:
                 return bool(stream.read(1))
         except Exception:
             return False
@@ -136,16 +134,16 @@ class Remote:
 
 def is_url(source: object) -> bool:
     """Whether `source` names something that is reached through fsspec."""
-    return isinstance(source, str) and URL.match(source) is not None
+    return isinstance(source, str) and URL_PATTERN.match(source) is not None
 
 
-def stamped(info: dict[str, Any]) -> list[int | str]:
+def object_stamp(info: dict[str, Any]) -> list[int | str]:
     """Size, and what the store says that changes with the content."""
-    told = next((str(info[name]) for name in CHANGING if info.get(name) is not None), "")
+    told = next((str(info[name]) for name in VERSION_FIELDS if info.get(name) is not None), "")
     return [int(info.get("size") or 0), told]
 
 
-def refused(scheme: str) -> MedpriorError:
+def build_access_error(scheme: str) -> MedpriorError:
     """The store says no."""
     return MedpriorError(
         "the store refuses access",
@@ -155,32 +153,32 @@ def refused(scheme: str) -> MedpriorError:
 
 
 @contextmanager
-def said(scheme: str, through: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+def translate_store_errors(scheme: str, through: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Any fault of a store in our words: theirs quote names and keys."""
     try:
         yield
     except Exception as error:
         if isinstance(error, (MedpriorError, *through)):
             raise
-        if Changed in through and type(error).__name__ == "FileExpired":
-            raise Changed from None
-        if isinstance(error, OSError) and error.errno in FULL:
+        if ObjectChanged in through and type(error).__name__ == "FileExpired":
+            raise ObjectChanged from None
+        if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
             raise
-        raise failure(error, scheme) from None
+        raise build_remote_error(error, scheme) from None
 
 
-def failure(error: Exception, scheme: str) -> MedpriorError:
+def build_remote_error(error: Exception, scheme: str) -> MedpriorError:
     """Why a store cannot be used, told by the kind of error alone."""
     where, kind = f"{scheme}://", type(error).__name__
     if isinstance(error, ImportError):
-        extra = EXTRAS.get(scheme)
+        extra = BACKEND_PACKAGES.get(scheme)
         fix = f"pip install '{extra}'" if extra else "install the fsspec backend of this scheme"
         return ConfigError("this kind of store is not installed", where=where, fix=fix)
     if isinstance(error, FileNotFoundError):
         return InputMissing("no such bucket or folder", where=where, fix="check bucket and prefix")
     if isinstance(error, PermissionError):
-        return refused(scheme)
-    if kind in NO_CREDENTIALS:
+        return build_access_error(scheme)
+    if kind in CREDENTIAL_ERRORS:
         return ConfigError(
             "the store found no credentials",
             where=where,
@@ -188,9 +186,7 @@ def failure(error: Exception, scheme: str) -> MedpriorError:
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         )
     if isinstance(error, ValueError):
-        return ConfigError(
-            "not a URL of a known kind of store", where=where, expected="s3://, gs://, https:// ..."
-        )
+        return ConfigError("not a URL of a known kind of store", where=where, expected="s3://, gs://, https:// ...")
     return MedpriorError(
         f"the store does not answer ({kind})",
         where=where,

@@ -17,7 +17,7 @@ Floats = NDArray[np.float32] | Array
 
 
 @dataclass(frozen=True)
-class Ladder:
+class ScoreRanks:
     """Where each image of one label stands.
 
     Shape:
@@ -31,7 +31,7 @@ class Ladder:
     rungs: int
 
     @classmethod
-    def of(cls, truth: Floats, score: Floats) -> Ladder:
+    def of(cls, truth: Floats, score: Floats) -> ScoreRanks:
         """The ladder of `truth` [n] (1, 0 or NaN for unknown) and finite `score` [n]."""
         yes, no = score[truth == 1], score[truth == 0]
         rungs = np.unique(yes)
@@ -42,7 +42,7 @@ class Ladder:
         return cls(positive, negative, len(rungs))
 
 
-def auc_on_ladder(positive: Array, negative: Array) -> Array:
+def compute_weighted_auc(positive: Array, negative: Array) -> Array:
     """Area under the ROC curve, ties counting one half (Mann-Whitney).
 
     Args:
@@ -54,10 +54,10 @@ def auc_on_ladder(positive: Array, negative: Array) -> Array:
     """
     below = np.cumsum(negative, axis=0)[0:-1:2]
     wins = (positive * (below + negative[1::2] / 2)).sum(axis=0)
-    return divided(wins, positive.sum(axis=0) * negative.sum(axis=0))
+    return safe_divide(wins, positive.sum(axis=0) * negative.sum(axis=0))
 
 
-def average_precision_on_ladder(positive: Array, negative: Array) -> Array:
+def compute_weighted_ap(positive: Array, negative: Array) -> Array:
     """Area under the precision-recall curve by the step rule (no interpolation).
 
     Arguments and result as for `auc_on_ladder`. Without positives or without negatives it is NaN:
@@ -65,39 +65,39 @@ def average_precision_on_ladder(positive: Array, negative: Array) -> Array:
     """
     true = np.cumsum(positive[::-1], axis=0)[::-1]
     false = negative.sum(axis=0) - np.cumsum(negative, axis=0)[0:-1:2]
-    gained = (positive * divided(true, true + false, 0.0)).sum(axis=0)
+    gained = (positive * safe_divide(true, true + false, 0.0)).sum(axis=0)
     either = positive.sum(axis=0) * negative.sum(axis=0) > 0
-    return np.where(either, divided(gained, positive.sum(axis=0)), np.nan)
+    return np.where(either, safe_divide(gained, positive.sum(axis=0)), np.nan)
 
 
-def divided(numerator: Array, denominator: Array, otherwise: float = np.nan) -> Array:
+def safe_divide(numerator: Array, denominator: Array, otherwise: float = np.nan) -> Array:
     """`numerator / denominator`, `otherwise` where the denominator is 0."""
     result = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), otherwise)
     np.divide(numerator, denominator, out=result, where=denominator != 0)
     return result
 
 
-def counted(ladder: Ladder) -> tuple[Array, Array]:
+def count_per_rank(ladder: ScoreRanks) -> tuple[Array, Array]:
     """Images per rung, positive [m, 1] and negative [2m + 1, 1]: every patient drawn once."""
     yes = np.bincount(ladder.positive[ladder.positive >= 0], minlength=ladder.rungs)
     no = np.bincount(ladder.negative[ladder.negative >= 0], minlength=2 * ladder.rungs + 1)
     return yes[:, None].astype(np.float64), no[:, None].astype(np.float64)
 
 
-def auc(truth: Floats, score: Floats) -> float:
+def compute_auc(truth: Floats, score: Floats) -> float:
     """AUC of one label; NaN when a class is absent.
 
     Shape:
         truth [n] in {0, 1, NaN}; images with NaN are left out. score [n], finite, any scale.
     """
-    return float(auc_on_ladder(*counted(Ladder.of(truth, score)))[0])
+    return float(compute_weighted_auc(*count_per_rank(ScoreRanks.of(truth, score)))[0])
 
 
-def average_precision(truth: Floats, score: Floats) -> float:
+def compute_ap(truth: Floats, score: Floats) -> float:
     """Average precision of one label; NaN when a class is absent. Shapes as for `auc`."""
-    return float(average_precision_on_ladder(*counted(Ladder.of(truth, score)))[0])
+    return float(compute_weighted_ap(*count_per_rank(ScoreRanks.of(truth, score)))[0])
 
 
-def counts(truth: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def count_positives_negatives(truth: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Positive and negative images per label, each intp [C], of `truth` [n, C]."""
     return (truth == 1).sum(axis=0), (truth == 0).sum(axis=0)

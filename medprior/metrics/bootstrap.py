@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from medprior.metrics import auc
-from medprior.metrics.auc import Array, Floats, Ladder
+from medprior.metrics.auc import Array, Floats, ScoreRanks
 
-BLOCK = 32  # resamples worked on at once: what fits the cache
+RESAMPLES_PER_BLOCK = 32  # resamples worked on at once: what fits the cache
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,12 @@ class Resamples:
     blocks: tuple[NDArray[np.float32], ...]
 
     @classmethod
-    def draw(
-        cls, patient_ids: Sequence[str] | NDArray[Any], resamples: int, seed: int
-    ) -> Resamples:
+    def draw(cls, patient_ids: Sequence[str] | NDArray[Any], resamples: int, seed: int) -> Resamples:
         """`resamples` draws of the patients behind n images, the same for the same seed."""
         patients, patient = np.unique(np.asarray(patient_ids), return_inverse=True)
         rng, size, blocks = np.random.default_rng([seed, 8]), len(patients), []
-        for start in range(0, resamples, BLOCK):
-            width = min(BLOCK, resamples - start)
+        for start in range(0, resamples, RESAMPLES_PER_BLOCK):
+            width = min(RESAMPLES_PER_BLOCK, resamples - start)
             drawn = rng.integers(size, size=(width, size)) * width + np.arange(width)[:, None]
             counts = np.bincount(drawn.ravel(), minlength=size * width)
             blocks.append(counts.reshape(size, width).astype(np.float32))
@@ -69,19 +67,19 @@ class Resamples:
         """The mean of `values` [n] over images where they are known (not NaN): float64 [R]."""
         bins = np.where(np.isnan(values), -1, 0)
         total = self.sums(bins, 1, np.asarray(values, np.float64))
-        result: Array = auc.divided(total, self.sums(bins, 1))[0]
+        result: Array = auc.safe_divide(total, self.sums(bins, 1))[0]
         return result
 
     def ranked(self, truth: Floats, score: Floats) -> tuple[Array, Array]:
         """AUC and average precision of one label in every resample: float64 [R] each."""
-        ladder = Ladder.of(truth, score)
+        ladder = ScoreRanks.of(truth, score)
         yes = self.table(ladder.positive, ladder.rungs)
         no = self.table(ladder.negative, 2 * ladder.rungs + 1)
         aucs, precisions = [], []
         for block in self.blocks:
             positive, negative = (yes @ block).astype(np.float64), (no @ block).astype(np.float64)
-            aucs.append(auc.auc_on_ladder(positive, negative))
-            precisions.append(auc.average_precision_on_ladder(positive, negative))
+            aucs.append(auc.compute_weighted_auc(positive, negative))
+            precisions.append(auc.compute_weighted_ap(positive, negative))
         return np.concatenate(aucs), np.concatenate(precisions)
 
 
@@ -133,30 +131,28 @@ class Estimate:
         return {"value": value, "ci95": [low, high], "n": self.n, **self.facts}
 
 
-def mean_estimate(values: Floats, resamples: Resamples, **facts: Any) -> Estimate:
+def estimate_mean(values: Floats, resamples: Resamples, **facts: Any) -> Estimate:
     """The mean of a per-image metric `values` [n]; NaN images are left out and not counted."""
     known = ~np.isnan(values)
     value = float(np.mean(values[known], dtype=np.float64)) if known.any() else np.nan
     return Estimate(value, resamples.mean(values), int(known.sum()), facts)
 
 
-def average(estimates: Sequence[Estimate], n: int, **facts: Any) -> Estimate:
+def average_estimates(estimates: Sequence[Estimate], n: int, **facts: Any) -> Estimate:
     """The unweighted mean of estimates (over labels, over structures), NaN ones left out."""
-    value = quiet_mean(np.array([[e.value] for e in estimates]))[0]
-    samples = quiet_mean(np.stack([e.samples for e in estimates]))
+    value = compute_nan_mean(np.array([[e.value] for e in estimates]))[0]
+    samples = compute_nan_mean(np.stack([e.samples for e in estimates]))
     return Estimate(float(value), samples, n, facts)
 
 
-def quiet_mean(values: Array) -> Array:
+def compute_nan_mean(values: Array) -> Array:
     """Mean over axis 0 without the NaN rows; NaN where nothing is left."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.asarray(np.nanmean(values, axis=0))
 
 
-def ranked_estimates(
-    truth: Floats, score: Floats, resamples: Resamples
-) -> tuple[list[Estimate], list[Estimate]]:
+def estimate_auc_and_ap(truth: Floats, score: Floats, resamples: Resamples) -> tuple[list[Estimate], list[Estimate]]:
     """AUC and average precision of every label.
 
     Shape:
@@ -166,17 +162,15 @@ def ranked_estimates(
         Two lists of C estimates; a label without both classes has value NaN.
     """
     aucs, precisions = [], []
-    with ThreadPoolExecutor(
-        min(4, os.cpu_count() or 1)
-    ) as pool:  # NumPy and SciPy release the interpreter
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # NumPy and SciPy release the interpreter
         samples = list(pool.map(resamples.ranked, truth.T, score.T))
     for t, s, (auc_samples, precision_samples) in zip(truth.T, score.T, samples, strict=True):
         n = int((~np.isnan(t)).sum())
-        aucs.append(Estimate(auc.auc(t, s), auc_samples, n))
-        precisions.append(Estimate(auc.average_precision(t, s), precision_samples, n))
+        aucs.append(Estimate(auc.compute_auc(t, s), auc_samples, n))
+        precisions.append(Estimate(auc.compute_ap(t, s), precision_samples, n))
     return aucs, precisions
 
 
-def usable(record: dict[str, Any]) -> bool:
+def has_finite_value(record: dict[str, Any]) -> bool:
     """Whether a record has a number: a NaN must never become some tracker's best value."""
     return record["value"] is not None and math.isfinite(record["value"])

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.metrics.auc import Array, Floats, divided
+from medprior.metrics.auc import Array, Floats, safe_divide
 from medprior.metrics.bootstrap import Estimate, Resamples
 
-TINY = 1e-6
+PROBABILITY_EPSILON = 1e-6
 
 
 @dataclass(frozen=True)
-class Reliability:
+class ReliabilityDiagram:
     """A reliability diagram of one label.
 
     Shape:
@@ -27,52 +27,52 @@ class Reliability:
     count: NDArray[np.intp]
 
 
-def bins_of(truth: Floats, probability: Floats, bins: int) -> NDArray[np.intp]:
+def assign_bins(truth: Floats, probability: Floats, bins: int) -> NDArray[np.intp]:
     """Which of `bins` equal bins of [0, 1] each image falls in; -1 where the truth is unknown."""
     index = np.minimum((np.asarray(probability, np.float64) * bins).astype(np.intp), bins - 1)
     return np.where(np.isnan(truth), -1, index)
 
 
-def reliability(truth: Floats, probability: Floats, bins: int = 15) -> Reliability:
+def compute_reliability(truth: Floats, probability: Floats, bins: int = 15) -> ReliabilityDiagram:
     """The diagram of `truth` [n] in {0, 1, NaN} and `probability` [n] of a positive."""
-    index = bins_of(truth, probability, bins)
+    index = assign_bins(truth, probability, bins)
     known = index >= 0
     count = np.bincount(index[known], minlength=bins)
     size = count.astype(np.float64)
     weight = np.asarray(probability, np.float64)[known]
     predicted = np.bincount(index[known], weight, minlength=bins).astype(np.float64)
     observed = np.bincount(index[known], truth[known], minlength=bins).astype(np.float64)
-    return Reliability(divided(predicted, size), divided(observed, size), count)
+    return ReliabilityDiagram(safe_divide(predicted, size), safe_divide(observed, size), count)
 
 
-def expected_calibration_error(truth: Floats, probability: Floats, bins: int = 15) -> float:
+def compute_ece(truth: Floats, probability: Floats, bins: int = 15) -> float:
     """ECE of one label: |mean probability - share of positives| averaged over bins by their size.
 
     Naeini et al., AAAI 2015, for one binary label. NaN without a known image.
     """
-    diagram = reliability(truth, probability, bins)
+    diagram = compute_reliability(truth, probability, bins)
     gap = np.abs(np.nan_to_num(diagram.predicted - diagram.observed))
     total = diagram.count.sum()
     return float((gap * diagram.count).sum() / total) if total else float("nan")
 
 
-def ece_estimate(truth: Floats, probability: Floats, draws: Resamples, bins: int = 15) -> Estimate:
+def estimate_ece(truth: Floats, probability: Floats, draws: Resamples, bins: int = 15) -> Estimate:
     """ECE of one label with its resamples.
 
     Resampling adds noise to every bin and so lifts the error; the samples are moved back by the
     distance between their mean and the value (our choice), never below 0.
     """
-    index = bins_of(truth, probability, bins)
+    index = assign_bins(truth, probability, bins)
     gap = np.nan_to_num(np.asarray(probability, np.float64) - truth)
     total = draws.sums(np.where(index >= 0, 0, -1), 1)[0]
-    samples = divided(np.abs(draws.sums(index, bins, gap)).sum(axis=0), total)
-    value = expected_calibration_error(truth, probability, bins)
+    samples = safe_divide(np.abs(draws.sums(index, bins, gap)).sum(axis=0), total)
+    value = compute_ece(truth, probability, bins)
     known = samples[~np.isnan(samples)]
     lift = float(known.mean()) - value if len(known) else 0.0
     return Estimate(value, np.maximum(samples - lift, 0), int((index >= 0).sum()))
 
 
-def logit(probability: Floats) -> Array:
+def compute_logit(probability: Floats) -> Array:
     """log(p / (1 - p)), with p kept 1e-6 away from 0 and 1."""
-    p = np.clip(np.asarray(probability, np.float64), TINY, 1 - TINY)
+    p = np.clip(np.asarray(probability, np.float64), PROBABILITY_EPSILON, 1 - PROBABILITY_EPSILON)
     return np.log(p) - np.log1p(-p)

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 Mask = NDArray[np.bool_]
-LUNGS = ("left_lung", "right_lung", "lungs")
+LUNG_STRUCTURES = ("left_lung", "right_lung", "lungs")
 # A frontal chest outside this range has failed masks rather than such a heart (our choice).
-PLAUSIBLE = (0.25, 0.90)
-SMALLEST = 0.002  # share of the picture that a structure must fill to be measured (our choice)
+PLAUSIBLE_RATIO_RANGE = (0.25, 0.90)
+MIN_AREA_FRACTION = 0.002  # share of the picture that a structure must fill to be measured (our choice)
 
 
 @dataclass(frozen=True)
-class Cardiothoracic:
+class CardiothoracicRatio:
     """One measurement.
 
     Attributes:
@@ -42,41 +42,41 @@ class Cardiothoracic:
     @property
     def plausible(self) -> bool:
         """True where the ratio lies in `PLAUSIBLE`."""
-        return PLAUSIBLE[0] <= self.ratio <= PLAUSIBLE[1]
+        return PLAUSIBLE_RATIO_RANGE[0] <= self.ratio <= PLAUSIBLE_RATIO_RANGE[1]
 
 
-def measure(masks: Mapping[str, Mask]) -> Cardiothoracic | None:
+def measure_cardiothoracic_ratio(masks: Mapping[str, Mask]) -> CardiothoracicRatio | None:
     """Measure the ratio, or None where the heart or the lungs are missing.
 
     Shape:
         masks: structure name -> bool [rows, columns], all of one shape, square pixels.
     """
-    lungs = [largest_part(masks[name]) for name in LUNGS[:2] if name in masks]
+    lungs = [keep_largest_component(masks[name]) for name in LUNG_STRUCTURES[:2] if name in masks]
     if "lungs" in masks:
         lungs.append(masks["lungs"])
     if "heart" not in masks or not lungs:
         return None
     chest: Mask = np.logical_or.reduce(lungs)
-    heart = largest_part(masks["heart"])
-    if heart.mean() < SMALLEST or chest.mean() < SMALLEST:
+    heart = keep_largest_component(masks["heart"])
+    if heart.mean() < MIN_AREA_FRACTION or chest.mean() < MIN_AREA_FRACTION:
         return None
-    first, last = borders(chest)
-    row = middle(last - first)
+    first, last = find_row_borders(chest)
+    row = find_middle_argmax(last - first)
     x0, x1 = float(first[row]), float(last[row])
-    left, right = borders(heart)
-    one, two = middle(-left), middle(right)
+    left, right = find_row_borders(heart)
+    one, two = find_middle_argmax(-left), find_middle_argmax(right)
     ends = ((float(left[one]), one + 0.5), (float(right[two]), two + 0.5))
     ratio = (ends[1][0] - ends[0][0]) / (x1 - x0)
-    return Cardiothoracic(ratio, ends, (x0, x1, row + 0.5))
+    return CardiothoracicRatio(ratio, ends, (x0, x1, row + 0.5))
 
 
-def middle(values: NDArray[np.float64]) -> int:
+def find_middle_argmax(values: NDArray[np.float64]) -> int:
     """Index of the largest value; the middle one of several equal ones."""
     best = np.flatnonzero(values == values.max())
     return int(best[len(best) // 2])
 
 
-def borders(mask: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def find_row_borders(mask: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Left and right border of a mask in each row; (inf, -inf) in rows without it."""
     some = mask.any(axis=1)
     first = np.where(some, mask.argmax(axis=1), np.inf)
@@ -84,7 +84,7 @@ def borders(mask: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return first, last
 
 
-def largest_part(mask: Mask) -> Mask:
+def keep_largest_component(mask: Mask) -> Mask:
     """The largest connected part of a mask, so that a stray speck moves no border."""
     labels, count = ndimage.label(mask)
     if count < 2:
@@ -94,7 +94,7 @@ def largest_part(mask: Mask) -> Mask:
     return np.asarray(labels == sizes.argmax())
 
 
-def upright(mask: Mask, aspect: float) -> Mask:
+def stretch_to_square_pixels(mask: Mask, aspect: float) -> Mask:
     """A mask on the unit square [s, s], stretched to square pixels by its image's width / height.
 
     Each pixel takes the value at its own centre.

@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 
 from medprior.errors import InputMissing
-from medprior.metrics.auc import Array, Floats, counts
+from medprior.metrics.auc import Array, Floats, count_positives_negatives
 from medprior.metrics.bootstrap import (
     Estimate,
     Resamples,
-    average,
-    mean_estimate,
-    ranked_estimates,
+    average_estimates,
+    estimate_auc_and_ap,
+    estimate_mean,
 )
-from medprior.metrics.calibration import ece_estimate
-from medprior.metrics.delong import delong
-from medprior.metrics.sensitivity import Rate, sensitivity_specificity
+from medprior.metrics.calibration import estimate_ece
+from medprior.metrics.delong import run_delong_test
+from medprior.metrics.sensitivity import Rate, compute_sensitivity_specificity
 
-PREFIX = "classification"
+METRIC_PREFIX = "classification"
 
 
-def checked_truth(truth: Floats, labels: Sequence[str]) -> Floats:
+def validate_binary_labels(truth: Floats, labels: Sequence[str]) -> Floats:
     """`truth` [n, C] if all of it is 0, 1 or NaN.
 
     Raises:
@@ -42,7 +42,7 @@ def checked_truth(truth: Floats, labels: Sequence[str]) -> Floats:
     return truth
 
 
-def classification_estimates(
+def estimate_classification(
     truth: Floats,
     probability: Floats,
     labels: Sequence[str],
@@ -59,38 +59,32 @@ def classification_estimates(
         `classification.mauc`, `.map`, `.ece`, `.sensitivity`, `.specificity` (means over labels,
         with `per_class`), and `classification.<auc|ap|ece|sensitivity|specificity>.<label>`.
     """
-    aucs, precisions = ranked_estimates(truth, probability, draws)
+    aucs, precisions = estimate_auc_and_ap(truth, probability, draws)
     columns = list(zip(truth.T, probability.T, strict=True))
     per_label = {
         "auc": aucs,
         "ap": precisions,
-        "ece": [ece_estimate(t, p, draws, bins) for t, p in columns],
+        "ece": [estimate_ece(t, p, draws, bins) for t, p in columns],
     }
-    rates = [rate_estimates(t, p, x, draws) for (t, p), x in zip(columns, thresholds, strict=True)]
+    rates = [estimate_threshold_rates(t, p, x, draws) for (t, p), x in zip(columns, thresholds, strict=True)]
     per_label["sensitivity"] = [pair[0] for pair in rates]
     per_label["specificity"] = [pair[1] for pair in rates]
-    positives, negatives = counts(truth)
-    sizes = [
-        {"positives": int(p), "negatives": int(q)}
-        for p, q in zip(positives, negatives, strict=True)
-    ]
+    positives, negatives = count_positives_negatives(truth)
+    sizes = [{"positives": int(p), "negatives": int(q)} for p, q in zip(positives, negatives, strict=True)]
     result: dict[str, Estimate] = {}
     for metric, estimates in per_label.items():
         name = {"auc": "mauc", "ap": "map"}.get(metric, metric)
-        result[f"{PREFIX}.{name}"] = over_labels(estimates, labels, sizes, len(truth))
-        result |= {
-            f"{PREFIX}.{metric}.{label}": e for label, e in zip(labels, estimates, strict=True)
-        }
+        result[f"{METRIC_PREFIX}.{name}"] = average_over_labels(estimates, labels, sizes, len(truth))
+        result |= {f"{METRIC_PREFIX}.{metric}.{label}": e for label, e in zip(labels, estimates, strict=True)}
     return result
 
 
-def over_labels(
+def average_over_labels(
     estimates: Sequence[Estimate], labels: Sequence[str], sizes: Sequence[dict[str, int]], n: int
 ) -> Estimate:
     """Mean over the labels with both classes, with all labels under `per_class`."""
     per_class: dict[str, Any] = {
-        label: estimate.record() | size
-        for label, estimate, size in zip(labels, estimates, sizes, strict=True)
+        label: estimate.record() | size for label, estimate, size in zip(labels, estimates, sizes, strict=True)
     }
     both = [size["positives"] > 0 and size["negatives"] > 0 for size in sizes]
     absent = [label for label, there in zip(labels, both, strict=True) if not there]
@@ -98,37 +92,36 @@ def over_labels(
     facts = {"per_class": per_class, "classes": len(used), "absent": absent}
     if not used:
         return Estimate(np.nan, np.full(len(estimates[0].samples), np.nan), n, facts)
-    return average(used, n, **facts)
+    return average_estimates(used, n, **facts)
 
 
-def rate_estimates(
+def estimate_threshold_rates(
     truth: Floats, probability: Floats, threshold: float, draws: Resamples
 ) -> tuple[Estimate, Estimate]:
     """Sensitivity and specificity at a threshold chosen before, NaN when there is none."""
     if np.isnan(threshold):
         nothing = Estimate(np.nan, draws.mean(np.full(len(truth), np.nan)), 0)
         return nothing, nothing
-    rates = sensitivity_specificity(truth, probability, threshold, draws.patient)
+    rates = compute_sensitivity_specificity(truth, probability, threshold, draws.patient)
     called = probability >= threshold
     hits = (
         np.where(truth == 1, called, np.nan).astype(np.float64),
         np.where(truth == 0, ~called, np.nan).astype(np.float64),
     )
     sensitivity, specificity = (
-        rate_estimate(rate, values, draws, threshold)
-        for rate, values in zip(rates, hits, strict=True)
+        estimate_rate(rate, values, draws, threshold) for rate, values in zip(rates, hits, strict=True)
     )
     return sensitivity, specificity
 
 
-def rate_estimate(rate: Rate, hits: Array, draws: Resamples, threshold: float) -> Estimate:
+def estimate_rate(rate: Rate, hits: Array, draws: Resamples, threshold: float) -> Estimate:
     """A rate with Wilson's interval, and resamples for its mean over labels and differences."""
-    samples = mean_estimate(hits, draws).samples
+    samples = estimate_mean(hits, draws).samples
     bounds = (rate.low, rate.high)
     return Estimate(rate.value, samples, rate.n, {"threshold": float(threshold)}, bounds)
 
 
-def delong_facts(truth: Floats, a: Floats, b: Floats) -> dict[str, float]:
+def compute_delong_p(truth: Floats, a: Floats, b: Floats) -> dict[str, float]:
     """`{"delong_p"}` of two models on one label, or nothing where the test is undefined."""
-    p = delong(truth, a, b).p
+    p = run_delong_test(truth, a, b).p
     return {} if np.isnan(p) else {"delong_p": p}

@@ -16,7 +16,7 @@ from medprior.metrics.auc import Array, Floats
 
 
 @dataclass(frozen=True)
-class DeLong:
+class DeLongResult:
     """Two AUCs, the standard error of their difference, and the two-sided p of "no difference"."""
 
     auc_a: float
@@ -25,7 +25,7 @@ class DeLong:
     p: float
 
 
-def components(truth: Floats, score: Floats) -> tuple[Array, Array]:
+def compute_structural_components(truth: Floats, score: Floats) -> tuple[Array, Array]:
     """Structural components: for each positive (negative) image the share of the others it beats.
 
     Args:
@@ -42,7 +42,7 @@ def components(truth: Floats, score: Floats) -> tuple[Array, Array]:
     return beaten, unbeaten
 
 
-def delong(truth: Floats, a: Floats, b: Floats) -> DeLong:
+def run_delong_test(truth: Floats, a: Floats, b: Floats) -> DeLongResult:
     """Test AUC(a) = AUC(b) on the images where `truth` is known.
 
     Shape:
@@ -54,9 +54,9 @@ def delong(truth: Floats, a: Floats, b: Floats) -> DeLong:
     known = ~np.isnan(truth)
     truth, a, b = truth[known], a[known], b[known]
     if min((truth == 1).sum(), (truth == 0).sum()) < 2:
-        return DeLong(np.nan, np.nan, np.nan, np.nan)
-    (yes_a, no_a), (yes_b, no_b) = components(truth, a), components(truth, b)
+        return DeLongResult(np.nan, np.nan, np.nan, np.nan)
+    (yes_a, no_a), (yes_b, no_b) = compute_structural_components(truth, a), compute_structural_components(truth, b)
     variance = np.var(yes_a - yes_b, ddof=1) / len(yes_a) + np.var(no_a - no_b, ddof=1) / len(no_a)
     error, gap = float(np.sqrt(variance)), float(yes_a.mean() - yes_b.mean())
     p = float(2 * norm.sf(abs(gap) / error)) if error > 0 else float(gap == 0)
-    return DeLong(float(yes_a.mean()), float(yes_b.mean()), error, p)
+    return DeLongResult(float(yes_a.mean()), float(yes_b.mean()), error, p)

@@ -9,13 +9,13 @@ import numpy as np
 from medprior.metrics.bootstrap import Estimate
 
 Estimates = dict[str, Estimate]
-HEALTH = ("teacher_entropy", "uniform_entropy", "mean_entropy", "feature_std")
-COSTS = ("step_seconds", "train_seconds", "peak_memory_mib", "peak_gpu_memory_mib")
-LOWER_IS_BETTER = ("ece", "hd95_mm", "mae", "spatial_entropy", *COSTS)
-ATTENTION = ("attention", "finetuned_attention")
+HEALTH_KEYS = ("teacher_entropy", "uniform_entropy", "mean_entropy", "feature_std")
+COST_KEYS = ("step_seconds", "train_seconds", "peak_memory_mib", "peak_gpu_memory_mib")
+LOWER_IS_BETTER = ("ece", "hd95_mm", "mae", "spatial_entropy", *COST_KEYS)
+ATTENTION_KINDS = ("attention", "finetuned_attention")
 
 
-def compared(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimates:
+def add_baseline_differences(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimates:
     """Plain keys, `baseline.<name>.<key>`, and `difference.<name>.<key>` = primary - baseline.
 
     Every estimate must come from the same resamples, so that differences are paired.
@@ -24,30 +24,30 @@ def compared(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimate
     for name, estimates in baselines.items():
         for key, estimate in estimates.items():
             result[f"baseline.{name}.{key}"] = estimate
-            if key in primary and comparable(key):
+            if key in primary and is_comparable_key(key):
                 result[f"difference.{name}.{key}"] = primary[key] - estimate
     return result
 
 
-def comparable(key: str) -> bool:
+def is_comparable_key(key: str) -> bool:
     """Whether a difference means something: oracles, health, biases, lost runs have none."""
-    senseless = ("oracle", "random_", *HEALTH, "cardiothoracic.bias", "limit_", "runs.")
+    senseless = ("oracle", "random_", *HEALTH_KEYS, "cardiothoracic.bias", "limit_", "runs.")
     return not any(word in key for word in senseless)
 
 
-def against_priors(found: Estimates) -> Estimates:
+def compute_prior_differences(found: Estimates) -> Estimates:
     """Attention minus each prior as predictor, under `difference.<prior>.attention.*`."""
     result = {}
     for prior in ("prior", "registered_prior"):
         for key, estimate in found.items():
             kind, _, rest = key.partition(".")
             other = found.get(f"{prior}.{rest}")
-            if kind in ATTENTION and other is not None:
+            if kind in ATTENTION_KINDS and other is not None:
                 result[f"difference.{prior}.{key}"] = estimate - other
     return result
 
 
-def against_random(found: Estimates) -> Estimates:
+def compute_random_differences(found: Estimates) -> Estimates:
     """Frozen features minus those of random weights: `difference.random_weights.features.*`."""
     result = {}
     for key, estimate in found.items():
@@ -58,7 +58,7 @@ def against_random(found: Estimates) -> Estimates:
     return result
 
 
-def relative(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimates:
+def compute_relative_differences(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimates:
     """`relative_difference.<name>.<key>` = primary / baseline - 1, of spatial entropies.
 
     -0.2 means that the primary one's is lower by 20 %. Every estimate must come from the same
@@ -72,7 +72,7 @@ def relative(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimate
     }
 
 
-def verdict(value: float | None, low: float | None, high: float | None, key: str) -> str:
+def describe_difference(value: float | None, low: float | None, high: float | None, key: str) -> str:
     """A difference in words: "better", "worse", "no difference shown" or "not measured"."""
     if value is None or low is None or high is None or not np.isfinite([value, low, high]).all():
         return "not measured"

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.metrics.auc import Array, divided
+from medprior.metrics.auc import Array, safe_divide
 
 Masks = NDArray[np.bool_]
 
 
-def dice(predicted: Masks, truth: Masks) -> Array:
+def compute_dice(predicted: Masks, truth: Masks) -> Array:
     """Dice of each pair; NaN where the true mask is empty (nothing to find).
 
     Shape:
@@ -22,17 +22,15 @@ def dice(predicted: Masks, truth: Masks) -> Array:
     both = np.count_nonzero(predicted & truth, axis=(-2, -1))
     size = np.count_nonzero(truth, axis=(-2, -1))
     total = size + np.count_nonzero(predicted, axis=(-2, -1))
-    return np.where(size > 0, divided(2.0 * both, np.asarray(total, float)), np.nan)
+    return np.where(size > 0, safe_divide(2.0 * both, np.asarray(total, float)), np.nan)
 
 
-def iou_of_dice(values: Array) -> Array:
+def convert_dice_to_iou(values: Array) -> Array:
     """IoU (Jaccard) from Dice: D / (2 - D)."""
     return np.asarray(values / (2 - values))
 
 
-def hausdorff95(
-    predicted: Masks, truth: Masks, spacing: Sequence[tuple[float, float]] | None = None
-) -> Array:
+def compute_hausdorff95(predicted: Masks, truth: Masks, spacing: Sequence[tuple[float, float]] | None = None) -> Array:
     """The larger of the two directed 95th percentiles of contour distances (HD95), by MONAI.
 
     Args:

@@ -15,10 +15,10 @@ from medprior.metrics.auc import Array
 
 Maps = NDArray[np.float32]
 Masks = NDArray[np.bool_]
-THRESHOLDS = np.arange(1, 100) / 100
+DICE_THRESHOLDS = np.arange(1, 100) / 100
 
 
-def pixel_average_precision(maps: Maps, masks: Masks) -> Array:
+def compute_pixel_ap(maps: Maps, masks: Masks) -> Array:
     """Pixel-AP of every map against every mask of one image.
 
     Values are sorted, not pixels: how many pixels reach the value of each pixel of the structure is
@@ -40,7 +40,7 @@ def pixel_average_precision(maps: Maps, masks: Masks) -> Array:
     return result
 
 
-def mass_mask(maps: Maps, share: float = 0.6) -> Masks:
+def threshold_by_mass(maps: Maps, share: float = 0.6) -> Masks:
     """The smallest set of pixels that holds `share` of each map's mass.
 
     Shape:
@@ -61,7 +61,7 @@ def mass_mask(maps: Maps, share: float = 0.6) -> Masks:
     return chosen
 
 
-def dice_curve(maps: Maps, masks: Masks) -> Array:
+def compute_dice_curve(maps: Maps, masks: Masks) -> Array:
     """Dice of every map against every mask of one image at each of `THRESHOLDS`.
 
     A map is divided by its own maximum first, so that one threshold means the same in every image.
@@ -70,21 +70,21 @@ def dice_curve(maps: Maps, masks: Masks) -> Array:
         maps float32 [M, h, w] >= 0, masks bool [K, h, w]; float64 [M, K, 99] back, NaN for an
         empty mask.
     """
-    result = np.full((len(maps), len(masks), len(THRESHOLDS)), np.nan)
+    result = np.full((len(maps), len(masks), len(DICE_THRESHOLDS)), np.nan)
     for row, values in enumerate(maps.astype(np.float64)):
         relative = values / max(float(values.max()), 1e-30)
         every = np.sort(relative, axis=None)
-        above = len(every) - np.searchsorted(every, THRESHOLDS, "left")
+        above = len(every) - np.searchsorted(every, DICE_THRESHOLDS, "left")
         for column, mask in enumerate(masks):
             inside = np.sort(relative[mask])
             if len(inside):
-                both = len(inside) - np.searchsorted(inside, THRESHOLDS, "left")
+                both = len(inside) - np.searchsorted(inside, DICE_THRESHOLDS, "left")
                 result[row, column] = 2 * both / (above + len(inside))
     return result
 
 
-def best_threshold(curves: Array) -> tuple[int, float]:
+def find_best_threshold(curves: Array) -> tuple[int, float]:
     """Index and value of the threshold with the best mean of validation `curves` [n, 99]."""
     known = curves[~np.isnan(curves).any(axis=1)]
-    index = int(np.argmax(known.mean(axis=0))) if len(known) else len(THRESHOLDS) // 2
-    return index, float(THRESHOLDS[index])
+    index = int(np.argmax(known.mean(axis=0))) if len(known) else len(DICE_THRESHOLDS) // 2
+    return index, float(DICE_THRESHOLDS[index])

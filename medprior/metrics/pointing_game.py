@@ -12,14 +12,14 @@ Maps = NDArray[np.float32]
 Masks = NDArray[np.bool_]
 
 
-def widened(mask: Masks, tolerance: float) -> Masks:
+def dilate_mask(mask: Masks, tolerance: float) -> Masks:
     """A mask [h, w] and every pixel within `tolerance` (a share of the side) of it."""
     if not mask.any() or tolerance <= 0:
         return mask
     return np.asarray(ndimage.distance_transform_edt(~mask) <= tolerance * mask.shape[-1])
 
 
-def pointing(maps: Maps, masks: Masks, tolerance: float) -> Array:
+def compute_pointing_game(maps: Maps, masks: Masks, tolerance: float) -> Array:
     """The pointing game: 1 where a map's maximum lies in the mask or within the tolerance of it.
 
     Zhang et al., IJCV 2018 (section 5.1; 15 pixels on their pictures). Where several pixels share
@@ -32,14 +32,14 @@ def pointing(maps: Maps, masks: Masks, tolerance: float) -> Array:
     result = np.full((len(maps), len(masks)), np.nan)
     for column, mask in enumerate(masks):
         if mask.any():
-            wide = widened(mask, tolerance)
+            wide = dilate_mask(mask, tolerance)
             for row, values in enumerate(maps):
                 top = float(values.max())
                 result[row, column] = float(wide[values == top].mean()) if top > 0 else 0.0
     return result
 
 
-def energy(maps: Maps, masks: Masks) -> Array:
+def compute_energy_pointing(maps: Maps, masks: Masks) -> Array:
     """The share of a map's mass inside the mask (the energy-based pointing game).
 
     Wang et al., Score-CAM, CVPR workshops 2020 (section 4.3). A flat map scores the mask's area.

@@ -21,7 +21,7 @@ class Rate:
     n: int
 
 
-def rate(hits: NDArray[np.bool_], patients: NDArray[np.intp], level: float = 0.95) -> Rate:
+def compute_wilson_rate(hits: NDArray[np.bool_], patients: NDArray[np.intp], level: float = 0.95) -> Rate:
     """The share of True with Wilson's interval, widened where a patient has several images.
 
     The effective number of images is p(1 - p) over the variance of p between patients (Rao and
@@ -46,7 +46,7 @@ def rate(hits: NDArray[np.bool_], patients: NDArray[np.intp], level: float = 0.9
     return Rate(p, max(0.0, float(middle - half)), min(1.0, float(middle + half)), n)
 
 
-def sensitivity_specificity(
+def compute_sensitivity_specificity(
     truth: Floats, score: Floats, threshold: float, patients: NDArray[np.intp]
 ) -> tuple[Rate, Rate]:
     """Both rates of calling an image positive when its score is at least `threshold`.
@@ -56,4 +56,4 @@ def sensitivity_specificity(
     """
     called = score >= threshold
     yes, no = truth == 1, truth == 0
-    return rate(called[yes], patients[yes]), rate(~called[no], patients[no])
+    return compute_wilson_rate(called[yes], patients[yes]), compute_wilson_rate(~called[no], patients[no])

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from medprior.errors import ConfigError, InputMissing
-from medprior.networks.convolutional import ConvNet, ConvSettings, Pass
+from medprior.networks.convolutional import ConvNet, ConvSettings, ForwardPass
 
-UNETS = ("unet", "basic_unet")
+UNET_NAMES = ("unet", "basic_unet")
 DENSENET = "densenet121"
 UNET_CHANNELS = (16, 32, 64, 128, 256)
-SMALLEST_GRID = 2
+MIN_MAP_SIDE = 2
 # What building or running an architecture that does not fit raises, in torch, MONAI or timm.
-MISFITS = (
+ARCHITECTURE_ERRORS = (
     RuntimeError,
     ValueError,
     TypeError,
@@ -52,24 +52,24 @@ def build_cnn(
         ConfigError: no such architecture for this task.
     """
     if task == "segmentation":
-        body, run = unet(settings.architecture, outputs)
+        body, run = build_unet(settings.architecture, outputs)
     elif settings.architecture == DENSENET:
-        body, run = densenet(outputs, dropout)
+        body, run = build_densenet(outputs, dropout)
     else:
-        body, run = of_timm(settings.architecture, outputs, dropout)
+        body, run = build_timm_cnn(settings.architecture, outputs, dropout)
     return ConvNet(settings, body, run)
 
 
-def unknown(name: str, task: str) -> ConfigError:
+def unknown_architecture_error(name: str, task: str) -> ConfigError:
     """The error for a name that stands for nothing."""
     expected = f"{DENSENET}, or a CNN of timm such as convnext_atto or resnet18"
     return ConfigError(
         f"no CNN for {task} is called so", where="architecture",
-        expected=" or ".join(UNETS) if task == "segmentation" else expected, found=repr(name),
+        expected=" or ".join(UNET_NAMES) if task == "segmentation" else expected, found=repr(name),
     )  # fmt: skip
 
 
-def densenet(outputs: int, dropout: float) -> tuple[nn.Module, Pass]:
+def build_densenet(outputs: int, dropout: float) -> tuple[nn.Module, ForwardPass]:
     """MONAI's DenseNet121 for one-channel images."""
     from monai.networks.nets.densenet import DenseNet121
 
@@ -77,30 +77,28 @@ def densenet(outputs: int, dropout: float) -> tuple[nn.Module, Pass]:
     head: Any = body.class_layers
     head.out = nn.Sequential(nn.Dropout(dropout), head.out)
 
-    return body, through_features
+    return body, forward_densenet
 
 
-def of_timm(name: str, outputs: int, dropout: float) -> tuple[nn.Module, Pass]:
+def build_timm_cnn(name: str, outputs: int, dropout: float) -> tuple[nn.Module, ForwardPass]:
     """A network of timm that makes feature maps."""
     import timm
 
     if not timm.is_model(name):
-        raise unknown(name, "classification")
+        raise unknown_architecture_error(name, "classification")
     try:
-        body: Any = timm.create_model(
-            name, pretrained=False, in_chans=1, num_classes=outputs, drop_rate=dropout
-        )
-    except MISFITS as error:
+        body: Any = timm.create_model(name, pretrained=False, in_chans=1, num_classes=outputs, drop_rate=dropout)
+    except ARCHITECTURE_ERRORS as error:
         raise ConfigError(
             f"timm does not make {name} for one-channel images ({type(error).__name__})",
             where="architecture", expected="another CNN of timm",
         ) from None  # fmt: skip
 
     made: nn.Module = body
-    return made, through_maps
+    return made, forward_timm_cnn
 
 
-def unet(name: str, outputs: int) -> tuple[nn.Module, Pass]:
+def build_unet(name: str, outputs: int) -> tuple[nn.Module, ForwardPass]:
     """MONAI's UNet or BasicUNet; the deepest map is caught on its way."""
     from monai.networks.nets.basic_unet import BasicUNet
     from monai.networks.nets.unet import UNet
@@ -114,26 +112,26 @@ def unet(name: str, outputs: int) -> tuple[nn.Module, Pass]:
     elif name == "basic_unet":
         body = BasicUNet(spatial_dims=2, in_channels=1, out_channels=outputs)
     else:
-        raise unknown(name, "segmentation")
-    return body, past_bottom
+        raise unknown_architecture_error(name, "segmentation")
+    return body, forward_unet
 
 
-def through_features(body: Any, images: Tensor) -> tuple[Tensor, Tensor]:
+def forward_densenet(body: Any, images: Tensor) -> tuple[Tensor, Tensor]:
     """A pass of MONAI's DenseNet."""
     maps = body.features(images)
     return body.class_layers(maps.clone()), maps  # its first layer works in place
 
 
-def through_maps(body: Any, images: Tensor) -> tuple[Tensor, Tensor]:
+def forward_timm_cnn(body: Any, images: Tensor) -> tuple[Tensor, Tensor]:
     """A pass of a network of timm."""
     maps = body.forward_features(images)
     return body.forward_head(maps), maps
 
 
-def past_bottom(body: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+def forward_unet(body: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """A pass of a U-Net, its deepest map caught on the way."""
     caught: list[Tensor] = []
-    hook = bottom_of(body).register_forward_hook(lambda _, __, maps: caught.append(maps))
+    hook = find_bottleneck_layer(body).register_forward_hook(lambda _, __, maps: caught.append(maps))
     try:
         logits: Tensor = body(images)
     finally:
@@ -141,7 +139,7 @@ def past_bottom(body: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     return logits, caught[-1]
 
 
-def bottom_of(unet: nn.Module) -> nn.Module:
+def find_bottleneck_layer(unet: nn.Module) -> nn.Module:
     """The innermost layer: of MONAI's UNet, which is nested skip connections, or BasicUNet."""
     from monai.networks.layers.simplelayers import SkipConnection
 
@@ -151,7 +149,7 @@ def bottom_of(unet: nn.Module) -> nn.Module:
     return skips[-1].get_submodule("submodule")
 
 
-def check_view(
+def check_view_size(
     settings: ConvSettings,
     task: Literal["classification", "segmentation"],
     outputs: int,
@@ -172,22 +170,22 @@ def check_view(
         rows, columns = tokens.grid
         if rows != columns or tuple(logits.shape) != wanted:
             raise ValueError("no square feature maps")
-    except MISFITS as error:
+    except ARCHITECTURE_ERRORS as error:
         raise ConfigError(
             f"{name} does not make feature maps and answers of such a view",
             where="architecture, size",
             expected="a CNN, and for unet a size that is a multiple of 16",
             found=f"{name} at {size} pixels ({type(error).__name__})",
         ) from None
-    if rows < SMALLEST_GRID:
+    if rows < MIN_MAP_SIDE:
         raise ConfigError(
             f"the view is too small for {name}", where="size",
-            expected=f"a deepest map of at least {SMALLEST_GRID} x {SMALLEST_GRID}",
+            expected=f"a deepest map of at least {MIN_MAP_SIDE} x {MIN_MAP_SIDE}",
             found=f"{rows} x {columns} at {size} pixels", fix="raise size",
         )  # fmt: skip
 
 
-def refuse_other_weights(
+def check_weight_shapes(
     settings: ConvSettings,
     task: Literal["classification", "segmentation"],
     outputs: int,
@@ -203,12 +201,8 @@ def refuse_other_weights(
     try:
         with torch.device("meta"):
             network = build_cnn(settings, task, outputs)
-    except MISFITS as error:
-        raise ConfigError(
-            f"the architecture cannot be made ({type(error).__name__})", where=where
-        ) from None
+    except ARCHITECTURE_ERRORS as error:
+        raise ConfigError(f"the architecture cannot be made ({type(error).__name__})", where=where) from None
     wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     if wanted != {name: tuple(value.shape) for name, value in tensors.items()}:
-        raise InputMissing(
-            "weights do not fit the recorded architecture", where=where, fix="rerun the stage"
-        )
+        raise InputMissing("weights do not fit the recorded architecture", where=where, fix="rerun the stage")

@@ -10,7 +10,7 @@ from medprior.networks.encoder import Encoder, Tokens
 
 
 @torch.no_grad()
-def attention_maps(network: Encoder, images: Tensor) -> Tensor:
+def compute_attention_maps(network: Encoder, images: Tensor) -> Tensor:
     """Where each head of the last block looks from the CLS token (Caron et al. 2021, sec. 4.2).
 
     Args:
@@ -22,7 +22,5 @@ def attention_maps(network: Encoder, images: Tensor) -> Tensor:
     """
     tokens: Tokens = network(images, capture=True)
     assert tokens.cls_logits is not None
-    maps: Tensor = rearrange(
-        tokens.cls_logits.softmax(-1), "b h (y x) -> b h y x", y=tokens.grid[0]
-    )
+    maps: Tensor = rearrange(tokens.cls_logits.softmax(-1), "b h (y x) -> b h y x", y=tokens.grid[0])
     return maps

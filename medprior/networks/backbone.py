@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from medprior.errors import InputMissing
-from medprior.networks.claims import FAULTS, broken_record, refuse_larger
+from medprior.networks.config_checks import BROKEN_CONFIG_ERRORS, broken_config_error, check_network_size
 from medprior.networks.encoder import Encoder
-from medprior.networks.factory import build_network
-from medprior.networks.shape import ViTSettings
-from medprior.provenance import atomic, read_config, sha256_file
+from medprior.networks.factory import build_encoder
+from medprior.networks.vit_settings import ViTSettings
+from medprior.provenance import atomic_write, read_config, sha256_file
 
-WEIGHTS = "backbone.safetensors"
+BACKBONE_FILE = "backbone.safetensors"
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,8 @@ class Backbone:
 
 def save_weights(path: Path, module: nn.Module) -> None:
     """Write a module's parameters and buffers as safetensors, atomically."""
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()
-    }
-    with atomic(path) as temporary:
+    tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    with atomic_write(path) as temporary:
         save_file(tensors, temporary)
 
 
@@ -66,9 +64,7 @@ def load_weights(path: Path, expected_sha256: str | None) -> dict[str, Tensor]:
         raise InputMissing(f"not readable as safetensors ({error})", where=str(path)) from None
     broken = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
     if broken:
-        raise InputMissing(
-            "weights are not finite", where=f"{path}: {broken[0]}", fix="use an earlier result"
-        )
+        raise InputMissing("weights are not finite", where=f"{path}: {broken[0]}", fix="use an earlier result")
     return tensors
 
 
@@ -81,16 +77,16 @@ def load_backbone(folder: Path | str) -> Backbone:
     folder = Path(folder)
     config = read_config(folder, "pretrain")
     try:
-        return _loaded(folder, config)
-    except FAULTS as error:
-        raise broken_record(error, str(folder), "pretrain") from None
+        return _rebuild_backbone(folder, config)
+    except BROKEN_CONFIG_ERRORS as error:
+        raise broken_config_error(error, str(folder), "pretrain") from None
 
 
-def _loaded(folder: Path, config: dict[str, Any]) -> Backbone:
-    tensors = load_weights(folder / WEIGHTS, config["outputs"].get(WEIGHTS))
+def _rebuild_backbone(folder: Path, config: dict[str, Any]) -> Backbone:
+    tensors = load_weights(folder / BACKBONE_FILE, config["outputs"].get(BACKBONE_FILE))
     shape = ViTSettings.checked(config["network"], f"{folder}: network")
-    refuse_larger(shape, tensors, str(folder))
-    network = build_network(shape)
+    check_network_size(shape, tensors, str(folder))
+    network = build_encoder(shape)
     try:
         network.load_state_dict(tensors)
     except RuntimeError:

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from medprior.errors import InputMissing
-from medprior.provenance import atomic, sha256_file
+from medprior.provenance import atomic_write, sha256_file
 
-KEEP = 2
+MIN_CHECKPOINTS = 2
 logger = logging.getLogger(__name__)
 
 
-def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int = KEEP) -> Path:
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int = MIN_CHECKPOINTS) -> Path:
     """Write `state` as `step_<step>.pt` and its sha256; remove all but the newest `keep`.
 
     Args:
@@ -26,18 +26,18 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int = 
         keep: checkpoints to leave, 2 or more.
     """
     path = folder / f"step_{step:08d}.pt"
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         torch.save(state, temporary)
         # The digest comes first: a checkpoint without one would count as damaged after a crash.
-        with atomic(path.with_suffix(".sha256")) as beside:
+        with atomic_write(path.with_suffix(".sha256")) as beside:
             beside.write_text(sha256_file(temporary) + "\n")
-    for old in sorted(folder.glob("step_*.pt"))[: -max(keep, KEEP)]:
+    for old in sorted(folder.glob("step_*.pt"))[: -max(keep, MIN_CHECKPOINTS)]:
         old.unlink()
         old.with_suffix(".sha256").unlink(missing_ok=True)
     return path
 
 
-def load_newest(folder: Path) -> dict[str, Any] | None:
+def load_newest_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The newest whole checkpoint of `folder`, or None where there is none.
 
     A damaged one is passed over with a warning; the one before it serves.

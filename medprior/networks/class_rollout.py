@@ -17,32 +17,32 @@ from medprior.networks.decoders import Segmenter
 from medprior.networks.encoder import Encoder, Tokens
 from medprior.networks.heads import Classifier
 from medprior.networks.rollout import (
-    RolledOut,
+    RolloutResult,
     RolloutSettings,
-    block_attention,
-    class_weights,
-    dense_rollout,
-    discarded,
-    laid_out,
-    scaled,
-    weighted_attention,
+    build_rollout_maps,
+    collect_block_attention,
+    compute_dense_rollout,
+    compute_gradient_attention,
+    compute_token_weights,
+    discard_weakest_entries,
+    normalise_row_sums,
 )
 
 PatchWeights = Literal["hard", "soft"]
-Scores = Callable[[Tensor], Tensor]
+ScoreFunction = Callable[[Tensor], Tensor]
 
 
-def patch_shares(maps: Tensor, patch: int) -> Tensor:
+def average_over_patches(maps: Tensor, patch: int) -> Tensor:
     """Means over patches: [B, C, S, S] -> [B, C, N]."""
     return F.avg_pool2d(maps, patch).flatten(2)
 
 
-def segmentation_rollout(
+def compute_segmenter_rollout(
     model: Segmenter,
     images: Tensor,
     weights: PatchWeights | Tensor = "hard",
     settings: RolloutSettings | None = None,
-) -> RolledOut:
+) -> RolloutResult:
     """Where each structure's patches took their content from.
 
     Args:
@@ -54,24 +54,24 @@ def segmentation_rollout(
     """
     patch = model.vit.settings.patch
     with torch.no_grad():
-        shares = patch_shares(model(images).float().sigmoid(), patch)
+        shares = average_over_patches(model(images).float().sigmoid(), patch)
     if isinstance(weights, Tensor):
-        shares = patch_shares(weights.float(), patch)
+        shares = average_over_patches(weights.float(), patch)
     elif weights == "hard":
         shares = (shares >= 0.5).float()
-    tokens = class_weights(shares, model.vit.prefix)
+    tokens = compute_token_weights(shares, model.vit.prefix)
 
     def scores(own: Tensor) -> Tensor:
         """Mean logit over each structure's patches, [B, K]."""
-        logits = patch_shares(model(own).float(), patch)
+        logits = average_over_patches(model(own).float(), patch)
         return (logits * tokens[..., model.vit.prefix :]).sum(-1)
 
-    return rolled_out(model.vit, images, tokens, scores, settings or RolloutSettings())
+    return roll_out_weights(model.vit, images, tokens, scores, settings or RolloutSettings())
 
 
-def classification_rollout(
+def compute_classifier_rollout(
     model: Classifier | ConvNet, images: Tensor, settings: RolloutSettings | None = None
-) -> RolledOut:
+) -> RolloutResult:
     """Where each finding's logit took its content from.
 
     Args:
@@ -89,12 +89,12 @@ def classification_rollout(
             where=model.settings.architecture, fix="ask Model.attends first",
         )  # fmt: skip
     settings = settings or RolloutSettings(gradients=True)
-    weights = finding_weights(model, images)
-    return rolled_out(model.vit, images, weights, model, settings)
+    weights = compute_finding_weights(model, images)
+    return roll_out_weights(model.vit, images, weights, model, settings)
 
 
 @torch.no_grad()
-def finding_weights(model: Classifier, images: Tensor) -> Tensor:
+def compute_finding_weights(model: Classifier, images: Tensor) -> Tensor:
     """How much of each finding's logit each output token is, [B, C, T], summing to 1.
 
     The head's pooled tokens share a logit in proportion to their positive contributions; each is
@@ -121,14 +121,14 @@ def finding_weights(model: Classifier, images: Tensor) -> Tensor:
     return shares @ spread
 
 
-def one_score(scores: Scores, index: int, images: Tensor) -> Tensor:
+def select_class_score(scores: ScoreFunction, index: int, images: Tensor) -> Tensor:
     """Score of one class, [B]."""
     return scores(images)[:, index]
 
 
-def rolled_out(
-    encoder: Encoder, images: Tensor, weights: Tensor, scores: Scores, settings: RolloutSettings
-) -> RolledOut:
+def roll_out_weights(
+    encoder: Encoder, images: Tensor, weights: Tensor, scores: ScoreFunction, settings: RolloutSettings
+) -> RolloutResult:
     """Roll weights [B, C, T] of output tokens out under `settings`.
 
     Args:
@@ -142,17 +142,17 @@ def rolled_out(
 
     def rolled(attentions: Sequence[Tensor], some: Tensor) -> Tensor:
         """Roll out after dropping the weakest entries."""
-        kept = [discarded(attention, settings.discard) for attention in attentions]
-        return dense_rollout(kept, some, start=start, nosn=nosn)
+        kept = [discard_weakest_entries(attention, settings.discard) for attention in attentions]
+        return compute_dense_rollout(kept, some, start=start, nosn=nosn)
 
     if settings.gradients:
         parts = []
         for index in range(weights.shape[1]):
-            one = partial(one_score, scores, index)
-            attentions = weighted_attention(encoder, one, images, settings.fusion)
-            attentions = [scaled(attention) for attention in attentions]
+            one = partial(select_class_score, scores, index)
+            attentions = compute_gradient_attention(encoder, one, images, settings.fusion)
+            attentions = [normalise_row_sums(attention) for attention in attentions]
             parts.append(rolled(attentions, weights[:, index : index + 1]))
         found = torch.cat(parts, dim=1)
     else:
-        found = rolled(block_attention(encoder, images, settings.fusion), weights)
-    return laid_out(found, encoder.checked_grid(images), encoder.prefix)
+        found = rolled(collect_block_attention(encoder, images, settings.fusion), weights)
+    return build_rollout_maps(found, encoder.patch_grid(images), encoder.prefix)

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
-from medprior.geometry import Views, whole
-from medprior.networks.attention import attention_maps
+from medprior.geometry import Views, create_whole_image_views
+from medprior.networks.attention import compute_attention_maps
 from medprior.networks.encoder import Encoder
-from medprior.networks.views import cut, lay_back
+from medprior.networks.views import crop_views, resample_maps_to_source
 
 
-def whole_views(
+def iterate_whole_views(
     cohort: Cohort, size: int, patch: int, batch: int, device: torch.device
 ) -> Iterator[tuple[torch.Tensor, Views]]:
     """Every image seen whole at its true aspect: tensors [b, 1, size, size] and their geometry.
@@ -26,12 +26,12 @@ def whole_views(
     grid = (size // patch, size // patch)
     for start in range(0, len(cohort), batch):
         part = slice(start, start + batch)
-        views = whole(aspect[part], grid)
+        views = create_whole_image_views(aspect[part], grid)
         source = torch.from_numpy(np.array(squares[part]))[:, None].to(device)
-        yield cut(source, views, size, torch.arange(len(views), device=device)), views
+        yield crop_views(source, views, size, torch.arange(len(views), device=device)), views
 
 
-def cohort_attention(
+def compute_cohort_attention(
     network: Encoder, cohort: Cohort, view: int, size: int, batch: int, device: torch.device
 ) -> Iterator[NDArray[np.float32]]:
     """Attention per head, float32 [b, H, size, size] >= 0, bilinear on unit squares.
@@ -44,6 +44,6 @@ def cohort_attention(
         batch: images at once.
         device: where to compute.
     """
-    for images, views in whole_views(cohort, view, network.settings.patch, batch, device):
-        maps = lay_back(attention_maps(network, images), views, size)
+    for images, views in iterate_whole_views(cohort, view, network.settings.patch, batch, device):
+        maps = resample_maps_to_source(compute_attention_maps(network, images), views, size)
         yield maps.cpu().numpy().astype(np.float32, copy=False)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from medprior.networks.encoder import Tokens
 from medprior.settings import Settings
 
-NAME = r"^[a-z][a-z0-9_]{1,63}$"
-Pass = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
+ARCHITECTURE_PATTERN = r"^[a-z][a-z0-9_]{1,63}$"
+ForwardPass = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 
 
 class ConvSettings(Settings):
@@ -24,7 +24,7 @@ class ConvSettings(Settings):
     intensity statistics the network normalises its [0, 1] input with.
     """
 
-    architecture: str = Field(pattern=NAME)
+    architecture: str = Field(pattern=ARCHITECTURE_PATTERN)
     mean: float = 0.5
     std: float = Field(default=0.25, gt=0)
 
@@ -42,7 +42,7 @@ class ConvNet(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, settings: ConvSettings, body: nn.Module, run: Pass) -> None:
+    def __init__(self, settings: ConvSettings, body: nn.Module, run: ForwardPass) -> None:
         super().__init__()
         self.settings = settings
         self.body = body
@@ -58,15 +58,15 @@ class ConvNet(nn.Module):
     def passed(self, images: Tensor) -> tuple[Tensor, Tokens]:
         """Logits, and the deepest feature map's cells as tokens, from one pass."""
         logits, maps = self._run(self.body, (images - self.mean) / self.std)
-        return logits, cell_tokens(maps)
+        return logits, tokenise_feature_map(maps)
 
     @property
-    def vit(self) -> Cells:
+    def vit(self) -> CnnEncoder:
         """What stands where other networks have their Vision Transformer."""
-        return Cells(self)
+        return CnnEncoder(self)
 
 
-class Cells:
+class CnnEncoder:
     """Answers for a CNN as a Vision Transformer without a single attention head would."""
 
     def __init__(self, network: ConvNet) -> None:
@@ -78,7 +78,7 @@ class Cells:
         return self.network.passed(images)[1]
 
 
-def cell_tokens(maps: Tensor) -> Tokens:
+def tokenise_feature_map(maps: Tensor) -> Tokens:
     """A feature map [B, D, h, w] as patch tokens; their mean stands for CLS (our choice)."""
     patches = rearrange(maps, "b d y x -> b (y x) d")
     none = maps.new_zeros(len(maps), 0, dtype=torch.float32)

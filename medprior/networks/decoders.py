@@ -14,12 +14,12 @@ from medprior.networks.encoder import Encoder
 DecoderKind = Literal["linear", "pyramid"]
 
 
-def tap_depths(depth: int, count: int) -> tuple[int, ...]:
+def choose_tap_depths(depth: int, count: int) -> tuple[int, ...]:
     """Numbers of blocks after which features are taken: evenly spaced, the last one included."""
     return tuple(sorted({max(1, round(depth * (i + 1) / count)) for i in range(count)}))
 
 
-def tapped_maps(vit: Encoder, images: Tensor, depths: tuple[int, ...]) -> list[Tensor]:
+def collect_block_maps(vit: Encoder, images: Tensor, depths: tuple[int, ...]) -> list[Tensor]:
     """Patch tokens after some blocks, as maps.
 
     Args:
@@ -30,7 +30,7 @@ def tapped_maps(vit: Encoder, images: Tensor, depths: tuple[int, ...]) -> list[T
     Returns:
         One [B, D, rows, columns] per depth.
     """
-    x, grid = vit.embedded(images)
+    x, grid = vit.embed_images(images)
     context = vit.context(grid)
     maps = []
     for index in range(1, max(depths) + 1):
@@ -41,7 +41,7 @@ def tapped_maps(vit: Encoder, images: Tensor, depths: tuple[int, ...]) -> list[T
     return maps
 
 
-def refine(channels: int) -> nn.Sequential:
+def build_refine_block(channels: int) -> nn.Sequential:
     """3 x 3 convolution, group norm, GELU; [B, channels, h, w] -> the same shape."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1, bias=False),
@@ -71,16 +71,14 @@ class PyramidDecoder(nn.Module):
     choice). It stops at half the image's resolution; logits are enlarged from there.
     """
 
-    def __init__(
-        self, width: int, structures: int, depth: int, patch: int, channels: int = 32
-    ) -> None:
+    def __init__(self, width: int, structures: int, depth: int, patch: int, channels: int = 32) -> None:
         super().__init__()
         levels = max(1, int(math.log2(patch)) - 1)
-        self.depths = tap_depths(depth, min(3, depth, levels + 1))
+        self.depths = choose_tap_depths(depth, min(3, depth, levels + 1))
         self.project = nn.ModuleList(nn.Conv2d(width, channels, 1) for _ in self.depths)
-        self.bottom = refine(channels)
+        self.bottom = build_refine_block(channels)
         self.edges = nn.ModuleList(nn.Conv2d(1, channels, 3, padding=1) for _ in range(levels))
-        self.levels = nn.ModuleList(refine(channels) for _ in range(levels))
+        self.levels = nn.ModuleList(build_refine_block(channels) for _ in range(levels))
         self.head = nn.Conv2d(channels, structures, 1)
 
     def forward(self, maps: list[Tensor], images: Tensor) -> Tensor:
@@ -121,12 +119,10 @@ class Segmenter(nn.Module):
         if kind == "linear":
             self.decoder = LinearDecoder(shape.width, structures, shape.depth)
         else:
-            self.decoder = PyramidDecoder(
-                shape.width, structures, shape.depth, shape.patch, channels
-            )
+            self.decoder = PyramidDecoder(shape.width, structures, shape.depth, shape.patch, channels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, K, S, S] of images [B, 1, S, S] in [0, 1]."""
-        maps = tapped_maps(self.vit, images, self.decoder.depths)
+        maps = collect_block_maps(self.vit, images, self.decoder.depths)
         logits: Tensor = self.decoder(maps, images)
         return logits

@@ -7,7 +7,7 @@ import torch
 from medprior.errors import ConfigError
 
 
-def device_of(name: str) -> torch.device:
+def select_device(name: str) -> torch.device:
     """The device called `name`; `auto` is CUDA where there is one, else the CPU.
 
     Raises:

@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from medprior.errors import ConfigError
-from medprior.networks.shape import ViTSettings
+from medprior.networks.vit_settings import ViTSettings
 
 Grid = tuple[int, int]
-Watch = Callable[[Tensor], None]
+AttentionCallback = Callable[[Tensor], None]
 """Is shown a block's attention [B, H, T, T], attached to the graph and used for its output."""
 
 
@@ -49,7 +49,7 @@ class Encoder(nn.Module, ABC):
     std: Tensor
     blocks: nn.ModuleList
     norm: nn.Module
-    watch: Watch | None = None
+    watch: AttentionCallback | None = None
 
     @property
     def prefix(self) -> int:
@@ -57,7 +57,7 @@ class Encoder(nn.Module, ABC):
         return 1 + self.settings.registers
 
     @abstractmethod
-    def embedded(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Grid]:
+    def embed_images(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Grid]:
         """Tokens [B, T, D] of images [B, 1, S, S] in [0, 1], before any block, and the grid.
 
         Args:
@@ -72,7 +72,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def step(
-        self, index: int, x: Tensor, context: Any, row: bool = False, watch: Watch | None = None
+        self, index: int, x: Tensor, context: Any, row: bool = False, watch: AttentionCallback | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Run block `index` on tokens x [B, T, D].
 
@@ -92,7 +92,7 @@ class Encoder(nn.Module, ABC):
             capture: also compute the last block's CLS row.
             mask: bool [B, N], patches the network does not see; needs `mask_token` in the settings.
         """
-        x, grid = self.embedded(images, mask)
+        x, grid = self.embed_images(images, mask)
         context = self.context(grid)
         row = None
         for index in range(len(self.blocks)):
@@ -106,7 +106,7 @@ class Encoder(nn.Module, ABC):
         mass = (logits.logsumexp(-1) - row.logsumexp(-1)).exp()
         return Tokens(x[:, 0], patches, grid, logits, mass)
 
-    def checked_grid(self, images: Tensor) -> Grid:
+    def patch_grid(self, images: Tensor) -> Grid:
         """The grid of patches of images [..., rows, columns].
 
         Raises:
@@ -124,7 +124,7 @@ class Encoder(nn.Module, ABC):
 
 
 @contextmanager
-def watching(encoder: Encoder, watch: Watch) -> Iterator[None]:
+def watch_attention(encoder: Encoder, watch: AttentionCallback) -> Iterator[None]:
     """Show `watch` the attention of every block of every pass inside this context."""
     encoder.watch = watch
     try:
@@ -133,7 +133,7 @@ def watching(encoder: Encoder, watch: Watch) -> Iterator[None]:
         encoder.watch = None
 
 
-def checked_mask(mask: Tensor | None, token: nn.Parameter | None) -> None:
+def check_mask_token(mask: Tensor | None, token: nn.Parameter | None) -> None:
     """ConfigError where patches are masked and the network has no token to put in their place."""
     if mask is not None and token is None:
         raise ConfigError(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from medprior.networks.encoder import Encoder
-from medprior.networks.shape import ViTSettings
 from medprior.networks.vit import VisionTransformer
+from medprior.networks.vit_settings import ViTSettings
 
 
-def build_network(settings: ViTSettings) -> Encoder:
+def build_encoder(settings: ViTSettings) -> Encoder:
     """A freshly initialised network, from torch's global random state."""
     if settings.source == "timm":
         from medprior.networks.timm_encoder import TimmEncoder

@@ -12,7 +12,7 @@ from medprior.networks.encoder import Encoder, Tokens
 HeadKind = Literal["cls", "cls_mean", "pooled"]
 
 
-def attention_pooled(tokens: Tokens, heads: Tensor) -> Tensor:
+def pool_by_attention(tokens: Tokens, heads: Tensor) -> Tensor:
     """Mean of the patch tokens, weighted by where the CLS token looks with each head (our choice).
 
     A head that was trained on an organ's prior gives that organ's token.
@@ -72,7 +72,7 @@ class Classifier(nn.Module):
             return first
         if self.kind == "cls_mean":
             return torch.cat([first, tokens.patches.mean(dim=1, keepdim=True)], dim=1)
-        return torch.cat([first, attention_pooled(tokens, self.heads)], dim=1)
+        return torch.cat([first, pool_by_attention(tokens, self.heads)], dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] of images [B, 1, S, S] in [0, 1]."""

@@ -10,10 +10,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from medprior.errors import ConfigError
-from medprior.networks.shape import AuxKey
+from medprior.networks.vit_settings import AuxKey
 
-SCALES = 3
-WORST_CONDITION = 1e4
+SCALE_COUNT = 3
+MAX_CONDITION_NUMBER = 1e4
 
 
 class LifeProjection(nn.Module):
@@ -36,11 +36,9 @@ class LifeProjection(nn.Module):
         ConfigError: the width is no multiple of 3.
     """
 
-    def __init__(
-        self, width: int, prefix: int, aux_key: AuxKey = "fixed", norm: bool = False
-    ) -> None:
+    def __init__(self, width: int, prefix: int, aux_key: AuxKey = "fixed", norm: bool = False) -> None:
         super().__init__()
-        if width % SCALES:
+        if width % SCALE_COUNT:
             raise ConfigError(
                 "LIFE needs a width that is a multiple of 3",
                 where="network.width", found=str(width), fix="use 192, 384 or 768",
@@ -56,20 +54,18 @@ class LifeProjection(nn.Module):
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """[B, T, D] -> [B, T, 3D], queries, keys, values; T = prefix + rows * columns."""
         first = self.first(x)
-        second = self._wider(first, grid, self.near, self.near_mix)
-        third = self._wider(second, grid, self.far, self.far_mix)
+        second = self._next_scale(first, grid, self.near, self.near_mix)
+        third = self._next_scale(second, grid, self.far, self.far_mix)
         scales = [y.chunk(3, dim=-1) for y in (first, second, third)]
         q, k, v = (torch.cat([scale[part] for scale in scales], dim=-1) for part in range(3))
         if self.aux_key == "repo":
-            aux = scales[0][1][:, : self.prefix].repeat(1, 1, SCALES)
+            aux = scales[0][1][:, : self.prefix].repeat(1, 1, SCALE_COUNT)
             k = torch.cat([aux, k[:, self.prefix :]], dim=1)
         if self.norm is not None:
             q, k, v = self.norm(q), self.norm(k), self.norm(v)
         return torch.cat([q, k, v], dim=-1)
 
-    def _wider(
-        self, y: Tensor, grid: tuple[int, int], depthwise: nn.Conv2d, mix: nn.Conv2d
-    ) -> Tensor:
+    def _next_scale(self, y: Tensor, grid: tuple[int, int], depthwise: nn.Conv2d, mix: nn.Conv2d) -> Tensor:
         """The next scale [B, T, D]: patches through both convolutions, others through `mix`."""
         maps = rearrange(y[:, self.prefix :], "b (y x) d -> b d y x", y=grid[0]).contiguous()
         patches = rearrange(mix(depthwise(maps)), "b d y x -> b (y x) d")
@@ -77,14 +73,14 @@ class LifeProjection(nn.Module):
         return torch.cat([others.to(patches.dtype), patches], dim=1)
 
 
-def by_scale(qkv: Tensor) -> list[Tensor]:
+def split_by_scale(qkv: Tensor) -> list[Tensor]:
     """Rows of a fused projection [3D, ...] by scale: three of [D, ...], each q, k, v."""
-    thirds = [part.chunk(SCALES) for part in qkv.chunk(3)]
-    return [torch.cat([part[scale] for part in thirds]) for scale in range(SCALES)]
+    thirds = [part.chunk(SCALE_COUNT) for part in qkv.chunk(3)]
+    return [torch.cat([part[scale] for part in thirds]) for scale in range(SCALE_COUNT)]
 
 
 @torch.no_grad()
-def from_vanilla(projection: LifeProjection, qkv: nn.Linear) -> None:
+def init_life_from_linear(projection: LifeProjection, qkv: nn.Linear) -> None:
     """Start from a plain projection, reproduced exactly but for the biases of two scales.
 
     Experimental and derived, not the authors': with centred unit kernels W_1, W_2 W_1^-1 and
@@ -104,18 +100,18 @@ def from_vanilla(projection: LifeProjection, qkv: nn.Linear) -> None:
             "projection of another width",
             expected=f"{3 * width} x {width}", found=" x ".join(map(str, qkv.weight.shape)),
         )  # fmt: skip
-    one, two, three = by_scale(qkv.weight.double())
-    biases = by_scale(qkv.bias) if qkv.bias is not None else [torch.zeros(width)] * SCALES
+    one, two, three = split_by_scale(qkv.weight.double())
+    biases = split_by_scale(qkv.bias) if qkv.bias is not None else [torch.zeros(width)] * SCALE_COUNT
     if any(bool(bias.any()) for bias in biases[1:]):
         raise ConfigError(
             "the projection's biases have no place in LIFE",
             expected="zero biases at the second and third scale", fix="train LIFE from scratch",
         )  # fmt: skip
     worst = max(float(torch.linalg.cond(matrix)) for matrix in (one, two))
-    if worst > WORST_CONDITION:
+    if worst > MAX_CONDITION_NUMBER:
         raise ConfigError(
             "the projection cannot be inverted safely",
-            expected=f"a condition number of at most {WORST_CONDITION:.0e}",
+            expected=f"a condition number of at most {MAX_CONDITION_NUMBER:.0e}",
             found=f"{worst:.1e}", fix="train LIFE from scratch",
         )  # fmt: skip
     projection.first.weight.copy_(one)

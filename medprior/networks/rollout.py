@@ -16,10 +16,10 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor
 
-from medprior.networks.encoder import Encoder, Grid, watching
+from medprior.networks.encoder import Encoder, Grid, watch_attention
 from medprior.settings import Settings
 
-Fusion = Literal["mean", "max"]
+HeadFusion = Literal["mean", "max"]
 
 
 class RolloutSettings(Settings):
@@ -30,14 +30,14 @@ class RolloutSettings(Settings):
     before `start` are left out.
     """
 
-    fusion: Fusion = "mean"
+    fusion: HeadFusion = "mean"
     gradients: bool = False
     discard: float = Field(default=0.0, ge=0, lt=1)
     start: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True)
-class RolledOut:
+class RolloutResult:
     """Roll-out maps and what they leave out.
 
     Shape:
@@ -51,13 +51,13 @@ class RolledOut:
     register_mass: Tensor
 
 
-def fused_heads(attention: Tensor, fusion: Fusion = "mean") -> Tensor:
+def fuse_heads(attention: Tensor, fusion: HeadFusion = "mean") -> Tensor:
     """[B, H, T, T] -> [B, T, T]."""
     return attention.mean(1) if fusion == "mean" else attention.amax(1)
 
 
 @torch.no_grad()
-def block_attention(encoder: Encoder, images: Tensor, fusion: Fusion = "mean") -> list[Tensor]:
+def collect_block_attention(encoder: Encoder, images: Tensor, fusion: HeadFusion = "mean") -> list[Tensor]:
     """Attention of every block, heads fused inside the block: memory L T^2 for each image.
 
     Args:
@@ -69,16 +69,16 @@ def block_attention(encoder: Encoder, images: Tensor, fusion: Fusion = "mean") -
         L of float32 [B, T, T], the first block's first; with `mean` every row sums to 1.
     """
     found: list[Tensor] = []
-    with watching(encoder, lambda attention: found.append(fused_heads(attention, fusion))):
+    with watch_attention(encoder, lambda attention: found.append(fuse_heads(attention, fusion))):
         encoder(images)
     return found
 
 
-def weighted_attention(
+def compute_gradient_attention(
     encoder: Encoder,
     score: Callable[[Tensor], Tensor],
     images: Tensor,
-    fusion: Fusion = "mean",
+    fusion: HeadFusion = "mean",
 ) -> list[Tensor]:
     """Heads by how much a score hangs on them: relu(A * dy/dA), fused (Chefer et al. 2021).
 
@@ -94,14 +94,14 @@ def weighted_attention(
     shown: list[Tensor] = []
     with torch.inference_mode(False), torch.enable_grad():
         own = images.detach().clone().requires_grad_()  # frozen weights must not cut the graph
-        with watching(encoder, shown.append):
+        with watch_attention(encoder, shown.append):
             value = score(own)
         gradients = torch.autograd.grad(value.sum(), shown)
     pairs = zip(shown, gradients, strict=True)
-    return [fused_heads((a * g).relu(), fusion).detach() for a, g in pairs]
+    return [fuse_heads((a * g).relu(), fusion).detach() for a, g in pairs]
 
 
-def scaled(attention: Tensor) -> Tensor:
+def normalise_row_sums(attention: Tensor) -> Tensor:
     """Gradient-weighted attention [B, T, T] with the greatest sum of a row made 1 per image.
 
     Our choice: a gradient is small beside the identity that the skip adds, so that nothing would
@@ -111,7 +111,7 @@ def scaled(attention: Tensor) -> Tensor:
     return attention / greatest.clamp_min(torch.finfo(attention.dtype).tiny)
 
 
-def discarded(attention: Tensor, share: float) -> Tensor:
+def discard_weakest_entries(attention: Tensor, share: float) -> Tensor:
     """Without the weakest `share` of the entries of each image's [T, T], CLS to CLS kept."""
     count = int(share * attention.shape[-1] * attention.shape[-2])
     if count == 0:
@@ -124,7 +124,7 @@ def discarded(attention: Tensor, share: float) -> Tensor:
     return flat.view_as(attention)
 
 
-def dense_rollout(
+def compute_dense_rollout(
     attentions: Sequence[Tensor], weights: Tensor, *, start: int = 0, nosn: bool = False
 ) -> Tensor:
     """Carry weights of output tokens back to input tokens, block by block.
@@ -150,15 +150,15 @@ def dense_rollout(
     return v
 
 
-def cls_rollout(attentions: Sequence[Tensor], *, start: int = 0, nosn: bool = False) -> Tensor:
+def compute_cls_rollout(attentions: Sequence[Tensor], *, start: int = 0, nosn: bool = False) -> Tensor:
     """The classic roll-out of the CLS token, [B, T]: `dense_rollout` of all weight on CLS."""
     first = attentions[0]
     weights = torch.zeros(len(first), 1, first.shape[-1], device=first.device, dtype=first.dtype)
     weights[..., 0] = 1
-    return dense_rollout(attentions, weights, start=start, nosn=nosn)[:, 0]
+    return compute_dense_rollout(attentions, weights, start=start, nosn=nosn)[:, 0]
 
 
-def class_weights(shares: Tensor, prefix: int) -> Tensor:
+def compute_token_weights(shares: Tensor, prefix: int) -> Tensor:
     """Weights of output tokens from how much each patch belongs to each class.
 
     Args:
@@ -174,7 +174,7 @@ def class_weights(shares: Tensor, prefix: int) -> Tensor:
     return torch.nn.functional.pad(weights, (prefix, 0))
 
 
-def laid_out(rolled: Tensor, grid: Grid, prefix: int) -> RolledOut:
+def build_rollout_maps(rolled: Tensor, grid: Grid, prefix: int) -> RolloutResult:
     """Rolled-out weights [B, C, T] as maps; CLS and registers are left out and accounted for."""
     maps = rearrange(rolled[..., prefix:], "b c (y x) -> b c y x", y=grid[0])
-    return RolledOut(maps, rolled[..., 0], rolled[..., 1:prefix].sum(-1))
+    return RolloutResult(maps, rolled[..., 0], rolled[..., 1:prefix].sum(-1))

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 
-OVERRIDES = {
+TIMM_ARGUMENTS = {
     "width": "embed_dim", "depth": "depth", "heads": "num_heads", "patch": "patch_size",
     "image_size": "img_size",
 }  # fmt: skip
-FILES = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
-OURS_ONLY = ("mlp_ratio", "layer_scale", "life", "life_aux_key", "life_norm", "nosn")
+FILE_OPTIONS = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
+OWN_ONLY_FIELDS = ("mlp_ratio", "layer_scale", "life", "life_aux_key", "life_norm", "nosn")
 
 
-def make_body(values: dict[str, Any]) -> nn.Module:
+def build_timm_body(values: dict[str, Any]) -> nn.Module:
     """A timm model for one-channel images of any size, without a classifier.
 
     Args:
@@ -33,22 +33,20 @@ def make_body(values: dict[str, Any]) -> nn.Module:
     name = values.get("name") or ""
     if not timm.is_model(name.split(".")[0]):
         raise ValueError(f"timm has no model {name!r}; see timm.list_models('vit_*')")
-    refuse_files(values.get("options", {}))
+    refuse_file_options(values.get("options", {}))
     arguments: dict[str, Any] = {
         "num_classes": 0, "in_chans": 1, "dynamic_img_size": True, "global_pool": "token",
         "drop_path_rate": values.get("drop_path", 0.0),
     }  # fmt: skip
-    arguments |= {theirs: values[ours] for ours, theirs in OVERRIDES.items() if ours in values}
+    arguments |= {theirs: values[ours] for ours, theirs in TIMM_ARGUMENTS.items() if ours in values}
     if "registers" in values:
         eva = timm.models.model_entrypoint(name.split(".")[0]).__module__.endswith(".eva")
         arguments["num_reg_tokens" if eva else "reg_tokens"] = values["registers"]
     try:
-        body: Any = timm.create_model(
-            name, pretrained=False, **arguments, **values.get("options", {})
-        )
+        body: Any = timm.create_model(name, pretrained=False, **arguments, **values.get("options", {}))
     except (TypeError, ValueError, AssertionError) as error:
         raise ValueError(f"timm does not make {name} so: {error}") from None
-    if not plain(body):
+    if not is_plain_vit(body):
         raise ValueError(f"{name} is no Vision Transformer with a CLS token and plain attention")
     for block in body.blocks:
         block.attn.fused_attn = True
@@ -56,14 +54,14 @@ def make_body(values: dict[str, Any]) -> nn.Module:
     return made
 
 
-def refuse_files(options: dict[str, Any]) -> None:
+def refuse_file_options(options: dict[str, Any]) -> None:
     """ValueError for options that make timm read a file or a network: pickles can run code."""
-    found = FILES & options.keys()
+    found = FILE_OPTIONS & options.keys()
     if found:
         raise ValueError(f"options may not name weights: {', '.join(sorted(found))}")
 
 
-def plain(body: Any) -> bool:
+def is_plain_vit(body: Any) -> bool:
     """Whether a timm model has a CLS token and one ordinary self-attention per block."""
     from timm.layers.attention import Attention, AttentionRope
     from timm.models.eva import Eva, EvaAttention
@@ -75,17 +73,17 @@ def plain(body: Any) -> bool:
     return all(isinstance(getattr(block, "attn", None), kinds) for block in body.blocks)
 
 
-def filled(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+def fill_timm_fields(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     """Fields of `ViTSettings` for a timm model, those not given read off the architecture.
 
     Raises:
         ValueError: as `make_body`, or an option that only our own network has.
     """
-    ours = [key for key in OURS_ONLY if key in values and values[key] != defaults[key]]
+    ours = [key for key in OWN_ONLY_FIELDS if key in values and values[key] != defaults[key]]
     if ours:
         raise ValueError(f"not with source=timm: {', '.join(ours)}; options={{...}} go to timm")
     with torch.device("meta"):
-        body: Any = make_body(values)
+        body: Any = build_timm_body(values)
     found = {
         "width": body.embed_dim,
         "depth": len(body.blocks),

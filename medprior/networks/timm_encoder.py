@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medprior.networks.encoder import Encoder, Grid, Watch, checked_mask
-from medprior.networks.fused import FusedAttention
-from medprior.networks.shape import ViTSettings
-from medprior.networks.timm_body import make_body
+from medprior.networks.attention_capture import AttentionCaptureMode
+from medprior.networks.encoder import AttentionCallback, Encoder, Grid, check_mask_token
+from medprior.networks.timm_body import build_timm_body
+from medprior.networks.vit_settings import ViTSettings
 
 
 class TimmEncoder(Encoder):
@@ -24,7 +24,7 @@ class TimmEncoder(Encoder):
     def __init__(self, settings: ViTSettings) -> None:
         super().__init__()
         self.settings = settings
-        body: Any = make_body(settings.model_dump())
+        body: Any = build_timm_body(settings.model_dump())
         self.register_buffer("mean", torch.tensor(settings.mean))
         self.register_buffer("std", torch.tensor(settings.std))
         self.blocks, self.norm = nn.ModuleList(body.blocks), body.norm
@@ -32,10 +32,10 @@ class TimmEncoder(Encoder):
         self.stem = body
         self.mask_token = nn.Parameter(torch.zeros(settings.width)) if settings.mask_token else None
 
-    def embedded(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Grid]:
+    def embed_images(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Grid]:
         """Tokens before any block, and the grid; see `Encoder.embedded`."""
-        checked_mask(mask, self.mask_token)
-        grid = self.checked_grid(images)
+        check_mask_token(mask, self.mask_token)
+        grid = self.patch_grid(images)
         x = self.stem.patch_embed((images - self.mean) / self.std)
         if mask is not None and self.mask_token is not None:
             x = torch.where(mask.reshape(-1, *grid, 1), self.mask_token.to(x.dtype), x)
@@ -58,12 +58,12 @@ class TimmEncoder(Encoder):
         x: Tensor,
         context: list[dict[str, Tensor]],
         row: bool = False,
-        watch: Watch | None = None,
+        watch: AttentionCallback | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Run one block; see `Encoder.step`."""
         block = self.blocks[index]
         if not row and watch is None:
             return block(x, **context[index]), None
-        with FusedAttention(row, watch) as seen:
+        with AttentionCaptureMode(row, watch) as seen:
             x = block(x, **context[index])
         return x, seen.row

@@ -13,9 +13,7 @@ from medprior.geometry import Views
 MAX_OVERSAMPLING = 4
 
 
-def cut(
-    sources: Tensor, views: Views, size: int, index: Tensor, *, oversampling: int | None = None
-) -> Tensor:
+def crop_views(sources: Tensor, views: Views, size: int, index: Tensor, *, oversampling: int | None = None) -> Tensor:
     """Sample views from their sources in one batched `grid_sample`.
 
     Each output pixel is the mean of a lattice of bilinear samples, so that shrinking does not alias
@@ -32,7 +30,7 @@ def cut(
         [V, C, size, size]; 0 where a view reaches outside its source.
     """
     if oversampling is None:
-        oversampling = lattice_side(views, sources.shape[-1], size)
+        oversampling = choose_oversampling(views, sources.shape[-1], size)
     fine = size * oversampling
     theta = torch.as_tensor(views.affine(), dtype=torch.float32, device=sources.device)
     grid = F.affine_grid(theta, [len(views), 1, fine, fine], align_corners=False)
@@ -43,7 +41,7 @@ def cut(
     return F.avg_pool2d(out, oversampling) if oversampling > 1 else out
 
 
-def lattice_side(views: Views, source: int, size: int) -> int:
+def choose_oversampling(views: Views, source: int, size: int) -> int:
     """Samples along each side of an output pixel that the strongest shrinking of `views` needs.
 
     Views that are cut in parts, as by several processes, must share the side of the whole.
@@ -52,7 +50,7 @@ def lattice_side(views: Views, source: int, size: int) -> int:
     return min(max(math.ceil(shrink), 1), MAX_OVERSAMPLING)
 
 
-def cut_maps(maps: Tensor, views: Views, index: Tensor) -> Tensor:
+def compute_patch_coverage(maps: Tensor, views: Views, index: Tensor) -> Tensor:
     """Share of each patch that a map covers.
 
     Args:
@@ -66,10 +64,10 @@ def cut_maps(maps: Tensor, views: Views, index: Tensor) -> Tensor:
     rows, columns = views.grid
     if rows != columns:
         raise ValueError("square grids only")
-    return cut(maps, views, rows, index, oversampling=8).flatten(2)
+    return crop_views(maps, views, rows, index, oversampling=8).flatten(2)
 
 
-def lay_back(maps: Tensor, views: Views, size: int) -> Tensor:
+def resample_maps_to_source(maps: Tensor, views: Views, size: int) -> Tensor:
     """Lay maps of views back over the unit squares of their sources.
 
     Args:

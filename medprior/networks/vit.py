@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medprior.errors import ConfigError
-from medprior.networks.encoder import Encoder, Grid, Tokens, Watch, checked_mask
+from medprior.networks.encoder import AttentionCallback, Encoder, Grid, Tokens, check_mask_token
 from medprior.networks.life import LifeProjection
-from medprior.networks.shape import ViTSettings
+from medprior.networks.vit_settings import ViTSettings
 
 __all__ = ["Attention", "Block", "Tokens", "ViTSettings", "VisionTransformer", "sine_positions"]
 
@@ -47,7 +47,7 @@ class Attention(nn.Module):
         x: Tensor,
         row_from: int | None = None,
         grid: Grid | None = None,
-        watch: Watch | None = None,
+        watch: AttentionCallback | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend over tokens.
 
@@ -58,12 +58,12 @@ class Attention(nn.Module):
             watch: is shown the attention matrix [B, H, T, T].
         """
         q, k, v = self.split(x, grid)
-        out = F.scaled_dot_product_attention(q, k, v) if watch is None else watched(q, k, v, watch)
+        out = F.scaled_dot_product_attention(q, k, v) if watch is None else attend_with_callback(q, k, v, watch)
         out = self.project(rearrange(out, "b h t d -> b t (h d)"))
-        return out, None if row_from is None else cls_row(q, k)
+        return out, None if row_from is None else compute_cls_scores(q, k)
 
 
-def cls_row(q: Tensor, k: Tensor) -> Tensor:
+def compute_cls_scores(q: Tensor, k: Tensor) -> Tensor:
     """The CLS query's scaled scores on all keys, float32 [B, H, T] also under autocast.
 
     Shape:
@@ -75,7 +75,7 @@ def cls_row(q: Tensor, k: Tensor) -> Tensor:
         return row
 
 
-def watched(q: Tensor, k: Tensor, v: Tensor, watch: Watch) -> Tensor:
+def attend_with_callback(q: Tensor, k: Tensor, v: Tensor, watch: AttentionCallback) -> Tensor:
     """Attention of [B, H, T, d] with the matrix in the open: float32 softmax, shown, then used."""
     with torch.autocast(q.device.type, enabled=False):
         scores = (q.float() * q.shape[-1] ** -0.5) @ k.float().transpose(-1, -2)
@@ -133,7 +133,7 @@ class Block(nn.Module):
         x: Tensor,
         row_from: int | None = None,
         grid: Grid | None = None,
-        watch: Watch | None = None,
+        watch: AttentionCallback | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Transform tokens x [B, T, D]; arguments and second value as of `Attention.forward`."""
         branch, row = self.attention(self.norm1(x), row_from, grid, watch)
@@ -146,7 +146,7 @@ class Block(nn.Module):
         return x, row
 
 
-def sine_positions(width: int, rows: int, columns: int) -> Tensor:
+def build_sine_positions(width: int, rows: int, columns: int) -> Tensor:
     """Sines and cosines of the patch's row and column, [1, width, rows, columns] in [-1, 1].
 
     The start of the learned position embedding: from it a short training finds out where things are
@@ -167,7 +167,7 @@ class VisionTransformer(Encoder):
         super().__init__()
         self.settings = settings
         width, patch = settings.width, settings.patch
-        side = self.checked_grid(torch.empty(settings.image_size, settings.image_size))[0]
+        side = self.patch_grid(torch.empty(settings.image_size, settings.image_size))[0]
         self.register_buffer("mean", torch.tensor(settings.mean))
         self.register_buffer("std", torch.tensor(settings.std))
         self.embed = nn.Conv2d(1, width, patch, patch)
@@ -178,8 +178,7 @@ class VisionTransformer(Encoder):
         rates = torch.linspace(0, settings.drop_path, settings.depth).tolist()
         last = settings.depth - 1
         self.blocks = nn.ModuleList(
-            Block(settings, rate, settings.nosn and index == last)
-            for index, rate in enumerate(rates)
+            Block(settings, rate, settings.nosn and index == last) for index, rate in enumerate(rates)
         )
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self._initialise()
@@ -189,17 +188,17 @@ class VisionTransformer(Encoder):
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
-        self.position.data.copy_(sine_positions(self.settings.width, *self.position.shape[-2:]))
+        self.position.data.copy_(build_sine_positions(self.settings.width, *self.position.shape[-2:]))
         nn.init.trunc_normal_(self.cls, std=0.02)
         nn.init.trunc_normal_(self.registers, std=0.02)
         nn.init.xavier_uniform_(self.embed.weight.view(self.settings.width, -1))
         if self.embed.bias is not None:
             nn.init.zeros_(self.embed.bias)
 
-    def embedded(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Grid]:
+    def embed_images(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Grid]:
         """Tokens before any block, and the grid; see `Encoder.embedded`."""
-        checked_mask(mask, self.mask_token)
-        grid = self.checked_grid(images)
+        check_mask_token(mask, self.mask_token)
+        grid = self.patch_grid(images)
         maps: Tensor = self.embed((images - self.mean) / self.std)
         if mask is not None and self.mask_token is not None:
             hidden = rearrange(mask, "b (y x) -> b 1 y x", y=grid[0])
@@ -216,7 +215,7 @@ class VisionTransformer(Encoder):
         return grid
 
     def step(
-        self, index: int, x: Tensor, context: Grid, row: bool = False, watch: Watch | None = None
+        self, index: int, x: Tensor, context: Grid, row: bool = False, watch: AttentionCallback | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Run one block; see `Encoder.step`."""
         found: tuple[Tensor, Tensor | None]

@@ -12,21 +12,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medprior.errors import ConfigError
-from medprior.networks.shape import ViTSettings
+from medprior.networks.vit_settings import ViTSettings
 from medprior.networks.weight_layouts import Tensors
 
-BLOCK_NAMES = {
+TIMM_TO_OWN_NAMES = {
     "norm1.": "norm1.", "attn.qkv.": "attention.qkv.", "attn.proj.": "attention.project.",
     "norm2.": "norm2.", "mlp.fc1.": "mlp.0.", "mlp.fc2.": "mlp.2.",
     "ls1.gamma": "scale1", "ls2.gamma": "scale2",
 }  # fmt: skip
-Channels = tuple[float, ...]
-Grey = tuple[float, float]
+ChannelValues = tuple[float, ...]
+GreyStatistics = tuple[float, float]
 
 
-def for_one_channel(
-    tensors: Tensors, mean: Channels, std: Channels, where: str
-) -> tuple[Tensors, Grey]:
+def fold_to_one_channel(
+    tensors: Tensors, mean: ChannelValues, std: ChannelValues, where: str
+) -> tuple[Tensors, GreyStatistics]:
     """Fold channels and their normalisation into one; exact for grey images.
 
     W'(x - m) / s with W' = s * sum_c W_c / s_c, the bias taking up sum_c W_c (m - m_c) / s_c. Equal
@@ -54,7 +54,7 @@ def for_one_channel(
     return tensors | one, (middle, width)
 
 
-def square(tokens: int, where: str) -> tuple[int, int]:
+def infer_grid_side(tokens: int, where: str) -> tuple[int, int]:
     """Side of the grid and tokens before it in a position embedding of so many tokens."""
     for before in (0, 1):
         side = math.isqrt(max(tokens - before, 0))
@@ -63,15 +63,15 @@ def square(tokens: int, where: str) -> tuple[int, int]:
     raise ConfigError("position embedding of no square grid", where=where, found=f"{tokens} tokens")
 
 
-def resized(position: Tensor, side: int) -> Tensor:
+def resize_position(position: Tensor, side: int) -> Tensor:
     """Position embedding [1, D, g, g] on another grid, bicubic, as the network does on the fly."""
     if position.shape[-1] == side:
         return position
     return F.interpolate(position, size=(side, side), mode="bicubic", antialias=True)
 
 
-def as_own(
-    tensors: Tensors, network: Mapping[str, Any], grey: Grey, where: str
+def convert_to_own_vit(
+    tensors: Tensors, network: Mapping[str, Any], grey: GreyStatistics, where: str
 ) -> tuple[ViTSettings, Tensors]:
     """Settings and state of our own network; unknown tensors stay, to be named as left over.
 
@@ -89,7 +89,7 @@ def as_own(
             fix="name the timm architecture if it uses rotary embedding alone",
         )  # fmt: skip
     width, weight = cls.shape[-1], left.pop("patch_embed.proj.weight")
-    side, before = square(embedding.shape[1], where)
+    side, before = infer_grid_side(embedding.shape[1], where)
     if before:
         cls = cls + embedding[:, :1]
     position = rearrange(embedding[:, before:], "1 (y x) d -> 1 d y x", y=side)
@@ -98,10 +98,10 @@ def as_own(
         "width": width, "patch": weight.shape[-1], "registers": registers.shape[1],
         "image_size": side * weight.shape[-1], "mean": grey[0], "std": grey[1],
     }  # fmt: skip
-    settings = ViTSettings.checked(known | blocks_shape(left, width) | dict(network), where)
+    settings = ViTSettings.checked(known | infer_block_shape(left, width) | dict(network), where)
     state = {
         "embed.weight": weight, "embed.bias": left.pop("patch_embed.proj.bias"), "cls": cls,
-        "registers": registers, "position": enlarged(position, settings),
+        "registers": registers, "position": resize_to_image_size(position, settings),
         "mean": torch.tensor(grey[0]), "std": torch.tensor(grey[1]),
     }  # fmt: skip
     token = left.pop("mask_token", torch.zeros(width))
@@ -109,10 +109,10 @@ def as_own(
         state["mask_token"] = token.reshape(-1)
     for block in range(settings.depth):
         left.setdefault(f"blocks.{block}.attn.qkv.bias", torch.zeros(3 * width))
-    return settings, state | {own_name(key): value for key, value in left.items()}
+    return settings, state | {convert_tensor_name(key): value for key, value in left.items()}
 
 
-def enlarged(position: Tensor, settings: ViTSettings) -> Tensor:
+def resize_to_image_size(position: Tensor, settings: ViTSettings) -> Tensor:
     """Position embedding [1, D, g, g] on the grid of `image_size`, as the network does it."""
     side = settings.image_size // settings.patch
     if position.shape[-1] == side:
@@ -120,7 +120,7 @@ def enlarged(position: Tensor, settings: ViTSettings) -> Tensor:
     return F.interpolate(position, size=(side, side), mode="bicubic", antialias=True)
 
 
-def blocks_shape(tensors: Tensors, width: int) -> dict[str, Any]:
+def infer_block_shape(tensors: Tensors, width: int) -> dict[str, Any]:
     """What the tensors say of the blocks; heads are D / 64, as in all published ViTs (our choice).
 
     The value of `layer_scale` only says that there is one.
@@ -135,19 +135,19 @@ def blocks_shape(tensors: Tensors, width: int) -> dict[str, Any]:
     return found | {"heads": max(1, width // 64)}
 
 
-def own_name(key: str) -> str:
+def convert_tensor_name(key: str) -> str:
     """Our name of a tensor inside a block, else the name it has."""
     if not key.startswith("blocks."):
         return key
     _, number, rest = key.split(".", 2)
-    for theirs, ours in BLOCK_NAMES.items():
+    for theirs, ours in TIMM_TO_OWN_NAMES.items():
         if rest.startswith(theirs):
             return f"blocks.{number}.{ours}{rest.removeprefix(theirs)}"
     return key
 
 
-def as_timm(
-    tensors: Tensors, network: Mapping[str, Any], grey: Grey
+def convert_to_timm_vit(
+    tensors: Tensors, network: Mapping[str, Any], grey: GreyStatistics
 ) -> tuple[ViTSettings, Tensors]:
     """Settings and state of a timm architecture; position embedding resized by timm's rule.
 
@@ -169,8 +169,6 @@ def as_timm(
         for before in (0, 1, 1 + settings.registers):
             patches = max(position.shape[1] - before, 0)
             if math.isqrt(patches) ** 2 == patches:
-                state["stem.pos_embed"] = resample_abs_pos_embed(
-                    position, [side, side], num_prefix_tokens=before
-                )
+                state["stem.pos_embed"] = resample_abs_pos_embed(position, [side, side], num_prefix_tokens=before)
                 break
     return settings, state

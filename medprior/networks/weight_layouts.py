@@ -18,9 +18,9 @@ from medprior.errors import ConfigError
 Layout = Literal["timm", "facebook", "huggingface"]
 Tensors = dict[str, Tensor]
 
-CHUNKED = re.compile(r"^blocks\.\d+\.(\d+)\.")
-HEADS = ("head.", "head_dist.", "fc.", "classifier.", "pooler.")
-HUGGINGFACE = (
+CHUNKED_BLOCK = re.compile(r"^blocks\.\d+\.(\d+)\.")
+HEAD_PREFIXES = ("head.", "head_dist.", "fc.", "classifier.", "pooler.")
+HUGGINGFACE_NAMES = (
     (r"^embeddings\.cls_token$", "cls_token"),
     (r"^embeddings\.mask_token$", "mask_token"),
     (r"^embeddings\.register_tokens$", "reg_token"),
@@ -34,7 +34,7 @@ HUGGINGFACE = (
 )
 
 
-def detected(tensors: Tensors, where: str) -> tuple[Layout, str]:
+def detect_layout(tensors: Tensors, where: str) -> tuple[Layout, str]:
     """The layout of a file, and the prefix of its encoder's names (`backbone.`, `dinov2.`, ...).
 
     Raises:
@@ -52,11 +52,11 @@ def detected(tensors: Tensors, where: str) -> tuple[Layout, str]:
         return "huggingface", name.removesuffix("embeddings.cls_token")
     prefix = name.removesuffix("cls_token")
     inner = [key.removeprefix(prefix) for key in tensors if key.startswith(prefix)]
-    own = any(k in ("register_tokens", "mask_token") or CHUNKED.match(k) for k in inner)
+    own = any(k in ("register_tokens", "mask_token") or CHUNKED_BLOCK.match(k) for k in inner)
     return ("facebook" if own else "timm"), prefix
 
 
-def in_timm_names(tensors: Tensors, layout: Layout, prefix: str) -> Tensors:
+def rename_to_timm(tensors: Tensors, layout: Layout, prefix: str) -> Tensors:
     """The encoder's tensors as float32 under timm's names; classifiers are left out."""
     found: Tensors = {}
     for key, value in tensors.items():
@@ -64,16 +64,16 @@ def in_timm_names(tensors: Tensors, layout: Layout, prefix: str) -> Tensors:
             continue
         name = key.removeprefix(prefix)
         if layout == "huggingface":
-            for old, new in HUGGINGFACE:
+            for old, new in HUGGINGFACE_NAMES:
                 name = re.sub(old, new, name)
-        name = CHUNKED.sub(r"blocks.\1.", name)
+        name = CHUNKED_BLOCK.sub(r"blocks.\1.", name)
         name = "reg_token" if name == "register_tokens" else name
-        if not name.startswith(HEADS):
+        if not name.startswith(HEAD_PREFIXES):
             found[name] = value.float()
-    return fused(found) if layout == "huggingface" else found
+    return fuse_qkv(found) if layout == "huggingface" else found
 
 
-def fused(tensors: Tensors) -> Tensors:
+def fuse_qkv(tensors: Tensors) -> Tensors:
     """Separate `query`, `key` and `value` of every block as one `qkv`."""
     found = dict(tensors)
     for name in tensors:

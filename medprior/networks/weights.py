@@ -10,22 +10,27 @@ import torch
 
 from medprior.errors import ConfigError
 from medprior.networks.backbone import load_weights
-from medprior.networks.factory import build_network
-from medprior.networks.shape import ViTSettings
-from medprior.networks.weight_conversion import Channels, as_own, as_timm, for_one_channel
-from medprior.networks.weight_layouts import Layout, Tensors, detected, in_timm_names
+from medprior.networks.factory import build_encoder
+from medprior.networks.vit_settings import ViTSettings
+from medprior.networks.weight_conversion import (
+    ChannelValues,
+    convert_to_own_vit,
+    convert_to_timm_vit,
+    fold_to_one_channel,
+)
+from medprior.networks.weight_layouts import Layout, Tensors, detect_layout, rename_to_timm
 
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_STATISTICS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Remembered, not verified here: pass mean and std where it matters.
-RAD_DINO = (0.5307,) * 3, (0.2583,) * 3
+RAD_DINO_STATISTICS = (0.5307,) * 3, (0.2583,) * 3
 
 
 def load_local(
     path: Path | str,
     network: Mapping[str, Any] | None = None,
     *,
-    mean: Channels | None = None,
-    std: Channels | None = None,
+    mean: ChannelValues | None = None,
+    std: ChannelValues | None = None,
 ) -> tuple[ViTSettings, Tensors]:
     """Settings and state of `build_network(settings)` from a safetensors file.
 
@@ -49,16 +54,16 @@ def load_local(
     path, network = Path(path), network or {}
     refuse_pickles(path)
     tensors = load_weights(path, None)
-    layout, prefix = detected(tensors, path.name)
-    found = in_timm_names(tensors, layout, prefix)
+    layout, prefix = detect_layout(tensors, path.name)
+    found = rename_to_timm(tensors, layout, prefix)
     wrapped = network.get("source") == "timm"
-    shift, scale = normalisation(layout, network.get("name", "") if wrapped else "")
-    found, grey = for_one_channel(found, mean or shift, std or scale, path.name)
+    shift, scale = default_normalisation(layout, network.get("name", "") if wrapped else "")
+    found, grey = fold_to_one_channel(found, mean or shift, std or scale, path.name)
     if wrapped:
-        settings, state = as_timm(found, network, grey)
+        settings, state = convert_to_timm_vit(found, network, grey)
     else:
-        settings, state = as_own(found, network, grey, path.name)
-    check(settings, state, path.name)
+        settings, state = convert_to_own_vit(found, network, grey, path.name)
+    check_state_fits(settings, state, path.name)
     return settings, state
 
 
@@ -73,7 +78,7 @@ def refuse_pickles(path: Path) -> None:
         )  # fmt: skip
 
 
-def normalisation(layout: Layout, name: str) -> tuple[Channels, Channels]:
+def default_normalisation(layout: Layout, name: str) -> tuple[ChannelValues, ChannelValues]:
     """Mean and std per channel that weights of this kind were trained with."""
     if name:
         import timm
@@ -81,13 +86,13 @@ def normalisation(layout: Layout, name: str) -> tuple[Channels, Channels]:
         record = timm.get_pretrained_cfg(name)
         if record is not None:
             return tuple(record.mean), tuple(record.std)
-    return RAD_DINO if layout == "huggingface" else IMAGENET
+    return RAD_DINO_STATISTICS if layout == "huggingface" else IMAGENET_STATISTICS
 
 
-def check(settings: ViTSettings, state: Tensors, where: str) -> None:
+def check_state_fits(settings: ViTSettings, state: Tensors, where: str) -> None:
     """ConfigError naming what is missing, left over or of another shape."""
     with torch.random.fork_rng(devices=[]):
-        wanted = build_network(settings).state_dict()
+        wanted = build_encoder(settings).state_dict()
     faults = {
         "missing": sorted(k for k in wanted if k not in state),
         "left over": sorted(k for k in state if k not in wanted),

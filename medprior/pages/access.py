@@ -14,11 +14,11 @@ from pydantic import Field, SecretStr
 from medprior.errors import InputMissing, MedpriorError
 from medprior.settings import Settings
 
-SHORTEST_TOKEN = 16
+MIN_TOKEN_CHARACTERS = 16
 MEBIBYTE = 2**20
 
 
-class Access(Settings):
+class AccessSettings(Settings):
     """The door of one server.
 
     Attributes:
@@ -49,9 +49,9 @@ class Access(Settings):
     @property
     def loopback(self) -> bool:
         """True where only this machine can connect."""
-        return self.host == "localhost" or literal(self.host, loopback=True)
+        return self.host == "localhost" or is_ip_address(self.host, loopback=True)
 
-    def derived(self, purpose: str) -> str:
+    def derive_key(self, purpose: str) -> str:
         """Hex HMAC-SHA256 of `purpose` under the token: no cookie holds the token itself."""
         return hmac.new(self.secret.encode(), purpose.encode(), hashlib.sha256).hexdigest()
 
@@ -61,7 +61,7 @@ class Access(Settings):
         name = f"[{name}]" if ":" in name else name
         return f"http://{name}:{port}/" + (f"?token={quote(self.secret)}" if self.secret else "")
 
-    def knows(self, name: str) -> bool:
+    def allows_host(self, name: str) -> bool:
         """True for a host name a visitor may have used.
 
         A page of a stranger can make its own name point here (DNS rebinding); it cannot make an
@@ -71,9 +71,9 @@ class Access(Settings):
         known = {"localhost", self.host.lower(), *(item.lower() for item in self.names)}
         if not self.loopback:
             known.add(socket.gethostname().lower())
-        return name in known or literal(name, loopback=self.loopback)
+        return name in known or is_ip_address(name, loopback=self.loopback)
 
-    def safe(self) -> Access:
+    def safe(self) -> AccessSettings:
         """The door itself, if it is safe to open.
 
         Raises:
@@ -85,18 +85,18 @@ class Access(Settings):
                 where=f"--host {self.host}",
                 fix="give --token-file FILE, or stay at 127.0.0.1 behind a proxy with a login",
             )
-        if self.secret and (len(self.secret) < SHORTEST_TOKEN or not self.secret.isprintable()):
+        if self.secret and (len(self.secret) < MIN_TOKEN_CHARACTERS or not self.secret.isprintable()):
             raise MedpriorError(
                 "the token is too easy to guess",
                 where="--token-file",
-                expected=f"at least {SHORTEST_TOKEN} printable characters",
+                expected=f"at least {MIN_TOKEN_CHARACTERS} printable characters",
                 found=f"{len(self.secret)}",
                 fix="head -c 32 /dev/urandom | base64 > FILE",
             )
         return self
 
 
-def literal(name: str, *, loopback: bool) -> bool:
+def is_ip_address(name: str, *, loopback: bool) -> bool:
     """True for an IP address, with `loopback` only for those of this machine itself."""
     try:
         address = ipaddress.ip_address(name.strip("[]"))

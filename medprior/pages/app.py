@@ -12,15 +12,15 @@ from starlette.staticfiles import StaticFiles
 
 import medprior
 from medprior.pages import problem
-from medprior.pages.access import Access
-from medprior.pages.security import Guard
+from medprior.pages.access import AccessSettings
+from medprior.pages.security import SecurityMiddleware
 
-HERE = Path(__file__).parent
+PAGES_FOLDER = Path(__file__).parent
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def page_app(
-    title: str, access: Access, web: Path | None = None, lifespan: Lifespan | None = None
+def create_page_app(
+    title: str, access: AccessSettings, web: Path | None = None, lifespan: Lifespan | None = None
 ) -> FastAPI:
     """An application with `/shared`, `/vendor`, `/openapi.json`, and the page of `web`.
 
@@ -38,10 +38,10 @@ def page_app(
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.add_middleware(Guard, access=access)
-    problem.install(app)
-    app.mount("/shared", StaticFiles(directory=HERE / "web"))
-    app.mount("/vendor", StaticFiles(directory=HERE / "vendor"))
+    app.add_middleware(SecurityMiddleware, access=access)
+    problem.install_error_handlers(app)
+    app.mount("/shared", StaticFiles(directory=PAGES_FOLDER / "web"))
+    app.mount("/vendor", StaticFiles(directory=PAGES_FOLDER / "vendor"))
     if web is not None:
         app.mount("/static", StaticFiles(directory=web))
 

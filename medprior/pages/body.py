@@ -44,7 +44,7 @@ class BoundedBody:
             raise self.refusal from None
         self._note(message)
         if self.count > self.limit:
-            self.refusal = too_large(self.limit)
+            self.refusal = create_size_problem(self.limit)
             raise self.refusal
         return message
 
@@ -60,6 +60,6 @@ class BoundedBody:
                     self._note(await self._receive())
 
 
-def too_large(limit: int) -> Problem:
+def create_size_problem(limit: int) -> Problem:
     """The refusal of a body above `limit` bytes."""
     return Problem(413, "too_large", f"more than {limit / 2**20:g} MiB")

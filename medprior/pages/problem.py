@@ -26,43 +26,41 @@ class Problem(HTTPException):
         headers: extra response headers, such as `Retry-After`.
     """
 
-    def __init__(
-        self, status: int, code: str, message: str, headers: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(status, message, headers)
         self.code = code
 
 
-def answer(error: HTTPException) -> Response:
+def create_problem_response(error: HTTPException) -> Response:
     """The response of a refused request."""
     code = getattr(error, "code", None) or HTTPStatus(error.status_code).name.lower()
     body = {"code": code, "message": str(error.detail)}
     return JSONResponse(body, error.status_code, headers=dict(error.headers or {}))
 
 
-def unforeseen(error: Exception) -> Response:
+def handle_unexpected_error(error: Exception) -> Response:
     """The response to a bug of ours; the log gets its kind and place, not its words."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
     LOG.error("unforeseen %s at %s", type(error).__name__, place)
-    return answer(Problem(500, "internal", "an unforeseen error; it was logged"))
+    return create_problem_response(Problem(500, "internal", "an unforeseen error; it was logged"))
 
 
-async def refused(_: Request, error: Exception) -> Response:
+async def handle_http_error(_: Request, error: Exception) -> Response:
     """Handler of `HTTPException` and `Problem`."""
     assert isinstance(error, HTTPException)
-    return answer(error)
+    return create_problem_response(error)
 
 
-async def invalid(_: Request, error: Exception) -> Response:
+async def handle_invalid_request(_: Request, error: Exception) -> Response:
     """Handler of arguments that do not fit: names the fields, quotes no value."""
     assert isinstance(error, RequestValidationError)
     fields = [".".join(str(part) for part in fault["loc"]) for fault in error.errors()]
     said = ", ".join(dict.fromkeys(field for field in fields if field.isascii()))[:200]
-    return answer(Problem(422, "invalid_request", f"these do not fit: {said or 'the request'}"))
+    return create_problem_response(Problem(422, "invalid_request", f"these do not fit: {said or 'the request'}"))
 
 
-def install(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI) -> None:
     """Answer every error of `app` as JSON."""
-    app.add_exception_handler(HTTPException, refused)
-    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, handle_http_error)
+    app.add_exception_handler(RequestValidationError, handle_invalid_request)

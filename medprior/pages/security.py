@@ -16,18 +16,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from medprior.pages.access import Access
-from medprior.pages.body import BoundedBody, too_large
-from medprior.pages.problem import Problem, answer, unforeseen
+from medprior.pages.access import AccessSettings
+from medprior.pages.body import BoundedBody, create_size_problem
+from medprior.pages.problem import Problem, create_problem_response, handle_unexpected_error
 
 LOG = logging.getLogger("medprior.pages")
-SLOW = 408
-READING = {"GET", "HEAD", "OPTIONS"}
+REQUEST_TIMEOUT_STATUS = 408
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-HEADERS = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": CONTENT_POLICY,
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -39,7 +39,7 @@ HEADERS = {
 }
 
 
-class Guard:
+class SecurityMiddleware:
     """ASGI middleware; put it outermost.
 
     Args:
@@ -47,7 +47,7 @@ class Guard:
         access: the door.
     """
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, access: AccessSettings) -> None:
         self.app, self.access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,25 +58,25 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        await self._guarded(scope, receive, send)
+        await self._serve_request(scope, receive, send)
 
-    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = BoundedBody(receive, self.access.max_bytes, self.access.body_seconds)
-        outlet = Outlet(send, body)
+        outlet = SecureSender(send, body)
         start = time.monotonic()
         response: Response | None = None
         try:
-            outlet.cookie = admitted(Request(scope), self.access)
-            check_length(Request(scope), self.access.max_bytes)
+            outlet.cookie = authenticate_request(Request(scope), self.access)
+            check_content_length(Request(scope), self.access.max_bytes)
             await self.app(scope, body.receive, outlet.send)
         except Problem as problem:
-            response = answer(problem)
+            response = create_problem_response(problem)
         except Exception as error:
-            response = unforeseen(error)
+            response = handle_unexpected_error(error)
         if body.refusal is not None:
-            response = answer(body.refusal)
+            response = create_problem_response(body.refusal)
         if response is not None and not outlet.status:
-            if response.status_code != SLOW:
+            if response.status_code != REQUEST_TIMEOUT_STATUS:
                 await body.drain()
             outlet.muted = False
             await response(scope, receive, outlet.send)
@@ -86,7 +86,7 @@ class Guard:
         LOG.info("%s %s %d %.0f ms", scope["method"], route, outlet.status, spent)
 
 
-class Outlet:
+class SecureSender:
     """The way out: adds the headers; what a page says of a refused body is not passed on."""
 
     def __init__(self, send: Send, body: BoundedBody) -> None:
@@ -102,35 +102,35 @@ class Outlet:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
+            for name, value in SECURITY_HEADERS.items():
                 headers[name] = value
             if self.cookie:
                 headers.append("Set-Cookie", self.cookie)
         await self._send(message)
 
 
-def admitted(request: Request, access: Access) -> str | None:
+def authenticate_request(request: Request, access: AccessSettings) -> str | None:
     """The cookie to set on a visitor who came with the token in the address, else None.
 
     Raises:
         Problem: 400 unknown host name, 403 sent by another site's page, 401 no valid token.
     """
     host = request.headers.get("host", "")
-    if len(request.headers.getlist("host")) != 1 or not access.knows(host_name(host)):
+    if len(request.headers.getlist("host")) != 1 or not access.allows_host(parse_host_name(host)):
         raise Problem(400, "host", "this host name is not served here")
-    if request.method not in READING:
+    if request.method not in SAFE_METHODS:
         check_origin(request, host)
     if not access.secret or request.url.path in access.open_paths:
         return None
     given = request.headers.get("authorization", "")
     kind, _, word = given.partition(" ")
-    if kind.lower() == "bearer" and same(word.strip(), access.secret):
+    if kind.lower() == "bearer" and is_same_secret(word.strip(), access.secret):
         return None
-    name, value = cookie_of(access)
-    if same(request.query_params.get("token", ""), access.secret):
+    name, value = access_cookie(access)
+    if is_same_secret(request.query_params.get("token", ""), access.secret):
         secure = "; Secure" if request.url.scheme == "https" else ""
         return f"{name}={value}; Path=/; HttpOnly; SameSite=Strict{secure}"
-    if same(request.cookies.get(name, ""), value):
+    if is_same_secret(request.cookies.get(name, ""), value):
         return None
     headers = {"WWW-Authenticate": "Bearer"}
     raise Problem(401, "token", "open the address that the server printed at its start", headers)
@@ -144,25 +144,25 @@ def check_origin(request: Request, host: str) -> None:
         raise Problem(403, "cross_origin", "sent by a page of another site")
 
 
-def check_length(request: Request, limit: int) -> None:
+def check_content_length(request: Request, limit: int) -> None:
     """Problem where the body announces that it is too large."""
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length[:20]) > limit:
-        raise too_large(limit)
+        raise create_size_problem(limit)
 
 
-def cookie_of(access: Access) -> tuple[str, str]:
+def access_cookie(access: AccessSettings) -> tuple[str, str]:
     """Name and value of the cookie; servers of one machine share a jar, so names differ."""
-    return f"medprior_{access.derived('name')[:12]}", access.derived("visitor")
+    return f"medprior_{access.derive_key('name')[:12]}", access.derive_key("visitor")
 
 
-def host_name(host: str) -> str:
+def parse_host_name(host: str) -> str:
     """The name in a Host header, without its port."""
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.partition(":")[0]
 
 
-def same(given: str, wanted: str) -> bool:
+def is_same_secret(given: str, wanted: str) -> bool:
     """Equality in constant time."""
     return hmac.compare_digest(given.encode(), wanted.encode())

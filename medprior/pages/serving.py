@@ -17,13 +17,13 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from medprior.errors import MedpriorError
-from medprior.pages.access import Access
+from medprior.pages.access import AccessSettings
 
 KEEP_ALIVE_SECONDS = 5
-STOP_SECONDS = 30
+SHUTDOWN_SECONDS = 30
 
 
-class PunctualProtocol(H11Protocol):
+class HeaderTimeoutProtocol(H11Protocol):
     """Closes connections that take too long to say what they want."""
 
     header_seconds = 10.0
@@ -43,7 +43,7 @@ class PunctualProtocol(H11Protocol):
         self.loop.call_later(self.header_seconds, self._watch, self.cycle)
 
 
-class Server(uvicorn.Server):
+class GracefulServer(uvicorn.Server):
     """Stops on SIGTERM and SIGINT after the requests in work are answered, and then returns."""
 
     @contextmanager
@@ -58,7 +58,7 @@ class Server(uvicorn.Server):
                 signal.signal(item, handler)
 
 
-def listening(access: Access) -> socket.socket:
+def open_listener(access: AccessSettings) -> socket.socket:
     """A bound socket for `access`.
 
     Raises:
@@ -81,8 +81,8 @@ def listening(access: Access) -> socket.socket:
     return listener
 
 
-def serve(
-    app: ASGIApp, access: Access, listener: socket.socket, started: Callable[[str], None] = print
+def serve_app(
+    app: ASGIApp, access: AccessSettings, listener: socket.socket, started: Callable[[str], None] = print
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
@@ -94,23 +94,21 @@ def serve(
     """
     log_to_stderr()
     settings: dict[str, Any] = {
-        "http": type("Protocol", (PunctualProtocol,), {"header_seconds": access.header_seconds}),
+        "http": type("Protocol", (HeaderTimeoutProtocol,), {"header_seconds": access.header_seconds}),
         "ws": "none",
         "access_log": False,
         "log_config": None,
         "server_header": False,
         "proxy_headers": False,
         "timeout_keep_alive": KEEP_ALIVE_SECONDS,
-        "timeout_graceful_shutdown": STOP_SECONDS,
+        "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
     }
-    server = Server(uvicorn.Config(app, **settings))
+    server = GracefulServer(uvicorn.Config(app, **settings))
     url = access.url(listener.getsockname()[1])
-    asyncio.run(announced(server, listener, lambda: started(url)))
+    asyncio.run(serve_and_announce(server, listener, lambda: started(url)))
 
 
-async def announced(
-    server: uvicorn.Server, listener: socket.socket, tell: Callable[[], None]
-) -> None:
+async def serve_and_announce(server: uvicorn.Server, listener: socket.socket, tell: Callable[[], None]) -> None:
     """Serve on `listener` until the end; `tell` is called once it has started."""
     running = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not running.done():

@@ -1,7 +1,7 @@
 """A digital thorax: generated chest radiographs with their truth, as arrays or as DICOM files."""
 
-from medprior.phantom.generate import generate
-from medprior.phantom.render import PhantomImage, render
+from medprior.phantom.generate import generate_phantom_cohort
+from medprior.phantom.render import PhantomImage, render_phantom
 from medprior.phantom.settings import FINDINGS, STRUCTURES, PhantomSettings
 
-__all__ = ["FINDINGS", "STRUCTURES", "PhantomImage", "PhantomSettings", "generate", "render"]
+__all__ = ["FINDINGS", "STRUCTURES", "PhantomImage", "PhantomSettings", "generate_phantom_cohort", "render_phantom"]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # name: (mean, standard deviation). Box in parts of the image, the rest in parts of the box.
-MEASURED: dict[str, tuple[float, float]] = {
+MEASURED_MOMENTS: dict[str, tuple[float, float]] = {
     "box_width": (0.782, 0.075),
     "box_height": (0.731, 0.107),
     "centre_x": (0.503, 0.024),
@@ -26,15 +26,15 @@ MEASURED: dict[str, tuple[float, float]] = {
     "heart_x": (0.588, 0.030),
     "heart_y": (0.672, 0.046),
 }
-NAMES = ("age", *MEASURED)  # age first: it must not depend on one image's pose
-CORRELATED: dict[tuple[str, str], float] = {
+VARIABLE_NAMES = ("age", *MEASURED_MOMENTS)  # age first: it must not depend on one image's pose
+MEASURED_CORRELATIONS: dict[tuple[str, str], float] = {
     ("heart_width", "box_height"): -0.65,
     ("heart_width", "box_width"): -0.43,
     ("heart_width", "heart_height"): 0.64,
     ("right_width", "left_width"): -0.68,
     ("heart_x", "heart_width"): 0.27,
 }
-ASSUMED: dict[tuple[str, str], float] = {
+ASSUMED_CORRELATIONS: dict[tuple[str, str], float] = {
     ("box_width", "box_height"): 0.35,
     ("heart_height", "box_height"): -0.40,
     ("heart_y", "heart_height"): -0.30,
@@ -42,9 +42,9 @@ ASSUMED: dict[tuple[str, str], float] = {
     ("heart_x", "left_width"): -0.35,
     ("age", "heart_width"): 0.30,
 }
-LIMIT = 2.4  # draws beyond this many deviations are pulled in: the table's tails are short
-SAME_PATIENT = 0.85  # correlation between two images of one patient (our choice)
-AP_MAGNIFICATION = 0.5  # heart width, in deviations, between AP and PA (our choice)
+MAX_DEVIATIONS = 2.4  # draws beyond this many deviations are pulled in: the table's tails are short
+PATIENT_CORRELATION = 0.85  # correlation between two images of one patient (our choice)
+AP_HEART_SHIFT = 0.5  # heart width, in deviations, between AP and PA (our choice)
 
 
 @dataclass(frozen=True)
@@ -87,17 +87,17 @@ class Anatomy:
 
 
 @cache
-def covariance_root() -> NDArray[np.float64]:
+def compute_covariance_root() -> NDArray[np.float64]:
     """Matrix that turns independent normals into correlated ones, [len(NAMES), len(NAMES)]."""
-    matrix = np.eye(len(NAMES))
-    for (first, second), value in (CORRELATED | ASSUMED).items():
-        i, j = NAMES.index(first), NAMES.index(second)
+    matrix = np.eye(len(VARIABLE_NAMES))
+    for (first, second), value in (MEASURED_CORRELATIONS | ASSUMED_CORRELATIONS).items():
+        i, j = VARIABLE_NAMES.index(first), VARIABLE_NAMES.index(second)
         matrix[i, j] = matrix[j, i] = value
     return np.asarray(np.linalg.cholesky(matrix), np.float64)
 
 
 @dataclass(frozen=True)
-class Patient:
+class PatientBody:
     """What the images of one patient share: the drawn normals and the body."""
 
     normals: NDArray[np.float64]
@@ -109,14 +109,14 @@ class Patient:
     shape: NDArray[np.float64]
 
 
-def draw_patient(rng: np.random.Generator) -> Patient:
+def sample_patient(rng: np.random.Generator) -> PatientBody:
     """A patient; men are larger (our choice: lungs' box 285 mm against 258 mm wide)."""
     male = bool(rng.random() < 0.54)
     width = rng.normal(285.0 if male else 258.0, 14.0)
     fat = float(np.clip(rng.gamma(3.0, 0.33), 0.2, 2.6))
     depth = rng.normal(0.60, 0.035) * width
-    return Patient(
-        normals=rng.standard_normal(len(NAMES)),
+    return PatientBody(
+        normals=rng.standard_normal(len(VARIABLE_NAMES)),
         male=male,
         width_mm=float(width),
         depth_mm=float(depth),
@@ -126,20 +126,20 @@ def draw_patient(rng: np.random.Generator) -> Patient:
     )
 
 
-def draw_anatomy(patient: Patient, portable: bool, rng: np.random.Generator) -> Anatomy:
+def sample_anatomy(patient: PatientBody, portable: bool, rng: np.random.Generator) -> Anatomy:
     """One image's anatomy: the patient's own numbers, moved by breath, pose and projection."""
-    fresh = rng.standard_normal(len(NAMES))
-    mixed = np.sqrt(SAME_PATIENT) * patient.normals + np.sqrt(1 - SAME_PATIENT) * fresh
-    mixed[NAMES.index("age")] = patient.normals[NAMES.index("age")]
-    normals = covariance_root() @ mixed
+    fresh = rng.standard_normal(len(VARIABLE_NAMES))
+    mixed = np.sqrt(PATIENT_CORRELATION) * patient.normals + np.sqrt(1 - PATIENT_CORRELATION) * fresh
+    mixed[VARIABLE_NAMES.index("age")] = patient.normals[VARIABLE_NAMES.index("age")]
+    normals = compute_covariance_root() @ mixed
     share = 0.35  # of AP images; keeps the mean over both views
-    normals[NAMES.index("heart_width")] += AP_MAGNIFICATION * (portable - share)
-    normals = np.clip(normals, -LIMIT, LIMIT)
+    normals[VARIABLE_NAMES.index("heart_width")] += AP_HEART_SHIFT * (portable - share)
+    normals = np.clip(normals, -MAX_DEVIATIONS, MAX_DEVIATIONS)
     value = {
-        name: mean + deviation * float(normals[NAMES.index(name)])
-        for name, (mean, deviation) in MEASURED.items()
+        name: mean + deviation * float(normals[VARIABLE_NAMES.index(name)])
+        for name, (mean, deviation) in MEASURED_MOMENTS.items()
     }
-    value = inside_the_image(value)
+    value = clip_to_image(value)
     sides = np.sqrt(0.8) * patient.sides + np.sqrt(0.2) * rng.standard_normal(2)
     base = -0.006 + 0.058 * float(sides[0])
     apex = 0.003 + 0.019 * float(sides[1])
@@ -150,7 +150,7 @@ def draw_anatomy(patient: Patient, portable: bool, rng: np.random.Generator) -> 
         left_top=max(0.0, -apex),
         right_bottom=1.0 - min(max(0.0, base), 0.16),
         left_bottom=1.0 - min(max(0.0, -base), 0.16),
-        age=float(np.clip(54.0 + 18.0 * normals[NAMES.index("age")], 18.0, 97.0)),
+        age=float(np.clip(54.0 + 18.0 * normals[VARIABLE_NAMES.index("age")], 18.0, 97.0)),
         male=patient.male,
         portable=portable,
         width_mm=patient.width_mm,
@@ -162,7 +162,7 @@ def draw_anatomy(patient: Patient, portable: bool, rng: np.random.Generator) -> 
     )
 
 
-def inside_the_image(value: dict[str, float]) -> dict[str, float]:
+def clip_to_image(value: dict[str, float]) -> dict[str, float]:
     """Pull box and heart in where a rare draw would leave the image or the thorax."""
     value = dict(value)
     value["box_width"] = min(value["box_width"], 0.95)

@@ -6,22 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.phantom.anatomy import Anatomy
-from medprior.phantom.frame import Frame
-from medprior.phantom.shapes import draw_capsules, ellipsoid
-from medprior.phantom.skeleton import chain
+from medprior.phantom.frame import ThoraxFrame
+from medprior.phantom.shapes import ellipsoid_chord, rasterize_capsules
+from medprior.phantom.skeleton import build_capsule_chain
 
 Array = NDArray[np.float32]
-METAL = np.float32(2.5)  # wire and barium stripes, in bone of the same thickness (our choice)
+METAL_TO_BONE_RATIO = np.float32(2.5)  # wire and barium stripes, in bone of the same thickness (our choice)
 
 
-def clutter(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> Array:
+def render_clutter(anatomy: Anatomy, frame: ThoraxFrame, rng: np.random.Generator) -> Array:
     """Clutter as millimetres of bone, [rows, cols]; portable images have most (our choice)."""
     total = np.zeros_like(frame.u)
     for part, portable, upright in (
-        (leads, 0.45, 0.04),
-        (tube, 0.35, 0.03),
-        (granuloma, 0.15, 0.15),
-        (fold, 0.15, 0.03),
+        (render_ecg_leads, 0.45, 0.04),
+        (render_tube, 0.35, 0.03),
+        (render_granuloma, 0.15, 0.15),
+        (render_skin_fold, 0.15, 0.03),
     ):
         present = rng.random() < (portable if anatomy.portable else upright)
         drawn = part(frame, np.random.default_rng(rng.integers(2**31)))
@@ -30,8 +30,8 @@ def clutter(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> Array:
     return total
 
 
-def wave(
-    frame: Frame, start: tuple[float, float], end: tuple[float, float], rng: np.random.Generator
+def sample_curved_line(
+    frame: ThoraxFrame, start: tuple[float, float], end: tuple[float, float], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A bent line between two points given in parts of the box, as x and y in millimetres [24]."""
     t = np.linspace(0, 1, 24)
@@ -42,42 +42,42 @@ def wave(
     return (x - 0.5) * frame.width_mm, y * frame.height_mm
 
 
-def leads(frame: Frame, rng: np.random.Generator) -> Array:
+def render_ecg_leads(frame: ThoraxFrame, rng: np.random.Generator) -> Array:
     """Two or three electrodes with their wires, mm [rows, cols]."""
     result = np.zeros_like(frame.u)
     for _ in range(int(rng.integers(2, 4))):
         start = (float(rng.uniform(0.05, 0.95)), float(rng.uniform(0.0, 0.8)))
-        x, y = wave(frame, start, (float(rng.uniform(0.2, 0.8)), 1.5), rng)
+        x, y = sample_curved_line(frame, start, (float(rng.uniform(0.2, 0.8)), 1.5), rng)
         wire = np.zeros_like(frame.u)
-        draw_capsules(wire, frame, chain(x, y, np.full(24, 0.8)))
-        result += METAL * wire
-        result += 0.3 * ellipsoid(frame, (float(x[0]), float(y[0])), (5.0, 5.0, 5.0))
+        rasterize_capsules(wire, frame, build_capsule_chain(x, y, np.full(24, 0.8)))
+        result += METAL_TO_BONE_RATIO * wire
+        result += 0.3 * ellipsoid_chord(frame, (float(x[0]), float(y[0])), (5.0, 5.0, 5.0))
     return result
 
 
-def tube(frame: Frame, rng: np.random.Generator) -> Array:
+def render_tube(frame: ThoraxFrame, rng: np.random.Generator) -> Array:
     """A central line or a tracheal tube, mm [rows, cols]."""
     result = np.zeros_like(frame.u)
     if rng.random() < 0.5:
-        x, y = wave(frame, (0.18, -0.10), (0.45, 0.40), rng)
-        draw_capsules(result, frame, chain(x, y, np.full(24, 1.1)))
-        return METAL * result
-    x, y = wave(frame, (0.5, -0.6), (0.5, 0.16), rng)
-    draw_capsules(result, frame, chain(0.2 * x, y, np.full(24, 1.3)))
-    return METAL * result
+        x, y = sample_curved_line(frame, (0.18, -0.10), (0.45, 0.40), rng)
+        rasterize_capsules(result, frame, build_capsule_chain(x, y, np.full(24, 1.1)))
+        return METAL_TO_BONE_RATIO * result
+    x, y = sample_curved_line(frame, (0.5, -0.6), (0.5, 0.16), rng)
+    rasterize_capsules(result, frame, build_capsule_chain(0.2 * x, y, np.full(24, 1.3)))
+    return METAL_TO_BONE_RATIO * result
 
 
-def granuloma(frame: Frame, rng: np.random.Generator) -> Array:
+def render_granuloma(frame: ThoraxFrame, rng: np.random.Generator) -> Array:
     """A small, sharp, calcified spot anywhere in the thorax, mm [rows, cols]."""
     centre = (
         float(rng.uniform(-0.42, 0.42)) * frame.width_mm,
         float(rng.uniform(0.1, 0.8)) * frame.height_mm,
     )
     radius = float(rng.uniform(1.5, 3.0))
-    return ellipsoid(frame, centre, (radius, radius, radius))
+    return ellipsoid_chord(frame, centre, (radius, radius, radius))
 
 
-def fold(frame: Frame, rng: np.random.Generator) -> Array:
+def render_skin_fold(frame: ThoraxFrame, rng: np.random.Generator) -> Array:
     """A skin fold: an edge beside the chest wall that fades inwards, mm [rows, cols]."""
     side = 1.0 if rng.random() < 0.5 else -1.0
     place, lean = rng.uniform(0.30, 0.42), rng.uniform(0.0, 0.12)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from medprior.phantom.anatomy import Anatomy
 
 Array = NDArray[np.float32]
-GLYPHS = {
+MARKER_GLYPHS = {
     "L": ("1....", "1....", "1....", "1....", "1....", "1....", "11111"),
     "R": ("1111.", "1...1", "1...1", "1111.", "1.1..", "1..1.", "1...1"),
 }
@@ -36,7 +36,7 @@ class Collimation:
     marker_y: float
     marker_size: float
 
-    def open_field(self, rows: int, cols: int) -> NDArray[np.bool_]:
+    def field_mask(self, rows: int, cols: int) -> NDArray[np.bool_]:
         """Where the beam reaches, [rows, cols]."""
         y = (np.arange(rows) + 0.5)[:, None] / rows
         x = (np.arange(cols) + 0.5)[None, :] / cols
@@ -51,13 +51,13 @@ class Collimation:
         unit = self.marker_size / 7.0
         y = ((np.arange(rows) + 0.5) / rows - self.marker_y) / unit + 3.5
         x = ((np.arange(cols) + 0.5) / cols - self.marker_x) / unit * cols / rows + 2.5
-        glyph = np.array([[c == "1" for c in line] for line in GLYPHS[self.marker]])
+        glyph = np.array([[c == "1" for c in line] for line in MARKER_GLYPHS[self.marker]])
         inside = ((y >= 0) & (y < 7))[:, None] & ((x >= 0) & (x < 5))[None, :]
         row, col = np.clip(y, 0, 6).astype(int), np.clip(x, 0, 4).astype(int)
         return np.where(inside & glyph[np.ix_(row, col)], np.float32(0.97), signal)
 
 
-def draw_collimation(anatomy: Anatomy, rng: np.random.Generator) -> Collimation:
+def sample_collimation(anatomy: Anatomy, rng: np.random.Generator) -> Collimation:
     """Borders that never cut the lungs, and a marker beside a shoulder."""
     share = rng.random(4) * (rng.random(4) < 0.45)
     half_x, half_y = anatomy.box_width / 2 + 0.015, anatomy.box_height / 2 + 0.02
@@ -68,8 +68,7 @@ def draw_collimation(anatomy: Anatomy, rng: np.random.Generator) -> Collimation:
         1 - anatomy.centre_x - half_x,
     )
     top, bottom, left, right = (
-        float(min(max(0.0, 0.8 * room) * part, 0.09))
-        for room, part in zip(space, share, strict=True)
+        float(min(max(0.0, 0.8 * room) * part, 0.09)) for room, part in zip(space, share, strict=True)
     )
     kind, away, down = rng.random(3)
     marker = "L" if kind < 0.55 else "R" if kind < 0.8 else ""

@@ -16,28 +16,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, help="rows of an image (default 512)")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable"
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable")
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Generate the cohort."""
-    from medprior.phantom.generate import generate
+    from medprior.phantom.generate import generate_phantom_cohort
     from medprior.phantom.settings import PhantomSettings
 
     overrides = list(args.set)
     if args.size is not None:
         overrides.append(f"size={args.size}")
     settings = PhantomSettings.load(args.config, overrides)
-    observer.params(
-        {"patients": args.patients, "seed": args.seed, **settings.model_dump(mode="json")}
-    )
-    generate(args.out, args.patients, args.seed, settings, args.workers)
+    observer.params({"patients": args.patients, "seed": args.seed, **settings.model_dump(mode="json")})
+    generate_phantom_cohort(args.out, args.patients, args.seed, settings, args.workers)
     observer.artifact(args.out / "labels.csv")
 
 
-def result(args: argparse.Namespace) -> Path:
+def result_folder(args: argparse.Namespace) -> Path:
     """The folder the command writes."""
     out: Path = args.out
     return out

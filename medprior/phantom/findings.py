@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from medprior.phantom.anatomy import Anatomy
-from medprior.phantom.frame import Frame
-from medprior.phantom.organs import Layers
+from medprior.phantom.frame import ThoraxFrame
+from medprior.phantom.organs import MaterialLayers
 from medprior.phantom.outline import lung_borders, lung_span
 from medprior.phantom.settings import Prevalence
-from medprior.phantom.shapes import ellipsoid, smoothstep
+from medprior.phantom.shapes import ellipsoid_chord, smooth_step
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Lesion:
     """One lesion.
 
     Attributes:
@@ -43,9 +43,9 @@ class Finding:
     seed: int
 
 
-def draw_findings(
+def sample_findings(
     prevalence: Prevalence, large_heart: bool, subtlety: float, rng: np.random.Generator
-) -> list[Finding]:
+) -> list[Lesion]:
     """The findings of one patient, several possible; a large heart makes effusions likelier."""
     found = []
     for name in ("pleural_effusion", "consolidation", "nodule", "pneumothorax"):
@@ -56,7 +56,7 @@ def draw_findings(
         again = rng.random() < {"pleural_effusion": 0.35, "consolidation": 0.3}.get(name, 0.15)
         for side in (left, not left)[: 1 + again]:
             size, density, across, down = rng.random(4)
-            lesion = Finding(
+            lesion = Lesion(
                 name,
                 side,
                 float(1 - subtlety * (1 - size) if subtlety <= 1 else size**subtlety),
@@ -69,7 +69,7 @@ def draw_findings(
     return found
 
 
-def follow_up(findings: list[Finding], rng: np.random.Generator) -> list[Finding]:
+def sample_follow_up(findings: list[Lesion], rng: np.random.Generator) -> list[Lesion]:
     """The same lesions on another image: some gone, sizes moved."""
     kept = []
     for lesion in findings:
@@ -79,9 +79,7 @@ def follow_up(findings: list[Finding], rng: np.random.Generator) -> list[Finding
     return kept
 
 
-def apply_finding(
-    lesion: Finding, layers: Layers, lung: Mask, anatomy: Anatomy, frame: Frame
-) -> Mask:
+def apply_lesion(lesion: Lesion, layers: MaterialLayers, lung: Mask, anatomy: Anatomy, frame: ThoraxFrame) -> Mask:
     """Change `layers` in place where the lesion sits; returns its mask [rows, cols].
 
     Args:
@@ -100,62 +98,56 @@ def apply_finding(
     return draw(lesion, layers, lung, anatomy, frame)
 
 
-def add_effusion(
-    lesion: Finding, layers: Layers, lung: Mask, anatomy: Anatomy, frame: Frame
-) -> Mask:
+def add_effusion(lesion: Lesion, layers: MaterialLayers, lung: Mask, anatomy: Anatomy, frame: ThoraxFrame) -> Mask:
     """Fluid from the costophrenic angle up, its surface a meniscus; hazier in AP images."""
-    outward = outward_part(anatomy, frame, lesion.left)
+    outward = outer_border_distance(anatomy, frame, lesion.left)
     top, bottom = lung_span(anatomy, lesion.left)
     depth = 0.025 + 0.38 * lesion.size**2.4
     climb = (0.35 + 0.3 * lesion.size) * depth
     level = bottom - depth - climb * np.exp(-outward / 0.10) + 0.35 * depth * outward
     soft = (0.10 if anatomy.portable else 0.025) + 0.03 * lesion.size
-    fill = smoothstep(-soft, soft, (frame.v - level) / (bottom - top))
+    fill = smooth_step(-soft, soft, (frame.v - level) / (bottom - top))
     fill *= (0.62 if anatomy.portable else 0.80) + 0.18 * lesion.density
-    fill *= side_of(frame, lesion.left)
+    fill *= lung_half_mask(frame, lesion.left)
     layers.dense = np.maximum(layers.dense, fill * layers.lung)
     return np.asarray(lung & (frame.v > level), np.bool_)
 
 
-def add_consolidation(
-    lesion: Finding, layers: Layers, lung: Mask, anatomy: Anatomy, frame: Frame
-) -> Mask:
+def add_consolidation(lesion: Lesion, layers: MaterialLayers, lung: Mask, anatomy: Anatomy, frame: ThoraxFrame) -> Mask:
     """A cloudy patch of dense lung with ragged borders."""
     rng = np.random.default_rng(lesion.seed)
-    centre = spot(lesion, lung, frame)
+    centre = locate_lesion(lesion, lung, frame)
     radius = 15.0 + 34.0 * lesion.size
     cloud = np.zeros_like(frame.u)
     for _ in range(5):
         dx, dy, scale, high, turn = rng.normal(0, 0.45, 5)
         radii = (radius * np.exp(0.4 * scale), radius * np.exp(0.4 * high) * 0.9, 1.0)
         at = (centre[0] + radius * dx, centre[1] + radius * dy)
-        cloud = np.maximum(cloud, ellipsoid(frame, at, radii, float(turn)) / 2.0)
+        cloud = np.maximum(cloud, ellipsoid_chord(frame, at, radii, float(turn)) / 2.0)
     cloud = gaussian_filter(cloud, 0.09 * radius / frame.pixel_mm)
-    cloud *= 1.0 + 0.20 * ragged(frame, 0.5 * radius, rng) + 0.10 * ragged(frame, 0.2 * radius, rng)
-    fill = smoothstep(0.0, 1.15, cloud) * (0.24 + 0.42 * lesion.density)
+    cloud *= 1.0 + 0.20 * sample_texture(frame, 0.5 * radius, rng) + 0.10 * sample_texture(frame, 0.2 * radius, rng)
+    fill = smooth_step(0.0, 1.15, cloud) * (0.24 + 0.42 * lesion.density)
     layers.dense = np.maximum(layers.dense, fill * layers.lung)
     return lung & (cloud > 0.35)
 
 
-def ragged(frame: Frame, cell: float, rng: np.random.Generator) -> Array:
+def sample_texture(frame: ThoraxFrame, cell: float, rng: np.random.Generator) -> Array:
     """Smooth noise fixed to the thorax, its cells `cell` millimetres wide, [rows, cols]."""
     table = rng.standard_normal((40, 40)).astype(np.float32)
     where = np.stack([frame.y_mm, frame.x_mm]) / np.float32(cell) + 20
     return map_coordinates(table, where, order=3, mode="grid-wrap").astype(np.float32)
 
 
-def add_nodule(lesion: Finding, layers: Layers, lung: Mask, anatomy: Anatomy, frame: Frame) -> Mask:
+def add_nodule(lesion: Lesion, layers: MaterialLayers, lung: Mask, anatomy: Anatomy, frame: ThoraxFrame) -> Mask:
     """A round lesion of 8 to 24 mm radius (a mass from 15 mm); some are calcified."""
-    centre = spot(lesion, lung, frame)
+    centre = locate_lesion(lesion, lung, frame)
     radius = 8.0 + 16.0 * lesion.size
-    ball = ellipsoid(frame, centre, (radius, radius * 0.92, radius))
+    ball = ellipsoid_chord(frame, centre, (radius, radius * 0.92, radius))
     layers.dense = layers.dense + ball * (1.2 + 0.8 * lesion.density)
     return lung & (ball > 0)
 
 
-def add_pneumothorax(
-    lesion: Finding, layers: Layers, lung: Mask, anatomy: Anatomy, frame: Frame
-) -> Mask:
+def add_pneumothorax(lesion: Lesion, layers: MaterialLayers, lung: Mask, anatomy: Anatomy, frame: ThoraxFrame) -> Mask:
     """Air between chest wall and lung, widest at the apex, with a thin bright pleural line."""
     borders = lung_borders(anatomy, lesion.left)
     first, last = borders.at(frame.v)
@@ -164,10 +156,10 @@ def add_pneumothorax(
     t = np.clip((frame.v - top) / (bottom - top), 0, 1)
     reach = 0.35 + 0.65 * lesion.place[0]
     wide = lesion.size**1.5
-    gap = (0.010 + 0.10 * wide) * smoothstep(1.1 * reach, 0.3 * reach, t)
+    gap = (0.010 + 0.10 * wide) * smooth_step(1.1 * reach, 0.3 * reach, t)
     gap += (0.03 + 0.18 * wide) * np.exp(-((t / (0.07 + 0.10 * lesion.place[1])) ** 2))
     distance = np.asarray((gap - outer) * frame.width_mm, np.float32)
-    air = smoothstep(-0.6, 0.6, distance) * side_of(frame, lesion.left)
+    air = smooth_step(-0.6, 0.6, distance) * lung_half_mask(frame, lesion.left)
     share = 0.35 + 0.55 * lesion.density
     moved = layers.lung * air * share
     layers.lung = layers.lung - moved
@@ -178,18 +170,18 @@ def add_pneumothorax(
     return lung & (distance > 0)
 
 
-def side_of(frame: Frame, left: bool) -> Mask:
+def lung_half_mask(frame: ThoraxFrame, left: bool) -> Mask:
     """The half of the picture that holds the patient's left (or right) lung, [rows, cols]."""
     return np.asarray((frame.u > 0.5) == left, np.bool_)
 
 
-def outward_part(anatomy: Anatomy, frame: Frame, left: bool) -> Array:
+def outer_border_distance(anatomy: Anatomy, frame: ThoraxFrame, left: bool) -> Array:
     """Distance from the outer border of a lung, parts of the box width, [rows, cols]."""
     first, last = lung_borders(anatomy, left).at(frame.v)
     return np.asarray(np.clip((last - frame.u) if left else (frame.u - first), 0, 1), np.float32)
 
 
-def spot(lesion: Finding, lung: Mask, frame: Frame) -> tuple[float, float]:
+def locate_lesion(lesion: Lesion, lung: Mask, frame: ThoraxFrame) -> tuple[float, float]:
     """A point of the lung, x and y in millimetres, set by `lesion.place` whatever the grid."""
     rows = np.flatnonzero(lung.any(axis=1))
     row = rows[int((0.12 + 0.76 * lesion.place[1]) * (len(rows) - 1))]

@@ -13,7 +13,7 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Frame:
+class ThoraxFrame:
     """Pixel centres in the turned frame of the lungs' box.
 
     Attributes:
@@ -51,7 +51,7 @@ class Frame:
         return self.v * np.float32(self.height_mm)
 
 
-def frame_of(anatomy: Anatomy, rows: int, cols: int) -> Frame:
+def build_frame(anatomy: Anatomy, rows: int, cols: int) -> ThoraxFrame:
     """The frame of an image of `rows` x `cols` square pixels; `anatomy.roll` turns it."""
     x = (np.arange(cols, dtype=np.float32) + 0.5)[None, :] - anatomy.centre_x * cols
     y = (np.arange(rows, dtype=np.float32) + 0.5)[:, None] - anatomy.centre_y * rows
@@ -60,6 +60,4 @@ def frame_of(anatomy: Anatomy, rows: int, cols: int) -> Frame:
     u = (cos * x + sin * y) / np.float32(width) + np.float32(0.5)
     v = (cos * y - sin * x) / np.float32(height) + np.float32(0.5)
     pixel = anatomy.width_mm / width
-    return Frame(
-        u.astype(np.float32), v.astype(np.float32), anatomy.width_mm, height * pixel, pixel
-    )
+    return ThoraxFrame(u.astype(np.float32), v.astype(np.float32), anatomy.width_mm, height * pixel, pixel)

@@ -16,15 +16,15 @@ import numpy as np
 from PIL import Image
 
 from medprior.observer import progress_bar
-from medprior.phantom.dicomfile import Identity, write
-from medprior.phantom.render import draw_study, render_study
-from medprior.phantom.request import already_there, finish, refuse_nonsense
+from medprior.phantom.dicom_file import PhantomIdentity, write_phantom_dicom
+from medprior.phantom.render import render_study, sample_study
+from medprior.phantom.request import check_request_numbers, clear_started_mark, is_already_generated
 from medprior.phantom.settings import FINDINGS, PhantomSettings
-from medprior.provenance import atomic, sha256_file, write_config
+from medprior.provenance import atomic_write, sha256_file, write_config
 
 
 @dataclass(frozen=True)
-class Task:
+class ImageTask:
     """One image to make."""
 
     out: Path
@@ -35,7 +35,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Row:
+class PhantomRecord:
     """What the tables say of one image."""
 
     image: str
@@ -46,7 +46,7 @@ class Row:
     sha256: str
 
 
-def generate(
+def generate_phantom_cohort(
     out: Path,
     patients: int,
     seed: int,
@@ -67,15 +67,15 @@ def generate(
         InputMissing: `out` holds foreign files or cannot be written.
     """
     settings = settings or PhantomSettings()
-    refuse_nonsense(patients, seed, workers)
+    check_request_numbers(patients, seed, workers)
     out = Path(out)
     request = {"patients": patients, "settings": settings.model_dump(mode="json")}
-    if already_there(out, request, seed):
+    if is_already_generated(out, request, seed):
         return
-    tasks = list(plan(out, patients, seed, settings))
+    tasks = list(plan_images(out, patients, seed, settings))
     count = workers or os.cpu_count() or 1
-    rows = list(progress_bar(run(tasks, count), total=len(tasks), desc="phantom", unit="image"))
-    write_tables(out, rows)
+    rows = list(progress_bar(generate_images(tasks, count), total=len(tasks), desc="phantom", unit="image"))
+    write_label_tables(out, rows)
     write_config(
         out,
         "phantom",
@@ -84,52 +84,52 @@ def generate(
         seed=seed,
         facts={"images": len(rows), "labels": list(FINDINGS)},
     )
-    finish(out)
+    clear_started_mark(out)
 
 
-def plan(out: Path, patients: int, seed: int, settings: PhantomSettings) -> Iterator[Task]:
+def plan_images(out: Path, patients: int, seed: int, settings: PhantomSettings) -> Iterator[ImageTask]:
     """All images of the cohort: half of the patients have one, the others up to the most."""
     for patient in range(1, patients + 1):
         rng = np.random.default_rng([seed, patient, 4])
         several = rng.random() < 0.5 and settings.max_images > 1
         count = int(rng.integers(2, settings.max_images + 1)) if several else 1
         for image in range(count):
-            yield Task(out, seed, patient, image, settings)
+            yield ImageTask(out, seed, patient, image, settings)
 
 
-def run(tasks: list[Task], workers: int) -> Iterator[Row]:
+def generate_images(tasks: list[ImageTask], workers: int) -> Iterator[PhantomRecord]:
     """Make the images, in order, in `workers` processes."""
     if workers == 1 or len(tasks) == 1:
-        yield from map(make, tasks)
+        yield from map(generate_image, tasks)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
-        yield from pool.map(make, tasks, chunksize=2)
+        yield from pool.map(generate_image, tasks, chunksize=2)
 
 
-def make(task: Task) -> Row:
+def generate_image(task: ImageTask) -> PhantomRecord:
     """Render one image and write its DICOM file and masks."""
-    study = draw_study((task.seed, task.patient), task.image, task.settings)
+    study = sample_study((task.seed, task.patient), task.image, task.settings)
     rows = task.settings.size
     image = render_study(study, rows, round(rows * study.vendor.aspect), task.settings)
-    identity = identify(task, image.facts["age"])
+    identity = create_identity(task, image.facts["age"])
     relative = f"dicom/{identity.patient}/{identity.image}.dcm"
-    write(task.out / relative, image, study.vendor, study.voi, identity)
+    write_phantom_dicom(task.out / relative, image, study.vendor, study.voi, identity)
     digest = sha256_file(task.out / relative)
     folder = task.out / "masks" / identity.image
     folder.mkdir(parents=True, exist_ok=True)
     for name, mask in image.masks.items():
         Image.fromarray(mask).save(folder / f"{name}.png", optimize=False)
-    return Row(relative, identity.patient, image.labels, image.truth, image.facts["ctr"], digest)
+    return PhantomRecord(relative, identity.patient, image.labels, image.truth, image.facts["ctr"], digest)
 
 
-def identify(task: Task, age: float) -> Identity:
+def create_identity(task: ImageTask, age: float) -> PhantomIdentity:
     """Made-up identifiers and dates; a patient's age stays the same over all images."""
     rng = np.random.default_rng([task.seed, task.patient, 5])
     first = date(2015, 1, 1) + timedelta(days=int(rng.integers(3000)))
     gap = int(rng.integers(5, 300 // task.settings.max_images))
     patient = f"phantom-{task.seed}-{task.patient:05d}"
-    return Identity(
+    return PhantomIdentity(
         patient=patient,
         number=task.patient,
         study=task.image + 1,
@@ -140,27 +140,24 @@ def identify(task: Task, age: float) -> Identity:
     )
 
 
-def write_tables(out: Path, rows: list[Row]) -> None:
+def write_label_tables(out: Path, rows: list[PhantomRecord]) -> None:
     """`labels.csv` with unknowns left empty and `truth.csv` without any."""
-    labels = [
-        [row.image, row.patient_id, *(cell(row.labels[name]) for name in FINDINGS)] for row in rows
-    ]
+    labels = [[row.image, row.patient_id, *(format_label(row.labels[name]) for name in FINDINGS)] for row in rows]
     truth = [
-        [row.image, f"{row.ctr:.6f}", *(cell(row.truth[name]) for name in FINDINGS), row.sha256]
-        for row in rows
+        [row.image, f"{row.ctr:.6f}", *(format_label(row.truth[name]) for name in FINDINGS), row.sha256] for row in rows
     ]
-    write_csv(out / "labels.csv", ["image", "patient_id", *FINDINGS], labels)
-    write_csv(out / "truth.csv", ["image", "ctr", *FINDINGS, "sha256"], truth)
+    write_csv_file(out / "labels.csv", ["image", "patient_id", *FINDINGS], labels)
+    write_csv_file(out / "truth.csv", ["image", "ctr", *FINDINGS, "sha256"], truth)
 
 
-def cell(value: float) -> str:
+def format_label(value: float) -> str:
     """A label as `0` or `1`; unknown is empty."""
     return "" if math.isnan(value) else str(int(value))
 
 
-def write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
+def write_csv_file(path: Path, header: list[str], rows: list[list[str]]) -> None:
     """A CSV file, whole or not at all."""
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

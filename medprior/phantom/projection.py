@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
-from medprior.phantom.organs import Layers
+from medprior.phantom.organs import MaterialLayers
 
 Array = NDArray[np.float32]
 
 # Linear attenuation near the mean energy of a 110 kV chest beam, 1/mm (rounded, our choice).
-SOFT = 0.0190
-LUNG = 0.0052
-BONE = 0.0460
+MU_SOFT_PER_MM = 0.0190
+MU_LUNG_PER_MM = 0.0052
+MU_BONE_PER_MM = 0.0460
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Exposure:
     high: float
 
 
-def draw_exposure(portable: bool, rng: np.random.Generator) -> Exposure:
+def sample_exposure(portable: bool, rng: np.random.Generator) -> Exposure:
     """An exposure; portable ones have no grid, more scatter and fewer photons (our choice)."""
     return Exposure(
         photons=float(np.exp(rng.normal(np.log(6e4 if portable else 1.6e5), 0.4))),
@@ -53,17 +53,21 @@ def draw_exposure(portable: bool, rng: np.random.Generator) -> Exposure:
     )
 
 
-def line_integral(layers: Layers, grain: Array) -> Array:
+def compute_line_integral(layers: MaterialLayers, grain: Array) -> Array:
     """Attenuation exponent along every ray, [rows, cols]; `grain` scales the lung's density."""
     lung = np.minimum(layers.lung, layers.body)
     dense = np.minimum(layers.dense, lung)
     gas = np.minimum(layers.gas, np.maximum(layers.body - lung, 0))
     soft = np.maximum(layers.body - lung - gas, 0) + dense
-    exponent = SOFT * soft + LUNG * grain * (lung - dense) + (BONE - SOFT) * layers.bone
+    exponent = (
+        MU_SOFT_PER_MM * soft
+        + MU_LUNG_PER_MM * grain * (lung - dense)
+        + (MU_BONE_PER_MM - MU_SOFT_PER_MM) * layers.bone
+    )
     return np.asarray(exponent, np.float32)
 
 
-def detect(exponent: Array, exposure: Exposure, pixel_mm: float, rng: np.random.Generator) -> Array:
+def simulate_detector(exponent: Array, exposure: Exposure, pixel_mm: float, rng: np.random.Generator) -> Array:
     """Negative log of the detected intensity, [rows, cols]: 0 is the open beam.
 
     Args:
@@ -73,14 +77,14 @@ def detect(exponent: Array, exposure: Exposure, pixel_mm: float, rng: np.random.
         rng: source of quantum and electronic noise.
     """
     primary = np.exp(-exponent)
-    total = primary + exposure.scatter * spread(np.minimum(primary, 0.25), 28.0 / pixel_mm)
+    total = primary + exposure.scatter * apply_wide_blur(np.minimum(primary, 0.25), 28.0 / pixel_mm)
     total = gaussian_filter(total, exposure.blur_mm / pixel_mm)
     noise = rng.standard_normal(total.shape, dtype=np.float32)
     scale = np.sqrt(total / exposure.photons + 2e-9)
     return -np.log(np.maximum(total + scale * noise, 1e-4)).astype(np.float32)
 
 
-def spread(image: Array, sigma: float) -> Array:
+def apply_wide_blur(image: Array, sigma: float) -> Array:
     """A wide Gaussian blur, done on a small copy, [rows, cols]."""
     step = max(int(sigma // 3), 1)
     rows, cols = image.shape
@@ -91,7 +95,7 @@ def spread(image: Array, sigma: float) -> Array:
     return zoom(small, factors, order=1, grid_mode=True, mode="nearest").astype(np.float32)
 
 
-def develop(signal: Array, body: NDArray[np.bool_], exposure: Exposure, pixel_mm: float) -> Array:
+def apply_vendor_processing(signal: Array, body: NDArray[np.bool_], exposure: Exposure, pixel_mm: float) -> Array:
     """The vendor's processing: even out slow changes, scale to the stored range, [rows, cols].
 
     Args:
@@ -103,14 +107,14 @@ def develop(signal: Array, body: NDArray[np.bool_], exposure: Exposure, pixel_mm
     Returns:
         Values in [0, 1]; most of the patient lies between 0.2 and 0.8.
     """
-    slow = spread(np.clip(signal, 1.0, 5.0), 26.0 / pixel_mm)
+    slow = apply_wide_blur(np.clip(signal, 1.0, 5.0), 26.0 / pixel_mm)
     even = signal - exposure.equalise * (slow - float(slow[body].mean()))
-    even += exposure.sharpen * (signal - spread(signal, 5.0 / pixel_mm))
+    even += exposure.sharpen * (signal - apply_wide_blur(signal, 5.0 / pixel_mm))
     low, high = np.quantile(even[body][::7], [exposure.low, exposure.high])
     scaled = (even - low) / max(float(high - low), 1e-3)
-    return curve(0.28 + 0.46 * scaled).astype(np.float32)
+    return apply_detector_curve(0.28 + 0.46 * scaled).astype(np.float32)
 
 
-def curve(value: Array) -> Array:
+def apply_detector_curve(value: Array) -> Array:
     """The detector's curve: straight in the middle, soft at both ends, into (0, 1)."""
     return np.asarray(0.5 + 0.5 * np.tanh(2.2 * (value - 0.5)) / np.tanh(1.1), np.float32)

@@ -9,17 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.phantom import organs, skeleton
-from medprior.phantom.anatomy import Anatomy, draw_anatomy, draw_patient
-from medprior.phantom.clutter import clutter
-from medprior.phantom.collimation import Collimation, draw_collimation
-from medprior.phantom.findings import Finding, apply_finding, draw_findings, follow_up
-from medprior.phantom.frame import Frame, frame_of
-from medprior.phantom.outline import structure_masks
-from medprior.phantom.projection import detect, develop, draw_exposure, line_integral
+from medprior.phantom.anatomy import Anatomy, sample_anatomy, sample_patient
+from medprior.phantom.clutter import render_clutter
+from medprior.phantom.collimation import Collimation, sample_collimation
+from medprior.phantom.findings import Lesion, apply_lesion, sample_findings, sample_follow_up
+from medprior.phantom.frame import ThoraxFrame, build_frame
+from medprior.phantom.outline import compute_structure_masks
+from medprior.phantom.projection import (
+    apply_vendor_processing,
+    compute_line_integral,
+    sample_exposure,
+    simulate_detector,
+)
 from medprior.phantom.settings import FINDINGS, PhantomSettings
-from medprior.phantom.vendors import Vendor, draw_vendor
-from medprior.phantom.vessels import grain, vessels
-from medprior.phantom.voi import Voi, draw_voi
+from medprior.phantom.vendors import Vendor, sample_vendor
+from medprior.phantom.vessels import render_vessels, sample_lung_grain
+from medprior.phantom.voi import VoiTransform, sample_voi
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -49,34 +54,34 @@ class PhantomImage:
 
 
 @dataclass(frozen=True)
-class Study:
+class PhantomStudy:
     """Everything drawn for one image before anything is rendered."""
 
     anatomy: Anatomy
-    findings: list[Finding]
+    findings: list[Lesion]
     collimation: Collimation
     vendor: Vendor
-    voi: Voi
+    voi: VoiTransform
     seeds: tuple[int, ...]
 
 
-def draw_study(seed: tuple[int, ...], image: int, settings: PhantomSettings) -> Study:
+def sample_study(seed: tuple[int, ...], image: int, settings: PhantomSettings) -> PhantomStudy:
     """Draw image number `image` of the patient that `seed` stands for."""
     rng = np.random.default_rng([*seed, 0])
-    patient = draw_patient(rng)
-    first = draw_anatomy(patient, False, np.random.default_rng([*seed, 1]))
+    patient = sample_patient(rng)
+    first = sample_anatomy(patient, False, np.random.default_rng([*seed, 1]))
     large = first.cardiothoracic_ratio > settings.cardiothoracic_limit
-    findings = draw_findings(settings.prevalence, large, settings.subtlety, rng)
-    vendor = draw_vendor(rng)
+    findings = sample_findings(settings.prevalence, large, settings.subtlety, rng)
+    vendor = sample_vendor(rng)
     own = np.random.default_rng([*seed, 2, image])
     portable = bool(own.random() < settings.portable)
-    anatomy = draw_anatomy(patient, portable, own)
-    shown = findings if image == 0 else follow_up(findings, own)
-    collimation = draw_collimation(anatomy, own)
-    return Study(anatomy, shown, collimation, vendor, draw_voi(vendor.voi, own), (*seed, 3, image))
+    anatomy = sample_anatomy(patient, portable, own)
+    shown = findings if image == 0 else sample_follow_up(findings, own)
+    collimation = sample_collimation(anatomy, own)
+    return PhantomStudy(anatomy, shown, collimation, vendor, sample_voi(vendor.voi, own), (*seed, 3, image))
 
 
-def render(
+def render_phantom(
     patient_seed: int, size: int = 512, settings: PhantomSettings | None = None, image: int = 0
 ) -> PhantomImage:
     """A square radiograph in memory.
@@ -88,67 +93,62 @@ def render(
         image: number of the image of this patient.
     """
     settings = settings or PhantomSettings()
-    return render_study(draw_study((patient_seed,), image, settings), size, size, settings)
+    return render_study(sample_study((patient_seed,), image, settings), size, size, settings)
 
 
-def render_study(study: Study, rows: int, cols: int, settings: PhantomSettings) -> PhantomImage:
+def render_study(study: PhantomStudy, rows: int, cols: int, settings: PhantomSettings) -> PhantomImage:
     """Render a drawn study at `rows` x `cols`."""
     rng = np.random.default_rng(study.seeds)
     anatomy = study.anatomy
-    frame = frame_of(anatomy, rows, cols)
-    masks = structure_masks(anatomy, frame.u, frame.v)
+    frame = build_frame(anatomy, rows, cols)
+    masks = compute_structure_masks(anatomy, frame.u, frame.v)
     layers = build_layers(anatomy, frame, rng)
     for lesion in study.findings:
         side = "left_lung" if lesion.left else "right_lung"
-        mask = apply_finding(lesion, layers, masks[side], anatomy, frame)
+        mask = apply_lesion(lesion, layers, masks[side], anatomy, frame)
         masks[lesion.name] = masks[lesion.name] | mask if lesion.name in masks else mask
-    field = study.collimation.open_field(rows, cols)
-    signal = np.where(field, expose(layers, frame, study, field, rng), np.float32(0))
+    field = study.collimation.field_mask(rows, cols)
+    signal = np.where(field, simulate_exposure(layers, frame, study, field, rng), np.float32(0))
     pixels = study.voi.apply(signal)
     if study.vendor.padding is not None:
         pixels = np.where(field, pixels, np.float32(0))
-    truth = truth_of(study, masks, settings)
+    truth = compute_truth_labels(study, masks, settings)
     hidden = rng.random(len(FINDINGS)) < settings.unknown
-    labels = {
-        name: float("nan") if gone else truth[name]
-        for name, gone in zip(FINDINGS, hidden, strict=True)
-    }
-    return PhantomImage(pixels, signal, masks, labels, truth, facts_of(study, frame), field)
+    labels = {name: float("nan") if gone else truth[name] for name, gone in zip(FINDINGS, hidden, strict=True)}
+    return PhantomImage(pixels, signal, masks, labels, truth, build_phantom_metadata(study, frame), field)
 
 
-def build_layers(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> organs.Layers:
+def build_layers(anatomy: Anatomy, frame: ThoraxFrame, rng: np.random.Generator) -> organs.MaterialLayers:
     """The healthy thorax as chord maps."""
     arm, breast = rng.random(2)
     midline = 0.5 * (anatomy.right_width - anatomy.left_width)
-    body = organs.trunk(anatomy, frame, float(arm))
+    body = organs.trunk_chord(anatomy, frame, float(arm))
     if not anatomy.male:
-        body = body + organs.breasts(anatomy, frame, 0.3 * anatomy.fat + 0.4 * float(breast))
-    lung = np.maximum(
-        organs.lung_chord(anatomy, frame, True), organs.lung_chord(anatomy, frame, False)
-    )
+        body = body + organs.breast_chord(anatomy, frame, 0.3 * anatomy.fat + 0.4 * float(breast))
+    lung = np.maximum(organs.lung_chord(anatomy, frame, True), organs.lung_chord(anatomy, frame, False))
     lung = np.maximum(lung - organs.heart_chord(anatomy, frame), 0)
-    gas = organs.airways(anatomy, frame, midline) + organs.stomach_gas(anatomy, frame, rng)
-    bone = skeleton.ribs(anatomy, frame, rng) + skeleton.clavicles(anatomy, frame, rng)
-    bone += skeleton.spine(anatomy, frame, midline + 0.25 * anatomy.yaw, rng)
-    bone += skeleton.shoulders(anatomy, frame, float(arm))
-    bone += clutter(anatomy, frame, rng)
-    dense = 1.5 * vessels(anatomy, frame, rng)
-    return organs.Layers(body, lung, gas, bone, dense)
+    gas = organs.airway_chord(anatomy, frame, midline) + organs.sample_stomach_gas(anatomy, frame, rng)
+    bone = skeleton.render_ribs(anatomy, frame, rng) + skeleton.render_clavicles(anatomy, frame, rng)
+    bone += skeleton.render_spine(anatomy, frame, midline + 0.25 * anatomy.yaw, rng)
+    bone += skeleton.render_shoulders(anatomy, frame, float(arm))
+    bone += render_clutter(anatomy, frame, rng)
+    dense = 1.5 * render_vessels(anatomy, frame, rng)
+    return organs.MaterialLayers(body, lung, gas, bone, dense)
 
 
-def expose(
-    layers: organs.Layers, frame: Frame, study: Study, field: Mask, rng: np.random.Generator
+def simulate_exposure(
+    layers: organs.MaterialLayers, frame: ThoraxFrame, study: PhantomStudy, field: Mask, rng: np.random.Generator
 ) -> Array:
     """The vendor's signal with marker, [rows, cols] in [0, 1]."""
-    exposure = draw_exposure(study.anatomy.portable, rng)
-    texture = 1.0 + 0.035 * grain(frame.u.shape, 4.0 / frame.pixel_mm, rng)
-    exponent = line_integral(layers, texture.astype(np.float32))
-    log = detect(exponent, exposure, frame.pixel_mm, rng)
-    signal = develop(log, (layers.body > 40) & field, exposure, frame.pixel_mm)
+    exposure = sample_exposure(study.anatomy.portable, rng)
+    texture = 1.0 + 0.035 * sample_lung_grain(frame.u.shape, 4.0 / frame.pixel_mm, rng)
+    exponent = compute_line_integral(layers, texture.astype(np.float32))
+    log = simulate_detector(exponent, exposure, frame.pixel_mm, rng)
+    signal = apply_vendor_processing(log, (layers.body > 40) & field, exposure, frame.pixel_mm)
     return study.collimation.mark(np.clip(signal, 0, 1))
 
 
-def truth_of(study: Study, masks: dict[str, Mask], settings: PhantomSettings) -> dict[str, float]:
+def compute_truth_labels(study: PhantomStudy, masks: dict[str, Mask], settings: PhantomSettings) -> dict[str, float]:
     """1 or 0 for each finding; cardiomegaly gets the heart as its mask, in place."""
     limit = settings.cardiothoracic_limit
     truth = {name: float(name in masks) for name in FINDINGS}
@@ -158,7 +158,7 @@ def truth_of(study: Study, masks: dict[str, Mask], settings: PhantomSettings) ->
     return truth
 
 
-def facts_of(study: Study, frame: Frame) -> dict[str, Any]:
+def build_phantom_metadata(study: PhantomStudy, frame: ThoraxFrame) -> dict[str, Any]:
     """What a header would say of the image."""
     anatomy = study.anatomy
     return {

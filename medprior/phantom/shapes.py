@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.phantom.frame import Frame
+from medprior.phantom.frame import ThoraxFrame
 
 Array = NDArray[np.float32]
 
@@ -25,7 +25,7 @@ class Capsule:
     r1: float
 
 
-def superellipse(offset: Array, half_depth: Array | float, power: float) -> Array:
+def superellipse_chord(offset: Array, half_depth: Array | float, power: float) -> Array:
     """Chord of a superelliptic slice at `offset` (1 is its border), same shape as `offset`.
 
     Units: those of `half_depth`.
@@ -35,8 +35,8 @@ def superellipse(offset: Array, half_depth: Array | float, power: float) -> Arra
     return (2.0 * np.asarray(half_depth) * chord).astype(np.float32)
 
 
-def ellipsoid(
-    frame: Frame, centre: tuple[float, float], radii: tuple[float, float, float], turn: float = 0.0
+def ellipsoid_chord(
+    frame: ThoraxFrame, centre: tuple[float, float], radii: tuple[float, float, float], turn: float = 0.0
 ) -> Array:
     """Chord of an ellipsoid, [rows, cols].
 
@@ -53,7 +53,7 @@ def ellipsoid(
     return (2.0 * radii[2] * np.sqrt(square)).astype(np.float32)
 
 
-def window(frame: Frame, x: tuple[float, float], y: tuple[float, float]) -> tuple[slice, slice]:
+def pixel_window(frame: ThoraxFrame, x: tuple[float, float], y: tuple[float, float]) -> tuple[slice, slice]:
     """Rows and columns that hold a box given in millimetres, whatever the frame's turn."""
     rows, cols = frame.u.shape
     x_step, y_step, x_first, y_first = frame.steps
@@ -67,7 +67,7 @@ def window(frame: Frame, x: tuple[float, float], y: tuple[float, float]) -> tupl
     )
 
 
-def draw_capsules(canvas: Array, frame: Frame, capsules: list[Capsule]) -> None:
+def rasterize_capsules(canvas: Array, frame: ThoraxFrame, capsules: list[Capsule]) -> None:
     """Draw the chords of many capsules into `canvas` [rows, cols], in place; overlaps count once.
 
     Args:
@@ -78,7 +78,7 @@ def draw_capsules(canvas: Array, frame: Frame, capsules: list[Capsule]) -> None:
     x_all, y_all = frame.x_mm, frame.y_mm
     for rod in capsules:
         reach = max(rod.r0, rod.r1)
-        here = window(
+        here = pixel_window(
             frame,
             (min(rod.x0, rod.x1) - reach, max(rod.x0, rod.x1) + reach),
             (min(rod.y0, rod.y1) - reach, max(rod.y0, rod.y1) + reach),
@@ -95,7 +95,7 @@ def draw_capsules(canvas: Array, frame: Frame, capsules: list[Capsule]) -> None:
         canvas[here] = np.maximum(canvas[here], chord)
 
 
-def smoothstep(low: float, high: float, value: Array) -> Array:
+def smooth_step(low: float, high: float, value: Array) -> Array:
     """0 below `low`, 1 above `high`, smooth between; works with low > high."""
     part = np.clip((value - low) / (high - low), 0.0, 1.0)
     return np.asarray(part * part * (3.0 - 2.0 * part), np.float32)

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.phantom.anatomy import Anatomy
-from medprior.phantom.frame import Frame
-from medprior.phantom.shapes import Capsule, draw_capsules, smoothstep, window
+from medprior.phantom.frame import ThoraxFrame
+from medprior.phantom.shapes import Capsule, pixel_window, rasterize_capsules, smooth_step
 
 Array = NDArray[np.float32]
-MARROW = 0.45  # marrow counts this much less than cortex (our choice)
+MARROW_DEFICIT = 0.45  # marrow counts this much less than cortex (our choice)
 
 
-def shell(square: Array, radius: float, wall: float, depth: float) -> Array:
+def cortical_bone_chord(square: Array, radius: float, wall: float, depth: float) -> Array:
     """Bone along a chord through a tube: wall whole, marrow in part, mm.
 
     Args:
@@ -24,11 +24,11 @@ def shell(square: Array, radius: float, wall: float, depth: float) -> Array:
     """
     outer = np.sqrt(np.clip(radius * radius - square, 0, None))
     inner = np.sqrt(np.clip((radius - wall) ** 2 - square, 0, None))
-    return np.asarray(2.0 * depth * (outer - MARROW * inner), np.float32)
+    return np.asarray(2.0 * depth * (outer - MARROW_DEFICIT * inner), np.float32)
 
 
 def add_rib_pair(
-    bone: Array, frame: Frame, half: float, rise: float, middle: float, shift: float, thick: float
+    bone: Array, frame: ThoraxFrame, half: float, rise: float, middle: float, shift: float, thick: float
 ) -> None:
     """One pair of ribs: an inclined elliptic ring whose upper arc lies behind, in place.
 
@@ -41,11 +41,11 @@ def add_rib_pair(
         shift: how far the front lies to the right of the back (turned patient), mm.
         thick: half height of a rib, mm.
     """
-    here = window(frame, (-half - 12, half + 12), (middle - rise - 12, middle + rise + 12))
+    here = pixel_window(frame, (-half - 12, half + 12), (middle - rise - 12, middle + rise + 12))
     x, y = frame.x_mm[here], frame.y_mm[here] - np.float32(middle)
     if x.size == 0:
         return
-    front = smoothstep(-0.4 * rise, 0.4 * rise, y)
+    front = smooth_step(-0.4 * rise, 0.4 * rise, y)
     x = np.asarray((x - shift * (front - 0.5)) / half, np.float32)
     y = y / rise
     level = np.sqrt(x * x + y * y) + 1e-6
@@ -54,12 +54,12 @@ def add_rib_pair(
     radius = thick * (1.0 - 0.12 * front)
     along = np.asarray(np.clip(np.abs(x), 0, 1), np.float32)
     flat = 0.85 + 0.5 * along**6
-    cartilage = np.where(y > 0, smoothstep(0.38, 0.62, along), smoothstep(14.0, 22.0, along * half))
-    piece = shell((distance / radius * thick) ** 2, thick, 1.7, 1.0) * flat * cartilage
+    cartilage = np.where(y > 0, smooth_step(0.38, 0.62, along), smooth_step(14.0, 22.0, along * half))
+    piece = cortical_bone_chord((distance / radius * thick) ** 2, thick, 1.7, 1.0) * flat * cartilage
     bone[here] += piece
 
 
-def ribs(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> Array:
+def render_ribs(anatomy: Anatomy, frame: ThoraxFrame, rng: np.random.Generator) -> Array:
     """All ribs, mm [rows, cols]."""
     bone = np.zeros_like(frame.u)
     height, width = frame.height_mm, anatomy.width_mm
@@ -77,7 +77,7 @@ def ribs(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> Array:
     return bone
 
 
-def spine(anatomy: Anatomy, frame: Frame, midline: float, rng: np.random.Generator) -> Array:
+def render_spine(anatomy: Anatomy, frame: ThoraxFrame, midline: float, rng: np.random.Generator) -> Array:
     """Vertebrae with discs, pedicles and spinous processes, mm [rows, cols]."""
     phase = float(rng.random())
     bend = float(rng.normal(0, 4.0))
@@ -88,17 +88,17 @@ def spine(anatomy: Anatomy, frame: Frame, midline: float, rng: np.random.Generat
     part = level - np.floor(level)
     half = 14.0 + 2.5 * np.clip(frame.v, -0.3, 1.4) + 1.5 * np.cos(2 * np.pi * part) ** 2
     body = np.clip(1.0 - (np.abs(x) / half) ** 4, 0, None) ** 0.5
-    disc = 0.55 + 0.45 * smoothstep(0.04, 0.12, part) * smoothstep(0.96, 0.88, part)
+    disc = 0.55 + 0.45 * smooth_step(0.04, 0.12, part) * smooth_step(0.96, 0.88, part)
     edge = np.exp(-(((np.abs(x) - half + 1.6) / 1.4) ** 2))
     end = np.exp(-(((part - 0.11) / 0.03) ** 2)) + np.exp(-(((part - 0.89) / 0.03) ** 2))
     pedicle = np.exp(-(((np.abs(x) - 0.66 * half) / 2.8) ** 2) - ((part - 0.4) / 0.14) ** 2)
     process = np.exp(-((x / 3.0) ** 2) - ((part - 0.72) / 0.18) ** 2)
-    wings = np.exp(-(((part - 0.32) / 0.09) ** 2)) * smoothstep(31.0, 22.0, np.abs(x))
+    wings = np.exp(-(((part - 0.32) / 0.09) ** 2)) * smooth_step(31.0, 22.0, np.abs(x))
     total = 7.0 * body * disc + 3.0 * edge * (body > 0) + 2.0 * end * body
     return np.asarray(total + 4.0 * pedicle + 5.0 * process + 3.0 * wings, np.float32)
 
 
-def clavicles(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> Array:
+def render_clavicles(anatomy: Anatomy, frame: ThoraxFrame, rng: np.random.Generator) -> Array:
     """Both collar bones, mm [rows, cols]."""
     bone = np.zeros_like(frame.u)
     width, height = anatomy.width_mm, frame.height_mm
@@ -112,20 +112,18 @@ def clavicles(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> Array
         radius = 6.6 - 1.6 * np.sin(np.pi * t)
         outer, inner = np.zeros_like(bone), np.zeros_like(bone)
         for layer, wall in ((outer, 0.0), (inner, 1.8)):
-            draw_capsules(layer, frame, chain(x, y, radius - wall))
-        bone += outer - MARROW * inner
+            rasterize_capsules(layer, frame, build_capsule_chain(x, y, radius - wall))
+        bone += outer - MARROW_DEFICIT * inner
     return bone
 
 
-def chain(
-    x: NDArray[np.float64], y: NDArray[np.float64], radius: NDArray[np.float64]
-) -> list[Capsule]:
+def build_capsule_chain(x: NDArray[np.float64], y: NDArray[np.float64], radius: NDArray[np.float64]) -> list[Capsule]:
     """Capsules along a bent line, from points and radii [n] in millimetres."""
     rows = zip(x[:-1], y[:-1], x[1:], y[1:], radius[:-1], radius[1:], strict=True)
     return [Capsule(*(float(value) for value in row)) for row in rows]
 
 
-def shoulders(anatomy: Anatomy, frame: Frame, arm: float) -> Array:
+def render_shoulders(anatomy: Anatomy, frame: ThoraxFrame, arm: float) -> Array:
     """Shoulder blades and upper arm bones, mm [rows, cols]; `arm` as in `organs.trunk`."""
     bone = np.zeros_like(frame.u)
     width, height = anatomy.width_mm, frame.height_mm
@@ -136,21 +134,19 @@ def shoulders(anatomy: Anatomy, frame: Frame, arm: float) -> Array:
         rods = [(head_x, 0.045 * height, head_x + side * 4, 0.085 * height, 23.0, 18.0),
                 (head_x + side * 4, 0.085 * height, far_x, 1.15 * height, 13.0, 11.0)]  # fmt: skip
         for layer, wall in ((outer, 0.0), (inner, 3.0)):
-            draw_capsules(
-                layer, frame, [Capsule(*rod[:4], rod[4] - wall, rod[5] - wall) for rod in rods]
-            )
+            rasterize_capsules(layer, frame, [Capsule(*rod[:4], rod[4] - wall, rod[5] - wall) for rod in rods])
         bone += 0.55 * (outer - 0.8 * inner)
-        bone += blade(frame, side, out * width, height)
+        bone += render_scapula(frame, side, out * width, height)
     return bone
 
 
-def blade(frame: Frame, side: float, x: float, height: float) -> Array:
+def render_scapula(frame: ThoraxFrame, side: float, x: float, height: float) -> Array:
     """One shoulder blade: a thin plate with a thick outer border, mm [rows, cols]."""
     across, down = (frame.x_mm * side - x), frame.y_mm / height
     part = np.clip((down - 0.03) / 0.40, 0, 1)
     inner_edge, outer_edge = -18.0 + 20.0 * part, 34.0 - 28.0 * part
-    inside = smoothstep(-1.5, 1.5, across - inner_edge) * smoothstep(1.5, -1.5, across - outer_edge)
-    inside *= smoothstep(0.02, 0.035, down) * smoothstep(0.45, 0.41, down)
+    inside = smooth_step(-1.5, 1.5, across - inner_edge) * smooth_step(1.5, -1.5, across - outer_edge)
+    inside *= smooth_step(0.02, 0.035, down) * smooth_step(0.45, 0.41, down)
     border = np.exp(-(((across - outer_edge + 3.0) / 2.6) ** 2))
     spine = np.exp(-(((down - 0.055 + 0.0009 * across) / 0.012) ** 2))
     return np.asarray(inside * (2.4 + 5.0 * border + 5.0 * spine), np.float32)

@@ -7,13 +7,13 @@ from typing import Literal
 
 import numpy as np
 
-EXPLICIT = "1.2.840.10008.1.2.1"
+EXPLICIT_VR = "1.2.840.10008.1.2.1"
 JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
 JPEG_LS = "1.2.840.10008.1.2.4.80"
 JPEG_2000 = "1.2.840.10008.1.2.4.90"
 RLE = "1.2.840.10008.1.2.5"
-CR = "1.2.840.10008.5.1.4.1.1.1"
-DX = "1.2.840.10008.5.1.4.1.1.1.1"
+CR_SOP_CLASS = "1.2.840.10008.5.1.4.1.1.1"
+DX_SOP_CLASS = "1.2.840.10008.5.1.4.1.1.1.1"
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,25 @@ class Vendor:
     aspect: float = 1.0
 
     @property
-    def highest(self) -> int:
+    def max_stored_value(self) -> int:
         """Largest stored value."""
         return (1 << self.bits) - 1
 
     @property
     def modality(self) -> str:
         """CR or DX."""
-        return "DX" if self.sop_class == DX else "CR"
+        return "DX" if self.sop_class == DX_SOP_CLASS else "CR"
 
 
 VENDORS = (
-    Vendor("Aurora Imaging", "Daybreak 2", DX, 12, False, "LINEAR", None, None, None, JPEG_LS),
-    Vendor("Borealis Medical", "Polar CR", CR, 12, True, "SIGMOID", None, None, 0, RLE),
-    Vendor("Cirrus Radiography", "High C", DX, 14, True, "TABLE", None, None, None, JPEG_2000),
-    Vendor("Dovetail Health", "Plate", CR, 16, False, "LINEAR", 0.5, -1024.0, None, EXPLICIT, 0.9),
-    Vendor("Ember Systems", "Glow DR", DX, 14, False, "LINEAR", 1.0, 0.0, 0, JPEG_LOSSLESS),
+    Vendor("Aurora Imaging", "Daybreak 2", DX_SOP_CLASS, 12, False, "LINEAR", None, None, None, JPEG_LS),
+    Vendor("Borealis Medical", "Polar CR", CR_SOP_CLASS, 12, True, "SIGMOID", None, None, 0, RLE),
+    Vendor("Cirrus Radiography", "High C", DX_SOP_CLASS, 14, True, "TABLE", None, None, None, JPEG_2000),
+    Vendor("Dovetail Health", "Plate", CR_SOP_CLASS, 16, False, "LINEAR", 0.5, -1024.0, None, EXPLICIT_VR, 0.9),
+    Vendor("Ember Systems", "Glow DR", DX_SOP_CLASS, 14, False, "LINEAR", 1.0, 0.0, 0, JPEG_LOSSLESS),
 )  # fmt: skip
 
 
-def draw_vendor(rng: np.random.Generator) -> Vendor:
+def sample_vendor(rng: np.random.Generator) -> Vendor:
     """One of the vendors, all equally likely."""
     return VENDORS[int(rng.integers(len(VENDORS)))]

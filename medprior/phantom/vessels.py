@@ -7,15 +7,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
 from medprior.phantom.anatomy import Anatomy
-from medprior.phantom.frame import Frame
-from medprior.phantom.shapes import Capsule, draw_capsules
+from medprior.phantom.frame import ThoraxFrame
+from medprior.phantom.shapes import Capsule, rasterize_capsules
 
 Array = NDArray[np.float32]
 
 
-def grow(
-    x: float, y: float, angle: float, radius: float, rng: np.random.Generator
-) -> list[Capsule]:
+def grow_vessel_tree(x: float, y: float, angle: float, radius: float, rng: np.random.Generator) -> list[Capsule]:
     """Rods of one branch and its children; radii shrink as area is shared (our choice).
 
     Units: millimetres and radians.
@@ -39,7 +37,7 @@ def grow(
     return rods
 
 
-def vessels(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> Array:
+def render_vessels(anatomy: Anatomy, frame: ThoraxFrame, rng: np.random.Generator) -> Array:
     """Soft tissue of the vessels of both lungs, mm [rows, cols]."""
     result = np.zeros_like(frame.u)
     width, height = anatomy.width_mm, frame.height_mm
@@ -52,13 +50,13 @@ def vessels(anatomy: Anatomy, frame: Frame, rng: np.random.Generator) -> Array:
             heading = jitter if side > 0 else np.pi - jitter
             start = root_y + 14.0 * np.sin(jitter)
             radius = 3.6 + 1.0 * float(rng.random()) + 0.6 * (angle > 0)
-            rods += grow(root_x + side * 4, float(start), float(heading), radius, rng)
+            rods += grow_vessel_tree(root_x + side * 4, float(start), float(heading), radius, rng)
         # Rods far thinner than a pixel would cost time and leave no trace.
-        draw_capsules(result, frame, [rod for rod in rods if rod.r0 > 0.3 * frame.pixel_mm])
+        rasterize_capsules(result, frame, [rod for rod in rods if rod.r0 > 0.3 * frame.pixel_mm])
     return result
 
 
-def grain(shape: tuple[int, int], cell: float, rng: np.random.Generator) -> Array:
+def sample_lung_grain(shape: tuple[int, int], cell: float, rng: np.random.Generator) -> Array:
     """Smooth noise of unit deviation.
 
     Args:

@@ -12,7 +12,7 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Voi:
+class VoiTransform:
     """Values of interest of one image.
 
     Attributes:
@@ -36,8 +36,8 @@ class Voi:
         return np.asarray(0.5 * ramp + 0.5 * ramp * ramp * (3 - 2 * ramp), np.float32)
 
 
-def draw_voi(kind: Literal["LINEAR", "SIGMOID", "TABLE"], rng: np.random.Generator) -> Voi:
+def sample_voi(kind: Literal["LINEAR", "SIGMOID", "TABLE"], rng: np.random.Generator) -> VoiTransform:
     """A window around the developed signal, which sits between 0.2 and 0.8."""
     centre = 0.5 + 0.025 * float(np.clip(rng.standard_normal(), -2, 2))
     width = 0.64 * float(np.exp(0.07 * np.clip(rng.standard_normal(), -2, 2)))
-    return Voi(kind, centre, width)
+    return VoiTransform(kind, centre, width)

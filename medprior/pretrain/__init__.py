@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medprior.pretrain.pipeline import Pretraining, pretrain
+    from medprior.pretrain.pipeline import Pretraining, pretrain_backbone
     from medprior.pretrain.settings import PretrainSettings
 
-__all__ = ["PretrainSettings", "Pretraining", "pretrain"]
+__all__ = ["PretrainSettings", "Pretraining", "pretrain_backbone"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from medprior.observer import Observer
-from medprior.pretrain.pipeline import pretrain
+from medprior.pretrain.pipeline import pretrain_backbone
 from medprior.pretrain.recipes import RECIPES
 from medprior.pretrain.settings import PretrainSettings
 
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
 
 
-def result(args: argparse.Namespace) -> Path:
+def result_folder(args: argparse.Namespace) -> Path:
     """The result folder."""
     folder: Path = args.backbone
     return folder
@@ -37,5 +37,5 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     overrides += [f"init={args.init}"] if args.init else []
     overrides += args.set
     settings = PretrainSettings.load(args.config, overrides)
-    pretrain(args.cohort, args.backbone, args.prior, settings, observer)
+    pretrain_backbone(args.cohort, args.backbone, args.prior, settings, observer)
     print(f"backbone: {args.backbone}")

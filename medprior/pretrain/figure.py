@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from medprior.cohort import Cohort
-from medprior.geometry import whole
-from medprior.networks.attention import attention_maps
+from medprior.geometry import create_whole_image_views
+from medprior.networks.attention import compute_attention_maps
 from medprior.networks.encoder import Encoder
-from medprior.networks.views import cut
-from medprior.provenance import atomic
+from medprior.networks.views import crop_views
+from medprior.provenance import atomic_write
 
 
-def draw_attention(
+def plot_head_attention(
     path: Path,
     network: Encoder,
     cohort: Cohort,
@@ -29,9 +29,9 @@ def draw_attention(
     chosen = cohort.take(images)
     squares = torch.from_numpy(np.array(chosen.squares(2 * size)))[:, None]
     side = size // network.settings.patch
-    views = whole(chosen.aspect, (side, side))
-    pixels = cut(squares, views, size, torch.arange(len(chosen)))
-    maps = attention_maps(network, pixels).numpy()
+    views = create_whole_image_views(chosen.aspect, (side, side))
+    pixels = crop_views(squares, views, size, torch.arange(len(chosen)))
+    maps = compute_attention_maps(network, pixels).numpy()
     shown = pixels[:, 0].numpy()
     structure = {head: name.replace("_", " ") for name, head in heads.items()}
     columns = maps.shape[1] + 1
@@ -48,9 +48,7 @@ def draw_attention(
                 )  # fmt: skip
             if row == 0:
                 head = column - 1
-                axis.set_title(
-                    "image" if column == 0 else structure.get(head, f"free head {head}"), fontsize=8
-                )
+                axis.set_title("image" if column == 0 else structure.get(head, f"free head {head}"), fontsize=8)
     figure.tight_layout(pad=0.3)
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")

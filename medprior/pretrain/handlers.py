@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ignite.engine import Events
 
-from medprior.errors import Collapsed, TrainingFailed
-from medprior.networks.checkpoint import load_newest, save_checkpoint
+from medprior.errors import TrainingCollapsed, TrainingFailed
+from medprior.networks.checkpoint import load_newest_checkpoint, save_checkpoint
 from medprior.observer import Observer, progress_bar
-from medprior.pretrain.ranks import rank
-from medprior.provenance import atomic
+from medprior.pretrain.distributed import process_rank
+from medprior.provenance import atomic_write
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
     from medprior.pretrain.trainer import PretrainTrainer
 
-HEALTHY = (0.02, 0.98)
+HEALTHY_ENTROPY_RANGE = (0.02, 0.98)
 
 
 class MetricsHandler:
@@ -47,21 +47,21 @@ class MetricsHandler:
         """Listen to the trainer."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.GET_BATCH_STARTED, self._ask)
-        engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._got)
+        engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._record_wait)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def _start(self, engine: PretrainTrainer) -> None:
         self._bar = progress_bar(
             total=engine.settings.steps, initial=engine.state.iteration, desc="pretrain",
-            unit="step", disable=rank() > 0,
+            unit="step", disable=process_rank() > 0,
         )  # fmt: skip
         self._since = time.perf_counter()
 
     def _ask(self, engine: PretrainTrainer) -> None:
         self._loaded = time.perf_counter()
 
-    def _got(self, engine: PretrainTrainer) -> None:
+    def _record_wait(self, engine: PretrainTrainer) -> None:
         self._waited += time.perf_counter() - self._loaded
 
     def _count(self, engine: PretrainTrainer) -> None:
@@ -88,22 +88,16 @@ class MetricsHandler:
         keys = {key: None for logs in self.window for key in logs}
         row = {"step": float(engine.state.iteration)}
         for key in keys:
-            row[self._name(key)] = float(
-                np.mean([logs[key] for logs in self.window if key in logs])
-            )
+            row[self._name(key)] = float(np.mean([logs[key] for logs in self.window if key in logs]))
         row["images_per_second"] = len(self.window) * engine.settings.batch / seconds
         row["data_wait"] = self._waited / seconds
         self.rows.append(row)
         self.window, self._waited, self._since = [], 0.0, time.perf_counter()
-        if rank() == 0:
-            self.observer.metrics(
-                {k: v for k, v in row.items() if k != "step"}, engine.state.iteration
-            )
-            write_rows(self.path, self.rows)
+        if process_rank() == 0:
+            self.observer.metrics({k: v for k, v in row.items() if k != "step"}, engine.state.iteration)
+            write_metrics_csv(self.path, self.rows)
         assert self._bar is not None
-        shown: dict[str, Any] = (
-            {"entropy": f"{row['teacher_entropy']:.2f}"} if "teacher_entropy" in row else {}
-        )
+        shown: dict[str, Any] = {"entropy": f"{row['teacher_entropy']:.2f}"} if "teacher_entropy" in row else {}
         self._bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False, **shown)
 
 
@@ -118,9 +112,7 @@ class HealthHandler:
             the run for which the entropy must stay there.
     """
 
-    def __init__(
-        self, metrics: MetricsHandler, patience: float = 0.5, lasting: float = 0.15
-    ) -> None:
+    def __init__(self, metrics: MetricsHandler, patience: float = 0.5, lasting: float = 0.15) -> None:
         self.metrics = metrics
         self.patience = patience
         self.lasting = lasting
@@ -143,9 +135,9 @@ class HealthHandler:
         shares = [row["teacher_entropy"] / limit for row in late if "teacher_entropy" in row]
         if not shares:
             return
-        uniform = min(shares) >= HEALTHY[1]
-        if uniform or max(shares) <= HEALTHY[0]:
-            raise Collapsed(
+        uniform = min(shares) >= HEALTHY_ENTROPY_RANGE[1]
+        if uniform or max(shares) <= HEALTHY_ENTROPY_RANGE[0]:
+            raise TrainingCollapsed(
                 f"collapsed: teacher entropy is {shares[-1]:.2f} of ln K at step {now}",
                 fix="lower dino.teacher_temperature or dino.prototypes, or set dino.batch_norm=true"
                 if uniform
@@ -168,12 +160,12 @@ class CheckpointHandler:
 
     def attach(self, engine: PretrainTrainer) -> None:
         """Listen to the trainer."""
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._after)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._save_if_due)
         engine.add_event_handler(Events.COMPLETED, lambda e: self.save(e))
 
     def restore(self, engine: PretrainTrainer) -> int:
         """Continue from the newest checkpoint; returns the number of finished steps."""
-        state = load_newest(self.folder)
+        state = load_newest_checkpoint(self.folder)
         if state is None:
             return 0
         if state.get("settings") != engine.settings.model_dump_json():
@@ -197,7 +189,7 @@ class CheckpointHandler:
         Raises:
             TrainingFailed: the disk does not take it; earlier checkpoints are untouched.
         """
-        if rank() > 0:
+        if process_rank() > 0:
             return
         state = {
             "step": engine.state.iteration,
@@ -224,7 +216,7 @@ class CheckpointHandler:
             raise SystemExit(128 + number)
         self._stop = number
 
-    def _after(self, engine: PretrainTrainer) -> None:
+    def _save_if_due(self, engine: PretrainTrainer) -> None:
         due = engine.state.iteration % engine.settings.checkpoint_every == 0
         if due or self._stop:
             self.save(engine)
@@ -232,7 +224,7 @@ class CheckpointHandler:
             raise SystemExit(128 + self._stop)
 
 
-def write_rows(path: Path, rows: list[dict[str, float]]) -> None:
+def write_metrics_csv(path: Path, rows: list[dict[str, float]]) -> None:
     """Write rows as CSV, atomically; columns in order of first appearance."""
     names = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
@@ -240,5 +232,5 @@ def write_rows(path: Path, rows: list[dict[str, float]]) -> None:
     writer.writeheader()
     for row in rows:
         writer.writerow({k: f"{v:.6g}" for k, v in row.items()})
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text.getvalue())

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medprior.pretrain.net import Net
-from medprior.pretrain.objective import Logs, Objective, Outputs, Scene, own_stream
-from medprior.pretrain.ranks import gathered, total, world
-from medprior.pretrain.registry import objectives_of
+from medprior.pretrain.distributed import all_gather_rows, all_reduce_sum, world_size
+from medprior.pretrain.network import PretrainNetwork
+from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene, isolate_rng
+from medprior.pretrain.objectives.registry import build_objectives
 from medprior.pretrain.settings import PretrainSettings
 
-Prepared = dict[str, tuple[Any, Tensor | None]]
+SceneTargets = dict[str, tuple[Any, Tensor | None]]
 """An objective's targets for a scene, and its mean count of terms."""
 
 
@@ -36,16 +36,16 @@ class Learner(nn.Module):
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.student = Net(settings)
+        self.student = PretrainNetwork(settings)
         if state is not None:
             self.student.backbone.load_state_dict(state)
-        self.objectives = objectives_of(settings, heads)
+        self.objectives = build_objectives(settings, heads)
         for name, objective in self.each():
-            with own_stream(settings.seed, name):
+            with isolate_rng(settings.seed, name):
                 self.student.parts.update(objective.parts())
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         for name, objective in self.each():
-            with own_stream(settings.seed, f"{name}, student only"):
+            with isolate_rng(settings.seed, f"{name}, student only"):
                 self.student.parts.update(objective.student_parts())
 
     def each(self) -> Iterator[tuple[str, Objective]]:
@@ -65,26 +65,26 @@ class Learner(nn.Module):
         """Factor of every loss at `progress` of the run."""
         return {name: objective.weight(progress) for name, objective in self.each()}
 
-    def prepared(self, scenes: Sequence[Scene]) -> list[Prepared]:
+    def prepared(self, scenes: Sequence[Scene]) -> list[SceneTargets]:
         """Targets of the parts of a batch, and over how many terms each loss is a mean.
 
         Counts are taken over all parts of all processes, so that a part with few terms weighs
         little: then the mean of the parts' losses is the loss of the whole batch.
         """
-        found: list[Prepared] = [{} for _ in scenes]
+        found: list[SceneTargets] = [{} for _ in scenes]
         for name, objective in self.each():
             made = [objective.targets(scene) for scene in scenes]
             counts = [count for _, count in made if count is not None]
             mean = None
             if counts:
-                parts = world() * len(scenes)
-                mean = total(torch.stack(counts).sum()).clamp_min(1e-6) / parts
+                parts = world_size() * len(scenes)
+                mean = all_reduce_sum(torch.stack(counts).sum()).clamp_min(1e-6) / parts
             for prepared, (targets, _) in zip(found, made, strict=True):
                 prepared[name] = (targets, mean)
         return found
 
     def losses(
-        self, student: nn.Module, scene: Scene, prepared: Prepared | None = None
+        self, student: nn.Module, scene: Scene, prepared: SceneTargets | None = None
     ) -> tuple[dict[str, Tensor], Logs]:
         """Every objective's loss for one scene, and what is worth logging.
 
@@ -95,7 +95,7 @@ class Learner(nn.Module):
         """
         if prepared is None:
             (prepared,) = self.prepared([scene])
-        outputs = self._outputs(student, scene)
+        outputs = self._run_networks(student, scene)
         found: dict[str, Tensor] = {}
         logs: Logs = {}
         for name, objective in self.each():
@@ -104,36 +104,34 @@ class Learner(nn.Module):
             logs |= told
         with torch.no_grad():
             unit = nn.functional.normalize(outputs.views[0].cls[: scene.size].float(), dim=-1)
-            unit = gathered(unit)
+            unit = all_gather_rows(unit)
             logs["feature_std"] = unit.std(0).mean() * unit.shape[1] ** 0.5
         return found, logs
 
-    def _outputs(self, student: nn.Module, scene: Scene) -> Outputs:
+    def _run_networks(self, student: nn.Module, scene: Scene) -> NetworkOutputs:
         span = self.settings.span
         rows = 0
-        if any(objective.needs_row for _, objective in self.each()):
+        if any(objective.needs_cls_row for _, objective in self.each()):
             rows = 2 if span.local_views and "span" in self.objectives else 1
         views, scores = student([stack.pixels for stack in scene.stacks], rows, scene.hidden)
         taught, taught_scores = None, None
         if any(objective.needs_teacher for _, objective in self.each()):
             with torch.no_grad():
                 (taught,), taught_scores = self.teacher([scene.globals_.pixels], 0)
-        return Outputs(
-            self.student, self.teacher, views, scores, taught, taught_scores, self.assigned()
-        )
+        return NetworkOutputs(self.student, self.teacher, views, scores, taught, taught_scores, self.assigned())
 
-    def settle(self) -> None:
+    def commit_step(self) -> None:
         """The step was taken."""
         for _, objective in self.each():
-            objective.settle()
+            objective.commit_step()
 
-    def forget(self) -> None:
+    def discard_step(self) -> None:
         """The step was left out."""
         for _, objective in self.each():
-            objective.forget()
+            objective.discard_step()
 
     @torch.no_grad()
-    def follow(self, momentum: float) -> None:
+    def update_teacher(self, momentum: float) -> None:
         """Move the teacher towards the student: teacher = m * teacher + (1 - m) * student."""
         students = dict(self.student.named_parameters())
         pairs = [(p, students[name]) for name, p in self.teacher.named_parameters()]

@@ -15,19 +15,19 @@ import torch
 
 from medprior.cohort import Cohort
 from medprior.errors import ConfigError, MedpriorError
-from medprior.networks.backbone import WEIGHTS, save_weights
-from medprior.networks.device import device_of
-from medprior.observer import Observer, Silent
-from medprior.pretrain.dataset import SquaresDataset, step_loader
-from medprior.pretrain.figure import draw_attention
+from medprior.networks.backbone import BACKBONE_FILE, save_weights
+from medprior.networks.device import select_device
+from medprior.observer import NullObserver, Observer
+from medprior.pretrain.distributed import process_rank, world_size
+from medprior.pretrain.figure import plot_head_attention
 from medprior.pretrain.handlers import CheckpointHandler, HealthHandler, MetricsHandler
-from medprior.pretrain.heads import assigned_heads, check_room
-from medprior.pretrain.initial import State, folder_of, initial_weights, state_digest
+from medprior.pretrain.initial_weights import State, compute_state_digest, find_result_folder, load_initial_weights
 from medprior.pretrain.learner import Learner
-from medprior.pretrain.ranks import rank, world
+from medprior.pretrain.objectives.head_assignment import assign_heads, check_free_heads
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.trainer import PretrainTrainer
-from medprior.provenance import seen_cohorts, write_config
+from medprior.pretrain.views.dataset import SquaresDataset, build_step_loader
+from medprior.provenance import merge_seen_cohorts, write_config
 
 if TYPE_CHECKING:
     from medprior.priors import SpatialPrior
@@ -57,26 +57,26 @@ class Pretraining:
         self.cohort_path, self.out = Path(cohort), Path(out)
         if not isinstance(settings, PretrainSettings):
             settings = PretrainSettings.checked(settings or {})
-        self.observer = observer or Silent()
+        self.observer = observer or NullObserver()
         self.cohort = Cohort.open(self.cohort_path).split("train")
         self.prior = self._load_prior(prior, settings)
         self.prior_path = Path(prior) if self.prior and prior else None
-        self.initial = folder_of(Path(settings.init)) if settings.init is not None else None
-        settings, self.state = self._with_network(settings)
+        self.initial = find_result_folder(Path(settings.init)) if settings.init is not None else None
+        settings, self.state = self._resolve_network(settings)
         settings = settings.resolved(len(self.cohort))
-        check_batch(settings)
+        check_batch_size(settings)
         self.settings = settings
         self.names = self.prior.names if self.prior else ()
-        self.dataset = SquaresDataset(self.cohort, source_size(settings), self.prior)
+        self.dataset = SquaresDataset(self.cohort, source_side_px(settings), self.prior)
         self.trainer = self._trainer(handlers)
 
-    def _with_network(self, settings: PretrainSettings) -> tuple[PretrainSettings, State | None]:
+    def _resolve_network(self, settings: PretrainSettings) -> tuple[PretrainSettings, State | None]:
         """Settings with all of the network in them, and the weights to start from."""
         if settings.init is not None:
-            network, state = initial_weights(Path(settings.init), settings)
-            digest = f"sha256:{state_digest(state)}"  # in place of the path
+            network, state = load_initial_weights(Path(settings.init), settings)
+            digest = f"sha256:{compute_state_digest(state)}"  # in place of the path
             return settings.model_copy(update={"network": network, "init": digest}), state
-        mean, std = intensity_statistics(self.cohort.squares(source_size(settings)))
+        mean, std = compute_intensity_stats(self.cohort.squares(source_side_px(settings)))
         network = settings.network.model_copy(
             update={"mean": mean, "std": std, "image_size": settings.crops.global_size}
         )
@@ -101,18 +101,18 @@ class Pretraining:
         self.checkpoints = CheckpointHandler(self.out / "checkpoints", self.metrics)
         handlers = [self.metrics, HealthHandler(self.metrics), self.checkpoints, *further]
         return PretrainTrainer(
-            self._learner(), step_loader(self.dataset, self.settings), self.settings,
-            device_of(self.settings.device), handlers,
+            self._learner(), build_step_loader(self.dataset, self.settings), self.settings,
+            select_device(self.settings.device), handlers,
         )  # fmt: skip
 
     def _learner(self) -> Learner:
         span, network = self.settings.span, self.settings.network
         heads: list[int] = []
         if span.weight and span.assignment == "hungarian":
-            check_room(len(self.names), network.heads)
+            check_free_heads(len(self.names), network.heads)
             heads = [-1] * len(self.names)
         elif span.weight:
-            chosen = assigned_heads(self.names, network.heads, span.heads, life=network.life)
+            chosen = assign_heads(self.names, network.heads, span.heads, life=network.life)
             heads = list(chosen.values())
         torch.manual_seed(self.settings.seed)
         return Learner(self.settings, heads, self.state)
@@ -130,18 +130,18 @@ class Pretraining:
         settings = self.settings.model_dump(mode="json")
         self.observer.params(settings)
         done = self.checkpoints.restore(self.trainer) if self.settings.resume else 0
-        with terminated_by(self.checkpoints):
+        with save_on_signal(self.checkpoints):
             if done < (self.settings.steps or 0):
                 self.trainer.run()
-        if rank() == 0:
+        if process_rank() == 0:
             self.export()
 
     def export(self) -> None:
         """Write the teacher, its figure, and `config.json` last."""
         network = self.trainer.learner.teacher.backbone.eval().cpu()
-        save_weights(self.out / WEIGHTS, network)
+        save_weights(self.out / BACKBONE_FILE, network)
         figure = self.out / "attention.png"
-        draw_attention(figure, network, self.cohort, self.settings.crops.global_size, self.heads)
+        plot_head_attention(figure, network, self.cohort, self.settings.crops.global_size, self.heads)
         self.observer.artifact(figure)
         inputs = {"cohort": self.cohort_path}
         if self.prior_path is not None:
@@ -152,17 +152,16 @@ class Pretraining:
             "heads": self.heads,
             "view_size": self.settings.crops.global_size,
             "cohort_digest": self.cohort.digest,
-            "seen_cohorts": seen_cohorts(self.cohort_path, self.initial),
-            "training": last
-            | {"uniform_entropy": float(np.log(self.settings.dino.prototypes or 1))},
+            "seen_cohorts": merge_seen_cohorts(self.cohort_path, self.initial),
+            "training": last | {"uniform_entropy": float(np.log(self.settings.dino.prototypes or 1))},
         }
         write_config(
             self.out, "pretrain", self.settings.model_dump(mode="json"), inputs=inputs,
-            outputs=(WEIGHTS,), seed=self.settings.seed, facts=facts,
+            outputs=(BACKBONE_FILE,), seed=self.settings.seed, facts=facts,
         )  # fmt: skip
 
 
-def pretrain(
+def pretrain_backbone(
     cohort: Path | str,
     out: Path | str,
     prior: Path | str | None = None,
@@ -173,9 +172,9 @@ def pretrain(
     Pretraining(cohort, out, prior, settings, observer).run()
 
 
-def check_batch(settings: PretrainSettings) -> None:
+def check_batch_size(settings: PretrainSettings) -> None:
     """ConfigError unless processes and parts of a step share the batch evenly."""
-    parts = world() * settings.accumulate
+    parts = world_size() * settings.accumulate
     if settings.batch % parts:
         raise ConfigError(
             "batch is no multiple of the processes times accumulate", where="batch",
@@ -183,12 +182,12 @@ def check_batch(settings: PretrainSettings) -> None:
         )  # fmt: skip
 
 
-def source_size(settings: PretrainSettings) -> int:
+def source_side_px(settings: PretrainSettings) -> int:
     """Side of the stored squares: 1.5 times the global view, so that crops keep their detail."""
     return settings.crops.global_size * 3 // 2
 
 
-def intensity_statistics(images: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[float, float]:
+def compute_intensity_stats(images: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[float, float]:
     """Mean and standard deviation of all pixels [n, S, S], rounded to 4 decimals."""
     mean = float(np.mean(images, dtype=np.float64))
     std = float(np.sqrt(np.mean(np.square(images, dtype=np.float64)) - mean**2))
@@ -196,7 +195,7 @@ def intensity_statistics(images: np.ndarray[Any, np.dtype[np.float32]]) -> tuple
 
 
 @contextmanager
-def terminated_by(checkpoints: CheckpointHandler) -> Iterator[None]:
+def save_on_signal(checkpoints: CheckpointHandler) -> Iterator[None]:
     """SIGTERM and SIGINT finish the step and save; only where signals can be handled."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medprior.settings import merged
+from medprior.settings import merge_mappings
 
 RECIPES: dict[str, dict[str, Any]] = {
     "dino": {},
@@ -24,10 +24,10 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """What each recipe adds to DINO; joined by `+`. DINO itself has KoLeo at 0.1 unless told not to."""
 
-NOTHING_ADDED: dict[str, Any] = {"span": {"weight": 0.0}}
+RECIPE_BASE: dict[str, Any] = {"span": {"weight": 0.0}}
 
 
-def recipe_settings(name: str) -> dict[str, Any]:
+def build_recipe_settings(name: str) -> dict[str, Any]:
     """The settings of a recipe such as `dino` or `span+sar+loca`.
 
     Raises:
@@ -40,7 +40,7 @@ def recipe_settings(name: str) -> dict[str, Any]:
             f"no recipe {', '.join(map(repr, unknown))}; recipes are {', '.join(RECIPES)}, and "
             "joins of them such as span+sar+loca"
         )
-    values = NOTHING_ADDED
+    values = RECIPE_BASE
     for part in parts:
-        values = merged(values, RECIPES[part])
+        values = merge_mappings(values, RECIPES[part])
     return values

@@ -7,20 +7,20 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from medprior.errors import ConfigError
-from medprior.networks.shape import ViTSettings
-from medprior.pretrain.intensity import IntensitySettings
-from medprior.pretrain.objective_settings import (
+from medprior.networks.vit_settings import ViTSettings
+from medprior.pretrain.objectives.objective_settings import (
     DinoSettings,
     IbotSettings,
     LocaSettings,
     SarSettings,
     SpanSettings,
 )
-from medprior.pretrain.recipes import RECIPES, recipe_settings
-from medprior.settings import Settings, merged
+from medprior.pretrain.recipes import RECIPES, build_recipe_settings
+from medprior.pretrain.views.intensity import IntensitySettings
+from medprior.settings import Settings, merge_mappings
 
 __all__ = ["RECIPES", "CropSettings", "OptimiserSettings", "PretrainSettings"]
-SMALL_COHORT = 10_000
+SMALL_COHORT_IMAGES = 10_000
 
 
 class CropSettings(Settings):
@@ -79,23 +79,23 @@ class PretrainSettings(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _recipe(cls, values: Any) -> Any:
+    def _apply_recipe(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
         try:
-            added = recipe_settings(str(values.get("recipe", "span")))
+            added = build_recipe_settings(str(values.get("recipe", "span")))
         except ValueError:
             return values  # the field's own validator says so
-        return merged(added, values)
+        return merge_mappings(added, values)
 
     @field_validator("recipe")
     @classmethod
     def _known(cls, recipe: str) -> str:
-        recipe_settings(recipe)
+        build_recipe_settings(recipe)
         return recipe
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _check_weights(self) -> Self:
         objectives = (self.dino, self.ibot, self.span, self.sar, self.loca)
         if not any(each.weight for each in objectives):
             raise ValueError("every objective has weight 0; there is nothing to learn")
@@ -119,7 +119,7 @@ class PretrainSettings(Settings):
         run, without which a short run exports its random start (measured, see README). Above: the
         published settings.
         """
-        small = images < SMALL_COHORT
+        small = images < SMALL_COHORT_IMAGES
         batch = min(self.batch, images)
         if batch < 2:
             raise ConfigError("too few training images", expected="2 or more", found=str(images))

@@ -15,20 +15,20 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from medprior.errors import Diverged, TrainingFailed
-from medprior.pretrain.dataset import Sample, SquaresDataset, StepSampler
-from medprior.pretrain.guard import gradient_norms
-from medprior.pretrain.learner import Learner, Prepared
-from medprior.pretrain.objective import Logs, Scene
-from medprior.pretrain.ranks import total, world
-from medprior.pretrain.scenes import SceneMaker
-from medprior.pretrain.schedules import cosine, warm_cosine
+from medprior.errors import TrainingDiverged, TrainingFailed
+from medprior.pretrain.distributed import all_reduce_sum, world_size
+from medprior.pretrain.learner import Learner, SceneTargets
+from medprior.pretrain.objectives.gradient_guard import compute_gradient_norms
+from medprior.pretrain.objectives.objective import Logs, Scene
+from medprior.pretrain.objectives.span import SpanObjective
+from medprior.pretrain.schedules import cosine_schedule, warmup_cosine_schedule
 from medprior.pretrain.settings import PretrainSettings
-from medprior.pretrain.span import Span
+from medprior.pretrain.views.dataset import PretrainSample, SquaresDataset, StepSampler
+from medprior.pretrain.views.pretrain_views import SceneMaker
 
 log = logging.getLogger(__name__)
-MOST_SKIPPED = 10
-SCHEDULED = ("span", "sar", "loca")
+MAX_SKIPPED_STEPS = 10
+SCHEDULED_OBJECTIVES = ("span", "sar", "loca")
 
 
 class PretrainTrainer(Trainer):
@@ -49,7 +49,7 @@ class PretrainTrainer(Trainer):
     def __init__(
         self,
         learner: Learner,
-        loader: DataLoader[Sample],
+        loader: DataLoader[PretrainSample],
         settings: PretrainSettings,
         device: torch.device,
         handlers: Sequence[Any] = (),
@@ -70,9 +70,9 @@ class PretrainTrainer(Trainer):
         self.learner = learner.to(device)
         self.settings = settings
         self.scenes = SceneMaker(settings, self.dataset, learner)
-        self.optimiser = make_optimiser(learner.student, settings)
+        self.optimiser = build_pretrain_optimiser(learner.student, settings)
         self.student: nn.Module = learner.student
-        if world() > 1:
+        if world_size() > 1:
             self.student = DistributedDataParallel(learner.student)
         self.skipped = self.skipped_steps = 0
         self._register_handlers(list(handlers))
@@ -88,22 +88,20 @@ class PretrainTrainer(Trainer):
         torch.manual_seed(self.settings.seed * 1_000_003 + self.state.iteration)
         weights = self.learner.weights(self.progress())
         self.optimiser.zero_grad(set_to_none=True)
-        means, logs = self._fitting(batch, weights)
-        norm = nn.utils.clip_grad_norm_(
-            self.learner.student.parameters(), self.settings.optimiser.clip
-        )
+        means, logs = self._fit_in_memory(batch, weights)
+        norm = nn.utils.clip_grad_norm_(self.learner.student.parameters(), self.settings.optimiser.clip)
         told = self._told(means, logs, norm)
         if math.isfinite(sum(told[f"loss_{name}"] for name in means) + told.pop("gradient")):
             self._update()
         else:
             self._skip()
         told["loss"] = float(sum(weights[name] * told[f"loss_{name}"] for name in means))
-        told |= {f"{name}_weight": weights[name] for name in SCHEDULED if name in weights}
+        told |= {f"{name}_weight": weights[name] for name in SCHEDULED_OBJECTIVES if name in weights}
         told["lr"] = self.optimiser.param_groups[0]["lr"]
         told["skipped_steps"] = float(self.skipped_steps)
         return told
 
-    def _fitting(self, batch: Any, weights: dict[str, float]) -> tuple[Logs, Logs]:
+    def _fit_in_memory(self, batch: Any, weights: dict[str, float]) -> tuple[Logs, Logs]:
         """`_gradients`, in twice as many parts for as long as the device's memory does not hold it.
 
         What is a statistic of the batch is then one of a part (see `accumulate`). Several processes
@@ -111,18 +109,18 @@ class PretrainTrainer(Trainer):
         """
         while True:
             try:
-                return self._gradients(batch, weights)
+                return self._accumulate_gradients(batch, weights)
             except torch.OutOfMemoryError:
                 parts = 2 * self.scenes.parts
             # Outside of the except clause, whose traceback holds the tensors of the failed try.
-            if world() > 1 or len(batch["image"]) % parts or len(batch["image"]) // parts < 2:
+            if world_size() > 1 or len(batch["image"]) % parts or len(batch["image"]) // parts < 2:
                 raise TrainingFailed(
                     "the device's memory does not hold a step",
                     where=f"step {self.state.iteration}",
                     fix=f"set accumulate={parts}, or lower batch or crops; the last checkpoint is "
                     "whole, and the same command goes on from it",
                 )
-            self.learner.forget()
+            self.learner.discard_step()
             self.optimiser.zero_grad(set_to_none=True)
             if self.state.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -130,7 +128,7 @@ class PretrainTrainer(Trainer):
             self.scenes.parts = parts
             log.warning("out of memory: going on with accumulate=%d", parts)
 
-    def _gradients(self, batch: Any, weights: dict[str, float]) -> tuple[Logs, Logs]:
+    def _accumulate_gradients(self, batch: Any, weights: dict[str, float]) -> tuple[Logs, Logs]:
         """Gradients of the step's batch, part by part; mean losses of this process, and logs."""
         scenes = self.scenes(batch, self.state.iteration - 1, self.state.device)
         prepared = self.learner.prepared(scenes)
@@ -150,9 +148,9 @@ class PretrainTrainer(Trainer):
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0) + value.detach()
         means = {name: value / len(scenes) for name, value in sums.items()}
-        return means, mean_logs(kept)
+        return means, average_logs(kept)
 
-    def _losses(self, scene: Scene, prepared: Prepared) -> tuple[dict[str, Tensor], Logs]:
+    def _losses(self, scene: Scene, prepared: SceneTargets) -> tuple[dict[str, Tensor], Logs]:
         half = self.settings.precision == "bf16"
         with torch.autocast(self.state.device.type, torch.bfloat16, enabled=half):
             return self.learner.losses(self.student, scene, prepared)
@@ -165,45 +163,45 @@ class PretrainTrainer(Trainer):
         if not guarded and not record:
             return {}
         block = list(self.learner.student.backbone.blocks[-1].parameters())
-        norms = gradient_norms(losses, weights, block)
+        norms = compute_gradient_norms(losses, weights, block)
         if guarded:
             objective = self.learner.objectives["span"]
-            assert isinstance(objective, Span)
-            objective.guard.look(norms["span"], norms["dino"])
+            assert isinstance(objective, SpanObjective)
+            objective.guard.update_norms(norms["span"], norms["dino"])
         return {f"gradient_{name}": norm for name, norm in norms.items()} if record else {}
 
     def _told(self, means: Logs, logs: Logs, norm: Tensor) -> dict[str, float]:
         """All that is logged as numbers, in one transfer; losses are means over the processes."""
         names = [f"loss_{name}" for name in means]
-        losses = total(torch.stack(list(means.values())).float()) / world()
+        losses = all_reduce_sum(torch.stack(list(means.values())).float()) / world_size()
         values = torch.cat([losses, torch.stack([v.float() for v in (norm, *logs.values())])])
         return dict(zip([*names, "gradient", *logs], values.tolist(), strict=True))
 
     def _update(self) -> None:
         settings, progress = self.settings.optimiser, self.progress()
-        rate = warm_cosine(settings.lr, settings.final_lr, settings.warmup, progress + 1e-9)
+        rate = warmup_cosine_schedule(settings.lr, settings.final_lr, settings.warmup, progress + 1e-9)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
             if group["decays"]:
-                group["weight_decay"] = cosine(*settings.weight_decay, progress)
+                group["weight_decay"] = cosine_schedule(*settings.weight_decay, progress)
         self.optimiser.step()
         assert self.settings.dino.teacher_momentum is not None
-        self.learner.follow(cosine(self.settings.dino.teacher_momentum, 1.0, progress))
-        self.learner.settle()
+        self.learner.update_teacher(cosine_schedule(self.settings.dino.teacher_momentum, 1.0, progress))
+        self.learner.commit_step()
         self.skipped = 0
 
     def _skip(self) -> None:
-        self.learner.forget()
+        self.learner.discard_step()
         self.skipped += 1
         self.skipped_steps += 1
-        if self.skipped > MOST_SKIPPED:
-            raise Diverged(
+        if self.skipped > MAX_SKIPPED_STEPS:
+            raise TrainingDiverged(
                 f"the loss was not finite for {self.skipped} steps in a row",
                 fix="lower optimiser.lr, or use precision=fp32; the last checkpoint is finite",
             )
 
 
-def mean_logs(kept: Sequence[Logs]) -> Logs:
+def average_logs(kept: Sequence[Logs]) -> Logs:
     """Means over the parts of a batch that logged a key."""
     if len(kept) == 1:
         return kept[0]
@@ -211,7 +209,7 @@ def mean_logs(kept: Sequence[Logs]) -> Logs:
     return {k: torch.stack([logs[k].float() for logs in kept if k in logs]).mean() for k in keys}
 
 
-def make_optimiser(student: nn.Module, settings: PretrainSettings) -> torch.optim.AdamW:
+def build_pretrain_optimiser(student: nn.Module, settings: PretrainSettings) -> torch.optim.AdamW:
     """AdamW; matrices decay, vectors and biases do not."""
     groups = []
     for decays in (True, False):

@@ -13,32 +13,32 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from medprior.annotate import Annotation
-from medprior.annotate.typical import SIZE as NEXT_SIZE
+from medprior.annotate.typicality import SQUARE_SIZE_PX as NEXT_SIZE
 from medprior.cohort import Cohort
-from medprior.dicom.resample import resized
+from medprior.dicom.display.resample import resize_pixels
 from medprior.errors import MedpriorError
 from medprior.ingest.settings import IngestSettings
-from medprior.observer import Observer, Silent
-from medprior.priors.correction import learned
-from medprior.priors.doubt import next_examples
-from medprior.priors.per_image import fitted_maps
-from medprior.priors.picture import draw_prior
-from medprior.priors.prior import PER_IMAGE, TABLE, SpatialPrior
-from medprior.priors.quality import quality
-from medprior.priors.registered import Example, Status
+from medprior.observer import NullObserver, Observer
+from medprior.priors.correction import fit_corrector
+from medprior.priors.doubtful_images import suggest_next_examples
+from medprior.priors.per_image import compute_image_maps
+from medprior.priors.prior import PER_IMAGE_FILE, TABLE_FILE, SpatialPrior
+from medprior.priors.prior_figure import plot_prior
+from medprior.priors.quality import summarise_quality
+from medprior.priors.registration import Example, RegistrationStatus
 from medprior.priors.settings import PriorSettings
-from medprior.priors.soft import softened, static_maps
-from medprior.priors.statistics import cohort_moments, found_regions, stable
-from medprior.priors.transfer import FUSED, Transfer
+from medprior.priors.soft_maps import build_static_maps, soften_maps
+from medprior.priors.statistics import compute_cohort_moments, find_regions, weight_by_stability
+from medprior.priors.transfer import FUSED_BLUR_FACTOR, LabelTransfer
 from medprior.provenance import write_config
 
-RUNGS: dict[str, Status] = {
+REGISTRATION_BY_METHOD: dict[str, RegistrationStatus] = {
     "affine": "affine", "deformable": "deformable", "registered": "deformable",
     "consensus": "deformable", "refined": "deformable",
 }  # fmt: skip
 
 
-class Means(NamedTuple):
+class WorkerOptions(NamedTuple):
     """Who registers: so many processes here, or the workers of a Dask scheduler."""
 
     workers: int
@@ -86,40 +86,40 @@ def build_prior(
     """
     cohort = cohort if isinstance(cohort, Cohort) else Cohort.open(cohort)
     cohort = cohort if only is None else cohort.select(list(dict.fromkeys(only)))
-    settings, observer = settings or PriorSettings(), observer or Silent()
+    settings, observer = settings or PriorSettings(), observer or NullObserver()
     if method is not None:
         settings = PriorSettings.checked(settings.model_dump() | {"method": method}, "--method")
     check_backbone(backbone, settings.method)
     IngestSettings.checked({"scheduler": scheduler}, "--scheduler")
-    given = [] if annotation is None else listed(annotation)
-    drawn = loaded(given, settings.method)
+    given = [] if annotation is None else collect_annotations(annotation)
+    drawn = load_annotations(given, settings.method)
     observer.params(settings.model_dump(mode="json"))
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     # An old result must not pass for a finished one while the new one is made.
     (folder / "config.json").unlink(missing_ok=True)
-    means = Means(workers or len(os.sched_getaffinity(0)), scheduler)
-    prior = made(cohort, drawn, settings, folder, means, backbone)
+    means = WorkerOptions(workers or len(os.sched_getaffinity(0)), scheduler)
+    prior = compute_prior(cohort, drawn, settings, folder, means, backbone)
     sources = [Path(one) for one in given if isinstance(one, (str, Path))]
     inputs = {f"annotation{n or ''}": path for n, path in enumerate(sources)}
     inputs |= {"backbone": Path(backbone)} if backbone else {}
-    return finished(prior, cohort, folder, settings, observer, inputs)
+    return score_and_save_prior(prior, cohort, folder, settings, observer, inputs)
 
 
-def made(
+def compute_prior(
     cohort: Cohort, drawn: Sequence[Annotation], settings: PriorSettings, folder: Path,
-    means: Means, backbone: Path | str | None,
+    means: WorkerOptions, backbone: Path | str | None,
 ) -> SpatialPrior:  # fmt: skip
     """The prior, its maps of single images in `folder`: of what was drawn, else of statistics."""
     if not drawn:
-        prior, transfer = from_statistics(cohort, settings)
-        return prior if transfer is None else fitted(prior, cohort, transfer, folder, means)
-    prior = from_annotations(cohort, drawn, settings, folder, means)
+        prior, transfer = build_from_statistics(cohort, settings)
+        return prior if transfer is None else fit_prior_to_cohort(prior, cohort, transfer, folder, means)
+    prior = build_from_annotations(cohort, drawn, settings, folder, means)
     if backbone is None:
         return prior
-    from medprior.priors.refined import refined
+    from medprior.priors.refinement import refine_prior
 
-    return refined(prior, cohort, Path(backbone), settings.refine)
+    return refine_prior(prior, cohort, Path(backbone), settings.refine)
 
 
 def check_backbone(backbone: Path | str | None, method: str) -> None:
@@ -136,7 +136,7 @@ def check_backbone(backbone: Path | str | None, method: str) -> None:
     )
 
 
-def listed(
+def collect_annotations(
     annotation: Annotation | Path | str | Sequence[Annotation | Path | str],
 ) -> list[Annotation | Path | str]:
     """One annotation or several, as a list."""
@@ -145,7 +145,7 @@ def listed(
     return list(annotation)
 
 
-def loaded(given: Sequence[Annotation | Path | str], method: str) -> tuple[Annotation, ...]:
+def load_annotations(given: Sequence[Annotation | Path | str], method: str) -> tuple[Annotation, ...]:
     """The annotations, none for `statistics`.
 
     Raises:
@@ -173,82 +173,80 @@ def loaded(given: Sequence[Annotation | Path | str], method: str) -> tuple[Annot
     return drawn
 
 
-def from_statistics(
-    cohort: Cohort, settings: PriorSettings
-) -> tuple[SpatialPrior, Transfer | None]:
+def build_from_statistics(cohort: Cohort, settings: PriorSettings) -> tuple[SpatialPrior, LabelTransfer | None]:
     """What the training images have in common, and what fits it to each of them, if asked for."""
     statistics = settings.statistics
-    moments, found, alike = found_regions(cohort_moments(cohort, statistics), statistics)
+    moments, found, alike = find_regions(compute_cohort_moments(cohort, statistics), statistics)
     names = tuple(found)
-    coverage = np.stack([stable(mask, moments) for mask in found.values()])
-    maps = softened(coverage, settings.softness)
+    coverage = np.stack([weight_by_stability(mask, moments) for mask in found.values()])
+    maps = soften_maps(coverage, settings.softness)
     facts = {"images_averaged": moments.count, "split_half_iou": alike}
     prior = SpatialPrior(maps, names, "statistics", "statistics", facts=facts)
     if not statistics.fit:
         return prior, None
     low, high = float(moments.mean.min()), float(moments.mean.max())
     size = settings.registration.size
-    mean = resized(((moments.mean - low) / max(high - low, 1e-9)).astype(np.float32), size, size)
+    mean = resize_pixels(((moments.mean - low) / max(high - low, 1e-9)).astype(np.float32), size, size)
     # Whole regions are carried over: what is unstable in the mean is not so in one image.
     whole = np.stack(list(found.values())).astype(np.float32)
-    return prior, Transfer((Example(mean, whole),), "deformable", settings, names)
+    return prior, LabelTransfer((Example(mean, whole),), "deformable", settings, names)
 
 
-def fitted(
-    prior: SpatialPrior, cohort: Cohort, transfer: Transfer, folder: Path, means: Means
+def fit_prior_to_cohort(
+    prior: SpatialPrior, cohort: Cohort, transfer: LabelTransfer, folder: Path, means: WorkerOptions
 ) -> SpatialPrior:
     """The prior with maps of its own for every image."""
-    key = work_key(cohort, transfer)
+    key = compute_resume_key(cohort, transfer)
     squares = cohort.squares(transfer.settings.registration.size)
-    per_image, table = fitted_maps(folder, key, cohort.image_ids, squares, transfer, *means)
+    per_image, table = compute_image_maps(folder, key, cohort.image_ids, squares, transfer, *means)
     counts = {str(name): int(number) for name, number in table.status.value_counts().items()}
     facts = prior.facts | {"registered": counts, "doubtful": int((table.doubt != "").sum())}
     return replace(prior, per_image=per_image, table=table, facts=facts)
 
 
-def from_annotations(
+def build_from_annotations(
     cohort: Cohort,
     drawn: Sequence[Annotation],
     settings: PriorSettings,
     folder: Path,
-    means: Means,
+    means: WorkerOptions,
 ) -> SpatialPrior:
     """The annotations carried over to every image of the cohort by `settings.method`."""
     names = drawn[0].structures
-    maps = np.mean([static_maps(a, settings.size, settings.softness) for a in drawn], axis=0)
-    excluded = frozenset().union(*(twins(cohort, annotation) for annotation in drawn))
-    facts: dict[str, Any] = {"annotation": described(drawn[0])}
+    maps = np.mean([build_static_maps(a, settings.size, settings.softness) for a in drawn], axis=0)
+    excluded = frozenset().union(*(find_annotated_images(cohort, annotation) for annotation in drawn))
+    facts: dict[str, Any] = {"annotation": describe_annotation(drawn[0])}
     if len(drawn) > 1:
-        facts["annotations"] = [described(annotation) for annotation in drawn]
+        facts["annotations"] = [describe_annotation(annotation) for annotation in drawn]
     prior = SpatialPrior(maps, names, settings.method, "annotation", excluded, facts=facts)
     if settings.method == "static":
         return prior
-    transfer = transferring(drawn, settings)
+    transfer = build_transfer(drawn, settings)
     if settings.method == "consensus":
-        from medprior.priors.consensus import stepping_stones
+        from medprior.priors.consensus import add_intermediate_examples
 
-        transfer, stones = stepping_stones(cohort, transfer)
+        transfer, stones = add_intermediate_examples(cohort, transfer)
         facts["stones"] = list(stones)
-    prior = fitted(prior, cohort, transfer, folder, means)
+    prior = fit_prior_to_cohort(prior, cohort, transfer, folder, means)
     assert prior.table is not None
     pictures = np.stack([annotation.square(NEXT_SIZE) for annotation in drawn])
-    prior.facts["next"] = next_examples(cohort, pictures, prior.table, settings.seed)
+    prior.facts["next"] = suggest_next_examples(cohort, pictures, prior.table, settings.seed)
     return prior
 
 
-def transferring(drawn: Sequence[Annotation], settings: PriorSettings) -> Transfer:
+def build_transfer(drawn: Sequence[Annotation], settings: PriorSettings) -> LabelTransfer:
     """What carries these annotations onto an image; with three or more of them, corrected."""
     size, names = settings.registration.size, drawn[0].structures
     examples = tuple(Example(a.square(size), a.coverage(max(size, settings.size))) for a in drawn)
-    rung = RUNGS[settings.method]
-    transfer = Transfer(examples, rung, settings, names, annotated=len(examples))
+    rung = REGISTRATION_BY_METHOD[settings.method]
+    transfer = LabelTransfer(examples, rung, settings, names, annotated=len(examples))
     if not settings.correct:
         return transfer
-    corrector = learned(examples, lambda p, others: transfer.carried(p, others)[0], settings.seed)
+    corrector = fit_corrector(examples, lambda p, others: transfer.carried(p, others)[0], settings.seed)
     return replace(transfer, corrector=corrector)
 
 
-def twins(cohort: Cohort, annotation: Annotation) -> frozenset[str]:
+def find_annotated_images(cohort: Cohort, annotation: Annotation) -> frozenset[str]:
     """Images of the cohort that are the annotated one, by name or by their stored pixels."""
     same = cohort.manifest.image_id == annotation.image_id
     if annotation.pixel_sha256:
@@ -256,7 +254,7 @@ def twins(cohort: Cohort, annotation: Annotation) -> frozenset[str]:
     return frozenset(cohort.manifest.image_id[same].tolist())
 
 
-def described(annotation: Annotation) -> dict[str, Any]:
+def describe_annotation(annotation: Annotation) -> dict[str, Any]:
     """What `prior.json` says of the annotation."""
     return {
         "image_id": annotation.image_id,
@@ -265,10 +263,10 @@ def described(annotation: Annotation) -> dict[str, Any]:
     }
 
 
-def work_key(cohort: Cohort, transfer: Transfer) -> str:
+def compute_resume_key(cohort: Cohort, transfer: LabelTransfer) -> str:
     """Stands for everything the maps of single images depend on."""
     settings = transfer.settings.model_dump(mode="json")
-    digest = hashlib.sha256(json.dumps([settings, FUSED], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([settings, FUSED_BLUR_FACTOR], sort_keys=True).encode())
     for example in transfer.examples[: transfer.annotated]:
         digest.update(example.image.tobytes() + example.coverage.tobytes())
     for pair in zip(cohort.image_ids, cohort.manifest.pixel_sha256, strict=True):
@@ -276,7 +274,7 @@ def work_key(cohort: Cohort, transfer: Transfer) -> str:
     return digest.hexdigest()
 
 
-def finished(
+def score_and_save_prior(
     prior: SpatialPrior,
     cohort: Cohort,
     folder: Path,
@@ -286,11 +284,11 @@ def finished(
 ) -> SpatialPrior:
     """Judge, draw and write the prior; `config.json` comes last."""
     seen = cohort.manifest.image_id[cohort.manifest.split.isin(["train", "val"])].tolist()
-    scores = quality(prior, cohort.select(seen), seed=settings.seed)
+    scores = summarise_quality(prior, cohort.select(seen), seed=settings.seed)
     if scores:
         prior.facts["quality"] = {"splits": ["train", "val"], "structures": scores}
     prior.save(folder)
-    draw_prior(prior, cohort, folder / "prior.png", settings.seed)
+    plot_prior(prior, cohort, folder / "prior.png", settings.seed)
     observer.artifact(folder / "prior.png")
     numbers = {
         f"quality.{name}.{metric}": float(values[metric])
@@ -300,7 +298,7 @@ def finished(
     if prior.table is not None:
         numbers["mean_trust"] = float(prior.table.trust.mean())
     observer.metrics(numbers, 0)
-    own = (PER_IMAGE, TABLE) if prior.table is not None else ()
+    own = (PER_IMAGE_FILE, TABLE_FILE) if prior.table is not None else ()
     write_config(
         folder, "prior", settings.model_dump(mode="json"),
         inputs={"cohort": cohort.path, **inputs},

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.priors.transfer import Transfer
-from medprior.workers.dask_cluster import Cluster
-from medprior.workers.sealed import packed
+from medprior.priors.transfer import LabelTransfer
+from medprior.workers.dask_cluster import DaskCluster
+from medprior.workers.secret_bytes import pack_message
 
 Squares = NDArray[np.float32]
-Answer = tuple[NDArray[np.uint8], list[dict[str, Any]]]
+ClusterResult = tuple[NDArray[np.uint8], list[dict[str, Any]]]
 
 
-class ClusterTransfer(Cluster):
+class ClusterTransfer(DaskCluster):
     """Carries examples onto images on a Dask cluster. A context manager.
 
     Connection, waiting and what happens when the scheduler or all workers are gone are those of
@@ -28,30 +28,28 @@ class ClusterTransfer(Cluster):
         transfer: what is done to each picture.
     """
 
-    def __init__(self, address: str, transfer: Transfer) -> None:
+    def __init__(self, address: str, transfer: LabelTransfer) -> None:
         super().__init__(address)
         self._transfer = transfer
 
     def _plugin(self) -> Any:
-        from medprior.priors.cluster_carrying import Carrying
+        from medprior.priors.cluster_plugin import TransferPlugin
 
-        return Carrying(self._transfer)
+        return TransferPlugin(self._transfer)
 
-    def chunks(
-        self, chunks: list[list[int]], squares: Squares
-    ) -> Iterator[tuple[list[int], Answer]]:
+    def chunks(self, chunks: list[list[int]], squares: Squares) -> Iterator[tuple[list[int], ClusterResult]]:
         """Chunks of rows of `squares` [n, s, s] with their answers, in order.
 
         Raises:
             MedpriorError: the cluster is gone, or its workers cannot register.
         """
-        from medprior.priors.cluster_carrying import carry_sealed
+        from medprior.priors.cluster_plugin import transfer_sealed
 
-        messages = (packed({}, [np.asarray(squares[chunk], dtype=np.float32)]) for chunk in chunks)
-        for chunk, future in zip(chunks, self._begun(carry_sealed, messages), strict=True):
+        messages = (pack_message({}, [np.asarray(squares[chunk], dtype=np.float32)]) for chunk in chunks)
+        for chunk, future in zip(chunks, self._begun(transfer_sealed, messages), strict=True):
             yield chunk, self._maps(future, squares, chunk)
 
-    def _maps(self, future: Any, squares: Squares, chunk: list[int]) -> Answer:
+    def _maps(self, future: Any, squares: Squares, chunk: list[int]) -> ClusterResult:
         from distributed import KilledWorker
 
         try:

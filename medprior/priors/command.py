@@ -23,18 +23,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=get_args(Method),
         help="default: registered with an annotation, else statistics",
     )
-    parser.add_argument(
-        "--only", metavar="ID,...", help="only these images of the cohort, for a first look"
-    )
+    parser.add_argument("--only", metavar="ID,...", help="only these images of the cohort, for a first look")
     parser.add_argument("--backbone", type=Path, help="backbone folder, for --method refined")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
-    parser.add_argument(
-        "--scheduler", metavar="tcp://HOST:PORT", help="register on the workers of a Dask cluster"
-    )
+    parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="register on the workers of a Dask cluster")
     parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable"
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable")
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
@@ -60,9 +54,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
             f"pixel-AP {values['pixel_ap']:.3f}  n={values['n']}"
         )
     if prior.facts.get("doubtful"):
-        print(
-            f"{prior.facts['doubtful']} image(s) are doubtful: column `doubt` of per_image.parquet"
-        )
+        print(f"{prior.facts['doubtful']} image(s) are doubtful: column `doubt` of per_image.parquet")
     for offer in prior.facts.get("next", [])[:1]:
         print(
             f"worth annotating next: {offer['image_id']} "
@@ -72,7 +64,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     print(f"prior: {args.prior} ({prior.method}: {', '.join(prior.names)})")
 
 
-def result(args: argparse.Namespace) -> Path:
+def result_folder(args: argparse.Namespace) -> Path:
     """The prior folder."""
     folder: Path = args.prior
     return folder

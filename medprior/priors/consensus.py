@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
-from medprior.priors.registered import Example
-from medprior.priors.transfer import Transfer
+from medprior.priors.registration import Example
+from medprior.priors.transfer import LabelTransfer
 
-SIZE = 32
-ENOUGH = 2000
+CLUSTERING_SIZE_PX = 32
+MAX_TRAINING_IMAGES = 2000
 
 
-def stone_rows(squares: NDArray[np.float32], count: int, seed: int) -> list[int]:
+def select_diverse_rows(squares: NDArray[np.float32], count: int, seed: int) -> list[int]:
     """Images that stand for the variety of a cohort: nearest to the centres of k-means.
 
     Shape:
@@ -31,15 +31,15 @@ def stone_rows(squares: NDArray[np.float32], count: int, seed: int) -> list[int]
     return sorted({int(row) for row in away.argmin(axis=1)})
 
 
-def stepping_stones(cohort: Cohort, transfer: Transfer) -> tuple[Transfer, tuple[str, ...]]:
+def add_intermediate_examples(cohort: Cohort, transfer: LabelTransfer) -> tuple[LabelTransfer, tuple[str, ...]]:
     """`transfer` with training images added that carry its examples' structures, and their ids.
 
     Only images that register well become stones. What a pair of images gets wrong differs from
     pair to pair, so that several ways are better than one (our choice).
     """
     settings = transfer.settings
-    train = cohort.split("train").take(ENOUGH, settings.seed)
-    rows = stone_rows(np.asarray(train.squares(SIZE)), settings.stones, settings.seed)
+    train = cohort.split("train").take(MAX_TRAINING_IMAGES, settings.seed)
+    rows = select_diverse_rows(np.asarray(train.squares(CLUSTERING_SIZE_PX)), settings.stones, settings.seed)
     part = train.select([train.image_ids[row] for row in rows])
     stones, names = list(transfer.examples), []
     squares = part.squares(settings.registration.size)

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medprior.dicom.resample import resized
-from medprior.priors.registered import Example, equalised
+from medprior.dicom.display.resample import resize_pixels
+from medprior.priors.registration import Example, equalise_histogram
 
 Array = NDArray[np.float64]
 Layers = NDArray[np.float32]
-FEWEST = 3
-BAND = 0.09  # of the side, on both sides of the border
-SCALES = (1, 2, 4, 8)  # pixels of a 128-pixel square
-Carry = Callable[[NDArray[np.float32], Sequence[Example]], Layers]
+MIN_EXAMPLES = 3
+BORDER_BAND_FRACTION = 0.09  # of the side, on both sides of the border
+BLUR_SCALES_PX = (1, 2, 4, 8)  # pixels of a 128-pixel square
+TransferFunction = Callable[[NDArray[np.float32], Sequence[Example]], Layers]
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Corrector:
         for classifier, layer in zip(self.classifiers, result, strict=True):
             if classifier is None or not (layer >= 0.5).any():
                 continue
-            values, band = features(picture, layer)
+            values, band = compute_pixel_features(picture, layer)
             layer[band] = classifier.predict_proba(values[band])[:, 1]
         return result
 
 
-def learned(examples: Sequence[Example], carry: Carry, seed: int) -> Corrector | None:
+def fit_corrector(examples: Sequence[Example], carry: TransferFunction, seed: int) -> Corrector | None:
     """A corrector from annotated images; None where there are too few.
 
     Args:
@@ -51,28 +51,23 @@ def learned(examples: Sequence[Example], carry: Carry, seed: int) -> Corrector |
         carry: gives a picture the structures of some examples, float32 [K, s, s].
         seed: of the classifiers.
     """
-    if len(examples) < FEWEST:
+    if len(examples) < MIN_EXAMPLES:
         return None
-    given = [
-        carry(example.image, [other for other in examples if other is not example])
-        for example in examples
-    ]
+    given = [carry(example.image, [other for other in examples if other is not example]) for example in examples]
     count = len(examples[0].coverage)
-    return Corrector(tuple(one_classifier(examples, given, k, seed) for k in range(count)))
+    return Corrector(tuple(fit_structure_classifier(examples, given, k, seed) for k in range(count)))
 
 
-def one_classifier(
-    examples: Sequence[Example], given: Sequence[Layers], structure: int, seed: int
-) -> Any:
+def fit_structure_classifier(examples: Sequence[Example], given: Sequence[Layers], structure: int, seed: int) -> Any:
     """The classifier of one structure, or None."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     values, truth = [], []
     for example, layers in zip(examples, given, strict=True):
         if (layers[structure] >= 0.5).any():
-            found, band = features(example.image, layers[structure])
+            found, band = compute_pixel_features(example.image, layers[structure])
             values.append(found[band])
-            truth.append(on_grid(example.coverage[structure], len(band))[band] >= 0.5)
+            truth.append(resize_square(example.coverage[structure], len(band))[band] >= 0.5)
     if not values or len(np.unique(np.concatenate(truth))) < 2:
         return None
     classifier = HistGradientBoostingClassifier(  # type: ignore[no-untyped-call]
@@ -82,12 +77,12 @@ def one_classifier(
     return classifier.fit(np.concatenate(values), np.concatenate(truth))
 
 
-def on_grid(square: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+def resize_square(square: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """A square picture or map at `size` pixels a side."""
-    return square if len(square) == size else resized(square, size, size)
+    return square if len(square) == size else resize_pixels(square, size, size)
 
 
-def features(picture: NDArray[np.float32], layer: Layers) -> tuple[Array, NDArray[np.bool_]]:
+def compute_pixel_features(picture: NDArray[np.float32], layer: Layers) -> tuple[Array, NDArray[np.bool_]]:
     """What is known of each pixel, float64 [s, s, F], and which lie near the border, bool [s, s].
 
     `picture` float32 [n, n], `layer` float32 [s, s] in [0, 1] with some place of a half or more.
@@ -95,7 +90,7 @@ def features(picture: NDArray[np.float32], layer: Layers) -> tuple[Array, NDArra
     levelled picture, and its blurs, details and slopes at four scales.
     """
     size = len(layer)
-    level = equalised(on_grid(picture, size))
+    level = equalise_histogram(resize_square(picture, size))
     inside = layer >= 0.5
     away = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
     rows, columns = np.nonzero(inside)
@@ -106,8 +101,8 @@ def features(picture: NDArray[np.float32], layer: Layers) -> tuple[Array, NDArra
     ]
     found += [away / size, y - rows.mean() / size, x - columns.mean() / size]
     found += [level, level - level[inside].mean()]
-    for scale in SCALES:
+    for scale in BLUR_SCALES_PX:
         blurred = ndimage.gaussian_filter(level, scale * size / 128)
         found += [blurred, level - blurred]
         found += [ndimage.sobel(blurred, axis) for axis in (0, 1)]
-    return np.stack(found, axis=-1).astype(np.float64), np.abs(away) <= BAND * size
+    return np.stack(found, axis=-1).astype(np.float64), np.abs(away) <= BORDER_BAND_FRACTION * size

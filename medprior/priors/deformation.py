@@ -64,7 +64,7 @@ class Deformation:
         values = np.linalg.svd(self.matrix, compute_uv=False)
         return float(values[-1]), float(values[0])
 
-    def folding(self, size: int) -> float:
+    def folding_fraction(self, size: int) -> float:
         """Share of the image where the spline part turns space inside out."""
         place = (pixel_centres(size) + self.displacement(size)) * size
         (yy, yx), (xy, xx) = (np.gradient(axis) for axis in place)

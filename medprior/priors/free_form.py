@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from medprior.dicom.resample import resized
+from medprior.dicom.display.resample import resize_pixels
 from medprior.priors.deformation import Deformation, pixel_centres, spline_basis
 from medprior.priors.local_correlation import LocalCorrelation
 from medprior.priors.settings import RegistrationSettings
@@ -20,7 +20,7 @@ from medprior.priors.settings import RegistrationSettings
 Array = NDArray[np.float64]
 
 
-def bilinear(image: Array, at: Array) -> tuple[Array, Array]:
+def interpolate_bilinear(image: Array, at: Array) -> tuple[Array, Array]:
     """Values of `image` at places and their exact derivatives; the border goes on outside.
 
     Args:
@@ -43,7 +43,7 @@ def bilinear(image: Array, at: Array) -> tuple[Array, Array]:
     return top + (bottom - top) * part_y, np.where(at == inside, slope, 0)
 
 
-class FreeForm:
+class FreeFormCost:
     """Cost of spline coefficients at one resolution, for `scipy.optimize.minimize`.
 
     Args:
@@ -53,9 +53,7 @@ class FreeForm:
         settings: mesh, radius, bending.
     """
 
-    def __init__(
-        self, fixed: Array, moving: Array, start: Deformation, settings: RegistrationSettings
-    ) -> None:
+    def __init__(self, fixed: Array, moving: Array, start: Deformation, settings: RegistrationSettings) -> None:
         self.similarity = LocalCorrelation(fixed, settings.radius)
         self.moving, self.start = moving, start
         self.size, self.mesh = len(fixed), settings.mesh
@@ -75,7 +73,7 @@ class FreeForm:
         """Cost and gradient of coefficients [2 * K * K]."""
         control = flat.reshape(2, self.mesh + 3, self.mesh + 3)
         places = self.places + self.basis @ control @ self.basis.T
-        moved, slope = bilinear(self.moving, self.start.affine(places) * self.size - 0.5)
+        moved, slope = interpolate_bilinear(self.moving, self.start.affine(places) * self.size - 0.5)
         value, gradient = self.similarity(moved)
         by_place = np.tensordot(self.start.matrix.T, gradient * slope * self.size, axes=1)
         pull = self.basis.T @ by_place @ self.basis
@@ -83,9 +81,7 @@ class FreeForm:
         return self.weight * energy - value, (self.weight * force - pull).ravel()
 
 
-def deformed(
-    fixed: Array, moving: Array, start: Deformation, settings: RegistrationSettings
-) -> Deformation:
+def register_deformable(fixed: Array, moving: Array, start: Deformation, settings: RegistrationSettings) -> Deformation:
     """`start` with a spline part that brings `moving` onto `fixed`, coarse to fine.
 
     Shape:
@@ -95,14 +91,12 @@ def deformed(
     options = {"maxiter": settings.iterations, "ftol": 1e-5, "gtol": 1e-8, "maxcor": 8}
     for factor in settings.shrink:
         size = max(8, len(fixed) // factor)
-        cost = FreeForm(reduced(fixed, size), reduced(moving, size), start, settings)
-        answer: Any = optimize.minimize(
-            cost, control.ravel(), jac=True, method="L-BFGS-B", options=options
-        )  # type: ignore[call-overload]
+        cost = FreeFormCost(downsample_picture(fixed, size), downsample_picture(moving, size), start, settings)
+        answer: Any = optimize.minimize(cost, control.ravel(), jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
         control = answer.x.reshape(control.shape)
     return Deformation(start.matrix, start.shift, control)
 
 
-def reduced(picture: Array, size: int) -> Array:
+def downsample_picture(picture: Array, size: int) -> Array:
     """A square picture area-averaged to `size`: float64 [size, size]."""
-    return resized(picture.astype(np.float32), size, size).astype(np.float64)
+    return resize_pixels(picture.astype(np.float32), size, size).astype(np.float64)

@@ -12,33 +12,33 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medprior.priors.free_form import bilinear, reduced
-from medprior.priors.local_correlation import FLOOR, LocalCorrelation
-from medprior.priors.registered import Example, Registration, equalised
+from medprior.priors.free_form import downsample_picture, interpolate_bilinear
+from medprior.priors.local_correlation import VARIANCE_FLOOR, LocalCorrelation
+from medprior.priors.registration import Example, Registration, equalise_histogram
 
 Array = NDArray[np.float64]
 Layers = NDArray[np.float32]
-RADIUS = 4
-LEAST = 1e-3
+CORRELATION_RADIUS_PX = 4
+MIN_FUSION_WEIGHT = 1e-3
 
 
-def match(picture: NDArray[np.float32], example: Example, found: Registration, size: int) -> Array:
+def compute_local_match(picture: NDArray[np.float32], example: Example, found: Registration, size: int) -> Array:
     """How well an example matches the picture around each pixel: float64 [size, size] in [0, 1].
 
     Compared on half the registration's resolution; a negative correlation counts as none.
     """
     half = max(16, len(picture) // 2)
-    fixed, moving = reduced(equalised(picture), half), reduced(example.levelled, half)
-    moved = bilinear(moving, found.deformation.grid(half) * half - 0.5)[0]
-    local = LocalCorrelation(fixed, RADIUS)
+    fixed, moving = downsample_picture(equalise_histogram(picture), half), downsample_picture(example.levelled, half)
+    moved = interpolate_bilinear(moving, found.deformation.grid(half) * half - 0.5)[0]
+    local = LocalCorrelation(fixed, CORRELATION_RADIUS_PX)
     mean = local.mean(moved)
-    variance = local.mean(moved**2) - mean**2 + FLOOR
+    variance = local.mean(moved**2) - mean**2 + VARIANCE_FLOOR
     common = local.mean(fixed * moved) - local.mean_fixed * mean
     values = np.clip(common / np.sqrt(local.variance_fixed * variance), 0, 1)
     return np.asarray(ndimage.zoom(values, size / half, order=1, grid_mode=True, mode="nearest"))
 
 
-def fused(layers: Layers, matches: Sequence[Array]) -> Layers:
+def fuse_label_maps(layers: Layers, matches: Sequence[Array]) -> Layers:
     """One map per structure from what R examples say.
 
     Shape:
@@ -47,12 +47,12 @@ def fused(layers: Layers, matches: Sequence[Array]) -> Layers:
     """
     if len(layers) == 1:
         return np.asarray(layers[0])
-    weight = np.stack(matches) ** 2 + LEAST
+    weight = np.stack(matches) ** 2 + MIN_FUSION_WEIGHT
     weight /= weight.sum(axis=0)
     return np.asarray((weight[:, None] * layers).sum(axis=0), dtype=np.float32)
 
 
-def disagreement(layers: Layers) -> float:
+def compute_disagreement(layers: Layers) -> float:
     """1 - mean Dice of each example's say with the mean of all, over structures; 0 for one."""
     if len(layers) < 2:
         return 0.0

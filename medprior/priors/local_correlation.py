@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 Array = NDArray[np.float64]
-FLOOR = 1e-4
+VARIANCE_FLOOR = 1e-4
 
 
 class LocalCorrelation:
@@ -26,7 +26,7 @@ class LocalCorrelation:
         self.width = 2 * radius + 1
         self.count = self.box(np.ones_like(self.fixed))
         self.mean_fixed = self.mean(self.fixed)
-        self.variance_fixed = self.mean(self.fixed**2) - self.mean_fixed**2 + FLOOR
+        self.variance_fixed = self.mean(self.fixed**2) - self.mean_fixed**2 + VARIANCE_FLOOR
 
     def box(self, array: Array) -> Array:
         """Sum over each window up to a constant factor; its own adjoint."""
@@ -39,7 +39,7 @@ class LocalCorrelation:
     def __call__(self, moved: Array) -> tuple[float, Array]:
         """Similarity in [0, 1] and its gradient by each pixel of `moved`, float64 [n, n]."""
         mean = self.mean(moved)
-        variance = self.mean(moved**2) - mean**2 + FLOOR
+        variance = self.mean(moved**2) - mean**2 + VARIANCE_FLOOR
         common = self.mean(self.fixed * moved) - self.mean_fixed * mean
         by_common = 2 * common / (self.variance_fixed * variance)
         by_variance = 0.5 * by_common * common / variance

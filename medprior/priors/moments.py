@@ -58,7 +58,7 @@ class Moments:
         return np.asarray(np.sqrt(self.squares / self.count))
 
 
-def standardised(pictures: NDArray[np.float32]) -> Array:
+def standardise_pictures(pictures: NDArray[np.float32]) -> Array:
     """Pictures without exposure: clipped at their 1st and 99th percentile, mean 0, deviation 1.
 
     Shape:
@@ -71,7 +71,7 @@ def standardised(pictures: NDArray[np.float32]) -> Array:
     return np.asarray(values / np.maximum(values.std(axis=(1, 2), keepdims=True), 1e-6))
 
 
-def streamed(batches: Iterable[NDArray[np.float32]]) -> Moments:
+def accumulate_moments(batches: Iterable[NDArray[np.float32]]) -> Moments:
     """Statistics of all pictures of all batches, standardised one by one.
 
     Raises:
@@ -79,7 +79,7 @@ def streamed(batches: Iterable[NDArray[np.float32]]) -> Moments:
     """
     total: Moments | None = None
     for batch in batches:
-        part = Moments.of(standardised(batch))
+        part = Moments.of(standardise_pictures(batch))
         total = part if total is None else total.merged(part)
     if total is None:
         raise ValueError("no pictures")

@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     import SimpleITK
 
 Array = NDArray[np.float64]
-FRAME = 128.0
+ITK_SIDE_UNITS = 128.0
 """The unit square is so many units wide inside ITK, whose default step lengths expect that."""
 
 
-def as_itk(picture: Array) -> SimpleITK.Image:
+def convert_to_itk(picture: Array) -> SimpleITK.Image:
     """A square picture as an ITK image that covers the unit square."""
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(np.asarray(picture, dtype=np.float32))
-    step = FRAME / len(picture)
+    step = ITK_SIDE_UNITS / len(picture)
     image.SetSpacing((step, step))
     image.SetOrigin(((step - 1) / 2, (step - 1) / 2))
     return image
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def use_single_itk_thread() -> Iterator[None]:
     """ITK works on one thread inside: sums over threads differ in their last digits.
 
     The registration's own number of threads was measured not to be enough.
@@ -49,9 +49,7 @@ def one_thread() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
-def affinely_aligned(
-    fixed: Array, moving: Array, settings: RegistrationSettings
-) -> Deformation | None:
+def register_affine(fixed: Array, moving: Array, settings: RegistrationSettings) -> Deformation | None:
     """The affine map that brings `moving` onto `fixed`, or None where ITK finds no overlap.
 
     All pixels are used and one thread works, so that the answer is always the same.
@@ -62,7 +60,7 @@ def affinely_aligned(
     import SimpleITK as sitk
 
     transform = sitk.AffineTransform(2)
-    transform.SetCenter((FRAME / 2 - 0.5, FRAME / 2 - 0.5))
+    transform.SetCenter((ITK_SIDE_UNITS / 2 - 0.5, ITK_SIDE_UNITS / 2 - 0.5))
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
     method.SetMetricAsMattesMutualInformation(settings.bins)
@@ -76,10 +74,10 @@ def affinely_aligned(
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOff()
     method.SetInitialTransform(transform, inPlace=True)
     try:
-        with one_thread():
-            method.Execute(as_itk(fixed), as_itk(moving))
+        with use_single_itk_thread():
+            method.Execute(convert_to_itk(fixed), convert_to_itk(moving))
     except RuntimeError:
         return None
     # ITK speaks in (x, y).
     matrix = np.array(transform.GetMatrix()).reshape(2, 2)[::-1, ::-1]
-    return Deformation(matrix.copy(), np.array(transform.GetTranslation())[::-1] / FRAME)
+    return Deformation(matrix.copy(), np.array(transform.GetTranslation())[::-1] / ITK_SIDE_UNITS)

@@ -15,21 +15,21 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from medprior.cohort.journal import FolderLock, Journal
-from medprior.priors.prior import PER_IMAGE
-from medprior.priors.transfer import Transfer
+from medprior.priors.prior import PER_IMAGE_FILE
+from medprior.priors.transfer import LabelTransfer
 
-CHUNK = 8
-JOURNAL = "registrations.jsonl"
+CHUNK_SIZE = 8
+REGISTRATION_JOURNAL = "registrations.jsonl"
 Squares = NDArray[np.float32]
-Answer = tuple[NDArray[np.uint8], list[dict[str, Any]]]
+TransferResult = tuple[NDArray[np.uint8], list[dict[str, Any]]]
 
 
-def fitted_maps(
+def compute_image_maps(
     folder: Path,
     key: str,
     image_ids: Sequence[str],
     squares: Squares,
-    transfer: Transfer,
+    transfer: LabelTransfer,
     workers: int,
     scheduler: str | None = None,
 ) -> tuple[NDArray[np.uint8], pd.DataFrame]:
@@ -53,15 +53,13 @@ def fitted_maps(
     """
     lock = FolderLock(folder)
     try:
-        journal = begun(folder, key)
+        journal = resume_journal(folder, key)
         done = {record["row"]: record for record in journal.records[1:]}
         structures, size = len(transfer.examples[0].coverage), transfer.settings.size
-        maps = opened(folder / PER_IMAGE, (len(image_ids), structures, size, size), bool(done))
+        maps = open_maps_file(folder / PER_IMAGE_FILE, (len(image_ids), structures, size, size), bool(done))
         rows = [row for row in range(len(image_ids)) if row not in done]
-        with tqdm(
-            total=len(image_ids), initial=len(done), desc="prior", unit="img", disable=None
-        ) as bar:
-            for chunk, (values, records) in answers(rows, squares, transfer, workers, scheduler):
+        with tqdm(total=len(image_ids), initial=len(done), desc="prior", unit="img", disable=None) as bar:
+            for chunk, (values, records) in transfer_chunks(rows, squares, transfer, workers, scheduler):
                 maps[chunk] = values
                 maps.flush()
                 for row, record in zip(chunk, records, strict=True):
@@ -77,34 +75,34 @@ def fitted_maps(
     return maps, table[[*first, *(name for name in table if name not in first)]]
 
 
-def begun(folder: Path, key: str) -> Journal:
+def resume_journal(folder: Path, key: str) -> Journal:
     """The journal of this work, emptied where it is of other work."""
-    journal = Journal(folder / JOURNAL)
+    journal = Journal(folder / REGISTRATION_JOURNAL)
     if journal.records and journal.records[0].get("key") != key:
         journal.close()
-        (folder / JOURNAL).unlink()
-        journal = Journal(folder / JOURNAL)
+        (folder / REGISTRATION_JOURNAL).unlink()
+        journal = Journal(folder / REGISTRATION_JOURNAL)
     if not journal.records:
-        (folder / PER_IMAGE).unlink(missing_ok=True)
+        (folder / PER_IMAGE_FILE).unlink(missing_ok=True)
         journal.append({"key": key})
     return journal
 
 
-def opened(path: Path, shape: tuple[int, ...], kept: bool) -> np.memmap[Any, np.dtype[np.uint8]]:
+def open_maps_file(path: Path, shape: tuple[int, ...], kept: bool) -> np.memmap[Any, np.dtype[np.uint8]]:
     """The file of maps, as it is or made anew."""
     mode = "r+" if kept else "w+"
     return np.lib.format.open_memmap(path, mode=mode, dtype=np.uint8, shape=shape)
 
 
-def answers(
+def transfer_chunks(
     rows: list[int],
     squares: Squares,
-    transfer: Transfer,
+    transfer: LabelTransfer,
     workers: int,
     scheduler: str | None = None,
-) -> Iterator[tuple[list[int], Answer]]:
+) -> Iterator[tuple[list[int], TransferResult]]:
     """Chunks of rows with their answers, in order; a few chunks are under way at any time."""
-    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    chunks = [rows[start : start + CHUNK_SIZE] for start in range(0, len(rows), CHUNK_SIZE)]
     if scheduler is not None and chunks:
         from medprior.priors.cluster import ClusterTransfer
 
@@ -118,7 +116,7 @@ def answers(
     # Fresh processes: a fork would copy whatever threads and locks this one holds.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context) as pool:
-        waiting: deque[tuple[list[int], Future[Answer]]] = deque()
+        waiting: deque[tuple[list[int], Future[TransferResult]]] = deque()
         for chunk in chunks:
             waiting.append((chunk, pool.submit(transfer, np.asarray(squares[chunk]))))
             if len(waiting) > 2 * workers:

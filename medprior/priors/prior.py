@@ -15,11 +15,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medprior.errors import InputMissing
-from medprior.provenance import atomic, read_config, write_json
+from medprior.provenance import atomic_write, read_config, write_json
 
 Maps = NDArray[np.float32]
-PER_IMAGE, TABLE = "per_image.npy", "per_image.parquet"
-WHITE = 255
+PER_IMAGE_FILE, TABLE_FILE = "per_image.npy", "per_image.parquet"
+UINT8_MAX = 255
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class SpatialPrior:
         row = self._rows.get(image_id)
         if row is None or self.per_image is None:
             return self.maps
-        return np.asarray(self.per_image[row], dtype=np.float32) / np.float32(WHITE)
+        return np.asarray(self.per_image[row], dtype=np.float32) / np.float32(UINT8_MAX)
 
     def batch(self, image_ids: Sequence[str]) -> Maps:
         """Maps of several images: float32 [n, K, H, H]."""
@@ -84,12 +84,12 @@ class SpatialPrior:
         """Write the prior's own files; `build_prior` adds the picture and `config.json`."""
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic(folder / "prior.npz") as temporary, temporary.open("wb") as file:
+        with atomic_write(folder / "prior.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, maps=self.maps.astype(np.float32), names=np.array(self.names))
         if self.per_image is not None and self.table is not None:
-            with atomic(folder / PER_IMAGE) as temporary, temporary.open("wb") as file:
+            with atomic_write(folder / PER_IMAGE_FILE) as temporary, temporary.open("wb") as file:
                 np.save(file, self.per_image)
-            with atomic(folder / TABLE) as temporary:
+            with atomic_write(folder / TABLE_FILE) as temporary:
                 self.table.to_parquet(temporary, index=False)
         record = {
             **self.facts,
@@ -116,8 +116,8 @@ class SpatialPrior:
             with np.load(folder / "prior.npz", allow_pickle=False) as arrays:
                 maps, names = arrays["maps"], tuple(str(name) for name in arrays["names"])
             own = record["images"] > 0
-            per_image = np.load(folder / PER_IMAGE, mmap_mode="r") if own else None
-            table = pd.read_parquet(folder / TABLE) if own else None
+            per_image = np.load(folder / PER_IMAGE_FILE, mmap_mode="r") if own else None
+            table = pd.read_parquet(folder / TABLE_FILE) if own else None
             return cls._of(maps, names, record, per_image, table)
         except (
             OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError,

@@ -8,9 +8,7 @@ from pydantic import Field
 
 from medprior.settings import Settings
 
-Method = Literal[
-    "static", "affine", "deformable", "registered", "consensus", "refined", "statistics"
-]
+Method = Literal["static", "affine", "deformable", "registered", "consensus", "refined", "statistics"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

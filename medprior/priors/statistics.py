@@ -17,15 +17,15 @@ from scipy import ndimage
 
 from medprior.cohort import Cohort
 from medprior.errors import MedpriorError
-from medprior.priors.moments import Moments, streamed
+from medprior.priors.moments import Moments, accumulate_moments
 from medprior.priors.settings import StatisticsSettings
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-NAMES = ("left_lung", "right_lung", "heart")
+REGION_NAMES = ("left_lung", "right_lung", "heart")
 
 
-def cohort_moments(cohort: Cohort, settings: StatisticsSettings) -> tuple[Moments, Moments]:
+def compute_cohort_moments(cohort: Cohort, settings: StatisticsSettings) -> tuple[Moments, Moments]:
     """Statistics of both halves of a cohort's training images on unit squares, even and odd."""
     squares = cohort.split("train").squares(settings.size)
     if len(squares) < 2:
@@ -39,10 +39,10 @@ def cohort_moments(cohort: Cohort, settings: StatisticsSettings) -> tuple[Moment
         for start in range(first, len(squares), 2 * settings.batch):
             yield np.asarray(squares[start : start + 2 * settings.batch : 2])
 
-    return streamed(batches(0)), streamed(batches(1))
+    return accumulate_moments(batches(0)), accumulate_moments(batches(1))
 
 
-def found_regions(
+def find_regions(
     halves: tuple[Moments, Moments], settings: StatisticsSettings
 ) -> tuple[Moments, dict[str, Mask], float | None]:
     """Statistics of all, the regions in them, and their mean IoU between the two halves.
@@ -50,7 +50,7 @@ def found_regions(
     The IoU is None where a half of its own shows no lungs.
     """
     whole = halves[0].merged(halves[1])
-    find = clustered if settings.regions else regions
+    find = cluster_regions if settings.regions else find_lungs_and_heart
     masks = find(whole, settings)
     try:
         one, two = (find(half, settings) for half in halves)
@@ -60,7 +60,7 @@ def found_regions(
     return whole, masks, round(float(np.mean(overlaps)), 4)
 
 
-def clustered(moments: Moments, settings: StatisticsSettings) -> dict[str, Mask]:
+def cluster_regions(moments: Moments, settings: StatisticsSettings) -> dict[str, Mask]:
     """Regions of places that are alike in mean, deviation and edges, by k-means, from the top down.
 
     For cohorts without two lungs to look for; which region is which organ is seen after training.
@@ -78,18 +78,18 @@ def clustered(moments: Moments, settings: StatisticsSettings) -> dict[str, Mask]
     return {f"region_{n}": labels == k for n, k in enumerate(order, start=1)}
 
 
-def regions(moments: Moments, settings: StatisticsSettings) -> dict[str, Mask]:
+def find_lungs_and_heart(moments: Moments, settings: StatisticsSettings) -> dict[str, Mask]:
     """Lungs and heart of the mean picture: bool [n, n] each, named by `NAMES`.
 
     Raises:
         MedpriorError: the mean picture has no two valleys side by side.
     """
     smooth = ndimage.gaussian_filter(moments.mean, 0.01 * len(moments.mean))
-    axis = midline(smooth)
+    axis = find_midline(smooth)
     size = len(smooth)
-    left = np.pad(lung(smooth[:, axis:]), ((0, 0), (axis, 0)))
-    right = np.pad(lung(smooth[:, axis::-1])[:, ::-1], ((0, 0), (0, size - axis - 1)))
-    middle = heart(left, right, settings) if are_lungs(left, right) else None
+    left = np.pad(segment_lung(smooth[:, axis:]), ((0, 0), (axis, 0)))
+    right = np.pad(segment_lung(smooth[:, axis::-1])[:, ::-1], ((0, 0), (0, size - axis - 1)))
+    middle = segment_heart(left, right, settings) if is_plausible_lung_pair(left, right) else None
     if middle is None or not middle.any():
         raise MedpriorError(
             "no two lungs stand out in the mean of the training images",
@@ -100,19 +100,16 @@ def regions(moments: Moments, settings: StatisticsSettings) -> dict[str, Mask]:
     return {"left_lung": left, "right_lung": right, "heart": middle}
 
 
-def midline(mean: Array) -> int:
+def find_midline(mean: Array) -> int:
     """Column about which the middle rows of the mean picture are most symmetric."""
     size = len(mean)
     picture, reach = mean[size // 4 : 3 * size // 4], int(0.35 * size)
     columns = np.arange(int(0.4 * size), int(0.6 * size) + 1)
-    cost = [
-        float(np.abs(picture[:, c - reach : c] - picture[:, c + reach : c : -1]).mean())
-        for c in columns
-    ]
+    cost = [float(np.abs(picture[:, c - reach : c] - picture[:, c + reach : c : -1]).mean()) for c in columns]
     return int(columns[int(np.argmin(cost))])
 
 
-def valley(depth: Array) -> NDArray[np.intp]:
+def trace_valley(depth: Array) -> NDArray[np.intp]:
     """Column of the deepest place of each row, followed from the deepest of all.
 
     From row to row it moves by at most 2 % of the height, so that it cannot jump to the air beside
@@ -133,7 +130,7 @@ def valley(depth: Array) -> NDArray[np.intp]:
     return path
 
 
-def lung(half: Array, share: float = 0.6, least: float = 0.07) -> Mask:
+def segment_lung(half: Array, share: float = 0.6, least: float = 0.07) -> Mask:
     """The lung in one half of the mean picture: bool [rows, columns], empty where there is none.
 
     Args:
@@ -146,7 +143,7 @@ def lung(half: Array, share: float = 0.6, least: float = 0.07) -> Mask:
     inner = np.maximum.accumulate(half, axis=1)
     outer = np.maximum.accumulate(half[:, ::-1], axis=1)[:, ::-1]
     depth = np.minimum(inner, outer) - half
-    path = valley(depth)
+    path = trace_valley(depth)
     deep = depth[np.arange(len(half)), path]
     deepest = int(deep.argmax())
     shallow = np.flatnonzero(deep < least * deep[deepest])
@@ -162,7 +159,7 @@ def lung(half: Array, share: float = 0.6, least: float = 0.07) -> Mask:
     return np.asarray(smooth)
 
 
-def are_lungs(left: Mask, right: Mask) -> bool:
+def is_plausible_lung_pair(left: Mask, right: Mask) -> bool:
     """Whether two regions are of lungs' size, alike in size, and side by side.
 
     The limits lie well outside what was measured on patients (our choice).
@@ -174,7 +171,7 @@ def are_lungs(left: Mask, right: Mask) -> bool:
     return bool((rows[0] & rows[1]).sum() > 0.6 * min(row.sum() for row in rows))
 
 
-def heart(left: Mask, right: Mask, settings: StatisticsSettings) -> Mask:
+def segment_heart(left: Mask, right: Mask, settings: StatisticsSettings) -> Mask:
     """What lies between the lungs, in the lower part of their height."""
     from skimage.morphology import convex_hull_image
 
@@ -194,7 +191,7 @@ def heart(left: Mask, right: Mask, settings: StatisticsSettings) -> Mask:
     return np.asarray(labelled == 1 + int(sizes.argmax()))
 
 
-def stable(mask: Mask, moments: Moments) -> NDArray[np.float32]:
+def weight_by_stability(mask: Mask, moments: Moments) -> NDArray[np.float32]:
     """A region weighted by how alike the pictures are there; at most 1.
 
     Weight 1 / (1 + deviation / median deviation), brought to 1 where it is largest.

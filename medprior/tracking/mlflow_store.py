@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from medprior.errors import MedpriorError
-from medprior.provenance import alone_in
+from medprior.provenance import lock_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 # Set before MLflow is imported. A user's own choice wins, save for pickles, which we never load.
-QUIET = {
+QUIET_ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -33,13 +33,13 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
-DATABASES = ("postgresql", "mysql", "mssql")
-USAGE = "give sqlite:///FILE.db or http(s)://HOST:PORT with --tracking-uri or MLFLOW_TRACKING_URI"
+DATABASE_SCHEMES = ("postgresql", "mysql", "mssql")
+STORE_URI_HINT = "give sqlite:///FILE.db or http(s)://HOST:PORT with --tracking-uri or MLFLOW_TRACKING_URI"
 
 
-def prepare_environment() -> None:
+def prepare_mlflow_environment() -> None:
     """Switch off MLflow's telemetry, noise and pickle loading; call before importing `mlflow`."""
-    for name, value in QUIET.items():
+    for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     for name in ("alembic", "mlflow", "git"):
@@ -49,7 +49,7 @@ def prepare_environment() -> None:
     warnings.filterwarnings("ignore", message=r"(?s).*Add type hints to the `predict` method")
 
 
-def resolve(uri: str | None) -> str:
+def resolve_store_uri(uri: str | None) -> str:
     """The store that is meant: `uri`, else MLFLOW_TRACKING_URI, else `mlflow.db` right here.
 
     Args:
@@ -62,67 +62,67 @@ def resolve(uri: str | None) -> str:
     scheme = chosen.split(":", 1)[0] if "://" in chosen or chosen == "databricks" else ""
     if not scheme and chosen.endswith(".db"):
         chosen, scheme = f"sqlite:///{chosen}", "sqlite"
-    known = {"sqlite", "http", "https", "databricks", *DATABASES}
+    known = {"sqlite", "http", "https", "databricks", *DATABASE_SCHEMES}
     if scheme.split("+")[0] not in known:
         raise MedpriorError(
             "no MLflow store",
             where="tracking URI",
             expected="sqlite:///, http(s):// or a database URI (file stores are no longer written)",
-            found=repr(masked(chosen)),
-            fix=USAGE,
+            found=repr(mask_credentials(chosen)),
+            fix=STORE_URI_HINT,
         )
-    path = sqlite_file(chosen)
+    path = sqlite_path(chosen)
     return f"sqlite:///{path}" if path else chosen
 
 
-def masked(uri: str) -> str:
+def mask_credentials(uri: str) -> str:
     """`uri` without the user name and password that it may carry."""
     return re.sub(r"//[^/@]*@", "//***@", uri)
 
 
-def sqlite_file(uri: str) -> Path | None:
+def sqlite_path(uri: str) -> Path | None:
     """The absolute path of a SQLite store, or None for another kind of store."""
     if not uri.startswith("sqlite:///"):
         return None
     return Path(unquote(uri.removeprefix("sqlite:///"))).absolute()
 
 
-def connect(uri: str | None) -> MlflowClient:
+def connect_to_store(uri: str | None) -> MlflowClient:
     """A client for the store, after a short check that it answers.
 
     Raises:
         MedpriorError: the store is no store, cannot be reached, or is of a newer MLflow.
     """
-    chosen = resolve(uri)
-    prepare_environment()
-    path = sqlite_file(chosen)
+    chosen = resolve_store_uri(uri)
+    prepare_mlflow_environment()
+    path = sqlite_path(chosen)
     if path:
-        check_sqlite(path)
+        check_sqlite_store(path)
     elif chosen.startswith("http"):
-        check_server(chosen)
-    elif chosen.split(":")[0].split("+")[0] in DATABASES:
-        check_database(chosen)
+        check_server_store(chosen)
+    elif chosen.split(":")[0].split("+")[0] in DATABASE_SCHEMES:
+        check_database_store(chosen)
     from mlflow import MlflowClient
 
-    prepare_environment()  # importing MLflow resets the level of its loggers
+    prepare_mlflow_environment()  # importing MLflow resets the level of its loggers
     try:
         # MLflow's migrations clash where two processes make the tables of one new file.
-        with alone_in(path.parent, f".{path.name}-tables.lock") if path else nullcontext():
+        with lock_folder(path.parent, f".{path.name}-tables.lock") if path else nullcontext():
             client = MlflowClient(tracking_uri=chosen)
             client.search_experiments(max_results=1)
     except Exception as error:  # MLflow wraps whatever its stores raise in many classes
-        raise refused(chosen, type(error).__name__, str(error)) from None
+        raise build_store_error(chosen, type(error).__name__, str(error)) from None
     return client
 
 
-def check_sqlite(path: Path) -> None:
+def check_sqlite_store(path: Path) -> None:
     """Refuse a file that is no SQLite database, or one that cannot be made or written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise refused(str(path), "its folder cannot be made", error.strerror or "") from None
+        raise build_store_error(str(path), "its folder cannot be made", error.strerror or "") from None
     if not os.access(path if path.exists() else path.parent, os.W_OK) or path.is_dir():
-        raise refused(str(path), "it cannot be written", "")
+        raise build_store_error(str(path), "it cannot be written", "")
     if not path.exists():
         return
     try:
@@ -132,20 +132,20 @@ def check_sqlite(path: Path) -> None:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise refused(str(path), "SQLite cannot read it", str(error)) from None
+        raise build_store_error(str(path), "SQLite cannot read it", str(error)) from None
 
 
-def check_server(uri: str) -> None:
+def check_server_store(uri: str) -> None:
     """Refuse a server that does not answer within five seconds."""
     try:
         urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=5).close()
     except urllib.error.HTTPError:
         return  # something answers; MLflow itself reports what it then dislikes
     except (OSError, ValueError) as error:
-        raise refused(uri, "the server does not answer", str(error)) from None
+        raise build_store_error(uri, "the server does not answer", str(error)) from None
 
 
-def check_database(uri: str) -> None:
+def check_database_store(uri: str) -> None:
     """Connect once to a database; MLflow itself would retry for minutes."""
     import sqlalchemy
 
@@ -154,25 +154,25 @@ def check_database(uri: str) -> None:
     except ModuleNotFoundError as error:
         fix = "install the driver, or speak to an MLflow server over http://"
         raise MedpriorError(
-            f"no driver ({error.name})", where="tracking URI", found=repr(masked(uri)), fix=fix
+            f"no driver ({error.name})", where="tracking URI", found=repr(mask_credentials(uri)), fix=fix
         ) from None
     except sqlalchemy.exc.SQLAlchemyError as error:
-        raise refused(uri, "the database does not answer", type(error).__name__) from None
+        raise build_store_error(uri, "the database does not answer", type(error).__name__) from None
 
 
-def refused(uri: str, what: str, detail: str) -> MedpriorError:
+def build_store_error(uri: str, what: str, detail: str) -> MedpriorError:
     """The one-line error for a store that cannot be used; only the first line of `detail` stays."""
-    first = masked(detail.strip().splitlines()[0][:200]) if detail.strip() else ""
+    first = mask_credentials(detail.strip().splitlines()[0][:200]) if detail.strip() else ""
     return MedpriorError(
         f"MLflow store cannot be used: {what}" + (f" ({first})" if first else ""),
         where="tracking URI",
-        found=repr(masked(uri)),
-        fix=USAGE,
+        found=repr(mask_credentials(uri)),
+        fix=STORE_URI_HINT,
     )
 
 
 @contextmanager
-def active(client: MlflowClient) -> Iterator[None]:
+def activate_store(client: MlflowClient) -> Iterator[None]:
     """Make the client's store MLflow's current one for the block, for calls that know no client."""
     import mlflow
 
@@ -185,7 +185,7 @@ def active(client: MlflowClient) -> Iterator[None]:
         set_uri(before)
 
 
-def experiment_id(client: MlflowClient, name: str) -> str:
+def ensure_experiment(client: MlflowClient, name: str) -> str:
     """Id of the experiment `name`, made when missing, its artifacts beside a SQLite store.
 
     Raises:
@@ -195,9 +195,9 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        path = sqlite_file(client.tracking_uri)
+        path = sqlite_path(client.tracking_uri)
         elsewhere = path is not None and path.parent != Path.cwd()
-        folder = (path.parent / "mlruns" / slug(name)).as_uri() if path and elsewhere else None
+        folder = (path.parent / "mlruns" / slugify_name(name)).as_uri() if path and elsewhere else None
         try:
             # The kind makes the page open on training runs, not on traces of language models.
             kind = {"mlflow.experimentKind": "custom_model_development"}
@@ -205,9 +205,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
         except MlflowException as error:
             found = client.get_experiment_by_name(name)  # another process may have been first
             if found is None:
-                raise MedpriorError(
-                    "experiment cannot be made", where=repr(name), found=str(error)[:200]
-                ) from None
+                raise MedpriorError("experiment cannot be made", where=repr(name), found=str(error)[:200]) from None
     if found.lifecycle_stage != "active":
         raise MedpriorError(
             "experiment was deleted",
@@ -217,11 +215,11 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     return str(found.experiment_id)
 
 
-def slug(text: str) -> str:
+def slugify_name(text: str) -> str:
     """`text` as a file name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-") or "unnamed"
 
 
-def metric_name(text: str) -> str:
+def clean_metric_name(text: str) -> str:
     """`text` with what MLflow refuses in the names of metrics and parameters replaced."""
     return re.sub(r"[^\w.\-/ :]", "_", text)[:250]

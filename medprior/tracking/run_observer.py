@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import medprior
 from medprior.errors import MedpriorError, Rejected
-from medprior.provenance import git_commit
+from medprior.provenance import find_git_commit
 from medprior.tracking import mlflow_store, run_record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-RUN_FILE = ".mlflow_run"
-BATCH = 500  # MLflow takes at most 1000 metrics in one call
+RUN_ID_FILE = ".mlflow_run"
+METRIC_BATCH_SIZE = 500  # MLflow takes at most 1000 metrics in one call
 FLUSH_SECONDS = 3.0
-LONGEST_PARAM = 500
+MAX_PARAM_LENGTH = 500
 
 
 class RunObserver:
@@ -38,8 +38,8 @@ class RunObserver:
     def __init__(self, client: MlflowClient, run_id: str, result: Path) -> None:
         self.client, self.run_id, self.result = client, run_id, result
         self._known: dict[str, str] = dict(client.get_run(run_id).data.params)
-        self._waiting: list[Any] = []
-        self._flushed = time.monotonic()
+        self._pending_metrics: list[Any] = []
+        self._last_flush = time.monotonic()
         self._warned = False
 
     def params(self, values: Mapping[str, object]) -> None:
@@ -47,13 +47,9 @@ class RunObserver:
         from mlflow.entities import Param, RunTag
 
         self._remember()
-        texts = {key: text[:LONGEST_PARAM] for key, text in flatten(values).items()}
+        texts = {key: text[:MAX_PARAM_LENGTH] for key, text in flatten_settings(values).items()}
         new = [Param(key, text) for key, text in texts.items() if key not in self._known]
-        changed = [
-            RunTag(f"resumed.{key}", text)
-            for key, text in texts.items()
-            if self._known.get(key, text) != text
-        ]
+        changed = [RunTag(f"resumed.{key}", text) for key, text in texts.items() if self._known.get(key, text) != text]
         self._known |= {item.key: item.value for item in new}
         for start in range(0, len(new), 100):  # MLflow takes at most 100 at once
             self.attempt(self.client.log_batch, self.run_id, params=new[start : start + 100])
@@ -66,17 +62,16 @@ class RunObserver:
 
         self._remember()
         now = int(time.time() * 1000)
-        self._waiting += [
-            Metric(mlflow_store.metric_name(key), float(value), now, int(step))
-            for key, value in values.items()
+        self._pending_metrics += [
+            Metric(mlflow_store.clean_metric_name(key), float(value), now, int(step)) for key, value in values.items()
         ]
-        late = time.monotonic() - self._flushed > FLUSH_SECONDS
-        if late or len(self._waiting) >= BATCH:
+        late = time.monotonic() - self._last_flush > FLUSH_SECONDS
+        if late or len(self._pending_metrics) >= METRIC_BATCH_SIZE:
             self.flush()
 
     def artifact(self, path: Path) -> None:
         """Log one finished file; pixels, weights and private files are left out."""
-        if run_record.shareable(path):
+        if run_record.is_shareable(path):
             self.attempt(self.client.log_artifact, self.run_id, str(path))
 
     def tags(self, values: Mapping[str, str]) -> None:
@@ -89,15 +84,15 @@ class RunObserver:
     @contextmanager
     def nested(self, name: str) -> Iterator[RunObserver]:
         """A run inside this one, begun or gone on with, and ended with the block."""
-        child = RunObserver(self.client, self._child(name), self.result / name)
+        child = RunObserver(self.client, self._open_child_run(name), self.result / name)
         try:
             yield child
         except BaseException:
-            close(child, "FAILED")
+            close_run(child, "FAILED")
             raise
-        close(child, "FINISHED")
+        close_run(child, "FINISHED")
 
-    def _child(self, name: str) -> str:
+    def _open_child_run(self, name: str) -> str:
         """Id of the run inside this one that has this name, made where there is none."""
         experiment = self.client.get_run(self.run_id).info.experiment_id
         inside = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
@@ -109,16 +104,16 @@ class RunObserver:
 
     def flush(self) -> None:
         """Write the numbers that wait; those of an unreachable store wait on."""
-        self._flushed = time.monotonic()
-        while self._waiting:
-            batch = self._waiting[:BATCH]
+        self._last_flush = time.monotonic()
+        while self._pending_metrics:
+            batch = self._pending_metrics[:METRIC_BATCH_SIZE]
             if not self.attempt(self.client.log_batch, self.run_id, metrics=batch):
                 return
-            del self._waiting[: len(batch)]
+            del self._pending_metrics[: len(batch)]
 
     def _remember(self) -> None:
         """Leave the run's id in the result folder, once the stage has made that folder."""
-        note = self.result / RUN_FILE
+        note = self.result / RUN_ID_FILE
         if self.result.is_dir() and not note.exists():
             with suppress(OSError):
                 note.write_text(self.run_id + "\n", encoding="ascii")
@@ -137,9 +132,7 @@ class RunObserver:
 
 
 @contextmanager
-def tracked(
-    stage: str, experiment: str, tracking_uri: str | None, result: Path
-) -> Iterator[RunObserver]:
+def track_stage(stage: str, experiment: str, tracking_uri: str | None, result: Path) -> Iterator[RunObserver]:
     """Run the block as one MLflow run, and end that run as what the block came to.
 
     The run ends FINISHED, FAILED on an error, or KILLED on Ctrl-C, SIGTERM and an exit. A stage
@@ -154,28 +147,28 @@ def tracked(
     Raises:
         MedpriorError: the store cannot be used.
     """
-    client = mlflow_store.connect(tracking_uri)
-    run_id = open_run(client, stage, mlflow_store.experiment_id(client, experiment), result)
+    client = mlflow_store.connect_to_store(tracking_uri)
+    run_id = open_run(client, stage, mlflow_store.ensure_experiment(client, experiment), result)
     observer = RunObserver(client, run_id, result)
     try:
-        with terminable():
+        with exit_on_sigterm():
             yield observer
-        run_record.record(observer, stage, result)
+        run_record.log_result_folder(observer, stage, result)
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        close(observer, "KILLED")
+        close_run(observer, "KILLED")
         raise
     except BaseException as error:
-        observer.tags({"medprior.error": describe(error)})
-        close(observer, "FAILED")
+        observer.tags({"medprior.error": describe_error(error)})
+        close_run(observer, "FAILED")
         raise
-    close(observer, "FINISHED")
+    close_run(observer, "FINISHED")
 
 
 def open_run(client: MlflowClient, stage: str, experiment: str, result: Path) -> str:
     """Id of the run to write to: the folder's unfinished one, else a new one with its own name."""
     from mlflow.exceptions import MlflowException
 
-    old = unfinished_run(client, result)
+    old = find_unfinished_run(client, result)
     if old is not None:
         client.update_run(old, status="RUNNING")
         with suppress(MlflowException):
@@ -184,17 +177,17 @@ def open_run(client: MlflowClient, stage: str, experiment: str, result: Path) ->
         return old
     started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
     tags = {"medprior.stage": stage, "medprior.version": medprior.__version__}
-    commit = git_commit()
+    commit = find_git_commit()
     if commit:
         tags |= {"mlflow.source.git.commit": commit, "git_commit": commit}
     tags["mlflow.source.name"] = f"medprior {stage}"
-    name = f"{stage}-{mlflow_store.slug(result.name)}-{started}Z"
+    name = f"{stage}-{mlflow_store.slugify_name(result.name)}-{started}Z"
     return str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
 
 
-def unfinished_run(client: MlflowClient, result: Path) -> str | None:
+def find_unfinished_run(client: MlflowClient, result: Path) -> str | None:
     """Id of the run that `result` was begun in, where this store has it and it is not done."""
-    note = result / RUN_FILE
+    note = result / RUN_ID_FILE
     if not note.is_file():
         return None
     from mlflow.exceptions import MlflowException
@@ -209,16 +202,16 @@ def unfinished_run(client: MlflowClient, result: Path) -> str | None:
     return str(run.info.run_id)
 
 
-def close(observer: RunObserver, status: str) -> None:
+def close_run(observer: RunObserver, status: str) -> None:
     """Write what waits and end the run; a finished one leaves no note in the result folder."""
     observer.flush()
     observer.attempt(observer.client.set_terminated, observer.run_id, status)
     if status == "FINISHED":
-        (observer.result / RUN_FILE).unlink(missing_ok=True)
+        (observer.result / RUN_ID_FILE).unlink(missing_ok=True)
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
+def exit_on_sigterm() -> Iterator[None]:
     """Turn SIGTERM into an exit with status 143, where the stage has no handler of its own."""
 
     def leave(number: int, frame: FrameType | None) -> None:
@@ -236,7 +229,7 @@ def terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An error in one line without data: its kind, and our line of code that it left from.
 
     Messages stay out: those of other libraries may hold file names or values of a file.
@@ -249,19 +242,18 @@ def describe(error: BaseException) -> str:
     ours = [
         f"{frame.name}, line {frame.lineno} of {Path(frame.filename).name}"
         for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename).is_relative_to(Path(medprior.__file__).parent)
-        and frame.filename != __file__
+        if Path(frame.filename).is_relative_to(Path(medprior.__file__).parent) and frame.filename != __file__
     ]
     return f"{name} in {ours[-1]}" if ours else name
 
 
-def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+def flatten_settings(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     """Nested settings as `section.key` -> text; a list stays one value."""
     flat: dict[str, str] = {}
     for key, value in values.items():
-        name = mlflow_store.metric_name(f"{prefix}{key}")
+        name = mlflow_store.clean_metric_name(f"{prefix}{key}")
         if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
+            flat |= flatten_settings(value, f"{prefix}{key}.")
         else:
             flat[name] = str(value)
     return flat

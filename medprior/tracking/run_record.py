@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
 
-FILES = ("config.json", "metrics.csv", "metrics.json", "report.html", "summary.json", "prior.json")
-FOLDERS = ("", "figures")
-SUFFIXES = {".png", ".json", ".csv", ".html", ".md"}
+LOGGED_FILES = ("config.json", "metrics.csv", "metrics.json", "report.html", "summary.json", "prior.json")
+FIGURE_FOLDERS = ("", "figures")
+LOGGED_SUFFIXES = {".png", ".json", ".csv", ".html", ".md"}
 # Pictures of single patients and lists of files stay where the user put them.
-PRIVATE = {"quarantine.csv", "sources.csv", "image.png", "annotation.json"}
-CONTEXTS = {"pretrain": "training", "finetune": "training", "evaluate": "evaluation"}
+PRIVATE_FILES = {"quarantine.csv", "sources.csv", "image.png", "annotation.json"}
+DATASET_CONTEXTS = {"pretrain": "training", "finetune": "training", "evaluate": "evaluation"}
 
 
 class StageRun(Observer, Protocol):
@@ -39,38 +39,38 @@ class StageRun(Observer, Protocol):
         """Call the store; whether it answered."""
 
 
-def shareable(path: Path) -> bool:
+def is_shareable(path: Path) -> bool:
     """True for a figure or a table of results; False for pixels, weights and private files."""
-    private = path.name in PRIVATE or any(part.endswith(".private") for part in path.parts)
-    return path.is_file() and path.suffix in SUFFIXES and not private
+    private = path.name in PRIVATE_FILES or any(part.endswith(".private") for part in path.parts)
+    return path.is_file() and path.suffix in LOGGED_SUFFIXES and not private
 
 
-def record(observer: StageRun, stage: str, result: Path) -> None:
+def log_result_folder(observer: StageRun, stage: str, result: Path) -> None:
     """Log a finished result folder: settings, final numbers, digests and files."""
     config = result / "config.json"
     if not config.is_file():
         return
     facts: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
     observer.params({**(facts.get("settings") or {}), "seed": facts.get("seed")})
-    observer.metrics(final_numbers(result), 0)
+    observer.metrics(load_final_metrics(result), 0)
     observer.flush()
     observer.tags({"medprior.result_digest": result_digest(result)})
     digest = result_digest(result) if stage == "ingest" else facts.get("inputs", {}).get("cohort")
     if digest:
         log_cohort(observer, stage, result, str(digest))
-    for path in keepsakes(result):
+    for path in list_logged_files(result):
         observer.artifact(path)
 
 
-def keepsakes(result: Path) -> list[Path]:
+def list_logged_files(result: Path) -> list[Path]:
     """The files of a result folder that go into the run."""
-    files = [result / name for name in FILES]
-    for folder in FOLDERS:
+    files = [result / name for name in LOGGED_FILES]
+    for folder in FIGURE_FOLDERS:
         files += sorted((result / folder).glob("*.png"))
-    return [path for path in files if shareable(path)]
+    return [path for path in files if is_shareable(path)]
 
 
-def final_numbers(result: Path) -> dict[str, float]:
+def load_final_metrics(result: Path) -> dict[str, float]:
     """The values of `metrics.json` (`name`, and `name.lo`, `name.hi` where it has an interval)."""
     path = result / "metrics.json"
     if not path.is_file():
@@ -96,6 +96,6 @@ def log_cohort(observer: StageRun, stage: str, result: Path, digest: str) -> Non
     source = json.dumps({"tags": {"mlflow.source.name": "medprior ingest"}})
     # MLflow keeps 36 characters of a digest; the whole one is the tag above.
     dataset = Dataset(name=name, digest=digest[:32], source_type="code", source=source)
-    tag = InputTag("mlflow.data.context", CONTEXTS.get(stage, stage))
+    tag = InputTag("mlflow.data.context", DATASET_CONTEXTS.get(stage, stage))
     inputs = [DatasetInput(dataset=dataset, tags=[tag])]
     observer.attempt(observer.client.log_inputs, observer.run_id, inputs)

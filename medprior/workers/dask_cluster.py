@@ -13,21 +13,21 @@ from typing import Any, Self
 
 import medprior
 from medprior.errors import InputMissing, MedpriorError
-from medprior.workers.sealed import Sealed, unpacked
+from medprior.workers.secret_bytes import SecretBytes, unpack_message
 
-CONNECT_SECONDS, WORKER_SECONDS, LOOK_SECONDS = 15.0, 120.0, 5.0
-
-
-AHEAD = 4
+CONNECT_SECONDS, WORKER_SECONDS, POLL_SECONDS = 15.0, 120.0, 5.0
 
 
-LEAST_AHEAD = 16
+TASKS_PER_THREAD = 4
 
 
-Task = Callable[[str, Sealed], Sealed]
+MIN_PENDING_TASKS = 16
 
 
-class Cluster:
+ClusterTask = Callable[[str, SecretBytes], SecretBytes]
+
+
+class DaskCluster:
     """Work done by the workers of a Dask cluster. A context manager.
 
     What it is to the workers is its plugin; tasks find it there by this cluster's name.
@@ -41,7 +41,7 @@ class Cluster:
         # A scheduler shows and logs names: this one says nothing.
         self._name = f"medprior-{secrets.token_hex(6)}"
         self._client: Any = None
-        self._threads, self._looked = 0, 0.0
+        self._threads, self._threads_checked_at = 0, 0.0
 
     def _plugin(self) -> Any:
         """What every worker gets, those that come later too, before its first task."""
@@ -54,7 +54,7 @@ class Cluster:
                 self._address, timeout=CONNECT_SECONDS, set_as_default=False, name=self._name
             )
         except Exception as error:
-            raise unreachable(error) from None
+            raise scheduler_unreachable_error(error) from None
         try:
             self._prepare()
         except BaseException:
@@ -76,7 +76,7 @@ class Cluster:
         try:
             self._client.wait_for_workers(1, timeout=WORKER_SECONDS)
         except TimeoutError:
-            raise no_workers() from None
+            raise no_workers_error() from None
         try:
             self._client.register_plugin(plugin, name=self._name)
         except Exception as error:
@@ -86,27 +86,27 @@ class Cluster:
                 fix="install the same medprior on all of them",
             ) from None
 
-    def _begun(self, task: Task, messages: Iterable[Sealed]) -> Iterator[Any]:
+    def _begun(self, task: ClusterTask, messages: Iterable[SecretBytes]) -> Iterator[Any]:
         """Futures of `task` on each message, in order; only so many are made ahead as `_reach`."""
         waiting = iter(messages)
         coming: deque[Any] = deque()
         while True:
-            for message in islice(waiting, max(0, self._reach() - len(coming))):
-                coming.append(self._submitted(task, message, retries=2))
+            for message in islice(waiting, max(0, self._max_pending_tasks() - len(coming))):
+                coming.append(self._submit_task(task, message, retries=2))
             if not coming:
                 return
             yield coming.popleft()
 
-    def _submitted(self, task: Task, message: Sealed, retries: int = 0) -> Any:
+    def _submit_task(self, task: ClusterTask, message: SecretBytes, retries: int = 0) -> Any:
         """The future of one task, under a key of its own: an old answer is never taken for it."""
         return self._client.submit(task, self._name, message, pure=False, retries=retries)
 
-    def _reach(self) -> int:
+    def _max_pending_tasks(self) -> int:
         """How many tasks may be under way: a few for each thread that the cluster has now."""
-        if time.monotonic() - self._looked > LOOK_SECONDS:
+        if time.monotonic() - self._threads_checked_at > POLL_SECONDS:
             self._threads = sum(self._client.nthreads().values())
-            self._looked = time.monotonic()
-        return max(LEAST_AHEAD, AHEAD * self._threads)
+            self._threads_checked_at = time.monotonic()
+        return max(MIN_PENDING_TASKS, TASKS_PER_THREAD * self._threads)
 
     def _told(self, future: Any) -> tuple[dict[str, Any], list[Any]]:
         """What a task answered: facts and arrays.
@@ -115,7 +115,7 @@ class Cluster:
             KilledWorker: several workers died over it, or happened to.
             MedpriorError: the task says to stop, or the cluster is gone.
         """
-        facts, arrays = unpacked(self._waited(future))
+        facts, arrays = unpack_message(self._waited(future))
         if "stop" in facts:
             raise MedpriorError(str(facts["stop"]), where="--scheduler")
         return facts, arrays
@@ -127,18 +127,18 @@ class Cluster:
         empty_since: float | None = None
         while True:
             try:
-                return future.result(timeout=LOOK_SECONDS)
+                return future.result(timeout=POLL_SECONDS)
             except TimeoutError:
                 if self._client.nthreads():
                     empty_since = None
                     continue
                 empty_since = empty_since or time.monotonic()
                 if time.monotonic() - empty_since > WORKER_SECONDS:
-                    raise no_workers() from None
+                    raise no_workers_error() from None
             except KilledWorker:
                 raise
             except (CancelledError, OSError) as error:
-                raise unreachable(error) from None
+                raise scheduler_unreachable_error(error) from None
             except Exception as error:
                 raise MedpriorError(
                     f"a task failed on the cluster ({type(error).__name__})",
@@ -147,7 +147,7 @@ class Cluster:
                 ) from None
 
 
-def unreachable(error: BaseException) -> MedpriorError:
+def scheduler_unreachable_error(error: BaseException) -> MedpriorError:
     """The scheduler does not answer, or no longer."""
     return InputMissing(
         f"the Dask scheduler does not answer ({type(error).__name__})",
@@ -157,7 +157,7 @@ def unreachable(error: BaseException) -> MedpriorError:
     )
 
 
-def no_workers() -> MedpriorError:
+def no_workers_error() -> MedpriorError:
     """The cluster is empty."""
     return InputMissing(
         f"the cluster has had no worker for {WORKER_SECONDS:.0f} s",
@@ -166,7 +166,7 @@ def no_workers() -> MedpriorError:
     )
 
 
-def check_version(version: str) -> None:
+def check_worker_version(version: str) -> None:
     """MedpriorError unless this worker's medprior is of `version`, the caller's."""
     if medprior.__version__ != version:
         raise MedpriorError(

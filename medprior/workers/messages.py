@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-DTYPES = {"|u1", "|b1", "<u2", "<f4"}
-LONGEST_HEAD = 2**20
-HEAD = struct.Struct("<Q")
+MESSAGE_DTYPES = {"|u1", "|b1", "<u2", "<f4"}
+MAX_MESSAGE_HEADER_BYTES = 2**20
+LENGTH_PREFIX = struct.Struct("<Q")
 
 
-class WireError(Exception):
+class MessageError(Exception):
     """The other side is gone, silent beyond the deadline (`late`), or talks nonsense."""
 
     def __init__(self, what: str, late: bool = False) -> None:
@@ -26,7 +26,7 @@ class WireError(Exception):
         super().__init__(what)
 
 
-def send(
+def send_message(
     channel: socket.socket,
     facts: dict[str, Any],
     arrays: Sequence[NDArray[Any]] = (),
@@ -47,18 +47,18 @@ def send(
     said = {"facts": facts, "arrays": [[a.dtype.str, list(a.shape)] for a in plain]}
     head = json.dumps(said).encode()
     try:
-        patience(channel, deadline)
-        channel.sendall(HEAD.pack(len(head)) + head)
+        set_socket_deadline(channel, deadline)
+        channel.sendall(LENGTH_PREFIX.pack(len(head)) + head)
         for array in plain:
-            patience(channel, deadline)
+            set_socket_deadline(channel, deadline)
             channel.sendall(memoryview(array.reshape(-1).view(np.uint8)))
     except TimeoutError:
-        raise WireError("no answer in time", late=True) from None
+        raise MessageError("no answer in time", late=True) from None
     except OSError:
-        raise WireError("the other side is gone") from None
+        raise MessageError("the other side is gone") from None
 
 
-def receive(
+def receive_message(
     channel: socket.socket, deadline: float = math.inf, most_bytes: int = 2**32
 ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
     """Receive one message: facts and arrays as they were sent.
@@ -71,45 +71,47 @@ def receive(
     Raises:
         WireError: it does not come in time, or is no message.
     """
-    (length,) = HEAD.unpack(filled(channel, np.empty(HEAD.size, np.uint8), deadline).tobytes())
-    if length > LONGEST_HEAD:
-        raise WireError("not a message")
-    head = filled(channel, np.empty(length, np.uint8), deadline).tobytes()
+    (length,) = LENGTH_PREFIX.unpack(
+        receive_exactly(channel, np.empty(LENGTH_PREFIX.size, np.uint8), deadline).tobytes()
+    )
+    if length > MAX_MESSAGE_HEADER_BYTES:
+        raise MessageError("not a message")
+    head = receive_exactly(channel, np.empty(length, np.uint8), deadline).tobytes()
     arrays: list[NDArray[Any]] = []
     try:
         said = json.loads(head)
         for dtype, shape in said["arrays"]:
             size = math.prod(int(side) for side in shape)
             most_bytes -= size * np.dtype(dtype).itemsize
-            if dtype not in DTYPES or size < 0 or most_bytes < 0:
-                raise WireError("not a message")
+            if dtype not in MESSAGE_DTYPES or size < 0 or most_bytes < 0:
+                raise MessageError("not a message")
             arrays.append(np.empty(shape, dtype))
         facts: dict[str, Any] = dict(said["facts"])
     except (ValueError, TypeError, KeyError, MemoryError):
-        raise WireError("not a message") from None
+        raise MessageError("not a message") from None
     for array in arrays:
-        filled(channel, array.reshape(-1).view(np.uint8), deadline)
+        receive_exactly(channel, array.reshape(-1).view(np.uint8), deadline)
     return facts, arrays
 
 
-def filled(channel: socket.socket, room: NDArray[np.uint8], deadline: float) -> NDArray[np.uint8]:
+def receive_exactly(channel: socket.socket, room: NDArray[np.uint8], deadline: float) -> NDArray[np.uint8]:
     """`room` filled with what comes next."""
     view, got = memoryview(room), 0
     try:
         while got < len(view):
-            patience(channel, deadline)
+            set_socket_deadline(channel, deadline)
             count = channel.recv_into(view[got:])
             if not count:
-                raise WireError("the other side is gone")
+                raise MessageError("the other side is gone")
             got += count
     except TimeoutError:
-        raise WireError("no answer in time", late=True) from None
+        raise MessageError("no answer in time", late=True) from None
     except OSError:
-        raise WireError("the other side is gone") from None
+        raise MessageError("the other side is gone") from None
     return room
 
 
-def patience(channel: socket.socket, deadline: float) -> None:
+def set_socket_deadline(channel: socket.socket, deadline: float) -> None:
     """Let the next call on `channel` wait until `deadline` and no longer."""
     left = deadline - time.monotonic()
     channel.settimeout(None if left == math.inf else max(left, 1e-3))

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
-LOOK_SECONDS = 0.2
+PUT_TIMEOUT_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class End:
+class EndOfItems:
     """The iterator has ended, perhaps with an error."""
 
     error: BaseException | None = None
 
 
 @contextmanager
-def ahead(items: Iterable[T], most: int) -> Iterator[Iterator[T]]:
+def prefetch_items(items: Iterable[T], most: int) -> Iterator[Iterator[T]]:
     """The same items in the same order, made in a thread, at most `most` before they are asked for.
 
     Decoding processes get their next file at once, also while the consumer is busy writing. The
@@ -31,14 +31,14 @@ def ahead(items: Iterable[T], most: int) -> Iterator[Iterator[T]]:
         items: used in the thread alone.
         most: items that may wait.
     """
-    line: queue.Queue[T | End] = queue.Queue(most)
+    line: queue.Queue[T | EndOfItems] = queue.Queue(most)
     stop = threading.Event()
 
-    def put(item: T | End) -> None:
+    def put(item: T | EndOfItems) -> None:
         """Wait for room, but not longer than somebody listens."""
         while not stop.is_set():
             try:
-                line.put(item, timeout=LOOK_SECONDS)
+                line.put(item, timeout=PUT_TIMEOUT_SECONDS)
                 return
             except queue.Full:
                 continue
@@ -50,15 +50,15 @@ def ahead(items: Iterable[T], most: int) -> Iterator[Iterator[T]]:
                 put(item)
                 if stop.is_set():
                     return
-            put(End())
+            put(EndOfItems())
         except BaseException as error:
-            put(End(error))
+            put(EndOfItems(error))
 
     def taken() -> Iterator[T]:
         """What the consumer sees."""
         while True:
             item = line.get()
-            if isinstance(item, End):
+            if isinstance(item, EndOfItems):
                 if item.error is not None:
                     raise item.error
                 return

@@ -26,23 +26,23 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from medprior.workers.messages import WireError, receive, send
+from medprior.workers.messages import MessageError, receive_message, send_message
 
-READY = {"ready": True}
+READY_MESSAGE = {"ready": True}
 # Large libraries: a process that decodes imports them before it counts its time and memory.
-LIBRARIES = (
+PRELOADED_LIBRARIES = (
     "medprior.dicom.raster", "scipy.sparse", "SimpleITK", "gdcm", "openjpeg", "jpeg_ls", "rle",
 )  # fmt: skip
 # Numbers of malloc.h.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-KEPT_BYTES = 2**26
-BYTES_PER_SECOND = 10_000_000
+RETAINED_BYTES = 2**26
+MIN_BYTES_PER_SECOND = 10_000_000
 Message = tuple[dict[str, Any], list[NDArray[Any]]]
-Work = Callable[[dict[str, Any], list[NDArray[Any]]], Message]
+MessageHandler = Callable[[dict[str, Any], list[NDArray[Any]]], Message]
 
 
 @dataclass(frozen=True)
-class Limits:
+class ProcessLimits:
     """What a decoding process may use.
 
     Attributes:
@@ -58,11 +58,11 @@ class Limits:
     start_seconds: float = 60.0
 
 
-class StartError(Exception):
+class ProcessStartError(Exception):
     """A process did not start in time."""
 
 
-class Confined:
+class SandboxedProcess:
     """One such process. It ends when its owner closes it, forgets it or ends.
 
     It is forked from a server process that has imported `preload` and nothing of the caller: no
@@ -87,18 +87,18 @@ class Confined:
 
     def __init__(
         self,
-        work: Callable[..., Work],
+        work: Callable[..., MessageHandler],
         given: tuple[object, ...],
-        limits: Limits,
+        limits: ProcessLimits,
         preload: tuple[str, ...] = (),
     ) -> None:
         self.begun = time.monotonic()
         self.channel, theirs = socket.socketpair()
         try:
             task = multiprocessing.get_context("forkserver").Process(
-                target=serve, args=(theirs, work, given, limits), daemon=True
+                target=answer_messages, args=(theirs, work, given, limits), daemon=True
             )
-            self._popen = Popen(task, limits.start_seconds, preload)
+            self._popen = SandboxPopen(task, limits.start_seconds, preload)
         except BaseException:
             self.channel.close()
             raise
@@ -106,7 +106,7 @@ class Confined:
             theirs.close()
         self.pid: int = self._popen.pid
         self._owner = os.getpid()
-        self._finish = weakref.finalize(self, finish, self._popen, self.channel, self._owner)
+        self._finish = weakref.finalize(self, kill_process, self._popen, self.channel, self._owner)
 
     @property
     def alive(self) -> bool:
@@ -125,18 +125,18 @@ class Confined:
         return "timeout" if ended == -signal.SIGPROF else "worker_died"
 
 
-class Popen(popen_forkserver.Popen):
+class SandboxPopen(popen_forkserver.Popen):
     """Starts a process from our own server, without the caller's main module, within a time."""
 
     def __init__(self, task: Any, seconds: float, preload: tuple[str, ...]) -> None:
         self._seconds, self._preload = seconds, preload
-        self.inherited: list[int] = []
+        self.inherited_fds: list[int] = []
         super().__init__(task)
 
     def duplicate_for_child(self, fd: int) -> int:
         """The place at which the process will find a descriptor of ours."""
-        self.inherited.append(fd)
-        return len(self.inherited) - 1
+        self.inherited_fds.append(fd)
+        return len(self.inherited_fds) - 1
 
     def _launch(self, process_obj: Any) -> None:
         # Without the keys that would run the caller's main module again.
@@ -148,37 +148,37 @@ class Popen(popen_forkserver.Popen):
             reduction.dump(process_obj, buffer)
         finally:
             set_spawning_popen(None)
-        server = fork_server(os.getpid(), self._preload)
-        self.sentinel, outlet = server.connect_to_new_process(self.inherited)
-        self.finalizer = Finalize(self, close_both, (os.dup(outlet), self.sentinel))
+        server = get_fork_server(os.getpid(), self._preload)
+        self.sentinel, outlet = server.connect_to_new_process(self.inherited_fds)
+        self.finalizer = Finalize(self, close_descriptors, (os.dup(outlet), self.sentinel))
         with open(outlet, "wb") as file:
             file.write(buffer.getbuffer())
         if not wait([self.sentinel], self._seconds):
             self.finalizer()
-            raise StartError
+            raise ProcessStartError
         self.pid = read_signed(self.sentinel)
 
 
 @lru_cache(maxsize=8)
-def fork_server(owner: int, preload: tuple[str, ...]) -> ForkServer:
+def get_fork_server(owner: int, preload: tuple[str, ...]) -> ForkServer:
     """The server of process `owner`; a fork of that process needs one of its own."""
     server = ForkServer()
     server.set_forkserver_preload(list(preload))
     return server
 
 
-def begin_server(preload: tuple[str, ...]) -> None:
+def start_fork_server(preload: tuple[str, ...]) -> None:
     """Have this process's server begin its imports now; returns at once."""
-    fork_server(os.getpid(), preload).ensure_running()
+    get_fork_server(os.getpid(), preload).ensure_running()
 
 
-def close_both(one: int, other: int) -> None:
+def close_descriptors(one: int, other: int) -> None:
     """Close two descriptors."""
     os.close(one)
     os.close(other)
 
 
-def finish(popen: Popen, channel: socket.socket, owner: int) -> None:
+def kill_process(popen: SandboxPopen, channel: socket.socket, owner: int) -> None:
     """Kill a process and free what belongs to it; a fork of its owner only lets go of it."""
     channel.close()
     if owner != os.getpid():
@@ -188,34 +188,34 @@ def finish(popen: Popen, channel: socket.socket, owner: int) -> None:
     popen.close()
 
 
-def serve(
+def answer_messages(
     channel: socket.socket,
-    work: Callable[..., Work],
+    work: Callable[..., MessageHandler],
     given: tuple[object, ...],
-    limits: Limits,
+    limits: ProcessLimits,
 ) -> None:
     """Run in the process: answer messages until the channel closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    silence()
-    keep_memory()
+    silence_output()
+    retain_freed_memory()
     answer = work(*given)
-    cap_memory(limits.memory_mb)
+    limit_memory(limits.memory_mb)
     try:
-        send(channel, READY)
+        send_message(channel, READY_MESSAGE)
         while True:
-            facts, arrays = receive(channel)
-            size = sum(array.nbytes for array in arrays) + size_of(facts.get("path"))
+            facts, arrays = receive_message(channel)
+            size = sum(array.nbytes for array in arrays) + file_size_bytes(facts.get("path"))
             # The kernel ends the process when the file has used up its processor time.
-            signal.setitimer(signal.ITIMER_PROF, limits.cpu_seconds + size / BYTES_PER_SECOND)
+            signal.setitimer(signal.ITIMER_PROF, limits.cpu_seconds + size / MIN_BYTES_PER_SECOND)
             facts, arrays = answer(facts, arrays)
             signal.setitimer(signal.ITIMER_PROF, 0)
-            send(channel, facts, arrays)
+            send_message(channel, facts, arrays)
             del arrays
-    except WireError:
+    except MessageError:
         return
 
 
-def size_of(path: str | None) -> int:
+def file_size_bytes(path: str | None) -> int:
     """Bytes of a file; 0 where it cannot be told."""
     try:
         return os.lstat(path).st_size if path else 0
@@ -223,7 +223,7 @@ def size_of(path: str | None) -> int:
         return 0
 
 
-def silence() -> None:
+def silence_output() -> None:
     """Send what codecs print and parsers log nowhere: it may quote the file."""
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -231,7 +231,7 @@ def silence() -> None:
         os.dup2(nowhere, stream)
 
 
-def keep_memory() -> None:
+def retain_freed_memory() -> None:
     """Keep up to 64 MiB of freed memory for the next file, where the C library is glibc.
 
     What goes back to the kernel comes again page by page, zeroed: 10 % of the time of reading.
@@ -239,11 +239,11 @@ def keep_memory() -> None:
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
-        library.mallopt(MMAP_THRESHOLD, KEPT_BYTES // 2)
-        library.mallopt(TRIM_THRESHOLD, KEPT_BYTES)
+        library.mallopt(MMAP_THRESHOLD, RETAINED_BYTES // 2)
+        library.mallopt(TRIM_THRESHOLD, RETAINED_BYTES)
 
 
-def cap_memory(megabytes: int) -> None:
+def limit_memory(megabytes: int) -> None:
     """Limit the address space to what is in use now plus `megabytes`; no core dumps."""
     with open("/proc/self/statm", encoding="ascii") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()

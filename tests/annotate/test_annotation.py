@@ -6,9 +6,9 @@ import pydicom
 import pytest
 from PIL import Image
 
-from medprior.annotate import Annotation, from_cohort, from_files
+from medprior.annotate import Annotation, annotate_from_cohort, annotate_from_files
 from medprior.annotate.checks import check_masks
-from medprior.annotate.typical import most_typical
+from medprior.annotate.typicality import find_typical_annotated
 from medprior.cli import main
 from medprior.cohort import Cohort, CohortWriter
 from medprior.errors import InputMissing, MedpriorError
@@ -97,9 +97,7 @@ def test_mask_formats(tmp_path, ending):
     Image.fromarray((picture() * 255).astype(np.uint8)).save(tmp_path / "image.png")
     for name, mask in lungs().items():
         Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / f"{name}.{ending}")
-    found = from_files(
-        tmp_path / "image.png", {name: tmp_path / f"{name}.{ending}" for name in lungs()}
-    )
+    found = annotate_from_files(tmp_path / "image.png", {name: tmp_path / f"{name}.{ending}" for name in lungs()})
     for name, mask in lungs().items():
         np.testing.assert_array_equal(found.masks[name], mask)
     assert found.image_id is None
@@ -131,10 +129,10 @@ def test_masks_of_a_mirrored_dicom_are_turned_with_it(tmp_path):
     for name, mask in stored.items():
         Image.fromarray(mask).save(tmp_path / f"{name}.png")
     masks = {name: tmp_path / f"{name}.png" for name in stored}
-    found = from_files(tmp_path / "mirrored.dcm", masks)
+    found = annotate_from_files(tmp_path / "mirrored.dcm", masks)
     np.testing.assert_array_equal(found.masks["left_lung"], stored["left_lung"][:, ::-1])
     with pytest.raises(MedpriorError, match="swapped"):
-        from_files(tmp_path / "plain.dcm", masks)
+        annotate_from_files(tmp_path / "plain.dcm", masks)
 
 
 def cohort_at(path: Path) -> Cohort:
@@ -154,13 +152,13 @@ def cohort_at(path: Path) -> Cohort:
 
 def test_typical_image_of_a_cohort_is_annotated_with_its_anatomy(tmp_path):
     cohort = cohort_at(tmp_path / "cohort")
-    assert most_typical(cohort) == "i8"
-    made = from_cohort(cohort, "i8")
+    assert find_typical_annotated(cohort) == "i8"
+    made = annotate_from_cohort(cohort, "i8")
     assert made.structures == ("left_lung", "right_lung")
     assert made.image_id == "i8"
     assert made.spacing_mm == (0.4, 0.4)
     with pytest.raises(InputMissing, match="no mask"):
-        from_cohort(cohort, "i7")
+        annotate_from_cohort(cohort, "i7")
 
 
 def test_command(tmp_path, capsys):
@@ -180,7 +178,4 @@ def test_command(tmp_path, capsys):
     assert error.count("\n") == 1
     for bad in ([], [*line[2:4], *image], [*image, "--mask", "heart"], [*image, *mask, *mask]):
         assert main(["annotate", str(out), *bad, "--no-tracking"]) == 2
-    assert (
-        main(["annotate", str(out), "--image", str(tmp_path / "no.png"), *mask, "--no-tracking"])
-        == 2
-    )
+    assert main(["annotate", str(out), "--image", str(tmp_path / "no.png"), *mask, "--no-tracking"]) == 2

@@ -13,8 +13,8 @@ import tifffile
 from PIL import Image
 from pycocotools import mask as coco_masks
 
-from medprior.annotate import Annotation, from_files
-from medprior.annotate.given import Given
+from medprior.annotate import Annotation, annotate_from_files
+from medprior.annotate.mask_inputs import MaskInputs
 from medprior.cli import main
 from medprior.errors import MedpriorError
 from tests.annotate.drawings import (
@@ -33,8 +33,8 @@ NAMES = {"1": "left_lung", "2": "right_lung"}
 
 
 def read(tmp_path, file, names=NAMES, **more):
-    given = Given(annotations=file, names=names, **more)
-    return from_files(picture_at(tmp_path / "chest.png"), given)
+    given = MaskInputs(annotations=file, names=names, **more)
+    return annotate_from_files(picture_at(tmp_path / "chest.png"), given)
 
 
 def check(found: Annotation, least=1.0):
@@ -63,7 +63,7 @@ def test_masks_by_tifffile(tmp_path):
     for name, mask in masks().items():
         tifffile.imwrite(tmp_path / f"{name}.tif", mask.astype(np.uint8) * 255)
     files = {name: tmp_path / f"{name}.tif" for name in masks()}
-    check(from_files(picture_at(tmp_path / "chest.png"), files))
+    check(annotate_from_files(picture_at(tmp_path / "chest.png"), files))
 
 
 def affine(x, y, spacing=0.2):
@@ -175,9 +175,7 @@ def test_slicer_segmentation_of_overlapping_layers(tmp_path):
 def test_slicer_segmentation_cut_to_what_is_drawn(tmp_path):
     rows, cols = np.nonzero(label_map())
     part = label_map()[rows.min() : rows.max() + 1, cols.min() : cols.max() + 1]
-    header = slicer_header(
-        [("left_lung", 1, 0), ("right_lung", 2, 0)], f"{cols.min()} {rows.min()} 0"
-    )
+    header = slicer_header([("left_lung", 1, 0), ("right_lung", 2, 0)], f"{cols.min()} {rows.min()} 0")
     nrrd.write(str(tmp_path / "a.seg.nrrd"), part.T[..., None], header)
     check(read(tmp_path, tmp_path / "a.seg.nrrd", {}))
 
@@ -185,9 +183,7 @@ def test_slicer_segmentation_cut_to_what_is_drawn(tmp_path):
 def test_a_single_structure_of_any_format(tmp_path):
     data = masks()["left_lung"].astype(np.uint8).T[..., None]
     nibabel.save(nibabel.Nifti1Image(data, affine(1, 1)), tmp_path / "clavicle.nii.gz")
-    made = from_files(
-        picture_at(tmp_path / "chest.png"), {"left_clavicle": tmp_path / "clavicle.nii.gz"}
-    )
+    made = annotate_from_files(picture_at(tmp_path / "chest.png"), {"left_clavicle": tmp_path / "clavicle.nii.gz"})
     np.testing.assert_array_equal(made.masks["left_clavicle"], masks()["left_lung"])
     assert any("left_clavicle: not one of" in warning for warning in made.warnings)
 
@@ -330,7 +326,7 @@ def test_labels_need_names_and_names_need_labels(tmp_path):
     assert found.structures == ("left_lung",)
     assert "label 2 of the file has no name and was left out" in found.warnings
     with pytest.raises(MedpriorError, match="numbers several structures"):
-        from_files(tmp_path / "chest.png", {"heart": tmp_path / "labels.png"})
+        annotate_from_files(tmp_path / "chest.png", {"heart": tmp_path / "labels.png"})
 
 
 def test_command_with_a_label_map(tmp_path, capsys):
@@ -357,6 +353,4 @@ def test_a_body_in_the_dark_has_an_outside(tmp_path):
     inner[40:80, 30:60] = True
     outer[40:80, 60:90] = True
     found = Annotation(pixels, {"heart": inner, "device": outer}).warnings
-    assert [w for w in found if "outside the body" in w] == [
-        "device: 66% of it lies outside the body; see preview.png"
-    ]
+    assert [w for w in found if "outside the body" in w] == ["device: 66% of it lies outside the body; see preview.png"]

@@ -8,9 +8,9 @@ from PIL import Image
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from medprior.annotate import from_files
-from medprior.annotate.given import Given
-from medprior.annotate.sources import from_cohort_files
+from medprior.annotate import annotate_from_files
+from medprior.annotate.mask_inputs import MaskInputs
+from medprior.annotate.sources import annotate_cohort_image
 from medprior.cli import main
 from medprior.cohort import Cohort, CohortWriter
 from medprior.errors import MedpriorError
@@ -40,9 +40,7 @@ def seg_at(path, source, names=("Left lung", "Right lung")):
     """A segmentation by highdicom, drawn on the stored pixels."""
     layers = np.stack(list(masks().values()), axis=-1)[None].astype(np.uint8)
     descriptions = [
-        highdicom.seg.SegmentDescription(
-            number, name, codes.SCT.AnatomicalStructure, LUNGS[name], "MANUAL"
-        )
+        highdicom.seg.SegmentDescription(number, name, codes.SCT.AnatomicalStructure, LUNGS[name], "MANUAL")
         for number, name in enumerate(names, start=1)
     ]
     highdicom.seg.Segmentation(
@@ -51,16 +49,14 @@ def seg_at(path, source, names=("Left lung", "Right lung")):
     ).save_as(path)  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("orientation", "turn"), [(("L", "F"), np.asarray), (("R", "F"), np.fliplr)]
-)
+@pytest.mark.parametrize(("orientation", "turn"), [(("L", "F"), np.asarray), (("R", "F"), np.fliplr)])
 def test_dicom_seg_by_highdicom(tmp_path, orientation, turn):
     seg_at(tmp_path / "seg.dcm", radiograph_at(tmp_path / "chest.dcm", orientation))
     # On a mirrored picture the patient's sides are exchanged.
     names = {"left_lung": "left_lung", "right_lung": "right_lung"}
     if turn is np.fliplr:
         names = {"left_lung": "right_lung", "right_lung": "left_lung"}
-    made = from_files(tmp_path / "chest.dcm", Given(annotations=tmp_path / "seg.dcm", names=names))
+    made = annotate_from_files(tmp_path / "chest.dcm", MaskInputs(annotations=tmp_path / "seg.dcm", names=names))
     for label, mask in zip(names, masks().values(), strict=True):
         np.testing.assert_array_equal(made.masks[names[label]], turn(mask))
 
@@ -68,18 +64,18 @@ def test_dicom_seg_by_highdicom(tmp_path, orientation, turn):
 def test_dicom_seg_of_another_image_is_refused(tmp_path):
     seg_at(tmp_path / "seg.dcm", radiograph_at(tmp_path / "other.dcm"))
     radiograph_at(tmp_path / "chest.dcm")
-    given = Given(annotations=tmp_path / "seg.dcm")
+    given = MaskInputs(annotations=tmp_path / "seg.dcm")
     with pytest.raises(MedpriorError, match="other_image"):
-        from_files(tmp_path / "chest.dcm", given)
+        annotate_from_files(tmp_path / "chest.dcm", given)
     with pytest.raises(MedpriorError, match="not_a_segmentation"):
-        from_files(tmp_path / "chest.dcm", Given(annotations=tmp_path / "other.dcm"))
+        annotate_from_files(tmp_path / "chest.dcm", MaskInputs(annotations=tmp_path / "other.dcm"))
 
 
 def test_masks_on_the_oblong_pixels_of_a_file(tmp_path):
     radiograph_at(tmp_path / "chest.dcm", PixelSpacing=[0.4, 0.2])
     Image.fromarray(label_map()).save(tmp_path / "labels.png")
     names = {"1": "left_lung", "2": "right_lung"}
-    made = from_files(tmp_path / "chest.dcm", Given({}, tmp_path / "labels.png", names))
+    made = annotate_from_files(tmp_path / "chest.dcm", MaskInputs({}, tmp_path / "labels.png", names))
     assert made.image.shape == (2 * SHAPE[0], SHAPE[1])
     for name, mask in masks().items():
         assert dice(made.masks[name], mask.repeat(2, axis=0)) > 0.99
@@ -105,8 +101,8 @@ def test_masks_of_a_cohorts_image_at_its_own_or_its_sources_size(tmp_path, cohor
     for levels, image_id in ((upright, "i1"), (np.fliplr(upright), "i0"), (small, "i0")):
         Image.fromarray(np.ascontiguousarray(levels)).save(tmp_path / "labels.png")
         names = {"1": "left_lung", "2": "right_lung"}
-        given = Given(annotations=tmp_path / "labels.png", names=names)
-        made = from_cohort_files(cohort, image_id, given)
+        given = MaskInputs(annotations=tmp_path / "labels.png", names=names)
+        made = annotate_cohort_image(cohort, image_id, given)
         assert made.image_id == image_id
         assert made.pixel_sha256 == cohort.select([image_id]).manifest.pixel_sha256[0]
         for name, mask in masks().items():

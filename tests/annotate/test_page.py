@@ -14,15 +14,15 @@ from pydantic import SecretStr
 
 import medprior.annotate.page
 from medprior.annotate import Annotation
-from medprior.annotate.page.app import drawing_app
-from medprior.annotate.page.carrying import Carrier, in_words
-from medprior.annotate.page.desk import Desk
-from medprior.annotate.polygons import filled
-from medprior.annotate.typical import medoids, spread
+from medprior.annotate.page.app import create_drawing_app
+from medprior.annotate.page.drawing_session import DrawingSession
+from medprior.annotate.page.transfer_preview import TransferPreview, format_doubt
+from medprior.annotate.polygons import fill_polygons
+from medprior.annotate.typicality import select_medoids, select_varied_images
 from medprior.cohort import Cohort
 from medprior.dicom import read_image
 from medprior.errors import MedpriorError
-from medprior.pages.access import Access
+from medprior.pages.access import AccessSettings
 from medprior.priors.build import build_prior
 from tests.annotate.drawings import LEFT, POLYGONS, RIGHT, SHAPE, dice, inside, masks
 
@@ -41,15 +41,15 @@ def png(values):
 
 
 def client_of(desk, carrier=None):
-    access = Access(token=SecretStr(TOKEN), max_bytes=2**20)
-    client = TestClient(drawing_app(desk, carrier, access), base_url="http://127.0.0.1:8080")
+    access = AccessSettings(token=SecretStr(TOKEN), max_bytes=2**20)
+    client = TestClient(create_drawing_app(desk, carrier, access), base_url="http://127.0.0.1:8080")
     client.headers["Authorization"] = f"Bearer {TOKEN}"
     return client
 
 
 @pytest.fixture
 def client(tmp_path):
-    return client_of(Desk(tmp_path / "out", None, read))
+    return client_of(DrawingSession(tmp_path / "out", None, read))
 
 
 @pytest.fixture
@@ -65,20 +65,18 @@ def drawn(key, **contours):
 
 def test_polygons_are_filled_as_their_slow_twin_says():
     for points in (*POLYGONS.values(), [(3.25, 4.5), (40.75, 9.1), (20.2, 70.9)]):
-        mask = filled([np.array(points)], SHAPE)
+        mask = fill_polygons([np.array(points)], SHAPE)
         assert dice(mask, inside(points)) > 0.985
         x, y = np.array(points).T
         area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
         assert abs(mask.sum() - area) < 0.01 * area
     large = np.array(LEFT) * 20
     area = 400 * inside(LEFT).sum()
-    assert abs(filled([large], (2400, 1800)).sum() - area) < 0.01 * area
+    assert abs(fill_polygons([large], (2400, 1800)).sum() - area) < 0.01 * area
     box = np.array([(2.0, 3.0), (7.0, 3.0), (7.0, 5.0), (2.0, 5.0)])
-    assert np.argwhere(filled([box], SHAPE)).tolist() == [
-        [y, x] for y in (3, 4) for x in range(2, 7)
-    ]
-    assert filled([box - 4.0], SHAPE).sum() == 3
-    assert not filled([box + 500.0], SHAPE).any()
+    assert np.argwhere(fill_polygons([box], SHAPE)).tolist() == [[y, x] for y in (3, 4) for x in range(2, 7)]
+    assert fill_polygons([box - 4.0], SHAPE).sum() == 3
+    assert not fill_polygons([box + 500.0], SHAPE).any()
 
 
 def test_a_file_is_opened_drawn_and_saved(client, key, tmp_path):
@@ -173,8 +171,8 @@ def by_call(cohort):
 
 def test_a_drawing_is_carried_over_to_other_patients(tmp_path, phantom_cohort):
     cohort = Cohort.open(phantom_cohort)
-    carrier = Carrier(cohort, by_call(cohort))
-    desk = Desk(tmp_path / "out", cohort, read)
+    carrier = TransferPreview(cohort, by_call(cohort))
+    desk = DrawingSession(tmp_path / "out", cohort, read)
     client = client_of(desk, carrier)
     start = client.get("/api/start").json()
     assert len(start["suggestions"]) == 12
@@ -210,7 +208,7 @@ def test_a_failure_to_carry_over_is_told(tmp_path, phantom_cohort):
     cohort = Cohort.open(phantom_cohort)
     made = Annotation(cohort.pixels("p0001"), {"heart": inside(LEFT, (128, 128))}, "p0001")
     for transfer, words in ((refuse, "the disk is full"), (break_down, "RuntimeError")):
-        carrier = Carrier(cohort, transfer)
+        carrier = TransferPreview(cohort, transfer)
         carrier.start(made, tmp_path)
         carrier._pool.shutdown(wait=True)
         assert carrier.carried.state == "failed"
@@ -220,25 +218,25 @@ def test_a_failure_to_carry_over_is_told(tmp_path, phantom_cohort):
 
 def test_suggestions_differ_and_others_are_other_patients(phantom_cohort):
     cohort = Cohort.open(phantom_cohort)
-    found = medoids(cohort, 12)
+    found = select_medoids(cohort, 12)
     assert len(set(found)) == 12
     train = set(cohort.split("train").image_ids)
     assert set(found) <= train
-    others = spread(cohort, 6, frozenset(found[:1]))
+    others = select_varied_images(cohort, 6, frozenset(found[:1]))
     assert len(set(others)) == 6
     assert found[0] not in others
     assert set(others) <= train
 
 
 def test_doubts_are_words():
-    assert in_words("", 1.0) == ""
-    assert in_words("", 0.5) == "the two pictures hardly match"
-    assert in_words("registration, lung_ratio", 0.0).endswith("the lungs differ unusually in size")
+    assert format_doubt("", 1.0) == ""
+    assert format_doubt("", 0.5) == "the two pictures hardly match"
+    assert format_doubt("registration, lung_ratio", 0.0).endswith("the lungs differ unusually in size")
 
 
 def test_kept_contours_that_are_damaged_are_not_shown(tmp_path, phantom_cohort):
     cohort = Cohort.open(phantom_cohort)
-    client = client_of(Desk(tmp_path, cohort, read))
+    client = client_of(DrawingSession(tmp_path, cohort, read))
     for text in ("{", json.dumps({"picture": "p0001", "structures": 3}), "[]"):
         (tmp_path / "contours.json").write_text(text)
         assert client.get("/api/picture", params={"key": "p0001"}).json()["structures"] == []

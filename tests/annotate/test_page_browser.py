@@ -266,9 +266,7 @@ def test_with_keys_alone(driver, served):
     seen = []
     for _ in range(40):
         page.keys(Keys.TAB)
-        seen.append(
-            driver.execute_script("return document.activeElement.getAttribute('aria-label')")
-        )
+        seen.append(driver.execute_script("return document.activeElement.getAttribute('aria-label')"))
         if seen[-1] and "point 1 of 16" in seen[-1]:
             break
     assert seen[-1].startswith("Left lung, point 1 of 16")

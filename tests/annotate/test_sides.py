@@ -9,12 +9,12 @@ import pytest
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from medprior.annotate import from_files
-from medprior.annotate.given import Given
+from medprior.annotate import annotate_from_files
+from medprior.annotate.mask_inputs import MaskInputs
 from medprior.dicom import read_image
-from medprior.dicom.objects import object_bytes, source_header
-from medprior.dicom.seg import read_seg
-from medprior.dicom.sides import told_apart
+from medprior.dicom.derived.derived_object import read_source_header, serialise_object
+from medprior.dicom.derived.seg import read_seg
+from medprior.dicom.lung_sides import assign_lung_sides
 from tests.annotate.drawings import LEFT, RIGHT, inside
 from tests.dicom.object_sources import source
 
@@ -31,17 +31,17 @@ def segmentation(masks, kinds=None):
         for n, kind in enumerate(kinds, start=1)
     ]
     made = highdicom.seg.Segmentation(
-        [source_header(io.BytesIO(source()))], np.stack(masks, axis=-1)[None].astype(np.uint8),
+        [read_source_header(io.BytesIO(source()))], np.stack(masks, axis=-1)[None].astype(np.uint8),
         "BINARY", described, "1.9.1", 1, "1.9.2", 1, "other", "other", "1", "1",
     )  # fmt: skip
-    return object_bytes(made)
+    return serialise_object(made)
 
 
 def annotated(tmp_path, content, names=None):
     (tmp_path / "chest.dcm").write_bytes(source())
     (tmp_path / "lungs.dcm").write_bytes(content)
-    given = Given(annotations=tmp_path / "lungs.dcm", names=names or {})
-    return from_files(tmp_path / "chest.dcm", given)
+    given = MaskInputs(annotations=tmp_path / "lungs.dcm", names=names or {})
+    return annotate_from_files(tmp_path / "chest.dcm", given)
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -83,11 +83,11 @@ def test_three_or_a_named_side_or_one_over_both_are_joined():
         ([("lungs", whole), ("lungs", ON_LEFT)], whole),
         ([("lungs", ON_LEFT), ("left_lung", ON_RIGHT), ("lungs", part)], ON_LEFT | part),
     ):
-        found, warnings = told_apart(parts)
+        found, warnings = assign_lung_sides(parts)
         np.testing.assert_array_equal(found["lungs"], lungs)
         assert len(warnings) == 1
-    found, warnings = told_apart([("Lung", ON_RIGHT), ("heart", part)])
+    found, warnings = assign_lung_sides([("Lung", ON_RIGHT), ("heart", part)])
     assert (list(found), warnings) == (["Lung", "heart"], ())
-    found, warnings = told_apart([("heart", part), ("heart", ON_LEFT)])
+    found, warnings = assign_lung_sides([("heart", part), ("heart", ON_LEFT)])
     np.testing.assert_array_equal(found["heart"], part | ON_LEFT)
     assert "joined" in warnings[0]

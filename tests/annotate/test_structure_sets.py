@@ -9,13 +9,13 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from skimage.draw import polygon2mask
 
-from medprior.annotate import from_files
-from medprior.annotate.given import Given
-from medprior.annotate.sources import from_cohort_files
+from medprior.annotate import annotate_from_files
+from medprior.annotate.mask_inputs import MaskInputs
+from medprior.annotate.sources import annotate_cohort_image
 from medprior.cli import main
 from medprior.cohort import Cohort, CohortWriter
 from medprior.errors import MedpriorError
-from medprior.ingest.masks import as_turned
+from medprior.ingest.masks import apply_orientation
 from tests.annotate.drawings import LEFT, POLYGONS, RIGHT, dice, inside
 from tests.dicom.object_sources import source
 
@@ -41,10 +41,7 @@ def in_patient(points, place):
     rows, cols = place["PixelSpacing"]
     origin, axes = place["ImagePositionPatient"], place["ImageOrientationPatient"]
     return [
-        tuple(
-            origin[k] + axes[k] * cols * (x - 0.5) + axes[3 + k] * rows * (y - 0.5)
-            for k in range(3)
-        )
+        tuple(origin[k] + axes[k] * cols * (x - 0.5) + axes[3 + k] * rows * (y - 0.5) for k in range(3))
         for x, y in points
     ]
 
@@ -67,9 +64,7 @@ def structure_set(rois, image="1.2.3.4.5", frame="1.2.3.99", implicit=False, who
         images = [item(ReferencedSOPClassUID="1.2", ReferencedSOPInstanceUID=image)]
         series = item(SeriesInstanceUID="1.2.3.4.1", ContourImageSequence=images)
         study = item(ReferencedSOPInstanceUID="1.2.3.4", RTReferencedSeriesSequence=[series])
-        made.ReferencedFrameOfReferenceSequence = [
-            item(FrameOfReferenceUID=frame, RTReferencedStudySequence=[study])
-        ]
+        made.ReferencedFrameOfReferenceSequence = [item(FrameOfReferenceUID=frame, RTReferencedStudySequence=[study])]
     made.StructureSetROISequence = [
         item(ROINumber=n, ROIName=name, ReferencedFrameOfReferenceUID=frame)
         for n, (name, _) in enumerate(rois, start=1)
@@ -87,9 +82,7 @@ def structure_set(rois, image="1.2.3.4.5", frame="1.2.3.99", implicit=False, who
             drawn.append(one)
         made.ROIContourSequence.append(item(ReferencedROINumber=n, ContourSequence=drawn))
     made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = (
-        ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    )
+    made.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
     buffer = io.BytesIO()
@@ -104,15 +97,12 @@ def closed(points, of="1.2.3.4.5"):
 def read(tmp_path, rois, place=SQUARE, names=None, **more):
     (tmp_path / "chest.dcm").write_bytes(source(**place))
     (tmp_path / "rt.dcm").write_bytes(structure_set(rois, **more))
-    given = Given(annotations=tmp_path / "rt.dcm", names=names or {})
-    return from_files(tmp_path / "chest.dcm", given)
+    given = MaskInputs(annotations=tmp_path / "rt.dcm", names=names or {})
+    return annotate_from_files(tmp_path / "chest.dcm", given)
 
 
 def both(place, to=in_picture):
-    return [
-        (name.replace("_", " ").title(), closed(to(points, place)))
-        for name, points in POLYGONS.items()
-    ]
+    return [(name.replace("_", " ").title(), closed(to(points, place))) for name, points in POLYGONS.items()]
 
 
 @pytest.mark.parametrize("implicit", [False, True])
@@ -127,7 +117,7 @@ def test_a_projection_is_drawn_on_from_its_first_pixel(tmp_path, implicit, turn)
     flag = {None: "", "F": "orientation_mirrored", "H": "orientation_rotated"}
     for name, points in POLYGONS.items():
         own = name if not turn else {"left_lung": "right_lung", "right_lung": "left_lung"}[name]
-        truth = as_turned(inside(points, STORED), flag[turn and turn[1]])
+        truth = apply_orientation(inside(points, STORED), flag[turn and turn[1]])
         assert dice(found.masks[own], truth) > 0.99
     assert any("first pixel" in words for words in found.warnings)
 
@@ -209,7 +199,7 @@ def test_without_geometry_it_says_what_is_missing(tmp_path):
     cut.ROIContourSequence[0].ContourSequence[0].NumberOfContourPoints = 9
     cut.save_as(tmp_path / "cut.dcm")
     with pytest.raises(MedpriorError, match="points cannot be read"):
-        from_files(tmp_path / "chest.dcm", Given(annotations=tmp_path / "cut.dcm"))
+        annotate_from_files(tmp_path / "chest.dcm", MaskInputs(annotations=tmp_path / "cut.dcm"))
 
 
 def test_a_cohort_keeps_no_position(tmp_path):
@@ -218,7 +208,7 @@ def test_a_cohort_keeps_no_position(tmp_path):
         writer.finish(split={"a": "train"})
     (tmp_path / "rt.dcm").write_bytes(structure_set(both((0.4, 0.4))))
     with pytest.raises(MedpriorError, match="a cohort does not keep"):
-        from_cohort_files(Cohort.open(tmp_path / "c"), "a", Given(annotations=tmp_path / "rt.dcm"))
+        annotate_cohort_image(Cohort.open(tmp_path / "c"), "a", MaskInputs(annotations=tmp_path / "rt.dcm"))
 
 
 def test_command(tmp_path, capsys):

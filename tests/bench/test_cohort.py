@@ -5,30 +5,30 @@ import numpy as np
 import pytest
 
 from medprior.bench import cohort
-from medprior.bench.cohort_formats import formats
+from medprior.bench.cohort_formats import list_formats
 
 PICTURES = np.random.default_rng(0).integers(0, 65536, (6, 20, 30)).astype(np.uint16)
 
 
-@pytest.mark.parametrize("way", formats(), ids=lambda way: way.name)
+@pytest.mark.parametrize("way", list_formats(), ids=lambda way: way.name)
 def test_pictures_come_back(tmp_path, way):
     way.write(tmp_path, PICTURES)
     here, there = way.local(tmp_path), way.through(fsspec.filesystem("file"), str(tmp_path))
     for index in (5, 0, 3):
         np.testing.assert_array_equal(here(index), PICTURES[index])
         np.testing.assert_array_equal(there(index), PICTURES[index])
-    assert cohort.bytes_below(tmp_path) > 0
-    cohort.drop(tmp_path)
+    assert cohort.count_disk_bytes(tmp_path) > 0
+    cohort.drop_page_cache(tmp_path)
     np.testing.assert_array_equal(way.local(tmp_path)(1), PICTURES[1])
 
 
 def test_the_table_has_a_line_for_every_way(monkeypatch, capsys):
-    monkeypatch.setattr(cohort, "made", lambda *_: PICTURES)
+    monkeypatch.setattr(cohort, "load_bench_pictures", lambda *_: PICTURES)
     for name, value in {"READS": 6, "REMOTE_READS": 3, "ROUNDS": 1}.items():
         monkeypatch.setattr(cohort, name, value)
     cohort.main()
     said = capsys.readouterr().out
-    for way in formats():
+    for way in list_formats():
         assert f"\n{way.name}" in said
     if cohort.importlib.util.find_spec("moto"):
         assert "not measured\n" not in said

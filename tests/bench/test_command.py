@@ -8,7 +8,7 @@ def test_bench_refuses_an_unknown_room(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["bench", "kitchen"])
     assert stop.value.code == 2
-    assert "evaluate" in command.ROOMS
+    assert "evaluate" in command.BENCH_MODULES
 
 
 def test_bench_hands_on_what_a_room_takes(capsys):

@@ -9,8 +9,8 @@ from medprior.bench import ingest, ingest_peers
 
 @pytest.mark.parametrize("name", ["pydicom", "simpleitk", "decode", "radiograph"])
 def test_every_contender_reads_every_file(tmp_path, name):
-    ingest.made(tmp_path / "in", 4, 64)
-    said = ingest_peers.timed(name, tmp_path / "in")
+    ingest.create_phantoms(tmp_path / "in", 4, 64)
+    said = ingest_peers.time_loop(name, tmp_path / "in")
     assert said["files"] == 4
     assert said["failed"] == 0
     assert said["cpu"] > 0
@@ -18,7 +18,7 @@ def test_every_contender_reads_every_file(tmp_path, name):
 
 def test_a_finished_cohort_is_skipped_and_not_read_again(tmp_path):
     """Side by side, whatever the machine is busy with; the bench prints files a second."""
-    first, again = ingest.skip_rate(tmp_path, 1000)
+    first, again = ingest.measure_skip_rate(tmp_path, 1000)
     assert again > 2 * first
 
 

@@ -5,10 +5,16 @@ import json
 import pytest
 
 from medprior.bench import prior as room
-from medprior.bench.prior import JOURNAL, RESULTS, arguments, bench, main
-from medprior.bench.prior_cases import METHODS, changed, few, sensitivity, with_masks
+from medprior.bench.prior import JOURNAL_FILE, RESULTS_FILE, bench_priors, main, parse_arguments
+from medprior.bench.prior_cases import (
+    METHODS,
+    build_sensitivity_cases,
+    choose_few_examples,
+    distort_annotation,
+    select_with_masks,
+)
 from medprior.errors import MedpriorError
-from medprior.priors.quality import quality
+from medprior.priors.quality import summarise_quality
 from medprior.priors.settings import PriorSettings
 from tests.priors.conftest import write_cohort
 
@@ -16,11 +22,11 @@ QUICK = ("static", "affine")
 
 
 def lines(folder):
-    return [json.loads(line) for line in (folder / JOURNAL).read_text().splitlines()][1:]
+    return [json.loads(line) for line in (folder / JOURNAL_FILE).read_text().splitlines()][1:]
 
 
 def test_each_image_is_judged_once_and_the_means_are_theirs(thoraxes, tmp_path, capsys):
-    rows = bench(thoraxes, tmp_path, names=QUICK)
+    rows = bench_priors(thoraxes, tmp_path, names=QUICK)
     assert [row["case"] for row in rows] == list(QUICK)
     test = thoraxes.split("test")
     for row in rows:
@@ -32,15 +38,15 @@ def test_each_image_is_judged_once_and_the_means_are_theirs(thoraxes, tmp_path, 
             assert found["dice"] == pytest.approx(mean)
             assert found["dice_ci95"][0] <= mean <= found["dice_ci95"][1]
     assert set(rows[0]["structures"]) == {"heart", "left_lung", "lungs", "right_lung"}
-    record = json.loads((tmp_path / RESULTS).read_text())
+    record = json.loads((tmp_path / RESULTS_FILE).read_text())
     assert [row["case"] for row in record["cases"]] == list(QUICK)
     said = capsys.readouterr().out
     assert said.count("left_lung") == 2
 
 
 def test_a_stopped_bench_goes_on(thoraxes, tmp_path, monkeypatch):
-    whole = bench(thoraxes, tmp_path / "whole", names=("static",), split="all")
-    original, asked = room.scores, []
+    whole = bench_priors(thoraxes, tmp_path / "whole", names=("static",), split="all")
+    original, asked = room.compute_image_scores, []
 
     def dying(prior, part, limit):
         asked.append(len(part))
@@ -48,62 +54,58 @@ def test_a_stopped_bench_goes_on(thoraxes, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return original(prior, part, limit=limit)
 
-    monkeypatch.setattr(room, "scores", dying)
+    monkeypatch.setattr(room, "compute_image_scores", dying)
     with pytest.raises(KeyboardInterrupt):
-        bench(thoraxes, tmp_path / "two", names=("static",), split="all")
-    again = bench(thoraxes, tmp_path / "two", names=("static",), split="all")
+        bench_priors(thoraxes, tmp_path / "two", names=("static",), split="all")
+    again = bench_priors(thoraxes, tmp_path / "two", names=("static",), split="all")
     assert asked == [8, 8, 8, 4]
     assert again[0]["structures"] == whole[0]["structures"]
-    bench(thoraxes, tmp_path / "two", names=("static",), split="all")
+    bench_priors(thoraxes, tmp_path / "two", names=("static",), split="all")
     assert len(asked) == 4
-    bench(thoraxes, tmp_path / "two", names=("static",), split="all", images=5)
+    bench_priors(thoraxes, tmp_path / "two", names=("static",), split="all", images=5)
     assert len(asked) == 4
 
 
 def test_of_all_images_the_example_is_not_judged(thoraxes, tmp_path):
-    (row,) = bench(thoraxes, tmp_path, names=("static",), split="all")
-    judged = len(with_masks(thoraxes, ("left_lung",)))
+    (row,) = bench_priors(thoraxes, tmp_path, names=("static",), split="all")
+    judged = len(select_with_masks(thoraxes, ("left_lung",)))
     assert row["structures"]["left_lung"]["n"] == judged - 1
     assert sum(not line["scores"] for line in lines(tmp_path)) == 1
 
 
 def test_results_of_another_cohort_are_refused(thoraxes, tmp_path):
-    bench(thoraxes, tmp_path / "out", names=("static",))
+    bench_priors(thoraxes, tmp_path / "out", names=("static",))
     other = write_cohort(tmp_path / "cohort", count=6)
     with pytest.raises(MedpriorError, match="another cohort"):
-        bench(other, tmp_path / "out", names=("static",))
+        bench_priors(other, tmp_path / "out", names=("static",))
 
 
 def test_few_are_training_images_and_other_examples_are_thirteen(thoraxes):
-    from medprior.annotate import from_cohort
-    from medprior.annotate.typical import most_typical
+    from medprior.annotate import annotate_from_cohort
+    from medprior.annotate.typicality import find_typical_annotated
 
-    settings, first = PriorSettings(), from_cohort(thoraxes, most_typical(thoraxes))
-    drawn = [one.image_id for one in few(thoraxes, first, settings)]
+    settings, first = PriorSettings(), annotate_from_cohort(thoraxes, find_typical_annotated(thoraxes))
+    drawn = [one.image_id for one in choose_few_examples(thoraxes, first, settings)]
     assert len(set(drawn)) == 5
     assert set(drawn) <= set(thoraxes.split("train").image_ids)
-    cases = list(sensitivity(thoraxes, settings, examples=4))
+    cases = list(build_sensitivity_cases(thoraxes, settings, examples=4))
     assert [case.name for case in cases] == [
         "example 1", "example 2", "example 3", "example 4", "eroded", "dilated", "shifted",
     ]  # fmt: skip
-    areas = {
-        how: changed(first, how).masks["heart"].sum() for how in ("eroded", "dilated", "shifted")
-    }
+    areas = {how: distort_annotation(first, how).masks["heart"].sum() for how in ("eroded", "dilated", "shifted")}
     own = first.masks["heart"].sum()
     assert areas["eroded"] < own < areas["dilated"]
     assert areas["shifted"] == own
     part = thoraxes.split("test").take(2)
     prior = cases[-1].prepared()(part)
     assert prior.per_image is not None
-    assert set(quality(prior, part)) >= {"heart", "left_lung"}
+    assert set(summarise_quality(prior, part)) >= {"heart", "left_lung"}
 
 
 def test_from_the_command_line(thoraxes, tmp_path, capsys):
-    given = arguments(
-        [str(thoraxes.path), "--out", str(tmp_path), "--images", "2", "--methods", "static"]
-    )
+    given = parse_arguments([str(thoraxes.path), "--out", str(tmp_path), "--images", "2", "--methods", "static"])
     main(**given)
     assert "n=2" in capsys.readouterr().out
-    assert arguments([])["names"] == METHODS
+    assert parse_arguments([])["names"] == METHODS
     with pytest.raises(SystemExit):
-        arguments(["--methods", "magic"])
+        parse_arguments(["--methods", "magic"])

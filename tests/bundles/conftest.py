@@ -85,9 +85,9 @@ def models(phantom_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> di
 @pytest.fixture(scope="session")
 def pictures(phantom_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with three radiographs and one file that is none."""
-    from medprior.phantom import PhantomSettings, generate
+    from medprior.phantom import PhantomSettings, generate_phantom_cohort
 
     folder = tmp_path_factory.mktemp("pictures")
-    generate(folder, 3, 5, PhantomSettings.checked({"size": 128}), workers=1)
+    generate_phantom_cohort(folder, 3, 5, PhantomSettings.checked({"size": 128}), workers=1)
     (folder / "dicom" / "note.txt").write_text("no radiograph")
     return folder

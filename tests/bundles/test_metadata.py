@@ -100,7 +100,7 @@ def test_commands_name_files_and_keys_that_exist(card):
         folder = BUNDLES.parent / re.findall(r"(bundles/\w+/configs)/", command)[0]
         given = set(re.findall(r"--(\w+)", command)) - {"config_file", "standalone"}
         given -= {"nproc_per_node"}
-        assert given <= check_keys.known_keys(folder), command
+        assert given <= check_keys.list_known_keys(folder), command
 
 
 @pytest.mark.parametrize(("name", "files"), CONFIGS)

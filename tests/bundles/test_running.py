@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from medprior.cohort import Cohort
-from medprior.deploy.inference.predict_files import REPORT
-from medprior.finetune import load_model
+from medprior.deploy.inference.predict_files import REPORT_FILE
+from medprior.finetune import load_finetuned_model
 from medprior.networks import load_backbone
 from medprior.pretrain import Pretraining
 from medprior.pretrain.settings import PretrainSettings
@@ -101,7 +101,7 @@ def test_finetuning(task, phantom_cohort, pictures, tmp_path, monkeypatch):
     key = "mean_auc" if task == "classification" else "mean_dice"
     assert tracked.info.status == "FINISHED"
     assert {"train_loss", key} <= set(tracked.data.metrics)
-    assert load_model(out).task == task
+    assert load_finetuned_model(out).task == task
     run(name, "train.json", "evaluate.json", **given, **TINY_FINETUNING, **FAST_EVALUATION,
         evidence_dir=str(tmp_path / "evidence"))  # fmt: skip
     metrics = json.loads((tmp_path / "evidence/metrics.json").read_text())
@@ -111,7 +111,7 @@ def test_finetuning(task, phantom_cohort, pictures, tmp_path, monkeypatch):
         name, "inference.json", dataset_dir=str(pictures / "dicom"), model_dir=str(out),
         out=str(tmp_path / "answers"), device="cpu",
     )  # fmt: skip
-    table = pd.read_csv(tmp_path / "answers" / REPORT)
+    table = pd.read_csv(tmp_path / "answers" / REPORT_FILE)
     assert (table.status == "rejected").sum() == 1
     assert bundle.evaluator.state.metrics["ok"] == len(table) - 1 > 2
 

@@ -4,13 +4,13 @@ import torch
 from ignite.engine import Engine
 from monai.handlers import from_engine
 
-from medprior.bundle.stage_engine import flattened
-from medprior.bundle.stage_trainer import TrackedOutput
+from medprior.bundle.stage_engine import flatten_numbers
+from medprior.bundle.stage_trainer import TrackingOutputHandler
 
 
 def test_output_becomes_what_tracking_reads():
     engine = Engine(lambda *_: {"loss": 2.5, "image": torch.zeros(1)})
-    TrackedOutput().attach(engine)
+    TrackingOutputHandler().attach(engine)
     engine.run([0, 1], max_epochs=1)
     assert from_engine(["loss"], first=True)(engine.state.output) == 2.5
     assert engine.state.metrics == {"loss": 2.5}
@@ -18,4 +18,4 @@ def test_output_becomes_what_tracking_reads():
 
 def test_flattened_keeps_plain_numbers():
     nested = {"a": {"value": 1, "ci95": [0, 2]}, "b": {"c": 2.0, "d": None}, "e": True, "f": "x"}
-    assert flattened(nested) == {"a": 1.0, "b.c": 2.0}
+    assert flatten_numbers(nested) == {"a": 1.0, "b.c": 2.0}

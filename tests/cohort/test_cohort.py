@@ -7,9 +7,9 @@ import pytest
 
 from medprior.cohort import Cohort, CohortWriter, columns
 from medprior.cohort import writer as writing
-from medprior.cohort.journal import line_of
-from medprior.cohort.records import Records
-from medprior.cohort.store import ShardAppender, stored_values
+from medprior.cohort.journal import encode_json_line
+from medprior.cohort.records import ImageRecords
+from medprior.cohort.store import ShardAppender, encode_stored_pixels
 from medprior.cohort.writer import COMMIT_IMAGES
 from medprior.errors import ConfigError, InputMissing, MedpriorError
 
@@ -79,9 +79,7 @@ def test_squares_are_area_averages_cached_and_shared_by_parts(tmp_path):
     assert not coverage.any()
     coverage, known = cohort.mask_squares("heart", 10)
     assert known.tolist() == [i % 3 == 0 for i in range(12)]
-    np.testing.assert_allclose(
-        coverage[3], (picture(3) > 0.5).reshape(10, 4, 10, 3).mean((1, 3)), atol=1e-5
-    )
+    np.testing.assert_allclose(coverage[3], (picture(3) > 0.5).reshape(10, 4, 10, 3).mean((1, 3)), atol=1e-5)
 
 
 def test_a_longer_cohort_never_shows_an_old_cache(tmp_path):
@@ -249,7 +247,7 @@ def test_full_shards_are_forced_out_before_the_next_begins(tmp_path, monkeypatch
     appender = ShardAppender(tmp_path, None, shard_bytes=5000)
     synced = []
     monkeypatch.setattr(os, "fsync", lambda h: synced.append(Path(f"/proc/self/fd/{h}").readlink()))
-    places = [appender.append(stored_values(picture(i), (40, 30))) for i in range(4)]
+    places = [appender.append(encode_stored_pixels(picture(i), (40, 30))) for i in range(4)]
     appender.close()
     assert [place.shard for place in places] == [0, 0, 1, 1]
     assert [path.name for path in synced] == ["00000.u16"]
@@ -263,7 +261,7 @@ def test_stored_values_are_kept_as_they_are(tmp_path):
     written = np.fromfile(tmp_path / "c" / "pixels" / "00000.u16", "<u2")
     np.testing.assert_array_equal(written[:65536], every.ravel())
     np.testing.assert_array_equal(written[65536:], every.ravel())
-    smaller = stored_values(every, (128, 128)).astype(float)
+    smaller = encode_stored_pixels(every, (128, 128)).astype(float)
     np.testing.assert_allclose(smaller, every.reshape(128, 2, 128, 2).mean((1, 3)), atol=1)
 
 
@@ -296,9 +294,9 @@ def test_a_manifest_made_in_parts_is_the_same(tmp_path, monkeypatch):
         }
         for i in range(10)
     ]  # fmt: skip
-    whole = columns.manifest_frame(records)
-    monkeypatch.setattr(columns, "PART", 3)
-    parts = columns.manifest_frame(records)
+    whole = columns.build_manifest(records)
+    monkeypatch.setattr(columns, "CHUNK_ROWS", 3)
+    parts = columns.build_manifest(records)
     pd.testing.assert_frame_equal(parts, whole)
     assert list(whole.columns)[-3:] == ["first", "late", "mask_heart"]
     assert whole["mask_heart"].isna().sum() == 9
@@ -306,10 +304,10 @@ def test_a_manifest_made_in_parts_is_the_same(tmp_path, monkeypatch):
 
 
 def test_records_are_kept_as_lines_and_read_in_order():
-    kept = Records()
+    kept = ImageRecords()
     for name in ("b", "a"):
         record = {"image_id": name, "labels": {"z": 1.0, "a": 0.0}}
-        kept.keep(record, line_of(record))
+        kept.keep(record, encode_json_line(record))
     kept.keep({"store_size": 1}, b"{}")
     assert list(kept) == ["b", "a"]
     assert [record["image_id"] for record in kept.in_order()] == ["a", "b"]

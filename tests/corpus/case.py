@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from medprior.dicom.samples import sample_bytes, sample_dataset
+from medprior.dicom.decoding.samples import create_sample_dataset, serialise_dataset
 
 Array = NDArray[Any]
 ROWS, COLS = 96, 80
@@ -70,12 +70,12 @@ def dataset(values: Array | None = None, bits: int = 12, **elements: Any) -> Dat
     array = P if values is None else values
     if array.dtype == np.int64:
         array = cells(array)
-    return sample_dataset(array, bits, **elements)
+    return create_sample_dataset(array, bits, **elements)
 
 
 def dicom(values: Array | None = None, bits: int = 12, **elements: Any) -> bytes:
     """The bytes of `dataset`."""
-    return sample_bytes(dataset(values, bits, **elements))
+    return serialise_dataset(dataset(values, bits, **elements))
 
 
 def element(tag: int, vr: str, value: bytes, length: int | None = None) -> bytes:
@@ -107,9 +107,7 @@ def inserted(data: bytes, extra: bytes, before: int = 0x00280002) -> bytes:
     return data[:at] + extra + data[at:]
 
 
-def ok(
-    name: str, axis: str, make: Callable[[], bytes], picture: Array, **more: Any
-) -> Iterator[Case]:
+def ok(name: str, axis: str, make: Callable[[], bytes], picture: Array, **more: Any) -> Iterator[Case]:
     """A case with a picture."""
     flags, codes = frozenset(more.pop("flags", ())), frozenset(more.pop("codes", ()))
     atol = more.pop("atol", 2e-6)

@@ -10,7 +10,7 @@ import numpy as np
 from pydicom import uid
 from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
 
-from medprior.dicom.samples import compressed, sample_bytes, sample_picture
+from medprior.dicom.decoding.samples import compress_dataset, create_sample_picture, serialise_dataset
 from tests.corpus.case import (
     Array,
     Case,
@@ -42,23 +42,23 @@ def in_syntax(syntax: str, array: Array, bits: int, **elements: object) -> bytes
     if syntax == BIG:
         swapped = array.astype(array.dtype.newbyteorder(">")).tobytes()
         data.PixelData = swapped + b"\0" * (len(swapped) % 2)
-    return sample_bytes(data)
+    return serialise_dataset(data)
 
 
 def packed(syntax: str, array: Array, bits: int, **elements: object) -> bytes:
     """A compressed file."""
-    return sample_bytes(compressed(dataset(array, bits, **elements), syntax))
+    return serialise_dataset(compress_dataset(dataset(array, bits, **elements), syntax))
 
 
 def rewrapped(change: Callable[[bytes], bytes], syntax: str = J + "70", bits: int = 12) -> bytes:
     """A compressed file whose pixel data element's value is `change(frame)`."""
     array = cells(stored(bits), size=1 if bits == 8 else 2)
-    data = compressed(dataset(array, bits), syntax)
+    data = compress_dataset(dataset(array, bits), syntax)
     frame = next(generate_frames(data.PixelData, number_of_frames=1))
     data.PixelData = change(frame)
     data["PixelData"].VR = "OB"
     data["PixelData"].is_undefined_length = True
-    return sample_bytes(data)
+    return serialise_dataset(data)
 
 
 def item(value: bytes) -> bytes:
@@ -116,7 +116,7 @@ def native_cases() -> Iterator[Case]:
         data.file_meta.TransferSyntaxUID = uid.UID(BIG)
         data.PixelData = np.frombuffer(eight.tobytes(), "<u2").astype(">u2").tobytes()
         data["PixelData"].VR = "OW"
-        return sample_bytes(data)
+        return serialise_dataset(data)
 
     yield from ok("native_big_8_in_words", "decode", big_words, full(eight))
     odd = cells(stored(8, rows=97, cols=81), size=1)
@@ -125,7 +125,7 @@ def native_cases() -> Iterator[Case]:
     def two_more() -> bytes:
         data = dataset()
         data.PixelData = data.PixelData + b"\0\0"
-        return sample_bytes(data)
+        return serialise_dataset(data)
 
     yield from ok("native_two_bytes_more", "decode", two_more, full(P))
 
@@ -162,7 +162,7 @@ def bit_cases() -> Iterator[Case]:
     data = dataset(cells(P | upper["overlay"]))
     data.add_new(0x60000100, "US", overlay["OverlayBitsAllocated"])
     data.add_new(0x60000102, "US", overlay["OverlayBitPosition"])
-    yield from ok("upper_overlay_declared", "decode", lambda: sample_bytes(data), full(P))
+    yield from ok("upper_overlay_declared", "decode", lambda: serialise_dataset(data), full(P))
     half, down = P.copy(), np.sort(P, axis=0)
     half[:, :40] = 0
     for name, values, claimed in (
@@ -174,9 +174,7 @@ def bit_cases() -> Iterator[Case]:
     above = P.copy()
     above[0, 0] += 4096
     yield from ok("upper_one_pixel", "decode", lambda: dicom(above), full(P))
-    yield from bad(
-        "eight_bits_claimed_twelve_used", "decode", lambda: dicom(P, 8), "bits_inconsistent"
-    )
+    yield from bad("eight_bits_claimed_twelve_used", "decode", lambda: dicom(P, 8), "bits_inconsistent")
 
 
 def compressed_cases() -> Iterator[Case]:
@@ -189,8 +187,8 @@ def compressed_cases() -> Iterator[Case]:
     for name in ("rle", "j2k_lossless", "jpeg_lossless_sv1"):
         make = functools.partial(packed, LOSSLESS[name], cells(P - 2048, True), 12)
         yield from ok(f"{name}_signed", "decode", make, full(P))
-    smooth = sample_picture().astype(np.int64)
-    eight = sample_picture(bits=8).astype(np.int64)
+    smooth = create_sample_picture().astype(np.int64)
+    eight = create_sample_picture(bits=8).astype(np.int64)
     array8 = cells(eight, size=1)
     lossy = {
         "jpeg_baseline": (J + "50", array8, 8, 4 / 255),
@@ -204,9 +202,9 @@ def compressed_cases() -> Iterator[Case]:
         yield from ok(name, "decode", make, array.astype(np.float64) / top, atol=atol)
 
     def extended_8() -> bytes:
-        data = compressed(dataset(array8, 8), J + "50")
+        data = compress_dataset(dataset(array8, 8), J + "50")
         data.file_meta.TransferSyntaxUID = uid.UID(J + "51")
-        return sample_bytes(data)
+        return serialise_dataset(data)
 
     yield from ok("jpeg_extended_8", "decode", extended_8, eight / 255, atol=4 / 255)
 
@@ -235,9 +233,9 @@ def wrapping_cases() -> Iterator[Case]:
 
         def lying(signed: bool = signed) -> bytes:
             array = cells(P - 2048, True) if not signed else cells(P)
-            data = compressed(dataset(array, 12), J + "90")
+            data = compress_dataset(dataset(array, 12), J + "90")
             data.PixelRepresentation = int(signed)
-            return sample_bytes(data)
+            return serialise_dataset(data)
 
         folded = (P - 2048) & 0xFFF if not signed else np.where(P >= 2048, P - 4096, P)
         yield from ok(f"j2k_header_says_{name}", "decode", lying, full(folded),
@@ -245,7 +243,7 @@ def wrapping_cases() -> Iterator[Case]:
     for name, syntax in {"video": "102", "jpip": "94", "private": "99", "withdrawn": "53"}.items():
 
         def odd(syntax: str = syntax) -> bytes:
-            data = sample_bytes(compressed(dataset(), J + "90"))
+            data = serialise_dataset(compress_dataset(dataset(), J + "90"))
             return relabelled(data, J + "90", J + syntax)
 
         yield from bad(f"syntax_{name}", "decode", odd, "syntax_unsupported", "malformed")

@@ -53,16 +53,12 @@ def lut(first: int, entries: Array, bits: int, word: bool = True, **said: Any) -
 CURVE = np.rint(4095 * np.sqrt(np.arange(4096) / 4095)).astype(int)
 
 
-def read_as(
-    name: str, picture: Array, flags: tuple[str, ...] = (), **elements: Any
-) -> Iterator[Case]:
+def read_as(name: str, picture: Array, flags: tuple[str, ...] = (), **elements: Any) -> Iterator[Case]:
     """A case of the standard picture with other header values."""
     yield from ok(name, AXIS, functools.partial(dicom, P, **elements), picture, flags=flags)
 
 
-def raw_text(
-    name: str, keyword: str, text: bytes, picture: Array, *flags: str, **more: Any
-) -> Iterator[Case]:
+def raw_text(name: str, keyword: str, text: bytes, picture: Array, *flags: str, **more: Any) -> Iterator[Case]:
     """A window value that pydicom would not write, put in afterwards."""
 
     def make() -> bytes:
@@ -122,9 +118,7 @@ def window_cases() -> Iterator[Case]:
         "overflow": b"1E999",
     }.items():  # fmt: skip
         yield from raw_text(f"window_width_{name}", "WindowWidth", text, full(P), "window_unusable")
-        yield from raw_text(
-            f"window_centre_{name}", "WindowCenter", text, full(P), "window_unusable"
-        )
+        yield from raw_text(f"window_centre_{name}", "WindowCenter", text, full(P), "window_unusable")
 
     def as_double() -> bytes:
         # A wrong VR: window values as doubles.
@@ -191,9 +185,7 @@ def table_cases() -> Iterator[Case]:
     wide = stored(16)
     make = functools.partial(dicom, wide, 16, VOILUTSequence=[lut(0, np.arange(65536) // 16, 12)])
     yield from ok("voi_lut_65536", AXIS, make, (wide // 16) / 4095)
-    negative = functools.partial(
-        dicom, cells(P - 2048, True), VOILUTSequence=[lut(-2048, CURVE, 12)]
-    )
+    negative = functools.partial(dicom, cells(P - 2048, True), VOILUTSequence=[lut(-2048, CURVE, 12)])
     yield from ok("voi_lut_first_negative", AXIS, negative, curved)
 
 
@@ -206,17 +198,13 @@ def polarity_cases() -> Iterator[Case]:
     yield from read_as("shape_inverse", 1 - full(P), **one, PresentationLUTShape="INVERSE")
     yield from read_as("shape_identity", full(P), **two, PresentationLUTShape="IDENTITY")
     conflict = ("presentation_shape_conflict",)
-    yield from read_as(
-        "shape_against_1", 1 - full(P), conflict, **one, PresentationLUTShape="IDENTITY"
-    )
+    yield from read_as("shape_against_1", 1 - full(P), conflict, **one, PresentationLUTShape="IDENTITY")
     yield from read_as("shape_against_2", full(P), conflict, **two, PresentationLUTShape="INVERSE")
     for name, text in {"leading": b" MONOCHROME1", "nul": b"MONOCHROME1\0"}.items():
         change = lambda text=text: dicom(  # noqa: E731
             P, PhotometricInterpretation="MONOCHROME1 "
         ).replace(b"MONOCHROME1 ", text)
-        yield from ok(
-            f"monochrome1_{name}_blank", AXIS, change, 1 - full(P), polarity_inverted=True
-        )
+        yield from ok(f"monochrome1_{name}_blank", AXIS, change, 1 - full(P), polarity_inverted=True)
 
 
 def padding_cases() -> Iterator[Case]:
@@ -233,21 +221,15 @@ def padding_cases() -> Iterator[Case]:
         picture = np.where(edge, 0, 1 - bright if photometric == "MONOCHROME1" else bright)
         make = functools.partial(dicom, padded(0), PixelPaddingValue=0, **said)
         yield from ok(f"padding_{photometric}", AXIS, make, picture)
-        make = functools.partial(
-            dicom, padded(4000), PixelPaddingValue=3900, PixelPaddingRangeLimit=4095, **said
-        )
+        make = functools.partial(dicom, padded(4000), PixelPaddingValue=3900, PixelPaddingRangeLimit=4095, **said)
         yield from ok(f"padding_range_{photometric}", AXIS, make, picture)
-        make = functools.partial(
-            dicom, padded(4000), PixelPaddingValue=4095, PixelPaddingRangeLimit=3900, **said
-        )
+        make = functools.partial(dicom, padded(4000), PixelPaddingValue=4095, PixelPaddingRangeLimit=3900, **said)
         yield from ok(f"padding_range_downwards_{photometric}", AXIS, make, picture)
         make = functools.partial(dicom, padded(-2048, True, 2000), PixelPaddingValue=-2048, **said)
         yield from ok(f"padding_signed_{photometric}", AXIS, make, picture)
         windowed = line(inner, 1500, 2000)
         picture = np.where(edge, 0, 1 - windowed if photometric == "MONOCHROME1" else windowed)
-        make = functools.partial(
-            dicom, padded(0), PixelPaddingValue=0, WindowCenter="1500", WindowWidth="2000", **said
-        )
+        make = functools.partial(dicom, padded(0), PixelPaddingValue=0, WindowCenter="1500", WindowWidth="2000", **said)
         yield from ok(f"padding_windowed_{photometric}", AXIS, make, picture)
     yield from ok("padding_limit_without_value", AXIS,
                   lambda: dicom(P, PixelPaddingRangeLimit=5), full(P))  # fmt: skip
@@ -268,12 +250,8 @@ def shutter_cases() -> Iterator[Case]:
     def inside(mask: Array) -> Array:
         return np.where(mask, (P - P[mask].min()) / np.ptp(P[mask]), 0)
 
-    yield from read_as(
-        "shutter_box", inside(box), ("shutter",), ShutterShape="RECTANGULAR", **edges
-    )
-    yield from read_as(
-        "shutter_disc", inside(disc), ("shutter",), ShutterShape="CIRCULAR", **round_
-    )
+    yield from read_as("shutter_box", inside(box), ("shutter",), ShutterShape="RECTANGULAR", **edges)
+    yield from read_as("shutter_disc", inside(disc), ("shutter",), ShutterShape="CIRCULAR", **round_)
     yield from read_as("shutter_both", inside(box & disc), ("shutter",),
                        ShutterShape=["RECTANGULAR", "CIRCULAR"], **edges, **round_)  # fmt: skip
     corners = [11, 6, 11, 70, 80, 70, 80, 6]

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 from pydicom import uid
 
-from medprior.dicom.samples import compressed, sample_bytes
+from medprior.dicom.decoding.samples import compress_dataset, serialise_dataset
 from tests.corpus.case import (
     Case,
     P,
@@ -118,9 +118,7 @@ def cut_cases() -> Iterator[Case]:
                   lambda: good + element(0xFFFCFFFC, "OB", bytes(64)), full(P))  # fmt: skip
     yield from bad("doubled_pixels", AXIS, doubled, "pixel_length")
     yield from bad("rows_doubled", AXIS, lambda: dicom(P, Rows=192), "pixel_length")
-    yield from bad(
-        "rows_halved", AXIS, lambda: dicom(P, Rows=48, Columns=160 + 4), "pixel_length", "size"
-    )
+    yield from bad("rows_halved", AXIS, lambda: dicom(P, Rows=48, Columns=160 + 4), "pixel_length", "size")
 
 
 END = b"\xfe\xff\xdd\xe0\0\0\0\0"
@@ -129,7 +127,7 @@ END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 def doubled() -> bytes:
     data = dataset()
     data.PixelData = data.PixelData * 2
-    return sample_bytes(data)
+    return serialise_dataset(data)
 
 
 def bare(implicit: bool) -> bytes:
@@ -279,7 +277,7 @@ def missing(tag: int) -> bytes:
 def empty_pixels() -> bytes:
     data = dataset()
     data.PixelData = b""
-    return sample_bytes(data)
+    return serialise_dataset(data)
 
 
 def floats() -> bytes:
@@ -287,31 +285,31 @@ def floats() -> bytes:
     del data.PixelData
     data.add_new(0x7FE00008, "OF", full(P).astype("<f4").tobytes())
     data.BitsAllocated = 32
-    return sample_bytes(data)
+    return serialise_dataset(data)
 
 
 def codestream_cases() -> Iterator[Case]:
-    mismatched = compressed(dataset(), J + "90")
+    mismatched = compress_dataset(dataset(), J + "90")
     mismatched.Rows = 4096
-    yield from bad("codestream_rows", AXIS, lambda: sample_bytes(mismatched), "codestream_mismatch")
-    colour = compressed(dataset(cells(stored(8), size=1), 8), J + "50")
+    yield from bad("codestream_rows", AXIS, lambda: serialise_dataset(mismatched), "codestream_mismatch")
+    colour = compress_dataset(dataset(cells(stored(8), size=1), 8), J + "50")
     for name, frame in {
         "zeros": bytes(500), "text": b"not a codestream" * 20, "soi_only": b"\xff\xd8\xff\xd9",
         "short": b"\xff\xd8", "j2k_head": b"\xff\x4f\xff\x51" + bytes(20),
         "png": b"\x89PNG\r\n\x1a\n" + bytes(100),
     }.items():  # fmt: skip
         for syntax in (J + "70", J + "90", J + "80", J + "50", "1.2.840.10008.1.2.5"):
-            data = compressed(dataset(cells(stored(8), size=1), 8), J + "50")
+            data = compress_dataset(dataset(cells(stored(8), size=1), 8), J + "50")
             data.file_meta.TransferSyntaxUID = uid.UID(syntax)
             data.PixelData = item(b"") + item(frame + b"\0" * (len(frame) % 2)) + END
             data["PixelData"].is_undefined_length = True
             yield from bad(f"stream_{name}_{syntax[-2:].strip('.')}", AXIS,
-                           lambda data=data: sample_bytes(data), "codestream", "decode_failed",
+                           lambda data=data: serialise_dataset(data), "codestream", "decode_failed",
                            "codestream_mismatch")  # fmt: skip
     three = rgb_jpeg()
     colour.PixelData = item(b"") + item(three) + END
     colour["PixelData"].is_undefined_length = True
-    yield from bad("codestream_colour", AXIS, lambda: sample_bytes(colour), "codestream_mismatch")
+    yield from bad("codestream_colour", AXIS, lambda: serialise_dataset(colour), "codestream_mismatch")
 
 
 def rgb_jpeg() -> bytes:

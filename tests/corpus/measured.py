@@ -11,7 +11,7 @@ from pathlib import Path
 from medprior.dicom import Radiograph
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.errors import Rejected
-from medprior.workers.sandbox import Limits
+from medprior.workers.sandbox import ProcessLimits
 from tests.corpus.case import dicom
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -35,7 +35,7 @@ class Measured:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-def measured(content: bytes, limits: Limits) -> Measured:
+def measured(content: bytes, limits: ProcessLimits) -> Measured:
     """Read `content` in a fresh worker."""
     result = Measured()
     with BoundedReader(limits=limits) as reader:

@@ -10,7 +10,7 @@ import numpy as np
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from medprior.dicom.samples import sample_bytes
+from medprior.dicom.decoding.samples import serialise_dataset
 from tests.corpus import display
 from tests.corpus.case import (
     Array,
@@ -28,13 +28,9 @@ from tests.corpus.display import AXIS, read_as
 from tests.corpus.twins import grown
 
 
-def fact(
-    name: str, elements: dict[str, Any], flags: tuple[str, ...] = (), **facts: Any
-) -> Iterator[Case]:
+def fact(name: str, elements: dict[str, Any], flags: tuple[str, ...] = (), **facts: Any) -> Iterator[Case]:
     """A case about facts only."""
-    yield from ok(
-        name, AXIS, functools.partial(dicom, P, **elements), full(P), flags=flags, **facts
-    )
+    yield from ok(name, AXIS, functools.partial(dicom, P, **elements), full(P), flags=flags, **facts)
 
 
 def orientation_cases() -> Iterator[Case]:
@@ -154,7 +150,7 @@ def private() -> bytes:
     data.private_block(0x0009, "SOMEONE", create=True).add_new(1, "OB", bytes(1000))
     data.private_block(0x0011, "SOMEONE", create=True).add_new(1, "UN", b"\1\2\3\4")
     data.private_block(0x0029, "OTHER", create=True).add_new(2, "SQ", [Dataset(), Dataset()])
-    return inserted(sample_bytes(data), element(0x00271001, "ZZ", b"ab"), 0x00280002)
+    return inserted(serialise_dataset(data), element(0x00271001, "ZZ", b"ab"), 0x00280002)
 
 
 def icon() -> bytes:
@@ -188,4 +184,4 @@ def implicit_names() -> bytes:
     """Implicit VR with names in two character sets."""
     data = dataset(P, SpecificCharacterSet="ISO_IR 144", PatientName="Люкceмбypг")
     data.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian
-    return sample_bytes(data)
+    return serialise_dataset(data)

@@ -60,9 +60,7 @@ def cases() -> Iterator[Case]:
     screen = {"SOPClassUID": CAPTURE, "Modality": "OT", "BurnedInAnnotation": "YES"}
     yield from refused("capture_screen", screen | {"ConversionType": "WSD"},
                        "secondary_capture", "burned_in")  # fmt: skip
-    yield from refused(
-        "capture_other", {"SOPClassUID": CAPTURE, "Modality": "OT"}, "secondary_capture"
-    )
+    yield from refused("capture_other", {"SOPClassUID": CAPTURE, "Modality": "OT"}, "secondary_capture")
     yield from passed("capture_film", {"SOPClassUID": CAPTURE, "ConversionType": "DF",
                        "Modality": "CR"},
                       "secondary_capture")  # fmt: skip
@@ -95,25 +93,17 @@ def cases() -> Iterator[Case]:
         yield from passed(f"part_{word}", {"BodyPartExamined": word})
     yield from passed("part_empty", {"BodyPartExamined": ""}, "body_part_missing")
     yield from passed("part_strange", {"BodyPartExamined": "XYZ"}, "body_part_unusual")
-    yield from passed(
-        "part_coded", {"BodyPartExamined": "", "AnatomicRegionSequence": [part("Chest")]}
-    )
+    yield from passed("part_coded", {"BodyPartExamined": "", "AnatomicRegionSequence": [part("Chest")]})
     yield from refused("part_coded_hand", {"BodyPartExamined": "",
                        "AnatomicRegionSequence": [part("Hand")]},
                        "body_part")  # fmt: skip
     for name, frames in {"2": "2", "huge": "999999999", "0": "0", "negative": "-1"}.items():
         yield from refused(f"frames_{name}", {"NumberOfFrames": frames}, "frames", "pixel_length")
     yield from passed("frames_1", {"NumberOfFrames": "1"})
-    yield from passed(
-        "image_type_derived", {"ImageType": ["DERIVED", "SECONDARY"]}, "derived", "secondary"
-    )
-    yield from passed(
-        "image_type_cad", {"ImageType": ["DERIVED", "PRIMARY", "", "CAD"]}, "marked_image"
-    )
+    yield from passed("image_type_derived", {"ImageType": ["DERIVED", "SECONDARY"]}, "derived", "secondary")
+    yield from passed("image_type_cad", {"ImageType": ["DERIVED", "PRIMARY", "", "CAD"]}, "marked_image")
     for name in ("RGB", "YBR_FULL", "YBR_FULL_422", "PALETTE COLOR", "MONOCHROME3", "", "ARGB"):
-        yield from refused(
-            f"photometric_{name or 'empty'}", {"PhotometricInterpretation": name}, "photometric"
-        )
+        yield from refused(f"photometric_{name or 'empty'}", {"PhotometricInterpretation": name}, "photometric")
     yield from refused("three_samples", {"SamplesPerPixel": 3}, "photometric", "pixel_length")
     yield from passed("lateral", {"ViewPosition": "LL"}, view="LL")
     for name, allocated in {"1": 1, "12": 12, "32": 32, "64": 64, "0": 0, "7": 7}.items():
@@ -127,7 +117,5 @@ def cases() -> Iterator[Case]:
     yield from bad("too_small", AXIS, lambda: dicom(small), "size")
     flat = cells(P * 0 + 9)
     yield from bad("constant", AXIS, lambda: dicom(flat), "constant")
-    yield from passed(
-        "deidentified", {"PatientIdentityRemoved": "YES", "DeidentificationMethod": "X"}
-    )
+    yield from passed("deidentified", {"PatientIdentityRemoved": "YES", "DeidentificationMethod": "X"})
     yield from passed("no_patient", {"PatientID": "", "PatientName": "", "StudyInstanceUID": ""})

@@ -13,7 +13,7 @@ from PIL import Image
 from pydicom import uid
 from pydicom.encaps import encapsulate, generate_frames
 
-from medprior.dicom.samples import compressed, sample_bytes
+from medprior.dicom.decoding.samples import compress_dataset, serialise_dataset
 from tests.corpus.case import (
     Case,
     P,
@@ -47,13 +47,13 @@ def in_frame(frame: bytes, syntax: str, rows: int, cols: int, bits: int) -> byte
     data.PixelData = encapsulate([frame])
     data["PixelData"].VR = "OB"
     data.file_meta.TransferSyntaxUID = uid.UID(syntax)
-    return sample_bytes(data)
+    return serialise_dataset(data)
 
 
 def patched(syntax: str, bits: int) -> bytes:
     """A small real codestream that announces a vast picture."""
     array = cells(stored(bits), size=1 if bits == 8 else 2)
-    data = compressed(dataset(array, bits), syntax)
+    data = compress_dataset(dataset(array, bits), syntax)
     frame = bytearray(next(generate_frames(data.PixelData, number_of_frames=1)))
     rows, cols = VAST
     if syntax in {J + "90", J + "91"}:
@@ -67,8 +67,8 @@ def patched(syntax: str, bits: int) -> bytes:
 
 
 def blank_jpeg_ls() -> bytes:
-    data = compressed(dataset(np.zeros((6000, 8000), "u2")), J + "80")
-    return sample_bytes(data)
+    data = compress_dataset(dataset(np.zeros((6000, 8000), "u2")), J + "80")
+    return serialise_dataset(data)
 
 
 def blank_rle(pattern: bytes) -> bytes:
@@ -113,8 +113,7 @@ def png_of(rows: int, cols: int, depth: int, chunks: list[tuple[bytes, bytes]]) 
     head = struct.pack(">LLBBBBB", cols, rows, depth, 0, 0, 0, 0)
     parts = [(b"IHDR", head), *chunks, (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">L", len(body)) + kind + body + struct.pack(">L", zlib.crc32(kind + body))
-        for kind, body in parts
+        struct.pack(">L", len(body)) + kind + body + struct.pack(">L", zlib.crc32(kind + body)) for kind, body in parts
     )
 
 
@@ -133,9 +132,7 @@ def jpeg(rows: int, cols: int) -> bytes:
 def scans() -> bytes:
     """A progressive JPEG with thousands of scans."""
     stream = io.BytesIO()
-    Image.fromarray(np.tile(stored(8).astype("u1"), (20, 20))).save(
-        stream, "JPEG", progressive=True
-    )
+    Image.fromarray(np.tile(stored(8).astype("u1"), (20, 20))).save(stream, "JPEG", progressive=True)
     data = stream.getvalue()
     first = data.index(b"\xff\xda")
     second = data.index(b"\xff\xda", first + 2)
@@ -197,7 +194,7 @@ def codec_cases() -> Iterator[Case]:
     yield from bad("jpeg_fill", AXIS, lambda: in_frame(fill, J + "70", 96, 80, 12), *ANY)
     tiny = b"\xff\xd8" + b"\xff\xe0\x00\x02" * 4_000_000
     yield from bad("jpeg_segments", AXIS, lambda: in_frame(tiny, J + "70", 96, 80, 12), *ANY)
-    tiles = bytearray(compressed(dataset(), J + "90").PixelData[16:])
+    tiles = bytearray(compress_dataset(dataset(), J + "90").PixelData[16:])
     yield from bad("j2k_tiles", AXIS, lambda: tiled(bytes(tiles)), *ANY)
     none = item(b"") * 1_000_000
     yield from bad("fragments", AXIS, lambda: fragments(none), *ANY)
@@ -227,9 +224,7 @@ def raster_cases() -> Iterator[Case]:
     yield from bad("png_blank_16", AXIS, lambda: png(8000, 16000, 16), *ANY)
     yield from bad("png_vast", AXIS, lambda: png(96, 80)[:16] + struct.pack(">LL", 60000, 60000)
                    + png(96, 80)[24:], "size", "decode_failed")  # fmt: skip
-    yield Case(
-        "png_text", AXIS, png_text, np.tile(np.arange(80) / 255, (96, 1)), 1e-6, frozenset(ANY)
-    )
+    yield Case("png_text", AXIS, png_text, np.tile(np.arange(80) / 255, (96, 1)), 1e-6, frozenset(ANY))
     yield from bad("jpeg_blank", AXIS, lambda: jpeg(12000, 16000), *ANY)
     yield Case("jpeg_scans", AXIS, scans, np.ones((1920, 1600)), 1.0, frozenset(ANY))
 
@@ -246,9 +241,7 @@ def count_cases() -> Iterator[Case]:
     yield from ok("elements_below_the_limit", AXIS, lambda: inserted(good, below), full(P))
     inside = element(0x00291001, "SQ", b"", 0xFFFFFFFF) + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
     inside += tags + ITEM_END + SEQUENCE_END
-    yield Case(
-        "elements_inside", AXIS, lambda: inserted(good, inside), full(P), 2e-6, frozenset(ANY)
-    )
+    yield Case("elements_inside", AXIS, lambda: inserted(good, inside), full(P), 2e-6, frozenset(ANY))
     for name, tag in (("needed", 0x00082218), ("other", 0x00081140)):
         yield Case(f"items_{name}", AXIS,
                    lambda tag=tag: inserted(good, many(tag, 1_000_000), 0x00100020), full(P), 2e-6,

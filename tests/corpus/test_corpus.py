@@ -11,14 +11,14 @@ import pytest
 from medprior.dicom import Radiograph
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.errors import Rejected
-from medprior.workers.sandbox import Limits
+from medprior.workers.sandbox import ProcessLimits
 from tests.corpus import decode, malformed, metadata, policies, resources
 from tests.corpus.case import Case
 from tests.corpus.measured import measured
 
 AXES = (decode, metadata, malformed, policies, resources)
 ALL = [case for axis in AXES for case in axis.cases()]
-LIMITS = Limits()
+LIMITS = ProcessLimits()
 MOST_MEMORY, MOST_SECONDS = 2**30, 5.0
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from medprior.dicom.samples import sample_bytes
-from medprior.ingest import IngestSettings, ingest
+from medprior.dicom.decoding.samples import serialise_dataset
+from medprior.ingest import IngestSettings, ingest_images
 from tests.corpus.case import dataset, dicom, stored
 from tests.corpus.folders import named, names, others
 
@@ -50,7 +50,7 @@ class Taken:
 
 
 def taken(folder: Path, cohort: Path, key: Path, **expected: Any) -> Taken:
-    done = ingest(folder, cohort, settings=SETTINGS, key=key)
+    done = ingest_images(folder, cohort, settings=SETTINGS, key=key)
     sources = cohort.with_name(cohort.name + ".private") / "sources.csv"
     with sources.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         outcome = {row["source"]: (row["image_id"], row["code"]) for row in csv.DictReader(file)}
@@ -66,8 +66,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Taken:
     outside.mkdir()
     expected = others(folder, outside)
     expected |= {
-        name: (named(folder, text, seed), frozenset({""}))
-        for seed, (name, text) in enumerate(names().items(), 1)
+        name: (named(folder, text, seed), frozenset({""})) for seed, (name, text) in enumerate(names().items(), 1)
     }
     found: list[Taken] = []
     before = {path for path in root.rglob("*") if "cohort" not in path.parts}
@@ -150,7 +149,7 @@ def people() -> dict[str, bytes]:
         "no_patient": ["PatientID", "StudyInstanceUID"],
     }.items():  # fmt: skip
         data = dataset(stored(seed=next(seeds)), SOPInstanceUID=f"1.4.{len(made)}")
-        whole = sample_bytes(data)
+        whole = serialise_dataset(data)
         for tag in tags:
             at = whole.index(sample_tag(tag), 300)
             length = int.from_bytes(whole[at + 6 : at + 8], "little")

@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 
 from medprior.dicom import Policy
-from medprior.dicom.samples import sample_bytes, sample_dataset
-from medprior.ingest.descriptor import Masks
-from medprior.ingest.item import Item, read_item
-from medprior.ingest.plan import MaskFile, Source
+from medprior.dicom.decoding.samples import create_sample_dataset, serialise_dataset
+from medprior.ingest.decoding import DecodedImage, decode_source
+from medprior.ingest.descriptor import MaskRule
+from medprior.ingest.plan import ImageSource, MaskFile
 from tests.corpus.case import Array
 
-RULE = Masks(match="^(?P<id>.*)$", structure="heart")
+RULE = MaskRule(match="^(?P<id>.*)$", structure="heart")
 # An ellipse in millimetres: centre and half axes, from the top left corner.
 CENTRE, AXES = (30.0, 22.0), (14.0, 9.0)
 SPACINGS = {"square": (0.5, 0.5), "tall": (0.5, 0.25), "wide": (0.25, 0.5), "a_little": (0.5, 0.48)}
@@ -26,20 +26,20 @@ def ellipse(rows: int, cols: int, spacing: tuple[float, float]) -> Array:
     return (y / AXES[0]) ** 2 + (x / AXES[1]) ** 2 <= 1
 
 
-def drawn(folder, spacing, store_size=512, mask_spacing=None, **elements) -> Item:
+def drawn(folder, spacing, store_size=512, mask_spacing=None, **elements) -> DecodedImage:
     """A picture that is its own mask, read with the mask: 64 x 56 mm."""
     rows, cols = round(64 / spacing[0]), round(56 / spacing[1])
     inside = ellipse(rows, cols, spacing)
     stored = np.where(inside, 3000, 500).astype("u2")
-    dataset = sample_dataset(stored, PixelSpacing=[str(x) for x in spacing], **elements)
-    (folder / "a.dcm").write_bytes(sample_bytes(dataset))
+    dataset = create_sample_dataset(stored, PixelSpacing=[str(x) for x in spacing], **elements)
+    (folder / "a.dcm").write_bytes(serialise_dataset(dataset))
     grid = mask_spacing or spacing
     mask = ellipse(round(64 / grid[0]), round(56 / grid[1]), grid)
     Image.fromarray(mask.astype("u1") * 255).save(folder / "m.png")
-    source = Source(str(folder / "a.dcm"), "a.dcm", "a", None, ())
+    source = ImageSource(str(folder / "a.dcm"), "a.dcm", "a", None, ())
     found = replace(source, masks=(MaskFile(str(folder / "m.png"), "heart", RULE),))
-    item = read_item(found, Policy(), store_size)
-    assert isinstance(item, Item), item
+    item = decode_source(found, Policy(), store_size)
+    assert isinstance(item, DecodedImage), item
     return item
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from medprior.cli import main
-from medprior.demo import real_row, recipe_row
-from medprior.demo.real_row import RealRowSettings, plan
-from medprior.demo.recipe_row import RECIPES, RecipeRowSettings, recipe_study, supervised_study
-from medprior.demo.table import as_text, cell, summary_table
+from medprior.demo import real_demo, recipe_demo
+from medprior.demo.metrics_table import build_summary_table, format_metric_cell, format_text_table
+from medprior.demo.real_demo import RealDemoSettings, build_comparison_settings
+from medprior.demo.recipe_demo import RECIPE_ARMS, RecipeDemoSettings, build_recipe_study, build_supervised_study
 from medprior.evaluate.compare.plan import check_arms
 from medprior.evaluate.compare.settings import CompareSettings
 
@@ -44,7 +44,7 @@ def test_real_row_names_what_is_missing(tmp_path, capsys):
     assert "no nih/" in capsys.readouterr().err
 
 
-FULL = Path(real_row.__file__).with_name("real_full.json")
+FULL = Path(real_demo.__file__).with_name("real_full.json")
 TINY = {
     "steps": 4, "batch": 4, "window": 2, "network": {"width": 24, "depth": 1},
     "crops": {"global_size": 32, "local_size": 16, "locals": 1}, "dino": {"prototypes": 16},
@@ -54,10 +54,10 @@ TINY = {
 def test_studies_are_settings_of_a_comparison(tmp_path):
     """Every arm of both studies fits, with all of its budgets, before hours are spent."""
     for study, arms in (
-        (recipe_study(tmp_path, RecipeRowSettings()), 18),
-        (supervised_study(RecipeRowSettings()), 3),
-        (plan(RealRowSettings(), ["tuberculosis"]), 10),
-        (plan(RealRowSettings.load(FULL, []), ["tuberculosis"]), 10),
+        (build_recipe_study(tmp_path, RecipeDemoSettings()), 18),
+        (build_supervised_study(RecipeDemoSettings()), 3),
+        (build_comparison_settings(RealDemoSettings(), ["tuberculosis"]), 10),
+        (build_comparison_settings(RealDemoSettings.load(FULL, []), ["tuberculosis"]), 10),
     ):
         settings = CompareSettings.checked(study)
         assert len(settings.arms) == arms
@@ -69,15 +69,13 @@ def test_studies_are_settings_of_a_comparison(tmp_path):
 def test_recipes_end_with_both_tables(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDPRIOR_IDENTITY_KEY", str(tmp_path / "keys" / "identity.key"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setattr(
-        recipe_row, "RECIPES", {k: RECIPES[k] for k in ("dino+koleo", "loca", "all")}
-    )
+    monkeypatch.setattr(recipe_demo, "RECIPE_ARMS", {k: RECIPE_ARMS[k] for k in ("dino+koleo", "loca", "all")})
     small = {"epochs": 1, "size": 32, "network": {"width": 24, "depth": 1, "image_size": 32}}
-    settings = RecipeRowSettings(
+    settings = RecipeDemoSettings(
         patients=70, image_size=128, seeds=1, workers=0, pretrain=TINY, supervised=small,
         segmentation={"epochs": 1, "size": 32},
     )  # fmt: skip
-    recipe_row.run_recipe_row(tmp_path / "row", settings)
+    recipe_demo.run_recipe_demo(tmp_path / "row", settings)
     table = (tmp_path / "row/recipes/table.md").read_text()
     assert "| all+life |" in table
     assert "fine-tuned Dice" in table
@@ -87,8 +85,8 @@ def test_recipes_end_with_both_tables(tmp_path, monkeypatch):
 def test_table_shows_numbers_and_leaves_out_what_is_not_there():
     record = {"value": 0.5, "ci95": [0.4, 0.6], "n": 9}
     metrics = {"attention.pixel_ap.heart": record, "prior.pixel_ap.heart": record}
-    table = summary_table(metrics)
+    table = build_summary_table(metrics)
     assert table[0] == ["test split", "AP heart"]
     assert [line[0] for line in table[1:]] == ["SPAN", "static prior"]
-    assert "0.500 [0.400, 0.600]" in as_text(table)
-    assert cell({"x": {"value": None, "ci95": [None, None], "n": 0}}, "x") == "-"
+    assert "0.500 [0.400, 0.600]" in format_text_table(table)
+    assert format_metric_cell({"x": {"value": None, "ci95": [None, None], "n": 0}}, "x") == "-"

@@ -2,12 +2,12 @@
 
 import shutil
 
-from medprior.demo.row import Row
+from medprior.demo.stage_pipeline import StagePipeline
 
 
 def walk(folder, capsys):
     """Two small stages in a row; the titles of those that were skipped."""
-    row = Row(folder)
+    row = StagePipeline(folder)
     for title in ("first", "second"):
         out = folder / title
         argv = (out, "--patients", 1, "--size", 64, "--workers", 1, "--no-tracking")

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from medprior.cohort import Cohort
-from medprior.deploy.inference.example import example_dicom
+from medprior.deploy.inference.example import create_example_dicom
 from medprior.finetune.settings import FinetuneSettings
-from medprior.finetune.training import finetune
+from medprior.finetune.training import finetune_model
 
 TINY = {
     "epochs": 2, "batch": 12, "size": 64, "source_size": 80, "device": "cpu", "channels": 8,
@@ -17,7 +17,7 @@ TINY = {
 
 def train(cohort: Path, out: Path, task: str, **changes) -> Path:
     settings = FinetuneSettings.load(None, [], **(TINY | changes))
-    return finetune(Cohort.open(cohort), out, task, settings=settings)
+    return finetune_model(Cohort.open(cohort), out, task, settings=settings)
 
 
 @pytest.fixture(scope="session")
@@ -40,5 +40,5 @@ def segmenter(phantom_cohort: Path, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def dicom(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("dicom") / "one.dcm"
-    path.write_bytes(example_dicom(seed=1001, side=256))
+    path.write_bytes(create_example_dicom(seed=1001, side=256))
     return path

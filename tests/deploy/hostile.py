@@ -133,9 +133,7 @@ def set_key(*keys: str, value: object):
 CONFIGS = {
     "expressions": expression_config,
     "deep": lambda folder, marker: deep(folder / "config.json"),
-    "long_number": lambda folder, marker: (folder / "config.json").write_text(
-        '{"stage": ' + "1" * 100_000 + "}"
-    ),
+    "long_number": lambda folder, marker: (folder / "config.json").write_text('{"stage": ' + "1" * 100_000 + "}"),
     "no_mapping": lambda folder, marker: (folder / "config.json").write_text("[1, 2]"),
     "not_text": lambda folder, marker: (folder / "config.json").write_bytes(b"\xff\xfe\x00" * 9),
     "wide": set_network(width=12 * 10**6, heads=12),

@@ -34,9 +34,7 @@ def running(
     }
     log = folder / "log.txt"
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, cwd=folder, env=settings, stdout=out, stderr=out, start_new_session=True
-        )
+        process = subprocess.Popen(command, cwd=folder, env=settings, stdout=out, stderr=out, start_new_session=True)
     try:
         deadline = time.monotonic() + seconds
         while True:

@@ -9,9 +9,9 @@ import sys
 import textwrap
 from pathlib import Path
 
-from medprior.deploy import register
+from medprior.deploy import register_model
 from medprior.dicom import read_image
-from medprior.finetune.model import load_model
+from medprior.finetune.model import load_finetuned_model
 
 
 def digests(masks) -> dict[str, str]:
@@ -22,7 +22,7 @@ def test_bit_for_bit(empty_store, classifier, segmenter, dicom, tmp_path):
     """One thread on one machine: findings are equal to the last bit, masks to the last pixel."""
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    register(classifier, "cxr", segmenter=segmenter, tracking_uri=uri)
+    register_model(classifier, "cxr", segmenter=segmenter, tracking_uri=uri)
     code = """
         import hashlib, json, sys
         import torch
@@ -55,8 +55,8 @@ def test_bit_for_bit(empty_store, classifier, segmenter, dicom, tmp_path):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        findings = load_model(classifier).predict_pixels(radiograph.pixels).probabilities
-        masks = load_model(segmenter).predict_pixels(radiograph.pixels).masks
+        findings = load_finetuned_model(classifier).predict_pixels(radiograph.pixels).probabilities
+        masks = load_finetuned_model(segmenter).predict_pixels(radiograph.pixels).masks
     finally:
         torch.set_num_threads(threads)
     assert said["findings"] == {name: value.hex() for name, value in findings.items()}
@@ -67,7 +67,5 @@ def test_bit_for_bit(empty_store, classifier, segmenter, dicom, tmp_path):
 
 def test_the_package_imports_from_anywhere(tmp_path: Path):
     code = "import medprior.deploy; print(medprior.deploy.load_model.__name__)"
-    answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100
-    )
+    answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert answer.stdout == "load_model\n", answer.stderr

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from medprior.cli import main
-from medprior.deploy import register
+from medprior.deploy import register_model
 from medprior.networks import VisionTransformer, ViTSettings
 from medprior.networks.backbone import save_weights
 from medprior.networks.checkpoint import save_checkpoint
@@ -90,11 +90,9 @@ ENTRIES = {
         "evaluate": "evaluate {cohort} {out} --model {segmenter} --no-tracking",
     },
     "backbone": {
-        "finetune": "finetune {cohort} {out} --task classification --backbone {backbone}"
-        " --set epochs=1 --no-tracking",
+        "finetune": "finetune {cohort} {out} --task classification --backbone {backbone} --set epochs=1 --no-tracking",
         "evaluate": "evaluate {cohort} {out} --backbone {backbone} --no-tracking",
-        "pretrain": "pretrain {cohort} {out} --recipe dino --init {backbone} --set steps=1"
-        " --no-tracking",
+        "pretrain": "pretrain {cohort} {out} --recipe dino --init {backbone} --set steps=1 --no-tracking",
     },
 }
 PLACES = [(kind, entry) for kind, entries in ENTRIES.items() for entry in entries]
@@ -127,9 +125,7 @@ def test_config(kind, entry, artifact, given, marker, capsys):
     refused(command(kind, entry, given), marker, capsys)
 
 
-@pytest.mark.parametrize(
-    ("kind", "entry", "suffix"), everywhere(["pt", "ckpt", "pth", "zip", "pkl"])
-)
+@pytest.mark.parametrize(("kind", "entry", "suffix"), everywhere(["pt", "ckpt", "pth", "zip", "pkl"]))
 def test_a_file_in_place_of_a_folder(kind, entry, suffix, given, marker, capsys, tmp_path):
     path = tmp_path / f"evil.{suffix}"
     hostile.WEIGHTS["zip_slip" if suffix == "zip" else "torch_pickle"](path, marker)
@@ -189,9 +185,7 @@ def test_record_of_a_prior(entry, artifact, given, marker, capsys):
     made = {
         "deep": "[" * 200_000,
         "missing": json.dumps({"images": 0}),
-        "expressions": json.dumps(
-            {**hostile.expressions(record, marker), "excluded": 3, "images": "$x"}
-        ),
+        "expressions": json.dumps({**hostile.expressions(record, marker), "excluded": 3, "images": "$x"}),
         "list": "[]",
     }
     path.write_text(made[artifact])
@@ -261,8 +255,7 @@ def test_settings_and_descriptors(entry, artifact, given, marker, capsys, tmp_pa
     path = tmp_path / "given.yaml"
     path.write_text(SETTINGS[artifact].replace("MARKER", str(marker)))
     commands = {
-        "finetune": f"finetune {{cohort}} {{out}} --task classification --config {path} "
-        "--no-tracking",
+        "finetune": f"finetune {{cohort}} {{out}} --task classification --config {path} --no-tracking",
         "ingest": f"ingest {{dicom}} {{out}} --dataset {path} --no-tracking",
     }
     refused([part.format(**given) for part in commands[entry].split()], marker, capsys)
@@ -273,8 +266,8 @@ def registered(empty_store, sound, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("registry")
     shutil.copy(empty_store, folder / "mlflow.db")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    register(sound["model"], "cxr", segmenter=sound["segmenter"], tracking_uri=uri)
-    register(sound["model"], "cxr", "challenger", tracking_uri=uri)
+    register_model(sound["model"], "cxr", segmenter=sound["segmenter"], tracking_uri=uri)
+    register_model(sound["model"], "cxr", "challenger", tracking_uri=uri)
     return folder
 
 
@@ -334,9 +327,7 @@ PACKAGES = {
     ),
     "link": linked,
     **{
-        f"weights_{name}": in_model(
-            lambda folder, marker, name=name: hostile.swap_weights(folder, name, marker)
-        )
+        f"weights_{name}": in_model(lambda folder, marker, name=name: hostile.swap_weights(folder, name, marker))
         for name in ("torch_pickle", "header_length", "overlapping", "huge_shape", "nan")
     },
     **{
@@ -356,16 +347,13 @@ QUICK_PACKAGES = {"pickle_disguised", "loader_module", "code_outside", "link", "
 
 @pytest.mark.parametrize(
     "artifact",
-    [
-        pytest.param(name, marks=() if name in QUICK_PACKAGES else pytest.mark.slow)
-        for name in PACKAGES
-    ],
+    [pytest.param(name, marks=() if name in QUICK_PACKAGES else pytest.mark.slow) for name in PACKAGES],
 )
 def test_registry(artifact, registered, given, marker, capsys, tmp_path):
     """The champion, and the version to go back to, is spoilt in the artifact store."""
     folder = Path(shutil.copytree(registered, tmp_path / "registry", symlinks=True))
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    client = mlflow_store.connect(uri)
+    client = mlflow_store.connect_to_store(uri)
     version = client.get_model_version("cxr", "1")
     stored = client.get_logged_model(version.source.split("/")[-1]).artifact_location
     root = Path(stored.removeprefix("file://"))
@@ -386,7 +374,7 @@ def test_registry(artifact, registered, given, marker, capsys, tmp_path):
 def test_code_of_a_registered_package_is_not_run(registered, given, marker, tmp_path, capsys):
     folder = Path(shutil.copytree(registered, tmp_path / "registry"))
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    client = mlflow_store.connect(uri)
+    client = mlflow_store.connect_to_store(uri)
     source = client.get_model_version("cxr", "1").source.split("/")[-1]
     root = Path(client.get_logged_model(source).artifact_location.removeprefix("file://"))
     kept = Path(shutil.copytree(root, tmp_path / "kept"))

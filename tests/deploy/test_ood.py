@@ -6,29 +6,29 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medprior.bench.out_of_distribution import auroc, bench
-from medprior.bench.out_of_distribution_images import CHANGED, DRAWN, oddities
+from medprior.bench.out_of_distribution import bench_out_of_distribution, compute_auroc
+from medprior.bench.out_of_distribution_images import CHEST_CHANGES, SYNTHETIC_ODDITIES, create_oddities
 from medprior.cohort import Cohort, CohortWriter
-from medprior.finetune.model import load_model
+from medprior.finetune.model import load_finetuned_model
 from medprior.finetune.settings import FinetuneSettings
-from medprior.finetune.training import finetune
-from medprior.phantom import render
+from medprior.finetune.training import finetune_model
+from medprior.phantom import render_phantom
 from tests.conftest import phantom_cohort_at
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 def test_oddities_are_pictures_and_the_same_for_the_same_seed():
-    chests = [render(seed, size=96).pixels for seed in (1, 2)]
-    found = oddities(chests, 0, 96)
-    assert set(found) == {*CHANGED, *DRAWN}
+    chests = [render_phantom(seed, size=96).pixels for seed in (1, 2)]
+    found = create_oddities(chests, 0, 96)
+    assert set(found) == {*CHEST_CHANGES, *SYNTHETIC_ODDITIES}
     for kind, pictures in found.items():
         assert len(pictures) == 2, kind
         for picture in pictures:
             assert picture.shape == (96, 96), kind
             assert picture.dtype == np.float32, kind
             assert 0 <= picture.min() < picture.max() <= 1, kind
-    again = oddities(chests, 0, 96)
+    again = create_oddities(chests, 0, 96)
     assert all(np.array_equal(found[k][1], again[k][1]) for k in found)
     assert not np.array_equal(found["hand"][0], found["hand"][1])
 
@@ -37,16 +37,16 @@ def test_auroc_is_the_share_of_pairs_in_order():
     rng = np.random.default_rng(0)
     low, high = rng.integers(0, 9, 40) / 1.0, rng.integers(3, 12, 30) / 1.0
     pairs = (high[:, None] > low).mean() + 0.5 * (high[:, None] == low).mean()
-    assert auroc(low, high) == pytest.approx(pairs)
+    assert compute_auroc(low, high) == pytest.approx(pairs)
 
 
 def test_a_tiny_model_tells_most_oddities(classifier, phantom_cohort):
-    found = bench(load_model(classifier), Cohort.open(phantom_cohort), most=10)
+    found = bench_out_of_distribution(load_finetuned_model(classifier), Cohort.open(phantom_cohort), most=10)
     val = len(Cohort.open(phantom_cohort).split("val"))
     assert found.stated == pytest.approx(1 / (val + 1))
     assert found.auroc > 0.9
     assert found.caught > 0.6
-    assert found.table().count("\n") == len(CHANGED) + len(DRAWN) + 3
+    assert found.table().count("\n") == len(CHEST_CHANGES) + len(SYNTHETIC_ODDITIES) + 3
 
 
 BENCH = {
@@ -57,14 +57,14 @@ BENCH = {
 
 def trained(cohort: Path, out: Path, task: str, **changes):
     settings = FinetuneSettings.load(None, [], **(BENCH | changes))
-    return load_model(finetune(Cohort.open(cohort), out, task, settings=settings))
+    return load_finetuned_model(finetune_model(Cohort.open(cohort), out, task, settings=settings))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
 def test_phantoms_against_oddities(task, tmp_path):
     cohort = phantom_cohort_at(tmp_path / "cohort", 400, size=160)
-    found = bench(trained(cohort, tmp_path / "model", task), Cohort.open(cohort))
+    found = bench_out_of_distribution(trained(cohort, tmp_path / "model", task), Cohort.open(cohort))
     print(f"\nphantom, {task}: {found.chests} chests, stated {found.stated:.3f}\n{found.table()}")
     assert found.auroc > 0.98
     assert found.caught > 0.9
@@ -89,7 +89,7 @@ def real_cohort(path: Path) -> Path:
 def test_real_chests_against_oddities(tmp_path):
     cohort = real_cohort(tmp_path / "cohort")
     model = trained(cohort, tmp_path / "model", "classification")
-    found = bench(model, Cohort.open(cohort))
+    found = bench_out_of_distribution(model, Cohort.open(cohort))
     print(f"\nShenzhen: {found.chests} chests, stated {found.stated:.3f}\n{found.table()}")
     assert found.auroc > 0.98
     assert found.caught > 0.9

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from medprior.cli import main
-from medprior.deploy import load_model, register
-from medprior.deploy.promotion.promote import promote
+from medprior.deploy import load_model, register_model
+from medprior.deploy.promotion.promote import promote_challenger
 from medprior.deploy.promotion.settings import GateSettings
 from medprior.deploy.registry import champion
-from medprior.deploy.registry.champion import aliases, crown
+from medprior.deploy.registry.champion import load_aliases, make_champion
 from medprior.errors import MedpriorError
 from medprior.tracking import mlflow_store
 from tests.deploy.discs import changed, disc_cohort, good_model, segmenter_model, weak_model
@@ -53,7 +53,7 @@ def filled(empty_store, models, tmp_path_factory) -> Path:
     shutil.copy(empty_store, folder / "mlflow.db")
     for number, name in enumerate(VERSIONS, start=1):
         uri = f"sqlite:///{folder / 'mlflow.db'}"
-        assert register(models[name], "cxr", alias=name, tracking_uri=uri) == str(number)
+        assert register_model(models[name], "cxr", alias=name, tracking_uri=uri) == str(number)
     return folder / "mlflow.db"
 
 
@@ -66,12 +66,12 @@ def uri(filled, tmp_path, monkeypatch) -> str:
 
 
 def named(uri: str) -> dict[str, str]:
-    return aliases(mlflow_store.connect(uri), "cxr")
+    return load_aliases(mlflow_store.connect_to_store(uri), "cxr")
 
 
 def start_with(uri: str, alias: str) -> None:
-    client = mlflow_store.connect(uri)
-    crown(client, "cxr", named(uri)[alias], named(uri).get("champion"))
+    client = mlflow_store.connect_to_store(uri)
+    make_champion(client, "cxr", named(uri)[alias], named(uri).get("champion"))
 
 
 def test_the_command_promotes_the_better_and_keeps_the_evidence(uri, discs, capsys):
@@ -82,7 +82,7 @@ def test_the_command_promotes_the_better_and_keeps_the_evidence(uri, discs, caps
     assert "champion mauc" in said
     assert "promoted cxr version 2" in said
     assert (named(uri)["champion"], named(uri)["previous"]) == ("2", "1")
-    client = mlflow_store.connect(uri)
+    client = mlflow_store.connect_to_store(uri)
     tags = client.get_model_version("cxr", "2").tags
     assert tags["gate.verdict"] == "passed"
     assert tags["gate.champion"] == "1"
@@ -100,11 +100,11 @@ def test_the_command_promotes_the_better_and_keeps_the_evidence(uri, discs, caps
 
 
 def test_the_evidence_is_what_evaluate_measures(uri, discs, models, tmp_path):
-    from medprior.evaluate.evaluate import evaluate
+    from medprior.evaluate.evaluate import evaluate_cohort
     from medprior.evaluate.settings import EvaluateSettings
 
-    facts = promote("cxr", discs, "@good", settings=FAST, tracking_uri=uri)
-    metrics = evaluate(
+    facts = promote_challenger("cxr", discs, "@good", settings=FAST, tracking_uri=uri)
+    metrics = evaluate_cohort(
         discs, tmp_path / "evidence", model=models["good"], settings=EvaluateSettings(resamples=300)
     )
     found = facts["numbers"]["classification"]["challenger"]
@@ -131,13 +131,13 @@ def test_what_is_worse_is_refused_with_the_figures(uri, discs, capsys, challenge
         assert word in errors
     assert named(uri)["champion"] == "2"
     version = named(uri)[challenger[1:]]
-    tags = mlflow_store.connect(uri).get_model_version("cxr", version).tags
+    tags = mlflow_store.connect_to_store(uri).get_model_version("cxr", version).tags
     assert tags["gate.verdict"] == "refused"
 
 
 def test_no_worse_within_the_margin_is_enough(uri, discs):
     start_with(uri, "good")
-    facts = promote("cxr", discs, "@again", settings=FAST, tracking_uri=uri)
+    facts = promote_challenger("cxr", discs, "@again", settings=FAST, tracking_uri=uri)
     assert facts["numbers"]["classification"]["difference"]["value"] == 0
     assert named(uri)["champion"] == named(uri)["again"]
 
@@ -146,15 +146,15 @@ def test_other_preprocessing_may_be_allowed_but_must_still_be_good(uri, discs):
     start_with(uri, "good")
     settings = GateSettings(resamples=300, allow_preprocessing=True)
     with pytest.raises(MedpriorError, match="quality: champion"):
-        promote("cxr", discs, "@sized", settings=settings, tracking_uri=uri)
+        promote_challenger("cxr", discs, "@sized", settings=settings, tracking_uri=uri)
 
 
 def test_the_first_champion_meets_absolute_bounds(uri, discs):
     for alias in ("@weak", "@broken"):
         with pytest.raises(MedpriorError, match="there is no champion yet"):
-            promote("cxr", discs, alias, settings=FAST, tracking_uri=uri)
+            promote_challenger("cxr", discs, alias, settings=FAST, tracking_uri=uri)
     assert "champion" not in named(uri)
-    promote("cxr", discs, "2", settings=FAST, tracking_uri=uri)
+    promote_challenger("cxr", discs, "2", settings=FAST, tracking_uri=uri)
     assert named(uri)["champion"] == "2"
     assert "previous" not in named(uri)
 
@@ -162,26 +162,26 @@ def test_the_first_champion_meets_absolute_bounds(uri, discs):
 def test_its_own_training_patients_are_no_judges(uri, discs, models, tmp_path):
     start_with(uri, "weak")
     with pytest.raises(MedpriorError, match="patients apart: trained on this cohort"):
-        promote("cxr", discs, "@good", split="val", settings=FAST, tracking_uri=uri)
+        promote_challenger("cxr", discs, "@good", split="val", settings=FAST, tracking_uri=uri)
     # The same patients in another cohort: only the record of the registration can tell. (A patient
     # falls into the same split in every cohort, so that its own test split is free of them.)
     other = disc_cohort(tmp_path / "other", patients=100)
-    facts = promote("cxr", other, "@good", settings=FAST, tracking_uri=uri)
+    facts = promote_challenger("cxr", other, "@good", settings=FAST, tracking_uri=uri)
     assert any("not recorded" in check["text"] for check in facts["checks"])
-    register(models["again"], "cxr", "told", tracking_uri=uri, cohorts=[discs])
+    register_model(models["again"], "cxr", "told", tracking_uri=uri, cohorts=[discs])
     with pytest.raises(MedpriorError, match=r"patients apart: 1\d\d training patients recorded"):
-        promote("cxr", other, "@told", split="train", settings=FAST, tracking_uri=uri)
+        promote_challenger("cxr", other, "@told", split="train", settings=FAST, tracking_uri=uri)
     strangers = disc_cohort(tmp_path / "strangers", patients=150, first=5000)
-    promote("cxr", strangers, "@told", settings=FAST, tracking_uri=uri)
+    promote_challenger("cxr", strangers, "@told", settings=FAST, tracking_uri=uri)
     with pytest.raises(MedpriorError, match="trained on another cohort"):
-        register(models["again"], "cxr", "told", tracking_uri=uri, cohorts=[other])
+        register_model(models["again"], "cxr", "told", tracking_uri=uri, cohorts=[other])
 
 
 def test_rollback_goes_back_and_forth(uri, discs, capsys):
     start_with(uri, "weak")
     assert main(["promote", "cxr", "--rollback"]) == 2
     assert "no champion to go back to" in capsys.readouterr().err
-    promote("cxr", discs, "@good", settings=FAST, tracking_uri=uri)
+    promote_challenger("cxr", discs, "@good", settings=FAST, tracking_uri=uri)
     assert main(["promote", "cxr", "--rollback"]) == 0
     assert "version 1 is champion again" in capsys.readouterr().out
     assert (named(uri)["champion"], named(uri)["previous"]) == ("1", "2")
@@ -217,13 +217,13 @@ def processes(uri: str, discs: Path, folder: Path, *challengers: str) -> list[tu
         from medprior.deploy.registry import champion
         from medprior.cli import main
         here, count, uri, cohort, challenger = sys.argv[1:]
-        crown = champion.crown
+        crown = champion.make_champion
         def together(*arguments):
             (Path(here) / challenger).touch()
             while len(list(Path(here).iterdir())) < int(count):
                 time.sleep(0.01)
             crown(*arguments)
-        champion.crown = together
+        champion.make_champion = together
         sys.exit(main(["promote", "cxr", "--challenger", challenger, "--cohort", cohort,
                        "--tracking-uri", uri, "--set", "resamples=200"]))
     """
@@ -288,26 +288,26 @@ def test_a_kill_in_the_middle_loses_no_champion(uri, discs, tmp_path, last_call)
     assert named(uri)["champion"] == ("2" if last_call == 2 else "1")
     assert load_model("models:/cxr@champion", uri).models
     if last_call < 2:
-        promote("cxr", discs, "@good", settings=FAST, tracking_uri=uri)
+        promote_challenger("cxr", discs, "@good", settings=FAST, tracking_uri=uri)
     assert (named(uri)["champion"], named(uri)["previous"]) == ("2", "1")
 
 
 def test_masks_are_judged_by_dice_and_are_not_lost(uri, discs, models, tmp_path):
     poor = segmenter_model(discs, tmp_path / "poor", epochs=1)
     sound = segmenter_model(discs, tmp_path / "sound", epochs=3)
-    register(models["good"], "both", "challenger", segmenter=sound, tracking_uri=uri)
-    facts = promote("both", discs, settings=FAST, tracking_uri=uri)
+    register_model(models["good"], "both", "challenger", segmenter=sound, tracking_uri=uri)
+    facts = promote_challenger("both", discs, settings=FAST, tracking_uri=uri)
     dice = facts["numbers"]["segmentation"]["challenger"]["segmentation.dice.mean"]
     assert dice["ci95"][0] > 0.5
-    register(models["good"], "both", "challenger", segmenter=poor, tracking_uri=uri)
+    register_model(models["good"], "both", "challenger", segmenter=poor, tracking_uri=uri)
     with pytest.raises(MedpriorError, match="segmentation quality: champion dice"):
-        promote("both", discs, settings=FAST, tracking_uri=uri)
-    register(models["good"], "both", "challenger", tracking_uri=uri)
+        promote_challenger("both", discs, settings=FAST, tracking_uri=uri)
+    register_model(models["good"], "both", "challenger", tracking_uri=uri)
     with pytest.raises(MedpriorError, match="champion has a segmentation model"):
-        promote("both", discs, settings=FAST, tracking_uri=uri)
+        promote_challenger("both", discs, settings=FAST, tracking_uri=uri)
     allowed = GateSettings(resamples=300, allow_labels=True)
-    promote("both", discs, settings=allowed, tracking_uri=uri)
-    assert aliases(mlflow_store.connect(uri), "both")["champion"] == "3"
+    promote_challenger("both", discs, settings=allowed, tracking_uri=uri)
+    assert load_aliases(mlflow_store.connect_to_store(uri), "both")["champion"] == "3"
 
 
 @pytest.fixture(scope="module")
@@ -330,15 +330,15 @@ def test_over_a_server_exactly_one_of_two_wins(server, discs, tmp_path, monkeypa
     winner = "good" if answers[0][0] == 0 else "again"
     assert named(server)["champion"] == named(server)[winner]
     assert named(server)["previous"] == "1"
-    names = [model.name for model in mlflow_store.connect(server).search_registered_models()]
+    names = [model.name for model in mlflow_store.connect_to_store(server).search_registered_models()]
     assert names == ["cxr"]
 
 
 @pytest.mark.slow
 def test_a_lock_left_by_a_killed_process_is_taken_over(server, monkeypatch):
-    monkeypatch.setattr(champion, "WAIT_SECONDS", 0.5)
-    client = mlflow_store.connect(server)
+    monkeypatch.setattr(champion, "LOCK_WAIT_SECONDS", 0.5)
+    client = mlflow_store.connect_to_store(server)
     client.create_registered_model("cxr.promotion-lock")
-    crown(client, "cxr", "3", named(server)["champion"])
+    make_champion(client, "cxr", "3", named(server)["champion"])
     assert named(server)["champion"] == "3"
     assert [model.name for model in client.search_registered_models()] == ["cxr"]

@@ -19,11 +19,11 @@ import pydicom
 import pytest
 from PIL import Image
 
-from medprior.bench.deploy_inputs import good_files, hostile_bodies
+from medprior.bench.deploy_inputs import create_good_files, create_hostile_bodies
 from medprior.cli import main
 from medprior.deploy import load_model
-from medprior.deploy.inference.example import example_dicom
-from medprior.deploy.service.responses import Answer
+from medprior.deploy.inference.example import create_example_dicom
+from medprior.deploy.service.responses import PredictionResponse
 
 CANARY = "CANARYDOE"
 TOKEN = "correct-horse-battery-staple"
@@ -82,7 +82,7 @@ def test_answers_are_the_predictors(server, classifier, segmenter, dicom):
     assert version
     assert answer == want.record() | {"spacing_mm": list(want.facts["spacing_mm"])}
     assert len(answer["model_digest"]) == 64
-    Answer.model_validate(response.json())
+    PredictionResponse.model_validate(response.json())
 
 
 def test_extras_are_what_was_asked(server, classifier, segmenter, dicom):
@@ -111,7 +111,7 @@ def test_extras_are_what_was_asked(server, classifier, segmenter, dicom):
 
 @pytest.mark.parametrize("name", ["uncompressed", "jpeg_2000", "jpeg_ls", "rle", "jpeg_lossless"])
 def test_transfer_syntaxes_answer_alike(server, name):
-    files = good_files(192)
+    files = create_good_files(192)
     plain = predict(server, files["uncompressed"]).json()
     assert predict(server, files[name]).json() == plain
 
@@ -121,11 +121,9 @@ def test_forms_octets_and_pictures(server, dicom):
     want = predict(server, data).json()
     for kind in ("application/octet-stream", "", "application/dicom; transfer-syntax=*"):
         assert predict(server, data, kind).json() == want
-    form = httpx.post(
-        server + "v1/predict", files={"file": (f"{CANARY}.dcm", data)}, data={"note": "x"}
-    )
+    form = httpx.post(server + "v1/predict", files={"file": (f"{CANARY}.dcm", data)}, data={"note": "x"})
     assert form.json() == want
-    picture = predict(server, good_files(192, ("png",))["png"], "image/png")
+    picture = predict(server, create_good_files(192, ("png",))["png"], "image/png")
     assert picture.status_code == 200
     two = [("file", ("a", data)), ("file", ("b", data))]
     assert httpx.post(server + "v1/predict", files=two).status_code == 400
@@ -133,13 +131,13 @@ def test_forms_octets_and_pictures(server, dicom):
 
 
 def test_hostile_bodies_are_answered_with_a_code(server):
-    before = predict(server, example_dicom()).json()
-    for name, (body, kind) in hostile_bodies().items():
+    before = predict(server, create_example_dicom()).json()
+    for name, (body, kind) in create_hostile_bodies().items():
         response = predict(server, body, kind)
         assert 400 <= response.status_code < 500, (name, response.text)
         assert set(response.json()) == {"code", "message"}, name
         assert "Traceback" not in response.text
-    assert predict(server, example_dicom()).json() == before
+    assert predict(server, create_example_dicom()).json() == before
 
 
 @pytest.mark.parametrize(
@@ -152,7 +150,7 @@ def test_hostile_bodies_are_answered_with_a_code(server):
     ],
 )
 def test_whole_files_that_are_refused(server, harm, status, code):
-    dataset = pydicom.dcmread(io.BytesIO(example_dicom()))
+    dataset = pydicom.dcmread(io.BytesIO(create_example_dicom()))
     for key, value in harm.items():
         setattr(dataset, key, value)
     dataset.PatientName = CANARY
@@ -180,12 +178,8 @@ def test_a_slow_visitor_holds_up_nobody(server, dicom):
     address = urlsplit(server)
     with contextlib.ExitStack() as visitors:
         for _ in range(20):
-            slow = visitors.enter_context(
-                socket.create_connection((address.hostname, address.port))
-            )
-            slow.sendall(
-                b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nabc"
-            )
+            slow = visitors.enter_context(socket.create_connection((address.hostname, address.port)))
+            slow.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nabc")
         start = time.monotonic()
         assert predict(server, dicom.read_bytes()).status_code == 200
         assert time.monotonic() - start < 10
@@ -196,13 +190,11 @@ def test_stow_requests(server, dicom):
         head = b"--x\r\nContent-Type: application/dicom\r\n\r\n"
         body = b"".join(head + part + b"\r\n" for part in parts) + b"--x--\r\n"
         kind = 'multipart/related; type="application/dicom"; boundary=x'
-        return httpx.post(
-            server + "studies", content=body, headers={"Content-Type": kind}, timeout=60
-        )
+        return httpx.post(server + "studies", content=body, headers={"Content-Type": kind}, timeout=60)
 
     data = dicom.read_bytes()
     whole = predict(server, data).json()
-    both = stow(data, example_dicom())
+    both = stow(data, create_example_dicom())
     assert both.status_code == 200
     assert both.json()["instances"][0] == whole
     some = stow(b"nothing", data)
@@ -215,7 +207,7 @@ def test_stow_requests(server, dicom):
 
 
 def test_many_at_once_answer_as_one_does(server):
-    files = [example_dicom(seed=seed) for seed in range(4)]
+    files = [create_example_dicom(seed=seed) for seed in range(4)]
     alone = [predict(server, data).json() for data in files]
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         together = list(pool.map(lambda n: predict(server, files[n % 4]).json(), range(48)))
@@ -223,9 +215,7 @@ def test_many_at_once_answer_as_one_does(server):
         want = alone[n % 4]
         for name, finding in answer["findings"].items():
             # The order of sums in a batch moves the last bits (measured: 1.2e-7).
-            assert finding["probability"] == pytest.approx(
-                want["findings"][name]["probability"], abs=2e-6
-            )
+            assert finding["probability"] == pytest.approx(want["findings"][name]["probability"], abs=2e-6)
         assert {k: v for k, v in answer.items() if k != "findings"} == {
             k: v for k, v in want.items() if k != "findings"
         }
@@ -243,7 +233,7 @@ def test_state_and_description(server):
 
 
 def test_nothing_of_a_visitor_is_logged(server, log):
-    dataset = pydicom.dcmread(io.BytesIO(example_dicom()))
+    dataset = pydicom.dcmread(io.BytesIO(create_example_dicom()))
     dataset.PatientName = dataset.PatientID = CANARY
     buffer = io.BytesIO()
     dataset.save_as(buffer)
@@ -305,7 +295,7 @@ def test_what_cannot_be_served_is_said_in_one_line(server, classifier, tmp_path,
 
 
 def test_sigterm_finishes_what_is_in_work(classifier, tmp_path):
-    slow = good_files(1536, ("jpeg_2000",))["jpeg_2000"]
+    slow = create_good_files(1536, ("jpeg_2000",))["jpeg_2000"]
     with serving(classifier, None, tmp_path / "log") as (url, process):
         with concurrent.futures.ThreadPoolExecutor(6) as pool:
             waiting = [pool.submit(predict, url, slow) for _ in range(6)]
@@ -320,7 +310,7 @@ def test_sigterm_finishes_what_is_in_work(classifier, tmp_path):
 
 
 def test_a_full_queue_says_when_to_come_again(classifier, tmp_path):
-    slow = good_files(1024, ("jpeg_2000",))["jpeg_2000"]
+    slow = create_good_files(1024, ("jpeg_2000",))["jpeg_2000"]
     with serving(classifier, None, tmp_path / "log", "--queue", "2") as (url, _):
         with concurrent.futures.ThreadPoolExecutor(12) as pool:
             answers = list(pool.map(lambda _: predict(url, slow), range(12)))
@@ -334,9 +324,9 @@ def test_a_full_queue_says_when_to_come_again(classifier, tmp_path):
 
 @pytest.mark.slow
 def test_a_registered_model_is_served(tracking_uri, classifier, segmenter, tmp_path, dicom):
-    from medprior.deploy import register
+    from medprior.deploy import register_model
 
-    register(classifier, "cxr", segmenter=segmenter, tracking_uri=tracking_uri)
+    register_model(classifier, "cxr", segmenter=segmenter, tracking_uri=tracking_uri)
     options = ("--tracking-uri", tracking_uri)
     model = Path("models:/cxr@champion")
     want = load_model(classifier, segmenter=segmenter).predict(dicom)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from medprior.deploy import load_model, register
+from medprior.deploy import load_model, register_model
 
 
 def post(port: int, body: dict) -> tuple[int, dict]:
@@ -37,7 +37,7 @@ def post(port: int, body: dict) -> tuple[int, dict]:
 def server(empty_store, classifier, segmenter, tmp_path):
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    register(classifier, "cxr", segmenter=segmenter, tracking_uri=uri)
+    register_model(classifier, "cxr", segmenter=segmenter, tracking_uri=uri)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -26,9 +26,7 @@ PLACES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 
 def binary(name: str) -> str:
     """A program of PostgreSQL; the test is left out without it, unless it is required."""
-    found = shutil.which(name) or next(
-        (str(place / name) for place in PLACES if (place / name).is_file()), None
-    )
+    found = shutil.which(name) or next((str(place / name) for place in PLACES if (place / name).is_file()), None)
     if found is None:
         if os.environ.get("MEDPRIOR_REQUIRE_POSTGRES") == "1":
             pytest.fail(f"{name} is not here, and MEDPRIOR_REQUIRE_POSTGRES=1")
@@ -137,7 +135,7 @@ def test_register_promote_serve_over_postgres_and_s3(tmp_path, dicom, monkeypatc
         assert main(["register", str(weak), "cxr"]) == 0
         assert main(["register", str(good), "cxr", "--alias", "challenger"]) == 0
         assert main(["promote", "cxr", "--cohort", str(cohort)]) == 0, capsys.readouterr().err
-        client = mlflow_store.connect(uri)
+        client = mlflow_store.connect_to_store(uri)
         version = client.get_model_version_by_alias("cxr", "champion")
         assert version.version in {"2", 2}
         run = client.get_run(version.run_id)
@@ -153,9 +151,7 @@ def test_register_promote_serve_over_postgres_and_s3(tmp_path, dicom, monkeypatc
         with running(command, f"{at}/health", tmp_path / "service", MLFLOW_TRACKING_URI=uri):
             status, _ = answer(f"{at}/v1/predict", dicom.read_bytes())
             assert status == 401
-            status, body = answer(
-                f"{at}/v1/predict", dicom.read_bytes(), "service_token-for-this-test"
-            )
+            status, body = answer(f"{at}/v1/predict", dicom.read_bytes(), "service_token-for-this-test")
             assert status == 200, body
             said = json.loads(body)
             assert said["model_digest"] == want["model_digest"]

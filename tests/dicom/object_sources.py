@@ -8,10 +8,10 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from medprior.dicom.objects import Maker
+from medprior.dicom.derived.derived_object import CreatorInfo
 
 DX, CR = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1"
-MAKER = Maker("0.1.0", "ab" * 32, datetime(2026, 3, 4, 5, 6, 7))
+MAKER = CreatorInfo("0.1.0", "ab" * 32, datetime(2026, 3, 4, 5, 6, 7))
 CASES = {
     "plain": {},
     "mirrored": {"PatientOrientation": ["R", "F"]},

@@ -14,15 +14,20 @@ import pytest
 from PIL import Image
 
 from medprior.dicom import Policy, read_image
-from medprior.dicom.bounded_reader import PRELOAD, BoundedReader, Limits
-from medprior.dicom.radiograph import facts_of
-from medprior.dicom.samples import compressed, sample_bytes, sample_dataset, sample_picture
+from medprior.dicom.bounded_reader import PRELOADED_MODULES, BoundedReader, ProcessLimits
+from medprior.dicom.decoding.samples import (
+    compress_dataset,
+    create_sample_dataset,
+    create_sample_picture,
+    serialise_dataset,
+)
+from medprior.dicom.radiograph import dump_metadata
 from medprior.errors import Rejected
-from medprior.workers.sandbox import fork_server
+from medprior.workers.sandbox import get_fork_server
 
-PICTURE = sample_picture()
-GOOD = sample_bytes(sample_dataset(PICTURE))
-EASY = Limits(memory_mb=800, cpu_seconds=20, wall_seconds=60)
+PICTURE = create_sample_picture()
+GOOD = serialise_dataset(create_sample_dataset(PICTURE))
+EASY = ProcessLimits(memory_mb=800, cpu_seconds=20, wall_seconds=60)
 
 
 @pytest.fixture(scope="module")
@@ -40,21 +45,19 @@ def code_of(reader, source):
 
 def slow_file(side=3000):
     rng = np.random.default_rng(0)
-    noisy = sample_picture(side, side) // 2 + rng.integers(0, 2000, (side, side))
-    dataset = sample_dataset(noisy.astype("u2"))
-    return sample_bytes(compressed(dataset, "1.2.840.10008.1.2.4.90"))
+    noisy = create_sample_picture(side, side) // 2 + rng.integers(0, 2000, (side, side))
+    dataset = create_sample_dataset(noisy.astype("u2"))
+    return serialise_dataset(compress_dataset(dataset, "1.2.840.10008.1.2.4.90"))
 
 
 def raster(format, array=None):
     stream = io.BytesIO()
-    Image.fromarray(sample_picture(bits=8).astype("u1") if array is None else array).save(
-        stream, format=format
-    )
+    Image.fromarray(create_sample_picture(bits=8).astype("u1") if array is None else array).save(stream, format=format)
     return stream.getvalue()
 
 
-SHUTTERED = sample_bytes(
-    sample_dataset(
+SHUTTERED = serialise_dataset(
+    create_sample_dataset(
         PICTURE, ShutterShape="RECTANGULAR", ShutterLeftVerticalEdge=5,
         ShutterRightVerticalEdge=70, ShutterUpperHorizontalEdge=5, ShutterLowerHorizontalEdge=90,
         PixelSpacing=["0.2", "0.2"],
@@ -72,7 +75,7 @@ def test_it_reads_what_read_image_reads(reader, tmp_path, content, by_path):
     np.testing.assert_array_equal(far.valid, near.valid)
     assert far.pixels.dtype == np.float32
     assert far.valid.dtype == np.bool_
-    assert facts_of(far) == facts_of(near)
+    assert dump_metadata(far) == dump_metadata(near)
     far.pixels[0, 0] = 0.5
 
 
@@ -89,7 +92,7 @@ def test_text_paths_and_relative_paths(reader, tmp_path, monkeypatch):
         (b"hello world" * 40, "not_dicom"),
         (GOOD[:-100], "truncated"),
         (raster("PNG")[:300], "decode_failed"),
-        (sample_bytes(sample_dataset(PICTURE, Rows=65535, Columns=65535)), "size"),
+        (serialise_dataset(create_sample_dataset(PICTURE, Rows=65535, Columns=65535)), "size"),
     ],
 )
 def test_refused_files_have_their_code(reader, content, code):
@@ -107,11 +110,11 @@ def test_paths_that_are_no_files(reader, tmp_path):
 
 
 def test_limits(tmp_path):
-    with BoundedReader(limits=Limits(100, 20, 60)) as reader:
-        big = sample_bytes(sample_dataset(sample_picture(4000, 4000)))
+    with BoundedReader(limits=ProcessLimits(100, 20, 60)) as reader:
+        big = serialise_dataset(create_sample_dataset(create_sample_picture(4000, 4000)))
         assert code_of(reader, big) == "memory"
         assert reader.read(GOOD).pixels.shape == PICTURE.shape
-    with BoundedReader(limits=Limits(2000, 0.1, 60)) as reader:
+    with BoundedReader(limits=ProcessLimits(2000, 0.1, 60)) as reader:
         assert code_of(reader, slow_file()) == "timeout"
         assert reader.read(GOOD).pixels.shape == PICTURE.shape
     with BoundedReader(policy=Policy(max_pixels=1000)) as reader:
@@ -143,7 +146,7 @@ def test_a_process_killed_while_idle_costs_nothing():
 
 
 def test_a_hanging_process_is_ended():
-    with BoundedReader(limits=Limits(800, 20, wall_seconds=1.0)) as reader:
+    with BoundedReader(limits=ProcessLimits(800, 20, wall_seconds=1.0)) as reader:
         reader.read(GOOD)
         os.kill(only(reader).pid, signal.SIGSTOP)
         start = time.monotonic()
@@ -153,9 +156,9 @@ def test_a_hanging_process_is_ended():
 
 
 def test_a_start_that_hangs_is_ended():
-    with BoundedReader(limits=Limits(800, 20, 60, start_seconds=0.3)) as reader:
-        fork_server(os.getpid(), PRELOAD).ensure_running()
-        server = fork_server(os.getpid(), PRELOAD)._forkserver_pid
+    with BoundedReader(limits=ProcessLimits(800, 20, 60, start_seconds=0.3)) as reader:
+        get_fork_server(os.getpid(), PRELOADED_MODULES).ensure_running()
+        server = get_fork_server(os.getpid(), PRELOADED_MODULES)._forkserver_pid
         os.kill(server, signal.SIGSTOP)
         try:
             start = time.monotonic()
@@ -188,9 +191,7 @@ def test_closing():
         reader.close()
         reader.close()
         for future in running:
-            assert future.exception(timeout=30) is None or isinstance(
-                future.exception(), ValueError
-            )
+            assert future.exception(timeout=30) is None or isinstance(future.exception(), ValueError)
     assert not process.alive
     with pytest.raises(ValueError, match="closed"):
         reader.read(GOOD)
@@ -264,8 +265,8 @@ def test_a_fork_has_processes_of_its_own():
 
 
 def test_the_way_to_the_process_and_back_is_short(reader):
-    picture = sample_picture(1024, 1024)
-    content = sample_bytes(sample_dataset(picture))
+    picture = create_sample_picture(1024, 1024)
+    content = serialise_dataset(create_sample_dataset(picture))
     reader.read(content), reader.read(content)
     far, near = [], []
     for _ in range(8):

@@ -5,17 +5,17 @@ import io
 import numpy as np
 import pytest
 
-from medprior.dicom.capture import secondary_capture
-from medprior.dicom.objects import object_bytes, source_header
+from medprior.dicom.derived.derived_object import read_source_header, serialise_object
+from medprior.dicom.derived.secondary_capture import build_secondary_capture
 from tests.dicom.object_sources import CASES, MAKER, opened, source
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_picture_comes_back_in_its_sources_study(case):
-    header = source_header(io.BytesIO(source(**CASES[case])))
+    header = read_source_header(io.BytesIO(source(**CASES[case])))
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (header.Rows, header.Columns, 3), dtype=np.uint8)
-    found = opened(object_bytes(secondary_capture(rgb, header, MAKER)))
+    found = opened(serialise_object(build_secondary_capture(rgb, header, MAKER)))
     assert np.array_equal(found.pixel_array, rgb)
     assert found.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
     assert list(found.ImageType) == ["DERIVED", "SECONDARY"]
@@ -28,6 +28,6 @@ def test_the_picture_comes_back_in_its_sources_study(case):
 
 
 def test_another_size_is_refused():
-    header = source_header(io.BytesIO(source()))
+    header = read_source_header(io.BytesIO(source()))
     with pytest.raises(ValueError, match="size"):
-        secondary_capture(np.zeros((4, 4, 3), np.uint8), header, MAKER)
+        build_secondary_capture(np.zeros((4, 4, 3), np.uint8), header, MAKER)

@@ -11,8 +11,6 @@ SOURCES = [path.read_text() for room in ("dicom", "ingest") for path in (ROOT / 
 
 
 def test_every_code_is_listed():
-    codes = {
-        c for text in SOURCES for c in re.findall(r'(?:Rejected|Refused)\(\s*"([a-z_]+)"', text)
-    }
+    codes = {c for text in SOURCES for c in re.findall(r'(?:Rejected|Refused)\(\s*"([a-z_]+)"', text)}
     assert len(codes) > 35
     assert not {code for code in codes | {"conflict"} if f"`{code}`" not in README}

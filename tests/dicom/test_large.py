@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from medprior.dicom.bounded_reader import BoundedReader
-from medprior.dicom.samples import sample_bytes, sample_dataset
+from medprior.dicom.decoding.samples import create_sample_dataset, serialise_dataset
 from medprior.errors import Rejected
-from medprior.workers.sandbox import Limits
+from medprior.workers.sandbox import ProcessLimits
 from tests.corpus.measured import measured
 
 EVERYTHING = {
@@ -24,7 +24,7 @@ def large(rows, cols):
 @pytest.mark.parametrize("elements", [{}, EVERYTHING])
 def test_42_megapixels_of_16_bits_fit_a_worker(elements):
     picture = large(6000, 7000)
-    spent = measured(sample_bytes(sample_dataset(picture, 16, **elements)), Limits())
+    spent = measured(serialise_dataset(create_sample_dataset(picture, 16, **elements)), ProcessLimits())
     assert not isinstance(spent.outcome, Rejected), spent.outcome
     assert spent.outcome.pixels.shape == (6000, 7000)
     assert spent.peak_bytes < 2**30
@@ -35,7 +35,7 @@ def test_42_megapixels_of_16_bits_fit_a_worker(elements):
 
 def test_what_does_not_fit_is_refused_as_such(tmp_path):
     path = tmp_path / "large.dcm"
-    head = sample_bytes(sample_dataset(large(64, 64), 16, Rows=12000, Columns=16000))
+    head = serialise_dataset(create_sample_dataset(large(64, 64), 16, Rows=12000, Columns=16000))
     head = head.replace((64 * 64 * 2).to_bytes(4, "little"), (384_000_000).to_bytes(4, "little"))
     with path.open("wb") as file:
         file.write(head)

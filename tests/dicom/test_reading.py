@@ -9,15 +9,20 @@ import pytest
 from pydicom.dataset import Dataset
 
 from medprior.dicom import read_radiograph
-from medprior.dicom.samples import compressed, sample_bytes, sample_dataset, sample_picture
+from medprior.dicom.decoding.samples import (
+    compress_dataset,
+    create_sample_dataset,
+    create_sample_picture,
+    serialise_dataset,
+)
 from medprior.errors import Rejected
 
-PICTURE = sample_picture()
+PICTURE = create_sample_picture()
 REAL = Path(__file__).parents[3] / "shared" / "data" / "dicom"
 
 
 def read(dataset):
-    return read_radiograph(io.BytesIO(sample_bytes(dataset)))
+    return read_radiograph(io.BytesIO(serialise_dataset(dataset)))
 
 
 def lut_item(first, entries, bits=12, word=True):
@@ -70,7 +75,7 @@ def test_display_pipeline_against_its_twin(photometric, rescale, voi, shape):
     (modality, line), (window, curve) = RESCALES[rescale], VOIS[voi]
     said = {"PresentationLUTShape": shape} if shape else {}
     elements = {"PhotometricInterpretation": photometric} | modality | window | said
-    result = read(sample_dataset(PICTURE, **elements))
+    result = read(create_sample_dataset(PICTURE, **elements))
     expected = curve(line(PICTURE.astype(int)).astype(float))
     if photometric == "MONOCHROME1":
         expected = 1 - expected
@@ -83,10 +88,10 @@ def test_display_pipeline_against_its_twin(photometric, rescale, voi, shape):
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
 @pytest.mark.parametrize("signed", [False, True])
 def test_bits_and_sign(bits, signed):
-    stored = sample_picture(bits=bits).astype(np.int32) - (2 ** (bits - 1) if signed else 0)
+    stored = create_sample_picture(bits=bits).astype(np.int32) - (2 ** (bits - 1) if signed else 0)
     cells = stored.astype("i2" if signed else "u2")
-    result = read(sample_dataset(cells, bits))
-    np.testing.assert_allclose(result.pixels, sample_picture(bits=bits) / (2**bits - 1), atol=1e-6)
+    result = read(create_sample_dataset(cells, bits))
+    np.testing.assert_allclose(result.pixels, create_sample_picture(bits=bits) / (2**bits - 1), atol=1e-6)
 
 
 @pytest.mark.parametrize("upper", ["zero", "overlay", "garbage", "constant"])
@@ -102,19 +107,19 @@ def test_upper_bits_do_not_reach_the_picture(upper, signed):
         "constant": 0xA000,
     }[upper]
     array = cells.astype("u2").view("i2") if signed else cells.astype("u2")
-    np.testing.assert_allclose(read(sample_dataset(array)).pixels, PICTURE / 4095, atol=1e-6)
+    np.testing.assert_allclose(read(create_sample_dataset(array)).pixels, PICTURE / 4095, atol=1e-6)
 
 
 def test_a_picture_wider_than_it_claims_is_refused():
     rng = np.random.default_rng(0)
     noisy = np.clip(PICTURE + rng.normal(0, 8, PICTURE.shape), 0, 4095).astype("u2")
     with pytest.raises(Rejected) as caught:
-        read(sample_dataset(noisy, 8))
+        read(create_sample_dataset(noisy, 8))
     assert caught.value.code == "bits_inconsistent"
 
 
 def test_high_bit_above_the_stored_bits_shifts():
-    dataset = sample_dataset((PICTURE << 4).astype("u2"), 12, HighBit=15)
+    dataset = create_sample_dataset((PICTURE << 4).astype("u2"), 12, HighBit=15)
     np.testing.assert_allclose(read(dataset).pixels, PICTURE / 4095, atol=1e-6)
 
 
@@ -123,7 +128,7 @@ def test_padding_is_dark_and_out_of_the_statistics(photometric):
     stored = np.clip(PICTURE, 200, 3000)
     stored[:20] = 4095
     stored[-10:] = 4090
-    dataset = sample_dataset(
+    dataset = create_sample_dataset(
         stored, PhotometricInterpretation=photometric, PixelPaddingValue=4095,
         PixelPaddingRangeLimit=4090,
     )  # fmt: skip
@@ -141,7 +146,7 @@ def test_padding_is_dark_and_out_of_the_statistics(photometric):
 def test_negative_padding_is_read_as_signed():
     stored = PICTURE.astype("i2") - 1000
     stored[:8] = -2000
-    result = read(sample_dataset(stored, 13, PixelPaddingValue=-2000))
+    result = read(create_sample_dataset(stored, 13, PixelPaddingValue=-2000))
     assert not result.valid[:8].any()
     assert result.valid[8:].all()
 
@@ -156,15 +161,15 @@ def test_negative_padding_is_read_as_signed():
     ],
 )
 def test_an_unusable_window_falls_back_to_the_full_range(window):
-    result = read(sample_dataset(PICTURE, **window))
+    result = read(create_sample_dataset(PICTURE, **window))
     assert "window_unusable" in result.flags
     np.testing.assert_allclose(result.pixels, PICTURE / 4095, atol=1e-6)
 
 
 @pytest.mark.parametrize("text", [b"nan ", b"1,5 ", b"abc ", b"inf ", b"1_0 "])
 def test_a_window_that_is_no_number_falls_back(text):
-    dataset = sample_dataset(PICTURE, WindowCenter="1000", WindowWidth="7777")
-    data = sample_bytes(dataset).replace(b"7777", text)
+    dataset = create_sample_dataset(PICTURE, WindowCenter="1000", WindowWidth="7777")
+    data = serialise_dataset(dataset).replace(b"7777", text)
     result = read_radiograph(io.BytesIO(data))
     assert "window_unusable" in result.flags
     np.testing.assert_allclose(result.pixels, PICTURE / 4095, atol=1e-6)
@@ -173,22 +178,22 @@ def test_a_window_that_is_no_number_falls_back(text):
 @pytest.mark.parametrize("word", [True, False])
 def test_eight_bit_tables_in_bytes_and_in_words(word):
     entries = np.arange(256)[::-1]
-    picture = sample_picture(bits=8).astype("u1")
-    dataset = sample_dataset(picture, 8, VOILUTSequence=[lut_item(0, entries, 8, word)])
+    picture = create_sample_picture(bits=8).astype("u1")
+    dataset = create_sample_dataset(picture, 8, VOILUTSequence=[lut_item(0, entries, 8, word)])
     np.testing.assert_allclose(read(dataset).pixels, 1 - picture / 255, atol=1e-6)
 
 
 def test_a_table_with_65536_entries():
-    picture = sample_picture(bits=16)
+    picture = create_sample_picture(bits=16)
     entries = np.arange(65536) // 16
-    dataset = sample_dataset(picture, 16, VOILUTSequence=[lut_item(0, entries, 12)])
+    dataset = create_sample_dataset(picture, 16, VOILUTSequence=[lut_item(0, entries, 12)])
     np.testing.assert_allclose(read(dataset).pixels, (picture // 16) / 4095, atol=1e-6)
 
 
 def test_a_table_that_is_cut_short_is_passed_over():
     item = lut_item(0, CURVE)
     item[0x00283006].value = item[0x00283006].value[:100]
-    result = read(sample_dataset(PICTURE, VOILUTSequence=[item]))
+    result = read(create_sample_dataset(PICTURE, VOILUTSequence=[item]))
     assert "voi_lut_unusable" in result.flags
     np.testing.assert_allclose(result.pixels, PICTURE / 4095, atol=1e-6)
 
@@ -200,20 +205,20 @@ def test_a_table_that_is_cut_short_is_passed_over():
      "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"],
 )  # fmt: skip
 def test_lossless_syntaxes_give_the_same_picture(syntax, bits):
-    picture = sample_picture(bits=bits)
-    plain = read(sample_dataset(picture, bits))
-    packed = read(compressed(sample_dataset(picture, bits), syntax))
+    picture = create_sample_picture(bits=bits)
+    plain = read(create_sample_dataset(picture, bits))
+    packed = read(compress_dataset(create_sample_dataset(picture, bits), syntax))
     np.testing.assert_array_equal(packed.pixels, plain.pixels)
     assert packed.pixel_sha256 == plain.pixel_sha256
 
 
 def test_twelve_bit_extended_jpeg():
-    packed = read(compressed(sample_dataset(PICTURE), "1.2.840.10008.1.2.4.51"))
+    packed = read(compress_dataset(create_sample_dataset(PICTURE), "1.2.840.10008.1.2.4.51"))
     np.testing.assert_allclose(packed.pixels, PICTURE / 4095, atol=4 / 4095)
 
 
 def test_big_endian_and_implicit():
-    dataset = sample_dataset(PICTURE)
+    dataset = create_sample_dataset(PICTURE)
     for syntax, order in (("1.2.840.10008.1.2.2", ">u2"), ("1.2.840.10008.1.2", "<u2")):
         dataset.file_meta.TransferSyntaxUID = syntax
         dataset.set_original_encoding(syntax.endswith("1.2"), order == "<u2")
@@ -231,13 +236,13 @@ def test_big_endian_and_implicit():
     ],
 )
 def test_orientation(orientation, turned, flag):
-    result = read(sample_dataset(PICTURE, PatientOrientation=orientation))
+    result = read(create_sample_dataset(PICTURE, PatientOrientation=orientation))
     np.testing.assert_allclose(result.pixels, turned(PICTURE / 4095), atol=1e-6)
     assert result.flags == ((flag,) if flag else ())
 
 
 def test_oblong_pixels_become_square():
-    result = read(sample_dataset(PICTURE, PixelSpacing=["0.4", "0.2"]))
+    result = read(create_sample_dataset(PICTURE, PixelSpacing=["0.4", "0.2"]))
     assert result.pixels.shape == (2 * PICTURE.shape[0], PICTURE.shape[1])
     assert result.spacing_mm == (0.2, 0.2)
 
@@ -266,7 +271,7 @@ def test_oblong_pixels_become_square():
     ],
 )
 def test_spacing_comes_with_its_kind(elements, expected):
-    result = read(sample_dataset(PICTURE, **elements))
+    result = read(create_sample_dataset(PICTURE, **elements))
     if expected[0]:
         np.testing.assert_allclose(result.spacing_mm, expected[0])
     assert result.spacing_kind == expected[1]
@@ -274,7 +279,7 @@ def test_spacing_comes_with_its_kind(elements, expected):
 
 def test_shutter_is_dark_and_not_valid():
     result = read(
-        sample_dataset(
+        create_sample_dataset(
             PICTURE, ShutterShape="RECTANGULAR", ShutterLeftVerticalEdge=11,
             ShutterRightVerticalEdge=70, ShutterUpperHorizontalEdge=21,
             ShutterLowerHorizontalEdge=90,
@@ -286,9 +291,7 @@ def test_shutter_is_dark_and_not_valid():
 
 
 def test_facts_and_masked_identity():
-    result = read(
-        sample_dataset(PICTURE, PatientAge="094Y", ViewPosition=" AP", PatientID="CANARY")
-    )
+    result = read(create_sample_dataset(PICTURE, PatientAge="094Y", ViewPosition=" AP", PatientID="CANARY"))
     assert (result.view, result.sex, result.age) == ("AP", "F", 90.0)
     assert "CANARY" in result.identity.patient
     assert "CANARY" not in repr(result) + repr(result.identity)
@@ -303,7 +306,7 @@ def test_facts_and_masked_identity():
     ],
 )
 def test_view_is_never_assumed(elements, view):
-    assert read(sample_dataset(PICTURE, **elements)).view == view
+    assert read(create_sample_dataset(PICTURE, **elements)).view == view
 
 
 def test_real_cr_without_file_meta():

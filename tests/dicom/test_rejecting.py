@@ -12,11 +12,16 @@ import pytest
 from pydicom.dataset import Dataset
 
 from medprior.dicom import Policy, read_image, read_radiograph, read_raster
-from medprior.dicom.samples import compressed, sample_bytes, sample_dataset, sample_picture
+from medprior.dicom.decoding.samples import (
+    compress_dataset,
+    create_sample_dataset,
+    create_sample_picture,
+    serialise_dataset,
+)
 from medprior.errors import Rejected
 
-PICTURE = sample_picture()
-GOOD = sample_bytes(sample_dataset(PICTURE))
+PICTURE = create_sample_picture()
+GOOD = serialise_dataset(create_sample_dataset(PICTURE))
 
 
 def code_of(data, policy=None):
@@ -54,13 +59,13 @@ HEADERS = {
 @pytest.mark.parametrize("name", HEADERS)
 def test_headers(name):
     elements, code = HEADERS[name]
-    assert code_of(sample_bytes(sample_dataset(PICTURE, **elements))) == code
+    assert code_of(serialise_dataset(create_sample_dataset(PICTURE, **elements))) == code
 
 
 def test_constant_and_all_padding():
     flat = np.full_like(PICTURE, 7)
-    assert code_of(sample_bytes(sample_dataset(flat))) == "constant"
-    assert code_of(sample_bytes(sample_dataset(flat, PixelPaddingValue=7))) == "constant"
+    assert code_of(serialise_dataset(create_sample_dataset(flat))) == "constant"
+    assert code_of(serialise_dataset(create_sample_dataset(flat, PixelPaddingValue=7))) == "constant"
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, 131, 132, 140, 200, 400, len(GOOD) - 1])
@@ -74,7 +79,7 @@ def test_cut_anywhere_is_a_code(length):
 @pytest.mark.parametrize("seed", range(150))
 def test_flipped_bytes_give_a_code_or_a_finite_picture(seed):
     rng = np.random.default_rng(seed)
-    data = bytearray(sample_bytes(compressed(sample_dataset(PICTURE), "1.2.840.10008.1.2.4.80")))
+    data = bytearray(serialise_dataset(compress_dataset(create_sample_dataset(PICTURE), "1.2.840.10008.1.2.4.80")))
     if seed % 2:
         data = bytearray(GOOD)
     for index in rng.integers(132, min(len(data), 900), 4):
@@ -96,20 +101,20 @@ def test_other_content_is_not_dicom(data):
 
 
 def test_lying_size_in_the_codestream():
-    dataset = compressed(sample_dataset(PICTURE), "1.2.840.10008.1.2.4.90")
+    dataset = compress_dataset(create_sample_dataset(PICTURE), "1.2.840.10008.1.2.4.90")
     dataset.Rows = 4096
-    assert code_of(sample_bytes(dataset)) == "codestream_mismatch"
+    assert code_of(serialise_dataset(dataset)) == "codestream_mismatch"
 
 
 def test_video_syntax_is_unsupported():
-    dataset = compressed(sample_dataset(PICTURE), "1.2.840.10008.1.2.4.90")
+    dataset = compress_dataset(create_sample_dataset(PICTURE), "1.2.840.10008.1.2.4.90")
     dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"
-    assert code_of(sample_bytes(dataset)) == "syntax_unsupported"
+    assert code_of(serialise_dataset(dataset)) == "syntax_unsupported"
 
 
 def test_garbage_codestream():
-    dataset = compressed(sample_dataset(PICTURE), "1.2.840.10008.1.2.4.70")
-    data = sample_bytes(dataset)
+    dataset = compress_dataset(create_sample_dataset(PICTURE), "1.2.840.10008.1.2.4.70")
+    data = serialise_dataset(dataset)
     start = data.rindex(b"\xff\xda") + 20
     torn = data[:start] + bytes(200) + data[start + 200 :]
     try:
@@ -122,9 +127,9 @@ def test_garbage_codestream():
 
 
 def deflated(payload: bytes) -> bytes:
-    dataset = sample_dataset(PICTURE)
+    dataset = create_sample_dataset(PICTURE)
     dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
-    data = sample_bytes(dataset).replace(b"1.2.840.10008.1.2.1\x00", b"1.2.840.10008.1.2.1.99", 1)
+    data = serialise_dataset(dataset).replace(b"1.2.840.10008.1.2.1\x00", b"1.2.840.10008.1.2.1.99", 1)
     # The UID is two bytes longer: its own length and the group's length follow.
     at = data.index(b"UI\x14\x00" + b"1.2.840.10008.1.2.1.99")
     data = data[: at + 2] + b"\x16\x00" + data[at + 4 :]
@@ -150,12 +155,9 @@ def test_deep_nesting_is_stopped():
         outer.RequestAttributesSequence = [inner]
         outer["RequestAttributesSequence"].is_undefined_length = True
         inner = outer
-    head = sample_bytes(sample_dataset(PICTURE))
+    head = serialise_dataset(create_sample_dataset(PICTURE))
     start = head.index(b"\x18\x00\x15\x00CS")
-    nested = b"".join(
-        b"\x10\x00\x02\x10SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
-        for _ in range(3000)
-    )
+    nested = b"".join(b"\x10\x00\x02\x10SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" for _ in range(3000))
     assert code_of(head[:start] + nested + head[start:]) in {"too_deep", "malformed", "truncated"}
 
 
@@ -173,9 +175,7 @@ def test_icon_pixels_are_not_the_picture():
     icon.BitsAllocated = icon.BitsStored = 8
     icon.HighBit, icon.PixelRepresentation = 7, 0
     icon.add_new(0x7FE00010, "OB", bytes(range(64)) * 64)
-    result = read_radiograph(
-        io.BytesIO(sample_bytes(sample_dataset(PICTURE, IconImageSequence=[icon])))
-    )
+    result = read_radiograph(io.BytesIO(serialise_dataset(create_sample_dataset(PICTURE, IconImageSequence=[icon]))))
     np.testing.assert_allclose(result.pixels, PICTURE / 4095, atol=1e-6)
 
 
@@ -201,7 +201,7 @@ def test_no_error_quotes_the_file(name):
         "InstitutionName": canary, "AccessionNumber": canary,
     }  # fmt: skip
     with pytest.raises(Rejected) as caught:
-        read_radiograph(io.BytesIO(sample_bytes(sample_dataset(PICTURE, **elements))))
+        read_radiograph(io.BytesIO(serialise_dataset(create_sample_dataset(PICTURE, **elements))))
     error = caught.value
     assert "CANARY" not in str(error) + repr(error) + repr(error.__cause__)
     assert error.__suppress_context__ or error.__context__ is None
@@ -215,9 +215,9 @@ def test_raster_pictures():
         Image.fromarray(array, mode=mode).save(buffer, **({"format": "PNG"} | options))
         return io.BytesIO(buffer.getvalue())
 
-    eight = sample_picture(bits=8).astype("u1")
+    eight = create_sample_picture(bits=8).astype("u1")
     np.testing.assert_allclose(read_image(encoded(eight)).pixels, eight / 255, atol=1e-6)
-    sixteen = sample_picture(bits=16)
+    sixteen = create_sample_picture(bits=16)
     np.testing.assert_allclose(read_image(encoded(sixteen)).pixels, sixteen / 65535, atol=1e-6)
     grey = np.stack([eight] * 3, axis=-1)
     np.testing.assert_allclose(read_image(encoded(grey)).pixels, eight / 255, atol=1e-6)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medprior.dicom.resample import fitted, resized
+from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 
 
 def twin(row, target):
@@ -18,18 +18,18 @@ def test_shrinking_is_the_area_average(source, target, seed):
     target = min(source, target)
     row = np.random.default_rng(seed).random(source).astype(np.float32)
     picture = np.tile(row, (3, 1))
-    np.testing.assert_allclose(resized(picture, 3, target)[1], twin(row, target), atol=1e-5)
-    np.testing.assert_allclose(resized(picture.T, target, 3)[:, 1], twin(row, target), atol=1e-5)
+    np.testing.assert_allclose(resize_pixels(picture, 3, target)[1], twin(row, target), atol=1e-5)
+    np.testing.assert_allclose(resize_pixels(picture.T, target, 3)[:, 1], twin(row, target), atol=1e-5)
 
 
 @given(st.integers(2, 20), st.integers(0, 99))
 @settings(max_examples=30, deadline=None)
 def test_growing_keeps_range_and_a_ramp(source, seed):
     row = np.random.default_rng(seed).random((1, source)).astype(np.float32)
-    grown = resized(row, 1, 3 * source)
+    grown = resize_pixels(row, 1, 3 * source)
     assert row.min() - 1e-6 <= grown.min()
     assert grown.max() <= row.max() + 1e-6
-    ramp = resized(np.arange(8, dtype=np.float32)[None], 1, 16)[0]
+    ramp = resize_pixels(np.arange(8, dtype=np.float32)[None], 1, 16)[0]
     np.testing.assert_allclose(np.diff(ramp)[1:-1], 0.5, atol=1e-6)
 
 
@@ -38,4 +38,4 @@ def test_growing_keeps_range_and_a_ramp(source, seed):
     [((2048, 1024), (512, 256)), ((256, 200), (256, 200)), ((9, 900), (5, 512))],
 )
 def test_fitted_keeps_aspect_and_never_enlarges(shape, expected):
-    assert fitted(shape, 512) == expected
+    assert compute_resized_shape(shape, 512) == expected

@@ -9,9 +9,9 @@ import pydicom
 import pytest
 
 from medprior.dicom import read_image
-from medprior.dicom.native import Native
-from medprior.dicom.objects import object_bytes, source_header, write_private
-from medprior.dicom.seg import read_seg, segmentation
+from medprior.dicom.derived.derived_object import read_source_header, serialise_object, write_private_file
+from medprior.dicom.derived.native_grid import NativeGrid
+from medprior.dicom.derived.seg import build_segmentation, read_seg
 from medprior.errors import Rejected
 from tests.dicom.object_sources import CASES, MAKER, blob, opened, source
 
@@ -20,9 +20,9 @@ def made(content: bytes, **others: np.ndarray):
     """The radiograph, its masks (the blob as the reader shows it), and the object's bytes."""
     radiograph = read_image(io.BytesIO(content))
     masks = {"left_lung": radiograph.pixels > 0.5, **others}
-    header = source_header(io.BytesIO(content))
-    return radiograph, masks, object_bytes(
-        segmentation(masks, header, Native.of(radiograph), MAKER)
+    header = read_source_header(io.BytesIO(content))
+    return radiograph, masks, serialise_object(
+        build_segmentation(masks, header, NativeGrid.of(radiograph), MAKER)
     )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def test_odd_headers_are_copied_as_far_as_they_can_be():
     with pydicom.config.disable_value_validation():
         nameless = source(SeriesInstanceUID="abc")
     with pytest.raises(Rejected, match="no usable UIDs"):
-        source_header(io.BytesIO(nameless))
+        read_source_header(io.BytesIO(nameless))
 
 
 def test_another_image_is_refused():
@@ -105,9 +105,9 @@ def test_another_image_is_refused():
     with pytest.raises(Rejected) as caught:
         read_seg(io.BytesIO(content[:-900]), radiograph)
     assert caught.value.code in {"truncated", "malformed"}
-    smaller = Native((10, 10), (10, 10))
+    smaller = NativeGrid((10, 10), (10, 10))
     with pytest.raises(Rejected) as caught:
-        segmentation({"heart": np.ones((10, 10), bool)}, source_header(io.BytesIO(source())),
+        build_segmentation({"heart": np.ones((10, 10), bool)}, read_source_header(io.BytesIO(source())),
                      smaller, MAKER)  # fmt: skip
     assert caught.value.code == "geometry"
 
@@ -115,15 +115,15 @@ def test_another_image_is_refused():
 @pytest.mark.parametrize("kind", ["FRACTIONAL", "LABELMAP"])
 def test_objects_of_other_tools(kind):
     radiograph, masks, _ = made(source())
-    header = source_header(io.BytesIO(source()))
-    from medprior.dicom.seg import described
+    header = read_source_header(io.BytesIO(source()))
+    from medprior.dicom.derived.seg import describe_segment
 
     pixels = masks["left_lung"].astype(np.float32 if kind == "FRACTIONAL" else np.uint8)
     theirs = highdicom.seg.Segmentation(
-        [header], pixels[None], kind, [described(1, "left_lung", MAKER)], "1.9.1", 1, "1.9.2", 1,
+        [header], pixels[None], kind, [describe_segment(1, "left_lung", MAKER)], "1.9.1", 1, "1.9.2", 1,
         "other", "other", "1", "1",
     )  # fmt: skip
-    back = read_seg(io.BytesIO(object_bytes(theirs)), radiograph)
+    back = read_seg(io.BytesIO(serialise_object(theirs)), radiograph)
     assert np.array_equal(back["left_lung"], masks["left_lung"])
 
 
@@ -141,6 +141,6 @@ def test_a_lung_with_a_side_is_that_lung():
 
 
 def test_private_files_are_their_owners_alone(tmp_path):
-    write_private(tmp_path / "one.dcm", b"secret")
+    write_private_file(tmp_path / "one.dcm", b"secret")
     assert stat.S_IMODE((tmp_path / "one.dcm").stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["one.dcm"]

@@ -5,21 +5,21 @@ import io
 import pytest
 from highdicom.sr import srread
 
-from medprior.dicom.objects import object_bytes, source_header
-from medprior.dicom.sr import Finding, Said, structured_report
+from medprior.dicom.derived.derived_object import read_source_header, serialise_object
+from medprior.dicom.derived.sr import ReportContent, ReportFinding, build_structured_report
 from tests.dicom.object_sources import CASES, MAKER, opened, source
 
-SAID = Said(
-    findings=[Finding("pleural_effusion", 0.7123456, 0.4), Finding("tuberculosis", 0.1, 0.25)],
+SAID = ReportContent(
+    findings=[ReportFinding("pleural_effusion", 0.7123456, 0.4), ReportFinding("tuberculosis", 0.1, 0.25)],
     cardiothoracic_ratio=0.512,
     familiarity={"score": 3.5, "threshold": 2.0, "false_alarm_rate": 0.048},
     flags=["child", "far_from_training"],
 )
 
 
-def content(said: Said = SAID, **changes) -> bytes:
-    header = source_header(io.BytesIO(source(**changes)))
-    return object_bytes(structured_report(said, header, MAKER))
+def content(said: ReportContent = SAID, **changes) -> bytes:
+    header = read_source_header(io.BytesIO(source(**changes)))
+    return serialise_object(build_structured_report(said, header, MAKER))
 
 
 def numbers(group) -> dict[str, float]:
@@ -66,8 +66,8 @@ def test_it_refers_to_its_source_and_is_no_final_word():
 
 
 def test_nothing_said_is_a_report_of_nothing():
-    found = opened(content(Said()))
+    found = opened(content(ReportContent()))
     assert any("research only" in text for text in texts(found))
-    groups = srread(io.BytesIO(content(Said()))).content.get_image_measurement_groups()
+    groups = srread(io.BytesIO(content(ReportContent()))).content.get_image_measurement_groups()
     doubts = [e.value.value for e in groups[0].get_qualitative_evaluations()]
     assert (len(groups), doubts) == (1, ["none_found"])

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
-from medprior.dicom.structure import MOST_DEPTH, Walk
+from medprior.dicom.structure import MAX_SEQUENCE_DEPTH, StructureWalker
 from medprior.errors import Rejected
 
 
@@ -34,7 +34,7 @@ def encoded(data, implicit, little):
 def code(stream, implicit, little, most=100_000):
     before = stream.tell()
     try:
-        Walk(stream, implicit, little, most, lambda tag: tag >= 0x7FE00000).check()
+        StructureWalker(stream, implicit, little, most, lambda tag: tag >= 0x7FE00000).check()
     except Rejected as error:
         return error.code
     assert stream.tell() == before
@@ -44,9 +44,9 @@ def code(stream, implicit, little, most=100_000):
 @pytest.mark.parametrize("undefined", [True, False])
 @pytest.mark.parametrize(("implicit", "little"), [(True, True), (False, True), (False, False)])
 def test_depth_and_count(undefined, implicit, little):
-    for depth in (0, 1, MOST_DEPTH):
+    for depth in (0, 1, MAX_SEQUENCE_DEPTH):
         assert code(encoded(nest(depth, undefined), implicit, little), implicit, little) == ""
-    deep = encoded(nest(MOST_DEPTH + 1, undefined), implicit, little)
+    deep = encoded(nest(MAX_SEQUENCE_DEPTH + 1, undefined), implicit, little)
     assert code(deep, implicit, little) == "too_deep"
     # An element and an item for each level, and the patient's id; end marks count as well.
     shallow = encoded(nest(10, undefined), implicit, little)

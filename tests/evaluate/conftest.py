@@ -10,9 +10,7 @@ from medprior.networks.backbone import save_weights
 from medprior.provenance import write_config
 
 ROWS, COLS = 72, 64
-SMALL = ViTSettings.checked(
-    {"width": 24, "depth": 2, "heads": 4, "patch": 8, "registers": 1, "image_size": 32}
-)
+SMALL = ViTSettings.checked({"width": 24, "depth": 2, "heads": 4, "patch": 8, "registers": 1, "image_size": 32})
 
 
 def ellipse(y, x, ry, rx):
@@ -68,9 +66,7 @@ def write_cohort(path, images=90, seed=0, lungs_only=False, labels=None):
 def write_backbone(path, heads, seed=0):
     torch.manual_seed(seed)
     save_weights(path / "backbone.safetensors", VisionTransformer(SMALL))
-    (path / "metrics.csv").write_text(
-        "step,loss,teacher_entropy\n10,5.0,2.0\n20,4.5,1.9\n30,4.2,1.7\n"
-    )
+    (path / "metrics.csv").write_text("step,loss,teacher_entropy\n10,5.0,2.0\n20,4.5,1.9\n30,4.2,1.7\n")
     write_config(
         path,
         "pretrain",
@@ -114,12 +110,12 @@ def dino_path(tmp_path_factory):
 
 def trained(cohort_path, out, task, seed):
     from medprior.finetune.settings import FinetuneSettings
-    from medprior.finetune.training import finetune
+    from medprior.finetune.training import finetune_model
 
     settings = FinetuneSettings.checked(
         {"task": task, "epochs": 2, "seed": seed, "network": SMALL.model_dump(), "size": 32}
     )
-    finetune(Cohort.open(cohort_path), out, task, settings=settings)
+    finetune_model(Cohort.open(cohort_path), out, task, settings=settings)
     return out
 
 
@@ -163,12 +159,12 @@ def planted_models(tmp_path_factory, planted_home):
 
 @pytest.fixture(scope="session")
 def planted_evidence(tmp_path_factory, planted_home, planted_away, planted_models, span_path):
-    from medprior.evaluate.evaluate import evaluate
+    from medprior.evaluate.evaluate import evaluate_cohort
     from medprior.evaluate.settings import EvaluateSettings
 
     out = tmp_path_factory.mktemp("evidence") / "planted"
     settings = {"resamples": 60, "map_size": 32, "neighbours": 5}
-    evaluate(
+    evaluate_cohort(
         planted_home,
         out,
         backbone=("span", span_path),

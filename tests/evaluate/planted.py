@@ -68,7 +68,7 @@ def write_away(path):
 
 def train_planted(cohort_path, out, head="pooled", epochs=24, life=False, seed=0):
     from medprior.finetune.settings import FinetuneSettings
-    from medprior.finetune.training import finetune
+    from medprior.finetune.training import finetune_model
 
     settings = FinetuneSettings.checked(
         {
@@ -76,5 +76,5 @@ def train_planted(cohort_path, out, head="pooled", epochs=24, life=False, seed=0
             "network": SMALL.model_dump() | {"life": life}, "seed": seed,
         }
     )  # fmt: skip
-    finetune(Cohort.open(cohort_path), out, "classification", settings=settings)
+    finetune_model(Cohort.open(cohort_path), out, "classification", settings=settings)
     return out

@@ -25,9 +25,7 @@ def test_evaluate_from_the_command_line(tmp_path, capsys, cohort_path, span_path
     assert "difference.DINO.attention.pixel_ap.mean" in metrics
 
 
-def test_other_cohorts_boxes_and_a_cnn_from_the_command_line(
-    tmp_path, planted_away, planted_models
-):
+def test_other_cohorts_boxes_and_a_cnn_from_the_command_line(tmp_path, planted_away, planted_models):
     home = str(write_planted(tmp_path / "cohort", with_masks=False))
     cnn, out, boxes = tmp_path / "cnn", tmp_path / "evidence", tmp_path / "boxes.csv"
     command = ["finetune", home, str(cnn), "--task", "classification"]
@@ -75,5 +73,5 @@ def test_result_is_the_evidence_folder():
     parser = argparse.ArgumentParser()
     command.configure(parser)
     args = parser.parse_args(["c", "e", "--backbone", "a", "--backbone", "b", "--split", "val"])
-    assert command.result(args).name == "e"
+    assert command.result_folder(args).name == "e"
     assert args.backbone == ["a", "b"]

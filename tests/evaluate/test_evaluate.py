@@ -8,9 +8,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medprior.cohort import Cohort
 from medprior.errors import ConfigError, InputMissing
-from medprior.evaluate.evaluate import evaluate
+from medprior.evaluate.evaluate import evaluate_cohort
 from medprior.evaluate.settings import EvaluateSettings
-from medprior.finetune.model import load_model
+from medprior.finetune.model import load_finetuned_model
 from medprior.provenance import read_config
 from tests.evaluate.conftest import write_cohort
 
@@ -40,7 +40,7 @@ def recorder():
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory, cohort_path, span_path, dino_path, model_paths, recorder):
     out = tmp_path_factory.mktemp("evidence") / "run"
-    evaluate(
+    evaluate_cohort(
         cohort_path,
         out,
         backbone=[("span", span_path), f"dino={dino_path}"],
@@ -138,7 +138,7 @@ def test_predictions_are_the_models_own(evidence, cohort_path, model_paths):
     table = pd.read_parquet(evidence / "predictions.parquet")
     test = Cohort.open(cohort_path).split("test")
     assert table.image_id.tolist() == list(test.image_ids)
-    model = load_model(model_paths["ours"])
+    model = load_finetuned_model(model_paths["ours"])
     probability = model.predict_cohort(test)
     for column, label in enumerate(model.labels):
         np.testing.assert_allclose(table[f"probability_{label}"], probability[:, column])
@@ -155,7 +155,7 @@ def test_the_outside_is_told(recorder, evidence, metrics):
 
 
 def test_same_inputs_same_numbers(tmp_path, cohort_path, span_path, metrics):
-    again = evaluate(cohort_path, tmp_path, backbone=("span", span_path), settings=QUICK)
+    again = evaluate_cohort(cohort_path, tmp_path, backbone=("span", span_path), settings=QUICK)
     assert again["attention.pixel_ap.mean"] == metrics["attention.pixel_ap.mean"]
     assert again["features.linear_mauc"] == metrics["features.linear_mauc"]
 
@@ -170,7 +170,7 @@ def test_nothing_of_the_machine_is_written(evidence, cohort_path, span_path):
 
 
 def test_lungs_cohort_without_hearts(tmp_path, lungs_cohort, span_path):
-    found = evaluate(lungs_cohort, tmp_path, backbone=span_path, settings=QUICK)
+    found = evaluate_cohort(lungs_cohort, tmp_path, backbone=span_path, settings=QUICK)
     assert found["attention.pixel_ap.lungs"]["maps"] == [0, 1]
     assert found["attention.pixel_ap.mean"]["structures"] == ["lungs"]
     skipped = read_config(tmp_path)["skipped"]
@@ -189,9 +189,9 @@ def test_refusals(tmp_path, cohort_path, span_path, model_paths):
     ]
     for kind, text, arguments in cases:
         with pytest.raises(kind, match=text):
-            evaluate(cohort_path, tmp_path / "out", settings=QUICK, **arguments)
+            evaluate_cohort(cohort_path, tmp_path / "out", settings=QUICK, **arguments)
     with pytest.raises(InputMissing, match="no finished result"):
-        evaluate(tmp_path / "none", tmp_path / "out", backbone=span_path)
+        evaluate_cohort(tmp_path / "none", tmp_path / "out", backbone=span_path)
 
 
 def test_soft_labels_and_an_empty_split_are_refused(tmp_path, model_paths):
@@ -200,11 +200,11 @@ def test_soft_labels_and_an_empty_split_are_refused(tmp_path, model_paths):
 
     path = write_cohort(tmp_path / "soft", 40, labels=soft)
     with pytest.raises(InputMissing, match="neither 0, 1 nor unknown"):
-        evaluate(path, tmp_path / "out", model=model_paths["ours"], settings=QUICK)
+        evaluate_cohort(path, tmp_path / "out", model=model_paths["ours"], settings=QUICK)
     one = write_cohort(tmp_path / "one", 2)
     split = next(s for s in ("test", "val") if s not in set(Cohort.open(one).manifest.split))
     with pytest.raises(InputMissing, match="is empty"):
-        evaluate(one, tmp_path / "out", model=model_paths["masks"], split=split, settings=QUICK)
+        evaluate_cohort(one, tmp_path / "out", model=model_paths["masks"], split=split, settings=QUICK)
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path, span_path):
@@ -214,4 +214,4 @@ def test_a_mask_of_another_size_is_refused(tmp_path, span_path):
     for mask in (path / "masks" / "heart").glob("*.png"):
         Image.fromarray(np.zeros((5, 5), np.uint8)).save(mask)
     with pytest.raises(InputMissing, match="another size than its picture"):
-        evaluate(path, tmp_path / "out", backbone=span_path, settings=QUICK)
+        evaluate_cohort(path, tmp_path / "out", backbone=span_path, settings=QUICK)

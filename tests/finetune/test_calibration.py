@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
-from medprior.finetune.calibration import probabilities, temperature, youden
+from medprior.finetune.calibration import compute_probabilities, compute_youden_threshold, fit_temperature
 
 
 @pytest.mark.parametrize("true", [0.5, 1.0, 3.0])
@@ -13,7 +13,7 @@ def test_the_temperature_that_made_the_labels_is_found(true):
     z = rng.normal(0, 3, 20_000)
     y = (rng.random(len(z)) < 1 / (1 + np.exp(-z / true))).astype(np.float32)
     y[::7] = np.nan
-    assert temperature(z, y) == pytest.approx(true, rel=0.06)
+    assert fit_temperature(z, y) == pytest.approx(true, rel=0.06)
 
 
 def test_no_other_temperature_is_more_likely_on_many_images():
@@ -24,18 +24,18 @@ def test_no_other_temperature_is_more_likely_on_many_images():
     def cost(t):
         return np.mean(np.logaddexp(0, z / t) - y * z / t)
 
-    assert cost(temperature(z, y)) <= min(map(cost, np.linspace(0.5, 8, 100))) + 1e-7
+    assert cost(fit_temperature(z, y)) <= min(map(cost, np.linspace(0.5, 8, 100))) + 1e-7
 
 
 def test_few_or_one_sided_images_do_not_run_away():
-    assert temperature(np.array([3.0, 2.0]), np.array([1.0, np.nan])) == 1
-    perfect = temperature(np.array([-1.0, -0.5, 0.5, 1.0]), np.array([0.0, 0, 1, 1]))
+    assert fit_temperature(np.array([3.0, 2.0]), np.array([1.0, np.nan])) == 1
+    perfect = fit_temperature(np.array([-1.0, -0.5, 0.5, 1.0]), np.array([0.0, 0, 1, 1]))
     assert 0.2 < perfect < 1
 
 
 def test_probabilities_keep_the_order():
     z = np.array([[-2.0, 0], [1, 3]])
-    p = probabilities(z, np.array([2.0, 0.5]))
+    p = compute_probabilities(z, np.array([2.0, 0.5]))
     np.testing.assert_allclose(p, 1 / (1 + np.exp(-z / [2.0, 0.5])), rtol=1e-6)
 
 
@@ -47,7 +47,7 @@ def test_youden_reaches_sklearns_best_point(seed):
     truth[:2] = 0, 1
     score = np.round(rng.random(40) / 2 + truth / 4, 2)
     false, true, _ = roc_curve(truth, score)
-    called = score >= youden(score, truth)
+    called = score >= compute_youden_threshold(score, truth)
     reached = called[truth == 1].mean() - called[truth == 0].mean()
     assert reached == pytest.approx(max(true - false))
 
@@ -62,7 +62,7 @@ def test_youden_is_the_best_of_all_thresholds():
         def gain(t, p=p, y=y):
             return (p[y == 1] >= t).mean() + (p[y == 0] < t).mean()
 
-        assert gain(youden(p, y)) == pytest.approx(max(gain(t) for t in np.linspace(0, 1.1, 221)))
-        assert 0 <= youden(p, y) <= 1
-    assert youden(np.array([0.3, 0.4]), np.array([0.0, 0.0])) == 0.5
-    assert youden(np.array([0.2, 0.8]), np.array([0.0, 1.0])) == pytest.approx(0.5)
+        assert gain(compute_youden_threshold(p, y)) == pytest.approx(max(gain(t) for t in np.linspace(0, 1.1, 221)))
+        assert 0 <= compute_youden_threshold(p, y) <= 1
+    assert compute_youden_threshold(np.array([0.3, 0.4]), np.array([0.0, 0.0])) == 0.5
+    assert compute_youden_threshold(np.array([0.2, 0.8]), np.array([0.0, 1.0])) == pytest.approx(0.5)

@@ -9,11 +9,11 @@ from ignite.engine import Events
 from safetensors.torch import load_file
 
 from medprior.errors import ConfigError, InputMissing
-from medprior.finetune import finetune, load_model
+from medprior.finetune import finetune_model, load_finetuned_model
 from medprior.finetune.model import Model
-from medprior.finetune.one_pass import OncePassed, one_pass
 from medprior.finetune.settings import FinetuneSettings
-from medprior.finetune.training import prepared
+from medprior.finetune.single_pass import SinglePassNetwork, run_single_pass
+from medprior.finetune.training import prepare_run
 from medprior.provenance import write_json
 from tests.finetune.conftest import tiny
 
@@ -30,7 +30,7 @@ def folders(cohort, tmp_path_factory):
     base = tmp_path_factory.mktemp("cnns")
     torch.set_num_threads(1)
     for task in SMALL:
-        finetune(cohort, base / task, task, settings=cnn(task, epochs=2))
+        finetune_model(cohort, base / task, task, settings=cnn(task, epochs=2))
     return base
 
 
@@ -39,14 +39,12 @@ def test_what_is_loaded_says_what_was_trained(cohort, folders, task):
     record = json.loads((folders / task / "config.json").read_text())
     assert record["network"] == {"architecture": SMALL[task], "mean": 0.5, "std": 0.25}
     assert record["settings"]["architecture"] == SMALL[task]
-    model, test = load_model(folders / task), cohort.split("test")
+    model, test = load_finetuned_model(folders / task), cohort.split("test")
     found = model.predict_cohort(test)
     images, _ = model.view(test.squares(64), test.aspect)
     logits = model.network(images)
     if task == "classification":
-        np.testing.assert_allclose(
-            found, 1 / (1 + np.exp(-logits.numpy() / model.temperature)), atol=1e-6
-        )
+        np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits.numpy() / model.temperature)), atol=1e-6)
     else:
         assert found.shape == (len(test), 1, 64, 64)
     reading = model.predict_pixels(cohort.pixels(cohort.image_ids[4]))
@@ -57,8 +55,8 @@ def test_what_is_loaded_says_what_was_trained(cohort, folders, task):
 
 
 def test_attention_is_none_and_says_so(cohort, folders):
-    model = load_model(folders / "classification")
-    assert not model.attends
+    model = load_finetuned_model(folders / "classification")
+    assert not model.has_attention
     assert model.attention(cohort.take(3)).shape == (3, 0, 64, 64)
     with pytest.raises(ConfigError, match="no attention"):
         _ = model.vit
@@ -66,12 +64,12 @@ def test_attention_is_none_and_says_so(cohort, folders):
 
 @pytest.mark.parametrize("task", SMALL)
 def test_one_pass_gives_logits_and_tokens(folders, task):
-    model: Model = load_model(folders / task)
+    model: Model = load_finetuned_model(folders / task)
     images = torch.rand(2, 1, 64, 64)
-    seen = one_pass(model.network, images)
+    seen = run_single_pass(model.network, images)
     torch.testing.assert_close(seen.logits, model.network(images), atol=1e-6, rtol=1e-5)
     assert seen[1].tokens.patches.shape[0] == 1
-    standing = OncePassed(model.network)
+    standing = SinglePassNetwork(model.network)
     logits = standing(images)
     assert torch.equal(logits, seen.logits)
     assert torch.equal(standing.vit(images).patches, seen.tokens.patches)
@@ -82,7 +80,7 @@ def test_a_stopped_run_ends_where_a_straight_one_does(cohort, folders, tmp_path,
     """Batch statistics, too, are in the checkpoint."""
     torch.set_num_threads(1)
     out, settings = tmp_path / "m", cnn(task, epochs=2)
-    run = prepared(cohort, out, settings)
+    run = prepare_run(cohort, out, settings)
     stop_at = run.trainer.state.epoch_length + 2
 
     def stop(engine):
@@ -92,7 +90,7 @@ def test_a_stopped_run_ends_where_a_straight_one_does(cohort, folders, tmp_path,
     run.trainer.add_event_handler(Events.ITERATION_STARTED, stop)
     with pytest.raises(SystemExit):
         run.trainer.run()
-    finetune(cohort, out, task, settings=settings)
+    finetune_model(cohort, out, task, settings=settings)
     one, two = (load_file(f / "model.safetensors") for f in (out, folders / task))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[k], two[k]) for k in one)
@@ -114,11 +112,11 @@ def test_a_forged_record_is_one_clear_error(folders, tmp_path):
         record["network"][name] = value
         write_json(folder / "config.json", record)
         with pytest.raises((InputMissing, ConfigError)):
-            load_model(folder)
+            load_finetuned_model(folder)
     del record["settings"]["architecture"]
     write_json(folder / "config.json", record)
     with pytest.raises(ConfigError):
-        load_model(folder)
+        load_finetuned_model(folder)
 
 
 @pytest.mark.parametrize("change", [
@@ -132,7 +130,7 @@ def test_what_only_a_transformer_has_is_refused(change):
 def test_shared_settings_of_the_transformer_do_not_hinder(cohort, tmp_path):
     """Arms of a comparison share `network`, `head` and `drop_path`; a CNN does without them."""
     settings = cnn("classification", epochs=1, head="pooled", drop_path=0.2)
-    assert prepared(cohort, tmp_path / "m", settings).network.settings.architecture == "test_resnet"
+    assert prepare_run(cohort, tmp_path / "m", settings).network.settings.architecture == "test_resnet"
 
 
 @pytest.mark.slow
@@ -143,6 +141,6 @@ def test_shared_settings_of_the_transformer_do_not_hinder(cohort, tmp_path):
 ])  # fmt: skip
 def test_an_easy_task_is_learned(cohort, tmp_path, task, name, key, goal):
     settings = tiny(task=task, architecture=name, epochs=20, **BIG | {"checkpoint_every": 20})
-    finetune(cohort, tmp_path / "m", task, settings=settings)
+    finetune_model(cohort, tmp_path / "m", task, settings=settings)
     record = json.loads((tmp_path / "m" / "config.json").read_text())
     assert record["validation"][key] > goal

@@ -3,19 +3,19 @@ import torch
 from ignite.engine import Events
 
 from medprior.errors import ConfigError, TrainingFailed
-from medprior.finetune.assembly import build_network
+from medprior.finetune.assembly import build_finetune_network
+from medprior.finetune.data.splits import build_train_val_datasets
 from medprior.finetune.engine import GuardedStep, build_evaluator, build_trainer
 from medprior.finetune.losses import masked_bce
 from medprior.finetune.optimiser import build_optimiser
-from medprior.finetune.splits import datasets
-from medprior.networks.device import device_of
+from medprior.networks.device import select_device
 from tests.finetune.conftest import tiny
 
 
 def trainer_for(cohort, loss, **changes):
     settings = tiny(**changes).resolved(False, 32)
-    train, val = datasets(cohort, settings)
-    network = build_network(settings, 2, None)
+    train, val = build_train_val_datasets(cohort, settings)
+    network = build_finetune_network(settings, 2, None)
     optimiser = build_optimiser(network, settings)
     device = torch.device("cpu")
     return build_trainer(network, train, settings, device, 1, optimiser, loss), network, val
@@ -30,13 +30,11 @@ def test_a_step_without_a_finite_gradient_changes_nothing(cohort):
 
     trainer, network, _ = trainer_for(cohort, sometimes_nan, batch=4)
     seen = []
-    trainer.add_event_handler(
-        Events.ITERATION_COMPLETED, lambda e: seen.append(network.linear.weight.detach().clone())
-    )
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(network.linear.weight.detach().clone()))
     trainer.run()
     step = trainer._process_function
     assert isinstance(step, GuardedStep)
-    assert (step.skipped, step.in_a_row) == (2, 0)
+    assert (step.skipped, step.skipped_in_a_row) == (2, 0)
     assert torch.equal(seen[0], seen[1])
     assert torch.equal(seen[1], seen[2])
     assert not torch.equal(seen[2], seen[3])
@@ -44,9 +42,7 @@ def test_a_step_without_a_finite_gradient_changes_nothing(cohort):
 
 
 def test_a_step_left_out_leaves_running_statistics_alone(cohort):
-    trainer, network, _ = trainer_for(
-        cohort, masked_bce, batch=4, architecture="resnet10t", size=64
-    )
+    trainer, network, _ = trainer_for(cohort, masked_bce, batch=4, architecture="resnet10t", size=64)
     seen = []
 
     def spoil(engine):
@@ -68,9 +64,7 @@ def test_a_step_left_out_leaves_running_statistics_alone(cohort):
 
 
 def test_a_loss_that_stays_non_finite_stops_the_run(cohort):
-    trainer, network, _ = trainer_for(
-        cohort, lambda p, t: masked_bce(p, t) * torch.inf, batch=2, max_skipped=3
-    )
+    trainer, network, _ = trainer_for(cohort, lambda p, t: masked_bce(p, t) * torch.inf, batch=2, max_skipped=3)
     before = network.linear.weight.detach().clone()
     with pytest.raises(TrainingFailed, match="4 steps in a row"):
         trainer.run()
@@ -98,7 +92,7 @@ def test_freezing_keeps_the_backbone_still(cohort):
 
 
 def test_a_device_that_is_not_here_is_refused():
-    assert device_of("cpu").type == "cpu"
+    assert select_device("cpu").type == "cpu"
     for name in ("cuda:99", "abacus"):
         with pytest.raises(ConfigError, match="no such device"):
-            device_of(name)
+            select_device(name)

@@ -5,15 +5,15 @@ import pytest
 import torch
 from scipy.spatial.distance import mahalanobis
 
-from medprior.finetune.familiarity import DESCRIPTIONS, Familiarity, Gaussian, described
-from medprior.finetune.model import load_model
-from medprior.finetune.training import finetune
+from medprior.finetune.familiarity import FEATURE_NAMES, FamiliarityDetector, Gaussian, compute_view_features
+from medprior.finetune.model import load_finetuned_model
+from medprior.finetune.training import finetune_model
 from tests.finetune.conftest import make_cohort, scene, tiny
 
 
 def features(rng, count, shift=0.0):
     return {name: rng.normal(shift, 1, (count, 6)) @ np.diag([3, 2, 1, 1, 1, 1.0])
-            for name in DESCRIPTIONS}  # fmt: skip
+            for name in FEATURE_NAMES}  # fmt: skip
 
 
 def test_the_distance_is_mahalanobis_under_its_own_covariance():
@@ -31,7 +31,7 @@ def test_the_distance_is_mahalanobis_under_its_own_covariance():
 @pytest.mark.parametrize(("count", "rate"), [(8, 1 / 9), (19, 0.05), (26, 1 / 27), (199, 0.05)])
 def test_the_stated_rate_of_false_alarms_is_the_conformal_one(count, rate):
     rng = np.random.default_rng(count)
-    found = Familiarity.of(features(rng, 40), features(rng, count))
+    found = FamiliarityDetector.of(features(rng, 40), features(rng, count))
     assert found.false_alarm_rate == pytest.approx(rate)
 
 
@@ -39,7 +39,7 @@ def test_false_alarms_come_at_the_stated_rate_and_far_pictures_are_told():
     alarms, caught = [], []
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        found = Familiarity.of(features(rng, 60), features(rng, 59))
+        found = FamiliarityDetector.of(features(rng, 60), features(rng, 59))
         alarms += [one.far for one in found.familiar(features(rng, 50))]
         caught += [one.far for one in found.familiar(features(rng, 5, shift=4.0))]
     assert np.mean(alarms) == pytest.approx(0.05, abs=0.015)
@@ -48,18 +48,18 @@ def test_false_alarms_come_at_the_stated_rate_and_far_pictures_are_told():
 
 def test_tensors_there_and_back():
     rng = np.random.default_rng(1)
-    found = Familiarity.of(features(rng, 40), features(rng, 30))
-    back = Familiarity.from_tensors(found.tensors())
+    found = FamiliarityDetector.of(features(rng, 40), features(rng, 30))
+    back = FamiliarityDetector.from_tensors(found.tensors())
     probe = features(rng, 10)
     assert np.allclose(back.scores(probe), found.scores(probe), rtol=1e-4, atol=1e-4)
-    assert Familiarity.from_tensors({"linear.weight": torch.zeros(1)}) is None
+    assert FamiliarityDetector.from_tensors({"linear.weight": torch.zeros(1)}) is None
     part = dict(list(found.tensors().items())[:4])
     with pytest.raises(KeyError):
-        Familiarity.from_tensors(part)
+        FamiliarityDetector.from_tensors(part)
 
 
 def test_a_model_knows_its_pictures_and_not_others(cohort, tmp_path):
-    model = load_model(finetune(cohort, tmp_path / "m", "classification", settings=tiny()))
+    model = load_finetuned_model(finetune_model(cohort, tmp_path / "m", "classification", settings=tiny()))
     assert model.familiarity is not None
     assert model.config["familiarity"]["threshold"] == pytest.approx(model.familiarity.threshold)
     own = [model.predict_pixels(scene(1000 + i)[0]).familiar for i in range(30)]
@@ -69,20 +69,20 @@ def test_a_model_knows_its_pictures_and_not_others(cohort, tmp_path):
     assert np.mean([one.far for one in own]) < 0.35
     assert all(answer.familiar.far for answer in noise + turned)
     images, _ = model.view(np.zeros((1, model.source_size, model.source_size)), np.ones(1))
-    score = model.familiarity.familiar(described(model.vit, images))[0].score
+    score = model.familiarity.familiar(compute_view_features(model.vit, images))[0].score
     square = np.zeros((64, 64), np.float32)
     assert model.predict_pixels(square).familiar.score == pytest.approx(score, rel=1e-3)
 
 
 def test_the_same_run_gives_the_same_limit(cohort, tmp_path):
-    one = finetune(cohort, tmp_path / "a", "segmentation", settings=tiny(epochs=1))
-    two = finetune(cohort, tmp_path / "b", "segmentation", settings=tiny(epochs=1))
+    one = finetune_model(cohort, tmp_path / "a", "segmentation", settings=tiny(epochs=1))
+    two = finetune_model(cohort, tmp_path / "b", "segmentation", settings=tiny(epochs=1))
     assert (one / "model.safetensors").read_bytes() == (two / "model.safetensors").read_bytes()
 
 
 def test_too_few_images_are_said_to_be_too_few(tmp_path):
     few = make_cohort(tmp_path / "few", count=20, per_patient=1)
-    model = load_model(finetune(few, tmp_path / "m", "segmentation", settings=tiny(epochs=1)))
+    model = load_finetuned_model(finetune_model(few, tmp_path / "m", "segmentation", settings=tiny(epochs=1)))
     assert model.familiarity is None
     assert model.config["familiarity"] is None
     assert model.predict_pixels(scene(0)[0]).familiar is None

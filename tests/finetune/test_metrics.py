@@ -2,15 +2,17 @@ import numpy as np
 import pytest
 import torch
 
-from medprior.finetune.metrics import dice_pairs, known_mean, label_aucs, mean_auc, mean_dice
+from medprior.finetune.metrics import (
+    build_mean_auc_metric,
+    build_mean_dice_metric,
+    compute_dice_per_image,
+    compute_known_mean,
+    compute_label_aucs,
+)
 
 
 def slow_auc(scores, truth):
-    wins = [
-        1.0 if p > n else 0.5 if p == n else 0.0
-        for p in scores[truth == 1]
-        for n in scores[truth == 0]
-    ]
+    wins = [1.0 if p > n else 0.5 if p == n else 0.0 for p in scores[truth == 1] for n in scores[truth == 0]]
     return np.mean(wins) if wins else np.nan
 
 
@@ -20,10 +22,10 @@ def test_auc_is_its_twin_with_ties_unknown_and_absent_classes():
     truth = rng.choice([0, 1, 0.5, np.nan], (40, 4))
     truth[:, 3] = 0
     expected = [slow_auc(s, t) for s, t in zip(scores.T, truth.T, strict=True)]
-    np.testing.assert_allclose(label_aucs(scores, truth), expected)
+    np.testing.assert_allclose(compute_label_aucs(scores, truth), expected)
     assert np.isnan(expected[3])
-    assert known_mean(np.array(expected)) == pytest.approx(np.mean(expected[:3]))
-    assert np.isnan(known_mean(np.array([np.nan])))
+    assert compute_known_mean(np.array(expected)) == pytest.approx(np.mean(expected[:3]))
+    assert np.isnan(compute_known_mean(np.array([np.nan])))
 
 
 def test_dice_is_its_twin():
@@ -33,7 +35,7 @@ def test_dice_is_its_twin():
     truth[1, 1] = 0
     probability[1, 1] = 0
     cuts = [0.3, 0.5]
-    found = dice_pairs(torch.tensor(probability), torch.tensor(truth), torch.tensor(cuts))
+    found = compute_dice_per_image(torch.tensor(probability), torch.tensor(truth), torch.tensor(cuts))
     for b in range(3):
         for k in range(2):
             for t, cut in enumerate(cuts):
@@ -50,7 +52,7 @@ def test_metrics_gather_batches_and_pass_over_what_is_absent():
         torch.tensor([[2.0, 1], [1, 0], [0, 1]]),
         torch.tensor([[1.0, 0], [0, 0], [1, 0]]),
     )
-    metric = mean_auc()
+    metric = build_mean_auc_metric()
     metric.reset()
     metric.update((logits[:1], truth[:1]))
     metric.update((logits[1:], truth[1:]))
@@ -59,7 +61,7 @@ def test_metrics_gather_batches_and_pass_over_what_is_absent():
     pixels[:, 0, :2] = 1
     known = pixels.clone()
     known[1] = torch.nan
-    metric = mean_dice()
+    metric = build_mean_dice_metric()
     metric.reset()
     metric.update((pixels * 8 - 4, known))
     assert metric.compute() == 1.0

@@ -6,12 +6,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from medprior.errors import ConfigError, InputMissing
-from medprior.finetune import finetune, load_model
-from medprior.finetune.model_folder import write_model
-from medprior.finetune.training import prepared
-from medprior.geometry import whole
-from medprior.networks import lay_back
-from medprior.observer import Silent
+from medprior.finetune import finetune_model, load_finetuned_model
+from medprior.finetune.model_folder import write_model_folder
+from medprior.finetune.training import prepare_run
+from medprior.geometry import create_whole_image_views
+from medprior.networks import resample_maps_to_source
+from medprior.observer import NullObserver
 from medprior.provenance import sha256_file, write_json
 from tests.finetune.conftest import tiny
 
@@ -20,24 +20,24 @@ from tests.finetune.conftest import tiny
 def folders(cohort, tmp_path_factory):
     base = tmp_path_factory.mktemp("models")
     for task in ("classification", "segmentation"):
-        finetune(cohort, base / task, task, settings=tiny(epochs=2))
+        finetune_model(cohort, base / task, task, settings=tiny(epochs=2))
     return base
 
 
 @pytest.mark.parametrize("head", ["cls", "cls_mean", "pooled"])
 def test_what_is_loaded_says_what_was_trained(cohort, tmp_path, head):
-    run = prepared(cohort, tmp_path, tiny(epochs=1, head=head))
+    run = prepare_run(cohort, tmp_path, tiny(epochs=1, head=head))
     tmp_path.joinpath("metrics.csv").touch()
     run.trainer.run()
-    write_model(run, tmp_path, {"cohort": cohort.path}, Silent())
-    model = load_model(tmp_path)
+    write_model_folder(run, tmp_path, {"cohort": cohort.path}, NullObserver())
+    model = load_finetuned_model(tmp_path)
     test = cohort.split("test")
     images, _ = model.view(test.squares(40), test.aspect)
     with torch.inference_mode():
         logits = run.network.eval()(images).numpy()
     found = model.predict_cohort(test, batch=3)
     np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits / model.temperature)), atol=1e-6)
-    again = load_model(tmp_path).predict_cohort(test, batch=3)
+    again = load_finetuned_model(tmp_path).predict_cohort(test, batch=3)
     np.testing.assert_array_equal(found, again)
 
 
@@ -53,24 +53,22 @@ def test_config_says_what_later_stages_need(folders):
     assert set(config["outputs"]) == {"model.safetensors", "metrics.csv", "training.png"}
     known = config["validation"]["positive"]["right"] + config["validation"]["negative"]["right"]
     assert 0 < known < config["validation"]["images"]
-    assert json.loads((folders / "segmentation" / "config.json").read_text())["structures"] == [
-        "heart"
-    ]
+    assert json.loads((folders / "segmentation" / "config.json").read_text())["structures"] == ["heart"]
 
 
 def test_segmentation_lies_on_the_unit_squares(cohort, folders):
-    model = load_model(folders / "segmentation")
+    model = load_finetuned_model(folders / "segmentation")
     part = cohort.take(5, 1)
     maps = model.predict_cohort(part)
     assert maps.shape == (5, 1, 40, 40)
     images, views = model.view(part.squares(40), part.aspect)
     with torch.inference_mode():
-        direct = lay_back(model.network(images).sigmoid(), views, 40).numpy()
+        direct = resample_maps_to_source(model.network(images).sigmoid(), views, 40).numpy()
     np.testing.assert_allclose(maps, direct, atol=1e-6)
 
 
 def test_a_picture_is_read_as_in_the_cohort(cohort, folders):
-    model = load_model(folders / "classification")
+    model = load_finetuned_model(folders / "classification")
     image_id = cohort.image_ids[4]
     reading = model.predict_pixels(cohort.pixels(image_id))
     from_cohort = model.predict_cohort(cohort.select([image_id]))[0]
@@ -82,7 +80,7 @@ def test_a_picture_is_read_as_in_the_cohort(cohort, folders):
 
 
 def test_masks_have_the_pictures_own_size(cohort, folders):
-    model = load_model(folders / "segmentation")
+    model = load_finetuned_model(folders / "segmentation")
     for shape in ((48, 40), (97, 64), (30, 90)):
         pixels = np.random.default_rng(0).random(shape, dtype=np.float32)
         reading = model.predict_pixels(pixels)
@@ -94,19 +92,19 @@ def test_masks_have_the_pictures_own_size(cohort, folders):
 
 
 def test_no_picture_is_refused(folders):
-    model = load_model(folders / "classification")
+    model = load_finetuned_model(folders / "classification")
     for bad in (np.zeros((3, 4, 4)), np.full((4, 4), np.nan), np.full((4, 4), 255.0)):
         with pytest.raises(ConfigError, match="not a picture"):
             model.predict_pixels(bad.astype(np.float32))
 
 
 def test_attention_lies_on_the_unit_squares(cohort, folders):
-    model = load_model(folders / "classification")
+    model = load_finetuned_model(folders / "classification")
     part = cohort.take(4, 0)
     maps = model.attention(part, batch=3)
     assert maps.shape == (4, 3, 40, 40)
     assert (maps >= 0).all()
-    box = whole(part.aspect, (32, 32)).box
+    box = create_whole_image_views(part.aspect, (32, 32)).box
     assert (box[:, 3] > 1).all(), "the pictures are narrow, so nothing of them lies outside"
     assert (maps > 0).all()
 
@@ -126,7 +124,7 @@ def test_weights_that_are_not_what_was_written_are_refused(folders, tmp_path):
     tensors["linear.bias"] = tensors["linear.bias"] + 1
     save_file(tensors, weights)
     with pytest.raises(InputMissing, match="digest"):
-        load_model(folder)
+        load_finetuned_model(folder)
 
     def sign():
         config = json.loads((folder / "config.json").read_text())
@@ -134,19 +132,19 @@ def test_weights_that_are_not_what_was_written_are_refused(folders, tmp_path):
         write_json(folder / "config.json", config)
 
     sign()
-    load_model(folder)
+    load_finetuned_model(folder)
     tensors["linear.bias"][0] = torch.nan
     save_file(tensors, weights)
     sign()
     with pytest.raises(InputMissing, match="not finite"):
-        load_model(folder)
+        load_finetuned_model(folder)
     tensors["linear.bias"] = torch.zeros(7)
     save_file(tensors, weights)
     sign()
     with pytest.raises(InputMissing, match="do not fit"):
-        load_model(folder)
+        load_finetuned_model(folder)
     weights.unlink()
     with pytest.raises(InputMissing, match="missing"):
-        load_model(folder)
+        load_finetuned_model(folder)
     with pytest.raises(InputMissing, match="no finished result"):
-        load_model(tmp_path / "nowhere")
+        load_finetuned_model(tmp_path / "nowhere")

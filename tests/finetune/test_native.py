@@ -1,20 +1,18 @@
 import numpy as np
 import torch
 
-from medprior.finetune.native import over_image, plausible
-from medprior.geometry import whole
-from medprior.networks import cut
+from medprior.finetune.image_grid import keep_largest_components, resample_to_image
+from medprior.geometry import create_whole_image_views
+from medprior.networks import crop_views
 
 
 def test_cutting_a_view_and_laying_it_over_the_image_is_the_image():
     y, x = np.meshgrid(np.linspace(0, 1, 60), np.linspace(0, 1, 60), indexing="ij")
-    smooth = torch.tensor(np.sin(3 * x) * np.cos(2 * y) * 0.4 + 0.5, dtype=torch.float32)[
-        None, None
-    ]
+    smooth = torch.tensor(np.sin(3 * x) * np.cos(2 * y) * 0.4 + 0.5, dtype=torch.float32)[None, None]
     for aspect in (0.6, 1.0, 1.7):
-        views = whole(np.array([aspect]), (64, 64))
-        view = cut(smooth, views, 64, torch.tensor([0]))
-        back = over_image(view, views, 60, 60)
+        views = create_whole_image_views(np.array([aspect]), (64, 64))
+        view = crop_views(smooth, views, 64, torch.tensor([0]))
+        back = resample_to_image(view, views, 60, 60)
         inner = (slice(None), slice(None), slice(3, -3), slice(3, -3))
         torch.testing.assert_close(back[inner], smooth[inner], atol=0.02, rtol=0)
 
@@ -25,13 +23,13 @@ def test_stray_pieces_are_dropped_where_the_number_of_pieces_is_known():
     mask[2:18, 22:36] = True
     mask[30:36, 30:36] = True
     mask[38, 38] = True
-    one = plausible(mask, "heart")
+    one = keep_largest_components(mask, "heart")
     assert one.sum() == 18 * 13
     assert one[5, 5]
-    two = plausible(mask, "lungs")
+    two = keep_largest_components(mask, "lungs")
     assert two.sum() == 18 * 13 + 16 * 14
-    assert plausible(mask, "nodule").sum() == mask.sum()
+    assert keep_largest_components(mask, "nodule").sum() == mask.sum()
     speck = np.zeros((40, 40), bool)
     speck[0, 0] = True
-    assert not plausible(speck, "heart").any()
-    assert not plausible(np.zeros((4, 4), bool), "heart").any()
+    assert not keep_largest_components(speck, "heart").any()
+    assert not keep_largest_components(np.zeros((4, 4), bool), "heart").any()

@@ -1,7 +1,12 @@
 import pytest
 
-from medprior.finetune.assembly import build_network
-from medprior.finetune.optimiser import build_optimiser, depth_of, parameter_groups, set_rates
+from medprior.finetune.assembly import build_finetune_network
+from medprior.finetune.optimiser import (
+    build_optimiser,
+    build_parameter_groups,
+    find_parameter_depth,
+    set_learning_rates,
+)
 from tests.finetune.conftest import tiny
 
 
@@ -11,14 +16,14 @@ def test_depth_rises_from_embedding_to_head():
         "vit.blocks.11.mlp.0.weight": 12, "vit.norm.weight": 13, "linear.weight": 13,
         "decoder.head.bias": 13,
     }  # fmt: skip
-    assert {name: depth_of(name, 12) for name in expected} == expected
+    assert {name: find_parameter_depth(name, 12) for name in expected} == expected
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
 def test_every_parameter_is_in_one_group_with_its_factor(task):
     settings = tiny(task=task, layer_decay=0.5)
-    network = build_network(settings, 2, None)
-    groups = parameter_groups(network, settings)
+    network = build_finetune_network(settings, 2, None)
+    groups = build_parameter_groups(network, settings)
     grouped = [id(p) for group in groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in network.parameters())
     factor = {id(p): group["scale"] for group in groups for p in group["params"]}
@@ -32,10 +37,10 @@ def test_every_parameter_is_in_one_group_with_its_factor(task):
 
 def test_rates_warm_up_and_fall():
     settings = tiny(layer_decay=0.5, lr=1.0, final_lr=0.0, warmup=0.2)
-    optimiser = build_optimiser(build_network(settings, 2, None), settings)
+    optimiser = build_optimiser(build_finetune_network(settings, 2, None), settings)
     seen = []
     for progress in (0.1, 0.2, 0.6, 1.0):
-        set_rates(optimiser, settings, progress)
+        set_learning_rates(optimiser, settings, progress)
         seen.append(max(group["lr"] for group in optimiser.param_groups))
         assert min(group["lr"] for group in optimiser.param_groups) == seen[-1] / 8
     assert seen == pytest.approx([0.5, 1, 0.5, 0])
@@ -43,6 +48,6 @@ def test_rates_warm_up_and_fall():
 
 def test_freezing_leaves_the_head():
     settings = tiny(freeze=True)
-    network = build_network(settings, 2, None)
-    grouped = {id(p) for group in parameter_groups(network, settings) for p in group["params"]}
+    network = build_finetune_network(settings, 2, None)
+    grouped = {id(p) for group in build_parameter_groups(network, settings) for p in group["params"]}
     assert grouped == {id(p) for n, p in network.named_parameters() if not n.startswith("vit.")}

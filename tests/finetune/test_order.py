@@ -1,16 +1,16 @@
-from medprior.finetune import order
-from medprior.finetune.order import EpochOrder, epoch_order
+from medprior.finetune.data import epoch_sampler
+from medprior.finetune.data.epoch_sampler import EpochSampler, shuffle_epoch
 
 
 def test_an_epoch_is_a_permutation_of_its_own():
-    first, second = epoch_order(0, 1, 50).tolist(), epoch_order(0, 2, 50).tolist()
+    first, second = shuffle_epoch(0, 1, 50).tolist(), shuffle_epoch(0, 2, 50).tolist()
     assert sorted(first) == sorted(second) == list(range(50))
     assert first != second
-    assert first == epoch_order(0, 1, 50).tolist() != epoch_order(1, 1, 50).tolist()
+    assert first == shuffle_epoch(0, 1, 50).tolist() != shuffle_epoch(1, 1, 50).tolist()
 
 
 def test_going_on_inside_an_epoch_leaves_out_what_was_seen_once():
-    sampler = EpochOrder(20, seed=0)
+    sampler = EpochSampler(20, seed=0)
     sampler.epoch = 3
     whole = list(sampler)
     sampler.skip = 8
@@ -21,8 +21,8 @@ def test_going_on_inside_an_epoch_leaves_out_what_was_seen_once():
 def test_processes_share_an_epoch(monkeypatch):
     parts = []
     for rank in (0, 1, 2):
-        monkeypatch.setattr(order, "world", lambda: 3)
-        monkeypatch.setattr(order, "rank", lambda rank=rank: rank)
-        parts.append(list(EpochOrder(20, seed=0)))
+        monkeypatch.setattr(epoch_sampler, "world_size", lambda: 3)
+        monkeypatch.setattr(epoch_sampler, "process_rank", lambda rank=rank: rank)
+        parts.append(list(EpochSampler(20, seed=0)))
     assert {len(part) for part in parts} == {7}
     assert set().union(*parts) == set(range(20))

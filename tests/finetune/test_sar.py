@@ -5,13 +5,13 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from medprior.errors import ConfigError
-from medprior.finetune.model import load_model
+from medprior.finetune.model import load_finetuned_model
 from medprior.finetune.sar import SupervisedSar
 from medprior.finetune.settings import FinetuneSettings
-from medprior.finetune.training import Finetuning, finetune
-from medprior.networks import ViTSettings, build_network
+from medprior.finetune.training import Finetuning, finetune_model
+from medprior.networks import ViTSettings, build_encoder
 from medprior.networks.heads import Classifier
-from medprior.pretrain.spatial_entropy import spatial_entropy
+from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
 
 from .conftest import tiny
 
@@ -20,7 +20,7 @@ SHAPE = {"width": 24, "depth": 2, "heads": 6, "patch": 8, "registers": 1, "image
 
 def classifier(kind="cls"):
     torch.manual_seed(0)
-    return Classifier(build_network(ViTSettings.checked(SHAPE)), 2, kind)
+    return Classifier(build_encoder(ViTSettings.checked(SHAPE)), 2, kind)
 
 
 @pytest.mark.parametrize("kind", ["cls", "cls_mean", "pooled"])
@@ -32,7 +32,7 @@ def test_loss_is_that_of_the_free_heads_whatever_the_classifier(kind):
     network.train()(images)
     loss = sar.loss(0.5)
     logits = network.vit(images, capture=True).cls_logits[:, [1, 2, 3, 5]]
-    assert loss.item() == pytest.approx(0.02 * spatial_entropy(logits, (8, 8), 4).mean().item())
+    assert loss.item() == pytest.approx(0.02 * compute_spatial_entropy(logits, (8, 8), 4).mean().item())
     assert [sar.weight(p) for p in (0.0, 0.25, 1.0)] == pytest.approx([0, 0.01, 0])
     loss.backward()
     grad = network.vit.blocks[-1].attention.qkv.weight.grad.view(3, 6, 4, 24)
@@ -78,11 +78,9 @@ def test_a_run_with_sar_differs_and_weight_zero_does_not(cohort, tmp_path):
     weights = {}
     for name, change in changes.items():
         settings = tiny(epochs=1, **change)
-        finetune(cohort, tmp_path / name, "classification", None, settings)
-        weights[name] = load_model(tmp_path / name).network.state_dict()
-    same = {
-        name: all(torch.equal(weights["none"][k], w[k]) for k in w) for name, w in weights.items()
-    }
+        finetune_model(cohort, tmp_path / name, "classification", None, settings)
+        weights[name] = load_finetuned_model(tmp_path / name).network.state_dict()
+    same = {name: all(torch.equal(weights["none"][k], w[k]) for k in w) for name, w in weights.items()}
     assert same == {"none": True, "zero": True, "sar": False}
 
 
@@ -102,6 +100,6 @@ def test_life_from_scratch(cohort, tmp_path):
     assert run.parts.network.vit.settings.life
     assert run.trainer._process_function.sar.free == [0, 1, 2]
     run.run()
-    again = load_model(tmp_path / "m")
+    again = load_finetuned_model(tmp_path / "m")
     assert again.vit.settings.life
     assert sum("near_mix" in name for name, _ in again.network.named_parameters()) == 2

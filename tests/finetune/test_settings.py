@@ -1,14 +1,14 @@
 import pytest
 
 from medprior.errors import ConfigError
-from medprior.finetune.settings import SEGMENTATION, FinetuneSettings
+from medprior.finetune.settings import SEGMENTATION_DEFAULTS, FinetuneSettings
 
 
 def test_each_task_has_its_defaults_and_what_is_set_stays():
     plain = FinetuneSettings.load(None)
     assert (plain.epochs, plain.batch, plain.lr) == (30, 16, 1e-3)
     masks = FinetuneSettings.load(None, ["lr=0.5"]).for_task("segmentation")
-    assert (masks.epochs, masks.batch, masks.lr) == (SEGMENTATION["epochs"], 8, 0.5)
+    assert (masks.epochs, masks.batch, masks.lr) == (SEGMENTATION_DEFAULTS["epochs"], 8, 0.5)
     assert masks.for_task("segmentation") == masks
     assert FinetuneSettings.checked(masks.model_dump(mode="json")) == masks
 

@@ -8,14 +8,14 @@ import torch
 from safetensors.torch import load_file
 
 from medprior.errors import ConfigError, InputMissing
-from medprior.finetune import finetune, load_model
+from medprior.finetune import finetune_model, load_finetuned_model
+from medprior.finetune.data.views import WholeViews
 from medprior.finetune.settings import FinetuneSettings
-from medprior.finetune.span import PriorTargets, SupervisedSpan, followed_heads
-from medprior.finetune.training import prepared
-from medprior.finetune.views import WholeViews
-from medprior.geometry import whole
-from medprior.networks import ViTSettings, build_network, save_weights
-from medprior.networks.views import cut_maps
+from medprior.finetune.span import PriorTargets, SupervisedSpan, match_heads_to_prior
+from medprior.finetune.training import prepare_run
+from medprior.geometry import create_whole_image_views
+from medprior.networks import ViTSettings, build_encoder, save_weights
+from medprior.networks.views import compute_patch_coverage
 from medprior.pretrain.settings import SpanSettings
 from medprior.provenance import write_config
 from tests.finetune.conftest import TINY, tiny
@@ -43,17 +43,17 @@ def twin(logits, cover, trust, share=0.25, least=0.02, epsilon=0.02):
 
 def test_the_term_is_its_twin():
     torch.manual_seed(0)
-    vit = build_network(ViTSettings.checked(SHAPE | {"heads": 6})).train()
+    vit = build_encoder(ViTSettings.checked(SHAPE | {"heads": 6})).train()
     settings = tiny(span_weight=0.3)
     span = SupervisedSpan(vit, settings, (4, 1))
-    images, views = torch.rand(3, 1, 32, 32), whole(np.array([0.8, 1.0, 1.2]), (32, 32))
+    images, views = torch.rand(3, 1, 32, 32), create_whole_image_views(np.array([0.8, 1.0, 1.2]), (32, 32))
     maps, trust = torch.rand(3, 2, SIDE, SIDE), torch.tensor([1.0, 0.5, 0.0])
     maps[0, 1] = 0  # nothing to look at: the pair does not count
     vit(images)
     found = span.loss(images, views, maps, trust)
     logits = vit(images, capture=True).cls_logits[:, [4, 1]].detach().double().numpy()
     grid = type(views)(views.box, views.flip, (4, 4))
-    cover = cut_maps(maps, grid, torch.arange(3)).double().numpy()
+    cover = compute_patch_coverage(maps, grid, torch.arange(3)).double().numpy()
     assert found.item() == pytest.approx(0.3 * twin(logits, cover, trust.tolist()), rel=1e-5)
     found.backward()
     grad = vit.blocks[-1].attention.qkv.weight.grad.view(3, 6, 4, 24)
@@ -62,18 +62,16 @@ def test_the_term_is_its_twin():
 
 
 def test_which_heads_follow(cohort, tmp_path):
-    prior = write_prior(
-        tmp_path / "p", cohort, lambda _: np.ones((2, SIDE, SIDE)), names=("heart", "left_lung")
-    )
+    prior = write_prior(tmp_path / "p", cohort, lambda _: np.ones((2, SIDE, SIDE)), names=("heart", "left_lung"))
     plain = ViTSettings.checked(SHAPE | {"heads": 6})
-    assert followed_heads(prior, plain, {}) == {"heart": 0, "left_lung": 1}
+    assert match_heads_to_prior(prior, plain, {}) == {"heart": 0, "left_lung": 1}
     life = ViTSettings.checked(SHAPE | {"heads": 6, "life": True})
-    assert followed_heads(prior, life, {}) == {"heart": 4, "left_lung": 5}
-    assert followed_heads(prior, plain, {"left_lung": 3, "spine": 0}) == {"left_lung": 3}
+    assert match_heads_to_prior(prior, life, {}) == {"heart": 4, "left_lung": 5}
+    assert match_heads_to_prior(prior, plain, {"left_lung": 3, "spine": 0}) == {"left_lung": 3}
     with pytest.raises(ConfigError, match="none of the structures"):
-        followed_heads(prior, plain, {"spine": 0})
+        match_heads_to_prior(prior, plain, {"spine": 0})
     with pytest.raises(ConfigError, match="too many structures"):
-        followed_heads(prior, ViTSettings.checked(SHAPE), {})
+        match_heads_to_prior(prior, ViTSettings.checked(SHAPE), {})
 
 
 def test_the_annotated_image_counts_nothing(cohort, tmp_path):
@@ -100,7 +98,7 @@ def test_weight_zero_is_bit_for_bit_without_a_prior(cohort, prior, tmp_path):
             "span": ({"span_weight": 0.1}, prior)}  # fmt: skip
     weights = {}
     for name, (change, given) in runs.items():
-        finetune(cohort, tmp_path / name, settings=tiny(epochs=1, **change), prior=given)
+        finetune_model(cohort, tmp_path / name, settings=tiny(epochs=1, **change), prior=given)
         weights[name] = load_file(tmp_path / name / "model.safetensors")
     for name, wanted in (("zero", True), ("span", False)):
         pairs = zip(weights["none"].values(), weights[name].values(), strict=True)
@@ -108,7 +106,7 @@ def test_weight_zero_is_bit_for_bit_without_a_prior(cohort, prior, tmp_path):
     records = {n: json.loads((tmp_path / n / "config.json").read_text()) for n in runs}
     assert "prior" not in records["zero"]["inputs"]
     assert records["span"]["heads"] == {"heart": 0}
-    assert load_model(tmp_path / "span").heads == {"heart": 0}
+    assert load_finetuned_model(tmp_path / "span").heads == {"heart": 0}
 
 
 def drift(network, data, prior_targets):
@@ -119,7 +117,7 @@ def drift(network, data, prior_targets):
     geometry, _ = views.geometry(batch["aspect"].numpy(), batch["index"].numpy())
     grid = type(geometry)(geometry.box, geometry.flip, (4, 4))
     maps = torch.stack([prior_targets.of(i)["maps"] for i in data.cohort.image_ids])
-    cover = cut_maps(maps, grid, torch.arange(len(images))).double().numpy()
+    cover = compute_patch_coverage(maps, grid, torch.arange(len(images))).double().numpy()
     with torch.no_grad():
         logits = network.eval().vit(images, capture=True).cls_logits[:, :1].double().numpy()
     return twin(logits, cover, np.ones(len(images)))
@@ -129,8 +127,8 @@ def test_attention_drifts_less_with_it(cohort, prior, tmp_path):
     """A backbone whose head looks at the disc is tuned to labels, with and without the term."""
     torch.set_num_threads(1)
     first = tiny(span_weight=3.0, epochs=15, lr=3e-3, checkpoint_every=15, labels=("right",))
-    finetune(cohort, tmp_path / "start", settings=first, prior=prior)
-    start, folder = load_model(tmp_path / "start"), tmp_path / "backbone"
+    finetune_model(cohort, tmp_path / "start", settings=first, prior=prior)
+    start, folder = load_finetuned_model(tmp_path / "start"), tmp_path / "backbone"
     folder.mkdir()
     save_weights(folder / "backbone.safetensors", start.vit)
     facts = {"network": start.vit.settings.model_dump(), "heads": {"heart": 0}, "view_size": 32}
@@ -142,7 +140,7 @@ def test_attention_drifts_less_with_it(cohort, prior, tmp_path):
             given | {"span_weight": weight, "epochs": 15, "lr": 3e-3, "labels": ("large",),
                      "checkpoint_every": 15, "layer_decay": 1.0}
         )  # fmt: skip
-        run = prepared(cohort, tmp_path / f"m{weight}", settings, folder, prior=prior)
+        run = prepare_run(cohort, tmp_path / f"m{weight}", settings, folder, prior=prior)
         if not found:
             targets = PriorTargets(opened(prior), ("heart",))
             found["start"] = drift(run.network, run.val, targets)
@@ -165,4 +163,4 @@ def test_where_it_has_no_meaning_it_is_refused(cohort, tmp_path):
         with pytest.raises(ConfigError, match="span_weight"):
             FinetuneSettings.checked({"span_weight": 0.1} | change)
     with pytest.raises(InputMissing, match="need a spatial prior"):
-        finetune(cohort, tmp_path / "m", settings=tiny(span_weight=0.1))
+        finetune_model(cohort, tmp_path / "m", settings=tiny(span_weight=0.1))

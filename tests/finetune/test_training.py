@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing, MedpriorError
-from medprior.finetune import finetune, load_model
+from medprior.finetune import finetune_model, load_finetuned_model
 from tests.finetune.conftest import make_cohort, tiny
 
 WORKER = """
@@ -22,9 +22,9 @@ import torch
 from ignite.engine import Events
 torch.set_num_threads(1)
 from medprior.cohort import Cohort
-from medprior.finetune import FinetuneSettings, finetune
+from medprior.finetune import FinetuneSettings, finetune_model
 cohort, out, settings = sys.argv[1:]
-finetune(Cohort.open(cohort), Path(out), settings=FinetuneSettings.checked(json.loads(settings)))
+finetune_model(Cohort.open(cohort), Path(out), settings=FinetuneSettings.checked(json.loads(settings)))
 """
 
 
@@ -58,7 +58,7 @@ def straight(cohort, tmp_path_factory):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        finetune(cohort, out, settings=tiny(epochs=12))
+        finetune_model(cohort, out, settings=tiny(epochs=12))
     finally:
         torch.set_num_threads(threads)
     return out
@@ -68,7 +68,7 @@ def test_the_same_command_gives_the_same_weights(cohort, straight, tmp_path):
     torch.manual_seed(999)
     noise = torch.get_rng_state()
     torch.set_num_threads(1)
-    finetune(cohort, tmp_path / "m", settings=tiny(epochs=12, workers=1))
+    finetune_model(cohort, tmp_path / "m", settings=tiny(epochs=12, workers=1))
     assert same(weights(tmp_path / "m"), weights(straight))
     assert torch.equal(torch.get_rng_state(), noise), "the caller's random state was touched"
 
@@ -83,7 +83,7 @@ def test_a_killed_run_goes_on_bit_for_bit(cohort, straight, tmp_path):
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert not (out / "config.json").exists()
-    finetune(cohort, out, settings=settings)
+    finetune_model(cohort, out, settings=settings)
     assert same(weights(out), weights(straight))
     rows = (out / "metrics.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["epoch", *map(str, range(1, 13))]
@@ -107,11 +107,11 @@ def newest_step(out):
 
 def test_stopping_inside_an_epoch_changes_nothing(cohort, straight, tmp_path):
     """Stops after step 15 of 6 an epoch, goes on, and ends where the straight run ended."""
-    from medprior.finetune.training import prepared
+    from medprior.finetune.training import prepare_run
 
     torch.set_num_threads(1)
     out, settings = tmp_path / "model", tiny(epochs=12)
-    run = prepared(cohort, out, settings)
+    run = prepare_run(cohort, out, settings)
     assert run.trainer.state.epoch_length == 6
 
     def stop(engine):
@@ -123,47 +123,47 @@ def test_stopping_inside_an_epoch_changes_nothing(cohort, straight, tmp_path):
         run.trainer.run()
     assert left.value.code == 143
     assert (out / "checkpoints" / "step_00000015.pt").is_file()
-    finetune(cohort, out, settings=settings)
+    finetune_model(cohort, out, settings=settings)
     assert same(weights(out), weights(straight))
 
 
 def test_a_damaged_checkpoint_costs_one_epoch_and_two_stop_the_run(cohort, tmp_path, caplog):
     out, settings = tmp_path / "model", tiny(epochs=4)
     torch.set_num_threads(1)
-    finetune(cohort, out, settings=settings)
+    finetune_model(cohort, out, settings=settings)
     first = weights(out)
     paths = sorted((out / "checkpoints").glob("*.pt"))
     assert len(paths) == 2
     data = bytearray(paths[-1].read_bytes())
     data[len(data) // 2] ^= 1
     paths[-1].write_bytes(data)
-    finetune(cohort, out, settings=settings)
+    finetune_model(cohort, out, settings=settings)
     assert "damaged" in caplog.text
     assert same(weights(out), first)
     for path in (out / "checkpoints").glob("*.pt"):
         path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputMissing, match="every checkpoint is damaged"):
-        finetune(cohort, out, settings=settings)
+        finetune_model(cohort, out, settings=settings)
 
 
 def test_a_folder_with_another_run_is_left_alone(cohort, straight):
     before = weights(straight)
     for other in (tiny(epochs=12, lr=0.5), tiny(epochs=12, labels=("large",))):
         with pytest.raises(MedpriorError, match="other settings"):
-            finetune(cohort, straight, settings=other)
+            finetune_model(cohort, straight, settings=other)
     assert same(weights(straight), before)
 
 
 def test_repeating_a_finished_run_gives_the_same_model(cohort, straight):
     before = weights(straight)
-    finetune(cohort, straight, settings=tiny(epochs=12))
+    finetune_model(cohort, straight, settings=tiny(epochs=12))
     assert same(weights(straight), before)
 
 
 def test_starting_anew_forgets_the_old_run(cohort, tmp_path):
     out = tmp_path / "model"
-    finetune(cohort, out, settings=tiny(epochs=2))
-    finetune(cohort, out, settings=tiny(epochs=1, seed=1, resume=False))
+    finetune_model(cohort, out, settings=tiny(epochs=2))
+    finetune_model(cohort, out, settings=tiny(epochs=1, seed=1, resume=False))
     assert len((out / "metrics.csv").read_text().splitlines()) == 2
 
 
@@ -174,10 +174,10 @@ def test_an_easy_task_is_learned(tmp_path, task, key, goal):
     cohort = make_cohort(tmp_path / "c", 120, per_patient=1)
     epochs = 25 if task == "segmentation" else 40
     settings = tiny(epochs=epochs, lr=3e-3, checkpoint_every=epochs)
-    finetune(cohort, tmp_path / "m", task, settings=settings)
+    finetune_model(cohort, tmp_path / "m", task, settings=settings)
     config = json.loads((tmp_path / "m" / "config.json").read_text())
     assert config["validation"][key] > goal
-    model = load_model(tmp_path / "m")
+    model = load_finetuned_model(tmp_path / "m")
     test = cohort.split("test")
     found = model.predict_cohort(test)
     if task == "classification":
@@ -194,7 +194,7 @@ def test_validation_that_cannot_judge_is_refused(cohort, tmp_path):
     wanted = (table.split != "val") | (table["large"] == 0)
     part = cohort.select(tuple(table.image_id[wanted]))
     with pytest.raises(InputMissing, match="both positive and negative validation images"):
-        finetune(part, tmp_path / "m", settings=tiny(labels=("large",)))
+        finetune_model(part, tmp_path / "m", settings=tiny(labels=("large",)))
     only = cohort.select(tuple(table.image_id[table.split == "train"]))
     with pytest.raises(InputMissing, match="split 'val' is empty"):
-        finetune(only, tmp_path / "m", settings=tiny())
+        finetune_model(only, tmp_path / "m", settings=tiny())

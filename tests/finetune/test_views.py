@@ -2,10 +2,10 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
+from medprior.finetune.data.splits import build_train_val_datasets
+from medprior.finetune.data.views import WholeViews, jitter_views
 from medprior.finetune.settings import AugmentSettings
-from medprior.finetune.splits import datasets
-from medprior.finetune.views import WholeViews, jittered
-from medprior.geometry import whole
+from medprior.geometry import create_whole_image_views
 from tests.finetune.conftest import tiny
 
 ASPECT = np.array([0.5, 1.0, 2.0])
@@ -23,8 +23,8 @@ def batch(sources, index=None, label=None, known=None):
 
 def test_no_jitter_is_the_whole_view():
     draws = np.full((3, 4), 0.5)
-    views = jittered(ASPECT, draws, AugmentSettings(), 32)
-    np.testing.assert_allclose(views.box, whole(ASPECT, (32, 32)).box)
+    views = jitter_views(ASPECT, draws, AugmentSettings(), 32)
+    np.testing.assert_allclose(views.box, create_whole_image_views(ASPECT, (32, 32)).box)
     assert not views.flip.any()
 
 
@@ -32,7 +32,7 @@ def test_jitter_keeps_the_aspect_and_its_bounds():
     draws = np.random.default_rng(0).random((300, 4))
     aspect = np.tile(ASPECT, 100)
     settings = AugmentSettings(scale=0.2, translate=0.1, flip_p=0.5)
-    views, plain = jittered(aspect, draws, settings, 32), whole(aspect, (32, 32))
+    views, plain = jitter_views(aspect, draws, settings, 32), create_whole_image_views(aspect, (32, 32))
     ratio = views.box[:, 2:] / plain.box[:, 2:]
     np.testing.assert_allclose(ratio[:, 0], ratio[:, 1])
     assert ratio.min() > 1 / 1.2 - 1e-9
@@ -79,12 +79,12 @@ def test_nothing_of_the_image_is_lost_or_stretched():
 
 
 def test_samples_of_a_cohort_give_labels_and_masks(cohort):
-    train, val = datasets(cohort, tiny(task="segmentation"))
+    train, val = build_train_val_datasets(cohort, tiny(task="segmentation"))
     assert all(train.known.any(axis=1))
     images, targets = WholeViews(32)(default_collate([train[0], train[1]]))
     assert images.shape == targets.shape == (2, 1, 32, 32)
     assert 0.02 < targets.mean() < 0.5
-    train, val = datasets(cohort, tiny())
+    train, val = build_train_val_datasets(cohort, tiny())
     assert not set(train.cohort.patient_ids) & set(val.cohort.patient_ids)
     images, targets = WholeViews(32)(default_collate([train[0], train[1]]))
     assert targets.shape == (2, 2)

@@ -14,13 +14,13 @@ import pytest
 from medprior.cli import main
 from medprior.dicom import Policy
 from medprior.errors import MedpriorError
-from medprior.ingest import IngestSettings, ingest
+from medprior.ingest import IngestSettings, ingest_images
 from medprior.ingest import cluster as clustering
-from medprior.ingest.item import Refused, source_message
-from medprior.ingest.plan import Source
-from medprior.ingest.pool import Limits
+from medprior.ingest.decoding import RejectedFile, serialize_source
+from medprior.ingest.plan import ImageSource
+from medprior.ingest.pool import ProcessLimits
 from medprior.workers import dask_cluster
-from medprior.workers.sealed import Sealed, packed, unpacked
+from medprior.workers.secret_bytes import SecretBytes, pack_message, unpack_message
 from tests.ingest.test_pipeline import CANARY, ONE, fill, radiograph, tree
 
 distributed = pytest.importorskip("distributed")
@@ -61,7 +61,7 @@ def content_of(cluster):
 def test_a_cluster_gives_the_same_bytes(tmp_path, cluster):
     folder = fill(tmp_path / "in", 12)
     (folder / "note.txt").write_text("not a picture")
-    ingest(folder, tmp_path / "here", settings=ONE)
+    ingest_images(folder, tmp_path / "here", settings=ONE)
     arguments = ["--scheduler", cluster.scheduler_address, "--store-size", "64", "--no-tracking"]
     assert main(["ingest", str(folder), str(tmp_path / "there"), *arguments]) == 0
     assert tree(tmp_path / "there") == tree(tmp_path / "here")
@@ -95,7 +95,7 @@ def disturbed(cluster, folder, cohort, after):
     killer = threading.Thread(target=killed_midway, args=arguments)
     killer.start()
     try:
-        ingest(folder, cohort, settings=on(cluster))
+        ingest_images(folder, cohort, settings=on(cluster))
     finally:
         stop.set()
         killer.join()
@@ -104,7 +104,7 @@ def disturbed(cluster, folder, cohort, after):
 
 def test_a_worker_killed_in_the_middle_costs_nothing(tmp_path, cluster):
     folder = fill(tmp_path / "in", 120)
-    ingest(folder, tmp_path / "here", settings=ONE)
+    ingest_images(folder, tmp_path / "here", settings=ONE)
     disturbed(cluster, folder, tmp_path / "there", after=100_000)
     assert tree(tmp_path / "there") == tree(tmp_path / "here")
     assert CANARY not in content_of(cluster)
@@ -115,8 +115,8 @@ def test_masks_refusals_and_hostile_files_are_as_here(tmp_path, cluster):
     (folder / "cut.dcm").write_bytes(radiograph(9)[:2000])
     os.mkfifo(folder / "pipe.dcm")
     strict = {"cpu_seconds": 20.0, "memory_mb": 600}
-    ingest(folder, tmp_path / "here", settings=IngestSettings(workers=1, store_size=64, **strict))
-    ingest(folder, tmp_path / "there", settings=on(cluster, **strict))
+    ingest_images(folder, tmp_path / "here", settings=IngestSettings(workers=1, store_size=64, **strict))
+    ingest_images(folder, tmp_path / "there", settings=on(cluster, **strict))
     assert tree(tmp_path / "there") == tree(tmp_path / "here")
 
 
@@ -135,9 +135,9 @@ def test_workers_fetch_from_a_store_themselves(tmp_path, monkeypatch):
     store.mkdir("bucket")
     for path in folder.rglob("*.dcm"):
         store.pipe_file(f"bucket/{path.relative_to(folder)}", path.read_bytes())
-    ingest(folder, tmp_path / "here", settings=ONE)
+    ingest_images(folder, tmp_path / "here", settings=ONE)
     with started(workers=1) as cluster:
-        ingest("s3://bucket", tmp_path / "there", settings=on(cluster))
+        ingest_images("s3://bucket", tmp_path / "there", settings=on(cluster))
         logged = content_of(cluster)
     server.stop()
     assert tree(tmp_path / "there") == tree(tmp_path / "here")
@@ -150,7 +150,7 @@ def test_a_cluster_that_is_not_there_is_one_line(tmp_path, monkeypatch):
     folder = fill(tmp_path / "in", 1)
     settings = IngestSettings(store_size=64, scheduler="tcp://127.0.0.1:9")
     with pytest.raises(MedpriorError, match="scheduler does not answer"):
-        ingest(folder, tmp_path / "c", settings=settings)
+        ingest_images(folder, tmp_path / "c", settings=settings)
     with pytest.raises(MedpriorError, match="scheduler"):
         IngestSettings.load(None, ["scheduler=tcp://user:word@host:1"])
 
@@ -162,17 +162,17 @@ def test_a_cluster_without_workers_is_one_line(tmp_path, monkeypatch):
         started(workers=0) as empty,
         pytest.raises(MedpriorError, match="no worker"),
     ):
-        ingest(folder, tmp_path / "c", settings=on(empty))
+        ingest_images(folder, tmp_path / "c", settings=on(empty))
 
 
 def test_workers_that_do_not_see_the_input_end_the_run(tmp_path, cluster):
-    job = (Policy(), 64, Limits())
+    job = (Policy(), 64, ProcessLimits())
     gone = str(tmp_path / CANARY)
-    source = Source(f"{gone}/a.dcm", "a.dcm", "a", None, ())
+    source = ImageSource(f"{gone}/a.dcm", "a.dcm", "a", None, ())
     with (
         pytest.raises(MedpriorError, match="does not see the input") as caught,
-        clustering.ClusterWorkers(
-            cluster.scheduler_address, gone, False, job, lambda s: Refused("x", "x")
+        clustering.ClusterDecodingPool(
+            cluster.scheduler_address, gone, False, job, lambda s: RejectedFile("x", "x")
         ) as workers,
     ):
         list(workers.map([source]))
@@ -183,7 +183,7 @@ def test_workers_that_do_not_see_the_input_end_the_run(tmp_path, cluster):
 def test_a_file_over_which_workers_died_is_read_here(tmp_path):
     """A scheduler that blames a task for its workers' deaths at once."""
     folder = fill(tmp_path / "in", 30)
-    ingest(folder, tmp_path / "here", settings=ONE)
+    ingest_images(folder, tmp_path / "here", settings=ONE)
     import dask
 
     with (
@@ -195,13 +195,13 @@ def test_a_file_over_which_workers_died_is_read_here(tmp_path):
 
 
 def test_what_travels_is_sealed():
-    message = source_message(Source(f"/data/{CANARY}.dcm", "a", "a", None, ()))
-    sealed = packed(message, [])
+    message = serialize_source(ImageSource(f"/data/{CANARY}.dcm", "a", "a", None, ()))
+    sealed = pack_message(message, [])
     assert CANARY not in repr(sealed) + str(sealed)
-    assert unpacked(sealed) == (message, [])
+    assert unpack_message(sealed) == (message, [])
     objects = b'{"facts": {}, "arrays": [["|O", [1]]]}'
     with pytest.raises(ValueError, match="not a message"):
-        unpacked(Sealed(len(objects).to_bytes(8, "little") + objects + bytes(8)))
+        unpack_message(SecretBytes(len(objects).to_bytes(8, "little") + objects + bytes(8)))
 
 
 def test_the_package_loads_without_a_scheduler():

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medprior.dicom.samples import sample_bytes, sample_dataset, sample_picture
+from medprior.dicom.decoding.samples import create_sample_dataset, create_sample_picture, serialise_dataset
 from medprior.errors import ConfigError, InputMissing
-from medprior.ingest import IngestSettings, ingest
-from medprior.ingest.descriptor import descriptor, folder
+from medprior.ingest import IngestSettings, ingest_images
+from medprior.ingest.descriptor import descriptor_folder, load_descriptor
 
 ONE = IngestSettings(workers=1, store_size=96)
-EIGHT = sample_picture(bits=8).astype("u1")
-NAMES = sorted(path.stem for path in folder().glob("*.yaml") if path.stem != "template")
+EIGHT = create_sample_picture(bits=8).astype("u1")
+NAMES = sorted(path.stem for path in descriptor_folder().glob("*.yaml") if path.stem != "template")
 
 
 def png(path: Path, array=EIGHT):
@@ -27,16 +27,14 @@ def different(number):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_shipped_descriptors_fit_the_schema(name):
-    described = descriptor(name)
+    described = load_descriptor(name)
     assert described.name == name
     assert described.licence
     assert described.homepage
 
 
 def test_nih_official_layout(tmp_path):
-    rows = [
-        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
-    ]
+    rows = ["Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"]
     lists = {"train_val_list.txt": [], "test_list.txt": []}
     for number in range(12):
         patient = number // 2 + 1
@@ -48,7 +46,7 @@ def test_nih_official_layout(tmp_path):
     (tmp_path / "Data_Entry_2017.csv").write_text("\n".join(rows))
     for name, lines in lists.items():
         (tmp_path / name).write_text("\n".join(lines))
-    cohort = ingest(tmp_path, tmp_path / "c", "nih", ONE)
+    cohort = ingest_images(tmp_path, tmp_path / "c", "nih", ONE)
     assert len(cohort.label_names) == 14
     assert len(set(cohort.patient_ids)) == 6
     assert cohort.labels(["Effusion"]).sum() == 4
@@ -61,7 +59,7 @@ def test_nih_official_layout(tmp_path):
 def test_nih_without_its_table_says_what_is_missing(tmp_path):
     png(tmp_path / "images" / "00000001_000.png")
     with pytest.raises(InputMissing, match=r"Data_Entry_2017\.csv"):
-        ingest(tmp_path, tmp_path / "c", "nih", ONE)
+        ingest_images(tmp_path, tmp_path / "c", "nih", ONE)
 
 
 def test_shenzhen_official_layout(tmp_path):
@@ -69,7 +67,7 @@ def test_shenzhen_official_layout(tmp_path):
         name = f"CHNCXR_{number:04d}_{sick}"
         png(tmp_path / "CXR_png" / f"{name}.png", different(number))
         png(tmp_path / "mask" / f"{name}_mask.png", ((EIGHT > 128) * 255).astype("u1"))
-    cohort = ingest(tmp_path, tmp_path / "c", "shenzhen", ONE)
+    cohort = ingest_images(tmp_path, tmp_path / "c", "shenzhen", ONE)
     assert sorted(cohort.labels(["tuberculosis"])[:, 0]) == [0, 0, 1]
     assert cohort.structures == ("lungs",)
     np.testing.assert_array_equal(cohort.mask(cohort.image_ids[0], "lungs"), EIGHT > 128)
@@ -92,7 +90,7 @@ def test_jsrt_with_scr_masks(tmp_path, style, left, suffix):
         mask[200:800, 550:900] = True
         for structure in (left, "heart"):
             png(tmp_path / "scratch" / structure / f"{name}.{suffix}", (mask * 255).astype("u1"))
-    cohort = ingest(tmp_path, tmp_path / "c", "jsrt", ONE)
+    cohort = ingest_images(tmp_path, tmp_path / "c", "jsrt", ONE)
     assert len(cohort) == 2
     assert sorted(cohort.labels(["nodule"])[:, 0]) == [0, 1]
     assert set(cohort.structures) == {"left_lung", "heart"}
@@ -114,20 +112,18 @@ def test_bit_masks_and_parted_lungs(tmp_path):
     planes[50:80, 25:60] |= 4
     png(tmp_path / "images" / "1-s2.0-S09.x.png")
     png(tmp_path / "masks_bits" / "1-s2.0-S09.x.png", planes)
-    (tmp_path / "metadata.csv").write_text(
-        "image,filename,patient_id,sex,age,view\n1-s2.0-S09.x,f.jpg,7,F,93,PA\n"
-    )
-    cohort = ingest(tmp_path, tmp_path / "c", "genblock", ONE)
+    (tmp_path / "metadata.csv").write_text("image,filename,patient_id,sex,age,view\n1-s2.0-S09.x,f.jpg,7,F,93,PA\n")
+    cohort = ingest_images(tmp_path, tmp_path / "c", "genblock", ONE)
     (image,) = cohort.image_ids
     for bit, name in ((1, "left_lung"), (2, "right_lung"), (4, "cardiomediastinum")):
         np.testing.assert_array_equal(cohort.mask(image, name), (planes & bit) > 0)
     assert cohort.manifest.age.tolist() == [90.0]
-    text = (folder() / "shenzhen.yaml").read_text()
+    text = (descriptor_folder() / "shenzhen.yaml").read_text()
     parted = tmp_path / "own.yaml"
     parted.write_text(text + "    split_components: [right_lung, left_lung]\n")
     png(tmp_path / "s" / "CHNCXR_0001_0.png")
     png(tmp_path / "s" / "CHNCXR_0001_0_mask.png", (((planes & 3) > 0) * 255).astype("u1"))
-    both = ingest(tmp_path / "s", tmp_path / "d", str(parted), ONE)
+    both = ingest_images(tmp_path / "s", tmp_path / "d", str(parted), ONE)
     np.testing.assert_array_equal(both.mask(both.image_ids[0], "left_lung"), (planes & 1) > 0)
     np.testing.assert_array_equal(both.mask(both.image_ids[0], "right_lung"), (planes & 2) > 0)
 
@@ -135,8 +131,7 @@ def test_bit_masks_and_parted_lungs(tmp_path):
 def test_public_ids_are_the_same_under_every_key(tmp_path):
     png(tmp_path / "in" / "CHNCXR_0001_0.png")
     made = [
-        ingest(tmp_path / "in", tmp_path / name, "shenzhen", ONE, key=tmp_path / f"k{name}")
-        for name in "ab"
+        ingest_images(tmp_path / "in", tmp_path / name, "shenzhen", ONE, key=tmp_path / f"k{name}") for name in "ab"
     ]
     assert made[0].image_ids == made[1].image_ids
     assert not (tmp_path / "ka").exists()
@@ -145,10 +140,10 @@ def test_public_ids_are_the_same_under_every_key(tmp_path):
 def test_two_data_sets_in_one_cohort(tmp_path):
     png(tmp_path / "s" / "CHNCXR_0001_0.png", different(1))
     (tmp_path / "d").mkdir()
-    (tmp_path / "d" / "x").write_bytes(sample_bytes(sample_dataset(sample_picture())))
+    (tmp_path / "d" / "x").write_bytes(serialise_dataset(create_sample_dataset(create_sample_picture())))
     key = tmp_path / "k"
-    ingest(tmp_path / "s", tmp_path / "c", "shenzhen", ONE, key)
-    cohort = ingest(tmp_path / "d", tmp_path / "c", None, ONE, key)
+    ingest_images(tmp_path / "s", tmp_path / "c", "shenzhen", ONE, key)
+    cohort = ingest_images(tmp_path / "d", tmp_path / "c", None, ONE, key)
     assert set(cohort.manifest.dataset) == {"shenzhen", "files"}
     assert np.isnan(cohort.labels(["tuberculosis"])).sum() == 1
 
@@ -157,11 +152,11 @@ def test_wrong_descriptors_are_explained(tmp_path):
     own = tmp_path / "own.yaml"
     own.write_text("name: own\ntitle: t\nlicence: x\nimages:\n  - match: '[a-z]+('\ncolour: red\n")
     with pytest.raises(ConfigError) as caught:
-        descriptor(str(own))
+        load_descriptor(str(own))
     assert "unknown key 'colour'" in str(caught.value)
     assert "images.0.match" in str(caught.value)
     with pytest.raises(InputMissing, match="nih"):
-        descriptor("nosuch")
+        load_descriptor("nosuch")
 
 
 def jpg(path: Path, number: int):
@@ -181,7 +176,7 @@ def test_chexpert_layout(tmp_path):
         rows[part].append(f"CheXpert-v1.0-small/{name},Female,90,{view},{side},,1.0,-1.0,0.0")
     for part, lines in rows.items():
         (tmp_path / f"{part}.csv").write_text("\n".join(lines))
-    cohort = ingest(tmp_path, tmp_path / "c", "chexpert", ONE)
+    cohort = ingest_images(tmp_path, tmp_path / "c", "chexpert", ONE)
     assert len(cohort) == 6
     assert sorted(cohort.manifest["view"]) == ["AP"] * 5 + ["LATERAL"]
     labels = cohort.labels(["Cardiomegaly", "Edema", "Effusion"])
@@ -208,7 +203,7 @@ def test_mimic_layout(tmp_path):
     for name, lines in tables.items():
         with gzip.open(tmp_path / f"mimic-cxr-2.0.0-{name}.csv.gz", "wt") as file:
             file.write("\n".join(lines))
-    cohort = ingest(tmp_path, tmp_path / "c", "mimic_cxr_jpg", ONE)
+    cohort = ingest_images(tmp_path, tmp_path / "c", "mimic_cxr_jpg", ONE)
     frame = cohort.manifest.sort_values("split")
     assert frame.split.tolist() == ["test", "test", "val", "val"]
     nan = np.nan
@@ -218,13 +213,13 @@ def test_mimic_layout(tmp_path):
 
 
 def test_padchest_layout(tmp_path):
-    array = (sample_picture(bits=12) + 500).astype(np.uint16)
+    array = (create_sample_picture(bits=12) + 500).astype(np.uint16)
     png(tmp_path / "0" / "1_a.png", array)
     (tmp_path / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv").write_text(
         "ImageID,PatientID,StudyID,PatientSex_DICOM,Projection,Labels\n"
         "1_a.png,7,8,F,L,\"['nodule', 'pleural effusion']\"\n"
     )
-    cohort = ingest(tmp_path, tmp_path / "c", "padchest", ONE)
+    cohort = ingest_images(tmp_path, tmp_path / "c", "padchest", ONE)
     row = cohort.manifest.iloc[0]
     assert (row.Nodule, row.Effusion, row.Pneumonia) == (1, 1, 0)
     assert (row["view"], row.sex) == ("LATERAL", "F")
@@ -239,10 +234,10 @@ def test_vindr_layout(tmp_path):
         name = f"{number:032x}"
         path = tmp_path / "train" / f"{name}.dicom"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(sample_bytes(sample_dataset(np.roll(sample_picture(), number, 1))))
+        path.write_bytes(serialise_dataset(create_sample_dataset(np.roll(create_sample_picture(), number, 1))))
         rows += [f"{name},R{r},{int(r < number)},0,1" for r in range(3)]
     (tmp_path / "image_labels_train.csv").write_text("\n".join(rows))
-    cohort = ingest(tmp_path, tmp_path / "c", "vindr_cxr", ONE)
+    cohort = ingest_images(tmp_path, tmp_path / "c", "vindr_cxr", ONE)
     found = sorted(cohort.labels(["Cardiomegaly"])[:, 0])
     np.testing.assert_allclose(found, [0, 1 / 3, 2 / 3], atol=1e-6)
 
@@ -251,15 +246,15 @@ def test_rsna_layout_accepts_its_captures(tmp_path):
     name = "0004cfab-14fd-4e49-80ba-63a80b6bddd6"
     path = tmp_path / "stage_2_train_images" / f"{name}.dcm"
     path.parent.mkdir()
-    dataset = sample_dataset(
-        sample_picture(), SOPClassUID="1.2.840.10008.5.1.4.1.1.7", Modality="CR",
+    dataset = create_sample_dataset(
+        create_sample_picture(), SOPClassUID="1.2.840.10008.5.1.4.1.1.7", Modality="CR",
         ConversionType="WSD",
     )  # fmt: skip
-    path.write_bytes(sample_bytes(dataset))
+    path.write_bytes(serialise_dataset(dataset))
     (tmp_path / "stage_2_train_labels.csv").write_text(
         f"patientId,x,y,width,height,Target\n{name},,,,,0\n{name},1,1,1,1,1\n"
     )
-    cohort = ingest(tmp_path, tmp_path / "c", "rsna", ONE)
+    cohort = ingest_images(tmp_path, tmp_path / "c", "rsna", ONE)
     assert cohort.labels(["Lung Opacity"]).tolist() == [[1.0]]
     assert "secondary_capture" in cohort.manifest["flags"].iloc[0]
 
@@ -269,7 +264,7 @@ def test_montgomery_layout(tmp_path):
     for side, mask in (("left", EIGHT > 200), ("right", EIGHT < 50)):
         folder_name = tmp_path / "ManualMask" / f"{side}Mask"
         png(folder_name / "MCUCXR_0001_1.png", (mask * 255).astype("u1"))
-    cohort = ingest(tmp_path, tmp_path / "c", "montgomery", ONE)
+    cohort = ingest_images(tmp_path, tmp_path / "c", "montgomery", ONE)
     (image,) = cohort.image_ids
     np.testing.assert_array_equal(cohort.mask(image, "left_lung"), EIGHT > 200)
     np.testing.assert_array_equal(cohort.mask(image, "right_lung"), EIGHT < 50)
@@ -307,7 +302,7 @@ splits:
         png(tmp_path / "in" / "masks" / f"{name}.png", (EIGHT > 100).astype("u1") * 255)
     rows = [f'"{name}.png",{number - 1}' for number, name in names.items()]
     (tmp_path / "in" / "table.csv").write_text("image,nodule\n" + "\n".join(rows) + "\n")
-    cohort = ingest(tmp_path / "in", tmp_path / "c", str(tmp_path / "own.yaml"), ONE)
+    cohort = ingest_images(tmp_path / "in", tmp_path / "c", str(tmp_path / "own.yaml"), ONE)
     manifest = cohort.manifest.sort_values("nodule")
     assert manifest.nodule.tolist() == [0, 1]
     assert manifest.bright.tolist() == [1, 0]

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from medprior.phantom import PhantomSettings, generate
+from medprior.phantom import PhantomSettings, generate_phantom_cohort
 from tests.ingest.test_pipeline import fill, tree
 
 
@@ -54,7 +54,7 @@ def kill_after(seconds, process):
 def phantoms(folder, files):
     """Small phantoms of all vendors, with masks and labels."""
     settings = PhantomSettings(size=64, max_images=1)
-    generate(folder, files, 3, settings, workers=2)
+    generate_phantom_cohort(folder, files, 3, settings, workers=2)
     return folder
 
 

@@ -11,9 +11,14 @@ from PIL import Image
 
 from medprior.cli import main
 from medprior.cohort import Cohort
-from medprior.dicom.samples import compressed, sample_bytes, sample_dataset, sample_picture
+from medprior.dicom.decoding.samples import (
+    compress_dataset,
+    create_sample_dataset,
+    create_sample_picture,
+    serialise_dataset,
+)
 from medprior.errors import InputMissing, MedpriorError
-from medprior.ingest import IngestSettings, ingest
+from medprior.ingest import IngestSettings, ingest_images
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 ONE = IngestSettings(workers=1, store_size=64)
@@ -23,8 +28,8 @@ SYNTAXES = (None, "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", "1.2.840.1000
 
 def radiograph(number, patient=None, sop=None, **elements):
     """Bytes of a distinct DX file."""
-    stored = np.roll(sample_picture(), number, axis=1)
-    dataset = sample_dataset(
+    stored = np.roll(create_sample_picture(), number, axis=1)
+    dataset = create_sample_dataset(
         stored,
         PatientID=patient or f"{CANARY}-{number // 2}",
         SOPInstanceUID=sop or f"1.2.3.{number}",
@@ -33,7 +38,7 @@ def radiograph(number, patient=None, sop=None, **elements):
         **elements,
     )
     syntax = SYNTAXES[number % len(SYNTAXES)]
-    return sample_bytes(compressed(dataset, syntax) if syntax else dataset)
+    return serialise_dataset(compress_dataset(dataset, syntax) if syntax else dataset)
 
 
 def fill(folder, count=8, **elements):
@@ -46,10 +51,7 @@ def fill(folder, count=8, **elements):
 
 def sources_of(cohort):
     frame = pd.read_csv(cohort.with_name(cohort.name + ".private") / "sources.csv")
-    return {
-        Path(row.source).parent.name + "/" + Path(row.source).name: row
-        for row in frame.itertuples()
-    }
+    return {Path(row.source).parent.name + "/" + Path(row.source).name: row for row in frame.itertuples()}
 
 
 def tree(folder):
@@ -66,7 +68,7 @@ def tree(folder):
 
 
 def test_dicom_folder_becomes_a_cohort(tmp_path):
-    cohort = ingest(fill(tmp_path / "in"), tmp_path / "c", settings=ONE)
+    cohort = ingest_images(fill(tmp_path / "in"), tmp_path / "c", settings=ONE)
     assert len(cohort) == 8
     assert len(set(cohort.patient_ids)) == 4
     assert set(cohort.manifest["view"]) == {"PA"}
@@ -79,9 +81,9 @@ def test_dicom_folder_becomes_a_cohort(tmp_path):
     )
     assert all((tmp_path / "c" / name).is_file() for name in names)
     source = sources_of(tmp_path / "c")[f"{CANARY}_003/x.dcm"]
-    expected = np.roll(sample_picture(), 3, axis=1) / 4095
+    expected = np.roll(create_sample_picture(), 3, axis=1) / 4095
     assert cohort.manifest.set_index("image_id").loc[source.image_id, "rows"] == 96
-    big = ingest(tmp_path / "in", tmp_path / "big", settings=IngestSettings(workers=1))
+    big = ingest_images(tmp_path / "in", tmp_path / "big", settings=IngestSettings(workers=1))
     np.testing.assert_allclose(big.pixels(source.image_id), expected, atol=1e-4)
 
 
@@ -95,7 +97,7 @@ def test_refused_files_never_end_the_run(tmp_path):
     (folder / "away").symlink_to("/")
     os.mkfifo(folder / "pipe.dcm")
     (folder / "folder.dcm").mkdir()
-    cohort = ingest(folder, tmp_path / "c", settings=ONE)
+    cohort = ingest_images(folder, tmp_path / "c", settings=ONE)
     assert len(cohort) == 4
     quarantine = pd.read_csv(tmp_path / "c" / "quarantine.csv")
     assert list(quarantine.columns) == ["item", "code", "message"]
@@ -117,7 +119,7 @@ def test_copies_conflicts_and_equal_pixels(tmp_path):
     (folder / "d.dcm").write_bytes(radiograph(0, patient="two", sop="1.2.10"))
     for number in range(5, 25):
         (folder / f"x{number}.dcm").write_bytes(radiograph(number))
-    cohort = ingest(folder, tmp_path / "c", settings=ONE)
+    cohort = ingest_images(folder, tmp_path / "c", settings=ONE)
     rows = {name.split("/")[1]: row for name, row in sources_of(tmp_path / "c").items()}
     assert rows["a.dcm"].image_id == rows["b.dcm"].image_id
     assert rows["c.dcm"].code == "conflict"
@@ -148,7 +150,7 @@ def test_ids_depend_on_the_key_and_on_nothing_else(tmp_path):
     folder = fill(tmp_path / "in", 4)
     keys = tmp_path / "keys"
     made = [
-        ingest(folder, tmp_path / name, settings=ONE, key=keys / key)
+        ingest_images(folder, tmp_path / name, settings=ONE, key=keys / key)
         for name, key in (("a", "1"), ("b", "1"), ("c", "2"))
     ]
     ids = [set(cohort.image_ids) | set(cohort.patient_ids) for cohort in made]
@@ -156,32 +158,32 @@ def test_ids_depend_on_the_key_and_on_nothing_else(tmp_path):
     assert not ids[0] & ids[2]
     assert stat.S_IMODE((keys / "1").stat().st_mode) == 0o600
     with pytest.raises(MedpriorError, match="another identity key"):
-        ingest(folder, tmp_path / "a", settings=ONE, key=keys / "2")
+        ingest_images(folder, tmp_path / "a", settings=ONE, key=keys / "2")
 
 
 def test_keys_beside_the_data_open_or_short_are_refused(tmp_path):
     folder = fill(tmp_path / "in", 1)
     for path in (tmp_path / "c" / "key", tmp_path / "c.private" / "key"):
         with pytest.raises(MedpriorError, match="beside the data"):
-            ingest(folder, tmp_path / "c", settings=ONE, key=path)
+            ingest_images(folder, tmp_path / "c", settings=ONE, key=path)
     (tmp_path / "short").write_text("abc")
     (tmp_path / "short").chmod(0o600)
     with pytest.raises(MedpriorError, match="too short"):
-        ingest(folder, tmp_path / "c", settings=ONE, key=tmp_path / "short")
+        ingest_images(folder, tmp_path / "c", settings=ONE, key=tmp_path / "short")
     (tmp_path / "short").chmod(0o644)
     with pytest.raises(MedpriorError, match="open to other users"):
-        ingest(folder, tmp_path / "c", settings=ONE, key=tmp_path / "short")
+        ingest_images(folder, tmp_path / "c", settings=ONE, key=tmp_path / "short")
 
 
 def test_running_again_and_adding_files_keeps_ids_and_splits(tmp_path):
     folder = fill(tmp_path / "in", 12)
-    first = ingest(folder, tmp_path / "c", settings=ONE)
+    first = ingest_images(folder, tmp_path / "c", settings=ONE)
     before = tree(tmp_path / "c")
-    ingest(folder, tmp_path / "c", settings=ONE)
+    ingest_images(folder, tmp_path / "c", settings=ONE)
     assert tree(tmp_path / "c") == before
     for number in range(20, 26):
         (folder / f"new{number}.dcm").write_bytes(radiograph(number))
-    more = ingest(folder, tmp_path / "c", settings=ONE)
+    more = ingest_images(folder, tmp_path / "c", settings=ONE)
     assert len(more) == 18
     old = first.manifest.set_index("image_id").split
     pd.testing.assert_series_equal(more.manifest.set_index("image_id").split[old.index], old)
@@ -191,14 +193,14 @@ def test_workers_do_not_change_the_result(tmp_path):
     folder = fill(tmp_path / "in", 10)
     for count in (1, 3):
         settings = IngestSettings(workers=count, store_size=64)
-        ingest(folder, tmp_path / str(count), settings=settings)
+        ingest_images(folder, tmp_path / str(count), settings=settings)
     assert tree(tmp_path / "1") == tree(tmp_path / "3")
 
 
 def test_limit_draws_the_same_files_again(tmp_path):
     folder = fill(tmp_path / "in", 10)
     settings = ONE.model_copy(update={"limit": 4})
-    made = [ingest(folder, tmp_path / name, settings=settings).image_ids for name in "ab"]
+    made = [ingest_images(folder, tmp_path / name, settings=settings).image_ids for name in "ab"]
     assert made[0] == made[1]
     assert len(made[0]) == 4
 
@@ -206,10 +208,10 @@ def test_limit_draws_the_same_files_again(tmp_path):
 def test_png_and_jpeg_without_a_descriptor(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
-    picture = sample_picture(bits=8).astype("u1")
+    picture = create_sample_picture(bits=8).astype("u1")
     for name in ("a.png", "copy.png", "b.jpg"):
         Image.fromarray(picture).save(folder / name)
-    cohort = ingest(folder, tmp_path / "c", settings=ONE)
+    cohort = ingest_images(folder, tmp_path / "c", settings=ONE)
     assert len(cohort) == 2
     assert cohort.patient_ids[0] != cohort.patient_ids[1]
 
@@ -255,7 +257,7 @@ def test_one_patient_is_said_and_refused_where_a_split_is_needed(tmp_path, capfd
     folder.mkdir()
     for number in range(3):
         (folder / f"{number}.dcm").write_bytes(radiograph(number, patient="only"))
-    cohort = ingest(folder, tmp_path / "c", settings=ONE)
+    cohort = ingest_images(folder, tmp_path / "c", settings=ONE)
     assert "1 patient(s) are too few" in capfd.readouterr().err
     empty = [name for name in ("train", "val", "test") if name not in set(cohort.manifest.split)]
     assert len(empty) == 2
@@ -268,21 +270,21 @@ def test_two_runs_on_one_cohort(tmp_path):
 
     folder = fill(tmp_path / "in", 1)
     with CohortWriter(tmp_path / "c", 64), pytest.raises(MedpriorError, match="another run"):
-        ingest(folder, tmp_path / "c", settings=ONE)
+        ingest_images(folder, tmp_path / "c", settings=ONE)
 
 
 def test_masks_turn_with_their_picture(tmp_path):
     folder = tmp_path / "in"
     (folder / "dicom").mkdir(parents=True)
     (folder / "masks" / "a").mkdir(parents=True)
-    picture = sample_picture()
-    data = sample_bytes(sample_dataset(picture, PatientOrientation=["R", "F"]))
+    picture = create_sample_picture()
+    data = serialise_dataset(create_sample_dataset(picture, PatientOrientation=["R", "F"]))
     (folder / "dicom" / "a.dcm").write_bytes(data)
     mask = picture > 3000
     Image.fromarray(mask).save(folder / "masks" / "a" / "heart.png")
     Image.fromarray(mask[:40]).save(folder / "masks" / "a" / "left_lung.png")
     (folder / "labels.csv").write_text("image,patient_id,effusion,mass\ndicom/a.dcm,p,1,\n")
-    cohort = ingest(folder, tmp_path / "c", "phantom", IngestSettings(workers=1))
+    cohort = ingest_images(folder, tmp_path / "c", "phantom", IngestSettings(workers=1))
     (image_id,) = cohort.image_ids
     np.testing.assert_array_equal(cohort.mask(image_id, "heart"), np.fliplr(mask))
     assert cohort.mask(image_id, "left_lung") is None
@@ -298,7 +300,7 @@ def test_real_folders(tmp_path, name, dataset, structures, labels):
     if not (REAL / name).is_dir():
         pytest.skip(f"shared/data/{name} is not here")
     settings = IngestSettings(workers=1, limit=40, store_size=64)
-    cohort = ingest(REAL / name, tmp_path / "c", dataset, settings)
+    cohort = ingest_images(REAL / name, tmp_path / "c", dataset, settings)
     assert len(cohort) == (2 if name == "dicom" else 40)
     assert len(cohort.structures) == structures
     assert len(cohort.label_names) == labels
@@ -313,14 +315,14 @@ def test_real_folders(tmp_path, name, dataset, structures, labels):
 
 
 def test_contact_sheet_shows_the_pictures(tmp_path):
-    ingest(fill(tmp_path / "in", 3), tmp_path / "c", settings=ONE)
+    ingest_images(fill(tmp_path / "in", 3), tmp_path / "c", settings=ONE)
     with Image.open(tmp_path / "c" / "contact_sheet.png") as sheet:
         assert sheet.size[0] > 3 * 200
         assert np.asarray(sheet.convert("L")).std() > 20
 
 
 def test_a_cohort_opens_by_reading_only(tmp_path):
-    cohort = ingest(fill(tmp_path / "in", 3), tmp_path / "c", settings=ONE)
+    cohort = ingest_images(fill(tmp_path / "in", 3), tmp_path / "c", settings=ONE)
     before = tree(tmp_path / "c")
     Cohort.open(tmp_path / "c").pixels(cohort.image_ids[0])
     assert tree(tmp_path / "c") == before
@@ -330,10 +332,10 @@ def test_a_cohort_opens_by_reading_only(tmp_path):
 def test_images_lost_with_the_power_are_read_again(tmp_path):
     # The private journal says done, the cohort's own journal lost its end: what a power cut leaves.
     folder = fill(tmp_path / "in", 8)
-    ingest(folder, tmp_path / "c", settings=ONE)
+    ingest_images(folder, tmp_path / "c", settings=ONE)
     whole = tree(tmp_path / "c")
     journal = tmp_path / "c" / "journal.jsonl"
     kept = journal.read_bytes().splitlines(keepends=True)[:-3]
     journal.write_bytes(b"".join(kept))
-    ingest(folder, tmp_path / "c", settings=ONE)
+    ingest_images(folder, tmp_path / "c", settings=ONE)
     assert tree(tmp_path / "c") == whole

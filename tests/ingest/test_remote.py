@@ -11,10 +11,10 @@ from PIL import Image
 from medprior.cli import main
 from medprior.dicom import Policy
 from medprior.errors import ConfigError, InputMissing, MedpriorError, Rejected
-from medprior.ingest import IngestSettings, ingest
+from medprior.ingest import IngestSettings, ingest_images
 from medprior.ingest import fetching as fetching_module
-from medprior.ingest.origin import Folder, origin_of
-from medprior.ingest.remote import Remote, failure
+from medprior.ingest.origin import LocalFolder, open_input
+from medprior.ingest.remote import RemoteStore, build_remote_error
 from tests.ingest.test_pipeline import CANARY, ONE, fill, radiograph, sources_of, tree
 
 SECRET = "testing-secret-7"
@@ -75,8 +75,8 @@ def test_s3_gives_the_same_bytes_as_the_folder(tmp_path, s3):
     upload(s3, folder, f"{BUCKET}/some/prefix")
     s3.pipe_file(f"{BUCKET}/some/prefix2/other.dcm", radiograph(20))
     s3.pipe_file(f"{BUCKET}/some/prefix/folder/", b"")
-    ingest(folder, tmp_path / "local", settings=ONE)
-    ingest(f"s3://{BUCKET}/some/prefix", tmp_path / "remote", settings=ONE)
+    ingest_images(folder, tmp_path / "local", settings=ONE)
+    ingest_images(f"s3://{BUCKET}/some/prefix", tmp_path / "remote", settings=ONE)
     assert tree(tmp_path / "remote") == tree(tmp_path / "local")
     assert sources_of(tmp_path / "remote")[f"{CANARY}_003/x.dcm"].source.startswith("s3://")
     assert not (tmp_path / "remote.private" / "fetched").exists()
@@ -85,8 +85,8 @@ def test_s3_gives_the_same_bytes_as_the_folder(tmp_path, s3):
 def test_masks_and_tables_come_from_the_same_store(tmp_path, s3):
     folder = described(tmp_path / "in")
     upload(s3, folder, f"{BUCKET}/set")
-    ingest(folder, tmp_path / "local", "phantom", ONE)
-    cohort = ingest(f"s3://{BUCKET}/set/", tmp_path / "remote", "phantom", ONE)
+    ingest_images(folder, tmp_path / "local", "phantom", ONE)
+    cohort = ingest_images(f"s3://{BUCKET}/set/", tmp_path / "remote", "phantom", ONE)
     assert tree(tmp_path / "remote") == tree(tmp_path / "local")
     assert cohort.structures == ("heart",)
     assert cohort.label_names == ("effusion",)
@@ -107,19 +107,19 @@ def test_the_command_says_nothing_of_names_and_credentials(tmp_path, s3, capfd):
 def test_a_second_run_reads_only_what_changed(tmp_path, s3, monkeypatch):
     folder = fill(tmp_path / "in", 4)
     upload(s3, folder, f"{BUCKET}/set")
-    ingest(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)
+    ingest_images(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)
     before = tree(tmp_path / "c")
     fetched = []
-    real = fetching_module.fetched
+    real = fetching_module.fetch_source
     monkeypatch.setattr(
-        fetching_module, "fetched", lambda s, *rest: (fetched.append(s.relative), real(s, *rest))[1]
+        fetching_module, "fetch_source", lambda s, *rest: (fetched.append(s.relative), real(s, *rest))[1]
     )
-    ingest(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)
+    ingest_images(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)
     assert fetched == []
     assert tree(tmp_path / "c") == before
     s3.pipe_file(f"{BUCKET}/set/new.dcm", radiograph(30))
     s3.pipe_file(f"{BUCKET}/set/{CANARY}_001/x.dcm", radiograph(31))
-    assert len(ingest(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)) == 6
+    assert len(ingest_images(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)) == 6
     assert sorted(fetched) == [f"{CANARY}_001/x.dcm", "new.dcm"]
 
 
@@ -164,7 +164,7 @@ def test_no_credentials_and_no_server_are_said(tmp_path, s3, monkeypatch, capfd)
 
 def test_fetched_files_are_private_bounded_and_gone_objects_are_refused(tmp_path, s3):
     s3.pipe_file(f"{BUCKET}/set/a", b"x" * 1000)
-    remote = Remote(f"s3://{BUCKET}/set")
+    remote = RemoteStore(f"s3://{BUCKET}/set")
     assert remote.entries()["a"][0] == 1000
     target = tmp_path / "t"
     remote.fetch(remote.url("a"), target, Policy())
@@ -181,7 +181,7 @@ def test_fetched_files_are_private_bounded_and_gone_objects_are_refused(tmp_path
 def test_a_forbidden_object_costs_itself_and_lost_rights_end_the_run(tmp_path, s3, monkeypatch):
     s3.pipe_file(f"{BUCKET}/set/a", b"x")
     s3.pipe_file(f"{BUCKET}/set/b", b"y")
-    remote = Remote(f"s3://{BUCKET}/set")
+    remote = RemoteStore(f"s3://{BUCKET}/set")
     real = remote._fs.open
     closed = {f"{BUCKET}/set/b"}
 
@@ -201,21 +201,21 @@ def test_a_forbidden_object_costs_itself_and_lost_rights_end_the_run(tmp_path, s
 
 def test_objects_that_vanish_after_listing_are_quarantined(tmp_path, s3, monkeypatch):
     upload(s3, fill(tmp_path / "in", 5), f"{BUCKET}/set")
-    real = Remote.entries
+    real = RemoteStore.entries
 
     def listing(self):
         found = real(self)
         s3.rm(f"{BUCKET}/set/{CANARY}_002/x.dcm")
         return found
 
-    monkeypatch.setattr(Remote, "entries", listing)
-    assert len(ingest(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)) == 4
+    monkeypatch.setattr(RemoteStore, "entries", listing)
+    assert len(ingest_images(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)) == 4
     assert sources_of(tmp_path / "c")[f"{CANARY}_002/x.dcm"].code == "unreadable"
 
 
 def test_objects_written_again_after_listing_are_read_as_they_are_now(tmp_path, s3):
     s3.pipe_file(f"{BUCKET}/set/a", b"old")
-    remote = Remote(f"s3://{BUCKET}/set")
+    remote = RemoteStore(f"s3://{BUCKET}/set")
     remote.entries()
     fsspec.filesystem("s3", skip_instance_cache=True).pipe_file(f"{BUCKET}/set/a", b"newer")
     remote.fetch(remote.url("a"), tmp_path / "t", Policy())
@@ -224,27 +224,27 @@ def test_objects_written_again_after_listing_are_read_as_they_are_now(tmp_path, 
 
 def test_a_new_address_is_used_at_once(tmp_path, s3, monkeypatch):
     s3.pipe_file(f"{BUCKET}/set/a", b"x")
-    assert list(Remote(f"s3://{BUCKET}/set").entries()) == ["a"]
+    assert list(RemoteStore(f"s3://{BUCKET}/set").entries()) == ["a"]
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(MedpriorError, match="does not answer"):
-        Remote(f"s3://{BUCKET}/set").entries()
+        RemoteStore(f"s3://{BUCKET}/set").entries()
 
 
 def test_memory_store_file_urls_and_single_files(tmp_path):
     fs = fsspec.filesystem("memory")
     folder = fill(tmp_path / "in", 4)
     upload(fs, folder, "/set")
-    ingest(folder, tmp_path / "local", settings=ONE)
+    ingest_images(folder, tmp_path / "local", settings=ONE)
     try:
-        ingest("memory://set", tmp_path / "remote", settings=ONE)
+        ingest_images("memory://set", tmp_path / "remote", settings=ONE)
         assert tree(tmp_path / "remote") == tree(tmp_path / "local")
-        one = ingest(f"memory://set/{CANARY}_001/x.dcm", tmp_path / "one", settings=ONE)
+        one = ingest_images(f"memory://set/{CANARY}_001/x.dcm", tmp_path / "one", settings=ONE)
         assert len(one) == 1
     finally:
         fs.rm("/set", recursive=True)
-    assert isinstance(origin_of(folder.as_uri()), Folder)
-    ingest(folder.as_uri(), tmp_path / "uri", settings=ONE)
+    assert isinstance(open_input(folder.as_uri()), LocalFolder)
+    ingest_images(folder.as_uri(), tmp_path / "uri", settings=ONE)
     assert tree(tmp_path / "uri") == tree(tmp_path / "local")
 
 
@@ -252,21 +252,21 @@ def test_many_remote_files_keep_their_order_and_only_a_few_lie_here(tmp_path, mo
     fs = fsspec.filesystem("memory")
     folder = fill(tmp_path / "in", 40)
     upload(fs, folder, "/set")
-    monkeypatch.setattr(fetching_module, "AHEAD", 6)
+    monkeypatch.setattr(fetching_module, "FETCH_AHEAD", 6)
     seen = []
-    real = fetching_module.discard
+    real = fetching_module.remove_fetched_files
 
     def counted(place, number):
         seen.append(len(list(Path(place).iterdir())))
         real(place, number)
 
-    monkeypatch.setattr(fetching_module, "discard", counted)
+    monkeypatch.setattr(fetching_module, "remove_fetched_files", counted)
     two = IngestSettings(workers=2, store_size=64)
     try:
-        ingest("memory://set", tmp_path / "remote", settings=two)
+        ingest_images("memory://set", tmp_path / "remote", settings=two)
     finally:
         fs.rm("/set", recursive=True)
-    ingest(folder, tmp_path / "local", settings=two)
+    ingest_images(folder, tmp_path / "local", settings=two)
     assert tree(tmp_path / "remote") == tree(tmp_path / "local")
     assert len(seen) == 40
     assert max(seen) <= 6 + 16
@@ -275,7 +275,7 @@ def test_many_remote_files_keep_their_order_and_only_a_few_lie_here(tmp_path, mo
 def test_faults_are_told_by_kind_alone():
     secret = f"{CANARY} in the text of the error"
     for error in (ImportError(secret), FileNotFoundError(secret), OSError(secret)):
-        assert CANARY not in str(failure(error, "s3"))
-    assert isinstance(failure(FileNotFoundError(), "s3"), InputMissing)
-    assert "medprior[s3]" in str(failure(ImportError(), "s3"))
-    assert isinstance(failure(ValueError(), "x"), ConfigError)
+        assert CANARY not in str(build_remote_error(error, "s3"))
+    assert isinstance(build_remote_error(FileNotFoundError(), "s3"), InputMissing)
+    assert "medprior[s3]" in str(build_remote_error(ImportError(), "s3"))
+    assert isinstance(build_remote_error(ValueError(), "x"), ConfigError)

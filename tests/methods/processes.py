@@ -12,9 +12,9 @@ import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from medprior.pretrain.dino import sinkhorn
-from medprior.pretrain.objective import Scene
-from medprior.pretrain.ranks import gathered, total
+from medprior.pretrain.distributed import all_gather_rows, all_reduce_sum
+from medprior.pretrain.objectives.dino import apply_sinkhorn
+from medprior.pretrain.objectives.objective import Scene
 
 from .scenes import learner_of, pictures, scene_of, tiny
 
@@ -52,8 +52,7 @@ def case(settings, rank: int, world: int, parts: int = 1):
     learner = learner_of(settings, heads)
     images, masks = pictures(BATCH)
     scenes: list[Scene] = [
-        scene_of(settings, learner, images, masks, 2, ours(rank, world, i, parts), True)
-        for i in range(parts)
+        scene_of(settings, learner, images, masks, 2, ours(rank, world, i, parts), True) for i in range(parts)
     ]
     student = DistributedDataParallel(learner.student) if world > 1 else learner.student
     prepared = learner.prepared(scenes)
@@ -62,8 +61,8 @@ def case(settings, rank: int, world: int, parts: int = 1):
         losses, logs = learner.losses(student, scene, prepared[index])
         (sum(losses.values()) / parts).backward()
         for name, loss in losses.items():
-            sums[name] = sums.get(name, 0.0) + total(loss.detach()).item() / world / parts
-    learner.settle()
+            sums[name] = sums.get(name, 0.0) + all_reduce_sum(loss.detach()).item() / world / parts
+    learner.commit_step()
     kept = {k: v for k, v in learner.state_dict().items() if k.startswith("objectives.")}
     gradient = [p.grad.flatten() for p in learner.student.parameters() if p.grad is not None]
     return {
@@ -79,19 +78,19 @@ def balanced(rank: int, world: int):
     torch.manual_seed(0)
     scores = torch.randn(24, 16)
     if world == 1:
-        return sinkhorn(scores, 0.3).tolist()
-    mine = sinkhorn(scores[:10] if rank == 0 else scores[10:], 0.3)
+        return apply_sinkhorn(scores, 0.3).tolist()
+    mine = apply_sinkhorn(scores[:10] if rank == 0 else scores[10:], 0.3)
     padded = torch.zeros(24, 16)
     padded[slice(0, 10) if rank == 0 else slice(10, 24)] = mine
-    return total(padded).tolist()
+    return all_reduce_sum(padded).tolist()
 
 
 def collectives(rank: int, world: int):
     """Gradients through sums and gathering, which no built-in function gives unwarned."""
     x = torch.arange(6.0).reshape(6, 1)[rank * 6 // world : (rank + 1) * 6 // world]
     x.requires_grad_()
-    ((total(x.square().sum()) ** 2 + (gathered(x) ** 3).sum()) / world).backward()
-    return total(torch.nn.functional.pad(x.grad, (0, 0, rank * 3, (world - 1 - rank) * 3))).tolist()
+    ((all_reduce_sum(x.square().sum()) ** 2 + (all_gather_rows(x) ** 3).sum()) / world).backward()
+    return all_reduce_sum(torch.nn.functional.pad(x.grad, (0, 0, rank * 3, (world - 1 - rank) * 3))).tolist()
 
 
 def everything(rank: int, world: int):
@@ -104,9 +103,7 @@ def everything(rank: int, world: int):
 if __name__ == "__main__":
     folder, rank, world = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(1)
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=world
-    )
+    distributed.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=world)
     found = everything(rank, world)
     if rank == 0:
         (folder / "found.json").write_text(json.dumps(found))

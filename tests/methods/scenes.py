@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from medprior.phantom import render
-from medprior.pretrain.augment import ViewMaker
+from medprior.phantom import render_phantom
 from medprior.pretrain.learner import Learner
-from medprior.pretrain.objective import PriorMaps, Scene
+from medprior.pretrain.objectives.objective import PriorMaps, Scene
 from medprior.pretrain.settings import PretrainSettings
-from medprior.settings import merged
+from medprior.pretrain.views.augment import ViewMaker
+from medprior.settings import merge_mappings
 
 TINY = {
     "recipe": "dino", "batch": 8, "steps": 100,
@@ -20,7 +20,7 @@ STRUCTURES = ("left_lung", "right_lung", "heart")
 
 
 def tiny(**changes):
-    settings = PretrainSettings.checked(merged(TINY, changes))
+    settings = PretrainSettings.checked(merge_mappings(TINY, changes))
     network = settings.network.model_copy(update={"image_size": settings.crops.global_size})
     return settings.model_copy(update={"network": network}).resolved(64)
 
@@ -32,7 +32,7 @@ def learner_of(settings, heads=(0, 1, 2)):
 
 def pictures(count, size=72):
     """Phantoms float32 [n, 1, S, S], and their masks [n, 3, S, S]."""
-    found = [render(seed, size=size) for seed in range(count)]
+    found = [render_phantom(seed, size=size) for seed in range(count)]
     masks = [[image.masks[name] for name in STRUCTURES] for image in found]
     images = np.stack([image.pixels for image in found]).astype(np.float32)
     return torch.from_numpy(images)[:, None], torch.from_numpy(np.array(masks, np.float32))

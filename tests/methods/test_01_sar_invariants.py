@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from medprior.pretrain.sar import free_heads, sar_loss
-from medprior.pretrain.spatial_entropy import spatial_entropy
+from medprior.pretrain.objectives.sar import list_free_heads, sar_loss
+from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
 
 
 def entropy_of(rows, connectivity=8):
     maps = torch.tensor(rows, dtype=torch.float64)
-    return spatial_entropy(maps.flatten()[None], tuple(maps.shape), connectivity).item()
+    return compute_spatial_entropy(maps.flatten()[None], tuple(maps.shape), connectivity).item()
 
 
 def blobs(*masses, size=9):
@@ -42,8 +42,8 @@ def test_diagonal_neighbours_and_checkerboard():
 def test_scale_and_shift_change_nothing(connectivity):
     torch.manual_seed(0)
     maps = torch.randn(20, 70, dtype=torch.float64, requires_grad=True)
-    found = spatial_entropy(maps, (7, 10), connectivity)
-    moved = spatial_entropy(3.7 * maps - 2.5, (7, 10), connectivity)
+    found = compute_spatial_entropy(maps, (7, 10), connectivity)
+    moved = compute_spatial_entropy(3.7 * maps - 2.5, (7, 10), connectivity)
     assert torch.allclose(found, moved, atol=1e-12)
     (slope,) = torch.autograd.grad(found.sum(), maps)
     assert slope.abs().max() > 1e-4
@@ -54,24 +54,24 @@ def test_scale_and_shift_change_nothing(connectivity):
 def test_gradient_is_that_of_differences():
     torch.manual_seed(1)
     maps = torch.randn(3, 30, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: spatial_entropy(x, (5, 6), 8), maps)
+    assert torch.autograd.gradcheck(lambda x: compute_spatial_entropy(x, (5, 6), 8), maps)
 
 
 def test_noise_percolates():
     """Random maps score below two lungs with 8 neighbours, so SAR never gets a bilateral head."""
     torch.manual_seed(0)
     noise = torch.randn(400, 196)
-    assert spatial_entropy(noise, (14, 14), 8).mean().item() == pytest.approx(0.44, abs=0.04)
-    assert spatial_entropy(noise, (14, 14), 4).mean().item() == pytest.approx(2.06, abs=0.08)
-    assert free_heads(6, [1, 4]) == [0, 2, 3, 5]
+    assert compute_spatial_entropy(noise, (14, 14), 8).mean().item() == pytest.approx(0.44, abs=0.04)
+    assert compute_spatial_entropy(noise, (14, 14), 4).mean().item() == pytest.approx(2.06, abs=0.08)
+    assert list_free_heads(6, [1, 4]) == [0, 2, 3, 5]
 
 
 def test_logits_not_attention():
     torch.manual_seed(0)
     logits = 2 * torch.randn(300, 196)
-    on_logits = spatial_entropy(logits, (14, 14)).mean().item()
+    on_logits = compute_spatial_entropy(logits, (14, 14)).mean().item()
     assert on_logits == pytest.approx(0.43, abs=0.04)
-    assert spatial_entropy(logits.softmax(-1), (14, 14)).mean().item() > 3 * on_logits
+    assert compute_spatial_entropy(logits.softmax(-1), (14, 14)).mean().item() > 3 * on_logits
 
 
 def test_unseen_patches_are_as_if_cut_off():
@@ -79,14 +79,14 @@ def test_unseen_patches_are_as_if_cut_off():
     maps = torch.randn(10, 8 * 5)
     seen = torch.ones(8, 5, dtype=torch.bool)
     seen[5:] = False
-    cut = spatial_entropy(maps[:, :25], (5, 5))
-    assert torch.allclose(spatial_entropy(maps, (8, 5), 8, seen.flatten()), cut, atol=1e-6)
+    cut = compute_spatial_entropy(maps[:, :25], (5, 5))
+    assert torch.allclose(compute_spatial_entropy(maps, (8, 5), 8, seen.flatten()), cut, atol=1e-6)
 
 
 def test_loss_is_the_mean_and_excess_lets_the_allowed_be():
     torch.manual_seed(0)
     logits = torch.randn(3, 2, 36)
-    each = spatial_entropy(logits, (6, 6))
+    each = compute_spatial_entropy(logits, (6, 6))
     loss, plain = sar_loss(logits, (6, 6))
     assert loss.item() == pytest.approx(each.mean().item())
     assert plain.item() == pytest.approx(each.mean().item())

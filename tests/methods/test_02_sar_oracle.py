@@ -9,8 +9,8 @@ import pytest
 import torch
 from skimage.measure import label
 
-from medprior.pretrain.components import labelled, propagated
-from medprior.pretrain.spatial_entropy import spatial_entropy
+from medprior.pretrain.objectives.components import label_by_propagation, label_with_scipy
+from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
 
 
 def oracle(logits, connectivity):
@@ -26,7 +26,7 @@ def oracle(logits, connectivity):
 def test_entropy_is_the_oracles(grid, connectivity):
     rng = np.random.default_rng(0)
     maps = rng.normal(size=(200, *grid))
-    found = spatial_entropy(torch.from_numpy(maps).flatten(1), grid, connectivity)
+    found = compute_spatial_entropy(torch.from_numpy(maps).flatten(1), grid, connectivity)
     expected = [oracle(each, connectivity) for each in maps]
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
 
@@ -50,7 +50,7 @@ def test_propagation_gives_the_regions_of_scipy(connectivity):
     on = rng.random((120, 14, 14)) < rng.uniform(0.1, 0.9, (120, 1, 1))
     on[0], on[1] = serpentine(14), False
     on = torch.from_numpy(on)
-    one, two = labelled(on, connectivity), propagated(on, connectivity)
+    one, two = label_with_scipy(on, connectivity), label_by_propagation(on, connectivity)
     assert one.max() < 196
     assert two.max() < 196
     assert one.min() == two.min() == 0

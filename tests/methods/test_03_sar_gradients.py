@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medprior.pretrain.spatial_entropy import spatial_entropy
+from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -17,7 +17,7 @@ def test_empty_maps_are_zero_and_gradients_finite(dtype):
     maps[3, 6:] = -3  # the first row and one far cell: two regions
     maps[3, 30] = 2
     maps = maps.to(dtype).requires_grad_()
-    found = spatial_entropy(maps, (6, 6))
+    found = compute_spatial_entropy(maps, (6, 6))
     assert found.dtype == torch.float32
     assert found[:2].tolist() == [0, 0]
     found.sum().backward()
@@ -29,7 +29,7 @@ def test_empty_maps_are_zero_and_gradients_finite(dtype):
 
 def test_nothing_seen_is_zero():
     maps = torch.randn(2, 16, requires_grad=True)
-    found = spatial_entropy(maps, (4, 4), 8, torch.zeros(2, 16, dtype=torch.bool))
+    found = compute_spatial_entropy(maps, (4, 4), 8, torch.zeros(2, 16, dtype=torch.bool))
     found.sum().backward()
     assert found.tolist() == [0, 0]
     assert torch.equal(maps.grad, torch.zeros(2, 16))

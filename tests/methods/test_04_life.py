@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from medprior.errors import ConfigError
-from medprior.networks import ViTSettings, build_network
-from medprior.networks.life import LifeProjection, by_scale, from_vanilla
+from medprior.networks import ViTSettings, build_encoder
+from medprior.networks.life import LifeProjection, init_life_from_linear, split_by_scale
 
 GRID, WIDTH = (9, 11), 12
 
@@ -109,20 +109,18 @@ def test_shared_norm():
 
 def test_scales_are_laid_out_by_head():
     """With heads a multiple of 3, the first third of the heads sees one patch only."""
-    net = build_network(ViTSettings(width=48, depth=1, heads=6, image_size=64, life=True)).double()
+    net = build_encoder(ViTSettings(width=48, depth=1, heads=6, image_size=64, life=True)).double()
     x = torch.randn(1, net.prefix + 64, 48, dtype=torch.float64, requires_grad=True)
     q, _, _ = net.blocks[0].attention.split(x, (8, 8))
     for head, side in enumerate([1, 1, 3, 3, 7, 7]):
-        (grad,) = torch.autograd.grad(
-            q[0, head, net.prefix + 27].square().sum(), x, retain_graph=True
-        )
+        (grad,) = torch.autograd.grad(q[0, head, net.prefix + 27].square().sum(), x, retain_graph=True)
         assert int((grad[0].abs().sum(-1) > 0).sum()) == side**2
 
 
 @pytest.mark.parametrize("options", [{}, {"life_norm": True}, {"life_aux_key": "repo"}])
 def test_networks_with_it_learn_on_any_grid(options):
     settings = ViTSettings(width=48, depth=2, heads=3, image_size=32, life=True, **options)
-    net = build_network(settings)
+    net = build_encoder(settings)
     result = net(torch.rand(2, 1, 24, 40), capture=True)
     assert result.grid == (3, 5)
     assert result.patches.shape == (2, 15, 48)
@@ -142,7 +140,7 @@ def test_from_vanilla_reproduces_the_projection():
     plain = nn.Linear(48, 144).double()
     nn.init.zeros_(plain.bias)
     life = LifeProjection(48, 2).double()
-    from_vanilla(life, plain)
+    init_life_from_linear(life, plain)
     x = tokens(2, (5, 7), 48)
     assert torch.allclose(life(x, (5, 7)), plain(x), atol=1e-9)
 
@@ -151,12 +149,12 @@ def test_from_vanilla_refuses_what_it_cannot_reproduce():
     torch.manual_seed(0)
     plain, life = nn.Linear(48, 144), LifeProjection(48, 2)
     with pytest.raises(ConfigError, match="biases"):
-        from_vanilla(life, plain)
+        init_life_from_linear(life, plain)
     nn.init.zeros_(plain.bias)
     with torch.no_grad():
         plain.weight[0] = plain.weight[1] * (1 + 1e-7)  # two equal rows at the first scale
-    assert torch.linalg.cond(by_scale(plain.weight.double())[0]) > 1e4
+    assert torch.linalg.cond(split_by_scale(plain.weight.double())[0]) > 1e4
     with pytest.raises(ConfigError, match="inverted"):
-        from_vanilla(life, plain)
+        init_life_from_linear(life, plain)
     with pytest.raises(ConfigError, match="width"):
-        from_vanilla(LifeProjection(24, 2), plain)
+        init_life_from_linear(LifeProjection(24, 2), plain)

@@ -9,7 +9,7 @@ import torch
 from timm.layers import apply_rot_embed_cat
 from torch.nn import functional as F
 
-from medprior.networks import ViTSettings, build_network
+from medprior.networks import ViTSettings, build_encoder
 
 SHAPE = {"width": 48, "depth": 2, "heads": 3, "patch": 8, "image_size": 32}
 TIMM = {
@@ -29,7 +29,7 @@ CASES = {key: {"source": "timm"} | value for key, value in TIMM.items()} | OURS
 
 def network(case):
     torch.manual_seed(0)
-    net = build_network(ViTSettings.checked(SHAPE | CASES[case])).eval()
+    net = build_encoder(ViTSettings.checked(SHAPE | CASES[case])).eval()
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -56,7 +56,7 @@ def timm_queries_and_keys(attn, x, rope):
 
 def dense(net, images):
     """Scores of every query on every key in the last block, [B, H, T, T]."""
-    x, grid = net.embedded(images)
+    x, grid = net.embed_images(images)
     context = net.context(grid)
     for index in range(len(net.blocks) - 1):
         x, _ = net.step(index, x, context)
@@ -81,9 +81,7 @@ def test_values_and_gradients(case, size):
     assert torch.allclose(tokens.cls_mass.double(), mass, rtol=1e-5, atol=1e-6)
     weight = torch.randn_like(logits)
     trained = [p for p in net.parameters() if p.requires_grad]
-    ours = torch.autograd.grad(
-        (tokens.cls_logits * weight).sum(), trained, retain_graph=True, allow_unused=True
-    )
+    ours = torch.autograd.grad((tokens.cls_logits * weight).sum(), trained, retain_graph=True, allow_unused=True)
     theirs = torch.autograd.grad((logits * weight).sum(), trained, allow_unused=True)
     assert any(a is not None and a.abs().max() > 0 for a in ours)
     for a, b in zip(ours, theirs, strict=True):
@@ -95,7 +93,7 @@ def test_values_and_gradients(case, size):
 def test_watched_blocks_compute_what_fused_ones_do(case):
     net = network(case)
     images = torch.rand(2, 1, 32, 32, dtype=torch.float64)
-    x, grid = net.embedded(images)
+    x, grid = net.embed_images(images)
     context, shown = net.context(grid), []
     for index in range(len(net.blocks)):
         fused, _ = net.step(index, x, context)

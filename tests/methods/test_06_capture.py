@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from medprior.networks import ViTSettings, attention_maps, build_network
+from medprior.networks import ViTSettings, build_encoder, compute_attention_maps
 from tests.methods.test_05_cls_row import CASES, SHAPE
 
 
@@ -21,7 +21,7 @@ class Counting(TorchFunctionMode):
 
 def network(case, **options):
     torch.manual_seed(0)
-    return build_network(ViTSettings.checked(SHAPE | CASES[case] | options))
+    return build_encoder(ViTSettings.checked(SHAPE | CASES[case] | options))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -62,7 +62,7 @@ def test_fused_everywhere_and_nothing_else_changes(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_any_image_size(case):
-    maps = attention_maps(network(case).eval(), torch.rand(2, 1, 48, 40))
+    maps = compute_attention_maps(network(case).eval(), torch.rand(2, 1, 48, 40))
     assert maps.shape == (2, 3, 6, 5)
     assert torch.allclose(maps.sum((-1, -2)), torch.ones(2, 3), atol=1e-5)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medprior.pretrain.divergences import Compared, kl, target_of
+from medprior.pretrain.objectives.divergences import AttentionComparison, build_attention_target, kl_divergence
 
 from .scenes import learner_of, pictures, scene_of, tiny
 
@@ -12,20 +12,20 @@ def compared():
     torch.manual_seed(0)
     logits = torch.randn(3, 2, 25, dtype=torch.float64, requires_grad=True)
     cover = torch.rand(3, 2, 25, dtype=torch.float64)
-    return logits, cover, target_of(cover, 0.02)
+    return logits, cover, build_attention_target(cover, 0.02)
 
 
 def test_gradient_is_attention_minus_target():
     logits, cover, target = compared()
     # the loss works in float32, on purpose
-    kl(Compared(logits, cover, target)).sum().backward()
+    kl_divergence(AttentionComparison(logits, cover, target)).sum().backward()
     assert torch.allclose(logits.grad, logits.detach().softmax(-1) - target, atol=1e-6)
 
 
 def test_zero_at_the_target():
     _, cover, target = compared()
     logits = (target.log() + 3.0).requires_grad_()
-    loss = kl(Compared(logits, cover, target))
+    loss = kl_divergence(AttentionComparison(logits, cover, target))
     loss.sum().backward()
     assert loss.abs().max() < 1e-6
     assert logits.grad.abs().max() < 1e-6

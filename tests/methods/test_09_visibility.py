@@ -3,9 +3,9 @@
 import torch
 
 from medprior.geometry import Views
-from medprior.pretrain.augment import ViewBatch
-from medprior.pretrain.objective import PriorMaps, Scene
-from medprior.pretrain.span import visible
+from medprior.pretrain.objectives.objective import PriorMaps, Scene
+from medprior.pretrain.objectives.span import find_visible_pairs
+from medprior.pretrain.views.augment import ViewBatch
 
 from .scenes import learner_of, tiny
 
@@ -16,7 +16,7 @@ def test_gate_needs_a_quarter_of_the_structure_and_two_percent_of_the_view():
     patches[1, 0, :10] = 1  # a fifth of it
     patches[2, 0, :1] = 1  # all of it, but 1 % of the view
     source = torch.tensor([[0.5], [0.5], [0.01], [0.5]])
-    assert visible(patches, source, 0.25, 0.02).flatten().tolist() == [True, False, False, False]
+    assert find_visible_pairs(patches, source, 0.25, 0.02).flatten().tolist() == [True, False, False, False]
 
 
 def targets_of(boxes, maps, hidden=None, trust=1.0):

@@ -8,9 +8,9 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from medprior.geometry import Views
-from medprior.pretrain.loca import cluster_loss, location_loss, mean_entropy_penalty
-from medprior.pretrain.locator import Locator
-from medprior.pretrain.positions import positions_in, visible_patches
+from medprior.pretrain.objectives.loca import cluster_loss, location_loss, mean_entropy_penalty
+from medprior.pretrain.objectives.locator import Locator
+from medprior.pretrain.objectives.positions import locate_patches, sample_visible_patches
 
 from .scenes import gradients, learner_of, pictures, scene_of, tiny
 
@@ -20,7 +20,7 @@ def view(box, flip=False, grid=(14, 14)):
 
 
 def cells(reference, queries):
-    return positions_in(reference, queries)[0]
+    return locate_patches(reference, queries)[0]
 
 
 def test_known_targets():
@@ -42,8 +42,7 @@ def test_targets_are_those_of_an_index_image():
     for _ in range(60):
         side = rng.uniform(0.3, 0.9, 2)
         reference, query = (
-            view([*(rng.random(2) * (1 - side)), *side], rng.random() < 0.5, grid)
-            for grid in ((14, 14), (6, 6))
+            view([*(rng.random(2) * (1 - side)), *side], rng.random() < 0.5, grid) for grid in ((14, 14), (6, 6))
         )
         index = np.full((700, 700), -1.0)
         y, x = (np.indices((700, 700)) + 0.5) / 700
@@ -74,21 +73,19 @@ def test_targets_do_not_depend_on_intensity():
 
 def test_visible_patches():
     rng = np.random.default_rng(0)
-    chosen = visible_patches(rng, 500, 196, 0.2, "consecutive")
+    chosen = sample_visible_patches(rng, 500, 196, 0.2, "consecutive")
     assert chosen.shape == (500, 39)
     assert (np.diff(chosen, axis=1) == 1).all()
     assert chosen.min() == 0
     assert chosen.max() == 195
-    chosen = visible_patches(rng, 500, 196, 0.2, "random")
+    chosen = sample_visible_patches(rng, 500, 196, 0.2, "random")
     assert all(len(set(row)) == 39 for row in chosen.tolist())
     assert (np.diff(chosen, axis=1) != 1).any()
 
 
 def test_chance_is_the_log_of_the_cells():
     cell = torch.randint(0, 196, (2, 50))
-    assert location_loss(torch.zeros(2, 50, 196), cell).item() / 100 == pytest.approx(
-        5.2781, abs=1e-4
-    )
+    assert location_loss(torch.zeros(2, 50, 196), cell).item() / 100 == pytest.approx(5.2781, abs=1e-4)
     torch.manual_seed(0)
     scores = Locator(48, 6, 196)(torch.randn(2, 50, 48), torch.randn(2, 39, 48))
     assert location_loss(scores, cell).item() / 100 == pytest.approx(math.log(196), abs=0.1)

@@ -2,7 +2,7 @@
 
 import torch
 
-from medprior.pretrain.loca import cluster_loss, location_loss
+from medprior.pretrain.objectives.loca import cluster_loss, location_loss
 
 from .scenes import learner_of, pictures, scene_of, tiny
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from medprior.pretrain.dino import dino_loss, updated_centre
+from medprior.pretrain.objectives.dino import dino_loss, update_centre
 
 from .scenes import learner_of, pictures, scene_of, tiny
 
@@ -43,26 +43,26 @@ def test_centre_moves_when_the_step_is_taken_and_only_then():
     settings, learner, scene, _, _ = step()
     dino = learner.objectives["dino"]
     assert torch.equal(dino.centre, torch.zeros(32))
-    learner.forget()
-    learner.settle()
+    learner.discard_step()
+    learner.commit_step()
     assert torch.equal(dino.centre, torch.zeros(32))
     learner.losses(learner.student, scene)
-    learner.settle()
+    learner.commit_step()
     with torch.no_grad():
         _, scores = learner.teacher([scene.globals_.pixels], 0)
     assert torch.allclose(dino.centre, 0.1 * scores.mean(0), atol=1e-6)
-    moved = updated_centre(torch.ones(32), scores.mean(0), settings.dino.centre_momentum)
+    moved = update_centre(torch.ones(32), scores.mean(0), settings.dino.centre_momentum)
     assert torch.allclose(moved, 0.9 + 0.1 * scores.mean(0))
 
 
 def test_a_step_that_is_not_finite_leaves_no_trace():
     _, learner, scene, _, _ = step()
-    learner.forget()
+    learner.discard_step()
     before = copy.deepcopy(learner.state_dict())
     scene.globals_.pixels[0] = torch.nan
     losses, _ = learner.losses(learner.student, scene)
     assert not torch.isfinite(losses["dino"])
-    learner.forget()
+    learner.discard_step()
     after = learner.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
 
@@ -74,7 +74,7 @@ def test_teacher_follows_by_the_formula():
             parameter.add_(torch.randn_like(parameter))
     old = {n: p.clone() for n, p in learner.teacher.named_parameters()}
     new = dict(learner.student.named_parameters())
-    learner.follow(0.996)
+    learner.update_teacher(0.996)
     for name, parameter in learner.teacher.named_parameters():
         expected = 0.996 * old[name] + 0.004 * new[name]
         assert torch.allclose(parameter, expected, atol=1e-6), name

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from medprior.pretrain.dino import sinkhorn
+from medprior.pretrain.objectives.dino import apply_sinkhorn
 
 from . import processes
 from .scenes import tiny
@@ -18,14 +18,14 @@ from .scenes import tiny
 
 def test_marginals():
     torch.manual_seed(0)
-    q = sinkhorn(torch.randn(64, 32), 0.5, iterations=30)
+    q = apply_sinkhorn(torch.randn(64, 32), 0.5, iterations=30)
     assert torch.allclose(q.sum(1), torch.ones(64), atol=1e-5)
     assert torch.allclose(q.sum(0), torch.full((32,), 2.0), atol=1e-3)
 
 
 def test_three_rounds_as_loca_uses_them():
     torch.manual_seed(0)
-    q = sinkhorn(torch.randn(64, 32).log_softmax(-1), 1.0)
+    q = apply_sinkhorn(torch.randn(64, 32).log_softmax(-1), 1.0)
     assert torch.allclose(q.sum(1), torch.ones(64), atol=1e-6)
     columns = q.sum(0) / 2
     assert (columns - 1).abs().max() < 1e-3

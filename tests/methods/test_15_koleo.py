@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from medprior.pretrain.koleo import Koleo, koleo_loss
-from medprior.pretrain.objective import Outputs
+from medprior.pretrain.objectives.koleo import KoleoObjective, koleo_loss
+from medprior.pretrain.objectives.objective import NetworkOutputs
 
 from .scenes import learner_of, pictures, scene_of, tiny
 
@@ -18,8 +18,8 @@ def test_two_views_of_an_image_are_no_neighbours():
     cls = torch.randn(4, 48).repeat(2, 1)
     views, _ = learner.student([scene.globals_.pixels], 0)
     tokens = [type(views[0])(cls, views[0].patches, views[0].grid)]
-    outputs = Outputs(learner.student, learner.teacher, tokens, None, None, None, torch.empty(0))
-    loss, _ = Koleo(settings.dino).loss(scene, None, None, outputs)
+    outputs = NetworkOutputs(learner.student, learner.teacher, tokens, None, None, None, torch.empty(0))
+    loss, _ = KoleoObjective(settings.dino).loss(scene, None, None, outputs)
     assert loss.item() == pytest.approx(koleo_loss(cls[:4]).item())
     assert loss.item() < 1
     assert koleo_loss(cls).item() > 10

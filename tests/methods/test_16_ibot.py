@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from medprior.pretrain.ibot import ibot_loss
-from medprior.pretrain.masking import blocks, hidden_patches
-from medprior.pretrain.objective_settings import IbotSettings
+from medprior.pretrain.objectives.ibot import ibot_loss
+from medprior.pretrain.objectives.masking import sample_block_mask, sample_patch_masks
+from medprior.pretrain.objectives.objective_settings import IbotSettings
 
 from .scenes import gradients, learner_of, pictures, scene_of, tiny
 
@@ -32,7 +32,7 @@ def test_against_twin():
 
 def test_masks_are_blocks_of_the_wanted_size():
     rng = np.random.default_rng(0)
-    masks = hidden_patches(rng, 400, (14, 14), IbotSettings())
+    masks = sample_patch_masks(rng, 400, (14, 14), IbotSettings())
     share = masks.mean(1)
     masked = share[share > 0]
     assert len(masked) == 200
@@ -40,12 +40,12 @@ def test_masks_are_blocks_of_the_wanted_size():
     assert 0.48 < masked.max() < 0.51
     assert masked.mean() == pytest.approx(0.3, abs=0.01)
     for count in (1, 5, 60, 195, 196):
-        mask = blocks(rng, count, (14, 14), 0.3)
+        mask = sample_block_mask(rng, count, (14, 14), 0.3)
         assert mask.sum() == count
     # blocks: a hidden patch's neighbour is mostly hidden, of independent ones every third is
     together = []
     for _ in range(50):
-        mask = blocks(rng, 59, (14, 14), 0.3)
+        mask = sample_block_mask(rng, 59, (14, 14), 0.3)
         together.append((mask[:, 1:] & mask[:, :-1]).sum() / mask[:, 1:].sum())
     assert np.mean(together) > 0.55
 
@@ -107,7 +107,7 @@ def test_centre_is_that_of_hidden_patches():
     learner = learner_of(settings)
     scene = scene_of(settings, learner, pictures(4)[0])
     gradients(learner, scene)
-    learner.settle()
+    learner.commit_step()
     with torch.no_grad():
         (taught,), _ = learner.teacher([scene.globals_.pixels], 0)
         mean = learner.teacher.head(taught.patches[scene.hidden]).mean(0)
@@ -121,5 +121,5 @@ def test_nothing_hidden_is_zero():
     losses, _ = learner.losses(learner.student, scene)
     sum(losses.values()).backward()
     assert losses["ibot"].item() == 0
-    learner.settle()
+    learner.commit_step()
     assert all(torch.isfinite(v).all() for v in learner.state_dict().values())

@@ -3,25 +3,25 @@
 import pytest
 import torch
 
-from medprior.networks import ViTSettings, build_network
+from medprior.networks import ViTSettings, build_encoder
 from medprior.networks.class_rollout import (
-    classification_rollout,
-    finding_weights,
-    patch_shares,
-    segmentation_rollout,
+    average_over_patches,
+    compute_classifier_rollout,
+    compute_finding_weights,
+    compute_segmenter_rollout,
 )
 from medprior.networks.decoders import Segmenter
 from medprior.networks.heads import Classifier
 from medprior.networks.rollout import (
     RolloutSettings,
-    block_attention,
-    class_weights,
-    cls_rollout,
-    dense_rollout,
-    discarded,
-    fused_heads,
-    laid_out,
-    weighted_attention,
+    build_rollout_maps,
+    collect_block_attention,
+    compute_cls_rollout,
+    compute_dense_rollout,
+    compute_gradient_attention,
+    compute_token_weights,
+    discard_weakest_entries,
+    fuse_heads,
 )
 
 SHAPE = {"width": 48, "depth": 3, "heads": 3, "patch": 8, "registers": 2, "image_size": 32}
@@ -30,7 +30,7 @@ TOKENS, PREFIX = 19, 3
 
 def encoder(**options):
     torch.manual_seed(0)
-    net = build_network(ViTSettings.checked(SHAPE | options)).eval()
+    net = build_encoder(ViTSettings.checked(SHAPE | options)).eval()
     with torch.no_grad():
         for block in net.blocks:
             getattr(block, "attention", block).qkv.weight.normal_(0, 0.3)
@@ -39,10 +39,7 @@ def encoder(**options):
 
 def random_attention(blocks=3, seed=0):
     torch.manual_seed(seed)
-    return [
-        torch.randn(2, TOKENS, TOKENS, dtype=torch.float64).mul(2).softmax(-1)
-        for _ in range(blocks)
-    ]
+    return [torch.randn(2, TOKENS, TOKENS, dtype=torch.float64).mul(2).softmax(-1) for _ in range(blocks)]
 
 
 def matrix(attentions, start=0, nosn=False):
@@ -67,20 +64,20 @@ def random_weights(classes=4):
 @pytest.mark.parametrize("options", [{}, {"start": 1}, {"nosn": True}, {"start": 2, "nosn": True}])
 def test_vector_form_equals_matrix_form(options):
     attentions, weights = random_attention(), random_weights()
-    rolled = dense_rollout(attentions, weights, **options)
+    rolled = compute_dense_rollout(attentions, weights, **options)
     assert torch.allclose(rolled, weights @ matrix(attentions, **options), rtol=0, atol=1e-15)
 
 
 def test_one_step_is_half_kept_and_half_passed_on():
     attentions, weights = random_attention(1), random_weights()
     expected = (weights + weights @ attentions[0]) / 2
-    assert torch.allclose(dense_rollout(attentions, weights), expected, rtol=0, atol=1e-15)
+    assert torch.allclose(compute_dense_rollout(attentions, weights), expected, rtol=0, atol=1e-15)
 
 
 def test_mass_is_kept_before_anything_is_dropped():
-    rolled = dense_rollout(random_attention(), random_weights())
+    rolled = compute_dense_rollout(random_attention(), random_weights())
     assert torch.allclose(rolled.sum(-1), torch.ones(2, 4, dtype=torch.float64), atol=1e-14)
-    found = laid_out(rolled, (4, 4), PREFIX)
+    found = build_rollout_maps(rolled, (4, 4), PREFIX)
     whole = found.maps.sum((-1, -2)) + found.cls_mass + found.register_mass
     assert torch.allclose(whole, torch.ones(2, 4, dtype=torch.float64), atol=1e-14)
     assert torch.equal(found.register_mass, rolled[..., 1:PREFIX].sum(-1))
@@ -89,13 +86,13 @@ def test_mass_is_kept_before_anything_is_dropped():
 
 def test_all_weight_on_cls_is_the_classic_rollout():
     attentions = random_attention()
-    assert torch.allclose(cls_rollout(attentions), matrix(attentions)[:, 0], rtol=0, atol=1e-15)
+    assert torch.allclose(compute_cls_rollout(attentions), matrix(attentions)[:, 0], rtol=0, atol=1e-15)
 
 
 def test_identity_attention_returns_the_weights():
     attentions = [torch.eye(TOKENS, dtype=torch.float64).expand(2, -1, -1)] * 3
     weights = random_weights()
-    assert torch.equal(dense_rollout(attentions, weights), weights)
+    assert torch.equal(compute_dense_rollout(attentions, weights), weights)
 
 
 def test_a_hard_partition_adds_up_to_all_rows():
@@ -103,7 +100,7 @@ def test_a_hard_partition_adds_up_to_all_rows():
     attentions = random_attention()
     classes = torch.randint(0, 4, (2, TOKENS - PREFIX))
     chosen = torch.nn.functional.one_hot(classes, 4).transpose(1, 2).double()
-    rolled = dense_rollout(attentions, class_weights(chosen, PREFIX))
+    rolled = compute_dense_rollout(attentions, compute_token_weights(chosen, PREFIX))
     total = (chosen.sum(-1, keepdim=True) * rolled).sum(1)
     assert torch.allclose(total, matrix(attentions)[:, PREFIX:].sum(1), rtol=0, atol=1e-13)
 
@@ -111,19 +108,19 @@ def test_a_hard_partition_adds_up_to_all_rows():
 def test_class_weights():
     shares = torch.tensor([[[0.0, 1.0, 1.0], [0.2, 0.0, 0.6], [0.0, 0.0, 0.0]]])
     expected = torch.tensor([[[0, 0, 0, 0.5, 0.5], [0, 0, 0.25, 0, 0.75], [0, 0, 0, 0, 0]]])
-    assert torch.allclose(class_weights(shares, 2), expected)
+    assert torch.allclose(compute_token_weights(shares, 2), expected)
 
 
 def test_discarding_keeps_the_strongest():
     attention = random_attention(1)[0]
-    kept = discarded(attention, 0.5)
+    kept = discard_weakest_entries(attention, 0.5)
     gone = kept == 0
     assert (gone.sum((-1, -2)) - int(0.5 * TOKENS**2)).abs().max() <= 1
     for before, zeroed in zip(attention, gone, strict=True):
         assert before[zeroed].max() <= before[~zeroed].flatten()[1:].min()
     assert torch.equal(kept[:, 0, 0], attention[:, 0, 0])
-    assert torch.equal(discarded(attention, 0.0), attention)
-    rolled = dense_rollout([kept], random_weights())
+    assert torch.equal(discard_weakest_entries(attention, 0.0), attention)
+    rolled = compute_dense_rollout([kept], random_weights())
     assert torch.allclose(rolled.sum(-1), torch.ones(2, 4, dtype=torch.float64))
 
 
@@ -134,13 +131,13 @@ def test_discarding_keeps_the_strongest():
 )
 def test_attention_of_all_blocks_with_heads_fused_inside(options, fusion):
     torch.manual_seed(0)
-    net = build_network(ViTSettings.checked(SHAPE | options)).eval()
+    net = build_encoder(ViTSettings.checked(SHAPE | options)).eval()
     images, every = torch.rand(2, 1, 32, 32), []
-    x, grid = net.embedded(images)
+    x, grid = net.embed_images(images)
     context = net.context(grid)
     for index in range(3):
         x, _ = net.step(index, x, context, watch=every.append)
-    found = block_attention(net, images, fusion)
+    found = collect_block_attention(net, images, fusion)
     assert [a.shape for a in found] == [(2, TOKENS, TOKENS)] * 3
     for fused, heads in zip(found, every, strict=True):
         assert torch.allclose(fused, heads.mean(1) if fusion == "mean" else heads.amax(1))
@@ -157,15 +154,15 @@ def test_gradient_weights_against_finite_differences():
     def score(own):
         return net(own).cls.square().sum(-1)
 
-    found = weighted_attention(net, score, images)
+    found = compute_gradient_attention(net, score, images)
     moved_block, entries = 1, [(0, 0, 5), (1, 7, 3), (2, 18, 0)]
-    x, grid = net.embedded(images)
+    x, grid = net.embed_images(images)
     x, _ = net.step(0, x, grid)
     block, kept = net.blocks[moved_block], []
     net.step(moved_block, x, grid, watch=kept.append)
     attention = kept[0].double()
     value = block.attention.split(block.norm1(x), grid)[2].double()
-    twin = build_network(net.settings).eval().double()
+    twin = build_encoder(net.settings).eval().double()
     twin.load_state_dict(net.state_dict())
 
     def after(a):
@@ -185,7 +182,7 @@ def test_gradient_weights_against_finite_differences():
         step[0, head, row, column] = 1e-5
         slope = (after(attention + step) - after(attention - step)) / 2e-5
         assert torch.allclose(slope, grad[0, head, row, column], rtol=1e-4, atol=1e-9)
-    expected = fused_heads((attention * grad).relu()).float()
+    expected = fuse_heads((attention * grad).relu()).float()
     assert torch.allclose(found[moved_block], expected, rtol=1e-3, atol=1e-6)
     assert found[moved_block].max() > 0
     assert all(p.grad is None for p in net.parameters())
@@ -200,17 +197,17 @@ def test_maps_of_a_segmenter(weights, gradients):
     truth = (torch.rand(2, 3, 32, 32) > 0.7).float()
     settings = RolloutSettings(gradients=gradients)
     given = truth if weights == "gt" else weights
-    found = segmentation_rollout(model, images, given, settings)
+    found = compute_segmenter_rollout(model, images, given, settings)
     assert found.maps.shape == (2, 3, 4, 4)
-    probability = patch_shares(model(images).sigmoid(), 8)
+    probability = average_over_patches(model(images).sigmoid(), 8)
     shares = {
-        "hard": (probability >= 0.5).float(), "soft": probability, "gt": patch_shares(truth, 8)
+        "hard": (probability >= 0.5).float(), "soft": probability, "gt": average_over_patches(truth, 8)
     }[weights]  # fmt: skip
     mass = found.maps.sum((-1, -2)) + found.cls_mass + found.register_mass
     assert torch.allclose(mass, (shares.sum(-1) > 0).float(), atol=1e-5)
     if not gradients:
-        attentions = [a.double() for a in block_attention(model.vit, images)]
-        expected = class_weights(shares, PREFIX).double() @ matrix(attentions)
+        attentions = [a.double() for a in collect_block_attention(model.vit, images)]
+        expected = compute_token_weights(shares, PREFIX).double() @ matrix(attentions)
         assert torch.allclose(found.maps.flatten(2).double(), expected[..., PREFIX:], atol=1e-6)
 
 
@@ -220,16 +217,16 @@ def test_maps_of_a_classifier(kind):
     model = Classifier(encoder(), 4, kind, (0, 2)).eval().requires_grad_(False)
     torch.nn.init.normal_(model.linear.weight)
     images = torch.rand(2, 1, 32, 32)
-    weights = finding_weights(model, images)
+    weights = compute_finding_weights(model, images)
     assert torch.allclose(weights.sum(-1), torch.ones(2, 4), atol=1e-5)
-    plain = classification_rollout(model, images, RolloutSettings())
-    weighted = classification_rollout(model, images)
+    plain = compute_classifier_rollout(model, images, RolloutSettings())
+    weighted = compute_classifier_rollout(model, images)
     for found in (plain, weighted):
         mass = found.maps.sum((-1, -2)) + found.cls_mass + found.register_mass
         assert torch.allclose(mass, torch.ones(2, 4), atol=1e-5)
     assert not torch.allclose(weighted.maps[:, 0], weighted.maps[:, 1], rtol=1e-3)
     if kind == "cls":
-        expected = cls_rollout(block_attention(model.vit, images))[:, PREFIX:]
+        expected = compute_cls_rollout(collect_block_attention(model.vit, images))[:, PREFIX:]
         for finding in range(4):
             assert torch.allclose(plain.maps[:, finding].flatten(1), expected, atol=1e-6)
     else:
@@ -241,11 +238,11 @@ def test_gradient_maps_do_not_depend_on_the_unit_of_the_score():
     model = Classifier(encoder(), 2, "cls_mean").eval().requires_grad_(False)
     torch.nn.init.normal_(model.linear.weight)
     images = torch.rand(2, 1, 32, 32)
-    found = classification_rollout(model, images)
+    found = compute_classifier_rollout(model, images)
     model.linear.weight.mul_(1e-3)
-    again = classification_rollout(model, images)
+    again = compute_classifier_rollout(model, images)
     assert torch.allclose(found.maps, again.maps, rtol=1e-3, atol=1e-6)
-    weights = finding_weights(model, images)[..., PREFIX:].reshape(2, 2, 4, 4)
+    weights = compute_finding_weights(model, images)[..., PREFIX:].reshape(2, 2, 4, 4)
     assert not torch.allclose(found.maps, weights, rtol=1e-2)
 
 
@@ -254,6 +251,6 @@ def test_a_finding_that_hangs_on_one_patch_is_found_there():
     attention = torch.eye(TOKENS).repeat(1, 1, 1)
     attention[0, 0] = 0
     attention[0, 0, PREFIX + 6] = 1
-    found = laid_out(cls_rollout([attention])[:, None], (4, 4), PREFIX)
+    found = build_rollout_maps(compute_cls_rollout([attention])[:, None], (4, 4), PREFIX)
     assert float(found.maps[0, 0, 1, 2]) == 0.5
     assert float(found.cls_mass) == 0.5

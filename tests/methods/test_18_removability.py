@@ -7,7 +7,7 @@ import torch
 from medprior.pretrain.learner import Learner
 from medprior.pretrain.recipes import RECIPES
 from medprior.pretrain.settings import PretrainSettings
-from medprior.pretrain.trainer import make_optimiser
+from medprior.pretrain.trainer import build_pretrain_optimiser
 
 from .scenes import learner_of, pictures, scene_of, tiny
 
@@ -22,7 +22,7 @@ OFF = {
 def trained(settings, steps=2):
     """Losses of some steps and the weights after them."""
     learner = learner_of(settings)
-    optimiser = make_optimiser(learner.student, settings)
+    optimiser = build_pretrain_optimiser(learner.student, settings)
     told = []
     for step in range(steps):
         scene = scene_of(settings, learner, IMAGES, MASKS, step)
@@ -31,8 +31,8 @@ def trained(settings, steps=2):
         optimiser.zero_grad()
         sum(weights[name] * loss for name, loss in losses.items()).backward()
         optimiser.step()
-        learner.settle()
-        learner.follow(0.9)
+        learner.commit_step()
+        learner.update_teacher(0.9)
         told.append({name: loss.item() for name, loss in losses.items()})
     return told, learner.state_dict()
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from medprior.errors import InputMissing
-from medprior.networks import ViTSettings, build_network, load_backbone, save_weights
+from medprior.networks import ViTSettings, build_encoder, load_backbone, save_weights
 from medprior.provenance import write_config
 
 HEADS = {"left_lung": 2, "right_lung": 0, "heart": 5}
@@ -16,7 +16,7 @@ SHAPE = {"width": 48, "depth": 2, "heads": 6, "patch": 8, "registers": 2, "image
 def written(path, options):
     settings = ViTSettings.checked(SHAPE | options)
     torch.manual_seed(0)
-    net = build_network(settings).eval()
+    net = build_encoder(settings).eval()
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -90,7 +90,7 @@ def test_a_record_from_before_the_options_loads(tmp_path):
 def test_nosn_is_what_the_paper_code_does():
     """Last block: x <- Attn(LN(x)), then x + MLP(x); every other block as ever."""
     torch.manual_seed(0)
-    net = build_network(ViTSettings.checked(SHAPE | {"nosn": True, "drop_path": 0.5})).train()
+    net = build_encoder(ViTSettings.checked(SHAPE | {"nosn": True, "drop_path": 0.5})).train()
     last = net.blocks[1]
     x = torch.randn(4, 6, 48)
     attended, _ = last.attention(last.norm1(x))

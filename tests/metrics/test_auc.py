@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from medprior.metrics.auc import auc, average_precision, counts
+from medprior.metrics.auc import compute_ap, compute_auc, count_positives_negatives
 from tests.evaluate.slow_twins import slow_auc, slow_average_precision
 
 truths = st.lists(st.sampled_from([0.0, 1.0, float("nan")]), min_size=1, max_size=40)
@@ -17,20 +17,16 @@ truths = st.lists(st.sampled_from([0.0, 1.0, float("nan")]), min_size=1, max_siz
 def test_both_equal_the_slow_twin_with_ties_and_unknowns(truth, levels, random):
     score = np.array([random.randrange(levels) / 7 for _ in truth])
     t = np.array(truth)
-    np.testing.assert_allclose(auc(t, score), slow_auc(truth, score))
-    np.testing.assert_allclose(average_precision(t, score), slow_average_precision(truth, score))
+    np.testing.assert_allclose(compute_auc(t, score), slow_auc(truth, score))
+    np.testing.assert_allclose(compute_ap(t, score), slow_average_precision(truth, score))
 
 
 @settings(max_examples=50, deadline=None)
-@given(
-    hnp.arrays(np.float64, 60, elements=st.floats(-1e3, 1e3)), st.integers(1, 59), st.integers(0, 9)
-)
+@given(hnp.arrays(np.float64, 60, elements=st.floats(-1e3, 1e3)), st.integers(1, 59), st.integers(0, 9))
 def test_both_equal_sklearn(score, positives, seed):
     truth = np.random.default_rng(seed).permutation(np.arange(60) < positives).astype(float)
-    np.testing.assert_allclose(auc(truth, score), roc_auc_score(truth, score), atol=1e-12)
-    np.testing.assert_allclose(
-        average_precision(truth, score), average_precision_score(truth, score), atol=1e-12
-    )
+    np.testing.assert_allclose(compute_auc(truth, score), roc_auc_score(truth, score), atol=1e-12)
+    np.testing.assert_allclose(compute_ap(truth, score), average_precision_score(truth, score), atol=1e-12)
 
 
 def test_both_equal_monai():
@@ -40,9 +36,9 @@ def test_both_equal_monai():
     truth = (rng.random((200, 4)) < 0.3).astype(np.float32)
     score = np.round(truth * 0.3 + rng.random((200, 4)), 2).astype(np.float32)
     pair = torch.from_numpy(score), torch.from_numpy(truth)
-    ours = np.mean([auc(truth[:, c], score[:, c]) for c in range(4)])
+    ours = np.mean([compute_auc(truth[:, c], score[:, c]) for c in range(4)])
     assert ours == pytest.approx(float(compute_roc_auc(*pair, average="macro")), abs=1e-6)
-    ours = np.mean([average_precision(truth[:, c], score[:, c]) for c in range(4)])
+    ours = np.mean([compute_ap(truth[:, c], score[:, c]) for c in range(4)])
     assert ours == pytest.approx(float(compute_average_precision(*pair, average="macro")), abs=1e-6)
 
 
@@ -52,22 +48,22 @@ def test_auc_follows_rank_only_and_turns_with_the_sign(seed):
     rng = np.random.default_rng(seed)
     truth, score = rng.integers(0, 2, 30).astype(float), rng.integers(0, 8, 30) / 8
     truth[:2] = 0, 1
-    np.testing.assert_allclose(auc(truth, np.exp(3 * score)), auc(truth, score))
-    np.testing.assert_allclose(auc(truth, -score), 1 - auc(truth, score))
+    np.testing.assert_allclose(compute_auc(truth, np.exp(3 * score)), compute_auc(truth, score))
+    np.testing.assert_allclose(compute_auc(truth, -score), 1 - compute_auc(truth, score))
 
 
 def test_an_absent_class_is_nan_and_counted():
     truth = np.array([[1.0, 0, np.nan], [1, 1, np.nan]])
-    assert np.isnan(auc(truth[:, 0], np.array([0.1, 0.2])))
-    assert np.isnan(average_precision(truth[:, 0], np.array([0.1, 0.2])))
-    assert np.isnan(auc(truth[:, 2], np.array([0.1, 0.2])))
-    positives, negatives = counts(truth)
+    assert np.isnan(compute_auc(truth[:, 0], np.array([0.1, 0.2])))
+    assert np.isnan(compute_ap(truth[:, 0], np.array([0.1, 0.2])))
+    assert np.isnan(compute_auc(truth[:, 2], np.array([0.1, 0.2])))
+    positives, negatives = count_positives_negatives(truth)
     assert positives.tolist() == [2, 1, 0]
     assert negatives.tolist() == [0, 1, 0]
 
 
 def test_perfect_and_chance():
     truth = np.repeat([0.0, 1.0], 500)
-    assert auc(truth, truth) == average_precision(truth, truth) == 1
-    assert auc(truth, np.zeros(1000)) == 0.5
-    assert average_precision(truth, np.zeros(1000)) == 0.5
+    assert compute_auc(truth, truth) == compute_ap(truth, truth) == 1
+    assert compute_auc(truth, np.zeros(1000)) == 0.5
+    assert compute_ap(truth, np.zeros(1000)) == 0.5

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from medprior.metrics.auc import auc
+from medprior.metrics.auc import compute_auc
 from medprior.metrics.bootstrap import (
     Estimate,
     Resamples,
-    average,
-    mean_estimate,
-    ranked_estimates,
+    average_estimates,
+    estimate_auc_and_ap,
+    estimate_mean,
 )
 
 
@@ -57,11 +57,9 @@ def test_mean_is_a_ratio_over_the_drawn_images_and_skips_unknown():
     draws = Resamples.draw(patient, 400, seed=0)
     w = np.concatenate(draws.blocks, axis=1)[draws.patient][[0, 1, 3]]
     total = w.sum(0)
-    expected = np.where(
-        total > 0, (w * values[[0, 1, 3], None]).sum(0) / np.maximum(total, 1), np.nan
-    )
+    expected = np.where(total > 0, (w * values[[0, 1, 3], None]).sum(0) / np.maximum(total, 1), np.nan)
     np.testing.assert_allclose(draws.mean(values), expected)
-    estimate = mean_estimate(values, draws)
+    estimate = estimate_mean(values, draws)
     assert estimate.value == 3
     assert estimate.n == 3
 
@@ -69,22 +67,22 @@ def test_mean_is_a_ratio_over_the_drawn_images_and_skips_unknown():
 def test_difference_is_paired():
     patient, truth, score = clustered(np.random.default_rng(2))
     draws = Resamples.draw(patient, 500, seed=1)
-    (a,), _ = ranked_estimates(truth[:, None], score[:, None], draws)
-    (b,), _ = ranked_estimates(truth[:, None], score[:, None], draws)
+    (a,), _ = estimate_auc_and_ap(truth[:, None], score[:, None], draws)
+    (b,), _ = estimate_auc_and_ap(truth[:, None], score[:, None], draws)
     assert (a - b).interval() == (0, 0)
     noisy = score + np.random.default_rng(3).normal(size=len(score)) / 10
-    (c,), _ = ranked_estimates(truth[:, None], noisy[:, None], draws)
+    (c,), _ = estimate_auc_and_ap(truth[:, None], noisy[:, None], draws)
     low, high = (a - c).interval()
     assert high - low < np.subtract(*a.interval()[::-1]) / 3
-    assert (a - c).value == pytest.approx(auc(truth, score) - auc(truth, noisy))
+    assert (a - c).value == pytest.approx(compute_auc(truth, score) - compute_auc(truth, noisy))
 
 
 def test_an_absent_class_leaves_the_mean_alone():
     patient, truth, score = clustered(np.random.default_rng(4))
     draws = Resamples.draw(patient, 100, seed=1)
     both = np.stack([truth, np.zeros_like(truth)], axis=1)
-    aucs, _ = ranked_estimates(both, np.stack([score, score], axis=1), draws)
-    mean = average(aucs, n=len(truth))
+    aucs, _ = estimate_auc_and_ap(both, np.stack([score, score], axis=1), draws)
+    mean = average_estimates(aucs, n=len(truth))
     assert np.isnan(aucs[1].value)
     assert aucs[1].record()["value"] is None
     assert aucs[1].record()["ci95"] == [None, None]
@@ -93,7 +91,7 @@ def test_an_absent_class_leaves_the_mean_alone():
 
 
 def test_one_patient_has_an_interval_without_width():
-    estimate = mean_estimate(np.array([0.2, 0.4]), Resamples.draw(["p", "p"], 50, seed=0))
+    estimate = estimate_mean(np.array([0.2, 0.4]), Resamples.draw(["p", "p"], 50, seed=0))
     assert estimate.interval() == pytest.approx((0.3, 0.3))
     assert Estimate(np.nan, np.full(3, np.nan), 0).record()["ci95"] == [None, None]
 
@@ -127,5 +125,5 @@ def test_a_reviewers_bootstrap_takes_seconds():
     truth = (rng.random((25_000, 14)) < rng.uniform(0.002, 0.3, 14)).astype(float)
     score = rng.normal(size=truth.shape) + truth
     start = time.process_time()  # of all threads, so that a busy machine does not matter
-    ranked_estimates(truth, score, Resamples.draw(rng.integers(0, 7_000, 25_000), 1_000, seed=0))
+    estimate_auc_and_ap(truth, score, Resamples.draw(rng.integers(0, 7_000, 25_000), 1_000, seed=0))
     assert time.process_time() - start < 10

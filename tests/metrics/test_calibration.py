@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from medprior.metrics.bootstrap import Resamples
 from medprior.metrics.calibration import (
-    ece_estimate,
-    expected_calibration_error,
-    reliability,
+    compute_ece,
+    compute_reliability,
+    estimate_ece,
 )
 from tests.evaluate.slow_twins import slow_ece
 
@@ -20,19 +20,19 @@ def test_ece_equals_twin(seed, bins):
     truth[0] = 1
     probability = np.round(rng.random(50), 2)
     expected = slow_ece(truth.tolist(), probability.tolist(), bins)
-    assert expected_calibration_error(truth, probability, bins) == pytest.approx(expected)
+    assert compute_ece(truth, probability, bins) == pytest.approx(expected)
 
 
 def test_ece_resamples_equal_ece_of_the_repeated_images_moved_back():
     rng = np.random.default_rng(1)
     truth, probability = rng.integers(0, 2, 40).astype(float), rng.random(40)
     draws = Resamples.draw(rng.integers(0, 20, 40), 30, seed=2)
-    estimate = ece_estimate(truth, probability, draws, bins=5)
+    estimate = estimate_ece(truth, probability, draws, bins=5)
     counts = np.concatenate(draws.blocks, axis=1)[draws.patient].astype(int)
     raw = []
     for i in range(30):
         again = np.repeat(np.arange(40), counts[:, i])
-        raw.append(expected_calibration_error(truth[again], probability[again], 5))
+        raw.append(compute_ece(truth[again], probability[again], 5))
     moved = np.array(raw) - np.mean(raw) + estimate.value
     np.testing.assert_allclose(estimate.samples, np.maximum(moved, 0))
     low, high = estimate.interval()
@@ -46,9 +46,7 @@ def test_monai_agrees():
     rng = np.random.default_rng(5)
     probability = rng.random(500)
     truth = (rng.random(500) < probability).astype(float)
-    stats = calibration_binning(
-        torch.tensor(probability)[None, None], torch.tensor(truth)[None, None], num_bins=10
-    )
-    diagram = reliability(truth, probability, 10)
+    stats = calibration_binning(torch.tensor(probability)[None, None], torch.tensor(truth)[None, None], num_bins=10)
+    diagram = compute_reliability(truth, probability, 10)
     np.testing.assert_allclose(diagram.predicted, stats[0][0, 0].numpy(), atol=1e-6)
     np.testing.assert_allclose(diagram.observed, stats[1][0, 0].numpy(), atol=1e-6)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medprior.metrics.cardiothoracic_ratio import measure
+from medprior.metrics.cardiothoracic_ratio import measure_cardiothoracic_ratio
 
 
 def ellipse(shape, cy, cx, ry, rx):
@@ -18,7 +18,7 @@ def chest(shape=(300, 400)):
 
 
 def test_ratio_of_drawn_ellipses():
-    found = measure(chest())
+    found = measure_cardiothoracic_ratio(chest())
     assert found is not None
     assert found.ratio == pytest.approx(140 / 300, abs=0.01)
     x0, x1, y = found.thorax
@@ -35,42 +35,42 @@ def test_ends_are_at_the_rows_where_the_heart_is_widest():
     heart[200:205, 150:220] = True
     heart[205:240, 170:220] = True
     heart[240:245, 170:280] = True
-    found = measure({**masks, "heart": heart})
+    found = measure_cardiothoracic_ratio({**masks, "heart": heart})
     assert found is not None
     assert found.heart == ((150.0, 202.5), (280.0, 242.5))
 
 
 def test_specks_move_no_border():
     masks = chest()
-    clean = measure(masks)
+    clean = measure_cardiothoracic_ratio(masks)
     masks["heart"][5:8, 5:8] = True
     masks["left_lung"][290:295, 395:399] = True
-    assert measure(masks) == clean
+    assert measure_cardiothoracic_ratio(masks) == clean
 
 
 def test_one_label_for_both_lungs():
     masks = chest()
     both = {"lungs": masks["left_lung"] | masks["right_lung"], "heart": masks["heart"]}
-    assert measure(both) == measure(masks)
+    assert measure_cardiothoracic_ratio(both) == measure_cardiothoracic_ratio(masks)
 
 
 def test_mirror_and_scale_keep_the_ratio():
     masks = chest()
     mirrored = {name: mask[:, ::-1] for name, mask in masks.items()}
     larger = {name: mask.repeat(2, 0).repeat(2, 1) for name, mask in masks.items()}
-    ratios = [measure(item).ratio for item in (masks, mirrored, larger)]
+    ratios = [measure_cardiothoracic_ratio(item).ratio for item in (masks, mirrored, larger)]
     assert ratios == pytest.approx([ratios[0]] * 3)
 
 
 def test_nothing_to_measure():
     masks = chest()
-    assert measure({"heart": masks["heart"]}) is None
-    assert measure({**masks, "heart": np.zeros_like(masks["heart"])}) is None
-    assert measure({name: masks[name] for name in ("left_lung", "right_lung")}) is None
+    assert measure_cardiothoracic_ratio({"heart": masks["heart"]}) is None
+    assert measure_cardiothoracic_ratio({**masks, "heart": np.zeros_like(masks["heart"])}) is None
+    assert measure_cardiothoracic_ratio({name: masks[name] for name in ("left_lung", "right_lung")}) is None
 
 
 def test_an_impossible_ratio_is_marked():
     masks = chest()
-    found = measure({**masks, "heart": ellipse((300, 400), 150, 200, 20, 20)})
+    found = measure_cardiothoracic_ratio({**masks, "heart": ellipse((300, 400), 150, 200, 20, 20)})
     assert found is not None
     assert not found.plausible

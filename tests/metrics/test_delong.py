@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from medprior.metrics.delong import delong
+from medprior.metrics.delong import run_delong_test
 from tests.evaluate.slow_twins import slow_delong_variance
 
 
@@ -16,7 +16,7 @@ def test_equals_the_pairwise_definition(seed, positives, negatives, ties):
     a, b = rng.normal(size=(2, len(truth))) + truth
     if ties:
         a, b = np.round(a), np.round(b)
-    result = delong(truth, a, b)
+    result = run_delong_test(truth, a, b)
     auc_a, auc_b, variance = slow_delong_variance(truth, a, b)
     assert result.auc_a == pytest.approx(auc_a)
     assert result.auc_b == pytest.approx(auc_b)
@@ -32,13 +32,13 @@ def test_is_level_under_the_null():
         rng = np.random.default_rng(seed)
         truth = np.repeat([0.0, 1.0], 60)
         shared = rng.normal(size=120) + truth
-        small += delong(truth, *(shared + rng.normal(size=(2, 120)))).p < 0.05
+        small += run_delong_test(truth, *(shared + rng.normal(size=(2, 120)))).p < 0.05
     assert 0.02 < small / 400 < 0.09
 
 
 def test_unknown_truth_is_left_out_and_too_few_images_are_nan():
     truth = np.array([0, 0, 1, 1, np.nan])
     a, b = np.array([0.1, 0.4, 0.35, 0.8, 9.0]), np.array([0.2, 0.1, 0.3, 0.9, -9.0])
-    assert delong(truth, a, b) == delong(truth[:4], a[:4], b[:4])
-    assert delong(truth, a, a).p == 1
-    assert np.isnan(delong(truth[1:], a[1:], b[1:]).p)
+    assert run_delong_test(truth, a, b) == run_delong_test(truth[:4], a[:4], b[:4])
+    assert run_delong_test(truth, a, a).p == 1
+    assert np.isnan(run_delong_test(truth[1:], a[1:], b[1:]).p)

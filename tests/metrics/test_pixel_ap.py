@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from medprior.metrics.pixel_ap import (
-    THRESHOLDS,
-    best_threshold,
-    dice_curve,
-    mass_mask,
-    pixel_average_precision,
+    DICE_THRESHOLDS,
+    compute_dice_curve,
+    compute_pixel_ap,
+    find_best_threshold,
+    threshold_by_mass,
 )
 from tests.evaluate.slow_twins import slow_dice
 
@@ -26,7 +26,7 @@ def test_equals_sklearn_for_all_maps_and_masks(seed, levels):
     maps = (rng.integers(0, levels, (3, 11, 13)) / levels).astype(np.float32)
     masks = rng.random((2, 11, 13)) < 0.3
     masks[1] &= rng.random() < 0.8
-    found = pixel_average_precision(maps, masks)
+    found = compute_pixel_ap(maps, masks)
     for m in range(3):
         for k in range(2):
             if masks[k].any():
@@ -40,16 +40,16 @@ def test_chance_is_prevalence_and_a_perfect_map_is_one():
     mask = ellipse(96, 0.5, 0.4, 0.3, 0.15)
     flat = np.full((1, 96, 96), 0.3, np.float32)
     noise = np.random.default_rng(0).random((1, 96, 96)).astype(np.float32)
-    assert pixel_average_precision(flat, mask[None])[0, 0] == pytest.approx(mask.mean())
-    assert pixel_average_precision(noise, mask[None])[0, 0] == pytest.approx(mask.mean(), abs=0.02)
-    assert pixel_average_precision(mask[None].astype(np.float32), mask[None])[0, 0] == 1
+    assert compute_pixel_ap(flat, mask[None])[0, 0] == pytest.approx(mask.mean())
+    assert compute_pixel_ap(noise, mask[None])[0, 0] == pytest.approx(mask.mean(), abs=0.02)
+    assert compute_pixel_ap(mask[None].astype(np.float32), mask[None])[0, 0] == 1
 
 
 def test_mass_mask_is_the_smallest_set_that_holds_the_share():
     rng = np.random.default_rng(3)
     maps = rng.random((4, 8, 8)).astype(np.float32) ** 3
     maps[3] = 0
-    chosen = mass_mask(maps, 0.6)
+    chosen = threshold_by_mass(maps, 0.6)
     for values, inside in zip(maps[:3], chosen[:3], strict=True):
         assert values[inside].sum() >= 0.6 * values.sum()
         assert values[inside].sum() - values[inside].min() < 0.6 * values.sum()
@@ -61,15 +61,15 @@ def test_dice_curve_equals_one_dice_per_threshold():
     rng = np.random.default_rng(4)
     maps = rng.random((2, 10, 10)).astype(np.float32)
     masks = np.stack([ellipse(10, 0.5, 0.5, 0.3, 0.3), np.zeros((10, 10), bool)])
-    curve = dice_curve(maps, masks)
+    curve = compute_dice_curve(maps, masks)
     assert np.isnan(curve[:, 1]).all()
     for m in range(2):
         scaled = maps[m].astype(np.float64) / maps[m].max()
         for t in (0, 30, 98):
-            assert curve[m, 0, t] == pytest.approx(slow_dice(scaled >= THRESHOLDS[t], masks[0]))
+            assert curve[m, 0, t] == pytest.approx(slow_dice(scaled >= DICE_THRESHOLDS[t], masks[0]))
 
 
 def test_best_threshold_ignores_images_without_the_organ():
-    curves = np.tile(1 - np.abs(THRESHOLDS - 0.37), (5, 1))
+    curves = np.tile(1 - np.abs(DICE_THRESHOLDS - 0.37), (5, 1))
     curves[2] = np.nan
-    assert best_threshold(curves) == (36, pytest.approx(0.37))
+    assert find_best_threshold(curves) == (36, pytest.approx(0.37))

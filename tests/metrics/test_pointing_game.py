@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from medprior.evaluate.localisation.boxes import painted
-from medprior.metrics.pointing_game import energy, pointing, widened
+from medprior.evaluate.localisation.boxes import rasterise_boxes
+from medprior.metrics.pointing_game import compute_energy_pointing, compute_pointing_game, dilate_mask
 
 
 @pytest.fixture
@@ -20,17 +20,17 @@ def peak(y, x):
 
 def test_pointing_hits_inside_and_within_the_tolerance(square):
     maps = np.stack([peak(5, 11), peak(8, 11), peak(9, 11), peak(15, 2)])
-    assert pointing(maps, square[None], 0).ravel().tolist() == [1, 0, 0, 0]
-    assert pointing(maps, square[None], 0.05).ravel().tolist() == [1, 1, 0, 0]
-    assert pointing(maps, square[None], 0.1).ravel().tolist() == [1, 1, 1, 0]
+    assert compute_pointing_game(maps, square[None], 0).ravel().tolist() == [1, 0, 0, 0]
+    assert compute_pointing_game(maps, square[None], 0.05).ravel().tolist() == [1, 1, 0, 0]
+    assert compute_pointing_game(maps, square[None], 0.1).ravel().tolist() == [1, 1, 1, 0]
 
 
 def test_a_flat_map_scores_what_blind_pointing_would(square):
     flat = np.ones((1, 20, 20), np.float32)
-    wide = widened(square, 0.05)
+    wide = dilate_mask(square, 0.05)
     assert wide.sum() > square.sum()
-    assert pointing(flat, square[None], 0.05)[0, 0] == pytest.approx(wide.mean())
-    assert energy(flat, square[None])[0, 0] == pytest.approx(square.mean())
+    assert compute_pointing_game(flat, square[None], 0.05)[0, 0] == pytest.approx(wide.mean())
+    assert compute_energy_pointing(flat, square[None])[0, 0] == pytest.approx(square.mean())
 
 
 def test_energy_is_the_share_inside(square):
@@ -38,23 +38,23 @@ def test_energy_is_the_share_inside(square):
     maps = rng.random((3, 20, 20)).astype(np.float32)
     masks = np.stack([square, ~square])
     slow = [[one[mask].sum() / one.sum() for mask in masks] for one in maps]
-    np.testing.assert_allclose(energy(maps, masks), slow, rtol=1e-6)
-    np.testing.assert_allclose(energy(maps, masks).sum(axis=1), 1)
+    np.testing.assert_allclose(compute_energy_pointing(maps, masks), slow, rtol=1e-6)
+    np.testing.assert_allclose(compute_energy_pointing(maps, masks).sum(axis=1), 1)
 
 
 def test_no_finding_is_unknown_and_no_map_a_miss(square):
     nothing = np.zeros((1, 20, 20), np.float32)
     empty = np.zeros((1, 20, 20), bool)
-    assert np.isnan(pointing(nothing, empty, 0.1)).all()
-    assert np.isnan(energy(nothing, empty)).all()
-    assert pointing(nothing, square[None], 0.1)[0, 0] == 0
-    assert energy(nothing, square[None])[0, 0] == 0
+    assert np.isnan(compute_pointing_game(nothing, empty, 0.1)).all()
+    assert np.isnan(compute_energy_pointing(nothing, empty)).all()
+    assert compute_pointing_game(nothing, square[None], 0.1)[0, 0] == 0
+    assert compute_energy_pointing(nothing, square[None])[0, 0] == 0
 
 
 def test_boxes_are_painted_where_they_lie():
-    mask = painted(np.array([[0.5, 0.2, 0.2, 0.2]]), 20)
+    mask = rasterise_boxes(np.array([[0.5, 0.2, 0.2, 0.2]]), 20)
     assert np.array_equal(np.argwhere(mask).min(axis=0), [4, 10])
     assert mask.sum() == 16
-    assert painted(np.array([[0.999, 0.999, 0.001, 0.001]]), 20).sum() == 1
-    two = painted(np.array([[0, 0, 0.5, 0.5], [0.25, 0.25, 0.5, 0.5]]), 8)
+    assert rasterise_boxes(np.array([[0.999, 0.999, 0.001, 0.001]]), 20).sum() == 1
+    two = rasterise_boxes(np.array([[0, 0, 0.5, 0.5], [0.25, 0.25, 0.5, 0.5]]), 8)
     assert two.sum() == 16 + 16 - 4

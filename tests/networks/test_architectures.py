@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from medprior.errors import ConfigError, InputMissing
-from medprior.networks.architectures import build_cnn, check_view, refuse_other_weights
-from medprior.networks.attention import attention_maps
+from medprior.networks.architectures import build_cnn, check_view_size, check_weight_shapes
+from medprior.networks.attention import compute_attention_maps
 from medprior.networks.convolutional import ConvSettings
 
 CLASSIFIERS = [("densenet121", 1024), ("test_resnet", 96), ("convnext_atto", 320)]
@@ -15,7 +15,7 @@ UNETS = [("unet", 256), ("basic_unet", 256)]
 def made(name, task, outputs=3):
     torch.manual_seed(0)
     settings = ConvSettings(architecture=name, mean=0.4, std=0.2)
-    check_view(settings, task, outputs, 64)
+    check_view_size(settings, task, outputs, 64)
     return build_cnn(settings, task, outputs).eval()
 
 
@@ -51,7 +51,7 @@ def test_unets_answer_pixel_by_pixel(name, width):
 
 def test_there_is_no_attention_and_it_says_so_in_shapes():
     network = made("test_resnet", "classification")
-    assert attention_maps(network.vit, torch.rand(2, 1, 64, 64)).shape == (2, 0, 2, 2)
+    assert compute_attention_maps(network.vit, torch.rand(2, 1, 64, 64)).shape == (2, 0, 2, 2)
 
 
 @pytest.mark.parametrize(("name", "task", "size", "message"), [
@@ -65,7 +65,7 @@ def test_there_is_no_attention_and_it_says_so_in_shapes():
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused(name, task, size, message):
     with pytest.raises(ConfigError, match=message):
-        check_view(ConvSettings(architecture=name), task, 2, size)
+        check_view_size(ConvSettings(architecture=name), task, 2, size)
 
 
 @pytest.mark.parametrize("name", ["hf-hub:a/b", "local-dir:/tmp", "../x", "resnet18.a1_in1k", ""])
@@ -77,9 +77,7 @@ def test_no_name_reaches_for_a_file_or_a_network(name):
 def test_a_forged_architecture_is_refused_before_anything_large_is_made(monkeypatch):
     tensors = made("test_resnet", "classification").state_dict()
     where = "model"
-    refuse_other_weights(
-        ConvSettings(architecture="test_resnet"), "classification", 3, tensors, where
-    )
+    check_weight_shapes(ConvSettings(architecture="test_resnet"), "classification", 3, tensors, where)
     made_on = []
     plain = torch.nn.Conv2d.reset_parameters
 
@@ -91,7 +89,7 @@ def test_a_forged_architecture_is_refused_before_anything_large_is_made(monkeypa
     for name, outputs in (("convnext_xxlarge", 3), ("test_resnet", 4), ("densenet121", 10**9)):
         settings = ConvSettings(architecture=name)
         with pytest.raises(InputMissing, match="do not fit the recorded architecture"):
-            refuse_other_weights(settings, "classification", outputs, tensors, where)
+            check_weight_shapes(settings, "classification", outputs, tensors, where)
     assert set(made_on) == {"meta"}
     with pytest.raises(ConfigError):
-        refuse_other_weights(ConvSettings(architecture="nothing"), "classification", 3, {}, where)
+        check_weight_shapes(ConvSettings(architecture="nothing"), "classification", 3, {}, where)

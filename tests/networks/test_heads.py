@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medprior.networks.heads import Classifier, attention_pooled
+from medprior.networks.heads import Classifier, pool_by_attention
 from medprior.networks.vit import VisionTransformer, ViTSettings
 
 SHAPE = ViTSettings(width=24, depth=2, heads=3, patch=8, registers=2, image_size=32)
@@ -11,14 +11,14 @@ def test_pooled_tokens_are_weighted_means():
     torch.manual_seed(0)
     vit = VisionTransformer(SHAPE).eval()
     tokens = vit(torch.rand(2, 1, 32, 32), capture=True)
-    pooled = attention_pooled(tokens, torch.tensor([2, 0]))
+    pooled = pool_by_attention(tokens, torch.tensor([2, 0]))
     for b in range(2):
         for p, head in enumerate((2, 0)):
             weight = tokens.cls_logits[b, head].exp()
             wanted = (weight[:, None] * tokens.patches[b]).sum(0) / weight.sum()
             torch.testing.assert_close(pooled[b, p], wanted)
     with pytest.raises(ValueError):
-        attention_pooled(vit(torch.rand(2, 1, 32, 32)), torch.tensor([0]))
+        pool_by_attention(vit(torch.rand(2, 1, 32, 32)), torch.tensor([0]))
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from medprior.errors import ConfigError
-from medprior.networks import ViTSettings, build_network
+from medprior.networks import ViTSettings, build_encoder
 
 
 def network(**values):
     torch.manual_seed(0)
     shape = {"width": 48, "depth": 2, "heads": 3, "image_size": 32, "mask_token": True}
-    return build_network(ViTSettings.checked(shape | values))
+    return build_encoder(ViTSettings.checked(shape | values))
 
 
 def test_nothing_of_a_masked_patch_is_seen():
@@ -32,7 +32,7 @@ def test_nothing_of_a_masked_patch_is_seen():
 
 def test_masked_patches_keep_their_positions():
     net = network()
-    x, _ = net.embedded(torch.rand(1, 1, 32, 32), torch.ones(1, 16, dtype=torch.bool))
+    x, _ = net.embed_images(torch.rand(1, 1, 32, 32), torch.ones(1, 16, dtype=torch.bool))
     expected = net.mask_token + net.position.flatten(2)[0].T
     assert torch.allclose(x[0, net.prefix :], expected)
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from medprior.errors import ConfigError
-from medprior.finetune.optimiser import parameter_groups
+from medprior.finetune.optimiser import build_parameter_groups
 from medprior.finetune.settings import FinetuneSettings
-from medprior.networks import ViTSettings, build_network, load_backbone, save_weights
+from medprior.networks import ViTSettings, build_encoder, load_backbone, save_weights
 from medprior.networks.decoders import Segmenter
 from medprior.networks.heads import Classifier
 from medprior.provenance import write_config
@@ -53,7 +53,7 @@ def test_refusals(values, message):
 def test_round_trip_through_a_backbone_folder(tmp_path):
     torch.manual_seed(0)
     settings = ViTSettings.checked(SHAPE | TIMM | {"mask_token": True, "drop_path": 0.1})
-    net = build_network(settings).eval()
+    net = build_encoder(settings).eval()
     save_weights(tmp_path / "backbone.safetensors", net)
     facts = {"network": settings.model_dump(), "heads": {"heart": 1}, "view_size": 32}
     write_config(tmp_path, "pretrain", {}, outputs=("backbone.safetensors",), facts=facts)
@@ -66,7 +66,7 @@ def test_round_trip_through_a_backbone_folder(tmp_path):
 
 
 def test_heads_decoders_copies_and_layer_decay():
-    net = build_network(ViTSettings.checked(SHAPE | TIMM))
+    net = build_encoder(ViTSettings.checked(SHAPE | TIMM))
     twin = copy.deepcopy(net)
     images = torch.rand(2, 1, 32, 32)
     assert torch.equal(twin.eval()(images).cls, net.eval()(images).cls)
@@ -74,7 +74,7 @@ def test_heads_decoders_copies_and_layer_decay():
     model(images).sum().backward()
     assert all(p.grad is not None for p in model.parameters())
     assert Segmenter(net, 2)(images).shape == (2, 2, 32, 32)
-    groups = parameter_groups(model, FinetuneSettings.checked({"layer_decay": 0.5}))
+    groups = build_parameter_groups(model, FinetuneSettings.checked({"layer_decay": 0.5}))
     scale = {id(p): g["scale"] for g in groups for p in g["params"]}
     decay = {id(p): g["weight_decay"] for g in groups for p in g["params"]}
     assert scale[id(twin.blocks[0].mlp.fc1.weight)] == 0.25
@@ -90,5 +90,5 @@ def test_float32_without_fused_attention_in_the_environment(monkeypatch):
     from timm.layers import config
 
     monkeypatch.setattr(config, "_USE_FUSED_ATTN", 0)
-    net = build_network(ViTSettings.checked(SHAPE | TIMM)).eval()
+    net = build_encoder(ViTSettings.checked(SHAPE | TIMM)).eval()
     assert net(torch.rand(1, 1, 32, 32), capture=True).cls_logits is not None

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from medprior.geometry import Views, whole
-from medprior.networks.views import cut, cut_maps, lay_back
+from medprior.geometry import Views, create_whole_image_views
+from medprior.networks.views import compute_patch_coverage, crop_views, resample_maps_to_source
 
 
 def views(boxes, flips=None, grid=(4, 4)):
@@ -14,24 +14,24 @@ def views(boxes, flips=None, grid=(4, 4)):
 
 def test_identity_keeps_pixels_and_mass():
     image = torch.rand(1, 1, 32, 32)
-    out = cut(image, views([[0, 0, 1, 1]]), 32, torch.tensor([0]))
+    out = crop_views(image, views([[0, 0, 1, 1]]), 32, torch.tensor([0]))
     assert torch.allclose(out, image, atol=1e-6)
-    maps = cut_maps(image, views([[0, 0, 1, 1]]), torch.tensor([0]))
+    maps = compute_patch_coverage(image, views([[0, 0, 1, 1]]), torch.tensor([0]))
     assert torch.allclose(maps.mean(), image.mean(), atol=1e-5)
 
 
 def test_flip_is_mirror():
     image = torch.rand(1, 1, 32, 32)
-    plain = cut(image, views([[0.1, 0.2, 0.5, 0.5]]), 16, torch.tensor([0]))
-    mirrored = cut(image, views([[0.1, 0.2, 0.5, 0.5]], [True]), 16, torch.tensor([0]))
+    plain = crop_views(image, views([[0.1, 0.2, 0.5, 0.5]]), 16, torch.tensor([0]))
+    mirrored = crop_views(image, views([[0.1, 0.2, 0.5, 0.5]], [True]), 16, torch.tensor([0]))
     assert torch.allclose(mirrored, plain.flip(-1), atol=1e-5)
 
 
 def test_four_quadrants_tile_the_map():
     image = torch.rand(1, 2, 32, 32)
-    full = cut_maps(image, views([[0, 0, 1, 1]], grid=(8, 8)), torch.tensor([0])).view(2, 8, 8)
+    full = compute_patch_coverage(image, views([[0, 0, 1, 1]], grid=(8, 8)), torch.tensor([0])).view(2, 8, 8)
     quarters = [[0, 0, 0.5, 0.5], [0, 0.5, 0.5, 0.5], [0.5, 0, 0.5, 0.5], [0.5, 0.5, 0.5, 0.5]]
-    parts = cut_maps(image, views(quarters), torch.zeros(4, dtype=torch.long)).view(4, 2, 4, 4)
+    parts = compute_patch_coverage(image, views(quarters), torch.zeros(4, dtype=torch.long)).view(4, 2, 4, 4)
     top = torch.cat([parts[0], parts[1]], -1)
     bottom = torch.cat([parts[2], parts[3]], -1)
     assert torch.allclose(torch.cat([top, bottom], -2), full, atol=1e-5)
@@ -39,21 +39,21 @@ def test_four_quadrants_tile_the_map():
 
 def test_outside_is_zero():
     image = torch.ones(1, 1, 16, 16)
-    out = cut(image, views([[0, -0.5, 1, 1]]), 16, torch.tensor([0]))
+    out = crop_views(image, views([[0, -0.5, 1, 1]]), 16, torch.tensor([0]))
     assert torch.equal(out[0, 0, :, :8], torch.zeros(16, 8))
     assert torch.equal(out[0, 0, :, 8:], torch.ones(16, 8))
 
 
 def test_whole_view_keeps_aspect_and_lays_back():
     aspect = np.array([0.5, 2.0])
-    view = whole(aspect, (8, 8))
+    view = create_whole_image_views(aspect, (8, 8))
     image = torch.ones(2, 1, 32, 32)
-    out = cut(image, view, 32, torch.arange(2))
+    out = crop_views(image, view, 32, torch.arange(2))
     assert out[0].mean().item() == 0.5
     assert torch.equal(out[0, 0, :, 8:24], torch.ones(32, 16))
     maps = torch.linspace(0, 1, 8)[:, None].expand(2, 1, 8, 8).contiguous()
-    back = lay_back(maps, view, 32)
-    again = cut(back, view, 8, torch.arange(2), oversampling=4)
+    back = resample_maps_to_source(maps, view, 32)
+    again = crop_views(back, view, 8, torch.arange(2), oversampling=4)
     assert torch.allclose(again[0, 0, :, 3:5], maps[0, 0, :, 3:5], atol=0.05)
 
 
@@ -74,5 +74,5 @@ def test_pixels_that_are_the_prior_stay_the_prior():
     boxes = np.column_stack([rng.uniform(0, 0.4, (20, 2)), np.full((20, 2), 0.6)])
     view = views(boxes, rng.random(20) < 0.5, (12, 12))
     index = torch.zeros(20, dtype=torch.long)
-    pixels = torch.nn.functional.avg_pool2d(cut(source, view, 96, index), 8).flatten(2)
-    assert (pixels - cut_maps(source, view, index)).abs().mean() < 0.01
+    pixels = torch.nn.functional.avg_pool2d(crop_views(source, view, 96, index), 8).flatten(2)
+    assert (pixels - compute_patch_coverage(source, view, index)).abs().mean() < 0.01

@@ -7,7 +7,7 @@ from medprior.errors import ConfigError, InputMissing
 from medprior.networks import (
     VisionTransformer,
     ViTSettings,
-    attention_maps,
+    compute_attention_maps,
     load_weights,
     save_weights,
 )
@@ -20,7 +20,7 @@ def network(**values):
 
 def dense_row(net, images):
     """CLS logits on patches from an explicit T x T score matrix of the last block."""
-    x, _ = net.embedded(images)
+    x, _ = net.embed_images(images)
     for block in net.blocks[:-1]:
         x, _ = block(x)
     q, k, _ = net.blocks[-1].attention.split(net.blocks[-1].norm1(x))
@@ -59,7 +59,7 @@ def test_row_is_float32_under_autocast():
 
 def test_other_sizes_and_wrong_size():
     net = network().eval()
-    maps = attention_maps(net, torch.rand(2, 1, 48, 48))
+    maps = compute_attention_maps(net, torch.rand(2, 1, 48, 48))
     assert maps.shape == (2, 3, 6, 6)
     assert torch.allclose(maps.sum((-1, -2)), torch.ones(2, 3), atol=1e-5)
     with pytest.raises(ConfigError, match="multiples of 8"):

@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from medprior.errors import ConfigError, InputMissing
-from medprior.networks import build_network
-from medprior.networks.weights import IMAGENET, RAD_DINO, load_local
+from medprior.networks import build_encoder
+from medprior.networks.weights import IMAGENET_STATISTICS, RAD_DINO_STATISTICS, load_local
 
 GREY = (0.5,) * 3, (0.5,) * 3
 HEADS = {"heads": 3}
@@ -34,7 +34,7 @@ def written(tmp_path, tensors):
 
 def same(settings, state, made, statistics, size=(32, 32)):
     """Our network on a grey image says what the model says on its three equal channels."""
-    net = build_network(settings).eval()
+    net = build_encoder(settings).eval()
     net.load_state_dict(state)
     images = torch.rand(2, 1, *size)
     mean, std = (torch.tensor(values)[:, None, None] for values in statistics)
@@ -99,7 +99,7 @@ def test_plain_timm_and_dino(tmp_path, options, size):
     settings, state = load_local(written(tmp_path, tensors), HEADS)
     assert settings.source == "medprior"
     assert (settings.registers, settings.image_size, settings.depth) == (0, 32, 2)
-    same(settings, state, made, IMAGENET, size)
+    same(settings, state, made, IMAGENET_STATISTICS, size)
     settings, state = load_local(written(tmp_path, tensors), HEADS, mean=GREY[0], std=GREY[1])
     assert (settings.mean, settings.std) == (0.5, 0.5)
     assert torch.allclose(state["embed.weight"], made.patch_embed.proj.weight.sum(1, keepdim=True))
@@ -111,7 +111,7 @@ def test_dino_with_a_wrapper_and_its_head(tmp_path, prefix):
     made = model()
     tensors = {prefix + key: value for key, value in made.state_dict().items()}
     tensors[f"{prefix.removesuffix('backbone.')}head.mlp.0.weight"] = torch.randn(3, 3)
-    same(*load_local(written(tmp_path, tensors), HEADS), made, IMAGENET)
+    same(*load_local(written(tmp_path, tensors), HEADS), made, IMAGENET_STATISTICS)
 
 
 @pytest.mark.parametrize("chunks", [False, True])
@@ -122,7 +122,7 @@ def test_facebook_dinov2_with_registers(tmp_path, chunks, size):
     settings, state = load_local(path, HEADS)
     assert settings.registers == 4
     assert not settings.mask_token
-    same(settings, state, made, IMAGENET, size)
+    same(settings, state, made, IMAGENET_STATISTICS, size)
 
 
 def test_the_mask_token_is_kept_when_asked_for(tmp_path):
@@ -140,7 +140,7 @@ def test_rad_dino(tmp_path, prefix):
     tensors = {prefix + key: value for key, value in huggingface(made).items()}
     settings, state = load_local(written(tmp_path, tensors), HEADS)
     assert settings.layer_scale is not None
-    same(settings, state, made, RAD_DINO, (48, 40))
+    same(settings, state, made, RAD_DINO_STATISTICS, (48, 40))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_positions_are_resized_as_the_network_would(tmp_path):
     settings, state = load_local(path, HEADS | {"image_size": 48})
     assert settings.image_size == 48
     assert state["position"].shape == (1, 48, 6, 6)
-    same(settings, state, made, IMAGENET, (48, 48))
+    same(settings, state, made, IMAGENET_STATISTICS, (48, 48))
 
 
 def test_what_does_not_fit_is_named(tmp_path):

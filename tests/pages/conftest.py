@@ -11,12 +11,12 @@ import pytest
 SCRIPT = """
 import asyncio, json, sys
 from starlette.requests import Request
-from medprior.pages.access import Access
-from medprior.pages.app import page_app
-from medprior.pages.serving import listening, serve
+from medprior.pages.access import AccessSettings
+from medprior.pages.app import create_page_app
+from medprior.pages.serving import open_listener, serve_app
 
-access = Access.checked(json.loads(sys.argv[1]))
-app = page_app("test", access)
+access = AccessSettings.checked(json.loads(sys.argv[1]))
+app = create_page_app("test", access)
 
 @app.get("/health")
 async def health() -> dict:
@@ -44,7 +44,7 @@ async def slow() -> dict:
 async def bug() -> dict:
     raise ValueError("DOE^JOHN")
 
-serve(app, access, listening(access))
+serve_app(app, access, open_listener(access))
 """
 
 

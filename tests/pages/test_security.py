@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from medprior.errors import MedpriorError
-from medprior.pages.access import Access, read_token
+from medprior.pages.access import AccessSettings, read_token
 from tests.pages.conftest import TOKEN, running
 
 
@@ -180,27 +180,27 @@ def test_sigterm_answers_what_is_in_work_and_ends_well():
 
 def test_unsafe_doors_do_not_open(tmp_path):
     with pytest.raises(MedpriorError, match="without a token"):
-        Access(host="0.0.0.0").safe()
+        AccessSettings(host="0.0.0.0").safe()
     with pytest.raises(MedpriorError, match="too easy"):
-        Access(token="short").safe()
-    assert Access(host="0.0.0.0", token=TOKEN).safe().knows("192.168.1.5")
-    assert not Access(host="0.0.0.0", token=TOKEN).knows("evil.example")
-    assert not Access().knows("192.168.1.5")
-    assert TOKEN not in repr(Access(token=TOKEN))
+        AccessSettings(token="short").safe()
+    assert AccessSettings(host="0.0.0.0", token=TOKEN).safe().allows_host("192.168.1.5")
+    assert not AccessSettings(host="0.0.0.0", token=TOKEN).allows_host("evil.example")
+    assert not AccessSettings().allows_host("192.168.1.5")
+    assert TOKEN not in repr(AccessSettings(token=TOKEN))
     path = tmp_path / "token"
     with pytest.raises(MedpriorError, match="no token"):
         read_token(path)
     path.write_text(f"{TOKEN}\n")
-    assert Access(token=read_token(path)).secret == TOKEN
+    assert AccessSettings(token=read_token(path)).secret == TOKEN
     assert read_token(None) is None
 
 
 def test_a_taken_port_is_said(plain):
-    from medprior.pages.serving import listening
+    from medprior.pages.serving import open_listener
 
     port = urlsplit(plain).port
     with pytest.raises(MedpriorError, match="in use"):
-        listening(Access(port=port))
+        open_listener(AccessSettings(port=port))
 
 
 def test_openapi_describes_the_routes(plain):

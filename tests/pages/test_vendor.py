@@ -11,9 +11,7 @@ VENDOR = ROOT / "vendor"
 
 
 def test_sums_agree():
-    rows = re.findall(
-        r"`(openseadragon/[\w.]+)` \| `([0-9a-f]{64})`", (VENDOR / "VENDOR.md").read_text()
-    )
+    rows = re.findall(r"`(openseadragon/[\w.]+)` \| `([0-9a-f]{64})`", (VENDOR / "VENDOR.md").read_text())
     assert {name for name, _ in rows} == {
         str(path.relative_to(VENDOR)) for path in VENDOR.rglob("*") if path.is_file()
     } - {"VENDOR.md"}

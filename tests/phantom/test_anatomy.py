@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medprior.phantom.anatomy import covariance_root, draw_anatomy, draw_patient
-from medprior.phantom.frame import frame_of
-from medprior.phantom.outline import structure_masks
-from medprior.phantom.render import draw_study, render
+from medprior.phantom.anatomy import compute_covariance_root, sample_anatomy, sample_patient
+from medprior.phantom.frame import build_frame
+from medprior.phantom.outline import compute_structure_masks
+from medprior.phantom.render import render_phantom, sample_study
 from medprior.phantom.settings import PhantomSettings
 
 SIZE = 192
@@ -90,9 +90,9 @@ def measure(masks):
 def cohort():
     rows = []
     for patient in range(300):
-        anatomy = draw_study((11, patient), 0, PhantomSettings()).anatomy
-        frame = frame_of(anatomy, SIZE, SIZE)
-        rows.append(measure(structure_masks(anatomy, frame.u, frame.v)))
+        anatomy = sample_study((11, patient), 0, PhantomSettings()).anatomy
+        frame = build_frame(anatomy, SIZE, SIZE)
+        rows.append(measure(compute_structure_masks(anatomy, frame.u, frame.v)))
     return pd.DataFrame(rows)
 
 
@@ -114,7 +114,7 @@ def test_a_quarter_of_the_hearts_is_large(cohort):
 
 
 def test_root_reproduces_the_correlations():
-    matrix = covariance_root() @ covariance_root().T
+    matrix = compute_covariance_root() @ compute_covariance_root().T
     assert np.allclose(np.diag(matrix), 1)
     assert np.linalg.eigvalsh(matrix).min() > 0.01
 
@@ -123,9 +123,9 @@ def test_images_of_one_patient_are_alike_and_keep_age_and_sex():
     same, other = [], []
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        patient = draw_patient(rng)
-        first, second = (draw_anatomy(patient, False, rng) for _ in range(2))
-        stranger = draw_anatomy(draw_patient(rng), False, rng)
+        patient = sample_patient(rng)
+        first, second = (sample_anatomy(patient, False, rng) for _ in range(2))
+        stranger = sample_anatomy(sample_patient(rng), False, rng)
         assert (first.age, first.male) == (second.age, second.male)
         same.append(abs(first.heart_width - second.heart_width))
         other.append(abs(first.heart_width - stranger.heart_width))
@@ -134,13 +134,11 @@ def test_images_of_one_patient_are_alike_and_keep_age_and_sex():
 
 def test_true_ratio_is_that_of_the_masks():
     for seed in range(6):
-        image = render(seed, SIZE)
+        image = render_phantom(seed, SIZE)
         assert abs(measure(image.masks)["heart_width"] - image.facts["ctr"]) < 0.03
 
 
 def test_portable_images_magnify_the_heart():
-    patient = draw_patient(np.random.default_rng(3))
-    upright, portable = (
-        draw_anatomy(patient, kind, np.random.default_rng(4)) for kind in (False, True)
-    )
+    patient = sample_patient(np.random.default_rng(3))
+    upright, portable = (sample_anatomy(patient, kind, np.random.default_rng(4)) for kind in (False, True))
     assert portable.heart_width > upright.heart_width

@@ -7,21 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medprior.phantom.anatomy import draw_anatomy, draw_patient
-from medprior.phantom.clutter import clutter, fold, granuloma, leads, tube
-from medprior.phantom.collimation import draw_collimation
-from medprior.phantom.frame import frame_of
-from medprior.phantom.outline import structure_masks
+from medprior.phantom.anatomy import sample_anatomy, sample_patient
+from medprior.phantom.clutter import render_clutter, render_ecg_leads, render_granuloma, render_skin_fold, render_tube
+from medprior.phantom.collimation import sample_collimation
+from medprior.phantom.frame import build_frame
+from medprior.phantom.outline import compute_structure_masks
 
 
 def anatomy_of(seed):
     rng = np.random.default_rng(seed)
-    return draw_anatomy(draw_patient(rng), False, rng)
+    return sample_anatomy(sample_patient(rng), False, rng)
 
 
-@pytest.mark.parametrize("part", [fold, granuloma, leads, tube])
+@pytest.mark.parametrize("part", [render_skin_fold, render_granuloma, render_ecg_leads, render_tube])
 def test_every_kind_draws_something_thin(part):
-    frame = frame_of(anatomy_of(0), 160, 160)
+    frame = build_frame(anatomy_of(0), 160, 160)
     drawn = part(frame, np.random.default_rng(2))
     assert np.isfinite(drawn).all()
     assert drawn.min() >= 0
@@ -33,17 +33,15 @@ def test_portable_images_have_more():
     counts = []
     for portable in (False, True):
         anatomy = replace(anatomy_of(1), portable=portable)
-        frame = frame_of(anatomy, 64, 64)
-        counts.append(
-            sum(clutter(anatomy, frame, np.random.default_rng(s)).any() for s in range(80))
-        )
+        frame = build_frame(anatomy, 64, 64)
+        counts.append(sum(render_clutter(anatomy, frame, np.random.default_rng(s)).any() for s in range(80)))
     assert 5 < counts[0] < 0.7 * counts[1]
 
 
 def test_field_never_cuts_the_lungs():
     for seed in range(60):
         anatomy = anatomy_of(seed)
-        field = draw_collimation(anatomy, np.random.default_rng(seed)).open_field(128, 128)
-        frame = frame_of(replace(anatomy, roll=0.0), 128, 128)
-        masks = structure_masks(anatomy, frame.u, frame.v)
+        field = sample_collimation(anatomy, np.random.default_rng(seed)).field_mask(128, 128)
+        frame = build_frame(replace(anatomy, roll=0.0), 128, 128)
+        masks = compute_structure_masks(anatomy, frame.u, frame.v)
         assert field[masks["left_lung"] | masks["right_lung"]].all()

@@ -12,14 +12,14 @@ import pydicom
 import pytest
 
 from medprior.dicom import read_radiograph
-from medprior.phantom import dicomfile, render
-from medprior.phantom.codec import put_pixels
+from medprior.phantom import dicom_file, render_phantom
 from medprior.phantom.collimation import Collimation
-from medprior.phantom.dicomfile import Identity, to_stored, uid, write
-from medprior.phantom.render import draw_study, render_study
+from medprior.phantom.dicom_file import PhantomIdentity, build_phantom_uid, convert_to_stored, write_phantom_dicom
+from medprior.phantom.pixel_encoding import encode_pixels
+from medprior.phantom.render import render_study, sample_study
 from medprior.phantom.settings import PhantomSettings
 from medprior.phantom.vendors import VENDORS
-from medprior.phantom.voi import Voi
+from medprior.phantom.voi import VoiTransform
 
 NAMES = [vendor.name for vendor in VENDORS]
 TYPE_1 = (
@@ -32,12 +32,12 @@ TYPE_1 = (
 
 
 def identity(image="p-1"):
-    return Identity("p", 1, 1, image, 7, date(2020, 5, 17), date(1960, 3, 1))
+    return PhantomIdentity("p", 1, 1, image, 7, date(2020, 5, 17), date(1960, 3, 1))
 
 
 def study_of(vendor, seed=5):
-    study = draw_study((seed,), 0, PhantomSettings())
-    voi = Voi(vendor.voi, 0.48, 0.7)
+    study = sample_study((seed,), 0, PhantomSettings())
+    voi = VoiTransform(vendor.voi, 0.48, 0.7)
     field = Collimation(0.03, 0.02, 0.05, 0.0, "L", 0.9, 0.1, 0.04)
     return replace(study, vendor=vendor, voi=voi, collimation=field)
 
@@ -48,7 +48,7 @@ def written(request, tmp_path_factory):
     study = study_of(vendor)
     image = render_study(study, 200, round(200 * vendor.aspect), PhantomSettings())
     path = tmp_path_factory.mktemp("dicom") / "one.dcm"
-    write(path, image, vendor, study.voi, identity())
+    write_phantom_dicom(path, image, vendor, study.voi, identity())
     return path, image, vendor, study.voi
 
 
@@ -56,7 +56,7 @@ def test_reader_recovers_the_rendered_picture(written):
     path, image, vendor, _ = written
     read = read_radiograph(path)
     assert read.pixels.shape == image.pixels.shape
-    step = 1.0 / (0.7 * vendor.highest)
+    step = 1.0 / (0.7 * vendor.max_stored_value)
     assert np.abs(read.pixels - image.pixels).max() < 2.5 * step + 1e-4
     if vendor.padding is not None:
         assert np.array_equal(read.valid, image.field)
@@ -76,7 +76,7 @@ def test_stored_values_survive_the_codec(written):
     path, image, vendor, _ = written
     dataset = pydicom.dcmread(path)
     assert dataset.file_meta.TransferSyntaxUID == vendor.syntax
-    assert np.array_equal(dataset.pixel_array, to_stored(image, vendor))
+    assert np.array_equal(dataset.pixel_array, convert_to_stored(image, vendor))
 
 
 def test_pydicom_windows_the_same_picture(written):
@@ -90,9 +90,9 @@ def test_pydicom_windows_the_same_picture(written):
         shown /= 65535
     else:
         slope, intercept = vendor.slope or 1.0, vendor.intercept or 0.0
-        shown = (shown - intercept) / (slope * vendor.highest)
+        shown = (shown - intercept) / (slope * vendor.max_stored_value)
     shown = 1 - shown if vendor.inverted else shown
-    assert np.abs(shown - image.pixels)[image.field].max() < 3.0 / vendor.highest + 1e-4
+    assert np.abs(shown - image.pixels)[image.field].max() < 3.0 / vendor.max_stored_value + 1e-4
 
 
 def test_header_has_what_the_standard_wants(written):
@@ -110,7 +110,7 @@ def test_header_has_what_the_standard_wants(written):
 
 def test_same_arguments_give_same_bytes(written, tmp_path):
     path, image, vendor, voi = written
-    write(tmp_path / "again.dcm", image, vendor, voi, identity())
+    write_phantom_dicom(tmp_path / "again.dcm", image, vendor, voi, identity())
     assert (tmp_path / "again.dcm").read_bytes() == path.read_bytes()
 
 
@@ -126,24 +126,24 @@ def test_vendors_cover_what_files_in_the_wild_do():
 
 def test_uids_differ_by_image_and_share_the_study():
     first, second = identity("p-1"), identity("p-2")
-    assert uid(first, first.image) != uid(second, second.image)
-    assert uid(first, "study") == uid(second, "study")
+    assert build_phantom_uid(first, first.image) != build_phantom_uid(second, second.image)
+    assert build_phantom_uid(first, "study") == build_phantom_uid(second, "study")
 
 
 @pytest.mark.parametrize("vendor", VENDORS, ids=NAMES)
 @pytest.mark.parametrize("shape", [(64, 64), (65, 33), (67, 41)])
 def test_codec_is_lossless_at_the_limits(vendor, shape):
     rng = np.random.default_rng(vendor.bits)
-    stored = rng.integers(0, vendor.highest, shape, endpoint=True).astype(np.uint16)
-    stored[0], stored[1], stored[2, ::2] = 0, vendor.highest, 0
+    stored = rng.integers(0, vendor.max_stored_value, shape, endpoint=True).astype(np.uint16)
+    stored[0], stored[1], stored[2, ::2] = 0, vendor.max_stored_value, 0
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     dataset.SOPClassUID, dataset.SOPInstanceUID = vendor.sop_class, "2.25.1"
-    image = render(0, 64)
-    dicomfile.describe_pixels(dataset, image, vendor)
+    image = render_phantom(0, 64)
+    dicom_file.set_pixel_attributes(dataset, image, vendor)
     dataset.Rows, dataset.Columns = shape
-    put_pixels(dataset, stored, vendor.syntax)
+    encode_pixels(dataset, stored, vendor.syntax)
     file = io.BytesIO()
     dataset.save_as(file, enforce_file_format=True)
     file.seek(0)

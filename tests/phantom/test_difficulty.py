@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from medprior.phantom import FINDINGS, render
+from medprior.phantom import FINDINGS, render_phantom
 
 SIZE = 96
 
@@ -47,7 +47,7 @@ def learn(images, labels, epochs):
 
 def area_under_curve(train, test, epochs):
     """AUC per finding of a network taught on phantoms 0..train, on the next `test` ones."""
-    shown = [render(seed, SIZE) for seed in range(train + test)]
+    shown = [render_phantom(seed, SIZE) for seed in range(train + test)]
     pixels = torch.from_numpy(np.stack([image.pixels for image in shown]))[:, None]
     pixels = (pixels - pixels[:train].mean()) / pixels[:train].std()
     labels = torch.tensor([[image.labels[name] for name in FINDINGS] for image in shown[:train]])
@@ -55,9 +55,7 @@ def area_under_curve(train, test, epochs):
     with torch.no_grad():
         scores = network(pixels[train:]).numpy()
     truth = np.array([[image.truth[name] for name in FINDINGS] for image in shown[train:]])
-    return {
-        name: float(roc_auc_score(truth[:, k], scores[:, k])) for k, name in enumerate(FINDINGS)
-    }
+    return {name: float(roc_auc_score(truth[:, k], scores[:, k])) for k, name in enumerate(FINDINGS)}
 
 
 @pytest.mark.slow

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
-from medprior.phantom import FINDINGS, PhantomSettings, render
-from medprior.phantom.findings import Finding, draw_findings, follow_up
-from medprior.phantom.render import draw_study, render_study
+from medprior.phantom import FINDINGS, PhantomSettings, render_phantom
+from medprior.phantom.findings import Lesion, sample_findings, sample_follow_up
+from medprior.phantom.render import render_study, sample_study
 from medprior.phantom.settings import Prevalence
 
 SIZE = 192
@@ -20,7 +20,7 @@ BRIGHTER = {"pleural_effusion": 1, "consolidation": 1, "nodule": 1, "pneumothora
 
 def pair(lesion, seed=2):
     """The same thorax, noise and exposure without and with one lesion."""
-    study = replace(draw_study((seed,), 0, SETTINGS), findings=[])
+    study = replace(sample_study((seed,), 0, SETTINGS), findings=[])
     healthy = render_study(study, SIZE, SIZE, SETTINGS)
     ill = render_study(replace(study, findings=[lesion]), SIZE, SIZE, SETTINGS)
     return healthy, ill
@@ -29,7 +29,7 @@ def pair(lesion, seed=2):
 @pytest.mark.parametrize("name", BRIGHTER)
 @pytest.mark.parametrize("left", [True, False])
 def test_finding_changes_the_picture_where_it_sits(name, left):
-    lesion = Finding(name, left, 0.8, 0.9, (0.5, 0.4), 5)
+    lesion = Lesion(name, left, 0.8, 0.9, (0.5, 0.4), 5)
     healthy, ill = pair(lesion)
     mask = ill.masks[name]
     lung = ill.masks["left_lung" if left else "right_lung"]
@@ -46,13 +46,13 @@ def test_finding_changes_the_picture_where_it_sits(name, left):
 def test_size_grows_the_mask(name):
     areas = []
     for size in (0.1, 0.5, 1.0):
-        _, ill = pair(Finding(name, True, size, 0.5, (0.5, 0.45), 9))
+        _, ill = pair(Lesion(name, True, size, 0.5, (0.5, 0.45), 9))
         areas.append(ill.masks[name].sum())
     assert areas[0] < areas[1] < areas[2]
 
 
 def test_lungs_and_heart_do_not_depend_on_findings():
-    healthy, ill = pair(Finding("pleural_effusion", True, 1.0, 1.0, (0.5, 0.5), 1))
+    healthy, ill = pair(Lesion("pleural_effusion", True, 1.0, 1.0, (0.5, 0.5), 1))
     for name in ("left_lung", "right_lung", "heart"):
         assert np.array_equal(healthy.masks[name], ill.masks[name])
 
@@ -61,7 +61,7 @@ def test_prevalence_is_as_set():
     prevalence = Prevalence(pleural_effusion=0.3, consolidation=0.2, nodule=0.1, pneumothorax=0.4)
     count = dict.fromkeys(BRIGHTER, 0)
     for seed in range(1500):
-        found = draw_findings(prevalence, seed % 4 == 0, 1.0, np.random.default_rng(seed))
+        found = sample_findings(prevalence, seed % 4 == 0, 1.0, np.random.default_rng(seed))
         for name in {lesion.name for lesion in found}:
             count[name] += 1
     for name, seen in count.items():
@@ -70,14 +70,14 @@ def test_prevalence_is_as_set():
 
 def test_subtlety_zero_makes_every_lesion_large():
     sure = Prevalence(pleural_effusion=1, consolidation=1, nodule=1, pneumothorax=1)
-    found = draw_findings(sure, False, 0.0, np.random.default_rng(1))
+    found = sample_findings(sure, False, 0.0, np.random.default_rng(1))
     assert {lesion.name for lesion in found} == set(BRIGHTER)
     assert all(lesion.size == lesion.density == 1.0 for lesion in found)
 
 
 def test_follow_up_keeps_most_lesions_in_place():
-    lesions = [Finding("nodule", True, 0.5, 0.5, (0.3, 0.3), n) for n in range(400)]
-    kept = follow_up(lesions, np.random.default_rng(0))
+    lesions = [Lesion("nodule", True, 0.5, 0.5, (0.3, 0.3), n) for n in range(400)]
+    kept = sample_follow_up(lesions, np.random.default_rng(0))
     assert 0.78 < len(kept) / 400 < 0.92
     assert all(lesion.place == (0.3, 0.3) and lesion.left for lesion in kept)
 
@@ -85,7 +85,7 @@ def test_follow_up_keeps_most_lesions_in_place():
 def test_label_truth_and_masks_agree():
     seen = set()
     for seed in range(25):
-        image = render(seed, 96)
+        image = render_phantom(seed, 96)
         for name in FINDINGS:
             assert (image.truth[name] == 1.0) == (name in image.masks)
             assert np.isnan(image.labels[name]) or image.labels[name] == image.truth[name]

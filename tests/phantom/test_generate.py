@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from medprior.errors import MedpriorError
-from medprior.phantom import FINDINGS, STRUCTURES, PhantomSettings, generate, render
-from medprior.phantom.generate import plan
+from medprior.phantom import FINDINGS, STRUCTURES, PhantomSettings, generate_phantom_cohort, render_phantom
+from medprior.phantom.generate import plan_images
 from medprior.provenance import read_config
 
 SMALL = PhantomSettings(size=80)
@@ -35,25 +35,23 @@ def table(path):
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     out = tmp_path_factory.mktemp("phantom") / "out"
-    generate(out, 12, 3, SMALL, workers=1)
+    generate_phantom_cohort(out, 12, 3, SMALL, workers=1)
     return out
 
 
 def test_same_seed_gives_same_bytes_whatever_the_workers(cohort, tmp_path):
-    generate(tmp_path / "two", 12, 3, SMALL, workers=2)
+    generate_phantom_cohort(tmp_path / "two", 12, 3, SMALL, workers=2)
     assert fingerprint(tmp_path / "two") == fingerprint(cohort)
 
 
 def test_other_seed_gives_other_pictures(cohort, tmp_path):
-    generate(tmp_path / "other", 2, 4, SMALL, workers=1)
-    ours, theirs = (
-        {r["sha256"] for r in table(p / "truth.csv")} for p in (cohort, tmp_path / "other")
-    )
+    generate_phantom_cohort(tmp_path / "other", 2, 4, SMALL, workers=1)
+    ours, theirs = ({r["sha256"] for r in table(p / "truth.csv")} for p in (cohort, tmp_path / "other"))
     assert not ours & theirs
 
 
 def test_more_patients_keep_the_first_ones(cohort, tmp_path):
-    generate(tmp_path / "few", 3, 3, SMALL, workers=1)
+    generate_phantom_cohort(tmp_path / "few", 3, 3, SMALL, workers=1)
     few, many = table(tmp_path / "few" / "truth.csv"), table(cohort / "truth.csv")
     assert few == many[: len(few)]
 
@@ -108,7 +106,7 @@ def test_config_says_what_was_made(cohort):
 
 def test_finished_folder_is_left_alone_when_asked_the_same(cohort):
     before = {path: path.stat().st_mtime_ns for path in cohort.rglob("*")}
-    generate(cohort, 12, 3, SMALL, workers=1)
+    generate_phantom_cohort(cohort, 12, 3, SMALL, workers=1)
     assert {path: path.stat().st_mtime_ns for path in cohort.rglob("*")} == before
 
 
@@ -122,42 +120,42 @@ def test_finished_folder_is_left_alone_when_asked_the_same(cohort):
 )
 def test_finished_folder_with_other_settings_is_refused(cohort, patients, seed, settings, named):
     with pytest.raises(MedpriorError, match=named):
-        generate(cohort, patients, seed, settings, workers=1)
+        generate_phantom_cohort(cohort, patients, seed, settings, workers=1)
 
 
 def test_unfinished_folder_is_taken_up_again(cohort, tmp_path):
     out = tmp_path / "out"
-    generate(out, 12, 3, SMALL, workers=1)
+    generate_phantom_cohort(out, 12, 3, SMALL, workers=1)
     request = json.loads((out / "config.json").read_text())
     (out / "config.json").unlink()
     (out / "labels.csv").unlink()
     (out / "started.json").write_text(json.dumps({"seed": 3, **request["settings"]}))
     with pytest.raises(MedpriorError, match="unfinished"):
-        generate(out, 11, 3, SMALL, workers=1)
-    generate(out, 12, 3, SMALL, workers=1)
+        generate_phantom_cohort(out, 11, 3, SMALL, workers=1)
+    generate_phantom_cohort(out, 12, 3, SMALL, workers=1)
     assert fingerprint(out) == fingerprint(cohort)
 
 
 def test_foreign_folder_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("keep me")
     with pytest.raises(MedpriorError, match="not an empty folder"):
-        generate(tmp_path, 2, 0, SMALL, workers=1)
+        generate_phantom_cohort(tmp_path, 2, 0, SMALL, workers=1)
     assert (tmp_path / "mine.txt").read_text() == "keep me"
 
 
 def test_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(MedpriorError, match="cannot be written"):
-        generate(tmp_path / "file" / "out", 2, 0, SMALL, workers=1)
+        generate_phantom_cohort(tmp_path / "file" / "out", 2, 0, SMALL, workers=1)
 
 
 def test_no_patients_is_refused(tmp_path):
     with pytest.raises(MedpriorError, match="1 or more, found 0"):
-        generate(tmp_path / "out", 0, 0, SMALL)
+        generate_phantom_cohort(tmp_path / "out", 0, 0, SMALL)
 
 
 def test_plan_has_one_to_three_images_each(tmp_path):
-    tasks = list(plan(tmp_path, 300, 0, SMALL))
+    tasks = list(plan_images(tmp_path, 300, 0, SMALL))
     counts = np.bincount([task.patient for task in tasks])[1:]
     assert set(counts) == {1, 2, 3}
     assert 0.4 < (counts == 1).mean() < 0.6
@@ -165,5 +163,5 @@ def test_plan_has_one_to_three_images_each(tmp_path):
 
 def test_unknown_labels_are_as_rare_as_set():
     settings = PhantomSettings(size=64, unknown=0.2)
-    values = [value for seed in range(60) for value in render(seed, 64, settings).labels.values()]
+    values = [value for seed in range(60) for value in render_phantom(seed, 64, settings).labels.values()]
     assert 0.12 < np.isnan(values).mean() < 0.28

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK
 from pydicom.encaps import encapsulate
 
-from medprior.phantom.jpeg_lossless import encode
+from medprior.phantom.jpeg_lossless import encode_jpeg_lossless
 
 PICTURES = {
     "noise": lambda bits: np.random.default_rng(1).integers(0, 1 << bits, (33, 47)),
@@ -30,7 +30,7 @@ def test_round_trip(tmp_path, name, bits):
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, bits, bits - 1
     dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
     dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.PixelData = encapsulate([encode(stored, bits)])
+    dataset.PixelData = encapsulate([encode_jpeg_lossless(stored, bits)])
     dataset["PixelData"].VR = "OB"
     dataset["PixelData"].is_undefined_length = True
     assert np.array_equal(dataset.pixel_array, stored)

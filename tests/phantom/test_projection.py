@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medprior.phantom.organs import Layers
+from medprior.phantom.organs import MaterialLayers
 from medprior.phantom.projection import (
-    BONE,
-    LUNG,
-    SOFT,
+    MU_BONE_PER_MM,
+    MU_LUNG_PER_MM,
+    MU_SOFT_PER_MM,
     Exposure,
-    curve,
-    detect,
-    develop,
-    line_integral,
-    spread,
+    apply_detector_curve,
+    apply_vendor_processing,
+    apply_wide_blur,
+    compute_line_integral,
+    simulate_detector,
 )
 
 CLEAN = Exposure(1e12, 0.0, 0.01, 0.0, 0.0, 0.05, 0.95)
@@ -29,28 +29,28 @@ def full(value):
 
 
 def layers(body=0.0, lung=0.0, gas=0.0, bone=0.0, dense=0.0):
-    return Layers(full(body), full(lung), full(gas), full(bone), full(dense))
+    return MaterialLayers(full(body), full(lung), full(gas), full(bone), full(dense))
 
 
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ({"body": 100}, 100 * SOFT),
-        ({"body": 100, "lung": 60}, 40 * SOFT + 60 * LUNG),
-        ({"body": 100, "lung": 60, "dense": 60}, 100 * SOFT),
-        ({"body": 100, "lung": 60, "dense": 90}, 100 * SOFT),
-        ({"body": 100, "gas": 30}, 70 * SOFT),
-        ({"body": 100, "bone": 10}, 90 * SOFT + 10 * BONE),
-        ({"body": 10, "lung": 60}, 10 * LUNG),
+        ({"body": 100}, 100 * MU_SOFT_PER_MM),
+        ({"body": 100, "lung": 60}, 40 * MU_SOFT_PER_MM + 60 * MU_LUNG_PER_MM),
+        ({"body": 100, "lung": 60, "dense": 60}, 100 * MU_SOFT_PER_MM),
+        ({"body": 100, "lung": 60, "dense": 90}, 100 * MU_SOFT_PER_MM),
+        ({"body": 100, "gas": 30}, 70 * MU_SOFT_PER_MM),
+        ({"body": 100, "bone": 10}, 90 * MU_SOFT_PER_MM + 10 * MU_BONE_PER_MM),
+        ({"body": 10, "lung": 60}, 10 * MU_LUNG_PER_MM),
     ],
 )
 def test_exponent_is_the_sum_over_materials(path, expected):
-    assert line_integral(layers(**path), full(1.0)) == pytest.approx(expected, rel=1e-5)
+    assert compute_line_integral(layers(**path), full(1.0)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_scatter_and_noise_the_detector_sees_beer_lambert():
-    exponent = line_integral(layers(body=120, lung=50), full(1.0))
-    signal = detect(exponent, CLEAN, 0.7, np.random.default_rng(0))
+    exponent = compute_line_integral(layers(body=120, lung=50), full(1.0))
+    signal = simulate_detector(exponent, CLEAN, 0.7, np.random.default_rng(0))
     assert signal == pytest.approx(exponent, abs=1e-3)
 
 
@@ -60,7 +60,7 @@ def test_scatter_lowers_contrast():
     steps = []
     for scatter in (0.0, 0.5):
         exposure = replace(CLEAN, scatter=scatter)
-        signal = detect(exponent, exposure, 5.0, np.random.default_rng(0))
+        signal = simulate_detector(exponent, exposure, 5.0, np.random.default_rng(0))
         steps.append(signal[:, 28].mean() - signal[:, 22].mean())
     assert steps[1] < 0.8 * steps[0]
 
@@ -69,7 +69,7 @@ def test_noise_falls_with_the_root_of_the_photons():
     noise = []
     for photons in (1e4, 1e6):
         exposure = replace(CLEAN, photons=photons, blur_mm=0.001)
-        signal = detect(full(1.0), exposure, 1.0, np.random.default_rng(0))
+        signal = simulate_detector(full(1.0), exposure, 1.0, np.random.default_rng(0))
         noise.append(signal.std())
     expected = 1 / np.sqrt(1e4 * np.exp(-1.0))
     assert noise[0] == pytest.approx(expected, rel=0.1)
@@ -77,7 +77,7 @@ def test_noise_falls_with_the_root_of_the_photons():
 
 
 def test_curve_rises_and_stays_in_range():
-    value = curve(np.linspace(0.0, 1.0, 200).astype(np.float32))
+    value = apply_detector_curve(np.linspace(0.0, 1.0, 200).astype(np.float32))
     assert (np.diff(value) > 0).all()
     assert value[0] == pytest.approx(0, abs=1e-6)
     assert value[-1] == pytest.approx(1, abs=1e-6)
@@ -86,7 +86,7 @@ def test_curve_rises_and_stays_in_range():
 def test_developed_body_lies_in_the_middle_of_the_range():
     rng = np.random.default_rng(1)
     signal = (2.0 + rng.random(SHAPE)).astype(np.float32)
-    shown = develop(signal, np.ones(SHAPE, bool), CLEAN, 5.0)
+    shown = apply_vendor_processing(signal, np.ones(SHAPE, bool), CLEAN, 5.0)
     assert np.quantile(shown, 0.05) > 0.2
     assert np.quantile(shown, 0.95) < 0.82
     assert np.corrcoef(shown.ravel(), signal.ravel())[0, 1] > 0.99
@@ -95,7 +95,7 @@ def test_developed_body_lies_in_the_middle_of_the_range():
 @pytest.mark.parametrize("sigma", [1.0, 4.0, 13.0])
 def test_spread_keeps_the_mean_and_flattens(sigma):
     image = np.random.default_rng(0).random((97, 120)).astype(np.float32)
-    blurred = spread(image, sigma)
+    blurred = apply_wide_blur(image, sigma)
     assert blurred.shape == image.shape
     assert blurred.mean() == pytest.approx(image.mean(), abs=0.02)
     assert blurred.std() < 0.5 * image.std()

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from medprior.phantom import STRUCTURES, render
+from medprior.phantom import STRUCTURES, render_phantom
 
 
 @pytest.mark.parametrize("size", [64, 96, 256])
 def test_picture_is_display_ready(size):
-    image = render(1, size)
+    image = render_phantom(1, size)
     assert image.pixels.dtype == np.float32
     assert image.pixels.shape == image.signal.shape == image.field.shape == (size, size)
     assert image.pixels.min() >= 0
@@ -23,19 +23,19 @@ def test_picture_is_display_ready(size):
 
 
 def test_same_seed_same_picture_and_other_seed_another():
-    first, again, other = render(4, 96), render(4, 96), render(5, 96)
+    first, again, other = render_phantom(4, 96), render_phantom(4, 96), render_phantom(5, 96)
     assert np.array_equal(first.pixels, again.pixels)
     assert first.facts == again.facts
     assert not np.array_equal(first.pixels, other.pixels)
 
 
 def test_images_of_one_patient_differ():
-    assert not np.array_equal(render(4, 96).pixels, render(4, 96, image=1).pixels)
+    assert not np.array_equal(render_phantom(4, 96).pixels, render_phantom(4, 96, image=1).pixels)
 
 
 def test_structures_are_apart_and_on_their_sides():
     for seed in range(12):
-        masks = render(seed, 96).masks
+        masks = render_phantom(seed, 96).masks
         left, right, heart = (masks[name] for name in STRUCTURES)
         assert not (left & right).any()
         assert not ((left | right) & heart).any()
@@ -48,7 +48,7 @@ def test_masks_end_where_the_picture_changes(name):
     """A lung is darker than its rim; the heart is brighter than the lung beside it."""
     contrast = []
     for seed in range(20):
-        image = render(seed, 192)
+        image = render_phantom(seed, 192)
         mask = image.masks[name]
         inside = mask & ~binary_erosion(mask, iterations=6) & image.field
         rim = binary_dilation(mask, iterations=5) & ~binary_dilation(mask) & image.field
@@ -64,7 +64,7 @@ def test_masks_end_where_the_picture_changes(name):
 
 
 def test_exposure_and_view_vary():
-    images = [render(seed, 64) for seed in range(30)]
+    images = [render_phantom(seed, 64) for seed in range(30)]
     assert np.std([image.pixels.mean() for image in images]) > 0.02
     assert {image.facts["view"] for image in images} == {"PA", "AP"}
     assert {image.facts["sex"] for image in images} == {"M", "F"}

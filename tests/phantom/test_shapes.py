@@ -5,40 +5,40 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medprior.phantom.anatomy import draw_anatomy, draw_patient
-from medprior.phantom.frame import frame_of
+from medprior.phantom.anatomy import sample_anatomy, sample_patient
+from medprior.phantom.frame import build_frame
 from medprior.phantom.shapes import (
     Capsule,
-    draw_capsules,
-    ellipsoid,
-    smoothstep,
-    superellipse,
-    window,
+    ellipsoid_chord,
+    pixel_window,
+    rasterize_capsules,
+    smooth_step,
+    superellipse_chord,
 )
 
 
 @pytest.fixture(scope="module")
 def frame():
     rng = np.random.default_rng(0)
-    return frame_of(draw_anatomy(draw_patient(rng), False, rng), 300, 280)
+    return build_frame(sample_anatomy(sample_patient(rng), False, rng), 300, 280)
 
 
 def test_ellipsoid_chords_sum_to_its_volume(frame):
-    chord = ellipsoid(frame, (10.0, 120.0), (40.0, 25.0, 30.0), 0.4)
+    chord = ellipsoid_chord(frame, (10.0, 120.0), (40.0, 25.0, 30.0), 0.4)
     volume = chord.sum() * frame.pixel_mm**2
     assert volume == pytest.approx(4 / 3 * np.pi * 40 * 25 * 30, rel=0.01)
 
 
 def test_capsule_chords_sum_to_its_volume(frame):
     canvas = np.zeros_like(frame.u)
-    draw_capsules(canvas, frame, [Capsule(-40, 60, 30, 150, 9, 9)])
+    rasterize_capsules(canvas, frame, [Capsule(-40, 60, 30, 150, 9, 9)])
     length = np.hypot(70, 90)
     volume = np.pi * 81 * length + 4 / 3 * np.pi * 729
     assert canvas.sum() * frame.pixel_mm**2 == pytest.approx(volume, rel=0.01)
 
 
 def test_window_holds_the_box(frame):
-    rows, cols = window(frame, (-30, 20), (50, 90))
+    rows, cols = pixel_window(frame, (-30, 20), (50, 90))
     inside = (abs(frame.x_mm + 5) <= 25) & (abs(frame.y_mm - 70) <= 20)
     outside = inside.copy()
     outside[rows, cols] = False
@@ -51,12 +51,12 @@ def test_window_holds_the_box(frame):
 def test_superellipse_against_thin_slices(power):
     offset = np.array([0.0, 0.3, 0.8, 1.0], np.float32)
     depth = np.linspace(-1.2, 1.2, 200_001)
-    for x, chord in zip(offset, superellipse(offset, 5.0, power), strict=True):
+    for x, chord in zip(offset, superellipse_chord(offset, 5.0, power), strict=True):
         inside = np.abs(x) ** power + np.abs(depth) ** power <= 1
         assert chord == pytest.approx(5 * inside.sum() * (depth[1] - depth[0]), abs=2e-3)
 
 
 def test_smoothstep_in_both_directions():
     value = np.array([0.0, 1.0, 1.5, 2.0, 3.0], np.float32)
-    assert smoothstep(1, 2, value) == pytest.approx([0, 0, 0.5, 1, 1])
-    assert smoothstep(2, 1, value) == pytest.approx([1, 1, 0.5, 0, 0])
+    assert smooth_step(1, 2, value) == pytest.approx([0, 0, 0.5, 1, 1])
+    assert smooth_step(2, 1, value) == pytest.approx([1, 1, 0.5, 0, 0])

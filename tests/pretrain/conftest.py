@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from medprior.phantom import render
+from medprior.phantom import render_phantom
 from medprior.priors import SpatialPrior
 from medprior.provenance import write_config
 
@@ -34,16 +34,14 @@ run.run()
 def phantom_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The blurless masks of one phantom that is in no cohort."""
     folder = tmp_path_factory.mktemp("prior") / "prior"
-    masks = render(10_007, size=128).masks
+    masks = render_phantom(10_007, size=128).masks
     maps = np.stack([masks[name].astype(np.float32) for name in STRUCTURES])
     SpatialPrior(maps, STRUCTURES, "static", "annotation").save(folder)
     write_config(folder, "prior", {}, outputs=("prior.npz",))
     return folder
 
 
-def start(
-    cohort: Path, out: Path, prior: Path, settings: dict[str, Any]
-) -> subprocess.Popen[bytes]:
+def start(cohort: Path, out: Path, prior: Path, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
     """A run in a process of its own, slow enough to be hit."""
     command = [sys.executable, "-c", SCRIPT, *map(str, (cohort, out, prior)), json.dumps(settings)]
     env = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}

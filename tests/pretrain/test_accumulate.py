@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 
 from medprior.errors import ConfigError, TrainingFailed
 from medprior.networks.vit import VisionTransformer
-from medprior.pretrain import PretrainSettings, pretrain
-from medprior.settings import merged
+from medprior.pretrain import PretrainSettings, pretrain_backbone
+from medprior.settings import merge_mappings
 
 from ..methods import processes
 from ..methods.scenes import tiny
@@ -32,7 +32,7 @@ EQUAL = {
 @pytest.mark.parametrize("name", EQUAL)
 @pytest.mark.parametrize("parts", [2, 4])
 def test_parts_give_losses_gradients_and_centres_of_the_whole(name, parts):
-    settings = tiny(**merged(EQUAL[name], {"dino": EACH}))
+    settings = tiny(**merge_mappings(EQUAL[name], {"dino": EACH}))
     whole, split = processes.case(settings, 0, 1), processes.case(settings, 0, 1, parts)
     for key, value in whole["losses"].items():
         assert split["losses"][key] == pytest.approx(value, rel=1e-5), key
@@ -48,7 +48,7 @@ def test_parts_give_losses_gradients_and_centres_of_the_whole(name, parts):
 )
 def test_statistics_of_the_batch_are_those_of_a_part(changes):
     """What the README says is not equal: batch norm, Sinkhorn, even use of prototypes."""
-    settings = tiny(**merged({"dino": EACH}, changes))
+    settings = tiny(**merge_mappings({"dino": EACH}, changes))
     whole, split = processes.case(settings, 0, 1), processes.case(settings, 0, 1, 2)
     assert whole["losses"] != pytest.approx(split["losses"], rel=1e-5)
 
@@ -60,13 +60,13 @@ def test_a_run_in_parts(phantom_cohort, tmp_path):
             "accumulate": parts, "recipe": "nokoleo+sar+loca", "steps": 4, "window": 1,
             "dino": {"weight": 0.0}, "loca": {"cluster": False},
         }  # fmt: skip
-        settings = PretrainSettings.checked(merged(TINY, changes))
-        pretrain(phantom_cohort, tmp_path / str(parts), settings=settings)
+        settings = PretrainSettings.checked(merge_mappings(TINY, changes))
+        pretrain_backbone(phantom_cohort, tmp_path / str(parts), settings=settings)
         found.append(pd.read_csv(tmp_path / str(parts) / "metrics.csv").loss)
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     assert found[0].tolist() == pytest.approx(found[1].tolist(), rel=1e-3)
     with pytest.raises(ConfigError, match="accumulate"):
-        pretrain(
+        pretrain_backbone(
             phantom_cohort, tmp_path / "x",
             settings=PretrainSettings.checked(TINY | {"accumulate": 3}),
         )  # fmt: skip
@@ -84,19 +84,17 @@ def small_memory(monkeypatch, most):
     monkeypatch.setattr(VisionTransformer, "forward", limited)
 
 
-def test_a_step_that_does_not_fit_goes_on_in_more_parts(
-    phantom_cohort, tmp_path, monkeypatch, caplog
-):
+def test_a_step_that_does_not_fit_goes_on_in_more_parts(phantom_cohort, tmp_path, monkeypatch, caplog):
     """The run is that of someone who had set `accumulate` so from the start."""
     changes = {
         "recipe": "nokoleo+sar+loca", "steps": 4, "window": 1, "dino": {"weight": 0.0},
         "loca": {"cluster": False},
     }  # fmt: skip
-    settings = PretrainSettings.checked(merged(TINY, changes))
+    settings = PretrainSettings.checked(merge_mappings(TINY, changes))
     asked = settings.model_copy(update={"accumulate": 4})
-    pretrain(phantom_cohort, tmp_path / "asked", settings=asked)
+    pretrain_backbone(phantom_cohort, tmp_path / "asked", settings=asked)
     small_memory(monkeypatch, settings.batch // 2)
-    pretrain(phantom_cohort, tmp_path / "met", settings=settings)
+    pretrain_backbone(phantom_cohort, tmp_path / "met", settings=settings)
     assert "accumulate=4" in caplog.text
     weights = [load_file(tmp_path / name / "backbone.safetensors") for name in ("asked", "met")]
     for name, value in weights[0].items():
@@ -107,5 +105,5 @@ def test_what_never_fits_stops_with_advice(phantom_cohort, tmp_path, monkeypatch
     settings = PretrainSettings.checked(TINY | {"steps": 2})
     small_memory(monkeypatch, 1)
     with pytest.raises(TrainingFailed, match="memory does not hold") as failed:
-        pretrain(phantom_cohort, tmp_path / "out", settings=settings)
+        pretrain_backbone(phantom_cohort, tmp_path / "out", settings=settings)
     assert "accumulate=" in str(failed.value)

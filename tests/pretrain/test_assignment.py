@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from medprior.pretrain.divergences import Compared, kl, target_of
-from medprior.pretrain.guard import GradientGuard, gradient_norms
-from medprior.pretrain.heads import assigned_heads, best_assignment
-from medprior.pretrain.span import mass_penalty
+from medprior.pretrain.objectives.divergences import AttentionComparison, build_attention_target, kl_divergence
+from medprior.pretrain.objectives.gradient_guard import GradientGuard, compute_gradient_norms
+from medprior.pretrain.objectives.head_assignment import assign_heads, find_best_assignment
+from medprior.pretrain.objectives.span import compute_mass_penalty
 
 from ..methods.scenes import learner_of, pictures, scene_of, tiny
 
@@ -14,8 +14,8 @@ NAMES = ("left_lung", "right_lung", "heart")
 
 
 def test_first_heads_and_with_life_the_last():
-    assert assigned_heads(NAMES, 6, None) == {"left_lung": 0, "right_lung": 1, "heart": 2}
-    assert assigned_heads(NAMES, 9, None, life=True) == {
+    assert assign_heads(NAMES, 6, None) == {"left_lung": 0, "right_lung": 1, "heart": 2}
+    assert assign_heads(NAMES, 9, None, life=True) == {
         "left_lung": 6, "right_lung": 7, "heart": 8,
     }  # fmt: skip
 
@@ -23,7 +23,7 @@ def test_first_heads_and_with_life_the_last():
 def test_best_assignment_is_the_best_of_all():
     torch.manual_seed(0)
     cost = torch.rand(3, 6)
-    found = best_assignment(cost)
+    found = find_best_assignment(cost)
     least = min(
         float(cost[0, a] + cost[1, b] + cost[2, c])
         for a in range(6) for b in range(6) for c in range(6) if len({a, b, c}) == 3
@@ -48,33 +48,33 @@ def test_heads_are_assigned_once_after_a_hundredth_of_the_run():
         if pending:
             tokens = learner.student.backbone(scene.globals_.pixels, True)
             (followed,), _ = span.targets(scene)
-            target = target_of(followed.cover, 0.02)
+            target = build_attention_target(followed.cover, 0.02)
             each = [
-                kl(Compared(tokens.cls_logits[:, [h] * 3], followed.cover, target))
+                kl_divergence(AttentionComparison(tokens.cls_logits[:, [h] * 3], followed.cover, target))
                 for h in range(6)
             ]
             costs.append((torch.stack(each, -1), followed.gate))
-        learner.settle()
+        learner.commit_step()
     sums = sum((each * gate[..., None]).sum(0) for each, gate in costs)
     mean = sums / sum(gate.sum(0) for _, gate in costs)[:, None]
-    assert span.heads.tolist() == best_assignment(mean)
+    assert span.heads.tolist() == find_best_assignment(mean)
     assert torch.equal(learner.assigned(), span.heads)
 
 
 def test_guard_halves_only_where_span_asks_too_much():
     guard = GradientGuard()
     for _ in range(5):
-        guard.look(torch.tensor(0.4), torch.tensor(1.0))
+        guard.update_norms(torch.tensor(0.4), torch.tensor(1.0))
     assert guard.factor.item() == 1
     for _ in range(3):
-        guard.look(torch.tensor(4.0), torch.tensor(1.0))
+        guard.update_norms(torch.tensor(4.0), torch.tensor(1.0))
     assert guard.factor.item() < 1
     calm = guard.factor.item()
     for _ in range(60):
-        guard.look(torch.tensor(0.1), torch.tensor(1.0))
+        guard.update_norms(torch.tensor(0.1), torch.tensor(1.0))
     assert guard.factor.item() >= calm / 8
     settled = guard.factor.item()
-    guard.look(torch.tensor(0.1), torch.tensor(1.0))
+    guard.update_norms(torch.tensor(0.1), torch.tensor(1.0))
     assert guard.factor.item() == settled
 
 
@@ -82,7 +82,7 @@ def test_guard_scales_the_weight_and_survives_in_the_state():
     settings = tiny(recipe="span", span={"guard": True})
     learner = learner_of(settings)
     span = learner.objectives["span"]
-    span.guard.look(torch.tensor(1.0), torch.tensor(0.1))
+    span.guard.update_norms(torch.tensor(1.0), torch.tensor(0.1))
     assert learner.weights(0.5)["span"] == pytest.approx(0.15)
     other = learner_of(settings)
     other.load_state_dict(learner.state_dict())
@@ -97,7 +97,7 @@ def test_gradient_norms_are_those_of_separate_backward_passes():
     block = list(learner.student.backbone.blocks[-1].parameters())
     weights = learner.weights(0.3)
     losses, _ = learner.losses(learner.student, scene)
-    found = gradient_norms(losses, weights, block)
+    found = compute_gradient_norms(losses, weights, block)
     for name in losses:
         learner.zero_grad(set_to_none=True)
         alone, _ = learner.losses(learner.student, scene)
@@ -109,7 +109,7 @@ def test_gradient_norms_are_those_of_separate_backward_passes():
 
 def test_penalty_on_heads_that_hide_their_mass():
     mass = torch.tensor([0.9, 0.5, 0.25], requires_grad=True)
-    penalty = mass_penalty(mass)
+    penalty = compute_mass_penalty(mass)
     assert penalty.tolist() == pytest.approx([0, 0, 0.6931], abs=1e-4)
     penalty.sum().backward()
     assert mass.grad.tolist() == pytest.approx([0, 0, -4], abs=1e-3)

@@ -6,14 +6,14 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn.functional import interpolate
 
-from medprior.geometry import Views, whole
-from medprior.metrics.pixel_ap import pixel_average_precision
-from medprior.networks.attention import attention_maps
-from medprior.networks.views import cut
-from medprior.phantom import render
-from medprior.pretrain.augment import ViewBatch
-from medprior.pretrain.objective import PriorMaps, Scene
-from medprior.pretrain.schedules import warm_cosine
+from medprior.geometry import Views, create_whole_image_views
+from medprior.metrics.pixel_ap import compute_pixel_ap
+from medprior.networks.attention import compute_attention_maps
+from medprior.networks.views import crop_views
+from medprior.phantom import render_phantom
+from medprior.pretrain.objectives.objective import PriorMaps, Scene
+from medprior.pretrain.schedules import warmup_cosine_schedule
+from medprior.pretrain.views.augment import ViewBatch
 
 from ..methods.scenes import learner_of, scene_of, tiny
 
@@ -25,21 +25,16 @@ def phantoms(seeds, pose=True):
 
     With `pose` each is shifted by up to 8 % and scaled by up to 20 %, as in methods 3.10.
     """
-    found = [render(seed, size=SIZE) for seed in seeds]
+    found = [render_phantom(seed, size=SIZE) for seed in seeds]
     images = np.stack([image.pixels for image in found]).astype(np.float32)
-    masks = [
-        [image.masks["left_lung"] | image.masks["right_lung"], image.masks["heart"]]
-        for image in found
-    ]
-    both = torch.cat(
-        [torch.from_numpy(images)[:, None], torch.from_numpy(np.array(masks, "f4"))], 1
-    )
+    masks = [[image.masks["left_lung"] | image.masks["right_lung"], image.masks["heart"]] for image in found]
+    both = torch.cat([torch.from_numpy(images)[:, None], torch.from_numpy(np.array(masks, "f4"))], 1)
     if pose:
         rng = np.random.default_rng(seeds[0])
         side = np.exp(rng.uniform(-np.log(1.2), np.log(1.2), (len(found), 1))).repeat(2, 1)
         corner = (1 - side) / 2 + rng.uniform(-0.08, 0.08, (len(found), 2))
         view = Views(np.hstack([corner, side]), np.zeros(len(found), bool), (8, 8))
-        both = cut(both, view, SIZE, torch.arange(len(found)))
+        both = crop_views(both, view, SIZE, torch.arange(len(found)))
     return both[:, :1].contiguous(), (both[:, 1:] >= 0.5).numpy()
 
 
@@ -59,12 +54,12 @@ def trained(crops, images, prior, seed):
         scene = scene_of(settings, learner, images[chosen], maps, step)
         if not crops:
             index = torch.arange(BATCH).repeat(2)
-            view = whole(np.ones(2 * BATCH), (8, 8))
-            pixels = cut(images[chosen], view, 64, index)
+            view = create_whole_image_views(np.ones(2 * BATCH), (8, 8))
+            pixels = crop_views(images[chosen], view, 64, index)
             scene = Scene(ViewBatch(pixels, view, index), None, PriorMaps(maps, torch.ones(BATCH)))
         losses, _ = learner.losses(learner.student, scene)
         for group in optimiser.param_groups:
-            group["lr"] = warm_cosine(1e-3, 1e-6, 0.1, step / STEPS + 1e-9)
+            group["lr"] = warmup_cosine_schedule(1e-3, 1e-6, 0.1, step / STEPS + 1e-9)
         optimiser.zero_grad()
         losses["span"].backward()
         torch.nn.utils.clip_grad_norm_(learner.student.parameters(), 3.0)
@@ -74,10 +69,10 @@ def trained(crops, images, prior, seed):
 
 def average_precision(backbone, images, masks):
     """Mean pixel-AP of lungs and of heart."""
-    view = whole(np.ones(len(images)), (8, 8))
-    seen = cut(images, view, 64, torch.arange(len(images)))
-    maps = interpolate(attention_maps(backbone, seen), size=SIZE, mode="bilinear").numpy()
-    each = [np.diag(pixel_average_precision(m, k)) for m, k in zip(maps, masks, strict=True)]
+    view = create_whole_image_views(np.ones(len(images)), (8, 8))
+    seen = crop_views(images, view, 64, torch.arange(len(images)))
+    maps = interpolate(compute_attention_maps(backbone, seen), size=SIZE, mode="bilinear").numpy()
+    each = [np.diag(compute_pixel_ap(m, k)) for m, k in zip(maps, masks, strict=True)]
     return np.mean(each, axis=0)
 
 
@@ -92,7 +87,7 @@ def test_with_crops_attention_beats_the_prior_and_without_it_does_not():
     unseen, masks = phantoms(range(1000, 1100))
     _, one = phantoms([5000], pose=False)
     prior = np.stack([gaussian_filter(m.astype(np.float32), 0.04 * SIZE) for m in one[0]])
-    static = np.mean([np.diag(pixel_average_precision(prior, each)) for each in masks], axis=0)
+    static = np.mean([np.diag(compute_pixel_ap(prior, each)) for each in masks], axis=0)
     crop = average_precision(trained(True, images, prior, 0), unseen, masks)
     plain = average_precision(trained(False, images, prior, 0), unseen, masks)
     print(f"lungs, heart: prior {static.round(3)}, crops {crop.round(3)}, none {plain.round(3)}")

@@ -5,9 +5,9 @@ import torch
 
 from medprior.errors import ConfigError, InputMissing
 from medprior.networks import load_backbone
-from medprior.pretrain import Pretraining, PretrainSettings, pretrain
-from medprior.pretrain.initial import initial_weights
-from medprior.settings import merged
+from medprior.pretrain import Pretraining, PretrainSettings, pretrain_backbone
+from medprior.pretrain.initial_weights import load_initial_weights
+from medprior.settings import merge_mappings
 
 from .test_pretrain import TINY, tiny
 
@@ -15,13 +15,13 @@ from .test_pretrain import TINY, tiny
 @pytest.fixture(scope="module")
 def first(phantom_cohort, tmp_path_factory):
     folder = tmp_path_factory.mktemp("initial") / "first"
-    pretrain(phantom_cohort, folder, settings=tiny(steps=3))
+    pretrain_backbone(phantom_cohort, folder, settings=tiny(steps=3))
     return folder
 
 
 def without_shape(**changes):
     values = {k: v for k, v in TINY.items() if k != "network"}
-    return PretrainSettings.checked(merged(values, changes))
+    return PretrainSettings.checked(merge_mappings(values, changes))
 
 
 @pytest.mark.parametrize("name", ["", "backbone.safetensors"])
@@ -44,14 +44,14 @@ def test_student_and_teacher_start_from_a_backbone(first, phantom_cohort, tmp_pa
 
 def test_other_shapes_and_files_are_refused(first, tmp_path):
     with pytest.raises(ConfigError, match=r"another network.*width=24.*width=48"):
-        initial_weights(first, without_shape(network={"width": 48}))
+        load_initial_weights(first, without_shape(network={"width": 48}))
     (tmp_path / "weights.pth").write_bytes(b"x")
     with pytest.raises(ConfigError, match="safetensors"):
-        initial_weights(tmp_path / "weights.pth", without_shape())
+        load_initial_weights(tmp_path / "weights.pth", without_shape())
     with pytest.raises(InputMissing):
-        initial_weights(tmp_path / "none.safetensors", without_shape())
+        load_initial_weights(tmp_path / "none.safetensors", without_shape())
     with pytest.raises(InputMissing):
-        initial_weights(tmp_path / "none" / "backbone.safetensors", without_shape())
+        load_initial_weights(tmp_path / "none" / "backbone.safetensors", without_shape())
 
 
 def test_weights_in_timms_layout(phantom_cohort, tmp_path):

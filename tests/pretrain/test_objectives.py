@@ -4,10 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-from medprior.pretrain.dino import centred_softmax, dino_loss, entropy, sinkhorn, updated_centre
-from medprior.pretrain.divergences import DIVERGENCES, Compared, kl, mass_overlap, target_of
-from medprior.pretrain.koleo import koleo_loss
-from medprior.pretrain.span import visible
+from medprior.pretrain.objectives.dino import (
+    apply_sinkhorn,
+    centred_softmax,
+    compute_mean_entropy,
+    dino_loss,
+    update_centre,
+)
+from medprior.pretrain.objectives.divergences import (
+    DIVERGENCES,
+    AttentionComparison,
+    build_attention_target,
+    compute_mass_overlap,
+    kl_divergence,
+)
+from medprior.pretrain.objectives.koleo import koleo_loss
+from medprior.pretrain.objectives.span import find_visible_pairs
 
 
 def softmax(x):
@@ -43,7 +55,7 @@ def test_dino_never_compares_a_view_with_itself():
 
 def test_centre_and_softmax():
     scores = torch.randn(2, 4, 6)
-    centre = updated_centre(torch.zeros(6), scores.reshape(-1, 6).mean(0), 0.9)
+    centre = update_centre(torch.zeros(6), scores.reshape(-1, 6).mean(0), 0.9)
     assert torch.allclose(centre, 0.1 * scores.reshape(-1, 6).mean(0))
     twin = softmax((scores.numpy() - centre.numpy()) / 0.04)
     assert np.allclose(centred_softmax(scores, centre, 0.04).numpy(), twin, atol=1e-5)
@@ -51,14 +63,14 @@ def test_centre_and_softmax():
 
 def test_sinkhorn_marginals():
     torch.manual_seed(0)
-    q = sinkhorn(torch.randn(64, 32), 0.5, iterations=30)
+    q = apply_sinkhorn(torch.randn(64, 32), 0.5, iterations=30)
     assert torch.allclose(q.sum(1), torch.ones(64), atol=1e-5)
     assert torch.allclose(q.sum(0), torch.full((32,), 2.0), atol=1e-3)
 
 
 def test_entropy_bounds():
-    assert entropy(torch.full((3, 8), 1 / 8)).item() == pytest.approx(np.log(8))
-    assert entropy(torch.eye(8)).item() == 0
+    assert compute_mean_entropy(torch.full((3, 8), 1 / 8)).item() == pytest.approx(np.log(8))
+    assert compute_mean_entropy(torch.eye(8)).item() == 0
 
 
 def test_koleo_against_twin():
@@ -91,7 +103,7 @@ def test_span_against_twin():
         torch.tensor(rng.random((3, 2, 16))),
     )
     gate = torch.tensor([[True, False], [True, True], [False, True]])
-    each = kl(Compared(logits, patches, target_of(patches, 0.02)))
+    each = kl_divergence(AttentionComparison(logits, patches, build_attention_target(patches, 0.02)))
     twin = twin_span(logits.numpy(), patches.numpy(), gate.numpy(), 0.02)
     assert each[gate].mean().item() == pytest.approx(twin, rel=1e-5)
 
@@ -102,8 +114,10 @@ def test_hidden_patches_are_as_if_they_were_not_there():
     logits, cover = torch.randn(2, 2, 12), torch.rand(2, 2, 12)
     seen = torch.tensor([True] * 7 + [False] * 5)[None, None].expand(2, 1, 12)
     shown = cover * seen
-    masked = Compared(logits, shown, target_of(shown, 0.02, seen), seen, 0.5)
-    small = Compared(logits[..., :7], cover[..., :7], target_of(cover[..., :7], 0.02), None, 0.5)
+    masked = AttentionComparison(logits, shown, build_attention_target(shown, 0.02, seen), seen, 0.5)
+    small = AttentionComparison(
+        logits[..., :7], cover[..., :7], build_attention_target(cover[..., :7], 0.02), None, 0.5
+    )
     for name, divergence in DIVERGENCES.items():
         assert torch.allclose(divergence(masked), divergence(small), atol=1e-6), name
 
@@ -111,35 +125,35 @@ def test_hidden_patches_are_as_if_they_were_not_there():
 @pytest.mark.parametrize("name", ["kl", "js", "mse"])
 def test_divergence_is_zero_at_the_target_and_positive_elsewhere(name):
     cover = torch.rand(2, 1, 9)
-    target = target_of(cover, 0.02)
-    assert DIVERGENCES[name](Compared(target.log(), cover, target)).abs().max() < 1e-6
-    assert DIVERGENCES[name](Compared(torch.randn(2, 1, 9), cover, target)).min() > 1e-4
+    target = build_attention_target(cover, 0.02)
+    assert DIVERGENCES[name](AttentionComparison(target.log(), cover, target)).abs().max() < 1e-6
+    assert DIVERGENCES[name](AttentionComparison(torch.randn(2, 1, 9), cover, target)).min() > 1e-4
 
 
 def test_region_lets_the_shape_inside_free_down_to_the_floor():
     cover = torch.zeros(1, 1, 16)
     cover[..., :8] = 1
-    target = target_of(cover, 0.0)
+    target = build_attention_target(cover, 0.0)
     half, one = torch.full((1, 1, 16), -30.0), torch.full((1, 1, 16), -30.0)
     half[..., :4] = 0
     one[..., 0] = 0
     region = DIVERGENCES["region"]
-    assert region(Compared(half, cover, target, None, 0.5)).item() == pytest.approx(0, abs=1e-5)
+    assert region(AttentionComparison(half, cover, target, None, 0.5)).item() == pytest.approx(0, abs=1e-5)
     excess = 0.5 * np.log(8)
-    assert region(Compared(one, cover, target, None, 0.5)).item() == pytest.approx(excess, abs=1e-4)
-    assert region(Compared(one, cover, target, None, 0.0)).item() == pytest.approx(0, abs=1e-5)
+    assert region(AttentionComparison(one, cover, target, None, 0.5)).item() == pytest.approx(excess, abs=1e-4)
+    assert region(AttentionComparison(one, cover, target, None, 0.0)).item() == pytest.approx(0, abs=1e-5)
 
 
 def test_overlaps_at_perfect_attention():
     cover = torch.zeros(1, 1, 16)
     cover[..., 3:8] = 1
-    perfect = Compared(cover * 40, cover, target_of(cover, 0.0))
+    perfect = AttentionComparison(cover * 40, cover, build_attention_target(cover, 0.0))
     for name in ("dice", "iou"):
         assert DIVERGENCES[name](perfect).item() == pytest.approx(0, abs=1e-5)
     assert DIVERGENCES["bce"](perfect).item() < 1e-4
-    assert mass_overlap(perfect, 0.9).item() == 1
-    assert mass_overlap(perfect, 0.5).item() == pytest.approx(3 / 5)
-    assert mass_overlap(Compared(-cover * 40, cover, target_of(cover, 0.0))).item() == 0
+    assert compute_mass_overlap(perfect, 0.9).item() == 1
+    assert compute_mass_overlap(perfect, 0.5).item() == pytest.approx(3 / 5)
+    assert compute_mass_overlap(AttentionComparison(-cover * 40, cover, build_attention_target(cover, 0.0))).item() == 0
 
 
 def test_gate_needs_a_quarter_of_the_structure_and_two_percent_of_the_view():
@@ -148,4 +162,4 @@ def test_gate_needs_a_quarter_of_the_structure_and_two_percent_of_the_view():
     patches[1, 0, :10] = 1  # a fifth of it
     patches[2, 0, :1] = 1  # all of it, but 1 % of the view
     source = torch.tensor([[0.5], [0.5], [0.01], [0.5]])
-    assert visible(patches, source, 0.25, 0.02).flatten().tolist() == [True, False, False, False]
+    assert find_visible_pairs(patches, source, 0.25, 0.02).flatten().tolist() == [True, False, False, False]

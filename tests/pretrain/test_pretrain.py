@@ -10,9 +10,9 @@ import torch
 
 from medprior.errors import ConfigError, InputMissing, MedpriorError, TrainingFailed
 from medprior.networks import load_backbone
-from medprior.networks.checkpoint import load_newest, save_checkpoint
-from medprior.pretrain import Pretraining, PretrainSettings, handlers, pretrain
-from medprior.pretrain.heads import assigned_heads
+from medprior.networks.checkpoint import load_newest_checkpoint, save_checkpoint
+from medprior.pretrain import Pretraining, PretrainSettings, handlers, pretrain_backbone
+from medprior.pretrain.objectives.head_assignment import assign_heads
 
 from .conftest import start
 
@@ -37,8 +37,8 @@ def weights(folder):
 
 
 def test_result_folder_and_same_seed_same_weights(phantom_cohort, tmp_path):
-    pretrain(phantom_cohort, tmp_path / "a", settings=tiny())
-    pretrain(phantom_cohort, tmp_path / "b", settings=tiny())
+    pretrain_backbone(phantom_cohort, tmp_path / "a", settings=tiny())
+    pretrain_backbone(phantom_cohort, tmp_path / "b", settings=tiny())
     first, second = weights(tmp_path / "a"), weights(tmp_path / "b")
     assert all(torch.equal(first[k], second[k]) for k in first)
     backbone = load_backbone(tmp_path / "a")
@@ -54,16 +54,16 @@ def test_result_folder_and_same_seed_same_weights(phantom_cohort, tmp_path):
 
 def test_objective_at_weight_zero_is_not_computed(phantom_cohort, tmp_path):
     """A SPAN run with weight 0 is the DINO run, bit for bit."""
-    pretrain(phantom_cohort, tmp_path / "dino", settings=tiny())
+    pretrain_backbone(phantom_cohort, tmp_path / "dino", settings=tiny())
     span = tiny(recipe="span", span={"weight": 0.0})
-    pretrain(phantom_cohort, tmp_path / "span", settings=span)
+    pretrain_backbone(phantom_cohort, tmp_path / "span", settings=span)
     first, second = weights(tmp_path / "dino"), weights(tmp_path / "span")
     assert all(torch.equal(first[k], second[k]) for k in first)
 
 
 def test_stopped_run_ends_with_the_same_weights(phantom_cohort, tmp_path):
     """SIGINT saves after the step, as SIGTERM does; `test_restart.py` kills."""
-    pretrain(phantom_cohort, tmp_path / "whole", settings=tiny())
+    pretrain_backbone(phantom_cohort, tmp_path / "whole", settings=tiny())
     process = start(phantom_cohort, tmp_path / "cut", tmp_path, TINY)
     while not list((tmp_path / "cut" / "checkpoints").glob("step_*.pt")):
         assert process.poll() is None
@@ -71,7 +71,7 @@ def test_stopped_run_ends_with_the_same_weights(phantom_cohort, tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     assert not (tmp_path / "cut" / "config.json").exists()
-    pretrain(phantom_cohort, tmp_path / "cut", settings=tiny())
+    pretrain_backbone(phantom_cohort, tmp_path / "cut", settings=tiny())
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(first[k], second[k]) for k in first)
     a, b = (pd.read_csv(tmp_path / name / "metrics.csv") for name in ("whole", "cut"))
@@ -84,18 +84,18 @@ def test_damaged_checkpoint_falls_back_and_all_damaged_stops(tmp_path):
     assert len(list(tmp_path.glob("*.pt"))) == 2
     newest = tmp_path / "step_00000003.pt"
     newest.write_bytes(newest.read_bytes()[:-20])
-    assert load_newest(tmp_path)["step"] == 2
+    assert load_newest_checkpoint(tmp_path)["step"] == 2
     older = tmp_path / "step_00000002.pt"
     older.write_bytes(b"x" + older.read_bytes()[1:])
     with pytest.raises(InputMissing, match="every checkpoint is damaged"):
-        load_newest(tmp_path)
-    assert load_newest(tmp_path / "nothing") is None
+        load_newest_checkpoint(tmp_path)
+    assert load_newest_checkpoint(tmp_path / "nothing") is None
 
 
 def test_collapse_stops_the_run_and_names_the_knob(phantom_cohort, tmp_path):
     dino = TINY["dino"] | {"teacher_temperature": 100.0}
     with pytest.raises(TrainingFailed, match="teacher_temperature"):
-        pretrain(phantom_cohort, tmp_path / "out", settings=tiny(dino=dino))
+        pretrain_backbone(phantom_cohort, tmp_path / "out", settings=tiny(dino=dino))
 
 
 def test_passing_through_one_prototype_is_no_collapse(phantom_cohort, tmp_path):
@@ -126,29 +126,27 @@ def test_non_finite_loss_is_skipped_then_stops(phantom_cohort, tmp_path):
 
 def test_bad_input(phantom_cohort, tmp_path):
     with pytest.raises(MedpriorError, match="needs a spatial prior"):
-        pretrain(phantom_cohort, tmp_path / "a", settings=tiny(recipe="span"))
+        pretrain_backbone(phantom_cohort, tmp_path / "a", settings=tiny(recipe="span"))
     with pytest.raises(ConfigError, match="unknown key 'stepz'"):
         PretrainSettings.load(None, ["stepz=3"])
     with pytest.raises(InputMissing, match="ingest"):
-        pretrain(tmp_path / "no", tmp_path / "b", settings=tiny())
+        pretrain_backbone(tmp_path / "no", tmp_path / "b", settings=tiny())
     with pytest.raises(ConfigError, match="no such device"):
-        pretrain(phantom_cohort, tmp_path / "c", settings=tiny(device="cuda:7"))
+        pretrain_backbone(phantom_cohort, tmp_path / "c", settings=tiny(device="cuda:7"))
     with pytest.raises(ConfigError, match="too many structures"):
-        assigned_heads(("a", "b", "c", "d"), 6, None)
+        assign_heads(("a", "b", "c", "d"), 6, None)
     with pytest.raises(ConfigError, match="head map"):
-        assigned_heads(("a", "b"), 6, {"a": 0, "b": 0})
+        assign_heads(("a", "b"), 6, {"a": 0, "b": 0})
 
 
 def test_other_settings_do_not_continue_a_run(phantom_cohort, tmp_path):
-    pretrain(phantom_cohort, tmp_path / "out", settings=tiny())
+    pretrain_backbone(phantom_cohort, tmp_path / "out", settings=tiny())
     with pytest.raises(TrainingFailed, match="other settings"):
-        pretrain(phantom_cohort, tmp_path / "out", settings=tiny(seed=5))
+        pretrain_backbone(phantom_cohort, tmp_path / "out", settings=tiny(seed=5))
 
 
-def test_a_full_disk_stops_with_one_line_and_the_run_goes_on_later(
-    phantom_cohort, tmp_path, monkeypatch
-):
-    pretrain(phantom_cohort, tmp_path / "whole", settings=tiny())
+def test_a_full_disk_stops_with_one_line_and_the_run_goes_on_later(phantom_cohort, tmp_path, monkeypatch):
+    pretrain_backbone(phantom_cohort, tmp_path / "whole", settings=tiny())
     saved = handlers.save_checkpoint
 
     def full(folder, step, state):
@@ -158,8 +156,8 @@ def test_a_full_disk_stops_with_one_line_and_the_run_goes_on_later(
 
     monkeypatch.setattr(handlers, "save_checkpoint", full)
     with pytest.raises(TrainingFailed, match=r"No space left on device.*make room"):
-        pretrain(phantom_cohort, tmp_path / "cut", settings=tiny())
+        pretrain_backbone(phantom_cohort, tmp_path / "cut", settings=tiny())
     monkeypatch.undo()
-    pretrain(phantom_cohort, tmp_path / "cut", settings=tiny())
+    pretrain_backbone(phantom_cohort, tmp_path / "cut", settings=tiny())
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(first[k], second[k]) for k in first)

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from medprior.networks import load_backbone
-from medprior.networks.checkpoint import load_newest
-from medprior.pretrain import PretrainSettings, pretrain
-from medprior.settings import merged
+from medprior.networks.checkpoint import load_newest_checkpoint
+from medprior.pretrain import PretrainSettings, pretrain_backbone
+from medprior.settings import merge_mappings
 
 from .conftest import start
 from .test_pretrain import TINY
 
-ALL = merged(
+ALL = merge_mappings(
     TINY,
     {
         "recipe": "all",
@@ -38,7 +38,7 @@ def equal(one, two):
     assert len(first.heads) == 3
     left, right = first.network.state_dict(), second.network.state_dict()
     assert all(torch.equal(left[key], right[key]) for key in left)
-    left, right = (load_newest(folder / "checkpoints") for folder in (one, two))
+    left, right = (load_newest_checkpoint(folder / "checkpoints") for folder in (one, two))
     for part in ("learner", "optimiser"):
         assert flat(left[part]).keys() == flat(right[part]).keys()
         for key, value in flat(left[part]).items():
@@ -56,7 +56,7 @@ def flat(state, lead=""):
 @pytest.fixture(scope="module")
 def whole(phantom_cohort, phantom_prior, tmp_path_factory):
     folder = tmp_path_factory.mktemp("restart") / "whole"
-    pretrain(phantom_cohort, folder, phantom_prior, PretrainSettings.checked(ALL))
+    pretrain_backbone(phantom_cohort, folder, phantom_prior, PretrainSettings.checked(ALL))
     return folder
 
 
@@ -69,14 +69,14 @@ def test_killed_run_with_every_objective(whole, phantom_cohort, phantom_prior, t
     process.kill()
     process.wait(60)
     # before the heads are assigned (step 6), so that the sums so far must come back too
-    state = load_newest(cut / "checkpoints")
+    state = load_newest_checkpoint(cut / "checkpoints")
     assert (state["learner"]["objectives.span.heads"] == -1).all()
     assert state["learner"]["objectives.span.cost"].abs().sum() > 0
     wanted = ("ibot.centre", "dino.centre", "span.guard.factor", "span.guard.norms")
     assert {f"objectives.{key}" for key in wanted} <= state["learner"].keys()
     parts = {key.split(".")[2] for key in state["learner"] if key.startswith("student.parts.")}
     assert parts == {"ibot", "loca", "loca_prototypes"}
-    pretrain(phantom_cohort, cut, phantom_prior, PretrainSettings.checked(ALL))
+    pretrain_backbone(phantom_cohort, cut, phantom_prior, PretrainSettings.checked(ALL))
     equal(whole, cut)
     a, b = (pd.read_csv(folder / "metrics.csv") for folder in (whole, cut))
     same = [name for name in a if name not in ("images_per_second", "data_wait")]
@@ -88,8 +88,8 @@ def test_killed_run_with_every_objective(whole, phantom_cohort, phantom_prior, t
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_twenty_random_kills(phantom_cohort, phantom_prior, tmp_path):
-    settings = merged(ALL, {"steps": 60, "checkpoint_every": 1})
-    pretrain(phantom_cohort, tmp_path / "whole", phantom_prior, PretrainSettings.checked(settings))
+    settings = merge_mappings(ALL, {"steps": 60, "checkpoint_every": 1})
+    pretrain_backbone(phantom_cohort, tmp_path / "whole", phantom_prior, PretrainSettings.checked(settings))
     rng, cut = np.random.default_rng(0), tmp_path / "cut"
     for kill in range(20):
         process = start(phantom_cohort, cut, phantom_prior, settings)
@@ -103,5 +103,5 @@ def test_twenty_random_kills(phantom_cohort, phantom_prior, tmp_path):
         assert process.poll() is None, f"ended before kill {kill}"
         process.kill()
         assert process.wait(60) == -signal.SIGKILL
-    pretrain(phantom_cohort, cut, phantom_prior, PretrainSettings.checked(settings))
+    pretrain_backbone(phantom_cohort, cut, phantom_prior, PretrainSettings.checked(settings))
     equal(tmp_path / "whole", cut)

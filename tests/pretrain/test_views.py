@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from medprior.pretrain.augment import ViewMaker
-from medprior.pretrain.batches import step_indices
-from medprior.pretrain.crops import random_crops
-from medprior.pretrain.intensity import IntensitySettings, draw_exposures, expose
 from medprior.pretrain.settings import PretrainSettings
+from medprior.pretrain.views.augment import ViewMaker
+from medprior.pretrain.views.batches import compute_step_indices
+from medprior.pretrain.views.crops import sample_crops
+from medprior.pretrain.views.intensity import IntensitySettings, apply_exposures, sample_exposures
 
 
 def test_crops_have_the_asked_area_and_true_aspect():
     aspect = np.array([0.8, 1.25, 1.0])
-    views = random_crops(np.random.default_rng(0), aspect, 200, (0.5, 1.0), (4, 4))
+    views = sample_crops(np.random.default_rng(0), aspect, 200, (0.5, 1.0), (4, 4))
     area = views.box[:, 2] * views.box[:, 3]
     assert 0.49 < area.min() < 0.52
     assert 0.98 < area.max() <= 1.001
@@ -26,20 +26,20 @@ def test_crops_have_the_asked_area_and_true_aspect():
 
 
 def test_every_image_once_an_epoch_even_across_batches():
-    seen = np.concatenate([step_indices(3, step, 10, 4) for step in range(5)])
+    seen = np.concatenate([compute_step_indices(3, step, 10, 4) for step in range(5)])
     assert sorted(seen[:10]) == list(range(10))
     assert sorted(seen[10:]) == list(range(10))
-    assert (step_indices(3, 2, 10, 4) == step_indices(3, 2, 10, 4)).all()
+    assert (compute_step_indices(3, 2, 10, 4) == compute_step_indices(3, 2, 10, 4)).all()
 
 
 def test_exposure_stays_in_range_and_keeps_geometry():
     images = torch.rand(8, 1, 16, 16)
-    drawn = draw_exposures(np.random.default_rng(0), 8, IntensitySettings())
-    out = expose(images, drawn)
+    drawn = sample_exposures(np.random.default_rng(0), 8, IntensitySettings())
+    out = apply_exposures(images, drawn)
     assert out.min() >= 0
     assert out.max() <= 1
     neutral = np.tile([0.0, 1.0, 1.0, 0.0], (8, 1))
-    assert torch.allclose(expose(images, neutral), images, atol=1e-5)
+    assert torch.allclose(apply_exposures(images, neutral), images, atol=1e-5)
 
 
 @pytest.mark.parametrize("step", range(8))

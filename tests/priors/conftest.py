@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from medprior.annotate import Annotation, from_cohort
+from medprior.annotate import Annotation, annotate_from_cohort
 from medprior.cohort import Cohort, CohortWriter
 
 SIZE = 128
@@ -66,4 +66,4 @@ def thoraxes(tmp_path_factory) -> Cohort:
 @pytest.fixture(scope="session")
 def drawing(thoraxes) -> Annotation:
     """The annotation of thorax 0."""
-    return from_cohort(thoraxes, "t000")
+    return annotate_from_cohort(thoraxes, "t000")

@@ -5,13 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medprior.annotate import Annotation, from_cohort
+from medprior.annotate import Annotation, annotate_from_cohort
 from medprior.cli import main
 from medprior.cohort import Cohort, CohortWriter
 from medprior.errors import InputMissing, MedpriorError
 from medprior.priors import PriorSettings, SpatialPrior, build_prior
 from medprior.priors import per_image as per_image_module
-from medprior.priors.quality import quality
+from medprior.priors.quality import summarise_quality
 
 from .conftest import thorax, write_cohort
 
@@ -26,7 +26,7 @@ def test_registered_beats_static_on_images_it_has_not_seen(thoraxes, drawing, re
     prior, _ = registered
     static = build_prior(thoraxes, tmp_path / "static", drawing, "static")
     test = thoraxes.split("test")
-    ours, theirs = quality(prior, test), quality(static, test)
+    ours, theirs = summarise_quality(prior, test), summarise_quality(static, test)
     for name in ("left_lung", "right_lung", "heart", "lungs"):
         if name in theirs:
             assert ours[name]["dice"] > theirs[name]["dice"] + 0.05
@@ -109,7 +109,7 @@ def test_two_workers_give_the_same_bytes_as_one(thoraxes, drawing, registered, t
 
 def test_a_killed_run_is_taken_up(thoraxes, drawing, registered, tmp_path, monkeypatch):
     asked = []
-    original = per_image_module.answers
+    original = per_image_module.transfer_chunks
 
     def dying(rows, *rest):
         asked.append(len(rows))
@@ -118,7 +118,7 @@ def test_a_killed_run_is_taken_up(thoraxes, drawing, registered, tmp_path, monke
                 raise KeyboardInterrupt
             yield answer
 
-    monkeypatch.setattr(per_image_module, "answers", dying)
+    monkeypatch.setattr(per_image_module, "transfer_chunks", dying)
     names = thoraxes.image_ids[4:14]
     part = thoraxes.select(names)
     with pytest.raises(KeyboardInterrupt):
@@ -126,7 +126,7 @@ def test_a_killed_run_is_taken_up(thoraxes, drawing, registered, tmp_path, monke
     with pytest.raises(InputMissing, match="no finished result"):
         SpatialPrior.load(tmp_path)
     again = build_prior(part, tmp_path, drawing, workers=1)
-    assert asked == [10, 10 - per_image_module.CHUNK]
+    assert asked == [10, 10 - per_image_module.CHUNK_SIZE]
     np.testing.assert_array_equal(again.batch(names), registered[0].batch(names))
     build_prior(part, tmp_path, drawing, workers=1)
     assert asked[2] == 0
@@ -168,7 +168,7 @@ def test_any_structure_works_and_consensus_is_no_worse(thoraxes, drawing, regist
 
 def test_command(thoraxes, drawing, tmp_path, capsys):
     small = write_cohort(tmp_path / "cohort", count=5, with_noise=False)
-    from_cohort(small, "t000").save(tmp_path / "annotation")
+    annotate_from_cohort(small, "t000").save(tmp_path / "annotation")
     call = ["prior", str(small.path), str(tmp_path / "prior"), "--no-tracking"]
     drawn = ["--annotation", str(tmp_path / "annotation")]
     assert main([*call, *drawn, "--method", "affine", "--workers", "1"]) == 0
@@ -196,16 +196,14 @@ def test_opened_cohorts_by_path(thoraxes, drawing, tmp_path):
     assert prior.trust("anything") == 1
 
 
-def test_several_annotations_are_fused_corrected_and_name_the_next(
-    thoraxes, drawing, registered, tmp_path
-):
-    drawn = [drawing, from_cohort(thoraxes, "t004"), from_cohort(thoraxes, "t008")]
+def test_several_annotations_are_fused_corrected_and_name_the_next(thoraxes, drawing, registered, tmp_path):
+    drawn = [drawing, annotate_from_cohort(thoraxes, "t004"), annotate_from_cohort(thoraxes, "t008")]
     part = thoraxes.select(["t000", "t003", "t004", "t005", "t007", "t008", "t011", "noise"])
     prior = build_prior(part, tmp_path, drawn, workers=2)
     assert prior.excluded == {"t000", "t004", "t008"}
     assert [a["image_id"] for a in prior.facts["annotations"]] == ["t000", "t004", "t008"]
     assert prior.facts["next"][0]["image_id"] == "t005"
-    ours, one = quality(prior, part), quality(registered[0], part.select(["t003", "t005", "t007"]))
+    ours, one = summarise_quality(prior, part), summarise_quality(registered[0], part.select(["t003", "t005", "t007"]))
     for name in ("left_lung", "right_lung", "heart"):
         assert ours[name]["dice"] > one[name]["dice"] - 0.01
     table = prior.table.set_index("image_id")

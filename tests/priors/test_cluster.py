@@ -7,20 +7,18 @@ import time
 
 import pytest
 
-from medprior.annotate import from_cohort
+from medprior.annotate import annotate_from_cohort
 from medprior.cli import main
 from medprior.errors import ConfigError, MedpriorError
 from medprior.priors import PriorSettings, build_prior
 from medprior.priors import per_image as per_image_module
-from medprior.priors.per_image import JOURNAL
-from medprior.priors.transfer import Transfer
+from medprior.priors.per_image import REGISTRATION_JOURNAL
+from medprior.priors.transfer import LabelTransfer
 from medprior.workers import dask_cluster
 
 distributed = pytest.importorskip("distributed")
 FILES = ("per_image.npy", "per_image.parquet", "prior.npz", "prior.json")
-QUICK = PriorSettings.checked(
-    {"size": 32, "registration": {"size": 64, "iterations": 4, "mesh": 6, "shrink": [4, 2]}}
-)
+QUICK = PriorSettings.checked({"size": 32, "registration": {"size": 64, "iterations": 4, "mesh": 6, "shrink": [4, 2]}})
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +33,7 @@ def cluster():
 @pytest.fixture(scope="module")
 def drawn(thoraxes):
     """Three drawings, so that what is learnt from them travels too."""
-    return [from_cohort(thoraxes, name) for name in ("t000", "t004", "t008")]
+    return [annotate_from_cohort(thoraxes, name) for name in ("t000", "t004", "t008")]
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +65,10 @@ def killed_midway(cluster, journal, stop, killed):
             time.sleep(0.005)
 
 
-def test_a_worker_killed_in_the_middle_gives_the_identical_prior(
-    thoraxes, drawn, here, cluster, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(per_image_module, "CHUNK", 1)
+def test_a_worker_killed_in_the_middle_gives_the_identical_prior(thoraxes, drawn, here, cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(per_image_module, "CHUNK_SIZE", 1)
     stop, killed = threading.Event(), []
-    arguments = (cluster, tmp_path / JOURNAL, stop, killed)
+    arguments = (cluster, tmp_path / REGISTRATION_JOURNAL, stop, killed)
     killer = threading.Thread(target=killed_midway, args=arguments)
     killer.start()
     try:
@@ -86,8 +82,8 @@ def test_a_worker_killed_in_the_middle_gives_the_identical_prior(
 
 
 def test_what_was_begun_here_goes_on_there(thoraxes, drawn, here, cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr(per_image_module, "CHUNK", 4)
-    original, seen = Transfer.__call__, []
+    monkeypatch.setattr(per_image_module, "CHUNK_SIZE", 4)
+    original, seen = LabelTransfer.__call__, []
 
     def dying(self, pictures):
         seen.append(len(pictures))
@@ -95,10 +91,10 @@ def test_what_was_begun_here_goes_on_there(thoraxes, drawn, here, cluster, tmp_p
             raise KeyboardInterrupt
         return original(self, pictures)
 
-    monkeypatch.setattr(Transfer, "__call__", dying)
+    monkeypatch.setattr(LabelTransfer, "__call__", dying)
     with pytest.raises(KeyboardInterrupt):
         build_prior(thoraxes, tmp_path, drawn, settings=QUICK, workers=1)
-    assert (tmp_path / JOURNAL).read_bytes().count(b"\n") == 1 + 2 * 4
+    assert (tmp_path / REGISTRATION_JOURNAL).read_bytes().count(b"\n") == 1 + 2 * 4
     build_prior(thoraxes, tmp_path, drawn, settings=QUICK, scheduler=cluster.scheduler_address)
     # Nothing more was done in this process.
     assert seen == [4, 4, 4]
@@ -113,9 +109,7 @@ def test_work_that_kills_every_worker_is_done_here(thoraxes, drawn, tmp_path, cl
 
     monkeypatch.setattr(ClusterTransfer, "_waited", killed)
     part = thoraxes.select(["t001", "t002", "t003"])
-    there = build_prior(
-        part, tmp_path / "a", drawn, settings=QUICK, scheduler=cluster.scheduler_address
-    )
+    there = build_prior(part, tmp_path / "a", drawn, settings=QUICK, scheduler=cluster.scheduler_address)
     own = build_prior(part, tmp_path / "b", drawn, settings=QUICK, workers=1)
     assert (there.per_image == own.per_image).all()
 

@@ -6,10 +6,10 @@ import pytest
 from medprior.cohort import CohortWriter
 from medprior.errors import MedpriorError
 from medprior.priors import PriorSettings, build_prior
-from medprior.priors.moments import Moments, standardised, streamed
-from medprior.priors.quality import dice, quality
+from medprior.priors.moments import Moments, accumulate_moments, standardise_pictures
+from medprior.priors.quality import compute_mask_dice, summarise_quality
 from medprior.priors.settings import StatisticsSettings
-from medprior.priors.statistics import cohort_moments, regions
+from medprior.priors.statistics import compute_cohort_moments, find_lungs_and_heart
 
 from .conftest import noise, thorax, write_cohort
 
@@ -27,15 +27,13 @@ def test_moments_are_those_of_numpy():
 
 @pytest.mark.parametrize("cuts", [[25], [1, 2, 3], [7, 20, 49], range(1, 50)])
 def test_batches_and_order_do_not_matter(cuts):
-    whole = streamed([PICTURES])
-    parts = streamed(np.split(PICTURES, list(cuts)))
-    back = streamed(np.split(PICTURES[::-1], list(cuts)))
+    whole = accumulate_moments([PICTURES])
+    parts = accumulate_moments(np.split(PICTURES, list(cuts)))
+    back = accumulate_moments(np.split(PICTURES[::-1], list(cuts)))
     for other in (parts, back):
         assert other.count == 50
         for name in ("mean", "squares", "edge"):
-            np.testing.assert_allclose(
-                getattr(other, name), getattr(whole, name), rtol=1e-10, atol=1e-12
-            )
+            np.testing.assert_allclose(getattr(other, name), getattr(whole, name), rtol=1e-10, atol=1e-12)
 
 
 def test_merging_keeps_small_deviations_on_a_large_mean():
@@ -46,8 +44,8 @@ def test_merging_keeps_small_deviations_on_a_large_mean():
 
 def test_exposure_does_not_count():
     bright = PICTURES * 0.5 + 0.4
-    np.testing.assert_allclose(standardised(bright), standardised(PICTURES), atol=1e-5)
-    assert np.isfinite(standardised(np.full((1, 8, 8), 0.3, np.float32))).all()
+    np.testing.assert_allclose(standardise_pictures(bright), standardise_pictures(PICTURES), atol=1e-5)
+    assert np.isfinite(standardise_pictures(np.full((1, 8, 8), 0.3, np.float32))).all()
 
 
 def test_lungs_and_heart_are_found_without_a_label(tmp_path):
@@ -58,26 +56,24 @@ def test_lungs_and_heart_are_found_without_a_label(tmp_path):
     assert prior.facts["images_averaged"] == len(cohort.split("train"))
     _, truth = thorax(0)
     for layer, name in zip(prior.maps, prior.names, strict=True):
-        assert dice(layer >= 0.5, truth[name]) > (0.5 if name == "heart" else 0.75), name
+        assert compute_mask_dice(layer >= 0.5, truth[name]) > (0.5 if name == "heart" else 0.75), name
     assert prior.maps[0, :, 64:].sum() > 0.95 * prior.maps[0].sum()
     assert prior.maps[1, :, :64].sum() > 0.95 * prior.maps[1].sum()
     assert prior.facts["split_half_iou"] > 0.6
     assert prior.facts["registered"]["deformable"] > 30
     wide, high = thorax(3)[1]["left_lung"], prior.maps_for(cohort.image_ids[3])
-    assert dice(high[0] >= 0.5, wide) > dice(prior.maps[0] >= 0.5, wide)
+    assert compute_mask_dice(high[0] >= 0.5, wide) > compute_mask_dice(prior.maps[0] >= 0.5, wide)
     assert json.loads((tmp_path / "prior" / "config.json").read_text())["stage"] == "prior"
 
 
 def test_statistics_look_at_the_training_split_only(thoraxes):
     settings = StatisticsSettings()
-    halves = cohort_moments(thoraxes, settings)
+    halves = compute_cohort_moments(thoraxes, settings)
     assert sum(half.count for half in halves) == len(thoraxes.split("train"))
 
 
 def test_regions_without_a_name(thoraxes, tmp_path):
-    settings = PriorSettings.checked(
-        {"method": "statistics", "statistics": {"regions": 5, "fit": False}}
-    )
+    settings = PriorSettings.checked({"method": "statistics", "statistics": {"regions": 5, "fit": False}})
     prior = build_prior(thoraxes, tmp_path, None, settings=settings)
     assert prior.names == tuple(f"region_{n}" for n in range(1, 6))
     assert prior.per_image is None
@@ -90,9 +86,9 @@ def test_regions_without_a_name(thoraxes, tmp_path):
 def test_halves_of_a_cohort_agree():
     pictures = np.stack([thorax(seed)[0] for seed in range(1, 121)])
     settings = StatisticsSettings()
-    one, two = (regions(streamed([half]), settings) for half in (pictures[:60], pictures[60:]))
+    one, two = (find_lungs_and_heart(accumulate_moments([half]), settings) for half in (pictures[:60], pictures[60:]))
     for name in ("left_lung", "right_lung"):
-        assert dice(one[name], two[name]) > 0.9
+        assert compute_mask_dice(one[name], two[name]) > 0.9
 
 
 def test_pictures_without_lungs_are_refused(tmp_path):
@@ -106,6 +102,6 @@ def test_pictures_without_lungs_are_refused(tmp_path):
 
 def test_quality_of_two_lungs_counts_as_lungs(thoraxes, tmp_path):
     prior = build_prior(thoraxes, tmp_path, None, "statistics")
-    scores = quality(prior, thoraxes.split("test"))
+    scores = summarise_quality(prior, thoraxes.split("test"))
     assert set(scores) == {"left_lung", "right_lung", "heart", "lungs"}
     assert scores["lungs"]["pixel_ap"] > 0.6

@@ -13,7 +13,7 @@ import pytest
 from medprior import provenance
 from medprior.errors import InputMissing, Rejected
 from medprior.tracking import mlflow_store
-from medprior.tracking.run_observer import RUN_FILE, describe, flatten, tracked
+from medprior.tracking.run_observer import RUN_ID_FILE, describe_error, flatten_settings, track_stage
 
 SETTINGS = {"steps": 3, "optimizer": {"lr": 1e-3, "betas": [0.9, 0.95]}}
 
@@ -35,22 +35,22 @@ def finish(folder: Path, stage: str = "pretrain") -> None:
 
 
 def runs(uri: str) -> list:
-    client = mlflow_store.connect(uri)
+    client = mlflow_store.connect_to_store(uri)
     ids = [item.experiment_id for item in client.search_experiments()]
     return client.search_runs(ids, order_by=["attributes.start_time ASC"])
 
 
 def test_a_finished_stage_is_all_in_its_run(tracking_uri, tmp_path):
     result = tmp_path / "backbone"
-    with tracked("pretrain", "medprior", tracking_uri, result) as observer:
+    with track_stage("pretrain", "medprior", tracking_uri, result) as observer:
         result.mkdir()
         observer.params({"steps": 3})
         for step in range(3):
             observer.metrics({"loss": 1.0 / (step + 1), "entropy": math.nan}, step)
-        assert (result / RUN_FILE).is_file()
+        assert (result / RUN_ID_FILE).is_file()
         finish(result)
     (run,) = runs(tracking_uri)
-    client = mlflow_store.connect(tracking_uri)
+    client = mlflow_store.connect_to_store(tracking_uri)
     assert run.info.status == "FINISHED"
     assert run.info.run_name.startswith("pretrain-backbone-2")
     assert run.data.params == {
@@ -66,7 +66,7 @@ def test_a_finished_stage_is_all_in_its_run(tracking_uri, tmp_path):
     assert run.data.metrics["classification.mauc.lo"] == 0.7
     tags = run.data.tags
     assert tags["medprior.stage"] == "pretrain"
-    assert tags["git_commit"] == provenance.git_commit()
+    assert tags["git_commit"] == provenance.find_git_commit()
     digest = provenance.result_digest(tmp_path / "cohort")
     assert tags["medprior.cohort_digest"] == digest
     (dataset,) = run.inputs.dataset_inputs
@@ -74,21 +74,21 @@ def test_a_finished_stage_is_all_in_its_run(tracking_uri, tmp_path):
     assert dataset.tags[0].value == "training"
     names = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert names == {"config.json", "metrics.csv", "metrics.json", "attention.png", "roc.png"}
-    assert not (result / RUN_FILE).exists()
+    assert not (result / RUN_ID_FILE).exists()
     experiment = client.get_experiment(run.info.experiment_id)
     assert str(tmp_path / "mlruns") in experiment.artifact_location
 
 
 def test_two_launches_are_two_runs(tracking_uri, tmp_path):
     for _ in range(2):
-        with tracked("prior", "medprior", tracking_uri, tmp_path / "prior"):
+        with track_stage("prior", "medprior", tracking_uri, tmp_path / "prior"):
             pass
     first, second = runs(tracking_uri)
     assert first.info.run_name != second.info.run_name
 
 
 def test_a_crash_is_failed_and_tells_no_data(tracking_uri, tmp_path):
-    with pytest.raises(ValueError), tracked("ingest", "medprior", tracking_uri, tmp_path / "c"):
+    with pytest.raises(ValueError), track_stage("ingest", "medprior", tracking_uri, tmp_path / "c"):
         raise ValueError("DOE^JANE in /secret/patient17.dcm")
     (run,) = runs(tracking_uri)
     assert run.info.status == "FAILED"
@@ -102,7 +102,7 @@ def test_an_interrupted_stage_goes_on_in_its_own_run(tracking_uri, tmp_path):
     result.mkdir()
 
     def interrupted() -> None:
-        with tracked("finetune", "medprior", tracking_uri, result) as one:
+        with track_stage("finetune", "medprior", tracking_uri, result) as one:
             one.params({"epochs": 5})
             one.metrics({"loss": 1.0}, 0)
             raise KeyboardInterrupt
@@ -110,16 +110,16 @@ def test_an_interrupted_stage_goes_on_in_its_own_run(tracking_uri, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert runs(tracking_uri)[0].info.status == "KILLED"
-    with tracked("finetune", "medprior", tracking_uri, result) as two:
+    with track_stage("finetune", "medprior", tracking_uri, result) as two:
         two.params({"epochs": 9})
         two.metrics({"loss": 0.5}, 1)
     (run,) = runs(tracking_uri)
     assert run.info.status == "FINISHED"
     assert run.data.params["epochs"] == "5"
     assert run.data.tags["resumed.epochs"] == "9"
-    history = mlflow_store.connect(tracking_uri).get_metric_history(run.info.run_id, "loss")
+    history = mlflow_store.connect_to_store(tracking_uri).get_metric_history(run.info.run_id, "loss")
     assert [item.step for item in history] == [0, 1]
-    with tracked("finetune", "medprior", tracking_uri, result):
+    with track_stage("finetune", "medprior", tracking_uri, result):
         pass
     assert len(runs(tracking_uri)) == 2
 
@@ -128,7 +128,7 @@ def test_runs_inside_a_run_are_gone_on_with(tracking_uri, tmp_path):
     """A comparison tells of each of its runs; telling again makes no second one."""
     result = tmp_path / "comparison"
     result.mkdir()
-    with tracked("compare", "medprior", tracking_uri, result) as observer:
+    with track_stage("compare", "medprior", tracking_uri, result) as observer:
         for value in (0.5, 0.6):
             with observer.nested("span-0") as inside:
                 inside.params({"seed": 0})
@@ -148,8 +148,8 @@ def test_runs_inside_a_run_are_gone_on_with(tracking_uri, tmp_path):
 def test_a_note_from_another_store_starts_a_new_run(tracking_uri, tmp_path):
     result = tmp_path / "model"
     result.mkdir()
-    (result / RUN_FILE).write_text("../../etc/passwd\n")
-    with tracked("finetune", "medprior", tracking_uri, result):
+    (result / RUN_ID_FILE).write_text("../../etc/passwd\n")
+    with track_stage("finetune", "medprior", tracking_uri, result):
         pass
     assert len(runs(tracking_uri)) == 1
 
@@ -158,8 +158,8 @@ def test_sigterm_is_killed_with_status_143(tracking_uri, tmp_path):
     code = """
         import sys, time
         from pathlib import Path
-        from medprior.tracking.run_observer import tracked
-        with tracked("pretrain", "medprior", sys.argv[1], Path("out")) as observer:
+        from medprior.tracking.run_observer import track_stage
+        with track_stage("pretrain", "medprior", sys.argv[1], Path("out")) as observer:
             print("ready", flush=True)
             time.sleep(60)
     """
@@ -182,7 +182,7 @@ def test_sigterm_is_killed_with_status_143(tracking_uri, tmp_path):
 
 
 def test_a_store_that_goes_away_costs_no_stage(tracking_uri, tmp_path, monkeypatch, capsys):
-    with tracked("pretrain", "medprior", tracking_uri, tmp_path / "b") as observer:
+    with track_stage("pretrain", "medprior", tracking_uri, tmp_path / "b") as observer:
         real = observer.client.log_batch
 
         def broken(*args, **values):
@@ -194,20 +194,20 @@ def test_a_store_that_goes_away_costs_no_stage(tracking_uri, tmp_path, monkeypat
         observer.metrics({"loss": 0.5}, 1)
         monkeypatch.setattr(observer.client, "log_batch", real)
     (run,) = runs(tracking_uri)
-    history = mlflow_store.connect(tracking_uri).get_metric_history(run.info.run_id, "loss")
+    history = mlflow_store.connect_to_store(tracking_uri).get_metric_history(run.info.run_id, "loss")
     assert [item.value for item in history] == [1.0, 0.5]
     assert "ConnectionError" in capsys.readouterr().err
 
 
 def test_errors_are_described_without_data():
-    assert describe(Rejected("not_dicom", "x")) == "Rejected: not_dicom"
+    assert describe_error(Rejected("not_dicom", "x")) == "Rejected: not_dicom"
     missing = InputMissing("no finished result", where="/data/DOE/cohort", found="DOE")
-    assert describe(missing) == "InputMissing: no finished result"
+    assert describe_error(missing) == "InputMissing: no finished result"
     with pytest.raises(TypeError) as caught:
         provenance.result_digest(None)  # type: ignore[arg-type]
-    assert describe(caught.value).startswith("TypeError in read_config, line ")
+    assert describe_error(caught.value).startswith("TypeError in read_config, line ")
 
 
 def test_flatten_keeps_lists_whole():
-    flat = flatten({"a": {"b": 1, "c": {"d": None}}, "e": [1, 2], "f": {}, "g(x)": True})
+    flat = flatten_settings({"a": {"b": 1, "c": {"d": None}}, "e": [1, 2], "f": {}, "g(x)": True})
     assert flat == {"a.b": "1", "a.c.d": "None", "e": "[1, 2]", "f": "{}", "g_x_": "True"}

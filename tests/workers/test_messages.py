@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from medprior.workers.messages import HEAD, WireError, receive, send
+from medprior.workers.messages import LENGTH_PREFIX, MessageError, receive_message, send_message
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def ends():
 
 def raw(channel, head, body=b""):
     text = head if isinstance(head, bytes) else json.dumps(head).encode()
-    channel.sendall(HEAD.pack(len(text)) + text + body)
+    channel.sendall(LENGTH_PREFIX.pack(len(text)) + text + body)
 
 
 def test_facts_and_arrays_arrive_as_they_were_sent(ends):
@@ -32,9 +32,9 @@ def test_facts_and_arrays_arrive_as_they_were_sent(ends):
         np.zeros((0, 0), dtype="f4"),
     ]
     facts = {"path": "na\udcffme", "n": [1, 2.5, None]}
-    sender = threading.Thread(target=send, args=(ends[0], facts, arrays))
+    sender = threading.Thread(target=send_message, args=(ends[0], facts, arrays))
     sender.start()
-    got, there = receive(ends[1], time.monotonic() + 20)
+    got, there = receive_message(ends[1], time.monotonic() + 20)
     sender.join()
     assert got == facts
     for sent, came in zip(arrays, there, strict=True):
@@ -55,35 +55,35 @@ def test_facts_and_arrays_arrive_as_they_were_sent(ends):
 )  # fmt: skip
 def test_nonsense_is_no_message(ends, head):
     raw(ends[0], head, bytes(64))
-    with pytest.raises(WireError):
-        receive(ends[1], time.monotonic() + 5)
+    with pytest.raises(MessageError):
+        receive_message(ends[1], time.monotonic() + 5)
 
 
 def test_a_long_head_is_not_waited_for(ends):
-    ends[0].sendall(HEAD.pack(2**50))
-    with pytest.raises(WireError, match="not a message"):
-        receive(ends[1], time.monotonic() + 5)
+    ends[0].sendall(LENGTH_PREFIX.pack(2**50))
+    with pytest.raises(MessageError, match="not a message"):
+        receive_message(ends[1], time.monotonic() + 5)
 
 
-@pytest.mark.parametrize("part", [b"", b"\1\2", HEAD.pack(100) + b"{"])
+@pytest.mark.parametrize("part", [b"", b"\1\2", LENGTH_PREFIX.pack(100) + b"{"])
 def test_silence_and_halves_are_late_or_gone(ends, part):
     ends[0].sendall(part)
     start = time.monotonic()
-    with pytest.raises(WireError) as caught:
-        receive(ends[1], start + 0.2)
+    with pytest.raises(MessageError) as caught:
+        receive_message(ends[1], start + 0.2)
     assert caught.value.late
     assert time.monotonic() - start < 5
     ends[0].close()
-    with pytest.raises(WireError) as caught:
-        receive(ends[1], time.monotonic() + 5)
+    with pytest.raises(MessageError) as caught:
+        receive_message(ends[1], time.monotonic() + 5)
     assert not caught.value.late
 
 
 def test_nobody_listens(ends):
     start = time.monotonic()
-    with pytest.raises(WireError) as caught:
-        send(ends[0], {}, [np.zeros(10_000_000, "u1")], start + 0.3)
+    with pytest.raises(MessageError) as caught:
+        send_message(ends[0], {}, [np.zeros(10_000_000, "u1")], start + 0.3)
     assert caught.value.late
     ends[1].close()
-    with pytest.raises(WireError):
-        send(ends[0], {}, [], time.monotonic() + 1)
+    with pytest.raises(MessageError):
+        send_message(ends[0], {}, [], time.monotonic() + 1)

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from medprior.workers.prefetch import ahead
+from medprior.workers.prefetch import prefetch_items
 
 
 def test_items_and_errors_come_in_order():
@@ -11,11 +11,11 @@ def test_items_and_errors_come_in_order():
         yield from range(5)
         raise KeyError("after five")
 
-    with ahead(made(), 2) as items:
+    with prefetch_items(made(), 2) as items:
         assert [next(items) for _ in range(5)] == list(range(5))
         with pytest.raises(KeyError, match="after five"):
             next(items)
-    with ahead(range(100), 3) as items:
+    with prefetch_items(range(100), 3) as items:
         assert list(items) == list(range(100))
 
 
@@ -27,7 +27,7 @@ def test_only_so_many_are_made_before_they_are_asked_for():
             made.append(number)
             yield number
 
-    with ahead(making(), 4) as items:
+    with prefetch_items(making(), 4) as items:
         while len(made) < 5:
             time.sleep(0.01)
         time.sleep(0.1)
@@ -47,7 +47,7 @@ def test_the_thread_ends_with_the_block():
             closed.append(threading.current_thread().name)
 
     def consumer():
-        with ahead(making(), 2) as items:
+        with prefetch_items(making(), 2) as items:
             next(items)
             raise ValueError("consumer")
 

@@ -12,22 +12,22 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from medprior.annotate.page.carrying import LONGEST, Carrier
-from medprior.annotate.page.contours import Drawn
-from medprior.annotate.page.desk import KEPT, Desk
-from medprior.annotate.page.rendering import png, shown, with_contours
-from medprior.annotate.preview import FIXED, FREE, colours
+from medprior.annotate.page.contours import ContourDrawing
+from medprior.annotate.page.drawing_session import CONTOURS_FILE, DrawingSession
+from medprior.annotate.page.rendering import encode_picture_png, overlay_map_contours, render_picture
+from medprior.annotate.page.transfer_preview import LONGEST_SIDE_PX, TransferPreview
+from medprior.annotate.preview import EXTRA_COLOURS, PREVIEW_COLOURS, assign_colours
 from medprior.errors import MedpriorError
-from medprior.pages.access import Access
-from medprior.pages.app import page_app
+from medprior.pages.access import AccessSettings
+from medprior.pages.app import create_page_app
 from medprior.pages.problem import Problem
 
-WEB = Path(__file__).parent / "web"
-THUMBNAIL, FULL, FINE = 320, 2048, 512
-STRUCTURES = ("right_lung", "left_lung", "heart")
+PAGE_WEB_FOLDER = Path(__file__).parent / "web"
+PAGE_THUMBNAIL_PX, PAGE_PICTURE_PX, COVERAGE_PX = 320, 2048, 512
+PAGE_STRUCTURES = ("right_lung", "left_lung", "heart")
 
 
-async def refused(_: Request, error: Exception) -> Response:
+async def handle_input_error(_: Request, error: Exception) -> Response:
     """Handler of input that is refused: words for people, in their parts."""
     assert isinstance(error, MedpriorError)
     parts = {"expected": error.expected, "found": error.found, "fix": error.fix}
@@ -35,7 +35,9 @@ async def refused(_: Request, error: Exception) -> Response:
     return JSONResponse(body, 422)
 
 
-def drawing_app(desk: Desk, carrier: Carrier | None, access: Access, first: str = "") -> FastAPI:
+def create_drawing_app(
+    desk: DrawingSession, carrier: TransferPreview | None, access: AccessSettings, first: str = ""
+) -> FastAPI:
     """The application.
 
     Args:
@@ -44,8 +46,8 @@ def drawing_app(desk: Desk, carrier: Carrier | None, access: Access, first: str 
         access: the door.
         first: key of the picture to begin with, '' to let the user choose.
     """
-    app = page_app("medprior annotate", access, WEB)
-    app.add_exception_handler(MedpriorError, refused)
+    app = create_page_app("medprior annotate", access, PAGE_WEB_FOLDER)
+    app.add_exception_handler(MedpriorError, handle_input_error)
 
     @app.get("/api/start")
     def start() -> dict[str, Any]:
@@ -54,32 +56,32 @@ def drawing_app(desk: Desk, carrier: Carrier | None, access: Access, first: str 
             "first": first,
             "cohort": desk.cohort is not None,
             "suggestions": desk.suggestions(),
-            "structures": STRUCTURES,
-            "colours": FIXED,
-            "further": FREE,
+            "structures": PAGE_STRUCTURES,
+            "colours": PREVIEW_COLOURS,
+            "further": EXTRA_COLOURS,
         }
 
-    add_pictures(app, desk)
-    add_saving(app, desk, carrier)
+    add_picture_routes(app, desk)
+    add_save_routes(app, desk, carrier)
     if carrier is not None:
-        add_carrying(app, carrier)
+        add_transfer_routes(app, carrier)
     return app
 
 
-def add_pictures(app: FastAPI, desk: Desk) -> None:
+def add_picture_routes(app: FastAPI, desk: DrawingSession) -> None:
     """Radiographs to look at."""
 
     @app.get("/api/picture")
     def facts(key: str) -> dict[str, Any]:
         """Size of a picture, and what was drawn on it before."""
         rows, cols = desk.picture(key).pixels.shape
-        return {"rows": rows, "cols": cols, "structures": kept_contours(desk, key)}
+        return {"rows": rows, "cols": cols, "structures": load_saved_contours(desk, key)}
 
     @app.get("/api/picture.png")
     def picture(key: str, small: bool = False) -> Response:
         """A picture as PNG."""
-        image = shown(desk.picture(key).pixels, THUMBNAIL if small else FULL)
-        return Response(png(image), media_type="image/png")
+        image = render_picture(desk.picture(key).pixels, PAGE_THUMBNAIL_PX if small else PAGE_PICTURE_PX)
+        return Response(encode_picture_png(image), media_type="image/png")
 
     @app.post("/api/open")
     async def opened(request: Request) -> dict[str, str]:
@@ -88,20 +90,20 @@ def add_pictures(app: FastAPI, desk: Desk) -> None:
         return {"key": await run_in_threadpool(desk.add, data)}
 
 
-def add_saving(app: FastAPI, desk: Desk, carrier: Carrier | None) -> None:
+def add_save_routes(app: FastAPI, desk: DrawingSession, carrier: TransferPreview | None) -> None:
     """The drawing, and the end."""
 
     @app.post("/api/save")
-    def save(drawn: Drawn) -> dict[str, Any]:
+    def save(drawn: ContourDrawing) -> dict[str, Any]:
         """Keep the drawing, and begin to show what it does."""
         made = desk.save(drawn)
         if carrier is not None:
             carrier.start(made, desk.out)
         return {
-            "colours": colours(made.structures),
+            "colours": assign_colours(made.structures),
             "warnings": made.warnings,
             "carrying": carrier is not None,
-            "next": next_command(desk),
+            "next": format_prior_command(desk),
         }
 
     @app.get("/api/preview.png")
@@ -109,9 +111,9 @@ def add_saving(app: FastAPI, desk: Desk, carrier: Carrier | None) -> None:
         """The saved drawing."""
         if desk.saved is None:
             raise Problem(404, "not_saved", "nothing was saved yet")
-        maps = dict(zip(desk.saved.structures, desk.saved.coverage(FINE), strict=True))
-        image = with_contours(desk.saved.image, maps, LONGEST)
-        return Response(png(image), media_type="image/png")
+        maps = dict(zip(desk.saved.structures, desk.saved.coverage(COVERAGE_PX), strict=True))
+        image = overlay_map_contours(desk.saved.image, maps, LONGEST_SIDE_PX)
+        return Response(encode_picture_png(image), media_type="image/png")
 
     @app.post("/api/finish")
     def finish() -> dict[str, bool]:
@@ -120,7 +122,7 @@ def add_saving(app: FastAPI, desk: Desk, carrier: Carrier | None) -> None:
         return {"saved": desk.saved is not None}
 
 
-def add_carrying(app: FastAPI, carrier: Carrier) -> None:
+def add_transfer_routes(app: FastAPI, carrier: TransferPreview) -> None:
     """What the drawing does to other patients."""
 
     @app.get("/api/carried")
@@ -139,20 +141,20 @@ def add_carrying(app: FastAPI, carrier: Carrier) -> None:
         return Response(panels[number].picture, media_type="image/png")
 
 
-def kept_contours(desk: Desk, key: str) -> list[dict[str, Any]]:
+def load_saved_contours(desk: DrawingSession, key: str) -> list[dict[str, Any]]:
     """The contours that the folder holds of a cohort's picture, to go on with."""
     if key.startswith("file-"):
         return []
     try:
-        record = json.loads((desk.out / KEPT).read_text(encoding="utf-8"))
-        drawn = Drawn.checked(record, KEPT)
+        record = json.loads((desk.out / CONTOURS_FILE).read_text(encoding="utf-8"))
+        drawn = ContourDrawing.checked(record, CONTOURS_FILE)
     except (OSError, ValueError, MedpriorError):
         return []
     same = drawn.picture == key
     return [item.model_dump(mode="json") for item in drawn.structures] if same else []
 
 
-def next_command(desk: Desk) -> str:
+def format_prior_command(desk: DrawingSession) -> str:
     """The command that makes the prior of this drawing."""
     cohort = desk.cohort.path if desk.cohort is not None else "COHORT"
     return f"medprior prior {cohort} PRIOR --annotation {desk.out}"

@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from medprior.annotate.naming import plain
-from medprior.annotate.polygons import filled, ring
+from medprior.annotate.naming import normalise_name
+from medprior.annotate.polygons import fill_polygons, parse_ring
 from medprior.errors import MedpriorError
 from medprior.settings import Settings
 
 Point = tuple[float, float]
 Contour = Annotated[tuple[Point, ...], Field(min_length=1, max_length=5000)]
-Text = Annotated[str, Field(max_length=200)]
+ShortText = Annotated[str, Field(max_length=200)]
 
 
-class Structure(Settings):
+class StructureContours(Settings):
     """One structure.
 
     Attributes:
@@ -26,11 +26,11 @@ class Structure(Settings):
         contours: its parts; (x, y) in pixels of the picture, (0, 0) its upper left corner.
     """
 
-    name: Text
+    name: ShortText
     contours: Annotated[tuple[Contour, ...], Field(max_length=50)]
 
 
-class Drawn(Settings):
+class ContourDrawing(Settings):
     """A drawing to be kept.
 
     Attributes:
@@ -39,9 +39,9 @@ class Drawn(Settings):
         author: free text.
     """
 
-    picture: Text
-    structures: Annotated[tuple[Structure, ...], Field(max_length=50)]
-    author: Text = ""
+    picture: ShortText
+    structures: Annotated[tuple[StructureContours, ...], Field(max_length=50)]
+    author: ShortText = ""
 
     def masks(self, shape: tuple[int, int]) -> dict[str, NDArray[np.bool_]]:
         """Structure -> bool [rows, cols]; structures without a contour are left out.
@@ -53,9 +53,9 @@ class Drawn(Settings):
         for structure in self.structures:
             if not structure.contours:
                 continue
-            name = plain(structure.name)
+            name = normalise_name(structure.name)
             if name in found:
                 raise MedpriorError("two structures have one name", where=name)
-            rings = [ring(contour, name) for contour in structure.contours]
-            found[name] = filled(rings, shape)
+            rings = [parse_ring(contour, name) for contour in structure.contours]
+            found[name] = fill_polygons(rings, shape)
         return found

@@ -9,27 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from medprior.annotate.preview import colours
-from medprior.dicom.resample import fitted, resized
+from medprior.annotate.preview import assign_colours
+from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 
 Pixels = NDArray[np.float32]
 
 
-def shown(pixels: Pixels, longest: int) -> Image.Image:
+def render_picture(pixels: Pixels, longest: int) -> Image.Image:
     """A picture of at most `longest` pixels a side, 8 bit."""
-    rows, cols = fitted((pixels.shape[0], pixels.shape[1]), longest)
-    small = resized(pixels, rows, cols)
+    rows, cols = compute_resized_shape((pixels.shape[0], pixels.shape[1]), longest)
+    small = resize_pixels(pixels, rows, cols)
     return Image.fromarray(np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8))
 
 
-def png(image: Image.Image) -> bytes:
+def encode_picture_png(image: Image.Image) -> bytes:
     """A picture as PNG, written quickly."""
     stream = io.BytesIO()
     image.save(stream, "PNG", compress_level=1)
     return stream.getvalue()
 
 
-def with_contours(pixels: Pixels, maps: Mapping[str, Pixels], longest: int) -> Image.Image:
+def overlay_map_contours(pixels: Pixels, maps: Mapping[str, Pixels], longest: int) -> Image.Image:
     """A picture with the half level of each map as a line.
 
     Args:
@@ -39,9 +39,9 @@ def with_contours(pixels: Pixels, maps: Mapping[str, Pixels], longest: int) -> I
     """
     from skimage.measure import find_contours
 
-    image = shown(pixels, longest).convert("RGB")
+    image = render_picture(pixels, longest).convert("RGB")
     draw = ImageDraw.Draw(image)
-    for name, colour in colours(maps).items():
+    for name, colour in assign_colours(maps).items():
         layer = maps[name]
         scale = np.array([image.height / layer.shape[0], image.width / layer.shape[1]])
         padded = np.pad(layer, 1)

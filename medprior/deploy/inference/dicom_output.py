@@ -9,16 +9,16 @@ from typing import BinaryIO
 from pydicom.dataset import Dataset
 
 import medprior
-from medprior.deploy.inference.overlays import native_overlay
-from medprior.deploy.inference.prediction import Reading
-from medprior.dicom.capture import secondary_capture
-from medprior.dicom.objects import Maker, object_bytes, source_header
-from medprior.dicom.seg import segmentation
-from medprior.dicom.sr import Finding, Said, structured_report
+from medprior.deploy.inference.overlays import render_native_overlay
+from medprior.deploy.inference.prediction import RadiographPrediction
+from medprior.dicom.derived.derived_object import CreatorInfo, read_source_header, serialise_object
+from medprior.dicom.derived.secondary_capture import build_secondary_capture
+from medprior.dicom.derived.seg import build_segmentation
+from medprior.dicom.derived.sr import ReportContent, ReportFinding, build_structured_report
 from medprior.errors import Rejected
 
 
-def dicom_objects(reading: Reading, source: Path | str | BinaryIO) -> dict[str, bytes]:
+def build_dicom_objects(reading: RadiographPrediction, source: Path | str | BinaryIO) -> dict[str, bytes]:
     """The files of a reading: `seg` where masks were drawn, `sr`, `sc` (the overlay).
 
     They hold the patient and study attributes of their source.
@@ -33,13 +33,13 @@ def dicom_objects(reading: Reading, source: Path | str | BinaryIO) -> dict[str, 
     """
     if reading.native is None:
         raise Rejected("no_dicom", "the radiograph is no DICOM file")
-    header = source_header(source)
+    header = read_source_header(source)
     if (header.Rows, header.Columns) != reading.native.stored:
         raise Rejected("geometry", "the file is not the one that was read")
     now = datetime.datetime.now().replace(microsecond=0)
-    maker = Maker(medprior.__version__, reading.model_digest, now)
+    maker = CreatorInfo(medprior.__version__, reading.model_digest, now)
     try:
-        return made(reading, header, maker)
+        return build_objects_from_header(reading, header, maker)
     except Rejected:
         raise
     except Exception:
@@ -47,20 +47,20 @@ def dicom_objects(reading: Reading, source: Path | str | BinaryIO) -> dict[str, 
         raise Rejected("header", "the file's header cannot be copied into an object") from None
 
 
-def made(reading: Reading, header: Dataset, maker: Maker) -> dict[str, bytes]:
+def build_objects_from_header(reading: RadiographPrediction, header: Dataset, maker: CreatorInfo) -> dict[str, bytes]:
     """`dicom_objects` from a header that was read."""
     found = {}
     if reading.masks and reading.native is not None:
-        found["seg"] = object_bytes(segmentation(reading.masks, header, reading.native, maker))
-    found["sr"] = object_bytes(structured_report(said(reading), header, maker))
-    found["sc"] = object_bytes(secondary_capture(native_overlay(reading), header, maker))
+        found["seg"] = serialise_object(build_segmentation(reading.masks, header, reading.native, maker))
+    found["sr"] = serialise_object(build_structured_report(build_report_content(reading), header, maker))
+    found["sc"] = serialise_object(build_secondary_capture(render_native_overlay(reading), header, maker))
     return found
 
 
-def said(reading: Reading) -> Said:
+def build_report_content(reading: RadiographPrediction) -> ReportContent:
     """What a report says of a reading."""
-    findings = [Finding(n, p, reading.thresholds[n]) for n, p in reading.findings.items()]
+    findings = [ReportFinding(n, p, reading.thresholds[n]) for n, p in reading.findings.items()]
     ratio = reading.cardiothoracic.ratio if reading.cardiothoracic else None
     familiar = reading.familiar.record() if reading.familiar else {}
     view = f"Projection of the source: {reading.facts.get('view', 'UNKNOWN')}"
-    return Said(findings, ratio, familiar, reading.flags, [view])
+    return ReportContent(findings, ratio, familiar, reading.flags, [view])

@@ -9,20 +9,20 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.uid import DigitalXRayImageStorageForPresentation as DX_FOR_PRESENTATION
 
-from medprior.phantom import render
+from medprior.phantom import render_phantom
 
-SIDE = 192
-HIGHEST = 4095
+EXAMPLE_SIDE_PX = 192
+MAX_PIXEL_VALUE = 4095
 
 
-def example_dicom(seed: int = 0, side: int = SIDE) -> bytes:
+def create_example_dicom(seed: int = 0, side: int = EXAMPLE_SIDE_PX) -> bytes:
     """The bytes of a phantom as a plain 12-bit DX file; the same arguments give the same bytes.
 
     Args:
         seed: stands for the patient.
         side: rows and columns.
     """
-    image = render(seed, size=side)
+    image = render_phantom(seed, size=side)
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -42,8 +42,8 @@ def example_dicom(seed: int = 0, side: int = SIDE) -> bytes:
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
     dataset.PixelRepresentation, dataset.BurnedInAnnotation = 0, "NO"
-    dataset.WindowCenter, dataset.WindowWidth = (HIGHEST + 1) / 2, HIGHEST + 1
-    dataset.PixelData = np.rint(image.pixels * HIGHEST).astype("<u2").tobytes()
+    dataset.WindowCenter, dataset.WindowWidth = (MAX_PIXEL_VALUE + 1) / 2, MAX_PIXEL_VALUE + 1
+    dataset.PixelData = np.rint(image.pixels * MAX_PIXEL_VALUE).astype("<u2").tobytes()
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()

@@ -16,16 +16,16 @@ from torch import Tensor, nn
 
 from medprior.deploy.registry import package
 from medprior.errors import MedpriorError
-from medprior.finetune.model import Model, load_model
-from medprior.phantom import render
-from medprior.provenance import atomic
+from medprior.finetune.model import Model, load_finetuned_model
+from medprior.phantom import render_phantom
+from medprior.provenance import atomic_write
 
-OPSET = 18
-TOLERANCE = 1e-4
-INPUT, OUTPUT = "image", "probability"
+ONNX_OPSET = 18
+MAX_PROBABILITY_DIFFERENCE = 1e-4
+INPUT_NAME, OUTPUT_NAME = "image", "probability"
 
 
-class Answering(nn.Module):
+class ProbabilityNetwork(nn.Module):
     """A network whose answer is probabilities, as `Model` gives them.
 
     Classification logits are divided by their temperature; segmentation maps are sigmoids.
@@ -44,7 +44,7 @@ class Answering(nn.Module):
 
 
 @dataclass(frozen=True)
-class Agreement:
+class OnnxAgreement:
     """How near the exported model is to PyTorch.
 
     Attributes:
@@ -56,7 +56,7 @@ class Agreement:
     images: int
 
 
-def export_onnx(folder: Path | str, out: Path | str) -> Agreement:
+def export_onnx(folder: Path | str, out: Path | str) -> OnnxAgreement:
     """Write a model folder as ONNX and check it against PyTorch with onnxruntime.
 
     The file takes `image`, float32 [N, 1, S, S] in [0, 1]: the whole radiograph, air dark, its
@@ -72,30 +72,30 @@ def export_onnx(folder: Path | str, out: Path | str) -> Agreement:
             than 1e-4.
     """
     folder, out = Path(folder), Path(out)
-    package.checked(folder)
-    model = load_model(folder)
-    network = Answering(model).eval()
-    data = with_metadata(onnx_bytes(network, model.size), metadata(model, folder))
-    agreement = compared(network, data, views(model.size))
-    if not agreement.largest <= TOLERANCE:
+    package.read_checked_config(folder)
+    model = load_finetuned_model(folder)
+    network = ProbabilityNetwork(model).eval()
+    data = add_onnx_metadata(convert_to_onnx(network, model.size), build_onnx_metadata(model, folder))
+    agreement = compare_with_onnxruntime(network, data, create_test_views(model.size))
+    if not agreement.largest <= MAX_PROBABILITY_DIFFERENCE:
         raise MedpriorError(
             "the exported model answers differently",
-            where=str(out), expected=f"within {TOLERANCE:g} of PyTorch",
+            where=str(out), expected=f"within {MAX_PROBABILITY_DIFFERENCE:g} of PyTorch",
             found=f"{agreement.largest:.2g}", fix="use the model folder itself",
         )  # fmt: skip
-    with atomic(out) as temporary:
+    with atomic_write(out) as temporary:
         temporary.write_bytes(data)
     return agreement
 
 
-def onnx_bytes(network: nn.Module, size: int) -> bytes:
+def convert_to_onnx(network: nn.Module, size: int) -> bytes:
     """ONNX of a network for views of one size and batches of any."""
     example = torch.rand(2, 1, size, size, generator=torch.Generator().manual_seed(0))
     buffer = io.BytesIO()
     options: dict[str, Any] = {
-        "input_names": [INPUT],
-        "output_names": [OUTPUT],
-        "opset_version": OPSET,
+        "input_names": [INPUT_NAME],
+        "output_names": [OUTPUT_NAME],
+        "opset_version": ONNX_OPSET,
         "dynamo": True,
         "verbose": False,
         "dynamic_shapes": ({0: torch.export.Dim("batch", min=1)},),
@@ -105,17 +105,17 @@ def onnx_bytes(network: nn.Module, size: int) -> bytes:
             warnings.simplefilter("ignore")
             program: Any = torch.onnx.export(network, (example,), **options)
     except ImportError as error:
-        raise missing(error) from None
+        raise exporter_missing_error(error) from None
     program.save(buffer)
     return buffer.getvalue()
 
 
-def with_metadata(data: bytes, facts: dict[str, Any]) -> bytes:
+def add_onnx_metadata(data: bytes, facts: dict[str, Any]) -> bytes:
     """The same file with `facts` as its metadata entry `medprior`, JSON."""
     try:
         import onnx
     except ImportError as error:
-        raise missing(error) from None
+        raise exporter_missing_error(error) from None
     model = onnx.load_from_string(data)
     entry = model.metadata_props.add()
     entry.key, entry.value = "medprior", json.dumps(facts, sort_keys=True)
@@ -123,7 +123,7 @@ def with_metadata(data: bytes, facts: dict[str, Any]) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def metadata(model: Model, folder: Path) -> dict[str, Any]:
+def build_onnx_metadata(model: Model, folder: Path) -> dict[str, Any]:
     """What a caller must know: names, thresholds, preprocessing, and which model it is."""
     shape = model.config["network"]
     return {
@@ -135,35 +135,35 @@ def metadata(model: Model, folder: Path) -> dict[str, Any]:
             "polarity": "air dark, bone bright (MONOCHROME1 inverted)",
             "normalisation": f"inside: (x - {shape['mean']}) / {shape['std']}",
         },
-        "model_digest": package.models_digest({"model": folder}),
+        "model_digest": package.compute_models_digest({"model": folder}),
         "intended_use": "research; not a medical device",
     }
 
 
-def views(size: int, count: int = 4) -> NDArray[np.float32]:
+def create_test_views(size: int, count: int = 4) -> NDArray[np.float32]:
     """Views to compare on, [2 * count, 1, size, size] in [0, 1]: noise, and generated chests."""
     noise = np.random.default_rng(0).random((count, size, size), dtype=np.float32)
-    chests = np.stack([render(seed, size=size).pixels[:size, :size] for seed in range(count)])
+    chests = np.stack([render_phantom(seed, size=size).pixels[:size, :size] for seed in range(count)])
     framed = np.zeros((count, size, size), np.float32)
     framed[:, : chests.shape[1], : chests.shape[2]] = chests
     return np.concatenate([noise, framed])[:, None].clip(0, 1)
 
 
-def compared(network: nn.Module, data: bytes, images: NDArray[np.float32]) -> Agreement:
+def compare_with_onnxruntime(network: nn.Module, data: bytes, images: NDArray[np.float32]) -> OnnxAgreement:
     """The largest difference between PyTorch and onnxruntime on `images`."""
     try:
         import onnxruntime
     except ImportError as error:
-        raise missing(error) from None
+        raise exporter_missing_error(error) from None
     runtime: Any = onnxruntime  # it does not declare what it exports
     session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    (found,) = session.run([OUTPUT], {INPUT: images})
+    (found,) = session.run([OUTPUT_NAME], {INPUT_NAME: images})
     with torch.inference_mode():
         wanted = network(torch.from_numpy(images)).numpy()
-    return Agreement(float(np.abs(np.asarray(found) - wanted).max()), len(images))
+    return OnnxAgreement(float(np.abs(np.asarray(found) - wanted).max()), len(images))
 
 
-def missing(error: ImportError) -> MedpriorError:
+def exporter_missing_error(error: ImportError) -> MedpriorError:
     """The error for an exporter that is not installed."""
     return MedpriorError(
         f"the exporter is not installed ({error.name})",

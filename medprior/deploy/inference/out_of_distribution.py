@@ -8,23 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medprior.deploy.inference.prediction import Reading
+from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.errors import Rejected
-from medprior.finetune.familiarity import Familiar
+from medprior.finetune.familiarity import FamiliarityScore
 from medprior.finetune.model import Prediction
 
-Mask = NDArray[np.bool_]
+MaskArray = NDArray[np.bool_]
 # 95 % ranges of 383 expert drawings of adults (246 JSRT, 137 PadChest radiographs; landmarks of
 # Gaggion et al.), widened by at least half on either side (our choice): beyond them is no chest.
-LUNGS_WIDTH = (0.50, 1.0)  # of the picture
-LUNGS_HEIGHT = (0.32, 1.0)  # of the picture
-LUNG_AREA = (0.11, 0.37)  # of the box around both lungs
-HEART_AREA = (0.03, 0.35)  # of that box
-HEART_X = (0.42, 0.78)  # centre, from that box's left on the picture
-HEART_Y = (0.40, 0.95)  # centre, from its top
+LUNGS_WIDTH_RANGE = (0.50, 1.0)  # of the picture
+LUNGS_HEIGHT_RANGE = (0.32, 1.0)  # of the picture
+LUNG_AREA_RANGE = (0.11, 0.37)  # of the box around both lungs
+HEART_AREA_RANGE = (0.03, 0.35)  # of that box
+HEART_X_RANGE = (0.42, 0.78)  # centre, from that box's left on the picture
+HEART_Y_RANGE = (0.40, 0.95)  # centre, from its top
 
 
-def familiar_of(answers: Mapping[str, Prediction]) -> Familiar | None:
+def select_familiarity(answers: Mapping[str, Prediction]) -> FamiliarityScore | None:
     """What the classifier says of how familiar a picture is, else what the segmenter says."""
     for task in ("classification", "segmentation"):
         if task in answers and answers[task].familiar is not None:
@@ -32,7 +32,7 @@ def familiar_of(answers: Mapping[str, Prediction]) -> Familiar | None:
     return None
 
 
-def refuse_unfamiliar(reading: Reading) -> Reading:
+def refuse_unfamiliar(reading: RadiographPrediction) -> RadiographPrediction:
     """The reading itself, where the picture is near enough to the training images.
 
     Raises:
@@ -47,7 +47,7 @@ def refuse_unfamiliar(reading: Reading) -> Reading:
     return reading
 
 
-def implausible_masks(masks: Mapping[str, Mask]) -> list[str]:
+def find_implausible_masks(masks: Mapping[str, MaskArray]) -> list[str]:
     """What about drawn lungs and heart no adult's frontal chest has; empty where they may be true.
 
     Args:
@@ -59,41 +59,41 @@ def implausible_masks(masks: Mapping[str, Mask]) -> list[str]:
     if not left.any() or not right.any():
         return ["a lung is missing"]
     rows, cols = left.shape
-    y0, y1, x0, x1 = box(left | right)
+    y0, y1, x0, x1 = compute_mask_bounds(left | right)
     area = (y1 - y0) * (x1 - x0)
     found = {
-        "lungs' width": inside((x1 - x0) / cols, LUNGS_WIDTH),
-        "lungs' height": inside((y1 - y0) / rows, LUNGS_HEIGHT),
-        "left lung's area": inside(left.sum() / area, LUNG_AREA),
-        "right lung's area": inside(right.sum() / area, LUNG_AREA),
+        "lungs' width": is_within_limits((x1 - x0) / cols, LUNGS_WIDTH_RANGE),
+        "lungs' height": is_within_limits((y1 - y0) / rows, LUNGS_HEIGHT_RANGE),
+        "left lung's area": is_within_limits(left.sum() / area, LUNG_AREA_RANGE),
+        "right lung's area": is_within_limits(right.sum() / area, LUNG_AREA_RANGE),
         # The patient's left is on the picture's right.
-        "lungs' sides": centre(left)[1] > centre(right)[1],
+        "lungs' sides": compute_mask_centroid(left)[1] > compute_mask_centroid(right)[1],
     }
     heart = masks.get("heart")
     if heart is not None and not heart.any():
         found["heart's area"] = False
     elif heart is not None:
-        y, x = centre(heart)
+        y, x = compute_mask_centroid(heart)
         found |= {
-            "heart's area": inside(heart.sum() / area, HEART_AREA),
-            "heart's place across": inside((x - x0) / (x1 - x0), HEART_X),
-            "heart's place down": inside((y - y0) / (y1 - y0), HEART_Y),
+            "heart's area": is_within_limits(heart.sum() / area, HEART_AREA_RANGE),
+            "heart's place across": is_within_limits((x - x0) / (x1 - x0), HEART_X_RANGE),
+            "heart's place down": is_within_limits((y - y0) / (y1 - y0), HEART_Y_RANGE),
         }
     return [what for what, good in found.items() if not good]
 
 
-def box(mask: Mask) -> tuple[int, int, int, int]:
+def compute_mask_bounds(mask: MaskArray) -> tuple[int, int, int, int]:
     """First and last + 1 row and column of a mask that is not empty."""
     rows, cols = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1
 
 
-def centre(mask: Mask) -> tuple[float, float]:
+def compute_mask_centroid(mask: MaskArray) -> tuple[float, float]:
     """Centre of mass (row, column) of a mask that is not empty."""
     y, x = ndimage.center_of_mass(mask)
     return float(y), float(x)
 
 
-def inside(value: float, limits: tuple[float, float]) -> bool:
+def is_within_limits(value: float, limits: tuple[float, float]) -> bool:
     """Whether a value lies within limits."""
     return bool(limits[0] <= value <= limits[1])

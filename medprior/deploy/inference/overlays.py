@@ -12,42 +12,46 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from medprior.dicom.objects import NOTE
-from medprior.dicom.resample import resized
-from medprior.metrics.cardiothoracic_ratio import Cardiothoracic
+from medprior.dicom.derived.derived_object import RESEARCH_NOTE
+from medprior.dicom.display.resample import resize_pixels
+from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio
 
 if TYPE_CHECKING:
-    from medprior.deploy.inference.prediction import Reading
+    from medprior.deploy.inference.prediction import RadiographPrediction
 
-Pixels = NDArray[np.float32]
-Picture = NDArray[np.float64]
-COLOURS = {
+GreyPixels = NDArray[np.float32]
+RgbPixels = NDArray[np.float64]
+OVERLAY_COLOURS = {
     "right_lung": (76, 155, 232),
     "left_lung": (62, 201, 167),
     "lungs": (76, 155, 232),
     "heart": (242, 100, 75),
 }
-OTHERS = ((240, 196, 60), (183, 121, 232), (240, 130, 190), (150, 210, 90))
-SIDE = 640  # longest side of a panel
-EVEN = 4.0  # attention in units of its mean that gets full colour at the earliest
+FALLBACK_COLOURS = ((240, 196, 60), (183, 121, 232), (240, 130, 190), (150, 210, 90))
+PANEL_SIDE_PX = 640  # longest side of a panel
+FULL_COLOUR_ATTENTION = 4.0  # attention in units of its mean that gets full colour at the earliest
 
 
-def colour(name: str, order: int) -> tuple[int, int, int]:
+def overlay_colour(name: str, order: int) -> tuple[int, int, int]:
     """The colour of a structure; the same structure has the same colour everywhere."""
-    return COLOURS.get(name, OTHERS[order % len(OTHERS)])
+    return OVERLAY_COLOURS.get(name, FALLBACK_COLOURS[order % len(FALLBACK_COLOURS)])
 
 
-def overlay(reading: Reading) -> Image.Image:
+def render_overlay(reading: RadiographPrediction) -> Image.Image:
     """Panels side by side: contours with the measuring lines, then attention by structure or head.
 
     Returns:
         RGB image, each panel at most 640 pixels on its longest side, with a caption.
     """
-    grey = shrunk(reading.pixels)
-    panels = [caption(contours(grey, reading.masks, reading.cardiothoracic), title(reading))]
+    grey = resize_to_panel(reading.pixels)
+    panels = [
+        add_panel_caption(
+            render_mask_contours(grey, reading.masks, reading.cardiothoracic), format_ratio_title(reading)
+        )
+    ]
     for order, (name, attention) in enumerate(reading.attention.items()):
-        panel = heat(grey, attention, colour(name, order))
-        panels.append(caption(panel, f"attention: {name.replace('_', ' ')}"))
+        panel = blend_attention(grey, attention, overlay_colour(name, order))
+        panels.append(add_panel_caption(panel, f"attention: {name.replace('_', ' ')}"))
     height = max(panel.height for panel in panels)
     sheet = Image.new("RGB", (sum(panel.width + 6 for panel in panels) - 6, height), (20, 20, 24))
     x = 0
@@ -57,25 +61,25 @@ def overlay(reading: Reading) -> Image.Image:
     return sheet
 
 
-def title(reading: Reading) -> str:
+def format_ratio_title(reading: RadiographPrediction) -> str:
     """Caption of the first panel."""
     if reading.cardiothoracic is None:
         return "radiograph"
     return f"cardiothoracic ratio {reading.cardiothoracic.ratio:.2f}"
 
 
-def shrunk(pixels: Pixels) -> Pixels:
+def resize_to_panel(pixels: GreyPixels) -> GreyPixels:
     """The radiograph at panel size, area averaged; float32 in [0, 1]."""
     image = Image.fromarray(np.asarray(pixels, dtype=np.float32))
-    scale = min(1.0, SIDE / max(image.size))
+    scale = min(1.0, PANEL_SIDE_PX / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return np.asarray(image.resize(size, Image.Resampling.BOX, reducing_gap=None))
 
 
-def contours(
-    grey: Pixels,
+def render_mask_contours(
+    grey: GreyPixels,
     masks: Mapping[str, NDArray[np.bool_]],
-    ratio: Cardiothoracic | None,
+    ratio: CardiothoracicRatio | None,
     thick: int = 2,
 ) -> Image.Image:
     """Outlines of the masks over the radiograph, and the two measured diameters.
@@ -86,23 +90,21 @@ def contours(
         ratio: measured on the masks.
         thick: of the lines, pixels of `grey`.
     """
-    rgb = as_rgb(grey)
+    rgb = convert_grey_to_rgb(grey)
     scale = np.ones(2)
     for order, (name, mask) in enumerate(masks.items()):
         scale = np.array(grey.shape) / mask.shape
-        small = np.asarray(
-            Image.fromarray(mask).resize(grey.shape[::-1], Image.Resampling.NEAREST), dtype=bool
-        )
+        small = np.asarray(Image.fromarray(mask).resize(grey.shape[::-1], Image.Resampling.NEAREST), dtype=bool)
         edge = small & ~ndimage.binary_erosion(small, iterations=thick, border_value=1)
-        rgb[edge] = colour(name, order)
+        rgb[edge] = overlay_colour(name, order)
     image = Image.fromarray(rgb.round().astype(np.uint8))
     if ratio is not None:
-        diameters(ImageDraw.Draw(image), ratio, (float(scale[1]), float(scale[0])), thick)
+        draw_diameters(ImageDraw.Draw(image), ratio, (float(scale[1]), float(scale[0])), thick)
     return image
 
 
-def diameters(
-    draw: ImageDraw.ImageDraw, ratio: Cardiothoracic, scale: tuple[float, float], thick: int
+def draw_diameters(
+    draw: ImageDraw.ImageDraw, ratio: CardiothoracicRatio, scale: tuple[float, float], thick: int
 ) -> None:
     """Draw the thoracic diameter, the cardiac one, and where on the heart that ends."""
     across, down = scale
@@ -110,13 +112,13 @@ def diameters(
     draw.line([(x0 * across, y * down), (x1 * across, y * down)], (255, 255, 255), thick)
     (left, upper), (right, lower) = ratio.heart
     middle = (upper + lower) / 2 * down
-    heart = COLOURS["heart"]
+    heart = OVERLAY_COLOURS["heart"]
     draw.line([(left * across, middle), (right * across, middle)], heart, thick)
     for x, end in ((left, upper), (right, lower)):
         draw.line([(x * across, end * down), (x * across, middle)], heart, max(1, thick // 2))
 
 
-def native_overlay(reading: Reading) -> NDArray[np.uint8]:
+def render_native_overlay(reading: RadiographPrediction) -> NDArray[np.uint8]:
     """Contours, diameters and a note on the pixels of the DICOM file: uint8 [rows, columns, 3].
 
     The picture lies as the file has it; the note is upright on it.
@@ -127,28 +129,26 @@ def native_overlay(reading: Reading) -> NDArray[np.uint8]:
     native = reading.native
     if native is None:
         raise ValueError("a reading of a DICOM file is needed")
-    grey = resized(reading.pixels, *native.stored)
+    grey = resize_pixels(reading.pixels, *native.stored)
     thick = max(1, round(max(native.stored) / 400))
-    drawn = contours(grey, reading.masks, reading.cardiothoracic, thick)
+    drawn = render_mask_contours(grey, reading.masks, reading.cardiothoracic, thick)
     image = Image.fromarray(native.turned(np.asarray(drawn)))
     size = max(9, native.stored[1] // 45)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
-    for line, text in enumerate(notes(reading)):
+    for line, text in enumerate(format_overlay_notes(reading)):
         place = (size // 2, size // 2 + line * (size + size // 3))
-        draw.text(
-            place, text, (255, 236, 120), font, stroke_width=max(1, size // 12), stroke_fill=0
-        )
+        draw.text(place, text, (255, 236, 120), font, stroke_width=max(1, size // 12), stroke_fill=0)
     return np.asarray(image)
 
 
-def notes(reading: Reading) -> list[str]:
+def format_overlay_notes(reading: RadiographPrediction) -> list[str]:
     """What is written on a picture that leaves: what it is, its numbers, what to doubt."""
-    lines = [NOTE, title(reading)] if reading.cardiothoracic else [NOTE]
+    lines = [RESEARCH_NOTE, format_ratio_title(reading)] if reading.cardiothoracic else [RESEARCH_NOTE]
     doubts = ", ".join(flag.replace("_", " ") for flag in reading.flags)
     return [*lines, *([f"doubt: {doubts}"] if doubts else [])]
 
 
-def heat(grey: Pixels, attention: Pixels, rgb: tuple[int, int, int]) -> Image.Image:
+def blend_attention(grey: GreyPixels, attention: GreyPixels, rgb: tuple[int, int, int]) -> Image.Image:
     """One attention map over the radiograph.
 
     Full colour is its 99.5th percentile, but at least four times the mean over the patches, so that
@@ -161,22 +161,20 @@ def heat(grey: Pixels, attention: Pixels, rgb: tuple[int, int, int]) -> Image.Im
     """
     size = (grey.shape[1], grey.shape[0])
     smooth = np.asarray(
-        Image.fromarray(np.asarray(attention, dtype=np.float32)).resize(
-            size, Image.Resampling.BILINEAR
-        )
+        Image.fromarray(np.asarray(attention, dtype=np.float32)).resize(size, Image.Resampling.BILINEAR)
     )
-    top = max(float(np.quantile(smooth, 0.995)), EVEN)
+    top = max(float(np.quantile(smooth, 0.995)), FULL_COLOUR_ATTENTION)
     alpha = 0.75 * np.clip(smooth / top, 0, 1)[..., None]
-    mixed = as_rgb(grey) * (1 - alpha) + np.array(rgb) * alpha
+    mixed = convert_grey_to_rgb(grey) * (1 - alpha) + np.array(rgb) * alpha
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
-def as_rgb(grey: Pixels) -> Picture:
+def convert_grey_to_rgb(grey: GreyPixels) -> RgbPixels:
     """Grey values in [0, 1] as float RGB in [0, 255]."""
     return np.repeat(np.clip(grey, 0, 1)[..., None].astype(np.float64) * 255, 3, axis=2)
 
 
-def caption(panel: Image.Image, text: str) -> Image.Image:
+def add_panel_caption(panel: Image.Image, text: str) -> Image.Image:
     """A panel with one line of text above it."""
     framed = Image.new("RGB", (panel.width, panel.height + 22), (20, 20, 24))
     framed.paste(panel, (0, 22))
@@ -184,19 +182,19 @@ def caption(panel: Image.Image, text: str) -> Image.Image:
     return framed
 
 
-def mask_image(mask: NDArray[np.bool_]) -> Image.Image:
+def render_mask(mask: NDArray[np.bool_]) -> Image.Image:
     """A mask as an 8-bit picture, 255 inside."""
     return Image.fromarray(mask.astype(np.uint8) * 255)
 
 
-def map_image(attention: Pixels) -> Image.Image:
+def render_attention_map(attention: GreyPixels) -> Image.Image:
     """An attention map as an 8-bit picture; 255 is its largest value, 0 what is not a number."""
     attention = np.nan_to_num(attention, nan=0.0, posinf=0.0, neginf=0.0)
     top = max(float(np.max(attention)), 1e-12)
     return Image.fromarray(np.round(np.clip(attention / top, 0, 1) * 255).astype(np.uint8))
 
 
-def png_base64(image: Image.Image) -> str:
+def encode_png_base64(image: Image.Image) -> str:
     """A picture as base64 text of its PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=False)

@@ -19,17 +19,17 @@ from typing import Any
 import pandas as pd
 
 from medprior.cohort.journal import FolderLock, Journal
-from medprior.deploy.inference.overlays import mask_image, overlay
-from medprior.deploy.inference.prediction import Reading
+from medprior.deploy.inference.overlays import render_mask, render_overlay
+from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.errors import InputMissing, MedpriorError, Rejected
-from medprior.provenance import atomic, sha256_file, write_json
+from medprior.provenance import atomic_write, sha256_file, write_json
 
-REPORT, OBJECTS = "report.csv", "dicom"
-Predict = Callable[[Path], Reading]
+REPORT_FILE, DICOM_FOLDER = "report.csv", "dicom"
+PredictFile = Callable[[Path], RadiographPrediction]
 
 
 @dataclass
-class Counts:
+class PredictionCounts:
     """How many files were answered, refused, and found answered from before."""
 
     ok: int = 0
@@ -40,12 +40,12 @@ class Counts:
 def predict_path(
     source: Path,
     out: Path,
-    predict: Predict,
+    predict: PredictFile,
     model_digest: str,
     progress: Callable[[list[Path]], Iterable[Path]] = iter,
     dicom: bool = False,
     refusing: bool = False,
-) -> Counts:
+) -> PredictionCounts:
     """Answer every file of `source` into `out`.
 
     Args:
@@ -61,22 +61,22 @@ def predict_path(
         MedpriorError: no such source, no file in it, or `out` holds answers of another model, or
             of another choice of `refusing`.
     """
-    files = sources(source)
-    claim(out, model_digest, refusing)
+    files = list_source_files(source)
+    claim_result_folder(out, model_digest, refusing)
     private = out.parent / f"{out.name}.private"
     private.mkdir(mode=0o700, exist_ok=True)
     lock = FolderLock(private)
     journal = Journal(private / "sources.jsonl", mode=0o600)
-    counts = Counts()
+    counts = PredictionCounts()
     try:
         done = {(item["source"], item["sha256"]): item["item"] for item in journal.records}
         for path in progress(files):
-            key = (source_name(path, source), content_digest(path))
-            if key in done and complete(out / f"{done[key]}.json", dicom):
+            key = (format_source_name(path, source), compute_content_digest(path))
+            if key in done and has_complete_answer(out / f"{done[key]}.json", dicom):
                 counts.before += 1
                 continue
             order = int(done[key][:5]) if key in done else len(journal.records)
-            item, code = answer(path, out, predict, order, dicom)
+            item, code = predict_file(path, out, predict, order, dicom)
             journal.append({"source": key[0], "sha256": key[1], "item": item, "code": code})
             counts.rejected += bool(code)
             counts.ok += not code
@@ -84,11 +84,11 @@ def predict_path(
     finally:
         journal.close()
         lock.release()
-    write_report(out, items)
+    write_prediction_table(out, items)
     return counts
 
 
-def sources(source: Path) -> list[Path]:
+def list_source_files(source: Path) -> list[Path]:
     """The regular files at or below `source`, sorted; hidden ones and links are left out."""
     if source.is_file():
         return [source]
@@ -104,20 +104,20 @@ def sources(source: Path) -> list[Path]:
     return sorted(found)
 
 
-def source_name(path: Path, source: Path) -> str:
+def format_source_name(path: Path, source: Path) -> str:
     """A file's path below `source`, with bytes that are no UTF-8 escaped."""
     name = path.relative_to(source) if source.is_dir() else Path(path.name)
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def complete(answer: Path, dicom: bool) -> bool:
+def has_complete_answer(answer: Path, dicom: bool) -> bool:
     """Whether an answer stands, with the objects that are asked for."""
     if not answer.is_file():
         return False
     return not dicom or bool({"dicom", "code"} & set(json.loads(answer.read_text("utf-8"))))
 
 
-def claim(out: Path, model_digest: str, refusing: bool) -> None:
+def claim_result_folder(out: Path, model_digest: str, refusing: bool) -> None:
     """Mark `out` as holding this model's answers; refuse a folder of other answers."""
     note = out / "model.json"
     if out.exists() and not out.is_dir():
@@ -134,13 +134,11 @@ def claim(out: Path, model_digest: str, refusing: bool) -> None:
             )
         return
     if out.is_dir() and any(out.iterdir()):
-        raise MedpriorError(
-            "not empty, and no earlier answers in it", where=str(out), fix="give an empty folder"
-        )
+        raise MedpriorError("not empty, and no earlier answers in it", where=str(out), fix="give an empty folder")
     write_json(note, {"model_digest": model_digest, "refuse_unfamiliar": refusing})
 
 
-def content_digest(path: Path) -> str:
+def compute_content_digest(path: Path) -> str:
     """Digest of a file's bytes, or of nothing where it cannot be read."""
     try:
         return sha256_file(path)
@@ -148,7 +146,7 @@ def content_digest(path: Path) -> str:
         return ""
 
 
-def answer(path: Path, out: Path, predict: Predict, order: int, dicom: bool) -> tuple[str, str]:
+def predict_file(path: Path, out: Path, predict: PredictFile, order: int, dicom: bool) -> tuple[str, str]:
     """Answer one file; returns its item name and its reject code, empty when it was read."""
     try:
         reading = predict(path)
@@ -160,39 +158,39 @@ def answer(path: Path, out: Path, predict: Predict, order: int, dicom: bool) -> 
         )
         return item, error.code
     item = f"{order:05d}_{reading.pixel_sha256[:12]}"
-    write(reading, out, item, {"dicom": write_objects(reading, path, out, item)} if dicom else {})
+    write_prediction(reading, out, item, {"dicom": write_dicom_objects(reading, path, out, item)} if dicom else {})
     return item, ""
 
 
-def write_objects(reading: Reading, path: Path, out: Path, item: str) -> dict[str, Any]:
+def write_dicom_objects(reading: RadiographPrediction, path: Path, out: Path, item: str) -> dict[str, Any]:
     """Write one answer's DICOM objects; returns their files, or the code that says why not."""
-    from medprior.deploy.inference.dicom_output import dicom_objects
-    from medprior.dicom.objects import write_private
+    from medprior.deploy.inference.dicom_output import build_dicom_objects
+    from medprior.dicom.derived.derived_object import write_private_file
 
     try:
-        found = dicom_objects(reading, path)
+        found = build_dicom_objects(reading, path)
     except Rejected as error:
         return {"files": {}, "code": error.code, "message": error.what}
-    (out / OBJECTS).mkdir(mode=0o700, exist_ok=True)
-    files = {kind: f"{OBJECTS}/{item}.{kind}.dcm" for kind in found}
+    (out / DICOM_FOLDER).mkdir(mode=0o700, exist_ok=True)
+    files = {kind: f"{DICOM_FOLDER}/{item}.{kind}.dcm" for kind in found}
     for kind, content in found.items():
-        write_private(out / files[kind], content)
+        write_private_file(out / files[kind], content)
     return {"files": files, "code": "", "message": ""}
 
 
-def write(reading: Reading, out: Path, item: str, more: dict[str, Any]) -> None:
+def write_prediction(reading: RadiographPrediction, out: Path, item: str, more: dict[str, Any]) -> None:
     """Write one answer's pictures, and its JSON last: where that stands, all stands."""
     files: dict[str, Any] = {"overlay": f"{item}_overlay.png", "masks": {}}
-    with atomic(out / files["overlay"]) as temporary:
-        overlay(reading).save(temporary, "PNG")
+    with atomic_write(out / files["overlay"]) as temporary:
+        render_overlay(reading).save(temporary, "PNG")
     for name, mask in reading.masks.items():
         files["masks"][name] = f"{item}_{name}.png"
-        with atomic(out / files["masks"][name]) as temporary:
-            mask_image(mask).save(temporary, "PNG")
+        with atomic_write(out / files["masks"][name]) as temporary:
+            render_mask(mask).save(temporary, "PNG")
     write_json(out / f"{item}.json", {"item": item, **reading.record(), **more, "files": files})
 
 
-def write_report(out: Path, items: list[str]) -> None:
+def write_prediction_table(out: Path, items: list[str]) -> None:
     """Write `report.csv`: one row for each file, in the order they were answered."""
     rows = []
     for item in items:
@@ -210,15 +208,15 @@ def write_report(out: Path, items: list[str]) -> None:
                 "cardiothoracic_ratio": ratio.get("value"),
                 "familiarity_score": (record.get("familiarity") or {}).get("score"),
                 "view": record.get("view", ""),
-                "dicom": objects_word(record.get("dicom")),
+                "dicom": format_object_kinds(record.get("dicom")),
                 "flags": " ".join(record.get("flags", ())),
             }
         )
-    with atomic(out / REPORT) as temporary:
+    with atomic_write(out / REPORT_FILE) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
 
 
-def objects_word(found: dict[str, Any] | None) -> str:
+def format_object_kinds(found: dict[str, Any] | None) -> str:
     """The kinds of objects that were written, why there are none, or nothing if unasked for."""
     if found is None:
         return ""

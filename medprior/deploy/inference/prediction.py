@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.dicom.native import Native
-from medprior.finetune.familiarity import Familiar
-from medprior.metrics.cardiothoracic_ratio import Cardiothoracic
+from medprior.dicom.derived.native_grid import NativeGrid
+from medprior.finetune.familiarity import FamiliarityScore
+from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio
 
-DIGITS = 6
+RECORD_DIGITS = 6
 
 
 @dataclass(frozen=True)
-class Reading:
+class RadiographPrediction:
     """One radiograph, read.
 
     Attributes:
@@ -42,11 +42,11 @@ class Reading:
     thresholds: dict[str, float] = field(default_factory=dict)
     masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     attention: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    cardiothoracic: Cardiothoracic | None = None
+    cardiothoracic: CardiothoracicRatio | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
-    familiar: Familiar | None = None
-    native: Native | None = None
+    familiar: FamiliarityScore | None = None
+    native: NativeGrid | None = None
 
     def positive(self) -> list[str]:
         """Labels whose probability reaches their threshold, the most certain first."""
@@ -58,8 +58,8 @@ class Reading:
         rows, columns = self.pixels.shape
         findings = {
             name: {
-                "probability": round(p, DIGITS),
-                "threshold": round(self.thresholds[name], DIGITS),
+                "probability": round(p, RECORD_DIGITS),
+                "threshold": round(self.thresholds[name], RECORD_DIGITS),
                 "present": p >= self.thresholds[name],
             }
             for name, p in self.findings.items()
@@ -67,7 +67,7 @@ class Reading:
         return {
             "status": "ok",
             "findings": findings,
-            "cardiothoracic_ratio": ratio_record(self.cardiothoracic),
+            "cardiothoracic_ratio": build_ratio_record(self.cardiothoracic),
             "structures": sorted(self.masks),
             "rows": rows,
             "columns": columns,
@@ -79,13 +79,13 @@ class Reading:
         }
 
 
-def ratio_record(measured: Cardiothoracic | None) -> dict[str, Any] | None:
+def build_ratio_record(measured: CardiothoracicRatio | None) -> dict[str, Any] | None:
     """A cardiothoracic ratio with its lines in pixel coordinates (x, y), as JSON values."""
     if measured is None:
         return None
     x0, x1, y = measured.thorax
     return {
-        "value": round(measured.ratio, DIGITS),
+        "value": round(measured.ratio, RECORD_DIGITS),
         "heart_line": [list(end) for end in measured.heart],
         "thorax_line": [[x0, y], [x1, y]],
         "plausible": measured.plausible,

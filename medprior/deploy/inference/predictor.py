@@ -11,22 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.deploy.inference.out_of_distribution import (
-    familiar_of,
-    implausible_masks,
+    find_implausible_masks,
     refuse_unfamiliar,
+    select_familiarity,
 )
-from medprior.deploy.inference.prediction import Reading
+from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.deploy.registry import package
 from medprior.dicom import Radiograph, read_image
 from medprior.dicom.bounded_reader import BoundedReader
-from medprior.dicom.native import Native
+from medprior.dicom.derived.native_grid import NativeGrid
 from medprior.errors import InputMissing, MedpriorError
-from medprior.finetune.familiarity import Familiar
-from medprior.finetune.model import Model, Prediction, load_model
-from medprior.metrics.cardiothoracic_ratio import Cardiothoracic, measure
+from medprior.finetune.familiarity import FamiliarityScore
+from medprior.finetune.model import Model, Prediction, load_finetuned_model
+from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio, measure_cardiothoracic_ratio
 
-FRONTAL = {"PA", "AP", "UNKNOWN"}
-ADULT = 18
+FRONTAL_VIEWS = {"PA", "AP", "UNKNOWN"}
+ADULT_AGE_YEARS = 18
 
 
 class Predictor:
@@ -50,7 +50,7 @@ class Predictor:
         folders = {"model": folder} | ({"segmenter": segmenter} if segmenter else {})
         models: dict[str, Model] = {}
         for path in folders.values():
-            model = loaded(path)
+            model = load_checked_model(path)
             if model.task in models:
                 raise MedpriorError(
                     f"two models of task {model.task}",
@@ -58,9 +58,9 @@ class Predictor:
                     expected="one for classification and one for segmentation",
                 )
             models[model.task] = model
-        return cls(models, package.models_digest(folders))
+        return cls(models, package.compute_models_digest(folders))
 
-    def predict(self, source: Path | str | bytes | BinaryIO) -> Reading:
+    def predict(self, source: Path | str | bytes | BinaryIO) -> RadiographPrediction:
         """Read one DICOM, PNG or JPEG file, given as a path, its bytes or an open file.
 
         Raises:
@@ -69,7 +69,7 @@ class Predictor:
         file = io.BytesIO(source) if isinstance(source, bytes) else source
         return self.read(read_image(file))
 
-    def predict_pixels(self, pixels: NDArray[np.float32]) -> Reading:
+    def predict_pixels(self, pixels: NDArray[np.float32]) -> RadiographPrediction:
         """Read a picture that is decoded already.
 
         Args:
@@ -77,30 +77,30 @@ class Predictor:
         """
         return self.read(Radiograph(pixels=pixels, valid=np.ones(pixels.shape, dtype=bool)))
 
-    def read(self, radiograph: Radiograph) -> Reading:
+    def read(self, radiograph: Radiograph) -> RadiographPrediction:
         """Read a decoded radiograph."""
         answers = {task: m.predict_pixels(radiograph.pixels) for task, m in self.models.items()}
         masks = answers["segmentation"].masks if "segmentation" in answers else {}
-        ratio = measure(masks) if radiograph.view in FRONTAL else None
+        ratio = measure_cardiothoracic_ratio(masks) if radiograph.view in FRONTAL_VIEWS else None
         classifier = self.models.get("classification")
-        familiar = familiar_of(answers)
-        return Reading(
+        familiar = select_familiarity(answers)
+        return RadiographPrediction(
             pixels=radiograph.pixels,
             pixel_sha256=radiograph.pixel_sha256,
             model_digest=self.digest,
             findings=answers["classification"].probabilities if classifier else {},
-            thresholds=thresholds(classifier) if classifier else {},
+            thresholds=label_thresholds(classifier) if classifier else {},
             masks=masks,
-            attention=attention(self.models, answers),
+            attention=select_attention_maps(self.models, answers),
             cardiothoracic=ratio,
             facts={
                 "view": radiograph.view,
                 "spacing_mm": radiograph.spacing_mm,
                 "spacing_kind": radiograph.spacing_kind,
             },
-            flags=(*radiograph.flags, *doubts(radiograph, ratio, masks, familiar)),
+            flags=(*radiograph.flags, *list_doubt_flags(radiograph, ratio, masks, familiar)),
             familiar=familiar,
-            native=Native.of(radiograph) if radiograph.stored_rows else None,
+            native=NativeGrid.of(radiograph) if radiograph.stored_rows else None,
         )
 
     @property
@@ -109,9 +109,9 @@ class Predictor:
         return any(model.familiarity is not None for model in self.models.values())
 
 
-def bounded(
+def build_file_predictor(
     predictor: Predictor, reader: BoundedReader, refusing: bool
-) -> Callable[[Path], Reading]:
+) -> Callable[[Path], RadiographPrediction]:
     """Reads files that are decoded in processes of their own; answers one file at a time.
 
     Args:
@@ -129,7 +129,7 @@ def bounded(
             fix="run `medprior finetune` again, with at least 5 images in train and val",
         )
 
-    def predict(path: Path) -> Reading:
+    def predict(path: Path) -> RadiographPrediction:
         """Read one file."""
         reading = predictor.read(reader.read(path))
         return refuse_unfamiliar(reading) if refusing else reading
@@ -137,11 +137,11 @@ def bounded(
     return predict
 
 
-def loaded(folder: Path) -> Model:
+def load_checked_model(folder: Path) -> Model:
     """A model folder, checked; a `config.json` that lacks something is refused in one line."""
-    package.checked(folder)
+    package.read_checked_config(folder)
     try:
-        return load_model(folder)
+        return load_finetuned_model(folder)
     except (KeyError, TypeError, ValueError) as error:
         raise InputMissing(
             f"config.json is not a model's ({type(error).__name__})",
@@ -150,14 +150,12 @@ def loaded(folder: Path) -> Model:
         ) from None
 
 
-def thresholds(model: Model) -> dict[str, float]:
+def label_thresholds(model: Model) -> dict[str, float]:
     """Label -> probability from which on it counts as present."""
     return dict(zip(model.labels, model.threshold.tolist(), strict=True))
 
 
-def attention(
-    models: dict[str, Model], answers: dict[str, Prediction]
-) -> dict[str, NDArray[np.float32]]:
+def select_attention_maps(models: dict[str, Model], answers: dict[str, Prediction]) -> dict[str, NDArray[np.float32]]:
     """Attention maps of the classifier, or else the segmenter, by the structure of their head.
 
     Without heads that were trained on structures it is the mean over all heads, `all_heads`; a CNN
@@ -172,20 +170,20 @@ def attention(
     return {name: maps[head] for name, head in heads.items()}
 
 
-def doubts(
+def list_doubt_flags(
     radiograph: Radiograph,
-    ratio: Cardiothoracic | None,
+    ratio: CardiothoracicRatio | None,
     masks: dict[str, NDArray[np.bool_]],
-    familiar: Familiar | None,
+    familiar: FamiliarityScore | None,
 ) -> list[str]:
     """What makes an answer doubtful, beyond what the file itself was flagged for."""
-    frontal = radiograph.view in FRONTAL
+    frontal = radiograph.view in FRONTAL_VIEWS
     found = {
         "not_frontal": not frontal,
-        "child": radiograph.age is not None and radiograph.age < ADULT,
+        "child": radiograph.age is not None and radiograph.age < ADULT_AGE_YEARS,
         "ap_magnifies_heart": radiograph.view == "AP" and ratio is not None,
         "implausible_cardiothoracic_ratio": ratio is not None and not ratio.plausible,
-        "implausible_masks": frontal and bool(implausible_masks(masks)),
+        "implausible_masks": frontal and bool(find_implausible_masks(masks)),
         "far_from_training": familiar is not None and familiar.far,
         "familiarity_unknown": familiar is None,
     }

@@ -10,25 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medprior.cohort import Cohort
-from medprior.deploy.promotion.gate import Check, Verdict, judge, plain_texts
+from medprior.deploy.promotion.gate import GateCheck, GateVerdict, build_gate_tags, compare_with_champion
 from medprior.deploy.promotion.settings import GateSettings
-from medprior.deploy.promotion.smoke_test import smoke_answer
+from medprior.deploy.promotion.smoke_test import run_smoke_prediction
 from medprior.deploy.registry import champion, package, training_patients
-from medprior.deploy.registry.download import existing, fetched
-from medprior.deploy.registry.load import of_package
+from medprior.deploy.registry.download import connect_existing_store, fetch_package
+from medprior.deploy.registry.load import load_package
 from medprior.errors import InputMissing, MedpriorError
 from medprior.evaluate.settings import EvaluateSettings
-from medprior.evaluate.study import Study
+from medprior.evaluate.study import EvaluationStudy
 from medprior.provenance import result_digest, write_json
 from medprior.tracking import mlflow_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EVIDENCE = "gate.json"
+EVIDENCE_FILE = "gate.json"
 
 
-def promote(
+def promote_challenger(
     name: str,
     cohort: Path | str,
     challenger: str = "@challenger",
@@ -56,16 +56,16 @@ def promote(
             meanwhile, or something is missing.
     """
     settings = settings or GateSettings()
-    client = existing(tracking_uri)
-    known = champion.aliases(client, name)
-    version, before = version_named(client, name, known, challenger), known.get(champion.CHAMPION)
+    client = connect_existing_store(tracking_uri)
+    known = champion.load_aliases(client, name)
+    version, before = resolve_version(client, name, known, challenger), known.get(champion.CHAMPION_ALIAS)
     if version == before:
         raise MedpriorError(
             "that version is champion already", where=f"models:/{name}/{version}",
             fix="name another with --challenger",
         )  # fmt: skip
-    study = study_of(Path(cohort), split, settings)
-    verdict = judged(client, name, version, before, study, settings)
+    study = build_gate_study(Path(cohort), split, settings)
+    verdict = run_gate_checks(client, name, version, before, study, settings)
     facts = {
         "name": name, "challenger": version, "champion": before, "split": split,
         "cohort_digest": result_digest(Path(cohort)), "judged_digest": study.part.digest,
@@ -73,18 +73,18 @@ def promote(
         "settings": settings.model_dump(mode="json"), "passed": verdict.passed,
         "checks": [asdict(check) for check in verdict.checks], "numbers": verdict.numbers,
     }  # fmt: skip
-    keep(client, name, version, facts, experiment)
+    save_gate_evidence(client, name, version, facts, experiment)
     if not verdict.passed:
         raise MedpriorError(
             f"challenger refused: {verdict.refusal()}",
             where=f"models:/{name}/{version}",
             fix=f"the champion stays version {before}" if before else "there is no champion yet",
         )
-    champion.crown(client, name, version, before)
+    champion.make_champion(client, name, version, before)
     return facts
 
 
-def roll_back(name: str, tracking_uri: str | None = None) -> tuple[str, str]:
+def roll_back_champion(name: str, tracking_uri: str | None = None) -> tuple[str, str]:
     """Make the previous champion champion again, after loading it.
 
     Returns:
@@ -93,15 +93,15 @@ def roll_back(name: str, tracking_uri: str | None = None) -> tuple[str, str]:
     Raises:
         MedpriorError: there is none to go back to, or it can no longer be loaded.
     """
-    client = existing(tracking_uri)
-    now, old = champion.predecessor(client, name)
-    with fetched(f"models:/{name}/{old}", client.tracking_uri) as folder:
-        of_package(folder)
-    champion.crown(client, name, old, now)
+    client = connect_existing_store(tracking_uri)
+    now, old = champion.find_predecessor(client, name)
+    with fetch_package(f"models:/{name}/{old}", client.tracking_uri) as folder:
+        load_package(folder)
+    champion.make_champion(client, name, old, now)
     return now, old
 
 
-def version_named(client: MlflowClient, name: str, known: dict[str, str], text: str) -> str:
+def resolve_version(client: MlflowClient, name: str, known: dict[str, str], text: str) -> str:
     """The version that `3` or `@challenger` means.
 
     Raises:
@@ -124,58 +124,54 @@ def version_named(client: MlflowClient, name: str, known: dict[str, str], text: 
     )
 
 
-def study_of(cohort: Path, split: str, settings: GateSettings) -> Study:
+def build_gate_study(cohort: Path, split: str, settings: GateSettings) -> EvaluationStudy:
     """The images to judge on and the resamples of their patients."""
     values = {"resamples": settings.resamples, "seed": settings.seed, "device": settings.device}
-    return Study.of(Cohort.open(cohort), split, frozenset(), EvaluateSettings.checked(values))
+    return EvaluationStudy.of(Cohort.open(cohort), split, frozenset(), EvaluateSettings.checked(values))
 
 
-def judged(
+def run_gate_checks(
     client: MlflowClient,
     name: str,
     version: str,
     before: str | None,
-    study: Study,
+    study: EvaluationStudy,
     settings: GateSettings,
-) -> Verdict:
+) -> GateVerdict:
     """Every check of the gate on the registered packages themselves."""
     uri = client.tracking_uri
-    verdict = Verdict()
-    with fetched(f"models:/{name}/{version}", uri) as folder:
+    verdict = GateVerdict()
+    with fetch_package(f"models:/{name}/{version}", uri) as folder:
         asked = study.part.patient_ids.tolist()
-        for model in sorted(path for path in folder.iterdir() if path.name in package.ARTIFACTS):
-            shared, text = training_patients.overlap(model, study.cohort, asked)
-            verdict.checks.append(Check(f"{model.name} patients apart", not shared, text))
-        new = of_package(folder)
+        for model in sorted(path for path in folder.iterdir() if path.name in package.ARTIFACT_NAMES):
+            shared, text = training_patients.count_training_overlap(model, study.cohort, asked)
+            verdict.checks.append(GateCheck(f"{model.name} patients apart", not shared, text))
+        new = load_package(folder)
         try:
-            verdict.checks.append(Check("smoke prediction", True, smoke_answer(folder)))
+            verdict.checks.append(GateCheck("smoke prediction", True, run_smoke_prediction(folder)))
         except MedpriorError as error:
-            verdict.checks.append(Check("smoke prediction", False, error.what))
+            verdict.checks.append(GateCheck("smoke prediction", False, error.what))
         if before is None:
-            found = judge(study, None, new, settings)
+            found = compare_with_champion(study, None, new, settings)
         else:
-            with fetched(f"models:/{name}/{before}", uri) as other:
-                found = judge(study, of_package(other), new, settings)
-    return Verdict([*verdict.checks, *found.checks], found.numbers)
+            with fetch_package(f"models:/{name}/{before}", uri) as other:
+                found = compare_with_champion(study, load_package(other), new, settings)
+    return GateVerdict([*verdict.checks, *found.checks], found.numbers)
 
 
-def keep(
-    client: MlflowClient, name: str, version: str, facts: dict[str, Any], experiment: str
-) -> None:
+def save_gate_evidence(client: MlflowClient, name: str, version: str, facts: dict[str, Any], experiment: str) -> None:
     """Leave the evidence as `gate.json` of a run, and its short form as tags of the version."""
     started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
-    place = mlflow_store.experiment_id(client, experiment)
+    place = mlflow_store.ensure_experiment(client, experiment)
     tags = {"medprior.stage": "promote", "mlflow.source.name": "medprior promote"}
-    run = client.create_run(
-        place, tags=tags, run_name=f"promote-{mlflow_store.slug(name)}-{started}Z"
-    )
+    run = client.create_run(place, tags=tags, run_name=f"promote-{mlflow_store.slugify_name(name)}-{started}Z")
     ended = "FAILED"
     try:
         with (
             tempfile.TemporaryDirectory(prefix="medprior-") as temporary,
-            mlflow_store.active(client),
+            mlflow_store.activate_store(client),
         ):
-            path = Path(temporary) / EVIDENCE
+            path = Path(temporary) / EVIDENCE_FILE
             write_json(path, facts)
             client.log_artifact(run.info.run_id, str(path))
         ended = "FINISHED"
@@ -188,5 +184,5 @@ def keep(
         "gate.cohort_digest": facts["cohort_digest"],
         "gate.split": facts["split"],
     }
-    for key, text in {**short, **plain_texts(facts["numbers"])}.items():
+    for key, text in {**short, **build_gate_tags(facts["numbers"])}.items():
         client.set_model_version_tag(name, version, key, text)

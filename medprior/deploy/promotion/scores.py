@@ -11,19 +11,19 @@ import numpy as np
 import torch
 
 from medprior.errors import InputMissing
-from medprior.evaluate.sections.models import segmentation_scores
-from medprior.evaluate.sections.segmentation import segmentation_estimates
-from medprior.evaluate.study import Study
+from medprior.evaluate.sections.models import score_segmentation
+from medprior.evaluate.sections.segmentation import estimate_segmentation
+from medprior.evaluate.study import EvaluationStudy
 from medprior.finetune.model import Model
 from medprior.metrics.bootstrap import Estimate
-from medprior.metrics.classification import checked_truth, classification_estimates
-from medprior.networks.device import device_of
+from medprior.metrics.classification import estimate_classification, validate_binary_labels
+from medprior.networks.device import select_device
 
-KEYS = {"classification": "classification.mauc", "segmentation": "segmentation.dice.mean"}
+QUALITY_KEYS = {"classification": "classification.mauc", "segmentation": "segmentation.dice.mean"}
 
 
 @dataclass(frozen=True)
-class Scores:
+class GateScores:
     """One model on the gate's images.
 
     Attributes:
@@ -46,7 +46,7 @@ class Scores:
 
 
 @contextmanager
-def counting_broken(model: Model) -> Iterator[list[int]]:
+def count_nonfinite_images(model: Model) -> Iterator[list[int]]:
     """Count, while the block runs, the images whose raw output is not finite everywhere."""
     broken: list[int] = []
 
@@ -61,40 +61,40 @@ def counting_broken(model: Model) -> Iterator[list[int]]:
         handle.remove()
 
 
-def scored(study: Study, model: Model, names: Sequence[str]) -> Scores:
+def score_model(study: EvaluationStudy, model: Model, names: Sequence[str]) -> GateScores:
     """Judge `model` on the study's images by the labels or structures `names`."""
-    model.network.to(device_of(study.settings.device))
+    model.network.to(select_device(study.settings.device))
     classify = model.task == "classification"
-    found = _findings(study, model, names) if classify else _masks(study, model, names)
+    found = _score_findings(study, model, names) if classify else _score_masks(study, model, names)
     model.network.to("cpu")
     return found
 
 
-def _findings(study: Study, model: Model, labels: Sequence[str]) -> Scores:
-    key = KEYS["classification"]
+def _score_findings(study: EvaluationStudy, model: Model, labels: Sequence[str]) -> GateScores:
+    key = QUALITY_KEYS["classification"]
     order = [model.labels.index(label) for label in labels]
-    with counting_broken(model) as broken:
+    with count_nonfinite_images(model) as broken:
         probability = model.predict_cohort(study.part, study.settings.batch)[:, order]
     if sum(broken) or not np.isfinite(probability).all():
-        return Scores(key, None, None, max(sum(broken), 1))
-    truth = checked_truth(study.part.labels(labels), labels)
+        return GateScores(key, None, None, max(sum(broken), 1))
+    truth = validate_binary_labels(study.part.labels(labels), labels)
     thresholds = model.threshold[order]
     bins = study.settings.ece_bins
-    found = classification_estimates(truth, probability, labels, thresholds, study.draws, bins)
-    return Scores(key, found[key], found["classification.ece"], 0)
+    found = estimate_classification(truth, probability, labels, thresholds, study.draws, bins)
+    return GateScores(key, found[key], found["classification.ece"], 0)
 
 
-def _masks(study: Study, model: Model, structures: Sequence[str]) -> Scores:
-    key = KEYS["segmentation"]
-    with counting_broken(model) as broken:
-        scores, _ = segmentation_scores(study.part, model)
+def _score_masks(study: EvaluationStudy, model: Model, structures: Sequence[str]) -> GateScores:
+    key = QUALITY_KEYS["segmentation"]
+    with count_nonfinite_images(model) as broken:
+        scores, _ = score_segmentation(study.part, model)
     if sum(broken):
-        return Scores(key, None, None, sum(broken))
-    found = segmentation_estimates({name: scores[name] for name in structures}, study.draws)
-    return Scores(key, found.get(key), None, 0)
+        return GateScores(key, None, None, sum(broken))
+    found = estimate_segmentation({name: scores[name] for name in structures}, study.draws)
+    return GateScores(key, found.get(key), None, 0)
 
 
-def judged_names(study: Study, models: Sequence[Model]) -> list[str]:
+def find_shared_labels(study: EvaluationStudy, models: Sequence[Model]) -> list[str]:
     """Labels or structures that every model answers and the cohort knows.
 
     Raises:
@@ -102,9 +102,7 @@ def judged_names(study: Study, models: Sequence[Model]) -> list[str]:
     """
     classify = models[0].task == "classification"
     there = study.cohort.label_names if classify else study.part.structures
-    names = [
-        name for name in models[0].labels if all(name in m.labels for m in models) and name in there
-    ]
+    names = [name for name in models[0].labels if all(name in m.labels for m in models) and name in there]
     if not names:
         raise InputMissing(
             f"the cohort has no {'label' if classify else 'mask'} that the models answer",

@@ -11,7 +11,7 @@ import numpy as np
 from medprior.errors import MedpriorError
 
 
-def smoke_answer(package: Path) -> str:
+def run_smoke_prediction(package: Path) -> str:
     """Answer the generated radiograph through the pyfunc door of a fetched package.
 
     The package's artifacts go through the class that MLflow serves, in the installed code: code
@@ -29,7 +29,7 @@ def smoke_answer(package: Path) -> str:
     from mlflow.pyfunc import model as door
 
     from medprior.deploy.registry.pyfunc import RadiographModel
-    from medprior.deploy.registry.register import example
+    from medprior.deploy.registry.register import build_input_example
 
     names = [name for name in ("model", "segmenter") if (package / name).is_dir()]
     make: Any = door.PythonModelContext
@@ -37,7 +37,7 @@ def smoke_answer(package: Path) -> str:
     model = RadiographModel()
     model.load_context(context)
     with np.errstate(invalid="ignore"):  # pictures of what is not finite; it is refused below
-        row = model.predict(context, example()).iloc[0].to_dict()
+        row = model.predict(context, build_input_example()).iloc[0].to_dict()
     try:
         json.dumps([row["findings"], row["cardiothoracic_ratio"]], allow_nan=False)
         finite = True

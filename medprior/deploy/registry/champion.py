@@ -16,13 +16,13 @@ from medprior.tracking import mlflow_store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CHAMPION, PREVIOUS = "champion", "previous"
-BEFORE = "champion_before"  # tag of a version: the champion it took over from
-WAIT_SECONDS = 30.0
-STEP_SECONDS = 0.2
+CHAMPION_ALIAS, PREVIOUS_ALIAS = "champion", "previous"
+PREDECESSOR_TAG = "champion_before"  # tag of a version: the champion it took over from
+LOCK_WAIT_SECONDS = 30.0
+LOCK_POLL_SECONDS = 0.2
 
 
-def aliases(client: MlflowClient, name: str) -> dict[str, str]:
+def load_aliases(client: MlflowClient, name: str) -> dict[str, str]:
     """Alias -> version of a registered model.
 
     Raises:
@@ -38,7 +38,7 @@ def aliases(client: MlflowClient, name: str) -> dict[str, str]:
     return {alias: str(version) for alias, version in found.items()}
 
 
-def crown(client: MlflowClient, name: str, version: str, before: str | None) -> None:
+def make_champion(client: MlflowClient, name: str, version: str, before: str | None) -> None:
     """Make `version` champion, if the champion is still `before`; the alias `champion` moves last.
 
     Whatever interrupts this, `champion` points to the old or to the new version.
@@ -46,32 +46,32 @@ def crown(client: MlflowClient, name: str, version: str, before: str | None) -> 
     Raises:
         MedpriorError: another version became champion meanwhile, or somebody holds the lock.
     """
-    with locked(client, name):
-        now = aliases(client, name).get(CHAMPION)
+    with hold_champion_lock(client, name):
+        now = load_aliases(client, name).get(CHAMPION_ALIAS)
         if now != before:
             raise MedpriorError(
                 "the champion changed meanwhile",
-                where=f"models:/{name}@{CHAMPION}",
+                where=f"models:/{name}@{CHAMPION_ALIAS}",
                 expected=f"version {before}" if before else "no champion yet",
                 found=f"version {now}" if now else "none",
                 fix="promote again: the challenger is then judged against the new champion",
             )
         if now is not None and now != version:
-            client.set_model_version_tag(name, version, BEFORE, now)
-            client.set_registered_model_alias(name, PREVIOUS, now)
-        client.set_registered_model_alias(name, CHAMPION, version)
+            client.set_model_version_tag(name, version, PREDECESSOR_TAG, now)
+            client.set_registered_model_alias(name, PREVIOUS_ALIAS, now)
+        client.set_registered_model_alias(name, CHAMPION_ALIAS, version)
 
 
-def predecessor(client: MlflowClient, name: str) -> tuple[str, str]:
+def find_predecessor(client: MlflowClient, name: str) -> tuple[str, str]:
     """The champion's version, and the version that was champion before it.
 
     Raises:
         InputMissing: there is no champion, or none before it.
     """
-    known = aliases(client, name)
-    now, old = known.get(CHAMPION), known.get(PREVIOUS)
+    known = load_aliases(client, name)
+    now, old = known.get(CHAMPION_ALIAS), known.get(PREVIOUS_ALIAS)
     if now is not None and old in {None, now}:  # a move that was cut short left `previous` behind
-        old = client.get_model_version(name, now).tags.get(BEFORE)
+        old = client.get_model_version(name, now).tags.get(PREDECESSOR_TAG)
     if now is None or old in {None, now}:
         raise InputMissing(
             "there is no champion to go back to",
@@ -84,26 +84,26 @@ def predecessor(client: MlflowClient, name: str) -> tuple[str, str]:
 
 
 @contextmanager
-def locked(client: MlflowClient, name: str) -> Iterator[None]:
+def hold_champion_lock(client: MlflowClient, name: str) -> Iterator[None]:
     """Hold the only right to move the champion of `name` for the block.
 
     Raises:
         MedpriorError: another process held it for half a minute.
     """
-    path = mlflow_store.sqlite_file(client.tracking_uri)
+    path = mlflow_store.sqlite_path(client.tracking_uri)
     if path is not None:
-        with file_locked(path.with_name(f".{path.name}.{mlflow_store.slug(name)}.lock"), name):
+        with hold_file_lock(path.with_name(f".{path.name}.{mlflow_store.slugify_name(name)}.lock"), name):
             yield
     else:
-        with registry_locked(client, name):
+        with hold_registry_lock(client, name):
             yield
 
 
 @contextmanager
-def file_locked(path: Path, name: str) -> Iterator[None]:
+def hold_file_lock(path: Path, name: str) -> Iterator[None]:
     """An advisory lock on a file beside a SQLite store; the system frees it when a process dies."""
     handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
     try:
         while True:
             try:
@@ -111,15 +111,15 @@ def file_locked(path: Path, name: str) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise busy(name) from None
-                time.sleep(STEP_SECONDS)
+                    raise promotion_busy_error(name) from None
+                time.sleep(LOCK_POLL_SECONDS)
         yield
     finally:
         os.close(handle)
 
 
 @contextmanager
-def registry_locked(client: MlflowClient, name: str) -> Iterator[None]:
+def hold_registry_lock(client: MlflowClient, name: str) -> Iterator[None]:
     """A registered model as lock: its name is unique in the store, so that one creation succeeds.
 
     It is there for the second in which aliases move. One that a killed process left is taken over
@@ -128,21 +128,21 @@ def registry_locked(client: MlflowClient, name: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
 
     lock = f"{name}.promotion-lock"
-    deadline, first = time.monotonic() + WAIT_SECONDS, stamp(client, lock)
+    deadline, first = time.monotonic() + LOCK_WAIT_SECONDS, read_lock_time_ms(client, lock)
     while True:
         try:
             client.create_registered_model(lock, description="held while aliases move")
             break
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise mlflow_store.refused(client.tracking_uri, "no lock", str(error)) from None
-        now = stamp(client, lock)
+                raise mlflow_store.build_store_error(client.tracking_uri, "no lock", str(error)) from None
+        now = read_lock_time_ms(client, lock)
         if now != first:
-            deadline, first = time.monotonic() + WAIT_SECONDS, now
+            deadline, first = time.monotonic() + LOCK_WAIT_SECONDS, now
         elif time.monotonic() > deadline:
             with suppress(MlflowException):
                 client.delete_registered_model(lock)
-        time.sleep(STEP_SECONDS)
+        time.sleep(LOCK_POLL_SECONDS)
     try:
         yield
     finally:
@@ -150,7 +150,7 @@ def registry_locked(client: MlflowClient, name: str) -> Iterator[None]:
             client.delete_registered_model(lock)
 
 
-def stamp(client: MlflowClient, lock: str) -> int | None:
+def read_lock_time_ms(client: MlflowClient, lock: str) -> int | None:
     """When the lock that is there was made, milliseconds of the server's clock; None without."""
     from mlflow.exceptions import MlflowException
 
@@ -160,8 +160,6 @@ def stamp(client: MlflowClient, lock: str) -> int | None:
         return None
 
 
-def busy(name: str) -> MedpriorError:
+def promotion_busy_error(name: str) -> MedpriorError:
     """The error for a lock that is not given up."""
-    return MedpriorError(
-        "another promotion is under way", where=repr(name), fix="try again when it has ended"
-    )
+    return MedpriorError("another promotion is under way", where=repr(name), fix="try again when it has ended")

@@ -21,32 +21,32 @@ from medprior.tracking import mlflow_store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CODE = {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".ckpt", ".npy", ".npz", ".h5", ".bin", ".zip"}
-LOADER = "mlflow.pyfunc.loaders.code_model"
-ENTRY = "pyfunc_entry.py"
-WEIGHTS = "model.safetensors"
-ARTIFACTS = ("model", "segmenter")
-LARGEST_MLMODEL = 1 << 20
-URI = re.compile(r"(models|runs):/")
+CODE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".ckpt", ".npy", ".npz", ".h5", ".bin", ".zip"}
+LOADER_MODULE = "mlflow.pyfunc.loaders.code_model"
+ENTRY_FILE = "pyfunc_entry.py"
+PACKAGE_WEIGHTS_FILE = "model.safetensors"
+PACKAGE_ARTIFACTS = ("model", "segmenter")
+MAX_MLMODEL_BYTES = 1 << 20
+URI_PATTERN = re.compile(r"(models|runs):/")
 
 
-def is_uri(text: str) -> bool:
+def is_registry_uri(text: str) -> bool:
     """True for `models:/...` and `runs:/...`."""
-    return bool(URI.match(text))
+    return bool(URI_PATTERN.match(text))
 
 
 @contextmanager
-def fetched(uri: str, tracking_uri: str | None) -> Iterator[Path]:
+def fetch_package(uri: str, tracking_uri: str | None) -> Iterator[Path]:
     """The artifacts folder (`model/`, perhaps `segmenter/`) behind a registry URI, for the block.
 
     Raises:
         MedpriorError: no such store, model, version or alias; or the model is none of ours.
     """
-    client = existing(tracking_uri)
+    client = connect_existing_store(tracking_uri)
     resolved = resolve_alias(client, uri)
     from mlflow.artifacts import download_artifacts
 
-    with tempfile.TemporaryDirectory(prefix="medprior-") as folder, mlflow_store.active(client):
+    with tempfile.TemporaryDirectory(prefix="medprior-") as folder, mlflow_store.activate_store(client):
         try:
             root = Path(download_artifacts(artifact_uri=resolved, dst_path=folder))
         except Exception as error:  # each artifact store has its own classes
@@ -54,20 +54,20 @@ def fetched(uri: str, tracking_uri: str | None) -> Iterator[Path]:
             raise InputMissing(
                 "the model cannot be fetched",
                 where=uri,
-                found=f"{type(error).__name__}: {mlflow_store.masked(detail)}",
+                found=f"{type(error).__name__}: {mlflow_store.mask_credentials(detail)}",
                 fix="check that the artifact store is reachable",
             ) from None
         check_package(root, uri)
         yield root / "artifacts"
 
 
-def existing(tracking_uri: str | None) -> MlflowClient:
+def connect_existing_store(tracking_uri: str | None) -> MlflowClient:
     """A client for a store that is there; asking for a model never makes an empty store.
 
     Raises:
         MedpriorError: no such store, or it cannot be used.
     """
-    path = mlflow_store.sqlite_file(mlflow_store.resolve(tracking_uri))
+    path = mlflow_store.sqlite_path(mlflow_store.resolve_store_uri(tracking_uri))
     if path is not None and not path.exists():
         raise InputMissing(
             "no MLflow store here",
@@ -75,7 +75,7 @@ def existing(tracking_uri: str | None) -> MlflowClient:
             found=f"no file {path.name!r}",
             fix="register a model with `medprior register` first, or give --tracking-uri",
         )
-    return mlflow_store.connect(tracking_uri)
+    return mlflow_store.connect_to_store(tracking_uri)
 
 
 def resolve_alias(client: MlflowClient, uri: str) -> str:
@@ -124,9 +124,9 @@ def check_package(root: Path, uri: str) -> None:
         InputMissing: another flavour, a pickle or an archive in it, a link or a path that leads
             outside, or no model of ours.
     """
-    flavour = flavour_of(root / "MLmodel")
-    pickled = "python_model" in flavour or any(map(holds_code, root.rglob("*")))
-    if pickled or not ours(root, flavour):
+    flavour = read_pyfunc_flavour(root / "MLmodel")
+    pickled = "python_model" in flavour or any(map(has_executable_code, root.rglob("*")))
+    if pickled or not is_medprior_package(root, flavour):
         raise InputMissing(
             "the model holds pickled objects, which could run code" if pickled else "foreign model",
             where=uri,
@@ -135,10 +135,10 @@ def check_package(root: Path, uri: str) -> None:
         )
 
 
-def flavour_of(path: Path) -> dict[str, Any]:
+def read_pyfunc_flavour(path: Path) -> dict[str, Any]:
     """The `python_function` flavour in an MLmodel file; empty where there is none to be read."""
     try:
-        if path.stat().st_size > LARGEST_MLMODEL:
+        if path.stat().st_size > MAX_MLMODEL_BYTES:
             return {}
         description: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         if set(description["flavors"]) != {"python_function"}:
@@ -148,7 +148,7 @@ def flavour_of(path: Path) -> dict[str, Any]:
         return {}
 
 
-def holds_code(path: Path) -> bool:
+def has_executable_code(path: Path) -> bool:
     """Whether a file is a pickle or an archive, by its name or by its first bytes.
 
     Safetensors begin with the length of their header, which can look like anything; their name is
@@ -156,31 +156,26 @@ def holds_code(path: Path) -> bool:
     """
     if not path.is_file():
         return False
-    if path.suffix.lower() in CODE:
+    if path.suffix.lower() in CODE_SUFFIXES:
         return True
     with path.open("rb") as file:
-        return path.suffix != ".safetensors" and file.read(4).startswith(
-            (b"\x80", b"PK", b"\x1f\x8b")
-        )
+        return path.suffix != ".safetensors" and file.read(4).startswith((b"\x80", b"PK", b"\x1f\x8b"))
 
 
-def ours(root: Path, flavour: dict[str, Any]) -> bool:
+def is_medprior_package(root: Path, flavour: dict[str, Any]) -> bool:
     """Whether a package has the fields and files of ours, and no others beside its weights."""
     if any(path.is_symlink() for path in root.rglob("*")):
         return False
     artifacts = flavour.get("artifacts")
-    if not isinstance(artifacts, dict) or not {"model"} <= artifacts.keys() <= set(ARTIFACTS):
+    if not isinstance(artifacts, dict) or not {"model"} <= artifacts.keys() <= set(PACKAGE_ARTIFACTS):
         return False
-    paths = {
-        name: entry.get("path") if isinstance(entry, dict) else None
-        for name, entry in artifacts.items()
-    }
+    paths = {name: entry.get("path") if isinstance(entry, dict) else None for name, entry in artifacts.items()}
     there = [path for path in (root / "artifacts").rglob("*") if path.is_file()]
     return (
-        flavour.get("loader_module") == LOADER
+        flavour.get("loader_module") == LOADER_MODULE
         and flavour.get("code") == "code"
-        and Path(str(flavour.get("model_code_path"))).name == ENTRY
+        and Path(str(flavour.get("model_code_path"))).name == ENTRY_FILE
         and paths == {name: f"artifacts/{name}" for name in artifacts}
-        and all(path.suffix == ".json" or path.name == WEIGHTS for path in there)
+        and all(path.suffix == ".json" or path.name == PACKAGE_WEIGHTS_FILE for path in there)
         and all((root / path / "config.json").is_file() for path in paths.values() if path)
     )

@@ -8,9 +8,7 @@ from medprior.deploy.inference.predictor import Predictor
 from medprior.errors import InputMissing
 
 
-def load_model(
-    source: Path | str, tracking_uri: str | None = None, segmenter: Path | str | None = None
-) -> Predictor:
+def load_model(source: Path | str, tracking_uri: str | None = None, segmenter: Path | str | None = None) -> Predictor:
     """Load what answers a radiograph.
 
     Args:
@@ -29,9 +27,9 @@ def load_model(
     if isinstance(source, str):
         from medprior.deploy.registry import download
 
-        if download.is_uri(text):
-            with download.fetched(text, tracking_uri) as folder:
-                return of_package(folder, own)
+        if download.is_registry_uri(text):
+            with download.fetch_package(text, tracking_uri) as folder:
+                return load_package(folder, own)
     if not Path(source).is_dir():
         raise InputMissing(
             "no such model",
@@ -42,7 +40,7 @@ def load_model(
     return Predictor.load(Path(source), own)
 
 
-def of_package(folder: Path, segmenter: Path | None = None) -> Predictor:
+def load_package(folder: Path, segmenter: Path | None = None) -> Predictor:
     """Load a fetched package: `model/`, and `segmenter/` where it has one and none is given."""
     packed = folder / "segmenter"
     return Predictor.load(folder / "model", segmenter or (packed if packed.is_dir() else None))

@@ -15,14 +15,14 @@ import medprior
 from medprior.deploy.registry import training_patients
 from medprior.errors import InputMissing, MedpriorError
 from medprior.networks import load_weights
-from medprior.provenance import git_commit, read_config, result_digest, sha256_file
+from medprior.provenance import find_git_commit, read_config, result_digest, sha256_file
 
-WEIGHTS = "model.safetensors"
-TASKS = ("classification", "segmentation")
-ARTIFACTS = ("model", "segmenter")
+MODEL_WEIGHTS_FILE = "model.safetensors"
+MODEL_TASKS = ("classification", "segmentation")
+ARTIFACT_NAMES = ("model", "segmenter")
 
 
-def checked(folder: Path) -> dict[str, Any]:
+def read_checked_config(folder: Path) -> dict[str, Any]:
     """The `config.json` of a model folder whose weights are whole, finite and the recorded ones.
 
     Raises:
@@ -31,21 +31,19 @@ def checked(folder: Path) -> dict[str, Any]:
     try:
         config = read_config(folder, "finetune")
     except (ValueError, AttributeError, RecursionError):
-        raise InputMissing(
-            "config.json is broken", where=str(folder), fix="run `medprior finetune` again"
-        ) from None
+        raise InputMissing("config.json is broken", where=str(folder), fix="run `medprior finetune` again") from None
     outputs = config.get("outputs")
-    digest = outputs.get(WEIGHTS) if isinstance(outputs, dict) else None
-    if config.get("task") not in TASKS or not isinstance(digest, str):
+    digest = outputs.get(MODEL_WEIGHTS_FILE) if isinstance(outputs, dict) else None
+    if config.get("task") not in MODEL_TASKS or not isinstance(digest, str):
         raise InputMissing(
             "config.json names no task or no digest of the weights",
             where=str(folder),
-            expected=" or ".join(TASKS),
+            expected=" or ".join(MODEL_TASKS),
             found=repr(config.get("task")),
             fix="run `medprior finetune` again",
         )
-    load_weights(folder / WEIGHTS, digest)
-    if smallest_size(config) > (folder / WEIGHTS).stat().st_size:
+    load_weights(folder / MODEL_WEIGHTS_FILE, digest)
+    if compute_min_weight_bytes(config) > (folder / MODEL_WEIGHTS_FILE).stat().st_size:
         raise InputMissing(
             "the recorded architecture is larger than the weights",
             where=str(folder),
@@ -54,7 +52,7 @@ def checked(folder: Path) -> dict[str, Any]:
     return config
 
 
-def smallest_size(config: dict[str, Any]) -> float:
+def compute_min_weight_bytes(config: dict[str, Any]) -> float:
     """Bytes that the recorded architecture's weights must have, were they all 16 bit.
 
     A forged `config.json` could otherwise make a small file claim all memory. A CNN's is 0:
@@ -75,9 +73,7 @@ def smallest_size(config: dict[str, Any]) -> float:
     return 2 * (blocks + tokens * width + decoder)
 
 
-def stage(
-    model: Path, segmenter: Path | None, out: Path, cohorts: Sequence[Path] = ()
-) -> dict[str, Path]:
+def stage_artifacts(model: Path, segmenter: Path | None, out: Path, cohorts: Sequence[Path] = ()) -> dict[str, Path]:
     """Copy what prediction needs, and nothing else, to `out`.
 
     With the cohorts of the training also who was trained on, for the gate (`gate_patients`).
@@ -89,9 +85,9 @@ def stage(
         InputMissing: a model that is not whole.
         MedpriorError: the segmenter is no segmentation model, or beside another one.
     """
-    tasks = {"model": checked(model)["task"]}
+    tasks = {"model": read_checked_config(model)["task"]}
     if segmenter is not None:
-        tasks["segmenter"] = checked(segmenter)["task"]
+        tasks["segmenter"] = read_checked_config(segmenter)["task"]
         if tasks["segmenter"] != "segmentation" or tasks["model"] == "segmentation":
             raise MedpriorError(
                 "a segmenter goes beside a classification model",
@@ -104,26 +100,26 @@ def stage(
         source, target = folders[name], out / name
         assert source is not None
         target.mkdir(parents=True)
-        for file in ("config.json", WEIGHTS):
+        for file in ("config.json", MODEL_WEIGHTS_FILE):
             shutil.copyfile(source / file, target / file)
     staged = {name: out / name for name in tasks}
-    training_patients.record(staged, cohorts)
+    training_patients.write_training_patients(staged, cohorts)
     return staged
 
 
-def models_digest(folders: dict[str, Path]) -> str:
+def compute_models_digest(folders: dict[str, Path]) -> str:
     """Hex sha256 that names the models: their settings, thresholds and weights."""
     digests = {name: sha256_file(folder / "config.json") for name, folder in folders.items()}
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
-def stage_code(out: Path) -> Path:
+def copy_package_code(out: Path) -> Path:
     """A copy of the package without compiled files and pictures, for MLflow's `code_paths`."""
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc", "*.so", "*.png")
     return Path(shutil.copytree(Path(medprior.__file__).parent, out / "medprior", ignore=ignore))
 
 
-def requirements() -> list[str]:
+def list_pinned_requirements() -> list[str]:
     """The package's direct requirements, pinned to what is installed here."""
     pinned = []
     for line in metadata.requires("medprior") or []:
@@ -136,7 +132,7 @@ def requirements() -> list[str]:
     return sorted(pinned, key=str.lower)
 
 
-def tags(folders: dict[str, Path], evidence: Path | None) -> dict[str, str]:
+def build_version_tags(folders: dict[str, Path], evidence: Path | None) -> dict[str, str]:
     """What the registry shows of a version: where it comes from and what it was measured at.
 
     Raises:
@@ -145,15 +141,15 @@ def tags(folders: dict[str, Path], evidence: Path | None) -> dict[str, str]:
     config = read_config(folders["model"])
     found = {
         "bundle_version": medprior.__version__,
-        "git_commit": str(config.get("git_commit") or git_commit() or "unknown"),
+        "git_commit": str(config.get("git_commit") or find_git_commit() or "unknown"),
         "cohort_digest": str((config.get("inputs") or {}).get("cohort", "unknown")),
         "task": str(config["task"]),
-        "model_digest": models_digest(folders),
+        "model_digest": compute_models_digest(folders),
     }
-    return found | (measured(folders, evidence) if evidence else {})
+    return found | (build_metric_tags(folders, evidence) if evidence else {})
 
 
-def measured(folders: dict[str, Path], evidence: Path) -> dict[str, str]:
+def build_metric_tags(folders: dict[str, Path], evidence: Path) -> dict[str, str]:
     """Tags with the metrics of these models: those of a task's first model in the evidence.
 
     Raises:
@@ -174,11 +170,11 @@ def measured(folders: dict[str, Path], evidence: Path) -> dict[str, str]:
     found = {"evaluated_on": str(inputs.get("cohort", "unknown"))}
     for name, entry in metrics.items():
         if name.split(".")[0] in tasks and isinstance(entry.get("value"), int | float):
-            found[f"metric.{name}"] = interval(entry)
+            found[f"metric.{name}"] = format_metric_interval(entry)
     return found
 
 
-def interval(entry: dict[str, Any]) -> str:
+def format_metric_interval(entry: dict[str, Any]) -> str:
     """A metric as `0.812 [0.774, 0.850] n=120`."""
     text = f"{entry['value']:.3f}"
     ends = list(entry.get("ci95") or ())

@@ -10,12 +10,12 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types import DataType
 from mlflow.types.schema import Array, Map
 
-from medprior.deploy.inference.overlays import map_image, mask_image, png_base64
-from medprior.deploy.inference.prediction import Reading
+from medprior.deploy.inference.overlays import encode_png_base64, render_attention_map, render_mask
+from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.deploy.inference.predictor import Predictor
 from medprior.errors import Rejected
 
-OUTPUTS: dict[str, Any] = {
+OUTPUT_SCHEMA: dict[str, Any] = {
     "status": DataType.string,
     "code": DataType.string,
     "message": DataType.string,
@@ -44,9 +44,7 @@ class RadiographModel(PythonModel):
         """Load the packaged models; damaged weights are refused here."""
         artifacts = context.artifacts
         segmenter = artifacts.get("segmenter")
-        self.predictor = Predictor.load(
-            Path(artifacts["model"]), Path(segmenter) if segmenter else None
-        )
+        self.predictor = Predictor.load(Path(artifacts["model"]), Path(segmenter) if segmenter else None)
 
     def predict(
         self,
@@ -56,19 +54,19 @@ class RadiographModel(PythonModel):
     ) -> pd.DataFrame:
         """Answer a table with the column `dicom` (bytes); columns as in `OUTPUTS`."""
         rows = [self.answer(data) for data in model_input["dicom"]]
-        return pd.DataFrame(rows, columns=list(OUTPUTS), index=model_input.index)
+        return pd.DataFrame(rows, columns=list(OUTPUT_SCHEMA), index=model_input.index)
 
     def answer(self, data: bytes) -> dict[str, Any]:
         """One radiograph's row; `status` is `ok`, or `rejected` with `code` and `message`."""
         try:
-            return row(self.predictor.predict(bytes(data)))
+            return build_output_row(self.predictor.predict(bytes(data)))
         except Rejected as error:
             digest = self.predictor.digest
             refused = {"status": "rejected", "code": error.code, "message": error.what}
             return refused | {"model_digest": digest}
 
 
-def row(reading: Reading) -> dict[str, Any]:
+def build_output_row(reading: RadiographPrediction) -> dict[str, Any]:
     """A reading as one row; masks and attention are base64 PNG at the radiograph's own frame."""
     record = reading.record()
     ratio = record["cardiothoracic_ratio"] or {}
@@ -80,10 +78,8 @@ def row(reading: Reading) -> dict[str, Any]:
         "cardiothoracic_ratio": ratio.get("value"),
         "heart_line": ratio.get("heart_line"),
         "thorax_line": ratio.get("thorax_line"),
-        "masks": {name: png_base64(mask_image(mask)) for name, mask in reading.masks.items()},
-        "attention": {
-            name: png_base64(map_image(map_)) for name, map_ in reading.attention.items()
-        },
+        "masks": {name: encode_png_base64(render_mask(mask)) for name, mask in reading.masks.items()},
+        "attention": {name: encode_png_base64(render_attention_map(map_)) for name, map_ in reading.attention.items()},
         "flags": record["flags"],
         "view": record.get("view"),
         "spacing_kind": record.get("spacing_kind"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 
-def register(
+def register_model(
     model: Path | str,
     name: str,
     alias: str = "champion",
@@ -54,56 +54,56 @@ def register(
         MedpriorError: damaged or non-finite weights, a name or alias MLflow does not take, evidence
             of another model, or a store that cannot be used.
     """
-    check_names(name, alias)
+    check_registry_names(name, alias)
     with tempfile.TemporaryDirectory(prefix="medprior-") as temporary:
         folder = Path(temporary)
-        artifacts = package.stage(
+        artifacts = package.stage_artifacts(
             Path(model),
             Path(segmenter) if segmenter else None,
             folder / "artifacts",
             [Path(cohort) for cohort in cohorts],
         )
-        tags = package.tags(artifacts, Path(evidence) if evidence else None)
+        tags = package.build_version_tags(artifacts, Path(evidence) if evidence else None)
         Predictor.load(artifacts["model"], artifacts.get("segmenter"))
-        client = mlflow_store.connect(tracking_uri)
+        client = mlflow_store.connect_to_store(tracking_uri)
         store = client.tracking_uri
         from mlflow.exceptions import MlflowException
 
         try:
-            version = log(client, artifacts, name, tags, experiment, folder)
+            version = log_model_version(client, artifacts, name, tags, experiment, folder)
         except MlflowException as error:
-            raise mlflow_store.refused(store, "it took no model", str(error)) from None
+            raise mlflow_store.build_store_error(store, "it took no model", str(error)) from None
     uri = f"models:/{name}/{version}"
     from medprior.deploy.registry.load import load_model
 
     if load_model(uri, store).digest != tags["model_digest"]:
         raise MedpriorError("the stored copy differs from the model", where=uri, fix="try again")
-    point(client, name, alias, version)
+    assign_alias(client, name, alias, version)
     return version
 
 
-def point(client: MlflowClient, name: str, alias: str, version: str) -> None:
+def assign_alias(client: MlflowClient, name: str, alias: str, version: str) -> None:
     """Point an alias at a version; `champion` under its lock, the one before kept as `previous`."""
-    if alias != champion.CHAMPION:
+    if alias != champion.CHAMPION_ALIAS:
         client.set_registered_model_alias(name, alias, version)
         return
-    before = champion.aliases(client, name).get(champion.CHAMPION)
-    champion.crown(client, name, version, before)
+    before = champion.load_aliases(client, name).get(champion.CHAMPION_ALIAS)
+    champion.make_champion(client, name, version, before)
 
 
-def version_of(name: str, alias: str = "champion", tracking_uri: str | None = None) -> str:
+def find_alias_version(name: str, alias: str = "champion", tracking_uri: str | None = None) -> str:
     """The version that an alias points to.
 
     Raises:
         MedpriorError: no such store, model or alias.
     """
-    from medprior.deploy.registry.download import existing, resolve_alias
+    from medprior.deploy.registry.download import connect_existing_store, resolve_alias
 
-    resolved = resolve_alias(existing(tracking_uri), f"models:/{name}@{alias}")
+    resolved = resolve_alias(connect_existing_store(tracking_uri), f"models:/{name}@{alias}")
     return resolved.rsplit("/", 1)[1]
 
 
-def log(
+def log_model_version(
     client: MlflowClient,
     artifacts: dict[str, Path],
     name: str,
@@ -115,13 +115,13 @@ def log(
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    code = package.stage_code(folder)
+    code = package.copy_package_code(folder)
     started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
     with (
-        mlflow_store.active(client),
+        mlflow_store.activate_store(client),
         mlflow.start_run(
-            experiment_id=mlflow_store.experiment_id(client, experiment),
-            run_name=f"register-{mlflow_store.slug(name)}-{started}Z",
+            experiment_id=mlflow_store.ensure_experiment(client, experiment),
+            run_name=f"register-{mlflow_store.slugify_name(name)}-{started}Z",
             tags={"medprior.stage": "register", "mlflow.source.name": "medprior register", **tags},
             nested=mlflow.active_run() is not None,
         ) as run,
@@ -131,9 +131,9 @@ def log(
             python_model=str(shutil.copy(code / "deploy" / "registry" / "pyfunc_entry.py", folder)),
             artifacts={key: str(path) for key, path in artifacts.items()},
             code_paths=[str(code)],
-            pip_requirements=package.requirements(),
-            signature=signature(),
-            input_example=example(),
+            pip_requirements=package.list_pinned_requirements(),
+            signature=build_model_signature(),
+            input_example=build_input_example(),
             tags=tags,
         )
         with suppress(MlflowException):  # there already; a refused name fails in the next call too
@@ -144,33 +144,31 @@ def log(
     return str(made.version)
 
 
-def signature() -> ModelSignature:
+def build_model_signature() -> ModelSignature:
     """One binary column in; per radiograph JSON values out (see `pyfunc.OUTPUTS`)."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    from medprior.deploy.registry.pyfunc import OUTPUTS
+    from medprior.deploy.registry.pyfunc import OUTPUT_SCHEMA
 
-    outputs: list[Any] = [ColSpec(kind, name, required=False) for name, kind in OUTPUTS.items()]
+    outputs: list[Any] = [ColSpec(kind, name, required=False) for name, kind in OUTPUT_SCHEMA.items()]
     return ModelSignature(Schema([ColSpec(DataType.binary, "dicom")]), Schema(outputs))
 
 
-def example() -> Any:
+def build_input_example() -> Any:
     """A small generated radiograph as DICOM, for the model's page and its first request."""
     import pandas as pd
 
-    from medprior.deploy.inference.example import example_dicom
+    from medprior.deploy.inference.example import create_example_dicom
 
-    return pd.DataFrame({"dicom": [example_dicom()]})
+    return pd.DataFrame({"dicom": [create_example_dicom()]})
 
 
-def check_names(name: str, alias: str) -> None:
+def check_registry_names(name: str, alias: str) -> None:
     """Refuse names that MLflow would refuse only after the upload."""
     if not re.fullmatch(r"[^/:@%\s]{1,200}", name):
         raise MedpriorError("no name for a model", where="NAME", found=repr(name))
-    if not re.fullmatch(r"[A-Za-z][\w-]{0,100}", alias) or re.fullmatch(
-        r"latest|v\d+", alias, re.IGNORECASE
-    ):
+    if not re.fullmatch(r"[A-Za-z][\w-]{0,100}", alias) or re.fullmatch(r"latest|v\d+", alias, re.IGNORECASE):
         raise MedpriorError(
             "no name for an alias",
             where="--alias",

@@ -12,16 +12,16 @@ from medprior.cohort import Cohort
 from medprior.errors import InputMissing
 from medprior.provenance import read_config, result_digest, write_json
 
-RECORD = "training_patients.json"
-CHARACTERS = 24
+TRAINING_PATIENTS_FILE = "training_patients.json"
+FINGERPRINT_CHARACTERS = 24
 
 
-def fingerprint(patient: str) -> str:
+def fingerprint_patient(patient: str) -> str:
     """What stands for a cohort's patient pseudonym in the registry; the same in every record."""
-    return hashlib.sha256(f"medprior/patient/{patient}".encode()).hexdigest()[:CHARACTERS]
+    return hashlib.sha256(f"medprior/patient/{patient}".encode()).hexdigest()[:FINGERPRINT_CHARACTERS]
 
 
-def record(folders: Mapping[str, Path], cohorts: Sequence[Path]) -> None:
+def write_training_patients(folders: Mapping[str, Path], cohorts: Sequence[Path]) -> None:
     """Write beside each model who its training and validation patients were, as fingerprints.
 
     Args:
@@ -32,8 +32,7 @@ def record(folders: Mapping[str, Path], cohorts: Sequence[Path]) -> None:
         InputMissing: a cohort that none of the models was trained on.
     """
     trained = {
-        name: (read_config(folder, "finetune").get("inputs") or {}).get("cohort")
-        for name, folder in folders.items()
+        name: (read_config(folder, "finetune").get("inputs") or {}).get("cohort") for name, folder in folders.items()
     }
     for cohort in cohorts:
         digest = result_digest(cohort)
@@ -45,19 +44,19 @@ def record(folders: Mapping[str, Path], cohorts: Sequence[Path]) -> None:
                 found=digest[:12],
                 fix="name the cohort that `medprior finetune` read",
             )
-        marks = sorted(map(fingerprint, trained_on(Cohort.open(cohort))))
+        marks = sorted(map(fingerprint_patient, list_training_patients(Cohort.open(cohort))))
         for name, folder in folders.items():
             if trained[name] == digest:
-                write_json(folder / RECORD, {"cohort": digest, "patients": marks})
+                write_json(folder / TRAINING_PATIENTS_FILE, {"cohort": digest, "patients": marks})
 
 
-def trained_on(cohort: Cohort) -> set[str]:
+def list_training_patients(cohort: Cohort) -> set[str]:
     """Patients of the splits that training and validation read."""
     table = cohort.manifest
     return set(table.patient_id[table.split.isin(["train", "val"]).to_numpy()])
 
 
-def overlap(folder: Path, cohort: Cohort, patients: Iterable[str]) -> tuple[int | None, str]:
+def count_training_overlap(folder: Path, cohort: Cohort, patients: Iterable[str]) -> tuple[int | None, str]:
     """How many of `patients` a packaged model was trained on, and how that is known.
 
     Args:
@@ -69,7 +68,7 @@ def overlap(folder: Path, cohort: Cohort, patients: Iterable[str]) -> tuple[int 
         The number, or None where nothing was recorded that tells.
     """
     asked = set(patients)
-    path = folder / RECORD
+    path = folder / TRAINING_PATIENTS_FILE
     if path.is_file():
         text = path.read_text("utf-8")
         try:
@@ -77,13 +76,13 @@ def overlap(folder: Path, cohort: Cohort, patients: Iterable[str]) -> tuple[int 
             marks = {str(mark) for mark in content["patients"]}
         except (ValueError, KeyError, TypeError, RecursionError):
             raise InputMissing(
-                f"{RECORD} is damaged", where="the registered model", fix="register it again"
+                f"{TRAINING_PATIENTS_FILE} is damaged", where="the registered model", fix="register it again"
             ) from None
-        shared = len(marks & set(map(fingerprint, asked)))
+        shared = len(marks & set(map(fingerprint_patient, asked)))
         return shared, f"{len(marks)} training patients recorded, {shared} of them judged on"
     inputs = read_config(folder).get("inputs") or {}
     if inputs.get("cohort") == result_digest(cohort.path):
-        shared = len(trained_on(cohort) & asked)
+        shared = len(list_training_patients(cohort) & asked)
         return shared, f"trained on this cohort, {shared} patients of its train and val judged on"
     return (
         None,

@@ -14,35 +14,31 @@ from starlette.responses import Response
 
 import medprior
 from medprior.deploy.inference.predictor import Predictor
-from medprior.deploy.service.request_bodies import RAW, Holding, instances_of, radiograph_of
-from medprior.deploy.service.request_queue import Desk
-from medprior.deploy.service.responses import Answer, Refusal, wanted
+from medprior.deploy.service.request_bodies import RAW_MEDIA_TYPES, BodyMemory, extract_instances, extract_radiograph
+from medprior.deploy.service.request_queue import RequestQueue
+from medprior.deploy.service.responses import PredictionResponse, RefusalResponse, parse_include
 from medprior.deploy.service.settings import ServiceSettings
 from medprior.dicom.bounded_reader import BoundedReader
-from medprior.pages.app import page_app
+from medprior.pages.app import create_page_app
 from medprior.pages.problem import Problem
 
-WEB = Path(__file__).parent / "web"
-BINARY = {"schema": {"type": "string", "format": "binary"}}
-FORM = {
-    "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
-}
-Include = Annotated[str, Query(description="masks, attention, contours, pixels; joined by commas")]
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Refusal, "description": "broken file or request"},
-    401: {"model": Refusal, "description": "no token"},
-    408: {"model": Refusal, "description": "the body took too long to arrive"},
-    413: {"model": Refusal, "description": "too large"},
-    415: {"model": Refusal, "description": "content type, or a form that cannot be decoded"},
-    422: {"model": Refusal, "description": "a whole file that is no usable chest radiograph"},
-    503: {"model": Refusal, "description": "busy, see Retry-After; or not ready"},
-    504: {"model": Refusal, "description": "not answered in time"},
+SERVICE_WEB_FOLDER = Path(__file__).parent / "web"
+BINARY_SCHEMA = {"schema": {"type": "string", "format": "binary"}}
+FORM_SCHEMA = {"schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}}
+IncludeQuery = Annotated[str, Query(description="masks, attention, contours, pixels; joined by commas")]
+REFUSAL_RESPONSES: dict[int | str, dict[str, Any]] = {
+    400: {"model": RefusalResponse, "description": "broken file or request"},
+    401: {"model": RefusalResponse, "description": "no token"},
+    408: {"model": RefusalResponse, "description": "the body took too long to arrive"},
+    413: {"model": RefusalResponse, "description": "too large"},
+    415: {"model": RefusalResponse, "description": "content type, or a form that cannot be decoded"},
+    422: {"model": RefusalResponse, "description": "a whole file that is no usable chest radiograph"},
+    503: {"model": RefusalResponse, "description": "busy, see Retry-After; or not ready"},
+    504: {"model": RefusalResponse, "description": "not answered in time"},
 }
 
 
-def build_app(
-    predictor: Predictor, reader: BoundedReader, settings: ServiceSettings | None = None
-) -> FastAPI:
+def build_app(predictor: Predictor, reader: BoundedReader, settings: ServiceSettings | None = None) -> FastAPI:
     """The application; the caller closes `reader` after it has stopped.
 
     Args:
@@ -51,7 +47,7 @@ def build_app(
         settings: door, queue, batch.
     """
     settings = settings or ServiceSettings()
-    desk = Desk(predictor, reader, settings)
+    desk = RequestQueue(predictor, reader, settings)
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
@@ -60,13 +56,13 @@ def build_app(
         yield
         await asyncio.to_thread(desk.close)
 
-    app = page_app("medprior", settings.access, WEB, living)
-    app.include_router(state_routes(desk))
-    app.include_router(reading_routes(desk, Holding(settings.held_mb * 2**20)))
+    app = create_page_app("medprior", settings.access, SERVICE_WEB_FOLDER, living)
+    app.include_router(build_health_routes(desk))
+    app.include_router(build_predict_routes(desk, BodyMemory(settings.held_mb * 2**20)))
     return app
 
 
-def state_routes(desk: Desk) -> APIRouter:
+def build_health_routes(desk: RequestQueue) -> APIRouter:
     """`/health` and `/ready`."""
     routes = APIRouter()
 
@@ -75,7 +71,7 @@ def state_routes(desk: Desk) -> APIRouter:
         """The process lives."""
         return {"status": "alive", "medprior_version": medprior.__version__}
 
-    @routes.get("/ready", responses={503: {"model": Refusal}})
+    @routes.get("/ready", responses={503: {"model": RefusalResponse}})
     async def ready() -> dict[str, str]:
         """The model is loaded and has read a generated radiograph."""
         if desk.state != "ready":
@@ -85,33 +81,33 @@ def state_routes(desk: Desk) -> APIRouter:
     return routes
 
 
-def reading_routes(desk: Desk, holding: Holding) -> APIRouter:
+def build_predict_routes(desk: RequestQueue, holding: BodyMemory) -> APIRouter:
     """`/v1/predict` and `/studies`."""
-    routes = APIRouter(responses=REFUSALS)
-    kinds = {kind: BINARY for kind in sorted(RAW - {""})}
-    described = {"requestBody": {"content": kinds | {"multipart/form-data": FORM}}}
+    routes = APIRouter(responses=REFUSAL_RESPONSES)
+    kinds = {kind: BINARY_SCHEMA for kind in sorted(RAW_MEDIA_TYPES - {""})}
+    described = {"requestBody": {"content": kinds | {"multipart/form-data": FORM_SCHEMA}}}
 
-    @routes.post("/v1/predict", responses={200: {"model": Answer}}, openapi_extra=described)
-    async def predict(request: Request, include: Include = "") -> Response:
+    @routes.post("/v1/predict", responses={200: {"model": PredictionResponse}}, openapi_extra=described)
+    async def predict(request: Request, include: IncludeQuery = "") -> Response:
         """Read one radiograph: DICOM, PNG or JPEG."""
-        asked = wanted(include)
+        asked = parse_include(include)
         async with holding.body(request) as body:
-            data = radiograph_of(body, request.headers.get("content-type", ""))
-            return Response(await desk.answered(data, asked), media_type="application/json")
+            data = extract_radiograph(body, request.headers.get("content-type", ""))
+            return Response(await desk.predict_json(data, asked), media_type="application/json")
 
-    related = {"requestBody": {"content": {"multipart/related": BINARY}}}
+    related = {"requestBody": {"content": {"multipart/related": BINARY_SCHEMA}}}
 
     @routes.post("/studies", openapi_extra=related)
-    async def studies(request: Request, include: Include = "") -> Response:
+    async def studies(request: Request, include: IncludeQuery = "") -> Response:
         """Read the instances of a DICOMweb store request; nothing is stored.
 
         200 all were read, 202 some were, 409 none was, as STOW-RS has it; the answer lists them in
         their order.
         """
-        asked = wanted(include)
+        asked = parse_include(include)
         async with holding.body(request) as body:
-            instances = instances_of(body, request.headers.get("content-type", ""))
-            parts = [await one_of_many(desk, data, asked) for data in instances]
+            instances = extract_instances(body, request.headers.get("content-type", ""))
+            parts = [await predict_instance(desk, data, asked) for data in instances]
         read = sum(part["status"] == "ok" for part in parts)
         status = 200 if read == len(parts) else 202 if read else 409
         content = json.dumps({"instances": parts}, separators=(",", ":"))
@@ -120,10 +116,10 @@ def reading_routes(desk: Desk, holding: Holding) -> APIRouter:
     return routes
 
 
-async def one_of_many(desk: Desk, data: bytes, include: set[str]) -> dict[str, Any]:
+async def predict_instance(desk: RequestQueue, data: bytes, include: set[str]) -> dict[str, Any]:
     """One instance's answer, or its refusal; only a busy service ends the whole request."""
     try:
-        found: dict[str, Any] = json.loads(await desk.answered(data, include))
+        found: dict[str, Any] = json.loads(await desk.predict_json(data, include))
     except Problem as problem:
         if problem.status_code >= 500:
             raise

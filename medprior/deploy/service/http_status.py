@@ -6,25 +6,25 @@ from medprior.errors import Rejected
 from medprior.pages.problem import Problem
 
 # The file is broken, or is none.
-BROKEN = {
+BROKEN_FILE_CODES = {
     "empty", "not_dicom", "not_an_image", "malformed", "truncated", "too_deep",
     "too_many_elements", "no_pixels", "pixel_length", "codestream", "codestream_mismatch",
     "decode_failed", "bits_inconsistent",
 }  # fmt: skip
 # The file may be whole, and is in a form that cannot be read.
-UNREADABLE = {"syntax_unsupported", "syntax_unknown", "bits_unsupported"}
-OTHERWISE = 422  # a whole file that the policy or the limits refuse
+UNSUPPORTED_CODES = {"syntax_unsupported", "syntax_unknown", "bits_unsupported"}
+DEFAULT_STATUS = 422  # a whole file that the policy or the limits refuse
 
 
-def status_of(code: str) -> int:
+def map_reject_status(code: str) -> int:
     """The HTTP status of a reject code."""
     if code == "too_large":
         return 413
-    if code in UNREADABLE:
+    if code in UNSUPPORTED_CODES:
         return 415
-    return 400 if code in BROKEN else OTHERWISE
+    return 400 if code in BROKEN_FILE_CODES else DEFAULT_STATUS
 
 
-def refused(error: Rejected) -> Problem:
+def build_rejection_problem(error: Rejected) -> Problem:
     """A refused radiograph as an HTTP error."""
-    return Problem(status_of(error.code), error.code, error.what)
+    return Problem(map_reject_status(error.code), error.code, error.what)

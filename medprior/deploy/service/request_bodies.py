@@ -17,18 +17,18 @@ from starlette.requests import Request
 
 from medprior.pages.problem import Problem
 
-RAW = {"application/dicom", "application/octet-stream", "image/png", "image/jpeg", ""}
-MOST_PARTS = 64
-MOST_HEADERS = 4096
-RETRY = {"Retry-After": "2"}
+RAW_MEDIA_TYPES = {"application/dicom", "application/octet-stream", "image/png", "image/jpeg", ""}
+MAX_PARTS = 64
+MAX_PART_HEADER_BYTES = 4096
+RETRY_HEADERS = {"Retry-After": "2"}
 
 
 @dataclass
-class Holding:
+class BodyMemory:
     """Bytes of request bodies that are in memory now, over all requests."""
 
     limit: int
-    held: int = 0
+    held_bytes: int = 0
 
     @asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
@@ -41,20 +41,20 @@ class Holding:
         chunks: list[bytes] = []
         try:
             async for chunk in request.stream():
-                if self.held + len(chunk) > self.limit and self.held > mine:
-                    raise Problem(503, "busy", "too much is waiting; try again", RETRY)
+                if self.held_bytes + len(chunk) > self.limit and self.held_bytes > mine:
+                    raise Problem(503, "busy", "too much is waiting; try again", RETRY_HEADERS)
                 mine += len(chunk)
-                self.held += len(chunk)
+                self.held_bytes += len(chunk)
                 chunks.append(chunk)
             whole = b"".join(chunks)
             chunks.clear()
             yield whole
         finally:
-            self.held -= mine
+            self.held_bytes -= mine
 
 
 @dataclass
-class Part:
+class MultipartPart:
     """One part of a multipart body."""
 
     headers: dict[str, str] = field(default_factory=dict)
@@ -70,29 +70,29 @@ class Part:
         self.value.clear()
 
 
-class Reader:
+class MultipartReader:
     """Collects the parts of a multipart body."""
 
     def __init__(self) -> None:
-        self.parts: list[Part] = []
+        self.parts: list[MultipartPart] = []
         self.whole = False
 
     def begin(self) -> None:
         """A new part."""
-        if len(self.parts) == MOST_PARTS:
-            raise Problem(400, "malformed_request", f"more than {MOST_PARTS} parts")
-        self.parts.append(Part())
+        if len(self.parts) == MAX_PARTS:
+            raise Problem(400, "malformed_request", f"more than {MAX_PARTS} parts")
+        self.parts.append(MultipartPart())
 
     def header_name(self, data: bytes, start: int, end: int) -> None:
         """Some of a header's name."""
-        self._grow(self.parts[-1].name, data[start:end])
+        self._append_bounded(self.parts[-1].name, data[start:end])
 
     def header_value(self, data: bytes, start: int, end: int) -> None:
         """Some of a header's value."""
-        self._grow(self.parts[-1].value, data[start:end])
+        self._append_bounded(self.parts[-1].value, data[start:end])
 
-    def _grow(self, where: bytearray, more: bytes) -> None:
-        if len(where) + len(more) > MOST_HEADERS or len(self.parts[-1].headers) > 16:
+    def _append_bounded(self, where: bytearray, more: bytes) -> None:
+        if len(where) + len(more) > MAX_PART_HEADER_BYTES or len(self.parts[-1].headers) > 16:
             raise Problem(400, "malformed_request", "the headers of a part are too long")
         where += more
 
@@ -109,7 +109,7 @@ class Reader:
         self.whole = True
 
 
-def parts_of(body: bytes, content_type: str) -> list[Part]:
+def parse_multipart(body: bytes, content_type: str) -> list[MultipartPart]:
     """The parts of a multipart body.
 
     Raises:
@@ -117,7 +117,7 @@ def parts_of(body: bytes, content_type: str) -> list[Part]:
     """
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
-    reader = Reader()
+    reader = MultipartReader()
     if not 0 < len(boundary) <= 70:
         raise Problem(400, "malformed_request", "a multipart body without its boundary")
     parser = MultipartParser(
@@ -141,14 +141,14 @@ def parts_of(body: bytes, content_type: str) -> list[Part]:
     return reader.parts
 
 
-def radiograph_of(body: bytes, content_type: str) -> bytes:
+def extract_radiograph(body: bytes, content_type: str) -> bytes:
     """The one radiograph of a request to `/v1/predict`.
 
     Raises:
         Problem: 415 another content type, 400 a broken form or one without exactly one file.
     """
-    kind = media_type(content_type)
-    if kind in RAW:
+    kind = parse_media_type(content_type)
+    if kind in RAW_MEDIA_TYPES:
         return body
     if kind != "multipart/form-data":
         raise Problem(
@@ -157,33 +157,33 @@ def radiograph_of(body: bytes, content_type: str) -> bytes:
             "send Content-Type: application/dicom, application/octet-stream, image/png, "
             "image/jpeg, or multipart/form-data with one file",
         )
-    parts = parts_of(body, content_type)
-    files = [part for part in parts if re.search(r"filename\*?=", disposition(part))]
+    parts = parse_multipart(body, content_type)
+    files = [part for part in parts if re.search(r"filename\*?=", content_disposition(part))]
     if len(files) != 1:
         raise Problem(400, "malformed_request", "send exactly one file in the form")
     return bytes(files[0].data)
 
 
-def instances_of(body: bytes, content_type: str) -> list[bytes]:
+def extract_instances(body: bytes, content_type: str) -> list[bytes]:
     """The DICOM instances of a STOW-RS request (PS3.18 section 10.5.1.1).
 
     Raises:
         Problem: 415 another content type, 400 a broken body.
     """
-    if media_type(content_type) != "multipart/related":
+    if parse_media_type(content_type) != "multipart/related":
         raise Problem(415, "content_type", 'send multipart/related; type="application/dicom"')
-    parts = parts_of(body, content_type)
+    parts = parse_multipart(body, content_type)
     for part in parts:
-        if media_type(part.headers.get("content-type", "application/dicom")) != "application/dicom":
+        if parse_media_type(part.headers.get("content-type", "application/dicom")) != "application/dicom":
             raise Problem(415, "content_type", "every part must be application/dicom")
     return [bytes(part.data) for part in parts]
 
 
-def media_type(content_type: str) -> str:
+def parse_media_type(content_type: str) -> str:
     """A content type without its parameters, lower case."""
     return content_type.partition(";")[0].strip().lower()
 
 
-def disposition(part: Part) -> str:
+def content_disposition(part: MultipartPart) -> str:
     """A part's content disposition."""
     return part.headers.get("content-disposition", "")

@@ -10,21 +10,21 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from medprior.deploy.inference.example import example_dicom
+from medprior.deploy.inference.example import create_example_dicom
 from medprior.deploy.inference.out_of_distribution import refuse_unfamiliar
 from medprior.deploy.inference.predictor import Predictor
-from medprior.deploy.service.dynamic_batching import Gathering
-from medprior.deploy.service.http_status import refused
-from medprior.deploy.service.responses import answer
+from medprior.deploy.service.dynamic_batching import DynamicBatcher
+from medprior.deploy.service.http_status import build_rejection_problem
+from medprior.deploy.service.responses import build_response
 from medprior.deploy.service.settings import ServiceSettings
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.errors import Rejected
 from medprior.pages.problem import Problem
 
-LOG = logging.getLogger("medprior.service")
+SERVICE_LOG = logging.getLogger("medprior.service")
 
 
-class Desk:
+class RequestQueue:
     """Takes radiographs in, up to a number, and answers each within a time.
 
     Args:
@@ -37,12 +37,10 @@ class Desk:
         waiting: radiographs in work or waiting.
     """
 
-    def __init__(
-        self, predictor: Predictor, reader: BoundedReader, settings: ServiceSettings
-    ) -> None:
+    def __init__(self, predictor: Predictor, reader: BoundedReader, settings: ServiceSettings) -> None:
         self.settings, self.reader = settings, reader
-        self.gathering = Gathering(settings.batch, settings.window_ms / 1000)
-        self.predictor = self.gathering.predictor(predictor)
+        self.batcher = DynamicBatcher(settings.batch, settings.window_ms / 1000)
+        self.predictor = self.batcher.predictor(predictor)
         self.state = "starting"
         self.waiting = 0
         self.mean_seconds = 0.5
@@ -54,20 +52,20 @@ class Desk:
 
     def _test(self) -> None:
         try:
-            found = self._read(example_dicom(), set())
+            found = self._read(create_example_dicom(), set())
             values = [entry["probability"] for entry in found["findings"].values()]
             good = all(math.isfinite(p) and 0 <= p <= 1 for p in values)
             self.state = "ready" if good else "failed"
         except Exception as error:
-            LOG.error("self-test: %s", getattr(error, "code", type(error).__name__))
+            SERVICE_LOG.error("self-test: %s", getattr(error, "code", type(error).__name__))
             self.state = "failed"
 
     def close(self) -> None:
         """Finish what is in work, then end the threads."""
         self._threads.shutdown()
-        self.gathering.close()
+        self.batcher.close()
 
-    async def answered(self, data: bytes, include: set[str]) -> bytes:
+    async def predict_json(self, data: bytes, include: set[str]) -> bytes:
         """The JSON answer to one file.
 
         Raises:
@@ -80,14 +78,14 @@ class Desk:
         self.waiting += 1
         loop = asyncio.get_running_loop()
         work: Future[bytes] = self._threads.submit(self._answer, data, include)
-        work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
+        work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release_slot))
         try:
             async with asyncio.timeout(self.settings.seconds):
                 return await asyncio.wrap_future(work)
         except TimeoutError:
             raise Problem(504, "too_slow", "not answered in time; try again later") from None
 
-    def _leave(self) -> None:
+    def _release_slot(self) -> None:
         self.waiting -= 1
 
     def _answer(self, data: bytes, include: set[str]) -> bytes:
@@ -95,19 +93,19 @@ class Desk:
         try:
             found = self._read(data, include)
         except Rejected as error:
-            LOG.info("refused %s", error.code)
-            raise refused(error) from None
+            SERVICE_LOG.info("refused %s", error.code)
+            raise build_rejection_problem(error) from None
         finally:
             self.mean_seconds += 0.1 * (time.monotonic() - start - self.mean_seconds)
         return json.dumps(found, separators=(",", ":")).encode()
 
     def _read(self, data: bytes, include: set[str]) -> dict[str, Any]:
-        self.gathering.arrives(1)
+        self.batcher.count_incoming(1)
         try:
             radiograph = self.reader.read(data)
             reading = self.predictor.read(radiograph)
             if self.settings.refuse_unfamiliar:
                 reading = refuse_unfamiliar(reading)
-            return answer(reading, include)
+            return build_response(reading, include)
         finally:
-            self.gathering.arrives(-1)
+            self.batcher.count_incoming(-1)

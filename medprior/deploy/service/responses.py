@@ -10,18 +10,24 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 import medprior
-from medprior.deploy.inference.overlays import EVEN, map_image, mask_image, png_base64, shrunk
-from medprior.deploy.inference.prediction import Reading
-from medprior.dicom.resample import fitted, resized
+from medprior.deploy.inference.overlays import (
+    FULL_COLOUR_ATTENTION,
+    encode_png_base64,
+    render_attention_map,
+    render_mask,
+    resize_to_panel,
+)
+from medprior.deploy.inference.prediction import RadiographPrediction
+from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 from medprior.pages.problem import Problem
 
-Extra = Literal["masks", "attention", "contours", "pixels"]
-EXTRAS: tuple[str, ...] = get_args(Extra)
-PIXELS_SIDE = 2048
-TOLERANCE = 0.35  # of a contour's simplification, pixels of the reduced mask (our choice)
+ResponseExtra = Literal["masks", "attention", "contours", "pixels"]
+EXTRA_NAMES: tuple[str, ...] = get_args(ResponseExtra)
+MAX_SIDE_PX = 2048
+CONTOUR_TOLERANCE_PX = 0.35  # of a contour's simplification, pixels of the reduced mask (our choice)
 
 
-class Finding(BaseModel):
+class FindingResponse(BaseModel):
     """One finding; `present` where the calibrated probability reaches the threshold."""
 
     probability: float
@@ -29,7 +35,7 @@ class Finding(BaseModel):
     present: bool
 
 
-class Ratio(BaseModel):
+class RatioResponse(BaseModel):
     """Cardiothoracic ratio; lines from (x, y) to (x, y) in pixels of the radiograph."""
 
     value: float
@@ -38,7 +44,7 @@ class Ratio(BaseModel):
     plausible: bool
 
 
-class Answer(BaseModel):
+class PredictionResponse(BaseModel):
     """What `/v1/predict` says of one radiograph.
 
     `masks` and `attention` are base64 PNG over the radiograph's frame; 255 in an attention map is
@@ -50,8 +56,8 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     status: Literal["ok"]
-    findings: dict[str, Finding]
-    cardiothoracic_ratio: Ratio | None
+    findings: dict[str, FindingResponse]
+    cardiothoracic_ratio: RatioResponse | None
     structures: list[str]
     rows: int
     columns: int
@@ -68,63 +74,61 @@ class Answer(BaseModel):
     pixels: dict[str, Any] | None = None
 
 
-class Refusal(BaseModel):
+class RefusalResponse(BaseModel):
     """Why a request was refused; `code` is stable."""
 
     code: str
     message: str
 
 
-def wanted(include: str) -> set[str]:
+def parse_include(include: str) -> set[str]:
     """The extras of `?include=a,b`.
 
     Raises:
         Problem: an extra that does not exist.
     """
     asked = {word.strip() for word in include.split(",") if word.strip()}
-    if asked - set(EXTRAS):
-        raise Problem(422, "invalid_request", f"include takes {', '.join(EXTRAS)}")
+    if asked - set(EXTRA_NAMES):
+        raise Problem(422, "invalid_request", f"include takes {', '.join(EXTRA_NAMES)}")
     return asked
 
 
-def answer(reading: Reading, include: set[str]) -> dict[str, Any]:
+def build_response(reading: RadiographPrediction, include: set[str]) -> dict[str, Any]:
     """The JSON values of one reading; see `Answer`."""
     record = reading.record() | {"medprior_version": medprior.__version__}
     if "masks" in include:
-        record["masks"] = {
-            name: png_base64(mask_image(mask)) for name, mask in reading.masks.items()
-        }
+        record["masks"] = {name: encode_png_base64(render_mask(mask)) for name, mask in reading.masks.items()}
     if "attention" in include:
-        record |= attention(reading)
+        record |= encode_attention_maps(reading)
     if "contours" in include:
-        record["contours"] = {name: outlines(mask) for name, mask in reading.masks.items()}
+        record["contours"] = {name: extract_contours(mask) for name, mask in reading.masks.items()}
     if "pixels" in include:
-        record["pixels"] = picture(reading.pixels)
+        record["pixels"] = encode_displayed_pixels(reading.pixels)
     return record
 
 
-def attention(reading: Reading) -> dict[str, Any]:
+def encode_attention_maps(reading: RadiographPrediction) -> dict[str, Any]:
     """Maps by structure as pictures, with the values that their white and full colour stand for."""
     maps = reading.attention
-    full = {name: max(float(np.quantile(item, 0.995)), EVEN) for name, item in maps.items()}
+    full = {name: max(float(np.quantile(item, 0.995)), FULL_COLOUR_ATTENTION) for name, item in maps.items()}
     return {
-        "attention": {name: png_base64(map_image(item)) for name, item in maps.items()},
+        "attention": {name: encode_png_base64(render_attention_map(item)) for name, item in maps.items()},
         "attention_peak": {name: round(float(item.max()), 4) for name, item in maps.items()},
         "attention_full": {name: round(value, 4) for name, value in full.items()},
     }
 
 
-def outlines(mask: NDArray[np.bool_]) -> list[list[list[float]]]:
+def extract_contours(mask: NDArray[np.bool_]) -> list[list[list[float]]]:
     """The borders of a mask as closed lines of (x, y) in its pixels, to a fraction of one."""
     from skimage import measure as untyped
 
     measure: Any = untyped
 
-    small = shrunk(mask.astype(np.float32))
+    small = resize_to_panel(mask.astype(np.float32))
     scale = mask.shape[0] / small.shape[0], mask.shape[1] / small.shape[1]
     lines = []
     for line in measure.find_contours(np.pad(small, 1), 0.5):
-        kept = measure.approximate_polygon(line, TOLERANCE)
+        kept = measure.approximate_polygon(line, CONTOUR_TOLERANCE_PX)
         if len(kept) > 3:
             # Index 1 is the centre of the first pixel, half a pixel from the picture's edge.
             points = (kept[:, ::-1] - 0.5) * (scale[1], scale[0])
@@ -132,10 +136,10 @@ def outlines(mask: NDArray[np.bool_]) -> list[list[list[float]]]:
     return lines
 
 
-def picture(pixels: NDArray[np.float32]) -> dict[str, Any]:
+def encode_displayed_pixels(pixels: NDArray[np.float32]) -> dict[str, Any]:
     """The displayed radiograph in 16 bits, its longest side at most 2048."""
-    rows, columns = fitted(pixels.shape, PIXELS_SIDE)
-    small = resized(pixels, rows, columns) if pixels.shape != (rows, columns) else pixels
+    rows, columns = compute_resized_shape(pixels.shape, MAX_SIDE_PX)
+    small = resize_pixels(pixels, rows, columns) if pixels.shape != (rows, columns) else pixels
     values = np.rint(np.clip(small, 0, 1) * 65535).astype("<u2")
     data = base64.b64encode(values.tobytes()).decode("ascii")
     return {"rows": rows, "columns": columns, "data": data}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from medprior.pages.access import Access
+from medprior.pages.access import AccessSettings
 from medprior.settings import Settings
 
 
@@ -23,7 +23,7 @@ class ServiceSettings(Settings):
         window_ms: how long a view waits for others that are on their way.
     """
 
-    access: Access = Access()
+    access: AccessSettings = AccessSettings()
     queue: int = Field(default=64, ge=1)
     held_mb: int = Field(default=256, ge=1)
     seconds: float = Field(default=60.0, gt=0)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medprior.evaluate.compare.failed_runs import BACKBONE, described, lost_stages
-from medprior.evaluate.compare.run import Run
-from medprior.evaluate.compare.seeds import over_seeds
-from medprior.evaluate.study import plain
+from medprior.evaluate.compare.failed_runs import BACKBONE_STAGE, list_failures, read_failed_stages
+from medprior.evaluate.compare.run import ComparisonRun
+from medprior.evaluate.compare.seeds import average_over_seeds
+from medprior.evaluate.study import exact_estimate
 from medprior.metrics.differences import Estimates
 
 
-def arm_estimates(runs: Sequence[Run], every: Sequence[Estimates], stream: int) -> Estimates:
+def estimate_arm_metrics(runs: Sequence[ComparisonRun], every: Sequence[Estimates], stream: int) -> Estimates:
     """Means over the seeds that have a number, and `runs.done` and `runs.lost`.
 
     Args:
@@ -22,16 +22,16 @@ def arm_estimates(runs: Sequence[Run], every: Sequence[Estimates], stream: int) 
         stream: of the random draw of seeds, another for every arm.
     """
     keys = dict.fromkeys(key for one in every for key in one)
-    found = {key: over_seeds([one[key] for one in every if key in one], stream) for key in keys}
-    lost = [lost_stages(run.folder) for run in runs]
-    gone = sum(BACKBONE in stages or not one for stages, one in zip(lost, every, strict=True))
-    failures = described(lost)
+    found = {key: average_over_seeds([one[key] for one in every if key in one], stream) for key in keys}
+    lost = [read_failed_stages(run.folder) for run in runs]
+    gone = sum(BACKBONE_STAGE in stages or not one for stages, one in zip(lost, every, strict=True))
+    failures = list_failures(lost)
     facts = {"of": len(runs), "failures": failures} if failures else {"of": len(runs)}
-    found["runs.lost"] = plain(gone, 0, **facts)
-    found["runs.done"] = plain(len(runs) - gone, 0, of=len(runs))
+    found["runs.lost"] = exact_estimate(gone, 0, **facts)
+    found["runs.done"] = exact_estimate(len(runs) - gone, 0, of=len(runs))
     return found
 
 
-def left(estimates: Estimates) -> bool:
+def has_runs_left(estimates: Estimates) -> bool:
     """Whether any run of the arm is left."""
     return bool(np.any(estimates["runs.done"].value))

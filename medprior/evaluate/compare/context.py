@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medprior.evaluate.compare.settings import CompareSettings
-from medprior.evaluate.study import Study
+from medprior.evaluate.study import EvaluationStudy
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparisonContext:
     """What was compared.
 
     Attributes:
@@ -21,6 +21,6 @@ class Compared:
     """
 
     recipes: Sequence[str]
-    study: Study
+    study: EvaluationStudy
     settings: CompareSettings
     inputs: dict[str, Path]

@@ -12,29 +12,29 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing, MedpriorError, TrainingFailed
-from medprior.evaluate.compare.run import Run, scores_of
+from medprior.evaluate.compare.run import ComparisonRun, score_run
 from medprior.evaluate.compare.settings import Arm, CompareSettings
-from medprior.evaluate.study import Study
-from medprior.provenance import alone_in
-from medprior.workers.dask_cluster import check_version
-from medprior.workers.sealed import Sealed, packed, unpacked
+from medprior.evaluate.study import EvaluationStudy
+from medprior.provenance import lock_folder
+from medprior.workers.dask_cluster import check_worker_version
+from medprior.workers.secret_bytes import SecretBytes, pack_message, unpack_message
 
 
-class Running(WorkerPlugin):
+class SingleRunPlugin(WorkerPlugin):
     """Lets one run at a time work in a process: PyTorch draws from one stream of numbers each."""
 
     def setup(self, worker: Worker) -> None:
         """Nothing runs yet."""
         self._lock = threading.Lock()
 
-    def work(self, sealed: Sealed) -> None:
+    def work(self, sealed: SecretBytes) -> None:
         """Train and judge one run; errors as `worked`."""
-        facts, _ = unpacked(sealed)
+        facts, _ = unpack_message(sealed)
         with self._lock:
-            worked(facts)
+            execute_run(facts)
 
 
-def work_sealed(name: str, sealed: Sealed) -> Sealed:
+def execute_sealed_run(name: str, sealed: SecretBytes) -> SecretBytes:
     """One task. It never raises: Dask logs arguments.
 
     Args:
@@ -45,20 +45,20 @@ def work_sealed(name: str, sealed: Sealed) -> Sealed:
         running: Any = get_worker().plugins[name]
         running.work(sealed)
     except MedpriorError as error:
-        return packed({"stop": str(error), "failed": isinstance(error, TrainingFailed)}, [])
+        return pack_message({"stop": str(error), "failed": isinstance(error, TrainingFailed)}, [])
     except Exception as error:
         stop = f"unforeseen {type(error).__name__} in a worker"
-        return packed({"stop": stop, "failed": False}, [])
-    return packed({}, [])
+        return pack_message({"stop": stop, "failed": False}, [])
+    return pack_message({}, [])
 
 
-def worked(facts: Mapping[str, Any]) -> None:
+def execute_run(facts: Mapping[str, Any]) -> None:
     """Train and judge the run that `facts` tells of.
 
     Raises:
         MedpriorError: this worker is of another version, or does not see the folders.
     """
-    check_version(str(facts["version"]))
+    check_worker_version(str(facts["version"]))
     cohort, folder = Path(facts["cohort"]), Path(facts["folder"])
     if not cohort.is_dir() or not folder.parent.is_dir():
         raise InputMissing(
@@ -68,7 +68,7 @@ def worked(facts: Mapping[str, Any]) -> None:
         )
     settings = CompareSettings.checked(facts["settings"])
     torch.set_num_threads(facts["threads"])
-    study = Study.of(Cohort.open(cohort), "test", frozenset(facts["excluded"]), settings.evaluate)
-    run = Run(folder, Arm.checked(facts["arm"]), facts["seed"], Path(facts["origin"]))
-    with alone_in(folder):
-        scores_of(run, cohort, study, settings)
+    study = EvaluationStudy.of(Cohort.open(cohort), "test", frozenset(facts["excluded"]), settings.evaluate)
+    run = ComparisonRun(folder, Arm.checked(facts["arm"]), facts["seed"], Path(facts["origin"]))
+    with lock_folder(folder):
+        score_run(run, cohort, study, settings)

@@ -9,11 +9,11 @@ from medprior.errors import ConfigError
 from medprior.evaluate.compare.settings import Arm, CompareSettings
 from medprior.finetune.settings import Task
 
-AXES = ("fractions", "masks")
+BUDGET_AXES = ("fractions", "masks")
 
 
 @dataclass(frozen=True)
-class Budget:
+class LabelBudget:
     """One point of a low-data axis.
 
     Attributes:
@@ -25,12 +25,12 @@ class Budget:
     values: dict[str, Any]
 
 
-def share(fraction: float) -> str:
+def format_share_key(fraction: float) -> str:
     """A fraction as part of a key: 0.1 is `10pct`, 0.001 is `0p1pct`."""
     return f"{100 * fraction:g}".replace(".", "p") + "pct"
 
 
-def budgets(settings: CompareSettings, task: Task, arm: Arm | None = None) -> list[Budget]:
+def list_label_budgets(settings: CompareSettings, task: Task, arm: Arm | None = None) -> list[LabelBudget]:
     """Shares of the training patients, then numbers of masks, largest first.
 
     A list `fractions` among a task's settings stands in for the comparison's; a list `masks` adds
@@ -41,19 +41,18 @@ def budgets(settings: CompareSettings, task: Task, arm: Arm | None = None) -> li
         ConfigError: a share outside ]0, 1], or a number of masks below 1.
     """
     own = (arm.finetune.get(task) if arm else None) or {}
-    values = settings.finetune[task] | {key: own[key] for key in AXES if key in own}
+    values = settings.finetune[task] | {key: own[key] for key in BUDGET_AXES if key in own}
     given = values.get("fractions", settings.fractions)
-    fractions = descending(given, f"finetune.{task}.fractions", "shares above 0 up to 1", 1.0)
+    fractions = sort_axis_values(given, f"finetune.{task}.fractions", "shares above 0 up to 1", 1.0)
     masks = values.get("masks")
     masks = masks if isinstance(masks, (list, tuple)) else []
-    numbers = descending(masks, f"finetune.{task}.masks", "whole numbers from 1 on", None)
-    return [Budget(share(part), {"fraction": part}) for part in fractions] + [
-        Budget(f"masks_{int(number)}", {"fraction": 1.0, "masks": int(number)})
-        for number in numbers
+    numbers = sort_axis_values(masks, f"finetune.{task}.masks", "whole numbers from 1 on", None)
+    return [LabelBudget(format_share_key(part), {"fraction": part}) for part in fractions] + [
+        LabelBudget(f"masks_{int(number)}", {"fraction": 1.0, "masks": int(number)}) for number in numbers
     ]
 
 
-def descending(given: Any, where: str, expected: str, most: float | None) -> list[float]:
+def sort_axis_values(given: Any, where: str, expected: str, most: float | None) -> list[float]:
     """The different numbers of `given`, largest first; ConfigError where one does not fit."""
     numbers = list(given) if isinstance(given, (list, tuple)) else [given]
     plain = [n for n in numbers if isinstance(n, (int, float)) and not isinstance(n, bool)]
@@ -64,10 +63,10 @@ def descending(given: Any, where: str, expected: str, most: float | None) -> lis
     return sorted(set(plain), reverse=True)
 
 
-def without_axes(values: dict[str, Any]) -> dict[str, Any]:
+def drop_budget_axes(values: dict[str, Any]) -> dict[str, Any]:
     """Settings of a task that all its models share."""
     return {
         key: value
         for key, value in values.items()
-        if key not in AXES or (key == "masks" and not isinstance(value, (list, tuple)))
+        if key not in BUDGET_AXES or (key == "masks" and not isinstance(value, (list, tuple)))
     }

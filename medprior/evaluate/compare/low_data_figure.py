@@ -6,68 +6,64 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medprior.evaluate.compare.low_data import MEASURES, amount, ordered
-from medprior.evaluate.report.style import DASHES, Figure, colour, drawing
-from medprior.evaluate.report.summary import leads
+from medprior.evaluate.compare.low_data import LOW_DATA_MEASURES, list_measured_budgets, parse_budget_amount
+from medprior.evaluate.report.style import LINE_STYLES, Figure, open_figure, source_colour
+from medprior.evaluate.report.summary import list_arm_prefixes
 
-RANDOM = "random weights"
-Panel = tuple[str, str, list[str]]
+RANDOM_WEIGHTS = "random weights"
+LowDataPanel = tuple[str, str, list[str]]
 
 
-def panels(metrics: Mapping[str, dict[str, Any]]) -> list[Panel]:
+def list_low_data_panels(metrics: Mapping[str, dict[str, Any]]) -> list[LowDataPanel]:
     """(measure, axis, budgets) wherever a measure was taken with two budgets or more."""
     axes = {"labelled patients (%)": False, "masks": True}
     found = [
-        (measure, axis, ordered(metrics, measure, masks))
-        for measure in MEASURES
+        (measure, axis, list_measured_budgets(metrics, measure, masks))
+        for measure in LOW_DATA_MEASURES
         for axis, masks in axes.items()
     ]
     return [panel for panel in found if len(panel[2]) > 1]
 
 
-def draw_low_data(
-    path: Path, metrics: Mapping[str, dict[str, Any]], recipes: Sequence[str]
-) -> Figure | None:
+def plot_low_data(path: Path, metrics: Mapping[str, dict[str, Any]], recipes: Sequence[str]) -> Figure | None:
     """One panel per measure and axis; None with fewer than two budgets."""
-    every = panels(metrics)
+    every = list_low_data_panels(metrics)
     if not every:
         return None
-    arms = leads(recipes) | {RANDOM: ""}
+    arms = list_arm_prefixes(recipes) | {RANDOM_WEIGHTS: ""}
     columns = min(3, len(every))
     rows = -(-len(every) // columns)
-    with drawing(path, rows, columns, 2.7 * columns, 2.5 * rows + 0.4) as (figure, axes):
+    with open_figure(path, rows, columns, 2.7 * columns, 2.5 * rows + 0.4) as (figure, axes):
         handles: dict[str, Any] = {}
         for axis, panel in zip(axes.flat, every, strict=False):
             for number, (name, lead) in enumerate(arms.items()):
-                line = draw_arm(axis, metrics, panel, lead, name, number)
+                line = plot_arm_line(axis, metrics, panel, lead, name, number)
                 if line is not None:
                     handles.setdefault(name, line)
-            title, _, unit = MEASURES[panel[0]].rpartition(", ")
+            title, _, unit = LOW_DATA_MEASURES[panel[0]].rpartition(", ")
             axis.set(xscale="log", xlabel=panel[1], title=title, ylabel=unit)
-            ticks = [amount(budget) for budget in panel[2]]
+            ticks = [parse_budget_amount(budget) for budget in panel[2]]
             axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axis.set_xticks([], minor=True)
         for axis in axes.flat[len(every) :]:
             axis.set_visible(False)
-        figure.legend(
-            handles.values(), handles, loc="outside upper center", ncols=min(4, len(handles))
-        )
+        figure.legend(handles.values(), handles, loc="outside upper center", ncols=min(4, len(handles)))
     caption = "Mean over seeds; bands: 95 % interval over resampled patients and seeds."
     return Figure(path, "Labels and masks needed", caption)
 
 
-def draw_arm(
-    axis: Any, metrics: Mapping[str, dict[str, Any]], panel: Panel, lead: str, name: str,
+def plot_arm_line(
+    axis: Any, metrics: Mapping[str, dict[str, Any]], panel: LowDataPanel, lead: str, name: str,
     number: int,
 ) -> Any:  # fmt: skip
     """The line of one arm with its band; None where nothing was measured."""
     measure, _, found = panel
-    wanted = ("random_" if name == RANDOM else "") + measure
-    records = {amount(b): metrics.get(f"{lead}low_data.{b}.{wanted}") for b in found}
+    wanted = ("random_" if name == RANDOM_WEIGHTS else "") + measure
+    records = {parse_budget_amount(b): metrics.get(f"{lead}low_data.{b}.{wanted}") for b in found}
     known = {x: r for x, r in records.items() if r is not None and r["value"] is not None}
     if not known:
         return None
-    dash, shade = DASHES[number % len(DASHES)], colour(number)
+    dash, shade = LINE_STYLES[number % len(LINE_STYLES)], source_colour(number)
     values = [record["value"] for record in known.values()]
     (line,) = axis.plot(list(known), values, color=shade, linestyle=dash, marker="o", label=name)
     bands = {x: r["ci95"] for x, r in known.items() if None not in r["ci95"]}

@@ -6,43 +6,43 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medprior.evaluate.compare.context import Compared
+from medprior.evaluate.compare.context import ComparisonContext
 from medprior.evaluate.compare.html import write_compare_report
-from medprior.evaluate.compare.low_data import low_data_markdown
-from medprior.evaluate.compare.low_data_figure import draw_low_data
-from medprior.evaluate.compare.markdown import as_markdown, compare_table
-from medprior.evaluate.compare.probe_table import probe_markdown
-from medprior.evaluate.report.interval_figure import draw_intervals
+from medprior.evaluate.compare.low_data import format_low_data_tables
+from medprior.evaluate.compare.low_data_figure import plot_low_data
+from medprior.evaluate.compare.markdown import build_arm_table, format_markdown_table
+from medprior.evaluate.compare.probe_table import format_probe_tables
+from medprior.evaluate.report.interval_figure import plot_intervals
 from medprior.evaluate.report.style import Figure
-from medprior.evaluate.report.summary import Metrics, Record, attention_groups, parts
-from medprior.metrics.bootstrap import usable
+from medprior.evaluate.report.summary import Record, ReportMetrics, group_attention_records, list_key_suffixes
+from medprior.metrics.bootstrap import has_finite_value
 from medprior.metrics.differences import Estimates
 from medprior.observer import Observer
-from medprior.provenance import atomic, write_config, write_json
+from medprior.provenance import atomic_write, write_config, write_json
 
-Written = dict[str, dict[str, Any]]
-Groups = list[tuple[str, dict[str, Record]]]
+WrittenMetrics = dict[str, dict[str, Any]]
+RecordGroups = list[tuple[str, dict[str, Record]]]
 
 
-def written(
-    out: Path, about: Compared, estimates: Estimates, observer: Observer, whole: bool
-) -> Written:
+def write_comparison(
+    out: Path, about: ComparisonContext, estimates: Estimates, observer: Observer, whole: bool
+) -> WrittenMetrics:
     """Write numbers, tables, figures and report; `config.json` last, and only of a `whole` one."""
     metrics = {key: estimate.record() for key, estimate in sorted(estimates.items())}
     write_json(out / "metrics.json", metrics)
     texts = {
-        "table.md": as_markdown(compare_table(metrics, about.recipes)),
-        "features.md": probe_markdown(metrics, about.recipes),
-        "low_data.md": low_data_markdown(metrics, about.recipes),
+        "table.md": format_markdown_table(build_arm_table(metrics, about.recipes)),
+        "features.md": format_probe_tables(metrics, about.recipes),
+        "low_data.md": format_low_data_tables(metrics, about.recipes),
     }
     texts = {name: text for name, text in texts.items() if text}
     for name, text in texts.items():
-        with atomic(out / name) as temporary:
+        with atomic_write(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    figures = drawn(out, metrics, about.recipes)
+    figures = plot_comparison_figures(out, metrics, about.recipes)
     report = write_compare_report(out / "report.html", metrics, figures, about)
     outputs = ("metrics.json", *texts, *(f.path.name for f in figures), report.name)
-    observer.metrics({k: r["value"] for k, r in metrics.items() if usable(r)}, 0)
+    observer.metrics({k: r["value"] for k, r in metrics.items() if has_finite_value(r)}, 0)
     for name in outputs:
         observer.artifact(out / name)
     if whole:
@@ -52,15 +52,14 @@ def written(
     return metrics
 
 
-def in_order(groups: Groups, recipes: Sequence[str]) -> Groups:
+def order_by_arm(groups: RecordGroups, recipes: Sequence[str]) -> RecordGroups:
     """Groups with the arms as they were named, what is no arm after them."""
     return [
-        (name, {arm: rows[arm] for arm in dict.fromkeys([*recipes, *rows]) if arm in rows})
-        for name, rows in groups
+        (name, {arm: rows[arm] for arm in dict.fromkeys([*recipes, *rows]) if arm in rows}) for name, rows in groups
     ]
 
 
-def drawn(out: Path, metrics: Metrics, recipes: Sequence[str]) -> list[Figure]:
+def plot_comparison_figures(out: Path, metrics: ReportMetrics, recipes: Sequence[str]) -> list[Figure]:
     """The figures there are numbers for, in the order of the report."""
     note = "Mean over seeds, with 95 % intervals over resampled patients and seeds. "
     priors = any(key.split(".")[0] in ("prior", "registered_prior") for key in metrics)
@@ -69,16 +68,15 @@ def drawn(out: Path, metrics: Metrics, recipes: Sequence[str]) -> list[Figure]:
         "attention": ("Attention of backbones", baseline),
         "finetuned_attention": (
             "Attention after fine-tuning",
-            "Of classifiers from all labels; arms from scratch take their best heads on validation "
-            f"images. {baseline}",
+            f"Of classifiers from all labels; arms from scratch take their best heads on validation images. {baseline}",
         ),
     }
     found = [
-        draw_intervals(
+        plot_intervals(
             out / f"{kind}.png", title, "pixel-AP",
-            in_order(attention_groups(metrics, recipes[0], kind), recipes), note + caption,
+            order_by_arm(group_attention_records(metrics, recipes[0], kind), recipes), note + caption,
         )
         for kind, (title, caption) in kinds.items()
-        if parts(metrics, f"{kind}.pixel_ap")
+        if list_key_suffixes(metrics, f"{kind}.pixel_ap")
     ]  # fmt: skip
-    return [f for f in (draw_low_data(out / "low_data.png", metrics, recipes), *found) if f]
+    return [f for f in (plot_low_data(out / "low_data.png", metrics, recipes), *found) if f]

@@ -12,14 +12,14 @@ from typing import Any
 
 import medprior
 from medprior.errors import MedpriorError, TrainingFailed
-from medprior.evaluate.compare.run import Run, complete
+from medprior.evaluate.compare.run import ComparisonRun, is_run_complete
 from medprior.evaluate.compare.settings import CompareSettings
 from medprior.observer import progress_bar
-from medprior.workers.dask_cluster import Cluster
-from medprior.workers.sealed import packed, unpacked
+from medprior.workers.dask_cluster import DaskCluster
+from medprior.workers.secret_bytes import pack_message, unpack_message
 
 
-class ClusterRuns(Cluster):
+class RunCluster(DaskCluster):
     """Trains and judges runs on a Dask cluster. A context manager.
 
     Connection, waiting and what happens when the scheduler or all workers are gone are those of
@@ -34,39 +34,41 @@ class ClusterRuns(Cluster):
 
     def __init__(self, address: str, threads: int) -> None:
         super().__init__(address)
-        self._threads_each = threads
+        self._worker_threads = threads
 
     def _plugin(self) -> Any:
-        from medprior.evaluate.compare.dask_worker import Running
+        from medprior.evaluate.compare.dask_worker import SingleRunPlugin
 
-        return Running()
+        return SingleRunPlugin()
 
     def work(
-        self, runs: Sequence[Run], cohort: Path, excluded: frozenset[str], settings: CompareSettings
+        self, runs: Sequence[ComparisonRun], cohort: Path, excluded: frozenset[str], settings: CompareSettings
     ) -> None:
         """Have every run trained and judged; returns when all are done.
 
         Raises:
             MedpriorError: a run was refused, or the cluster is gone; what is done is kept.
         """
-        from medprior.evaluate.compare.dask_worker import work_sealed
+        from medprior.evaluate.compare.dask_worker import execute_sealed_run
 
         shared = {
             "version": medprior.__version__,
-            "threads": self._threads_each,
+            "threads": self._worker_threads,
             "cohort": str(cohort.resolve()),
             "excluded": sorted(excluded),
             "settings": settings.model_dump(mode="json"),
         }
-        coming = [self._submitted(work_sealed, packed(shared | sent(run), [])) for run in runs]
+        coming = [
+            self._submit_task(execute_sealed_run, pack_message(shared | build_run_message(run), [])) for run in runs
+        ]
         for future, run in zip(progress_bar(coming, desc="runs"), runs, strict=True):
             self._finish(future, run)
 
-    def _finish(self, future: Any, run: Run) -> None:
+    def _finish(self, future: Any, run: ComparisonRun) -> None:
         from distributed import KilledWorker
 
         try:
-            facts, _ = unpacked(self._waited(future))
+            facts, _ = unpack_message(self._waited(future))
         except KilledWorker:
             raise MedpriorError(
                 "several workers died over this run",
@@ -78,7 +80,7 @@ class ClusterRuns(Cluster):
             raise kind(str(facts["stop"]), where=run.folder.name)
 
 
-def sent(run: Run) -> dict[str, Any]:
+def build_run_message(run: ComparisonRun) -> dict[str, Any]:
     """A run as a message, its paths absolute."""
     arm = run.arm.model_dump(mode="json")
     prior = run.arm.prior
@@ -87,7 +89,7 @@ def sent(run: Run) -> dict[str, Any]:
     return {**folders, "arm": arm, "seed": run.seed}
 
 
-KEEP_MEMORY = {
+MALLOC_ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_MMAP_THRESHOLD_": str(2**28),
@@ -96,7 +98,7 @@ KEEP_MEMORY = {
 
 
 @contextmanager
-def environment(values: Mapping[str, str]) -> Iterator[None]:
+def override_environment(values: Mapping[str, str]) -> Iterator[None]:
     """Environment of processes started in the block; Dask lets it stand before its own."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
@@ -110,11 +112,11 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def local_cluster(workers: int) -> Iterator[str]:
+def start_local_cluster(workers: int) -> Iterator[str]:
     """Address of a cluster of `workers` processes on this machine, ended with the block."""
     distributed: Any = importlib.import_module("distributed")
     with (
-        environment(KEEP_MEMORY),
+        override_environment(MALLOC_ENVIRONMENT),
         tempfile.TemporaryDirectory(prefix="medprior-", ignore_cleanup_errors=True) as folder,
         distributed.LocalCluster(
             n_workers=workers,
@@ -130,15 +132,15 @@ def local_cluster(workers: int) -> Iterator[str]:
         yield str(cluster.scheduler_address)
 
 
-def threads_each(workers: int) -> int:
+def count_worker_threads(workers: int) -> int:
     """Threads of one of several local processes: `OMP_NUM_THREADS`, else its share of the cores."""
     set_to = os.environ.get("OMP_NUM_THREADS", "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return int(set_to) if set_to.isdigit() and int(set_to) else max(1, (cores or 1) // workers)
 
 
-def spread(
-    runs: Sequence[Run],
+def execute_runs_parallel(
+    runs: Sequence[ComparisonRun],
     cohort: Path,
     excluded: frozenset[str],
     settings: CompareSettings,
@@ -150,14 +152,14 @@ def spread(
     Raises:
         MedpriorError: as `ClusterRuns.work`.
     """
-    waiting = [run for run in runs if not complete(run, settings)]
+    waiting = [run for run in runs if not is_run_complete(run, settings)]
     if not waiting:
         return
-    threads = threads_each(max(1, workers))
+    threads = count_worker_threads(max(1, workers))
     if scheduler is not None:
-        with ClusterRuns(scheduler, threads) as cluster:
+        with RunCluster(scheduler, threads) as cluster:
             cluster.work(waiting, cohort, excluded, settings)
         return
     count = min(workers, len(waiting))
-    with local_cluster(count) as address, ClusterRuns(address, threads) as cluster:
+    with start_local_cluster(count) as address, RunCluster(address, threads) as cluster:
         cluster.work(waiting, cohort, excluded, settings)

@@ -6,23 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medprior.errors import ConfigError
-from medprior.evaluate.compare.arm_settings import finetuning, pretraining, tasks_of
-from medprior.evaluate.compare.label_budgets import budgets
+from medprior.evaluate.compare.arm_settings import build_finetune_settings, build_pretrain_settings, list_arm_tasks
+from medprior.evaluate.compare.label_budgets import list_label_budgets
 from medprior.evaluate.compare.settings import Arm, CompareSettings
 from medprior.pretrain.settings import RECIPES
 from medprior.provenance import write_json
 from medprior.settings import read_mapping
 
-PLAN = "plan.json"
+PLAN_FILE = "plan.json"
 
 
 def check_recipes(recipes: Sequence[str], settings: CompareSettings) -> None:
     """ConfigError unless these are different arms or recipes of `medprior pretrain`."""
-    unknown = [
-        name
-        for name in recipes
-        if name not in settings.arms and set(name.split("+")) - set(RECIPES)
-    ]
+    unknown = [name for name in recipes if name not in settings.arms and set(name.split("+")) - set(RECIPES)]
     if not recipes or unknown or len(set(recipes)) < len(recipes):
         raise ConfigError(
             "not a list of different recipes",
@@ -37,26 +33,26 @@ def check_arms(arms: Mapping[str, Arm], settings: CompareSettings) -> None:
     for name, arm in arms.items():
         try:
             if arm.recipe is not None:
-                pretraining(arm, 0, settings)
-            for task in tasks_of(arm, settings):
-                for budget in budgets(settings, task, arm):
-                    finetuning(arm, 0, settings, task, budget)
+                build_pretrain_settings(arm, 0, settings)
+            for task in list_arm_tasks(arm, settings):
+                for budget in list_label_budgets(settings, task, arm):
+                    build_finetune_settings(arm, 0, settings, task, budget)
         except ConfigError as error:
             raise ConfigError(str(error), where=f"arm {name}") from None
 
 
-def keep_plan(out: Path, recipes: Sequence[str], settings: CompareSettings) -> None:
+def save_or_check_plan(out: Path, recipes: Sequence[str], settings: CompareSettings) -> None:
     """Write down what a folder compares, or check that it is the same as when it was begun.
 
     A setting that did not exist then counts as its default.
     """
-    path = out / PLAN
+    path = out / PLAN_FILE
     if not path.is_file():
         write_json(path, {"recipes": list(recipes), **settings.model_dump(mode="json")})
         return
     known = read_mapping(path)
     before = known.pop("recipes", None)
-    if before != list(recipes) or CompareSettings.checked(known, f"{out.name}/{PLAN}") != settings:
+    if before != list(recipes) or CompareSettings.checked(known, f"{out.name}/{PLAN_FILE}") != settings:
         raise ConfigError(
             "this comparison was begun with other recipes or settings",
             where=out.name,

@@ -9,7 +9,7 @@ import numpy as np
 from medprior.metrics.bootstrap import Estimate
 
 
-def over_seeds(estimates: Sequence[Estimate], stream: int) -> Estimate:
+def average_over_seeds(estimates: Sequence[Estimate], stream: int) -> Estimate:
     """The mean over training seeds.
 
     In every resample of patients the seeds are drawn with replacement too, so that the interval

@@ -42,9 +42,7 @@ class CompareSettings(Settings):
     fractions: tuple[float, ...] = Field(default=(1.0,), min_length=1)
     evaluate: EvaluateSettings = EvaluateSettings()
     pretrain: dict[str, Any] = Field(default_factory=dict)
-    finetune: dict[Literal["classification", "segmentation"], dict[str, Any]] = Field(
-        default_factory=dict
-    )
+    finetune: dict[Literal["classification", "segmentation"], dict[str, Any]] = Field(default_factory=dict)
     arms: dict[str, Arm] = Field(default_factory=dict)
 
     def arm(self, name: str, prior: Path | None) -> Arm:
@@ -54,7 +52,7 @@ class CompareSettings(Settings):
 
     @field_validator("fractions")
     @classmethod
-    def _shares(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+    def _check_fractions(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         if any(not 0 < value <= 1 for value in values):
             raise ValueError("fractions are shares of the training patients, above 0 up to 1")
         return tuple(sorted(set(values), reverse=True))

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
 from medprior.networks import Backbone
-from medprior.networks.cohort_attention import cohort_attention
-from medprior.networks.device import device_of
+from medprior.networks.cohort_attention import compute_cohort_attention
+from medprior.networks.device import select_device
 
 
 class AttentionSource:
@@ -19,7 +19,7 @@ class AttentionSource:
     searchable = True
 
     def __init__(self, backbone: Backbone, batch: int = 64, device: str = "auto") -> None:
-        self.device = device_of(device)
+        self.device = select_device(device)
         self.network = backbone.network.to(self.device).eval()
         self.assigned = dict(backbone.heads)
         self.count = backbone.network.settings.heads
@@ -27,4 +27,4 @@ class AttentionSource:
 
     def batches(self, cohort: Cohort, size: int) -> Iterator[NDArray[np.float32]]:
         """Attention per head, float32 [b, H, size, size], bilinear on unit squares."""
-        return cohort_attention(self.network, cohort, self.view, size, self.batch, self.device)
+        return compute_cohort_attention(self.network, cohort, self.view, size, self.batch, self.device)

@@ -8,14 +8,14 @@ import torch
 from medprior.cohort import Cohort
 from medprior.metrics.auc import Floats
 from medprior.networks import Backbone
-from medprior.networks.cohort_attention import whole_views
-from medprior.networks.device import device_of
-from medprior.pretrain.sar import free_heads
-from medprior.pretrain.spatial_entropy import spatial_entropy
+from medprior.networks.cohort_attention import iterate_whole_views
+from medprior.networks.device import select_device
+from medprior.pretrain.objectives.sar import list_free_heads
+from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
 
 
 @torch.no_grad()
-def scattered(backbone: Backbone, cohort: Cohort, batch: int, device: str) -> Floats:
+def compute_free_head_entropy(backbone: Backbone, cohort: Cohort, batch: int, device: str) -> Floats:
     """Spatial entropy of the CLS attention (methods 4), mean over heads that follow no structure.
 
     Args:
@@ -28,14 +28,14 @@ def scattered(backbone: Backbone, cohort: Cohort, batch: int, device: str) -> Fl
         float64 [n], nats: 0 for one region, ln r for r equal ones; NaN where every head follows a
         structure.
     """
-    where = device_of(device)
+    where = select_device(device)
     network = backbone.network.to(where).eval()
-    free = free_heads(network.settings.heads, backbone.heads.values())
+    free = list_free_heads(network.settings.heads, backbone.heads.values())
     if not free:
         return np.full(len(cohort), np.nan)
     found = []
-    for images, _ in whole_views(cohort, backbone.size, network.settings.patch, batch, where):
+    for images, _ in iterate_whole_views(cohort, backbone.size, network.settings.patch, batch, where):
         tokens = network(images, capture=True)
         assert tokens.cls_logits is not None
-        found.append(spatial_entropy(tokens.cls_logits[:, free], tokens.grid).mean(1).cpu())
+        found.append(compute_spatial_entropy(tokens.cls_logits[:, free], tokens.grid).mean(1).cpu())
     return torch.cat(found).double().numpy()

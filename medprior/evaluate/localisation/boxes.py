@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
-from medprior.ingest.boxes import COLUMNS, FILE, SIDES
+from medprior.ingest.boxes import BOX_COLUMNS, BOX_SIDES, BOXES_FILE
 
-SLACK = 0.01  # of a side: readers draw a little past the edge; our choice
-Units = Literal["unit", "pixels"]
+EDGE_SLACK = 0.01  # of a side: readers draw a little past the edge; our choice
+BoxUnits = Literal["unit", "pixels"]
 
 
-def boxes_of(cohort: Cohort, table: Path | None = None, units: Units = "unit") -> pd.DataFrame:
+def load_finding_boxes(cohort: Cohort, table: Path | None = None, units: BoxUnits = "unit") -> pd.DataFrame:
     """All boxes known of a cohort's images: `image_id, label, x, y, width, height`.
 
     Args:
@@ -34,18 +34,18 @@ def boxes_of(cohort: Cohort, table: Path | None = None, units: Units = "unit") -
             label, without area, or outside its picture.
     """
     parts = []
-    own = cohort.path / FILE
+    own = cohort.path / BOXES_FILE
     if own.is_file():
-        parts.append(checked(read(own), cohort, own.name, "ingest again"))
+        parts.append(validate_boxes(read_box_table(own), cohort, own.name, "ingest again"))
     if table is not None:
         fix = "give x, y, width and height on the unit square, or set box_units=pixels"
         if units == "pixels":
             fix = "give pixels of the picture before it was reduced (rows, cols of the manifest)"
-        parts.append(checked(scaled(read(table), cohort, units), cohort, "--boxes", fix))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+        parts.append(validate_boxes(scale_boxes(read_box_table(table), cohort, units), cohort, "--boxes", fix))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(BOX_COLUMNS))
 
 
-def read(path: Path) -> pd.DataFrame:
+def read_box_table(path: Path) -> pd.DataFrame:
     """The columns of a box table, numbers as float64, NaN where a cell is none."""
     try:
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
@@ -53,21 +53,21 @@ def read(path: Path) -> pd.DataFrame:
         raise InputMissing("no such table", where="--boxes", fix="check the path") from None
     except (OSError, ValueError, UnicodeDecodeError):
         raise InputMissing("the table of boxes cannot be read", where=path.name) from None
-    missing = [name for name in COLUMNS if name not in frame]
+    missing = [name for name in BOX_COLUMNS if name not in frame]
     if missing:
         raise InputMissing(
             f"column {', '.join(missing)} is missing",
             where=path.name,
-            expected=", ".join(COLUMNS),
+            expected=", ".join(BOX_COLUMNS),
             found=", ".join(map(str, frame.columns[:12])),
         )
-    frame = frame[list(COLUMNS)].copy()
-    for name in SIDES:
+    frame = frame[list(BOX_COLUMNS)].copy()
+    for name in BOX_SIDES:
         frame[name] = pd.to_numeric(frame[name], errors="coerce")
-    return frame.astype({"image_id": "str", "label": "str", **dict.fromkeys(SIDES, "float64")})
+    return frame.astype({"image_id": "str", "label": "str", **dict.fromkeys(BOX_SIDES, "float64")})
 
 
-def scaled(frame: pd.DataFrame, cohort: Cohort, units: Units) -> pd.DataFrame:
+def scale_boxes(frame: pd.DataFrame, cohort: Cohort, units: BoxUnits) -> pd.DataFrame:
     """Boxes in pixels as shares of their picture's sides; unknown images stay as they are."""
     if units == "unit":
         return frame
@@ -79,11 +79,11 @@ def scaled(frame: pd.DataFrame, cohort: Cohort, units: Units) -> pd.DataFrame:
     return frame
 
 
-def checked(frame: pd.DataFrame, cohort: Cohort, where: str, fix: str) -> pd.DataFrame:
+def validate_boxes(frame: pd.DataFrame, cohort: Cohort, where: str, fix: str) -> pd.DataFrame:
     """The boxes if each is of an image and a label of the cohort and inside; clipped by a hair."""
-    values = frame[list(SIDES)].to_numpy(np.float64)
+    values = frame[list(BOX_SIDES)].to_numpy(np.float64)
     low, high = values[:, :2], values[:, :2] + values[:, 2:]
-    outside = ~((low >= -SLACK) & (high <= 1 + SLACK)).all(axis=1)
+    outside = ~((low >= -EDGE_SLACK) & (high <= 1 + EDGE_SLACK)).all(axis=1)
     faults = (
         ("of an image that the cohort does not have", ~frame.image_id.isin(cohort.image_ids)),
         ("of a label that the cohort does not have", ~frame.label.isin(cohort.label_names)),
@@ -99,18 +99,16 @@ def checked(frame: pd.DataFrame, cohort: Cohort, where: str, fix: str) -> pd.Dat
                 f"{len(rows)} box(es) {words}",
                 where=where,
                 found=f"row {int(rows[0]) + 1}: {first.label} at "
-                + ", ".join(f"{first[name]:g}" for name in SIDES),
-                fix="take image_id and label from the cohort's manifest"
-                if "have" in words
-                else fix,
+                + ", ".join(f"{first[name]:g}" for name in BOX_SIDES),
+                fix="take image_id and label from the cohort's manifest" if "have" in words else fix,
             )
     low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
     result = frame.copy()
-    result[list(SIDES)] = np.concatenate([low, high - low], axis=1)
+    result[list(BOX_SIDES)] = np.concatenate([low, high - low], axis=1)
     return result
 
 
-def painted(boxes: NDArray[np.float64], size: int) -> NDArray[np.bool_]:
+def rasterise_boxes(boxes: NDArray[np.float64], size: int) -> NDArray[np.bool_]:
     """The union of boxes [b, 4] (x, y, width, height) on a unit square of `size` pixels a side.
 
     A pixel counts when its middle is inside; a box smaller than a pixel has the one it lies in.

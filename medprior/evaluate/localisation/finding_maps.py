@@ -13,22 +13,22 @@ from torch import Tensor
 
 from medprior.cohort import Cohort
 from medprior.evaluate.localisation.map_sources import PriorSource
-from medprior.networks import lay_back
-from medprior.networks.attention import attention_maps
-from medprior.networks.class_rollout import finding_weights, rolled_out
+from medprior.networks import resample_maps_to_source
+from medprior.networks.attention import compute_attention_maps
+from medprior.networks.class_rollout import compute_finding_weights, roll_out_weights
 from medprior.networks.encoder import Encoder
 from medprior.networks.heads import Classifier
-from medprior.networks.rollout import RolloutSettings, block_attention, cls_rollout
+from medprior.networks.rollout import RolloutSettings, collect_block_attention, compute_cls_rollout
 
 if TYPE_CHECKING:
     from medprior.finetune.model import Model
 
-KINDS = ("head", "pooled", "rollout", "class_rollout")
+MAP_KINDS = ("head", "pooled", "rollout", "class_rollout")
 NO_ATTENTION = "no attention: the network is no Vision Transformer"
-SPREAD = 0.25  # standard deviation of the centre prior, share of the side; our choice
+CENTRE_SPREAD = 0.25  # standard deviation of the centre prior, share of the side; our choice
 
 
-def attending(model: Model) -> bool:
+def has_vit_attention(model: Model) -> bool:
     """Whether a model has a Vision Transformer's attention: a convolutional network has none."""
     # A property that raises counts as absent too.
     try:
@@ -37,14 +37,14 @@ def attending(model: Model) -> bool:
         return False
 
 
-def kinds_of(model: Model) -> tuple[tuple[str, ...], str]:
+def list_map_kinds(model: Model) -> tuple[tuple[str, ...], str]:
     """The kinds of map a classifier has, and why the others are missing, or ""."""
-    if not attending(model):
+    if not has_vit_attention(model):
         return (), NO_ATTENTION
     if getattr(model.network, "kind", "") != "pooled":
-        rest = tuple(kind for kind in KINDS if kind != "pooled")
+        rest = tuple(kind for kind in MAP_KINDS if kind != "pooled")
         return rest, "no pooled map: its classification head pools no tokens by attention"
-    return KINDS, ""
+    return MAP_KINDS, ""
 
 
 class ModelMaps:
@@ -66,9 +66,7 @@ class ModelMaps:
         heads = model.vit.settings.heads
         self.count = {"head": heads, "rollout": 1}.get(kind, len(findings))
         shared = {"head": {}, "rollout": dict.fromkeys(findings, 0)}
-        self.assigned: dict[str, int] = shared.get(
-            kind, {name: index for index, name in enumerate(findings)}
-        )
+        self.assigned: dict[str, int] = shared.get(kind, {name: index for index, name in enumerate(findings)})
         self.searchable = kind == "head"
 
     def batches(self, cohort: Cohort, size: int) -> Iterator[NDArray[np.float32]]:
@@ -77,26 +75,26 @@ class ModelMaps:
         for start in range(0, len(cohort), self.batch):
             part = slice(start, start + self.batch)
             images, views = self.model.view(squares[part], aspect[part])
-            yield lay_back(self.maps(images), views, size).cpu().numpy()
+            yield resample_maps_to_source(self.maps(images), views, size).cpu().numpy()
 
     def maps(self, images: Tensor) -> Tensor:
         """Maps over the patches of views [B, 1, S, S]: [B, M, rows, columns]."""
         network, vit = self.model.network, self.model.vit
-        rows = vit.checked_grid(images)[0]
+        rows = vit.patch_grid(images)[0]
         if self.kind == "head":
-            return attention_maps(vit, images)
+            return compute_attention_maps(vit, images)
         if self.kind == "rollout":
-            found = cls_rollout(block_attention(vit, images), nosn=vit.settings.nosn)[:, None]
+            found = compute_cls_rollout(collect_block_attention(vit, images), nosn=vit.settings.nosn)[:, None]
             return rearrange(found[..., vit.prefix :], "b c (y x) -> b c y x", y=rows)
         assert isinstance(network, Classifier)
-        weights = finding_weights(network, images)[:, self.outputs]
+        weights = compute_finding_weights(network, images)[:, self.outputs]
         if self.kind == "pooled":
             return rearrange(weights[..., vit.prefix :], "b c (y x) -> b c y x", y=rows)
-        some = partial(chosen_scores, network, self.outputs)
-        return rolled_out(vit, images, weights, some, RolloutSettings(gradients=True)).maps
+        some = partial(select_logits, network, self.outputs)
+        return roll_out_weights(vit, images, weights, some, RolloutSettings(gradients=True)).maps
 
 
-def chosen_scores(network: Classifier, outputs: Sequence[int], images: Tensor) -> Tensor:
+def select_logits(network: Classifier, outputs: Sequence[int], images: Tensor) -> Tensor:
     """Logits of some findings, [B, len(outputs)]."""
     logits: Tensor = network(images)
     return logits[:, list(outputs)]
@@ -120,7 +118,7 @@ class FixedMap:
 
     def batches(self, cohort: Cohort, size: int) -> Iterator[NDArray[np.float32]]:
         """The map once per image, float32 [b, 1, size, size]."""
-        at = ((np.arange(size) + 0.5) / size - 0.5) / SPREAD
+        at = ((np.arange(size) + 0.5) / size - 0.5) / CENTRE_SPREAD
         bell = np.exp(-0.5 * (at[:, None] ** 2 + at[None] ** 2))
         one = (np.ones_like(bell) if self.kind == "uniform" else bell).astype(np.float32)
         for start in range(0, len(cohort), self.batch):

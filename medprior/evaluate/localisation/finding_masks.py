@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
-from medprior.evaluate.localisation.boxes import painted
-from medprior.evaluate.localisation.targets import check_size
-from medprior.ingest.boxes import SIDES
+from medprior.evaluate.localisation.boxes import rasterise_boxes
+from medprior.evaluate.localisation.targets import check_mask_size
+from medprior.ingest.boxes import BOX_SIDES
 
-Masks = NDArray[np.bool_]
+FindingMasks = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class FindingTruth:
             return None
         return cohort.select([cohort.image_ids[row] for row in rows]).take(most, seed)
 
-    def masks(self, cohort: Cohort, names: Iterable[str], size: int) -> Masks:
+    def masks(self, cohort: Cohort, names: Iterable[str], size: int) -> FindingMasks:
         """Truth on unit squares: bool [n, C, size, size], empty where absent or not located.
 
         Where an image has a mask and boxes of one finding, the mask counts.
@@ -64,15 +64,15 @@ class FindingTruth:
         there = self.located(cohort, names)
         result = np.zeros((*there.shape, size, size), dtype=bool)
         for column, name in enumerate(names):
-            check_size(cohort, name)
+            check_mask_size(cohort, name)
             coverage, known = cohort.mask_squares(name, size)
             # A small finding may cover no pixel by half; then the pixels it touches most count.
             most = coverage.max(axis=(1, 2), keepdims=True)
             result[:, column] = (coverage >= np.minimum(0.5, most)) & (coverage > 0)
             own = self.boxes[self.boxes.label == name]
-            boxes = {key: rows[list(SIDES)].to_numpy() for key, rows in own.groupby("image_id")}
+            boxes = {key: rows[list(BOX_SIDES)].to_numpy() for key, rows in own.groupby("image_id")}
             for row, image_id in enumerate(cohort.image_ids):
                 if not known[row] and image_id in boxes:
-                    result[row, column] = painted(boxes[image_id], size)
+                    result[row, column] = rasterise_boxes(boxes[image_id], size)
         result[~there] = False
         return result

@@ -10,26 +10,26 @@ import numpy as np
 from tqdm import tqdm
 
 from medprior.cohort import Cohort
-from medprior.evaluate.localisation.finding_masks import Masks
-from medprior.evaluate.localisation.scoring import Candidate, MapSource, combined
+from medprior.evaluate.localisation.finding_masks import FindingMasks
+from medprior.evaluate.localisation.scoring import Candidate, MapSource, average_candidates
 from medprior.metrics.auc import Array
-from medprior.metrics.bootstrap import Estimate, Resamples, average, mean_estimate
-from medprior.metrics.overlap import iou_of_dice
+from medprior.metrics.bootstrap import Estimate, Resamples, average_estimates, estimate_mean
+from medprior.metrics.overlap import convert_dice_to_iou
 from medprior.metrics.pixel_ap import (
-    THRESHOLDS,
-    best_threshold,
-    dice_curve,
-    pixel_average_precision,
+    DICE_THRESHOLDS,
+    compute_dice_curve,
+    compute_pixel_ap,
+    find_best_threshold,
 )
-from medprior.metrics.pointing_game import energy, pointing
-from medprior.metrics.sensitivity import rate
+from medprior.metrics.pointing_game import compute_energy_pointing, compute_pointing_game
+from medprior.metrics.sensitivity import compute_wilson_rate
 
-METRICS = ("pointing", "iou", "energy", "pixel_ap")
-Truth = Callable[[Cohort], Masks]  # bool [n, K, size, size]
+FINDING_METRICS = ("pointing", "iou", "energy", "pixel_ap")
+TruthLoader = Callable[[Cohort], FindingMasks]  # bool [n, K, size, size]
 
 
 @dataclass(frozen=True)
-class Judged:
+class FindingMapScores:
     """Scores of M candidates against K findings in n images, NaN where a finding is not located.
 
     Shape:
@@ -43,7 +43,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Found:
+class FindingScores:
     """One source's scores of one finding.
 
     Attributes:
@@ -59,54 +59,54 @@ class Found:
     scores: dict[str, Array]
 
 
-def judged(
+def score_finding_maps(
     source: MapSource,
     cohort: Cohort,
-    masks: Masks,
+    masks: FindingMasks,
     candidates: Sequence[Candidate],
     tolerance: float,
-) -> Judged:
+) -> FindingMapScores:
     """Score `candidates` against masks [n, K, s, s] on all images of `cohort`."""
     rows: list[tuple[Array, Array, Array, Array]] = []
     with tqdm(total=len(cohort), desc="findings", leave=False, disable=None) as bar:
         for batch in source.batches(cohort, masks.shape[-1]):
-            for maps in combined(batch, candidates):
+            for maps in average_candidates(batch, candidates):
                 truth = masks[len(rows)]
                 rows.append(
                     (
-                        pointing(maps, truth, tolerance),
-                        energy(maps, truth),
-                        pixel_average_precision(maps, truth),
-                        dice_curve(maps, truth),
+                        compute_pointing_game(maps, truth, tolerance),
+                        compute_energy_pointing(maps, truth),
+                        compute_pixel_ap(maps, truth),
+                        compute_dice_curve(maps, truth),
                     )
                 )
             bar.update(len(batch))
-    return Judged(*(np.stack(part) for part in zip(*rows, strict=True)))
+    return FindingMapScores(*(np.stack(part) for part in zip(*rows, strict=True)))
 
 
-def offered(source: MapSource, finding: str) -> list[Candidate]:
+def list_finding_candidates(source: MapSource, finding: str) -> list[Candidate]:
     """Maps that may stand for a finding: its own, or each of them and the mean of all."""
     if finding in source.assigned:
         return [(source.assigned[finding],)]
     return [*((index,) for index in range(source.count)), tuple(range(source.count))]
 
 
-def choose(
+def choose_finding_maps(
     source: MapSource,
     findings: Sequence[str],
     selection: Cohort | None,
-    truth: Truth,
+    truth: TruthLoader,
     tolerance: float,
 ) -> dict[str, tuple[Candidate, str, float, bool]]:
     """Finding -> (maps, rule, threshold, whether validation chose it), by mean pixel-AP and Dice.
 
     Without a located image to choose on: the mean of all maps, and half of the maximum.
     """
-    offers = {name: offered(source, name) for name in findings}
+    offers = {name: list_finding_candidates(source, name) for name in findings}
     every = sorted({candidate for offer in offers.values() for candidate in offer})
     scores = None
     if selection is not None:
-        scores = judged(source, selection, truth(selection), every, tolerance)
+        scores = score_finding_maps(source, selection, truth(selection), every, tolerance)
     chosen = {}
     for column, (name, offer) in enumerate(offers.items()):
         rule = "its own" if len(offer) == 1 else "best on validation"
@@ -119,39 +119,39 @@ def choose(
             chosen[name] = (offer[-1], rule, 0.5, False)
             continue
         best = rows[int(scores.pixel_ap[:, rows, column][known].mean(axis=0).argmax())]
-        threshold = best_threshold(scores.dice[:, best, column])[1]
+        threshold = find_best_threshold(scores.dice[:, best, column])[1]
         chosen[name] = (every[best], rule, threshold, True)
     return chosen
 
 
-def find(
+def localise_findings(
     source: MapSource,
     findings: Sequence[str],
     part: Cohort,
     selection: Cohort | None,
-    truth: Truth,
+    truth: TruthLoader,
     tolerance: float,
-) -> dict[str, Found]:
+) -> dict[str, FindingScores]:
     """Choose on `selection`, score on `part`: finding -> scores."""
-    chosen = choose(source, findings, selection, truth, tolerance)
+    chosen = choose_finding_maps(source, findings, selection, truth, tolerance)
     candidates = sorted({candidate for candidate, *_ in chosen.values()})
-    scores = judged(source, part, truth(part), candidates, tolerance)
+    scores = score_finding_maps(source, part, truth(part), candidates, tolerance)
     result = {}
     for column, (name, (candidate, rule, threshold, measured)) in enumerate(chosen.items()):
         row = candidates.index(candidate)
-        level = int(np.searchsorted(THRESHOLDS, threshold - 1e-9))
+        level = int(np.searchsorted(DICE_THRESHOLDS, threshold - 1e-9))
         own = {
             "pointing": scores.pointing[:, row, column],
-            "iou": iou_of_dice(scores.dice[:, row, column, level]),
+            "iou": convert_dice_to_iou(scores.dice[:, row, column, level]),
             "energy": scores.energy[:, row, column],
             "pixel_ap": scores.pixel_ap[:, row, column],
         }
-        result[name] = Found(candidate, rule, threshold, measured, own)
+        result[name] = FindingScores(candidate, rule, threshold, measured, own)
     return result
 
 
-def finding_estimates(
-    found: dict[str, Found], draws: Resamples, prefix: str, tolerance: float
+def estimate_finding_scores(
+    found: dict[str, FindingScores], draws: Resamples, prefix: str, tolerance: float
 ) -> dict[str, Estimate]:
     """`<prefix>.<pointing|iou|energy|pixel_ap>.<finding>` and `.mean` over the findings.
 
@@ -159,7 +159,7 @@ def finding_estimates(
     patient has several images.
     """
     result: dict[str, Estimate] = {}
-    for metric in METRICS:
+    for metric in FINDING_METRICS:
         single = []
         for name, one in found.items():
             values = one.scores[metric]
@@ -168,23 +168,23 @@ def finding_estimates(
                 facts |= {"threshold": one.threshold, "threshold_on_validation": one.measured}
             if metric == "pointing":
                 facts["tolerance"] = tolerance
-            estimate = mean_estimate(values, draws, **facts)
+            estimate = estimate_mean(values, draws, **facts)
             if metric == "pointing":
-                estimate = with_wilson(estimate, values, draws)
+                estimate = add_wilson_bounds(estimate, values, draws)
             result[f"{prefix}.{metric}.{name}"] = estimate
             single.append(estimate)
         if single:
             names = list(found)
             n = len(draws.patient)
-            result[f"{prefix}.{metric}.mean"] = average(single, n, findings=names)
+            result[f"{prefix}.{metric}.mean"] = average_estimates(single, n, findings=names)
     return result
 
 
-def with_wilson(estimate: Estimate, values: Array, draws: Resamples) -> Estimate:
+def add_wilson_bounds(estimate: Estimate, values: Array, draws: Resamples) -> Estimate:
     """The same estimate with Wilson's bounds, where all values are 0 or 1."""
     known = ~np.isnan(values)
     if not known.any() or not np.isin(values[known], (0.0, 1.0)).all():
         return estimate
-    found = rate(values[known] == 1, draws.patient[known])
+    found = compute_wilson_rate(values[known] == 1, draws.patient[known])
     bounds = (found.low, found.high)
     return Estimate(estimate.value, estimate.samples, estimate.n, estimate.facts, bounds)

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medprior.cohort import Cohort
-from medprior.evaluate.localisation.scoring import Localisation, MapSource, combined
-from medprior.evaluate.localisation.targets import LUNGS, Targets, true_masks
+from medprior.evaluate.localisation.scoring import Localisation, MapSource, average_candidates
+from medprior.evaluate.localisation.targets import LUNGS_TARGET, Targets, load_true_masks
 from medprior.metrics.auc import Array
-from medprior.metrics.bootstrap import Estimate, Resamples, average
-from medprior.metrics.pixel_ap import mass_mask
+from medprior.metrics.bootstrap import Estimate, Resamples, average_estimates
+from medprior.metrics.pixel_ap import threshold_by_mass
 
-Masks = NDArray[np.bool_]
-IOUS = np.linspace(0.5, 0.95, 10)
-RECALLS = np.linspace(0, 1, 101)
-LEAST_AREA = 0.01
-TOUCHING = np.ones((3, 3))
+InstanceMasks = NDArray[np.bool_]
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+RECALL_POINTS = np.linspace(0, 1, 101)
+MIN_PIECE_AREA = 0.01
+CONNECTIVITY = np.ones((3, 3))
 
 
 @dataclass(frozen=True)
@@ -44,34 +44,34 @@ class Detections:
     objects: NDArray[np.intp]
 
 
-def pieces(values: NDArray[np.float32]) -> tuple[Masks, Array]:
+def extract_pieces(values: NDArray[np.float32]) -> tuple[InstanceMasks, Array]:
     """Pieces of one map [h, w] >= 0: bool [p, h, w], largest score first, and scores [p]."""
     total = float(values.sum(dtype=np.float64))
-    labels, count = ndimage.label(mass_mask(values[None])[0], TOUCHING)
+    labels, count = ndimage.label(threshold_by_mass(values[None])[0], CONNECTIVITY)
     masks = labels == np.arange(1, count + 1)[:, None, None]
-    masks = masks[masks.mean(axis=(1, 2)) >= LEAST_AREA]
+    masks = masks[masks.mean(axis=(1, 2)) >= MIN_PIECE_AREA]
     score = np.array([values[m].sum(dtype=np.float64) / total for m in masks])
     order = np.argsort(-score, kind="stable")
     return masks[order], score[order]
 
 
-def instances(mask: Masks, count: int) -> Masks:
+def extract_mask_instances(mask: InstanceMasks, count: int) -> InstanceMasks:
     """The `count` largest connected parts of a mask [h, w]: bool [<= count, h, w]."""
-    labels, found = ndimage.label(mask, TOUCHING)
+    labels, found = ndimage.label(mask, CONNECTIVITY)
     sizes = np.bincount(labels.ravel(), minlength=found + 1)[1:]
     largest = 1 + np.argsort(-sizes, kind="stable")[:count]
     return np.asarray(labels == largest[:, None, None])
 
 
-def matched(found: Masks, truth: Masks) -> NDArray[np.bool_]:
+def match_pieces(found: InstanceMasks, truth: InstanceMasks) -> NDArray[np.bool_]:
     """Which pieces match an instance, at each IoU: bool [10, p]; each instance at most once."""
-    hit = np.zeros((len(IOUS), len(found)), dtype=bool)
+    hit = np.zeros((len(IOU_THRESHOLDS), len(found)), dtype=bool)
     if not len(found) or not len(truth):
         return hit
     a, b = (m.reshape(len(m), -1).astype(np.float64) for m in (found, truth))
     both = a @ b.T
     iou = both / (a.sum(1)[:, None] + b.sum(1) - both)
-    for row, least in enumerate(IOUS):
+    for row, least in enumerate(IOU_THRESHOLDS):
         free = np.ones(len(truth), dtype=bool)
         for piece in range(len(found)):
             best = int(np.argmax(np.where(free, iou[piece], -1)))
@@ -80,7 +80,7 @@ def matched(found: Masks, truth: Masks) -> NDArray[np.bool_]:
     return hit
 
 
-def average_precision(found: Detections, weight: Array) -> float:
+def compute_instance_ap(found: Detections, weight: Array) -> float:
     """Mean AP over the ten IoUs with images counted `weight` [n] times; NaN without instances."""
     order = np.argsort(-found.score, kind="stable")
     drawn = weight[found.image[order]]
@@ -93,13 +93,13 @@ def average_precision(found: Detections, weight: Array) -> float:
         kept = every > 0
         precision = true[kept] / every[kept]
         precision = np.maximum.accumulate(precision[::-1])[::-1]
-        at = np.searchsorted(true[kept] / objects, RECALLS - 1e-12, side="left")
+        at = np.searchsorted(true[kept] / objects, RECALL_POINTS - 1e-12, side="left")
         inside = at < len(precision)
-        values.append(float(precision[at[inside]].sum() / len(RECALLS)))
+        values.append(float(precision[at[inside]].sum() / len(RECALL_POINTS)))
     return float(np.mean(values))
 
 
-def detected(
+def detect_pieces(
     source: MapSource, cohort: Cohort, wanted: Targets, found: Localisation, size: int
 ) -> dict[str, Detections]:
     """Pieces of the chosen maps of every target, matched with its instances.
@@ -107,29 +107,29 @@ def detected(
     `lungs` has two instances, any other target one; images without the mask are left out.
     """
     names = list(found.chosen)
-    truth = true_masks(cohort, {name: wanted[name] for name in names}, size)
+    truth = load_true_masks(cohort, {name: wanted[name] for name in names}, size)
     rows: dict[str, list[tuple[int, Array, NDArray[np.bool_]]]] = {name: [] for name in names}
     objects = {name: np.zeros(len(cohort), dtype=np.intp) for name in names}
     image = 0
     for batch in source.batches(cohort, size):
-        for maps in combined(batch, [found.chosen[name] for name in names]):
+        for maps in average_candidates(batch, [found.chosen[name] for name in names]):
             for column, name in enumerate(names):
                 if not truth[image, column].any():
                     continue
-                there = instances(truth[image, column], 2 if name == LUNGS else 1)
-                parts, score = pieces(maps[column])
+                there = extract_mask_instances(truth[image, column], 2 if name == LUNGS_TARGET else 1)
+                parts, score = extract_pieces(maps[column])
                 objects[name][image] = len(there)
-                rows[name].append((image, score, matched(parts, there)))
+                rows[name].append((image, score, match_pieces(parts, there)))
             image += 1
-    return {name: gathered(rows[name], objects[name]) for name in names}
+    return {name: concatenate_detections(rows[name], objects[name]) for name in names}
 
 
-def gathered(
+def concatenate_detections(
     rows: Sequence[tuple[int, Array, NDArray[np.bool_]]], objects: NDArray[np.intp]
 ) -> Detections:
     """Detections of a data set from (image, scores, hits) of its images."""
     image = [np.full(len(score), number, dtype=np.intp) for number, score, _ in rows]
-    empty = np.zeros((len(IOUS), 0), dtype=bool)
+    empty = np.zeros((len(IOU_THRESHOLDS), 0), dtype=bool)
     return Detections(
         np.concatenate([*image, np.zeros(0, dtype=np.intp)]),
         np.concatenate([*(score for _, score, _ in rows), np.zeros(0)]),
@@ -138,7 +138,7 @@ def gathered(
     )
 
 
-def instance_estimates(
+def estimate_instance_ap(
     source: MapSource,
     cohort: Cohort,
     wanted: Targets,
@@ -149,12 +149,12 @@ def instance_estimates(
 ) -> dict[str, Estimate]:
     """`<prefix>.instance_ap.<target>` and `.mean`, over the resamples of patients."""
     result = {}
-    for name, parts in detected(source, cohort, wanted, found, size).items():
+    for name, parts in detect_pieces(source, cohort, wanted, found, size).items():
         every = np.concatenate([block for block in draws.blocks], axis=1)[draws.patient]
-        samples = np.array([average_precision(parts, w) for w in every.T.astype(np.float64)])
-        value = average_precision(parts, np.ones(len(cohort)))
+        samples = np.array([compute_instance_ap(parts, w) for w in every.T.astype(np.float64)])
+        value = compute_instance_ap(parts, np.ones(len(cohort)))
         n = int((parts.objects > 0).sum())
         result[f"{prefix}.instance_ap.{name}"] = Estimate(value, samples, n, {})
     if result:
-        result[f"{prefix}.instance_ap.mean"] = average(list(result.values()), len(cohort))
+        result[f"{prefix}.instance_ap.mean"] = average_estimates(list(result.values()), len(cohort))
     return result

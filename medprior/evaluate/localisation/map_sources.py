@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from medprior.priors import SpatialPrior
 
 
-def resized(maps: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+def resize_maps(maps: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """Maps [n, K, h, w] on the unit square at another resolution, bilinear, without aliasing."""
     tensor = torch.from_numpy(np.array(maps, dtype=np.float32))
     out = F.interpolate(tensor, (size, size), mode="bilinear", align_corners=False, antialias=True)
@@ -41,10 +41,10 @@ class PriorSource:
 
     def batches(self, cohort: Cohort, size: int) -> Iterator[NDArray[np.float32]]:
         """Prior maps, float32 [b, K, size, size] on unit squares."""
-        static = resized(self.prior.maps[None], size)
+        static = resize_maps(self.prior.maps[None], size)
         for start in range(0, len(cohort), self.batch):
             ids = cohort.image_ids[start : start + self.batch]
             if self.per_image:
-                yield resized(self.prior.batch(ids), size)
+                yield resize_maps(self.prior.batch(ids), size)
             else:
                 yield np.repeat(static, len(ids), axis=0)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
-from medprior.networks import lay_back
-from medprior.networks.class_rollout import classification_rollout, segmentation_rollout
+from medprior.networks import resample_maps_to_source
+from medprior.networks.class_rollout import compute_classifier_rollout, compute_segmenter_rollout
 from medprior.networks.decoders import Segmenter
-from medprior.networks.rollout import RolledOut, RolloutSettings
+from medprior.networks.rollout import RolloutResult, RolloutSettings
 
 if TYPE_CHECKING:
     from medprior.finetune.model import Model
@@ -33,7 +33,7 @@ class RolloutMaps:
     there: NDArray[np.bool_]
 
 
-def model_rollout(
+def compute_model_rollout(
     model: Model, cohort: Cohort, size: int, settings: RolloutSettings | None = None
 ) -> RolloutMaps:
     """Dense attention roll-out per structure (hard weights) or per finding (gradient-weighted).
@@ -49,25 +49,25 @@ def model_rollout(
     squares, aspect = cohort.squares(model.source_size), cohort.aspect
     images, views = model.view(squares[: len(cohort)], aspect)
     network = model.network
-    found: RolledOut
+    found: RolloutResult
     if isinstance(network, Segmenter):
-        found = segmentation_rollout(network, images, "hard", settings)
+        found = compute_segmenter_rollout(network, images, "hard", settings)
     else:
-        found = classification_rollout(network, images, settings)
+        found = compute_classifier_rollout(network, images, settings)
     patches = found.maps[0, 0].numel()
-    laid = lay_back(found.maps * patches, views, size)
+    laid = resample_maps_to_source(found.maps * patches, views, size)
     lost = found.cls_mass + found.register_mass
     there = found.maps.sum((-1, -2)) + lost > 0
     return RolloutMaps(laid.cpu().numpy(), lost.cpu().numpy(), there.cpu().numpy())
 
 
-def shown_outputs(truth: NDArray[np.float64], most: int) -> list[int]:
+def select_shown_outputs(truth: NDArray[np.float64], most: int) -> list[int]:
     """Outputs to show: those with most positives in truth [n, C] (NaN unknown), in their order."""
     positives = np.nansum(truth, axis=0)
     return sorted(np.argsort(-positives, kind="stable")[:most].tolist())
 
 
-def mean_error(truth: NDArray[np.float64], probability: NDArray[np.float64]) -> NDArray[np.float64]:
+def compute_mean_error(truth: NDArray[np.float64], probability: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean absolute error of each image over its known labels, [n, C] -> [n], NaN without any."""
     gap = np.abs(truth - probability)
     known = np.isfinite(gap).sum(axis=1)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
 
-LUNGS, SIDES = "lungs", ("left_lung", "right_lung")
-ORGANS = (*SIDES, LUNGS, "heart")
+LUNGS_TARGET, LUNG_SIDES = "lungs", ("left_lung", "right_lung")
+SCORED_ORGANS = (*LUNG_SIDES, LUNGS_TARGET, "heart")
 Targets = dict[str, tuple[str, ...]]
 
 
-def targets(structures: Iterable[str], named: Iterable[str]) -> Targets:
+def select_targets(structures: Iterable[str], named: Iterable[str]) -> Targets:
     """What to score: target -> the mask structures whose union is its truth.
 
     Args:
@@ -25,24 +25,29 @@ def targets(structures: Iterable[str], named: Iterable[str]) -> Targets:
     A cohort with two lungs whose maps only know `lungs` is scored on the union of its two masks.
     """
     known, wanted = set(structures), set(named)
-    found: Targets = {name: (name,) for name in known & (wanted | set(ORGANS))}
-    if LUNGS in wanted and LUNGS not in known and known >= set(SIDES) and not wanted & set(SIDES):
-        for side in SIDES:
+    found: Targets = {name: (name,) for name in known & (wanted | set(SCORED_ORGANS))}
+    if (
+        LUNGS_TARGET in wanted
+        and LUNGS_TARGET not in known
+        and known >= set(LUNG_SIDES)
+        and not wanted & set(LUNG_SIDES)
+    ):
+        for side in LUNG_SIDES:
             del found[side]
-        found[LUNGS] = SIDES
+        found[LUNGS_TARGET] = LUNG_SIDES
     return {name: found[name] for name in sorted(found)}
 
 
-def channels(target: str, assigned: Mapping[str, int]) -> tuple[int, ...] | None:
+def find_target_maps(target: str, assigned: Mapping[str, int]) -> tuple[int, ...] | None:
     """The maps whose mean stands for `target`; None where no map is assigned to it."""
     if target in assigned:
         return (assigned[target],)
-    if target == LUNGS and all(side in assigned for side in SIDES):
-        return tuple(assigned[side] for side in SIDES)
+    if target == LUNGS_TARGET and all(side in assigned for side in LUNG_SIDES):
+        return tuple(assigned[side] for side in LUNG_SIDES)
     return None
 
 
-def true_masks(cohort: Cohort, wanted: Targets, size: int) -> NDArray[np.bool_]:
+def load_true_masks(cohort: Cohort, wanted: Targets, size: int) -> NDArray[np.bool_]:
     """Masks of every target on the unit square: bool [n, K, size, size], empty where unknown.
 
     Raises:
@@ -52,7 +57,7 @@ def true_masks(cohort: Cohort, wanted: Targets, size: int) -> NDArray[np.bool_]:
     for column, parts in enumerate(wanted.values()):
         known = np.ones(len(cohort), dtype=bool)
         for part in parts:
-            check_size(cohort, part)
+            check_mask_size(cohort, part)
             coverage, there = cohort.mask_squares(part, size)
             result[:, column] |= coverage >= 0.5
             known &= there
@@ -60,7 +65,7 @@ def true_masks(cohort: Cohort, wanted: Targets, size: int) -> NDArray[np.bool_]:
     return result
 
 
-def check_size(cohort: Cohort, structure: str) -> None:
+def check_mask_size(cohort: Cohort, structure: str) -> None:
     """Compare one stored mask of `structure` with its picture."""
     column = cohort.manifest.get(f"mask_{structure}")
     if column is None or not column.notna().any():
@@ -77,7 +82,7 @@ def check_size(cohort: Cohort, structure: str) -> None:
         )
 
 
-def with_masks(cohort: Cohort, wanted: Targets) -> Targets:
+def select_annotated_targets(cohort: Cohort, wanted: Targets) -> Targets:
     """The targets of which at least one image has all masks."""
     table = cohort.manifest
     return {

@@ -14,60 +14,60 @@ from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
 from medprior.evaluate.settings import EvaluateSettings
-from medprior.metrics.auc import Array, Floats, auc
-from medprior.metrics.bootstrap import quiet_mean
-from medprior.networks import Backbone, Encoder, build_network
-from medprior.networks.cohort_attention import whole_views
-from medprior.networks.device import device_of
-from medprior.networks.heads import attention_pooled
+from medprior.metrics.auc import Array, Floats, compute_auc
+from medprior.metrics.bootstrap import compute_nan_mean
+from medprior.networks import Backbone, Encoder, build_encoder
+from medprior.networks.cohort_attention import iterate_whole_views
+from medprior.networks.device import select_device
+from medprior.networks.heads import pool_by_attention
 
-Features = NDArray[np.float32]
-TEMPERATURE = 0.07  # of the k-NN vote, as in DINO
+ProbeFeatures = NDArray[np.float32]
+KNN_TEMPERATURE = 0.07  # of the k-NN vote, as in DINO
 
 
 @dataclass(frozen=True)
-class Splits:
+class ProbeSplits:
     """Features and truth of the images that train, select and test a probe.
 
     Shape:
         x float32 [n, D], y float32 [n, C] in {0, 1, NaN} each.
     """
 
-    train: tuple[Features, Floats]
-    val: tuple[Features, Floats]
-    test: tuple[Features, Floats]
+    train: tuple[ProbeFeatures, Floats]
+    val: tuple[ProbeFeatures, Floats]
+    test: tuple[ProbeFeatures, Floats]
 
 
 @torch.no_grad()
-def features(
+def extract_features(
     network: Encoder, view: int, cohort: Cohort, batch: int, device: str
-) -> tuple[Features, Features]:
+) -> tuple[ProbeFeatures, ProbeFeatures]:
     """Frozen features of every image seen whole.
 
     Returns:
         float32 [n, D], the CLS token; float32 [n, (1 + H) D], with one attention-pooled patch token
         per head beside it.
     """
-    where = device_of(device)
+    where = select_device(device)
     network = network.to(where).eval()
     heads = torch.arange(network.settings.heads, device=where)
     plain, pooled = [], []
-    for images, _ in whole_views(cohort, view, network.settings.patch, batch, where):
+    for images, _ in iterate_whole_views(cohort, view, network.settings.patch, batch, where):
         tokens = network(images, capture=True)
-        organs = rearrange(attention_pooled(tokens, heads), "b h d -> b (h d)")
+        organs = rearrange(pool_by_attention(tokens, heads), "b h d -> b (h d)")
         plain.append(tokens.cls.float().cpu().numpy())
         pooled.append(torch.cat([tokens.cls, organs], dim=1).float().cpu().numpy())
     return np.concatenate(plain), np.concatenate(pooled)
 
 
-def random_network(backbone: Backbone, seed: int) -> Encoder:
+def build_random_network(backbone: Backbone, seed: int) -> Encoder:
     """A network of the backbone's shape with random weights, the same for the same seed."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build_network(backbone.network.settings).eval()
+        return build_encoder(backbone.network.settings).eval()
 
 
-def nearest_neighbours(splits: Splits, neighbours: int) -> Array:
+def score_nearest_neighbours(splits: ProbeSplits, neighbours: int) -> Array:
     """Score of every test image: similarity-weighted share of positives among its neighbours.
 
     Cosine similarity, weights exp(s / 0.07) (DINO, section 4.1; Wu et al., CVPR 2018). Training
@@ -78,9 +78,7 @@ def nearest_neighbours(splits: Splits, neighbours: int) -> Array:
     """
     x, y = splits.train
     norm = np.linalg.norm(x, axis=1, keepdims=True)
-    other = splits.test[0] / np.maximum(
-        np.linalg.norm(splits.test[0], axis=1, keepdims=True), 1e-12
-    )
+    other = splits.test[0] / np.maximum(np.linalg.norm(splits.test[0], axis=1, keepdims=True), 1e-12)
     similarity = (other @ (x / np.maximum(norm, 1e-12)).T).astype(np.float64)
     result = np.full((len(other), y.shape[1]), 0.5)
     for column, truth in enumerate(y.T):
@@ -89,36 +87,38 @@ def nearest_neighbours(splits: Splits, neighbours: int) -> Array:
             continue
         k = min(neighbours, len(known))
         near = np.argpartition(-similarity[:, known], k - 1, axis=1)[:, :k]
-        weight = np.exp(np.take_along_axis(similarity[:, known], near, axis=1) / TEMPERATURE)
+        weight = np.exp(np.take_along_axis(similarity[:, known], near, axis=1) / KNN_TEMPERATURE)
         result[:, column] = (weight * truth[known][near]).sum(axis=1) / weight.sum(axis=1)
     return result
 
 
-def linear_probe(splits: Splits, penalties: Sequence[float]) -> tuple[Array, float]:
+def fit_linear_probe(splits: ProbeSplits, penalties: Sequence[float]) -> tuple[Array, float]:
     """Logistic regression per label on standardised features; one C for all, chosen on validation.
 
     Returns:
         float64 [n, C] scores of the test images, and the C. A label without both classes in
         training scores 0 throughout.
     """
-    train, val, test = standardised(splits.train[0], splits.val[0], splits.test[0])
+    train, val, test = standardise_features(splits.train[0], splits.val[0], splits.test[0])
     best, value, scores = penalties[0], -np.inf, np.zeros((len(test), splits.train[1].shape[1]))
     for penalty in penalties:
-        on_val, on_test = fitted(train, splits.train[1], penalty, (val, test))
-        aucs = [[auc(t, s)] for t, s in zip(splits.val[1].T, on_val.T, strict=True)]
-        reached = float(np.nan_to_num(quiet_mean(np.array(aucs))[0], nan=-1.0))
+        on_val, on_test = fit_logistic_regressions(train, splits.train[1], penalty, (val, test))
+        aucs = [[compute_auc(t, s)] for t, s in zip(splits.val[1].T, on_val.T, strict=True)]
+        reached = float(np.nan_to_num(compute_nan_mean(np.array(aucs))[0], nan=-1.0))
         if reached > value:
             best, value, scores = penalty, reached, on_test
     return scores, best
 
 
-def standardised(train: Features, *others: Features) -> list[Features]:
+def standardise_features(train: ProbeFeatures, *others: ProbeFeatures) -> list[ProbeFeatures]:
     """`train` and `others` [., D], by the mean and spread that `train` has; constants stay."""
     mean, spread = train.mean(axis=0), train.std(axis=0)
     return [(x - mean) / np.where(spread > 0, spread, 1) for x in (train, *others)]
 
 
-def fitted(x: Features, y: Floats, penalty: float, others: Sequence[Features]) -> tuple[Array, ...]:
+def fit_logistic_regressions(
+    x: ProbeFeatures, y: Floats, penalty: float, others: Sequence[ProbeFeatures]
+) -> tuple[Array, ...]:
     """Decision values on each of `others` [m, D] of one logistic regression per label [m, C]."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -137,7 +137,7 @@ def fitted(x: Features, y: Floats, penalty: float, others: Sequence[Features]) -
     return results
 
 
-def probe_scores(
+def score_backbone_probes(
     backbone: Backbone,
     parts: dict[str, Cohort],
     truth: dict[str, Floats],
@@ -155,20 +155,20 @@ def probe_scores(
         Name of the metric (`knn_mauc`, `linear_mauc`, `pooled_linear_mauc`, and each with `random_`
         before it for random weights) -> scores float64 [n, C] and facts.
     """
-    networks = {"": backbone.network, "random_": random_network(backbone, settings.seed)}
+    networks = {"": backbone.network, "random_": build_random_network(backbone, settings.seed)}
     results: dict[str, tuple[Array, dict[str, float]]] = {}
     for prefix, network in networks.items():
         both = {
-            name: features(network, backbone.size, part, settings.batch, settings.device)
+            name: extract_features(network, backbone.size, part, settings.batch, settings.device)
             for name, part in parts.items()
         }
-        found = probed(both, truth, settings)
+        found = score_feature_probes(both, truth, settings)
         results |= {f"{prefix}{name}": answer for name, answer in found.items()}
     return results
 
 
-def probed(
-    both: dict[str, tuple[Features, Features]],
+def score_feature_probes(
+    both: dict[str, tuple[ProbeFeatures, ProbeFeatures]],
     truth: dict[str, Floats],
     settings: EvaluateSettings,
     judged: str = "test",
@@ -183,10 +183,10 @@ def probed(
     """
     results: dict[str, tuple[Array, dict[str, float]]] = {}
     for index, kind in enumerate(("linear", "pooled_linear")):
-        splits = Splits(*((both[n][index], truth[n]) for n in ("train", "val", judged)))
-        scores, penalty = linear_probe(splits, settings.inverse_penalties)
+        splits = ProbeSplits(*((both[n][index], truth[n]) for n in ("train", "val", judged)))
+        scores, penalty = fit_linear_probe(splits, settings.inverse_penalties)
         results[f"{kind}_mauc"] = (scores, {"C": penalty})
         if kind == "linear":
-            votes = nearest_neighbours(splits, settings.neighbours)
+            votes = score_nearest_neighbours(splits, settings.neighbours)
             results["knn_mauc"] = (votes, {"k": float(settings.neighbours)})
     return results

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
 from medprior.evaluate.localisation.scoring import Localisation, MapSource
-from medprior.evaluate.localisation.targets import Targets, true_masks
-from medprior.evaluate.report.style import Figure, drawing, spoken, structure_colour
+from medprior.evaluate.localisation.targets import Targets, load_true_masks
+from medprior.evaluate.report.style import Figure, key_to_words, open_figure, structure_colour
 from medprior.metrics.auc import Array
-from medprior.metrics.bootstrap import quiet_mean
+from medprior.metrics.bootstrap import compute_nan_mean
 
-MOST_MAPS = 8
-SIZE = 256  # pixels of a panel's unit square
-EVEN = 3.0  # full brightness needs at least so many times a map's mean
+MAX_MAPS = 8
+PANEL_SIZE_PX = 256  # pixels of a panel's unit square
+MIN_PEAK_RATIO = 3.0  # full brightness needs at least so many times a map's mean
 
 
-def cases(scores: Array) -> dict[str, int]:
+def pick_cases(scores: Array) -> dict[str, int]:
     """Index of the best, median and worst image of `scores` [n] (NaN left out), by name."""
     known = np.flatnonzero(~np.isnan(scores))
     if not len(known):
@@ -30,20 +30,20 @@ def cases(scores: Array) -> dict[str, int]:
     return {name: int(order[at]) for name, at in picked.items()}
 
 
-def shown_maps(source: MapSource, found: Localisation) -> list[int]:
+def select_shown_maps(source: MapSource, found: Localisation) -> list[int]:
     """Maps to show: those chosen for a structure first, then others, eight at most."""
     chosen = dict.fromkeys(index for choice in found.chosen.values() for index in choice)
     others = [index for index in range(source.count) if index not in chosen]
-    return [*chosen, *others][:MOST_MAPS]
+    return [*chosen, *others][:MAX_MAPS]
 
 
-def map_title(index: int, found: Localisation) -> str:
+def format_map_title(index: int, found: Localisation) -> str:
     """What a map is: its number, and the structures it stands for."""
-    names = [spoken(name) for name, choice in found.chosen.items() if index in choice]
+    names = [key_to_words(name) for name, choice in found.chosen.items() if index in choice]
     return f"head {index}" + (f"\n{', '.join(names)}" if names else "\n(free)")
 
 
-def draw_attention(
+def plot_attention_maps(
     path: Path,
     name: str,
     cohort: Cohort,
@@ -54,23 +54,23 @@ def draw_attention(
 ) -> Figure:
     """Draw every shown map of one backbone over the picked images of `cohort`."""
     some = cohort.select([cohort.image_ids[index] for index in picked.values()])
-    maps = np.concatenate(list(source.batches(some, SIZE)))
-    squares, masks = some.squares(SIZE), true_masks(some, wanted, SIZE)
-    columns = shown_maps(source, found)
-    mean = quiet_mean(np.stack(list(found.ap.values())))
+    maps = np.concatenate(list(source.batches(some, PANEL_SIZE_PX)))
+    squares, masks = some.squares(PANEL_SIZE_PX), load_true_masks(some, wanted, PANEL_SIZE_PX)
+    columns = select_shown_maps(source, found)
+    mean = compute_nan_mean(np.stack(list(found.ap.values())))
     width, height = 1.15 * (len(columns) + 1) + 0.4, 1.35 * len(picked) + 0.7
-    with drawing(path, len(picked), len(columns) + 1, width, height) as (figure, axes):
+    with open_figure(path, len(picked), len(columns) + 1, width, height) as (figure, axes):
         for row, (case, index) in enumerate(picked.items()):
             aspect = float(some.aspect[row])
             for column, axis in enumerate(axes[row]):
                 heat = None if column == 0 else maps[row, columns[column - 1]]
-                panel(axis, squares[row], heat, aspect)
-                outline(axis, masks[row], list(wanted), aspect)
+                plot_radiograph(axis, squares[row], heat, aspect)
+                plot_contours(axis, masks[row], list(wanted), aspect)
                 if row == 0:
-                    title = "radiograph" if column == 0 else map_title(columns[column - 1], found)
+                    title = "radiograph" if column == 0 else format_map_title(columns[column - 1], found)
                     axis.set_title(title)
             axes[row, 0].set_ylabel(f"{case}\nAP {mean[index]:.2f}")
-        legend(figure, list(wanted))
+        plot_contour_legend(figure, list(wanted))
     caption = (
         f"Attention of the last block's CLS token in {name}, one column per head, over the image "
         "with the best, the median and the worst mean pixel-AP of the primary backbone. Brightness "
@@ -80,13 +80,13 @@ def draw_attention(
     return Figure(path, f"Attention per head: {name}", caption)
 
 
-def panel(axis: Any, image: NDArray[Any], heat: NDArray[Any] | None, aspect: float) -> None:
+def plot_radiograph(axis: Any, image: NDArray[Any], heat: NDArray[Any] | None, aspect: float) -> None:
     """One radiograph at its true aspect, with a map over it when there is one."""
     frame = (0.0, aspect, 1.0, 0.0)
     axis.imshow(image, cmap="gray", vmin=0, vmax=1, extent=frame, interpolation="bilinear")
     if heat is not None:
         # An even map stays pale: its maximum is no focus.
-        relative = heat / max(float(heat.max()), EVEN * float(heat.mean()), 1e-12)
+        relative = heat / max(float(heat.max()), MIN_PEAK_RATIO * float(heat.mean()), 1e-12)
         axis.imshow(relative, cmap="inferno", vmin=0, vmax=1, alpha=0.65 * relative, extent=frame)
     axis.set_xticks([])
     axis.set_yticks([])
@@ -94,9 +94,7 @@ def panel(axis: Any, image: NDArray[Any], heat: NDArray[Any] | None, aspect: flo
         spine.set_visible(False)
 
 
-def outline(
-    axis: Any, masks: NDArray[np.bool_], names: list[str], aspect: float, style: str = "-"
-) -> None:
+def plot_contours(axis: Any, masks: NDArray[np.bool_], names: list[str], aspect: float, style: str = "-") -> None:
     """Contours of masks [K, s, s] on the unit square, at the true aspect."""
     size = masks.shape[-1]
     middle = (np.arange(size) + 0.5) / size
@@ -113,12 +111,12 @@ def outline(
             )
 
 
-def legend(figure: Any, names: list[str]) -> None:
+def plot_contour_legend(figure: Any, names: list[str]) -> None:
     """Name the contours below the panels."""
     from matplotlib.lines import Line2D
 
     lines = [
-        Line2D([], [], color=structure_colour(name, number), label=spoken(name))
+        Line2D([], [], color=structure_colour(name, number), label=key_to_words(name))
         for number, name in enumerate(names)
     ]
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines))

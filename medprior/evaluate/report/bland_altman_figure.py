@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from medprior.evaluate.report.style import Figure, colour, drawing
+from medprior.evaluate.report.style import Figure, open_figure, source_colour
 from medprior.metrics.auc import Array
 from medprior.metrics.bootstrap import Estimate
 
 
-def draw_bland_altman(
-    path: Path, name: str, predicted: Array, truth: Array, estimates: dict[str, Estimate]
-) -> Figure:
+def plot_bland_altman(path: Path, name: str, predicted: Array, truth: Array, estimates: dict[str, Estimate]) -> Figure:
     """Difference over mean of both ratios, with bias and limits of agreement and their intervals.
 
     Args:
@@ -25,16 +23,16 @@ def draw_bland_altman(
     """
     mean, difference = (predicted + truth) / 2, predicted - truth
     lines = {"bias": "-", "limit_low": "--", "limit_high": "--"}
-    with drawing(path, 1, 1, 5.2, 3.6) as (_, axes):
+    with open_figure(path, 1, 1, 5.2, 3.6) as (_, axes):
         axis = axes[0, 0]
         axis.axhline(0, color="0.8", linewidth=0.8)
-        axis.scatter(mean, difference, s=9, alpha=0.6, linewidth=0, color=colour(2))
+        axis.scatter(mean, difference, s=9, alpha=0.6, linewidth=0, color=source_colour(2))
         for key, dash in lines.items():
             one = estimates[f"cardiothoracic.{key}"]
             low, high = one.interval()
             if np.isfinite([low, high]).all():
-                axis.axhspan(low, high, color=colour(1), alpha=0.15, linewidth=0)
-            axis.axhline(one.value, color=colour(0), linewidth=1, linestyle=dash)
+                axis.axhspan(low, high, color=source_colour(1), alpha=0.15, linewidth=0)
+            axis.axhline(one.value, color=source_colour(0), linewidth=1, linestyle=dash)
             text = f"{one.value:+.3f}".replace("-", "\N{MINUS SIGN}")
             place = (1.01, one.value)
             axis.annotate(text, place, xycoords=("axes fraction", "data"), va="center", fontsize=8)

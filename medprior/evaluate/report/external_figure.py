@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medprior.evaluate.report.external_table import cohorts, rows
-from medprior.evaluate.report.interval_figure import draw_intervals
+from medprior.evaluate.report.external_table import list_external_cohorts, list_external_rows
+from medprior.evaluate.report.interval_figure import plot_intervals
 from medprior.evaluate.report.style import Figure
 from medprior.evaluate.study import Section
 
 
-def external_figures(folder: Path, sections: dict[str, Section]) -> list[Figure | None]:
+def plot_external_figures(folder: Path, sections: dict[str, Section]) -> list[Figure | None]:
     """One figure per other cohort."""
     estimates = {
         key: estimate
@@ -20,10 +20,10 @@ def external_figures(folder: Path, sections: dict[str, Section]) -> list[Figure 
     }
     records = {key: estimate.record() for key, estimate in estimates.items()}
     figures = []
-    for name in cohorts(records):
+    for name in list_external_cohorts(records):
         groups = [
             (word, {"home": records[here], name: records[there]})
-            for word, here, there, _ in rows(records, name)
+            for word, here, there, _ in list_external_rows(records, name)
         ]
         left = int(records[f"external.{name}.data.left_out"]["value"])
         caption = (
@@ -33,5 +33,5 @@ def external_figures(folder: Path, sections: dict[str, Section]) -> list[Figure 
             f"picture is in the home cohort too: {left}."
         )
         path = folder / f"external_{name}.png"
-        figures.append(draw_intervals(path, f"External test: {name}", "value", groups, caption))
+        figures.append(plot_intervals(path, f"External test: {name}", "value", groups, caption))
     return figures

@@ -10,23 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
-from medprior.evaluate.inputs import Inputs, Named
-from medprior.evaluate.localisation.targets import true_masks
-from medprior.evaluate.report.attention_figure import SIZE, legend, outline, panel
-from medprior.evaluate.report.style import Figure, drawing, spoken
-from medprior.evaluate.sections.models import drawn
-from medprior.evaluate.study import Section, Study
+from medprior.evaluate.inputs import Inputs, NamedInput
+from medprior.evaluate.localisation.targets import load_true_masks
+from medprior.evaluate.report.attention_figure import PANEL_SIZE_PX, plot_contour_legend, plot_contours, plot_radiograph
+from medprior.evaluate.report.style import Figure, key_to_words, open_figure
+from medprior.evaluate.sections.models import postprocess_masks
+from medprior.evaluate.study import EvaluationStudy, Section
 from medprior.metrics.auc import Array, Floats
-from medprior.metrics.bootstrap import quiet_mean
+from medprior.metrics.bootstrap import compute_nan_mean
 
-EACH = 3  # images per label and kind of error
-LABELS = 5  # labels per figure: what a printed page holds
-WORST = 4  # images of the worst contours
-NAME = 14  # letters of a pseudonym that fit under a panel
+IMAGES_PER_ERROR = 3  # images per label and kind of error
+LABELS_PER_FIGURE = 5  # labels per figure: what a printed page holds
+MAX_WORST_IMAGES = 4  # images of the worst contours
+MAX_NAME_LETTERS = 14  # letters of a pseudonym that fit under a panel
 
 
-def failure_figures(
-    folder: Path, study: Study, inputs: Inputs, sections: dict[str, Section]
+def plot_failure_figures(
+    folder: Path, study: EvaluationStudy, inputs: Inputs, sections: dict[str, Section]
 ) -> list[Figure]:
     """Worst answers of each classifier, five labels a figure, and worst masks of each segmenter."""
     figures: list[Figure] = []
@@ -34,18 +34,18 @@ def failure_figures(
         task, path = named.item.task, folder / f"failures_{named.item.task}_{named.name}"
         section = sections[task]
         if task == "segmentation":
-            found = draw_worst_masks(path.with_suffix(".png"), named, study.part, section, inputs)
+            found = plot_worst_masks(path.with_suffix(".png"), named, study.part, section, inputs)
             figures += [found] if found else []
         elif named.name in section.extra.get("thresholds", {}):
             labels = section.extra["labels"]
-            for number, start in enumerate(range(0, len(labels), LABELS), start=1):
-                some = slice(start, start + LABELS)
+            for number, start in enumerate(range(0, len(labels), LABELS_PER_FIGURE), start=1):
+                some = slice(start, start + LABELS_PER_FIGURE)
                 own = path.with_name(f"{path.name}_{number}.png")
-                figures.append(draw_errors(own, named.name, study.part, section, some))
+                figures.append(plot_errors(own, named.name, study.part, section, some))
     return figures
 
 
-def worst(
+def find_confident_errors(
     truth: Floats, probability: Floats, threshold: float, patients: Sequence[str], most: int
 ) -> tuple[list[int], list[int]]:
     """Rows of the most confident false positives and false negatives, one image per patient.
@@ -68,7 +68,7 @@ def worst(
     return found[0], found[1]
 
 
-def draw_errors(path: Path, name: str, cohort: Cohort, section: Section, some: slice) -> Figure:
+def plot_errors(path: Path, name: str, cohort: Cohort, section: Section, some: slice) -> Figure:
     """False positives on the left, false negatives on the right, one row per label.
 
     Args:
@@ -82,16 +82,16 @@ def draw_errors(path: Path, name: str, cohort: Cohort, section: Section, some: s
     truth, scores = section.extra["truth"][:, some], section.extra["scores"][name][:, some]
     thresholds = section.extra["thresholds"][name][some]
     patients = cohort.patient_ids.tolist()
-    with drawing(path, len(labels), 2 * EACH, 8.4, 1.95 * len(labels) + 0.5) as (_, axes):
+    with open_figure(path, len(labels), 2 * IMAGES_PER_ERROR, 8.4, 1.95 * len(labels) + 0.5) as (_, axes):
         for row, label in enumerate(labels):
             one = truth[:, row], scores[:, row]
-            pair = worst(*one, float(thresholds[row]), patients, EACH)
+            pair = find_confident_errors(*one, float(thresholds[row]), patients, IMAGES_PER_ERROR)
             for number, rows in enumerate(pair):
-                part = axes[row, number * EACH : (number + 1) * EACH]
-                error_panels(part, cohort, rows, *one)
+                part = axes[row, number * IMAGES_PER_ERROR : (number + 1) * IMAGES_PER_ERROR]
+                plot_error_panels(part, cohort, rows, *one)
                 if row == 0:
                     part[0].set_title(f"false {('positive', 'negative')[number]}s", loc="left")
-            axes[row, 0].set_ylabel(spoken(label))
+            axes[row, 0].set_ylabel(key_to_words(label))
     caption = (
         f"The most confident wrong answers of {name} on the judged images, at the thresholds "
         "chosen on validation: false positives on the left, false negatives on the right, at most "
@@ -100,36 +100,32 @@ def draw_errors(path: Path, name: str, cohort: Cohort, section: Section, some: s
     return Figure(path, f"Where {name} is wrong", caption)
 
 
-def error_panels(
-    axes: Any, cohort: Cohort, rows: list[int], truth: Floats, probability: Floats
-) -> None:
+def plot_error_panels(axes: Any, cohort: Cohort, rows: list[int], truth: Floats, probability: Floats) -> None:
     """One image per axis with what was said and what is so; "none" where there is no error."""
     some = cohort.select([cohort.image_ids[row] for row in rows])
-    squares = some.squares(SIZE)
+    squares = some.squares(PANEL_SIZE_PX)
     for number, axis in enumerate(axes):
         if number >= len(rows):
             axis.set_axis_on()
             axis.set(xticks=[], yticks=[], box_aspect=1)
             for spine in axis.spines.values():
                 spine.set_visible(False)
-            axis.text(
-                0.5, 0.5, "none" if number == 0 else "", ha="center", va="center", color="0.4"
-            )
+            axis.text(0.5, 0.5, "none" if number == 0 else "", ha="center", va="center", color="0.4")
             continue
-        panel(axis, squares[number], None, float(some.aspect[number]))
+        plot_radiograph(axis, squares[number], None, float(some.aspect[number]))
         row = rows[number]
         answer = "present" if truth[row] == 1 else "absent"
-        name = shortened(cohort.image_ids[row])
+        name = shorten_pseudonym(cohort.image_ids[row])
         axis.set_xlabel(f"p {probability[row]:.2f}, {answer}\n{name}", fontsize=7)
 
 
-def shortened(image_id: str) -> str:
+def shorten_pseudonym(image_id: str) -> str:
     """A pseudonym that fits under a panel: its first letters, unique enough to find it."""
-    return image_id if len(image_id) <= NAME else image_id[: NAME - 1] + "…"
+    return image_id if len(image_id) <= MAX_NAME_LETTERS else image_id[: MAX_NAME_LETTERS - 1] + "…"
 
 
-def draw_worst_masks(
-    path: Path, named: Named[Any], cohort: Cohort, section: Section, inputs: Inputs
+def plot_worst_masks(
+    path: Path, named: NamedInput[Any], cohort: Cohort, section: Section, inputs: Inputs
 ) -> Figure | None:
     """The images with the lowest mean Dice, true and drawn contours.
 
@@ -145,25 +141,25 @@ def draw_worst_masks(
     own = {key: v for key, v in section.columns.items() if key.startswith(lead)}
     if not own:
         return None
-    dice: Array = quiet_mean(np.stack(list(own.values())))
-    rows = lowest(dice, cohort.patient_ids.tolist(), WORST)
+    dice: Array = compute_nan_mean(np.stack(list(own.values())))
+    rows = find_lowest_rows(dice, cohort.patient_ids.tolist(), MAX_WORST_IMAGES)
     if not rows:
         return None
     some = cohort.select([cohort.image_ids[row] for row in rows])
     names = [key.removeprefix(lead) for key in own]
     maps = named.item.predict_cohort(some)
     size = maps.shape[-1]
-    squares, truth = some.squares(SIZE), true_masks(some, {name: (name,) for name in names}, size)
-    masks = np.stack([drawn(named.item, name, maps) for name in names], axis=1)
-    with drawing(path, 1, len(rows), 2.1 * len(rows), 2.9) as (figure, axes):
+    squares, truth = some.squares(PANEL_SIZE_PX), load_true_masks(some, {name: (name,) for name in names}, size)
+    masks = np.stack([postprocess_masks(named.item, name, maps) for name in names], axis=1)
+    with open_figure(path, 1, len(rows), 2.1 * len(rows), 2.9) as (figure, axes):
         for column, row in enumerate(rows):
             axis, aspect = axes[0, column], float(some.aspect[column])
-            panel(axis, squares[column], None, aspect)
-            outline(axis, truth[column], names, aspect)
-            outline(axis, masks[column], names, aspect, style=":")
+            plot_radiograph(axis, squares[column], None, aspect)
+            plot_contours(axis, truth[column], names, aspect)
+            plot_contours(axis, masks[column], names, aspect, style=":")
             axis.set_title(f"Dice {dice[row]:.3f}")
-            axis.set_xlabel(shortened(cohort.image_ids[row]), fontsize=7)
-        legend(figure, names)
+            axis.set_xlabel(shorten_pseudonym(cohort.image_ids[row]), fontsize=7)
+        plot_contour_legend(figure, names)
     caption = (
         f"The images with the lowest mean Dice of {named.name} among those judged, at most one per "
         "patient: true contours (full lines) and drawn ones (dotted); below, the image's pseudonym."
@@ -171,7 +167,7 @@ def draw_worst_masks(
     return Figure(path, f"Worst contours of {named.name}", caption)
 
 
-def lowest(values: Array, patients: Sequence[str], most: int) -> list[int]:
+def find_lowest_rows(values: Array, patients: Sequence[str], most: int) -> list[int]:
     """Rows of the lowest known `values` [n], at most one per patient."""
     rows: list[int] = []
     seen: set[str] = set()

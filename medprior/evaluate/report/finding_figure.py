@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from medprior.evaluate.inputs import Inputs
-from medprior.evaluate.localisation.finding_maps import KINDS
-from medprior.evaluate.localisation.scoring import combined
-from medprior.evaluate.report.attention_figure import SIZE, outline, panel
-from medprior.evaluate.report.interval_figure import draw_intervals
-from medprior.evaluate.report.style import Figure, drawing, spoken
-from medprior.evaluate.sections.findings import FIXED, PREFIX
+from medprior.evaluate.localisation.finding_maps import MAP_KINDS
+from medprior.evaluate.localisation.scoring import average_candidates
+from medprior.evaluate.report.attention_figure import PANEL_SIZE_PX, plot_contours, plot_radiograph
+from medprior.evaluate.report.interval_figure import plot_intervals
+from medprior.evaluate.report.style import Figure, key_to_words, open_figure
+from medprior.evaluate.sections.findings import FIXED_MAP_KINDS, LOCALISATION_PREFIX
 from medprior.evaluate.study import Section
 
-MOST_FINDINGS = 6
-WORDS = {
+MAX_FINDINGS = 6
+MAP_TITLES = {
     "head": "best head",
     "pooled": "pooled attention",
     "rollout": "roll-out",
@@ -25,28 +25,28 @@ WORDS = {
 }
 
 
-def finding_figures(folder: Path, section: Section, inputs: Inputs) -> list[Figure | None]:
+def plot_finding_figures(folder: Path, section: Section, inputs: Inputs) -> list[Figure | None]:
     """Hit rates with intervals, then the maps of each model on the same images."""
     found = section.extra["found"]
     if not found:
         return []
-    figures = [draw_hits(folder / "localisation.png", section)]
+    figures = [plot_hit_rates(folder / "localisation.png", section)]
     for name in dict.fromkeys(name for name, _ in found):
-        own = {kind: found[name, kind] for kind in KINDS if (name, kind) in found}
+        own = {kind: found[name, kind] for kind in MAP_KINDS if (name, kind) in found}
         path = folder / f"localisation_{name}.png"
-        figures.append(draw_finding_maps(path, name, section, own))
+        figures.append(plot_finding_maps(path, name, section, own))
     return figures
 
 
-def draw_hits(path: Path, section: Section) -> Figure | None:
+def plot_hit_rates(path: Path, section: Section) -> Figure | None:
     """The pointing game of every map of the primary model and of the maps that see no image."""
     records = {key: estimate.record() for key, estimate in section.estimates.items()}
-    priors = [key.split(".")[1] for key in records if key.startswith(f"{PREFIX}.prior")]
-    kinds = [*KINDS, *FIXED, *dict.fromkeys(priors)]
+    priors = [key.split(".")[1] for key in records if key.startswith(f"{LOCALISATION_PREFIX}.prior")]
+    kinds = [*MAP_KINDS, *FIXED_MAP_KINDS, *dict.fromkeys(priors)]
     groups = []
     for name in [*section.extra["hunt"].findings, "mean"]:
-        keys = {kind: f"{PREFIX}.{kind}.pointing.{name}" for kind in kinds}
-        rows = {spoken(kind): records[key] for kind, key in keys.items() if key in records}
+        keys = {kind: f"{LOCALISATION_PREFIX}.{kind}.pointing.{name}" for kind in kinds}
+        rows = {key_to_words(kind): records[key] for kind, key in keys.items() if key in records}
         groups.append((name, rows))
     tolerance = section.extra["hunt"].settings.pointing_tolerance
     caption = (
@@ -55,12 +55,10 @@ def draw_hits(path: Path, section: Section) -> Figure | None:
         "line: 95 % interval (Wilson, or resampled patients). Uniform, centre and prior see no "
         "finding: what a map must beat."
     )
-    return draw_intervals(path, "Where is the finding: hit rate", "hit rate", groups, caption)
+    return plot_intervals(path, "Where is the finding: hit rate", "hit rate", groups, caption)
 
 
-def draw_finding_maps(
-    path: Path, name: str, section: Section, found: dict[str, Any]
-) -> Figure | None:
+def plot_finding_maps(path: Path, name: str, section: Section, found: dict[str, Any]) -> Figure | None:
     """The image with the median energy inside, for each finding, under every map of one model.
 
     Args:
@@ -71,29 +69,29 @@ def draw_finding_maps(
     """
     hunt = section.extra["hunt"]
     last = list(found)[-1]
-    names = list(found[last][1])[:MOST_FINDINGS]
-    rows = [middle(found[last][1][finding].scores["energy"]) for finding in names]
+    names = list(found[last][1])[:MAX_FINDINGS]
+    rows = [find_median_row(found[last][1][finding].scores["energy"]) for finding in names]
     if not names:
         return None
     some = hunt.part.select([hunt.part.image_ids[row] for row in rows])
-    squares, truth = some.squares(SIZE), hunt.truth.masks(some, names, SIZE)
-    maps = {kind: np.concatenate(list(found[kind][0].batches(some, SIZE))) for kind in found}
+    squares, truth = some.squares(PANEL_SIZE_PX), hunt.truth.masks(some, names, PANEL_SIZE_PX)
+    maps = {kind: np.concatenate(list(found[kind][0].batches(some, PANEL_SIZE_PX))) for kind in found}
     size = (1.5 * (len(found) + 1) + 0.4, 1.75 * len(names) + 0.5)
-    with drawing(path, len(names), len(found) + 1, *size) as (_, axes):
+    with open_figure(path, len(names), len(found) + 1, *size) as (_, axes):
         for row, finding in enumerate(names):
             aspect, mask = float(some.aspect[row]), truth[row, [row]]
-            panel(axes[row, 0], squares[row], None, aspect)
-            axes[row, 0].set_ylabel(spoken(finding))
+            plot_radiograph(axes[row, 0], squares[row], None, aspect)
+            axes[row, 0].set_ylabel(key_to_words(finding))
             for column, kind in enumerate(found, start=1):
                 one = found[kind][1][finding]
-                heat = combined(maps[kind][[row]], [one.chosen])[0, 0]
-                panel(axes[row, column], squares[row], heat, aspect)
+                heat = average_candidates(maps[kind][[row]], [one.chosen])[0, 0]
+                plot_radiograph(axes[row, column], squares[row], heat, aspect)
                 inside = one.scores["energy"][rows[row]]
                 axes[row, column].set_xlabel(f"{inside:.0%} inside")
                 if row == 0:
-                    axes[row, column].set_title(WORDS[kind])
+                    axes[row, column].set_title(MAP_TITLES[kind])
             for axis in axes[row]:
-                outline(axis, mask, [finding], aspect)
+                plot_contours(axis, mask, [finding], aspect)
         axes[0, 0].set_title("radiograph")
     caption = (
         f"Maps of {name} for each finding, over the located image with the median share of the "
@@ -103,7 +101,7 @@ def draw_finding_maps(
     return Figure(path, f"Where is the finding: {name}", caption)
 
 
-def middle(scores: Any) -> int:
+def find_median_row(scores: Any) -> int:
     """The row with the median of the known `scores` [n]."""
     known = np.flatnonzero(~np.isnan(scores))
     order = known[np.argsort(scores[known], kind="stable")]

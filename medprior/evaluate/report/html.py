@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from medprior.evaluate.inputs import Inputs
-from medprior.evaluate.report.external_table import cohorts
+from medprior.evaluate.report.external_table import list_external_cohorts
 from medprior.evaluate.report.style import Figure
-from medprior.evaluate.report.summary import Metrics, comparisons, sentence
-from medprior.evaluate.report.tables import tables
-from medprior.evaluate.study import Study
-from medprior.provenance import atomic, git_commit, result_digest, versions
+from medprior.evaluate.report.summary import ReportMetrics, format_comparison, list_comparisons
+from medprior.evaluate.report.tables import build_evaluation_tables
+from medprior.evaluate.study import EvaluationStudy
+from medprior.provenance import atomic_write, collect_versions, find_git_commit, result_digest
 
 
-def embedded(path: Path) -> str:
+def encode_data_uri(path: Path) -> str:
     """A PNG file as a data URI."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
-def shown_width(path: Path) -> int:
+def compute_css_width(path: Path) -> int:
     """Width of a figure on the page in CSS pixels: its type as large as the page's notes."""
     from PIL import Image
 
@@ -31,32 +31,32 @@ def shown_width(path: Path) -> int:
         return round(picture.width * 0.72)
 
 
-def command_line(study: Study, inputs: Inputs, metrics: Metrics) -> str:
+def format_evaluate_command(study: EvaluationStudy, inputs: Inputs, metrics: ReportMetrics) -> str:
     """The command that gives this evidence, folders named by role instead of by path."""
     words = ["medprior evaluate COHORT EVIDENCE"]
     for role in inputs.folders:
         kind, _, name = role.partition(".")
         words.append(f"--{kind} {name}={kind.upper()}")
-    words += [f"--external {name}=COHORT" for name in cohorts(metrics)]
+    words += [f"--external {name}=COHORT" for name in list_external_cohorts(metrics)]
     words.append(f"--split {study.split}")
     changed = study.settings.model_dump(mode="json", exclude_defaults=True)
     words += [f"--set {key}={json.dumps(value)}" for key, value in changed.items()]
     return " ".join(words)
 
 
-def provenance_rows(study: Study, inputs: Inputs, facts: Mapping[str, Any]) -> dict[str, str]:
+def list_evaluate_provenance(study: EvaluationStudy, inputs: Inputs, facts: Mapping[str, Any]) -> dict[str, str]:
     """What a reader needs to get the same numbers: digests, versions, commit."""
     rows = {
         "cohort digest": study.cohort.digest,
         "digest of the images judged": study.part.digest,
-        "commit": git_commit() or "installed package",
-        "versions": ", ".join(f"{name} {value}" for name, value in versions().items()),
+        "commit": find_git_commit() or "installed package",
+        "versions": ", ".join(f"{name} {value}" for name, value in collect_versions().items()),
         "settings": json.dumps(study.settings.model_dump(mode="json"), sort_keys=True),
     }
     return rows | {name: result_digest(path) for name, path in inputs.folders.items()}
 
 
-def composition(metrics: Metrics) -> dict[str, list[tuple[str, str]]]:
+def list_composition(metrics: ReportMetrics) -> dict[str, list[tuple[str, str]]]:
     """What the judged images are: kind of fact -> (value, key of `metrics.json`)."""
     kinds = {"view": "projection", "sex": "sex"}
     return {
@@ -65,12 +65,12 @@ def composition(metrics: Metrics) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def write_report(
+def write_evaluation_report(
     path: Path,
-    metrics: Metrics,
+    metrics: ReportMetrics,
     figures: Sequence[Figure],
     facts: Mapping[str, Any],
-    study: Study,
+    study: EvaluationStudy,
     inputs: Inputs,
 ) -> Path:
     """Render the report; every number in it is a cell of `metrics`.
@@ -84,35 +84,31 @@ def write_report(
         inputs: what was judged.
     """
     primary = facts["primary"]
-    return rendered(
+    return render_template(
         path,
         "report.html",
         split=study.split,
         metrics=metrics,
         datasets=sorted({str(name) for name in study.part.manifest["dataset"]} - {""}),
-        composition=composition(metrics),
-        verdicts=[sentence(found, metrics) for found in comparisons(metrics, primary)],
-        tables=tables(metrics, primary),
-        figures=[(embedded(f.path), shown_width(f.path), f.title, f.caption) for f in figures],
+        composition=list_composition(metrics),
+        verdicts=[format_comparison(found, metrics) for found in list_comparisons(metrics, primary)],
+        tables=build_evaluation_tables(metrics, primary),
+        figures=[(encode_data_uri(f.path), compute_css_width(f.path), f.title, f.caption) for f in figures],
         facts=facts,
         absent=metrics.get("classification.mauc", {}).get("absent", []),
         resamples=study.settings.resamples,
-        command=command_line(study, inputs, metrics),
-        provenance=provenance_rows(study, inputs, facts),
+        command=format_evaluate_command(study, inputs, metrics),
+        provenance=list_evaluate_provenance(study, inputs, facts),
     )
 
 
-def rendered(path: Path, template: str, **values: Any) -> Path:
+def render_template(path: Path, template: str, **values: Any) -> Path:
     """Write the page that a template of this room gives with `values`, atomically."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    loader = FunctionLoader(
-        lambda name: resources.files("medprior.evaluate.report").joinpath(name).read_text("utf-8")
-    )
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    loader = FunctionLoader(lambda name: resources.files("medprior.evaluate.report").joinpath(name).read_text("utf-8"))
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     page = environment.get_template(template).render(**values)
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(page.replace("95 %", "95\N{NO-BREAK SPACE}%"), encoding="utf-8")
     return path

@@ -7,44 +7,44 @@ from pathlib import Path
 
 import numpy as np
 
-from medprior.evaluate.report.style import DASHES, Figure, colour, drawing, spoken
-from medprior.evaluate.study import Study
+from medprior.evaluate.report.style import LINE_STYLES, Figure, key_to_words, open_figure, source_colour
+from medprior.evaluate.study import EvaluationStudy
 from medprior.metrics.auc import Floats
-from medprior.metrics.calibration import bins_of, reliability
-from medprior.metrics.sensitivity import rate
+from medprior.metrics.calibration import assign_bins, compute_reliability
+from medprior.metrics.sensitivity import compute_wilson_rate
 
-BINS = 10
+RELIABILITY_BINS = 10
 
 
-def draw_reliability(
-    path: Path, labels: list[str], truth: Floats, scores: Mapping[str, Floats], study: Study
+def plot_reliability(
+    path: Path, labels: list[str], truth: Floats, scores: Mapping[str, Floats], study: EvaluationStudy
 ) -> Figure:
     """One panel per label, one line per model, 95 % intervals on the first."""
     columns = min(len(labels), 4)
     rows = -(-len(labels) // columns)
     size = (max(2.1 * columns + 0.3, 3.2), 2.1 * rows + 0.6)
-    with drawing(path, rows, columns, *size) as (figure, axes):
+    with open_figure(path, rows, columns, *size) as (figure, axes):
         for axis in axes.ravel()[len(labels) :]:
             axis.set_visible(False)
         for number, label in enumerate(labels):
             axis, t = axes.ravel()[number], truth[:, number]
             axis.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":")
             for index, (name, score) in enumerate(scores.items()):
-                diagram = reliability(t, score[:, number], BINS)
+                diagram = compute_reliability(t, score[:, number], RELIABILITY_BINS)
                 there = diagram.count > 0
                 axis.plot(
                     diagram.predicted[there],
                     diagram.observed[there],
-                    color=colour(index),
-                    linestyle=DASHES[index % len(DASHES)],
+                    color=source_colour(index),
+                    linestyle=LINE_STYLES[index % len(LINE_STYLES)],
                     marker="o",
                     markersize=3,
                     linewidth=1.1,
                     label=name,
                 )
-            low, high, x = bounds(t, next(iter(scores.values()))[:, number], study)
-            axis.vlines(x, low, high, color=colour(0), linewidth=0.8, alpha=0.6)
-            axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=spoken(label))
+            low, high, x = compute_bin_intervals(t, next(iter(scores.values()))[:, number], study)
+            axis.vlines(x, low, high, color=source_colour(0), linewidth=0.8, alpha=0.6)
+            axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=key_to_words(label))
         figure.supxlabel("predicted probability", fontsize=9)
         figure.supylabel("share of positives", fontsize=9)
         handles, names = axes[0, 0].get_legend_handles_labels()
@@ -56,10 +56,12 @@ def draw_reliability(
     return Figure(path, "Reliability", caption)
 
 
-def bounds(truth: Floats, score: Floats, study: Study) -> tuple[list[float], list[float], Floats]:
+def compute_bin_intervals(
+    truth: Floats, score: Floats, study: EvaluationStudy
+) -> tuple[list[float], list[float], Floats]:
     """Interval of the share of positives in every filled bin, and its mean probability."""
-    index, patients = bins_of(truth, score, BINS), study.draws.patient
-    filled = [b for b in range(BINS) if (index == b).any()]
-    rates = [rate(truth[index == b] == 1, patients[index == b]) for b in filled]
+    index, patients = assign_bins(truth, score, RELIABILITY_BINS), study.draws.patient
+    filled = [b for b in range(RELIABILITY_BINS) if (index == b).any()]
+    rates = [compute_wilson_rate(truth[index == b] == 1, patients[index == b]) for b in filled]
     middle = np.array([float(score[index == b].mean()) for b in filled])
     return [r.low for r in rates], [r.high for r in rates], middle

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from medprior.evaluate.report.style import DASHES, Figure, colour, drawing, spoken
+from medprior.evaluate.report.style import LINE_STYLES, Figure, key_to_words, open_figure, source_colour
 from medprior.metrics.auc import Array, Floats
 from medprior.metrics.bootstrap import Resamples
 
-GRID = np.linspace(0, 1, 101)
+CURVE_GRID = np.linspace(0, 1, 101)
 BAND_RESAMPLES = 200
-Panel = tuple[Array, Array, Array, Array]  # grid, curve, low, high
+CurveBand = tuple[Array, Array, Array, Array]  # grid, curve, low, high
 
 
-def curve(truth: Floats, score: Floats, weight: Floats, kind: str) -> Array:
+def compute_weighted_curve(truth: Floats, score: Floats, weight: Floats, kind: str) -> Array:
     """A weighted curve on `GRID`: "roc" or "pr".
 
     Sensitivity at each false-positive rate, or precision at each sensitivity by the step rule.
@@ -31,32 +31,32 @@ def curve(truth: Floats, score: Floats, weight: Floats, kind: str) -> Array:
     last = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
     yes, no = yes[last], no[last]
     if yes[-1] == 0 or no[-1] == 0:
-        return np.full(len(GRID), np.nan)
+        return np.full(len(CURVE_GRID), np.nan)
     if kind == "roc":
         x, y = np.append(0, no / no[-1]), np.append(0, yes / yes[-1])
-        return np.interp(GRID, x, np.maximum.accumulate(y))
+        return np.interp(CURVE_GRID, x, np.maximum.accumulate(y))
     seen = yes > 0
     recall, precision = yes[seen] / yes[-1], yes[seen] / (yes[seen] + no[seen])
-    step = np.minimum(np.searchsorted(recall, GRID - 1e-12), len(recall) - 1)
+    step = np.minimum(np.searchsorted(recall, CURVE_GRID - 1e-12), len(recall) - 1)
     return np.asarray(precision[step])
 
 
-def band(truth: Floats, score: Floats, draws: Resamples, kind: str) -> Panel:
+def compute_curve_band(truth: Floats, score: Floats, draws: Resamples, kind: str) -> CurveBand:
     """The curve with percentile bounds over the first 200 resamples."""
     known = ~np.isnan(truth)
     t, s = truth[known], score[known]
-    whole = curve(t, s, np.ones(len(t)), kind)
+    whole = compute_weighted_curve(t, s, np.ones(len(t)), kind)
     blocks = np.concatenate(draws.blocks, axis=1)[:, :BAND_RESAMPLES]
     weights = blocks[draws.patient[known]]
-    curves = np.stack([curve(t, s, weights[:, r], kind) for r in range(weights.shape[1])])
+    curves = np.stack([compute_weighted_curve(t, s, weights[:, r], kind) for r in range(weights.shape[1])])
     curves = curves[~np.isnan(curves).any(axis=1)]
     if not len(curves):
-        return GRID, whole, whole, whole
+        return CURVE_GRID, whole, whole, whole
     low, high = np.quantile(curves, [0.025, 0.975], axis=0)
-    return GRID, whole, low, high
+    return CURVE_GRID, whole, low, high
 
 
-def draw_curves(
+def plot_roc_pr_curves(
     path: Path,
     kind: str,
     labels: list[str],
@@ -68,18 +68,18 @@ def draw_curves(
     columns = min(len(labels), 4)
     rows = -(-len(labels) // columns)
     size = (max(2.1 * columns + 0.3, 3.2), 2.1 * rows + 0.6)
-    with drawing(path, rows, columns, *size) as (figure, axes):
+    with open_figure(path, rows, columns, *size) as (figure, axes):
         for axis in axes.ravel()[len(labels) :]:
             axis.set_visible(False)
         for number, label in enumerate(labels):
             axis = axes.ravel()[number]
             t = truth[:, number]
             for index, (name, score) in enumerate(scores.items()):
-                line(axis, band(t, score[:, number], draws, kind), index, name)
+                plot_curve_band(axis, compute_curve_band(t, score[:, number], draws, kind), index, name)
             prevalence = float(np.nanmean(t)) if (~np.isnan(t)).any() else 0.0
             base = ([0, 1], [0, 1]) if kind == "roc" else ([0, 1], [prevalence, prevalence])
             axis.plot(*base, color="0.6", linewidth=0.8, linestyle=":")
-            title = f"{spoken(label)}\n{int((t == 1).sum())} of {int((~np.isnan(t)).sum())}"
+            title = f"{key_to_words(label)}\n{int((t == 1).sum())} of {int((~np.isnan(t)).sum())}"
             axis.set(xlim=(0, 1), ylim=(0, 1.02), aspect="equal", title=title)
         roc = kind == "roc"
         figure.supxlabel("1 - specificity" if roc else "sensitivity (recall)", fontsize=9)
@@ -94,10 +94,10 @@ def draw_curves(
     return Figure(path, f"{word} curves", caption)
 
 
-def line(axis: Any, drawn: Panel, index: int, name: str) -> None:
+def plot_curve_band(axis: Any, drawn: CurveBand, index: int, name: str) -> None:
     """One model's curve, the first with its band."""
     grid, whole, low, high = drawn
-    dash = DASHES[index % len(DASHES)]
-    axis.plot(grid, whole, color=colour(index), linestyle=dash, linewidth=1.3, label=name)
+    dash = LINE_STYLES[index % len(LINE_STYLES)]
+    axis.plot(grid, whole, color=source_colour(index), linestyle=dash, linewidth=1.3, label=name)
     if index == 0:
-        axis.fill_between(grid, low, high, color=colour(index), alpha=0.18, linewidth=0)
+        axis.fill_between(grid, low, high, color=source_colour(index), alpha=0.18, linewidth=0)

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from medprior.cohort import Cohort
-from medprior.evaluate.inputs import Named
-from medprior.evaluate.localisation.targets import true_masks
-from medprior.evaluate.report.attention_figure import legend, outline, panel
-from medprior.evaluate.report.style import Figure, drawing
-from medprior.evaluate.sections.models import drawn
+from medprior.evaluate.inputs import NamedInput
+from medprior.evaluate.localisation.targets import load_true_masks
+from medprior.evaluate.report.attention_figure import plot_contour_legend, plot_contours, plot_radiograph
+from medprior.evaluate.report.style import Figure, open_figure
+from medprior.evaluate.sections.models import postprocess_masks
 from medprior.metrics.auc import Array
 
 
-def draw_segmentation(
-    path: Path, models: list[Named[Any]], cohort: Cohort, dice: Array, picked: dict[str, int]
+def plot_segmentation(
+    path: Path, models: list[NamedInput[Any]], cohort: Cohort, dice: Array, picked: dict[str, int]
 ) -> Figure:
     """The picked images in columns, one row per model; true contours full, drawn ones dotted.
 
@@ -31,22 +31,22 @@ def draw_segmentation(
     some = cohort.select([cohort.image_ids[index] for index in picked.values()])
     names = [n for n in models[0].item.structures if n in cohort.structures]
     size = (2.3 * len(picked), 2.6 * len(models) + 0.8)
-    with drawing(path, len(models), len(picked), *size) as (figure, axes):
+    with open_figure(path, len(models), len(picked), *size) as (figure, axes):
         for row, named in enumerate(models):
             maps = named.item.predict_cohort(some)
             squares = some.squares(maps.shape[-1])
-            truth = true_masks(some, {name: (name,) for name in names}, maps.shape[-1])
+            truth = load_true_masks(some, {name: (name,) for name in names}, maps.shape[-1])
             own = [name for name in names if name in named.item.structures]
-            masks = np.stack([drawn(named.item, name, maps) for name in own], axis=1)
+            masks = np.stack([postprocess_masks(named.item, name, maps) for name in own], axis=1)
             for column, (case, index) in enumerate(picked.items()):
                 axis, aspect = axes[row, column], float(some.aspect[column])
-                panel(axis, squares[column], None, aspect)
-                outline(axis, truth[column], names, aspect)
-                outline(axis, masks[column], own, aspect, style=":")
+                plot_radiograph(axis, squares[column], None, aspect)
+                plot_contours(axis, truth[column], names, aspect)
+                plot_contours(axis, masks[column], own, aspect, style=":")
                 if row == 0:
                     axis.set_title(f"{case}, Dice {dice[index]:.3f}")
             axes[row, 0].set_ylabel(named.name)
-        legend(figure, names)
+        plot_contour_legend(figure, names)
     caption = (
         "True contours (full lines) and the contours drawn by the model (dotted) in the image with "
         "the best, the median and the worst mean Dice of the primary model."

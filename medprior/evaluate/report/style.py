@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medprior.provenance import atomic
+from medprior.provenance import atomic_write
 
 # Okabe and Ito (2008), black first for the primary result, yellow left out: unreadable on paper.
 PALETTE = ("#000000", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
@@ -18,8 +18,8 @@ STRUCTURE_COLOURS = {
     "lungs": "#56B4E9",
     "heart": "#CC79A7",
 }
-DASHES = ("-", "--", "-.", ":")
-STYLE: dict[Any, Any] = {
+LINE_STYLES = ("-", "--", "-.", ":")
+MATPLOTLIB_STYLE: dict[Any, Any] = {
     "figure.dpi": 150,
     "savefig.dpi": 150,
     "font.size": 9,
@@ -46,9 +46,7 @@ class Figure:
 
 
 @contextmanager
-def drawing(
-    path: Path, rows: int, columns: int, width: float, height: float
-) -> Iterator[tuple[Any, Any]]:
+def open_figure(path: Path, rows: int, columns: int, width: float, height: float) -> Iterator[tuple[Any, Any]]:
     """A figure and its axes [rows, columns]; saved to `path` when the block ends.
 
     Units:
@@ -58,16 +56,16 @@ def drawing(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(MATPLOTLIB_STYLE):
         figure = Canvas(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, squeeze=False)
         yield figure, axes
-        with atomic(path) as temporary:
+        with atomic_write(path) as temporary:
             figure.savefig(temporary, format="png", metadata={"Software": "medprior"})
 
 
-def colour(number: int) -> str:
+def source_colour(number: int) -> str:
     """Colour of the source with this number; the primary one is 0."""
     return PALETTE[number % len(PALETTE)]
 
@@ -77,6 +75,6 @@ def structure_colour(name: str, number: int) -> str:
     return STRUCTURE_COLOURS.get(name, PALETTE[1 + number % (len(PALETTE) - 1)])
 
 
-def spoken(name: str) -> str:
+def key_to_words(name: str) -> str:
     """A key's part as words: `left_lung` becomes "left lung"."""
     return name.replace("_", " ")

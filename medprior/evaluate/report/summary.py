@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medprior.metrics.differences import ATTENTION, verdict
+from medprior.metrics.differences import ATTENTION_KINDS, describe_difference
 
 Record = dict[str, Any]
-Metrics = Mapping[str, Record]
-Primary = Mapping[str, str]
-STANDING = {
+ReportMetrics = Mapping[str, Record]
+PrimaryNames = Mapping[str, str]
+BASELINE_NAMES = {
     "prior": "static prior",
     "registered_prior": "registered prior",
     "random_weights": "random weights",
 }
-KINDS = {
+PRIMARY_KINDS = {
     "attention": "attention",
     "finetuned_attention": "classification",
     "classification": "classification",
@@ -53,28 +53,28 @@ class Comparison:
     word: str
 
 
-def leads(recipes: Sequence[str]) -> dict[str, str]:
+def list_arm_prefixes(recipes: Sequence[str]) -> dict[str, str]:
     """Arm of a comparison -> what stands before its keys."""
     return {name: f"baseline.{name}." if n else "" for n, name in enumerate(recipes)}
 
 
-def sources(metrics: Metrics, key: str, primary: Primary) -> dict[str, str]:
+def find_source_keys(metrics: ReportMetrics, key: str, primary: PrimaryNames) -> dict[str, str]:
     """Source name -> its key, for every result that has `key`, the primary one first.
 
     For attention the priors themselves are sources too, for features the random weights.
     """
     kind, _, rest = key.partition(".")
-    found = {primary.get(KINDS.get(kind, kind), "primary"): key}
+    found = {primary.get(PRIMARY_KINDS.get(kind, kind), "primary"): key}
     for name in dict.fromkeys(k.split(".")[1] for k in metrics if k.startswith("baseline.")):
         found[name] = f"baseline.{name}.{key}"
-    if kind in ATTENTION:
-        found |= {STANDING[prior]: f"{prior}.{rest}" for prior in ("prior", "registered_prior")}
+    if kind in ATTENTION_KINDS:
+        found |= {BASELINE_NAMES[prior]: f"{prior}.{rest}" for prior in ("prior", "registered_prior")}
     if kind == "features":
-        found[STANDING["random_weights"]] = f"features.random_{rest}"
+        found[BASELINE_NAMES["random_weights"]] = f"features.random_{rest}"
     return {name: own for name, own in found.items() if own in metrics}
 
 
-def parts(metrics: Metrics, prefix: str) -> list[str]:
+def list_key_suffixes(metrics: ReportMetrics, prefix: str) -> list[str]:
     """What stands after `prefix.` in any key, `mean` last."""
     leads = (f"{prefix}.", f".{prefix}.")
     found = {
@@ -85,45 +85,45 @@ def parts(metrics: Metrics, prefix: str) -> list[str]:
     return sorted(found - {"mean"}) + (["mean"] if "mean" in found else [])
 
 
-def located(metrics: Metrics, kind: str = "attention") -> list[str]:
+def list_scored_structures(metrics: ReportMetrics, kind: str = "attention") -> list[str]:
     """Structures that any map was scored on, `mean` last; `kind` as in `comparison.ATTENTION`."""
-    every = {*parts(metrics, f"{kind}.pixel_ap"), *parts(metrics, "prior.pixel_ap")}
+    every = {*list_key_suffixes(metrics, f"{kind}.pixel_ap"), *list_key_suffixes(metrics, "prior.pixel_ap")}
     return [*sorted(every - {"mean"}), "mean"]
 
 
-def attention_groups(
-    metrics: Metrics, primary: str, kind: str = "attention"
+def group_attention_records(
+    metrics: ReportMetrics, primary: str, kind: str = "attention"
 ) -> list[tuple[str, dict[str, Record]]]:
     """(structure, source -> pixel-AP record) for every structure and the mean."""
     groups = []
-    for name in located(metrics, kind):
-        keys = sources(metrics, f"{kind}.pixel_ap.{name}", {KINDS[kind]: primary})
+    for name in list_scored_structures(metrics, kind):
+        keys = find_source_keys(metrics, f"{kind}.pixel_ap.{name}", {PRIMARY_KINDS[kind]: primary})
         groups.append((name, {source: metrics[key] for source, key in keys.items()}))
     return groups
 
 
-def comparisons(metrics: Metrics, primary: Primary) -> list[Comparison]:
+def list_comparisons(metrics: ReportMetrics, primary: PrimaryNames) -> list[Comparison]:
     """Every headline difference with its verdict, baselines in the order they were given."""
     result = []
     for key, quantity in HEADLINES:
-        kind = KINDS[key.partition(".")[0]]
+        kind = PRIMARY_KINDS[key.partition(".")[0]]
         for other in dict.fromkeys(k.split(".")[1] for k in metrics if k.startswith("difference.")):
             own = f"difference.{other}.{key}"
             if own not in metrics:
                 continue
-            word = in_a_word(metrics[own], key)
-            name = STANDING.get(other, other)
+            word = difference_verdict(metrics[own], key)
+            name = BASELINE_NAMES.get(other, other)
             result.append(Comparison(own, quantity, primary.get(kind, "primary"), name, word))
     return result
 
 
-def in_a_word(record: Record, key: str) -> str:
+def difference_verdict(record: Record, key: str) -> str:
     """The verdict on a difference's record, of the quantity `key`."""
     low, high = record["ci95"]
-    return verdict(record["value"], low, high, key)
+    return describe_difference(record["value"], low, high, key)
 
 
-def number(value: float | None, signed: bool = False) -> str:
+def format_number(value: float | None, signed: bool = False) -> str:
     """Three decimals, a true minus sign, an en dash for unknown."""
     if value is None:
         return "–"
@@ -131,35 +131,35 @@ def number(value: float | None, signed: bool = False) -> str:
     return text.replace("-", "−")
 
 
-def interval(record: Record, signed: bool = False) -> str:
+def format_interval(record: Record, signed: bool = False) -> str:
     """`0.912 to 0.948`, or nothing where there is no interval."""
     low, high = record["ci95"]
     if low is None or high is None:
         return ""
-    return f"{number(low, signed)} to {number(high, signed)}"
+    return f"{format_number(low, signed)} to {format_number(high, signed)}"
 
 
-def headline(metrics: Metrics, primary: Primary) -> str:
+def format_headlines(metrics: ReportMetrics, primary: PrimaryNames) -> str:
     """The table the command line prints."""
     lines = []
     for key, quantity in HEADLINES:
-        for name, own in sources(metrics, key, primary).items():
+        for name, own in find_source_keys(metrics, key, primary).items():
             record = metrics[own]
-            text = f"{number(record['value'])} [{interval(record)}] n={record['n']}"
+            text = f"{format_number(record['value'])} [{format_interval(record)}] n={record['n']}"
             lines.append(f"{quantity:<34} {name:<20} {text}")
-    for found in comparisons(metrics, primary):
+    for found in list_comparisons(metrics, primary):
         record = metrics[found.key]
-        text = f"{number(record['value'], True)} [{interval(record, True)}] {found.word}"
+        text = f"{format_number(record['value'], True)} [{format_interval(record, True)}] {found.word}"
         lines.append(f"{found.quantity:<34} {found.ours} vs {found.other}: {text}")
     return "\n".join(lines)
 
 
-def sentence(found: Comparison, metrics: Metrics) -> str:
+def format_comparison(found: Comparison, metrics: ReportMetrics) -> str:
     """A comparison as a sentence for the top of the report."""
     record = metrics[found.key]
     first, gap, rest = found.quantity.partition(" ")
     what = (first.capitalize() if first.islower() else first) + gap + rest
-    text = f"{number(record['value'], True)}, 95 % interval {interval(record, True)}"
+    text = f"{format_number(record['value'], True)}, 95 % interval {format_interval(record, True)}"
     if found.word == "no difference shown":
         pair = f"{found.ours} and {found.other}"
         return f"{what}: no difference shown between {pair} ({text})."

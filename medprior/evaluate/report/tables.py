@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medprior.evaluate.compare.probe_table import crossval_columns, probe_columns
-from medprior.evaluate.report.external_table import cohorts
-from medprior.evaluate.report.external_table import rows as external_rows
-from medprior.evaluate.report.style import spoken
+from medprior.evaluate.compare.probe_table import list_crossval_columns, list_probe_columns
+from medprior.evaluate.report.external_table import list_external_cohorts
+from medprior.evaluate.report.external_table import list_external_rows as external_rows
+from medprior.evaluate.report.style import key_to_words
 from medprior.evaluate.report.summary import (
-    Metrics,
-    Primary,
-    comparisons,
-    interval,
-    located,
-    number,
-    parts,
-    sources,
+    PrimaryNames,
+    ReportMetrics,
+    find_source_keys,
+    format_interval,
+    format_number,
+    list_comparisons,
+    list_key_suffixes,
+    list_scored_structures,
 )
 
 
 @dataclass(frozen=True)
-class Cell:
+class ReportCell:
     """A number with its interval, and the key it comes from; an empty key is an empty cell.
 
     `whole` says that it is shown without decimals, as counts are.
@@ -35,43 +35,41 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table: title, column heads, rows of (name, cells), and a note on how to read it."""
 
     title: str
     heads: list[str]
-    rows: list[tuple[str, list[Cell]]]
+    rows: list[tuple[str, list[ReportCell]]]
     note: str
 
 
-def cell(metrics: Metrics, key: str, signed: bool = False) -> Cell:
+def build_cell(metrics: ReportMetrics, key: str, signed: bool = False) -> ReportCell:
     """The cell of `key`, empty where it was not measured."""
     if key not in metrics:
-        return Cell()
+        return ReportCell()
     record = metrics[key]
-    return Cell(key, number(record["value"], signed), interval(record, signed))
+    return ReportCell(key, format_number(record["value"], signed), format_interval(record, signed))
 
 
-def by_source(
-    metrics: Metrics, primary: Primary, columns: Sequence[tuple[str, str]], title: str, note: str
-) -> Table | None:
+def build_source_table(
+    metrics: ReportMetrics, primary: PrimaryNames, columns: Sequence[tuple[str, str]], title: str, note: str
+) -> ReportTable | None:
     """One row per source, one column per (key, head); None when nothing was measured."""
-    keys = {key: sources(metrics, key, primary) for key, _ in columns}
+    keys = {key: find_source_keys(metrics, key, primary) for key, _ in columns}
     names = dict.fromkeys(name for found in keys.values() for name in found)
-    rows = [
-        (name, [cell(metrics, keys[key].get(name, "")) for key, _ in columns]) for name in names
-    ]
+    rows = [(name, [build_cell(metrics, keys[key].get(name, "")) for key, _ in columns]) for name in names]
     shown = [i for i in range(len(columns)) if any(cells[i].key for _, cells in rows)]
     if not shown:
         return None
     heads = [columns[i][1] for i in shown]
-    return Table(title, heads, [(name, [cells[i] for i in shown]) for name, cells in rows], note)
+    return ReportTable(title, heads, [(name, [cells[i] for i in shown]) for name, cells in rows], note)
 
 
-def attention_tables(metrics: Metrics, primary: Primary) -> list[Table | None]:
+def build_attention_tables(metrics: ReportMetrics, primary: PrimaryNames) -> list[ReportTable | None]:
     """Pixel-AP per structure, then overlaps of thresholded maps."""
-    names = located(metrics)
-    columns = [(f"attention.pixel_ap.{name}", spoken(name)) for name in names]
+    names = list_scored_structures(metrics)
+    columns = [(f"attention.pixel_ap.{name}", key_to_words(name)) for name in names]
     overlap = [
         ("attention.iou60.mean", "IoU at 60 % of mass"),
         ("attention.dice_at_threshold.mean", "Dice at one threshold"),
@@ -81,7 +79,7 @@ def attention_tables(metrics: Metrics, primary: Primary) -> list[Table | None]:
         ("attention.oracle_pixel_ap.mean", "pixel-AP, oracle head"),
     ]
     return [
-        by_source(
+        build_source_table(
             metrics,
             primary,
             columns,
@@ -91,7 +89,7 @@ def attention_tables(metrics: Metrics, primary: Primary) -> list[Table | None]:
             "trained with, or the best on validation images. The priors themselves are predictors "
             "to beat.",
         ),
-        by_source(
+        build_source_table(
             metrics,
             primary,
             overlap,
@@ -103,7 +101,7 @@ def attention_tables(metrics: Metrics, primary: Primary) -> list[Table | None]:
     ]
 
 
-def model_tables(metrics: Metrics, primary: Primary) -> list[Table | None]:
+def build_model_tables(metrics: ReportMetrics, primary: PrimaryNames) -> list[ReportTable | None]:
     """Classification and segmentation, one row per model."""
     classification = [
         ("classification.mauc", "mAUC"),
@@ -112,14 +110,14 @@ def model_tables(metrics: Metrics, primary: Primary) -> list[Table | None]:
         ("classification.sensitivity", "sensitivity"),
         ("classification.specificity", "specificity"),
     ]
-    structures = parts(metrics, "segmentation.dice")
-    dice = [(f"segmentation.dice.{name}", f"Dice {spoken(name)}") for name in structures]
+    structures = list_key_suffixes(metrics, "segmentation.dice")
+    dice = [(f"segmentation.dice.{name}", f"Dice {key_to_words(name)}") for name in structures]
     rest = [
         ("segmentation.iou.mean", "IoU, mean"),
         ("segmentation.hd95_mm.mean", "HD95, mean (mm)"),
     ]
     return [
-        by_source(
+        build_source_table(
             metrics,
             primary,
             classification,
@@ -127,14 +125,14 @@ def model_tables(metrics: Metrics, primary: Primary) -> list[Table | None]:
             "Labels without both classes in this split are left out of the means and named below. "
             "Thresholds were chosen on validation images.",
         ),
-        by_source(
+        build_source_table(
             metrics,
             primary,
             dice + rest,
             "Segmentation",
             "Mean over images whose true mask is not empty. HD95 where the pixel size is known.",
         ),
-        by_source(
+        build_source_table(
             metrics,
             primary,
             [
@@ -152,14 +150,14 @@ def model_tables(metrics: Metrics, primary: Primary) -> list[Table | None]:
     ]
 
 
-def feature_table(metrics: Metrics, primary: Primary) -> Table | None:
+def build_feature_table(metrics: ReportMetrics, primary: PrimaryNames) -> ReportTable | None:
     """Frozen features: probes, and the teacher's health."""
     columns = [
-        *probe_columns(metrics),
+        *list_probe_columns(metrics),
         ("features.teacher_entropy", "teacher entropy (nats)"),
         ("features.uniform_entropy", "ln K (nats)"),
     ]
-    return by_source(
+    return build_source_table(
         metrics,
         primary,
         columns,
@@ -169,21 +167,21 @@ def feature_table(metrics: Metrics, primary: Primary) -> Table | None:
     )
 
 
-def crossval_table(metrics: Metrics, primary: Primary) -> Table | None:
+def build_crossval_table(metrics: ReportMetrics, primary: PrimaryNames) -> ReportTable | None:
     """Frozen features of every patient of the cohort."""
-    return by_source(
+    return build_source_table(
         metrics,
         primary,
-        crossval_columns(metrics),
+        list_crossval_columns(metrics),
         "Frozen features, cross-validated",
         "Every patient of the cohort is judged once, by probes of other patients; the backbone has "
         "seen those of the train split without their labels.",
     )
 
 
-def label_table(metrics: Metrics) -> Table | None:
+def build_label_table(metrics: ReportMetrics) -> ReportTable | None:
     """The primary model label by label."""
-    labels = parts(metrics, "classification.auc")
+    labels = list_key_suffixes(metrics, "classification.auc")
     if not labels:
         return None
     kinds = ("auc", "ap", "sensitivity", "specificity", "ece")
@@ -191,36 +189,36 @@ def label_table(metrics: Metrics) -> Table | None:
     rows = []
     for label in labels:
         size = per_class.get(label, {})
-        name = f"{spoken(label)} ({size.get('positives', 0)} of "
+        name = f"{key_to_words(label)} ({size.get('positives', 0)} of "
         name += f"{size.get('positives', 0) + size.get('negatives', 0)})"
-        rows.append((name, [cell(metrics, f"classification.{kind}.{label}") for kind in kinds]))
+        rows.append((name, [build_cell(metrics, f"classification.{kind}.{label}") for kind in kinds]))
     heads = ["AUC", "AP", "sensitivity", "specificity", "calibration error"]
     note = "The primary model; in brackets positive and known images. Rates with Wilson's interval."
-    return Table("Findings, label by label", heads, rows, note)
+    return ReportTable("Findings, label by label", heads, rows, note)
 
 
-def subgroup_table(metrics: Metrics) -> Table | None:
+def build_subgroup_table(metrics: ReportMetrics) -> ReportTable | None:
     """MAUC of the primary model in every subgroup."""
     rows = []
     for key, record in metrics.items():
         if key.startswith("subgroup."):
             _, fact, value = key.removesuffix(".mauc").split(".", 2)
-            rows.append((f"{fact} {spoken(value)} ({record['n']} images)", [cell(metrics, key)]))
+            rows.append((f"{fact} {key_to_words(value)} ({record['n']} images)", [build_cell(metrics, key)]))
     note = (
         "The primary model; groups of 20 images or more. A label without both classes in a group "
         "is left out there, so small groups may rest on fewer labels."
     )
-    return Table("Findings, by subgroup", ["mAUC"], rows, note) if rows else None
+    return ReportTable("Findings, by subgroup", ["mAUC"], rows, note) if rows else None
 
 
-def difference_table(metrics: Metrics, primary: Primary) -> Table | None:
+def build_difference_table(metrics: ReportMetrics, primary: PrimaryNames) -> ReportTable | None:
     """Every headline difference with its verdict."""
     rows = [
         (
             f"{found.quantity}: {found.ours} − {found.other}",
-            [cell(metrics, found.key, signed=True), Cell(value=found.word)],
+            [build_cell(metrics, found.key, signed=True), ReportCell(value=found.word)],
         )
-        for found in comparisons(metrics, primary)
+        for found in list_comparisons(metrics, primary)
     ]
     if not rows:
         return None
@@ -228,17 +226,16 @@ def difference_table(metrics: Metrics, primary: Primary) -> Table | None:
         "Paired differences: both sides on the same resampled patients. Where the interval spans "
         "0, no difference is shown; that is not proof of equality."
     )
-    return Table("Is it better, and how sure", ["difference", "verdict"], rows, note)
+    return ReportTable("Is it better, and how sure", ["difference", "verdict"], rows, note)
 
 
-def finding_table(metrics: Metrics) -> Table | None:
+def build_finding_table(metrics: ReportMetrics) -> ReportTable | None:
     """Where the findings are: a map a row, means over findings."""
     lead = "localisation."
     maps = dict.fromkeys(key.split(".")[1] for key in metrics if key.startswith(lead))
     columns = {"pointing": "hits", "energy": "energy inside", "iou": "IoU", "pixel_ap": "pixel-AP"}
     rows = [
-        (spoken(name), [cell(metrics, f"{lead}{name}.{kind}.mean") for kind in columns])
-        for name in maps
+        (key_to_words(name), [build_cell(metrics, f"{lead}{name}.{kind}.mean") for kind in columns]) for name in maps
     ]
     if not rows:
         return None
@@ -247,36 +244,36 @@ def finding_table(metrics: Metrics) -> Table | None:
         "A hit: the map's maximum lies on the finding. The uniform, centre and prior maps have not "
         "seen the image."
     )
-    return Table("Where the finding is", list(columns.values()), rows, note)
+    return ReportTable("Where the finding is", list(columns.values()), rows, note)
 
 
-def external_tables(metrics: Metrics) -> list[Table]:
+def build_external_tables(metrics: ReportMetrics) -> list[ReportTable]:
     """Home against away, a table for each other cohort."""
     found = []
-    for name in cohorts(metrics):
+    for name in list_external_cohorts(metrics):
         shown = [
-            (word, [cell(metrics, here), cell(metrics, there), cell(metrics, drop, signed=True)])
+            (word, [build_cell(metrics, here), build_cell(metrics, there), build_cell(metrics, drop, signed=True)])
             for word, here, there, drop in external_rows(metrics, name)
         ]
         note = (
             "Nothing was trained, chosen or calibrated on the other cohort; patients known at home "
             "are left out. The drop is away - home, from independent resamples."
         )
-        found.append(Table(f"External test: {name}", ["home", "away", "drop"], shown, note))
+        found.append(ReportTable(f"External test: {name}", ["home", "away", "drop"], shown, note))
     return found
 
 
-def tables(metrics: Metrics, primary: Primary) -> list[Table]:
+def build_evaluation_tables(metrics: ReportMetrics, primary: PrimaryNames) -> list[ReportTable]:
     """All tables that have something to show, in reading order."""
     every = [
-        difference_table(metrics, primary),
-        *attention_tables(metrics, primary),
-        *model_tables(metrics, primary),
-        label_table(metrics),
-        subgroup_table(metrics),
-        feature_table(metrics, primary),
-        crossval_table(metrics, primary),
-        finding_table(metrics),
-        *external_tables(metrics),
+        build_difference_table(metrics, primary),
+        *build_attention_tables(metrics, primary),
+        *build_model_tables(metrics, primary),
+        build_label_table(metrics),
+        build_subgroup_table(metrics),
+        build_feature_table(metrics, primary),
+        build_crossval_table(metrics, primary),
+        build_finding_table(metrics),
+        *build_external_tables(metrics),
     ]
     return [table for table in every if table is not None]

@@ -8,16 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from medprior.evaluate.inputs import Named
-from medprior.evaluate.report.style import DASHES, Figure, colour, drawing, spoken
+from medprior.evaluate.inputs import NamedInput
+from medprior.evaluate.report.style import LINE_STYLES, Figure, key_to_words, open_figure, source_colour
 
-HIDDEN = ("seed", "images_per_second", "data_wait", "seconds", "lr", "skipped")
-MOST_PANELS = 9
-STEPS = ("step", "epoch")
-NATS = ("teacher_entropy", "mean_entropy")
+HIDDEN_COLUMNS = ("seed", "images_per_second", "data_wait", "seconds", "lr", "skipped")
+MAX_PANELS = 9
+STEP_COLUMNS = ("step", "epoch")
+NATS_COLUMNS = ("teacher_entropy", "mean_entropy")
 
 
-def curves_of(group: Sequence[Named[Any]]) -> dict[str, pd.DataFrame]:
+def load_training_curves(group: Sequence[NamedInput[Any]]) -> dict[str, pd.DataFrame]:
     """Name -> table of its training, for those that have one."""
     found = {}
     for named in group:
@@ -27,25 +27,25 @@ def curves_of(group: Sequence[Named[Any]]) -> dict[str, pd.DataFrame]:
     return found
 
 
-def draw_training(path: Path, kind: str, group: Sequence[Named[Any]]) -> Figure | None:
+def plot_training_curves(path: Path, kind: str, group: Sequence[NamedInput[Any]]) -> Figure | None:
     """One panel per quantity that at least one run recorded more than once; None without any."""
-    tables = curves_of(group)
+    tables = load_training_curves(group)
     every = dict.fromkeys(name for table in tables.values() for name in table.columns)
     wanted = [
         name
         for name in every
-        if name not in (*STEPS, *HIDDEN)
+        if name not in (*STEP_COLUMNS, *HIDDEN_COLUMNS)
         and any(name in t and t[name].nunique() > 1 for t in tables.values())
-    ][:MOST_PANELS]
+    ][:MAX_PANELS]
     if not wanted:
         return None
     columns = min(len(wanted), 3)
     rows = -(-len(wanted) // columns)
-    with drawing(path, rows, columns, 2.6 * columns, 2.0 * rows + 0.4) as (figure, axes):
+    with open_figure(path, rows, columns, 2.6 * columns, 2.0 * rows + 0.4) as (figure, axes):
         for axis in axes.ravel()[len(wanted) :]:
             axis.set_visible(False)
         for axis, quantity in zip(axes.ravel(), wanted, strict=False):
-            plot(axis, quantity, tables)
+            plot_training_quantity(axis, quantity, tables)
         lines = {
             name: handle
             for axis in axes.ravel()
@@ -56,16 +56,16 @@ def draw_training(path: Path, kind: str, group: Sequence[Named[Any]]) -> Figure 
     return Figure(path, f"Training of the {kind}s", caption)
 
 
-def plot(axis: Any, quantity: str, tables: dict[str, pd.DataFrame]) -> None:
+def plot_training_quantity(axis: Any, quantity: str, tables: dict[str, pd.DataFrame]) -> None:
     """One quantity of every run."""
-    unit = " (nats)" if quantity in NATS else ""
-    axis.set_title(spoken(quantity) + unit)
+    unit = " (nats)" if quantity in NATS_COLUMNS else ""
+    axis.set_title(key_to_words(quantity) + unit)
     for number, (name, table) in enumerate(tables.items()):
-        step = next((s for s in STEPS if s in table), None)
+        step = next((s for s in STEP_COLUMNS if s in table), None)
         if quantity not in table:
             continue
         known = table[table[quantity].notna()]
         x = known[step] if step else known.index
-        dash = DASHES[number % len(DASHES)]
-        axis.plot(x, known[quantity], color=colour(number), linestyle=dash, label=name)
+        dash = LINE_STYLES[number % len(LINE_STYLES)]
+        axis.plot(x, known[quantity], color=source_colour(number), linestyle=dash, label=name)
         axis.set_xlabel(step or "row")

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
 from medprior.metrics.auc import Array
-from medprior.metrics.bootstrap import Estimate, Resamples, mean_estimate
-from medprior.metrics.cardiothoracic_ratio import measure, upright
+from medprior.metrics.bootstrap import Estimate, Resamples, estimate_mean
+from medprior.metrics.cardiothoracic_ratio import measure_cardiothoracic_ratio, stretch_to_square_pixels
 
-STRUCTURES = ("left_lung", "right_lung", "heart")
-FRONTAL = {"PA", "AP", "UNKNOWN"}
-PREFIX = "cardiothoracic"
-FEWEST = 3  # pairs from which on agreement is worth a number
-REACH = 1.96
+RATIO_STRUCTURES = ("left_lung", "right_lung", "heart")
+RATIO_VIEWS = {"PA", "AP", "UNKNOWN"}
+RATIO_PREFIX = "cardiothoracic"
+MIN_RATIO_PAIRS = 3  # pairs from which on agreement is worth a number
+LIMITS_IN_SD = 1.96
 
 
 class RatioPairs:
@@ -34,9 +34,9 @@ class RatioPairs:
 
     def __call__(self, part: Cohort, masks: dict[str, NDArray[np.bool_]]) -> None:
         """Take the masks bool [b, s, s] that a model drew of the images of `part`."""
-        if set(STRUCTURES) <= set(masks):
-            self.predicted.append(ratios({name: masks[name] for name in STRUCTURES}, part))
-            self.truth.append(true_ratios(part, masks["heart"].shape[-1]))
+        if set(RATIO_STRUCTURES) <= set(masks):
+            self.predicted.append(measure_ratios({name: masks[name] for name in RATIO_STRUCTURES}, part))
+            self.truth.append(measure_true_ratios(part, masks["heart"].shape[-1]))
 
     def both(self) -> tuple[Array, Array] | None:
         """Predicted and true ratios [n]; None where no batch had all three structures."""
@@ -45,7 +45,7 @@ class RatioPairs:
         return np.concatenate(self.predicted), np.concatenate(self.truth)
 
 
-def ratios(masks: dict[str, NDArray[np.bool_]], cohort: Cohort) -> Array:
+def measure_ratios(masks: dict[str, NDArray[np.bool_]], cohort: Cohort) -> Array:
     """The ratio in every image, NaN where it cannot be measured or the view is not frontal.
 
     Shape:
@@ -53,28 +53,28 @@ def ratios(masks: dict[str, NDArray[np.bool_]], cohort: Cohort) -> Array:
     """
     found = np.full(len(cohort), np.nan)
     for index, view in enumerate(cohort.manifest["view"].fillna("UNKNOWN")):
-        if (view or "UNKNOWN") not in FRONTAL:
+        if (view or "UNKNOWN") not in RATIO_VIEWS:
             continue
         aspect = float(cohort.aspect[index])
-        one = measure({name: upright(mask[index], aspect) for name, mask in masks.items()})
+        one = measure_cardiothoracic_ratio(
+            {name: stretch_to_square_pixels(mask[index], aspect) for name, mask in masks.items()}
+        )
         if one is not None:
             found[index] = one.ratio
     return found
 
 
-def true_ratios(cohort: Cohort, size: int) -> Array:
+def measure_true_ratios(cohort: Cohort, size: int) -> Array:
     """The ratio from the true masks at `size` x `size`, NaN where one of them is not known."""
     masks, every = {}, np.ones(len(cohort), dtype=bool)
-    for name in STRUCTURES:
+    for name in RATIO_STRUCTURES:
         coverage, known = cohort.mask_squares(name, size)
         masks[name] = coverage >= 0.5
         every &= known
-    return np.where(every, ratios(masks, cohort), np.nan)
+    return np.where(every, measure_ratios(masks, cohort), np.nan)
 
 
-def cardiothoracic_estimates(
-    predicted: Array, truth: Array, draws: Resamples
-) -> dict[str, Estimate]:
+def estimate_ratio_agreement(predicted: Array, truth: Array, draws: Resamples) -> dict[str, Estimate]:
     """`cardiothoracic.<mae|bias|limit_low|limit_high|measured>` with intervals over patients.
 
     `measured` is the share of the images with a true ratio in which the model gives one.
@@ -87,19 +87,19 @@ def cardiothoracic_estimates(
     known = ~np.isnan(truth)
     difference = predicted - truth
     count = int((~np.isnan(difference)).sum())
-    if count < FEWEST:
+    if count < MIN_RATIO_PAIRS:
         return {}
     given = np.where(known, (~np.isnan(predicted)).astype(np.float64), np.nan)
-    bias = mean_estimate(difference, draws)
+    bias = estimate_mean(difference, draws)
     spread = float(np.nanstd(difference, ddof=1))
     square = draws.mean(difference**2)
     spreads = np.sqrt(np.clip(square - bias.samples**2, 0, None) * count / (count - 1))
     found = {
-        "mae": mean_estimate(np.abs(difference), draws),
+        "mae": estimate_mean(np.abs(difference), draws),
         "bias": bias,
-        "measured": mean_estimate(given, draws),
+        "measured": estimate_mean(given, draws),
     }
     for name, sign in (("limit_low", -1), ("limit_high", 1)):
-        value = bias.value + sign * REACH * spread
-        found[name] = Estimate(value, bias.samples + sign * REACH * spreads, count)
-    return {f"{PREFIX}.{name}": estimate for name, estimate in found.items()}
+        value = bias.value + sign * LIMITS_IN_SD * spread
+        found[name] = Estimate(value, bias.samples + sign * LIMITS_IN_SD * spreads, count)
+    return {f"{RATIO_PREFIX}.{name}": estimate for name, estimate in found.items()}

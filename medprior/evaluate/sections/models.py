@@ -11,30 +11,30 @@ from tqdm import tqdm
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
-from medprior.evaluate.inputs import Named
-from medprior.evaluate.localisation.finding_maps import NO_ATTENTION, attending
-from medprior.evaluate.sections.cardiothoracic import RatioPairs, cardiothoracic_estimates
-from medprior.evaluate.sections.segmentation import overlap_scores, segmentation_estimates
-from medprior.evaluate.sections.subgroups import subgroup_estimates
-from medprior.evaluate.study import Section, Study
-from medprior.finetune.calibration import temperature
-from medprior.finetune.native import plausible
+from medprior.evaluate.inputs import NamedInput
+from medprior.evaluate.localisation.finding_maps import NO_ATTENTION, has_vit_attention
+from medprior.evaluate.sections.cardiothoracic import RatioPairs, estimate_ratio_agreement
+from medprior.evaluate.sections.segmentation import compute_overlap_scores, estimate_segmentation
+from medprior.evaluate.sections.subgroups import estimate_subgroup_aucs
+from medprior.evaluate.study import EvaluationStudy, Section
+from medprior.finetune.calibration import fit_temperature
+from medprior.finetune.image_grid import keep_largest_components
 from medprior.metrics.auc import Array, Floats
-from medprior.metrics.calibration import logit
+from medprior.metrics.calibration import compute_logit
 from medprior.metrics.classification import (
-    checked_truth,
-    classification_estimates,
-    delong_facts,
+    compute_delong_p,
+    estimate_classification,
+    validate_binary_labels,
 )
-from medprior.metrics.differences import Estimates, compared
+from medprior.metrics.differences import Estimates, add_baseline_differences
 
 if TYPE_CHECKING:
     from medprior.finetune.model import Model
 
-Models = Sequence[Named["Model"]]
+NamedModels = Sequence[NamedInput["Model"]]
 
 
-def common_labels(study: Study, models: Models) -> tuple[list[str], list[str]]:
+def find_common_labels(study: EvaluationStudy, models: NamedModels) -> tuple[list[str], list[str]]:
     """Labels that every model and the cohort know, and what was left out, in words.
 
     Raises:
@@ -55,80 +55,76 @@ def common_labels(study: Study, models: Models) -> tuple[list[str], list[str]]:
     return labels, [text for label, text in zip(every, lost, strict=True) if label not in labels]
 
 
-def classification_section(study: Study, models: Models) -> Section:
+def evaluate_classification(study: EvaluationStudy, models: NamedModels) -> Section:
     """`classification.*` of the first model, the others as baselines, DeLong's p for each label."""
-    labels, skipped = common_labels(study, models)
-    truth = checked_truth(study.part.labels(labels), labels)
-    section = Section(
-        skipped=skipped, extra={"labels": labels, "truth": truth, "scores": {}, "thresholds": {}}
-    )
+    labels, skipped = find_common_labels(study, models)
+    truth = validate_binary_labels(study.part.labels(labels), labels)
+    section = Section(skipped=skipped, extra={"labels": labels, "truth": truth, "scores": {}, "thresholds": {}})
     groups: dict[str, Estimates] = {}
     for number, named in enumerate(models):
         order = [named.item.labels.index(label) for label in labels]
         probability = named.item.predict_cohort(study.part)[:, order]
         thresholds = np.array(named.item.threshold, dtype=np.float64)[order]
-        groups[named.name] = classification_estimates(
+        groups[named.name] = estimate_classification(
             truth, probability, labels, thresholds, study.draws, study.settings.ece_bins
         )
-        groups[named.name]["classification.ece"].facts["temperature_left"] = temperatures_left(
+        groups[named.name]["classification.ece"].facts["temperature_left"] = fit_residual_temperatures(
             study, named.item, labels, order
         )
         section.extra["scores"][named.name] = probability
         section.extra["thresholds"][named.name] = thresholds
         lead = "" if number == 0 else f"{named.name}."
-        section.columns |= {
-            f"{lead}probability_{label}": p for label, p in zip(labels, probability.T, strict=True)
-        }
+        section.columns |= {f"{lead}probability_{label}": p for label, p in zip(labels, probability.T, strict=True)}
     section.columns |= {f"truth_{label}": t for label, t in zip(labels, truth.T, strict=True)}
     names = list(groups)
-    section.estimates = compared(groups[names[0]], {name: groups[name] for name in names[1:]})
+    section.estimates = add_baseline_differences(groups[names[0]], {name: groups[name] for name in names[1:]})
     scores = section.extra["scores"]
-    section.estimates |= subgroup_estimates(study.part, truth, scores[names[0]], study.draws)
+    section.estimates |= estimate_subgroup_aucs(study.part, truth, scores[names[0]], study.draws)
     for name in names[1:]:
         for column, label in enumerate(labels):
             key = f"difference.{name}.classification.auc.{label}"
             pair = scores[names[0]][:, column], scores[name][:, column]
-            section.estimates[key].facts.update(delong_facts(truth[:, column], *pair))
+            section.estimates[key].facts.update(compute_delong_p(truth[:, column], *pair))
     return section
 
 
-def temperatures_left(
-    study: Study, model: Model, labels: Sequence[str], order: Sequence[int]
+def fit_residual_temperatures(
+    study: EvaluationStudy, model: Model, labels: Sequence[str], order: Sequence[int]
 ) -> dict[str, float]:
     """The temperature still missing per label, from images of selection; nothing without them."""
     if study.selection is None:
         return {}
     truth = study.selection.labels(list(labels))
-    logits = logit(model.predict_cohort(study.selection)[:, list(order)])
+    logits = compute_logit(model.predict_cohort(study.selection)[:, list(order)])
     pairs = zip(labels, logits.T, truth.T, strict=True)
-    return {label: temperature(values, known) for label, values, known in pairs}
+    return {label: fit_temperature(values, known) for label, values, known in pairs}
 
 
-def segmentation_section(study: Study, models: Models) -> Section:
+def evaluate_segmentation(study: EvaluationStudy, models: NamedModels) -> Section:
     """`segmentation.*` of the first model, the others as baselines."""
     section = Section(extra={"masks": {}})
     groups: dict[str, Estimates] = {}
     for number, named in enumerate(models):
         pairs = RatioPairs()
-        scores, lost = segmentation_scores(study.part, named.item, pairs)
-        groups[named.name] = segmentation_estimates(scores, study.draws)
+        scores, lost = score_segmentation(study.part, named.item, pairs)
+        groups[named.name] = estimate_segmentation(scores, study.draws)
         section.skipped += [f"{named.name}: {text}" for text in lost]
-        if not attending(named.item):
+        if not has_vit_attention(named.item):
             section.skipped.append(f"roll-out {named.name}: {NO_ATTENTION}")
         lead = "" if number == 0 else f"{named.name}."
         section.columns |= {f"{lead}dice_{name}": one["dice"] for name, one in scores.items()}
         if (both := pairs.both()) is not None:
-            groups[named.name] |= cardiothoracic_estimates(*both, study.draws)
+            groups[named.name] |= estimate_ratio_agreement(*both, study.draws)
             section.columns[f"{lead}cardiothoracic_ratio"] = both[0]
             section.columns["true_cardiothoracic_ratio"] = both[1]
             section.extra.setdefault("ratios", {})[named.name] = both
     names = list(groups)
-    section.estimates = compared(groups[names[0]], {name: groups[name] for name in names[1:]})
+    section.estimates = add_baseline_differences(groups[names[0]], {name: groups[name] for name in names[1:]})
     section.extra["models"] = [named.name for named in models]
     return section
 
 
-def segmentation_scores(
+def score_segmentation(
     cohort: Cohort, model: Model, pairs: RatioPairs | None = None
 ) -> tuple[dict[str, dict[str, Array]], list[str]]:
     """Structure -> metric -> [n] for the model's structures that have masks, and the others.
@@ -146,15 +142,15 @@ def segmentation_scores(
         for name in there:
             coverage, known = some.mask_squares(name, maps.shape[-1])
             truth = (coverage >= 0.5) & known[:, None, None]
-            own[name] = drawn(model, name, maps)
-            for metric, values in overlap_scores(own[name], truth, some).items():
+            own[name] = postprocess_masks(model, name, maps)
+            for metric, values in compute_overlap_scores(own[name], truth, some).items():
                 parts[name].setdefault(metric, []).append(values)
         if pairs is not None:
             pairs(some, own)
     return {n: {m: np.concatenate(v) for m, v in one.items()} for n, one in parts.items()}, lost
 
 
-def drawn(model: Model, structure: str, maps: Floats) -> NDArray[np.bool_]:
+def postprocess_masks(model: Model, structure: str, maps: Floats) -> NDArray[np.bool_]:
     """The masks a user of the model gets: its threshold, then its check of pieces.
 
     Shape:
@@ -162,4 +158,4 @@ def drawn(model: Model, structure: str, maps: Floats) -> NDArray[np.bool_]:
     """
     index = model.structures.index(structure)
     masks = maps[:, index] >= model.threshold[index]
-    return np.stack([plausible(mask, structure) for mask in masks])
+    return np.stack([keep_largest_components(mask, structure) for mask in masks])

@@ -7,53 +7,51 @@ from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
 from medprior.metrics.auc import Array
-from medprior.metrics.bootstrap import Estimate, Resamples, average, mean_estimate
-from medprior.metrics.overlap import dice, hausdorff95, iou_of_dice
+from medprior.metrics.bootstrap import Estimate, Resamples, average_estimates, estimate_mean
+from medprior.metrics.overlap import compute_dice, compute_hausdorff95, convert_dice_to_iou
 
-PREFIX = "segmentation"
-MEASURED = {"calibrated", "detector"}  # an estimated or film spacing is no ruler
+SEGMENTATION_PREFIX = "segmentation"
+MEASURED_SPACINGS = {"calibrated", "detector"}  # an estimated or film spacing is no ruler
 
 
-def pixel_sizes(cohort: Cohort, size: int) -> Array:
+def compute_pixel_sizes_mm(cohort: Cohort, size: int) -> Array:
     """Millimetres per pixel of the unit square, (row, column): float64 [n, 2], NaN if unknown."""
     table = cohort.manifest
-    spacing = table["spacing_mm"].where(table["spacing_kind"].isin(MEASURED))
+    spacing = table["spacing_mm"].where(table["spacing_kind"].isin(MEASURED_SPACINGS))
     sides = table[["rows", "cols"]].to_numpy(np.float64)
     return np.asarray(sides * spacing.to_numpy(np.float64)[:, None] / size)
 
 
-def overlap_scores(
-    predicted: NDArray[np.bool_], truth: NDArray[np.bool_], cohort: Cohort
-) -> dict[str, Array]:
+def compute_overlap_scores(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], cohort: Cohort) -> dict[str, Array]:
     """Scores of one structure per image, NaN where its mask is empty or unknown.
 
     Shape:
         predicted and truth bool [n, s, s] on unit squares; float64 [n] each: `dice`, `iou`,
         `hd95_mm` (NaN also where the pixel size is unknown).
     """
-    values = dice(predicted, truth)
-    step = pixel_sizes(cohort, truth.shape[-1])
+    values = compute_dice(predicted, truth)
+    step = compute_pixel_sizes_mm(cohort, truth.shape[-1])
     distance = np.full(len(truth), np.nan)
     known = np.flatnonzero(~np.isnan(step).any(axis=1))
     if len(known):
         sizes = [(float(row), float(column)) for row, column in step[known]]
-        distance[known] = hausdorff95(predicted[known], truth[known], sizes)
-    return {"dice": values, "iou": iou_of_dice(values), "hd95_mm": distance}
+        distance[known] = compute_hausdorff95(predicted[known], truth[known], sizes)
+    return {"dice": values, "iou": convert_dice_to_iou(values), "hd95_mm": distance}
 
 
-def segmentation_estimates(
-    scores: dict[str, dict[str, Array]], draws: Resamples
-) -> dict[str, Estimate]:
+def estimate_segmentation(scores: dict[str, dict[str, Array]], draws: Resamples) -> dict[str, Estimate]:
     """`segmentation.<dice|iou|hd95_mm>.<structure>` and `.mean` from structure -> metric -> [n]."""
     result: dict[str, Estimate] = {}
     for structure, metrics in scores.items():
         for metric, values in metrics.items():
-            result[f"{PREFIX}.{metric}.{structure}"] = mean_estimate(values, draws)
+            result[f"{SEGMENTATION_PREFIX}.{metric}.{structure}"] = estimate_mean(values, draws)
     result = {key: estimate for key, estimate in result.items() if estimate.n}
     for metric in ("dice", "iou", "hd95_mm"):
-        single = {k: e for k, e in result.items() if k.startswith(f"{PREFIX}.{metric}.")}
+        single = {k: e for k, e in result.items() if k.startswith(f"{SEGMENTATION_PREFIX}.{metric}.")}
         if single:
             names = [key.rpartition(".")[2] for key in single]
             n = max(estimate.n for estimate in single.values())
-            result[f"{PREFIX}.{metric}.mean"] = average(list(single.values()), n, structures=names)
+            result[f"{SEGMENTATION_PREFIX}.{metric}.mean"] = average_estimates(
+                list(single.values()), n, structures=names
+            )
     return result

@@ -11,44 +11,44 @@ from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
 from medprior.metrics.auc import Floats
-from medprior.metrics.bootstrap import Resamples, average, ranked_estimates
+from medprior.metrics.bootstrap import Resamples, average_estimates, estimate_auc_and_ap
 from medprior.metrics.differences import Estimates
 
-FACTS = ("sex", "view", "dataset")
-AGE_BANDS = (0, 18, 40, 60, 75, 130)  # years; our choice
-FEWEST = 20  # images; below, an interval says nothing
+SUBGROUP_COLUMNS = ("sex", "view", "dataset")
+AGE_BANDS_YEARS = (0, 18, 40, 60, 75, 130)  # years; our choice
+MIN_SUBGROUP_IMAGES = 20  # images; below, an interval says nothing
 
 
-def groups(cohort: Cohort) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def find_subgroups(cohort: Cohort) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Name (`sex.F`, `age.40-59` ...) and members bool [n] of every group of some size.
 
     A fact with one value only divides nothing and is left out.
     """
     table = cohort.manifest
-    facts = {name: table[name].replace("", pd.NA) for name in FACTS}
-    labels = [f"{a}-{b - 1}" for a, b in itertools.pairwise(AGE_BANDS)]
-    facts["age"] = pd.cut(table["age"], AGE_BANDS, right=False, labels=labels)
+    facts = {name: table[name].replace("", pd.NA) for name in SUBGROUP_COLUMNS}
+    labels = [f"{a}-{b - 1}" for a, b in itertools.pairwise(AGE_BANDS_YEARS)]
+    facts["age"] = pd.cut(table["age"], AGE_BANDS_YEARS, right=False, labels=labels)
     for name, values in facts.items():
         known = values.dropna()
         if known.nunique() < 2:
             continue
         for value, number in known.value_counts(sort=False).items():
-            if number >= FEWEST:
+            if number >= MIN_SUBGROUP_IMAGES:
                 yield f"{name}.{value}", (values == value).fillna(False).to_numpy(dtype=bool)
 
 
-def subgroup_estimates(cohort: Cohort, truth: Floats, score: Floats, draws: Resamples) -> Estimates:
+def estimate_subgroup_aucs(cohort: Cohort, truth: Floats, score: Floats, draws: Resamples) -> Estimates:
     """`subgroup.<fact>.<value>.mauc` of one model, over the labels with both classes in the group.
 
     Shape:
         truth [n, C] in {0, 1, NaN}, score [n, C].
     """
     result: Estimates = {}
-    for name, members in groups(cohort):
+    for name, members in find_subgroups(cohort):
         inside = np.where(members[:, None], truth, np.nan)
-        aucs, _ = ranked_estimates(inside, score, draws)
+        aucs, _ = estimate_auc_and_ap(inside, score, draws)
         used = [estimate for estimate in aucs if not np.isnan(estimate.value)]
         if used:
             n = int(members.sum())
-            result[f"subgroup.{name}.mauc"] = average(used, n, classes=len(used))
+            result[f"subgroup.{name}.mauc"] = average_estimates(used, n, classes=len(used))
     return result

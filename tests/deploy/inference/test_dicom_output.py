@@ -12,22 +12,22 @@ import pytest
 from PIL import Image
 
 from medprior.deploy import load_model
-from medprior.deploy.inference.dicom_output import dicom_objects
-from medprior.deploy.inference.overlays import native_overlay
+from medprior.deploy.inference.dicom_output import build_dicom_objects
+from medprior.deploy.inference.overlays import render_native_overlay
 from medprior.deploy.inference.predict_files import predict_path
-from medprior.deploy.inference.predictor import bounded
+from medprior.deploy.inference.predictor import build_file_predictor
 from medprior.dicom import read_image
 from medprior.dicom.bounded_reader import BoundedReader
-from medprior.dicom.seg import read_seg
+from medprior.dicom.derived.seg import read_seg
 from medprior.errors import Rejected
-from medprior.phantom import PhantomSettings, generate
+from medprior.phantom import PhantomSettings, generate_phantom_cohort
 
 
 @pytest.fixture(scope="module")
 def clinic(tmp_path_factory):
     """Phantom DICOM files of several vendors, one of them turned, and a PNG."""
     root = tmp_path_factory.mktemp("clinic")
-    generate(root / "made", 3, 5, PhantomSettings(size=256, max_images=1), workers=1)
+    generate_phantom_cohort(root / "made", 3, 5, PhantomSettings(size=256, max_images=1), workers=1)
     folder = root / "in"
     folder.mkdir()
     for number, path in enumerate(sorted((root / "made" / "dicom").rglob("*.dcm"))):
@@ -47,7 +47,7 @@ def predictor(classifier, segmenter):
 def test_objects_of_a_folder(clinic, predictor, tmp_path):
     out = tmp_path / "out"
     with BoundedReader() as reader:
-        predict = bounded(predictor, reader, refusing=False)
+        predict = build_file_predictor(predictor, reader, refusing=False)
         counts = predict_path(clinic, out, predict, predictor.digest, dicom=True)
         assert (counts.ok, counts.rejected) == (4, 0)
         table = pd.read_csv(out / "report.csv")
@@ -82,7 +82,7 @@ def test_objects_of_a_folder(clinic, predictor, tmp_path):
 def test_objects_are_added_to_answers_without_them(clinic, predictor, tmp_path):
     out = tmp_path / "out"
     with BoundedReader() as reader:
-        predict = bounded(predictor, reader, refusing=False)
+        predict = build_file_predictor(predictor, reader, refusing=False)
         predict_path(clinic, out, predict, predictor.digest)
         assert not (out / "dicom").exists()
         assert pd.read_csv(out / "report.csv").dicom.isna().all()
@@ -97,7 +97,7 @@ def test_the_overlay_lies_on_the_files_pixels(clinic, predictor):
     file = sorted(clinic.glob("*.dcm"))[1]
     reading = predictor.predict(file)
     assert "orientation_mirrored" in reading.flags
-    drawn = native_overlay(reading).astype(int)
+    drawn = render_native_overlay(reading).astype(int)
     source = reading.native.turned(reading.pixels)
     assert drawn.shape[:2] == reading.native.stored
     grey = (drawn[..., 0] == drawn[..., 1]) & (drawn[..., 1] == drawn[..., 2])
@@ -113,19 +113,19 @@ def test_what_cannot_be_written_has_its_code(clinic, predictor):
     file = sorted(clinic.glob("*.dcm"))[0]
     reading = predictor.predict(file)
     with pytest.raises(Rejected) as caught:
-        dicom_objects(predictor.predict(clinic / "z.png"), clinic / "z.png")
+        build_dicom_objects(predictor.predict(clinic / "z.png"), clinic / "z.png")
     assert caught.value.code == "no_dicom"
     dataset = pydicom.dcmread(file)
     del dataset.SeriesInstanceUID
     buffer = io.BytesIO()
     dataset.save_as(buffer)
     with pytest.raises(Rejected) as caught:
-        dicom_objects(reading, io.BytesIO(buffer.getvalue()))
+        build_dicom_objects(reading, io.BytesIO(buffer.getvalue()))
     assert caught.value.code == "no_uids"
     dataset = pydicom.dcmread(file)
     dataset.Rows = 12
     buffer = io.BytesIO()
     dataset.save_as(buffer)
     with pytest.raises(Rejected) as caught:
-        dicom_objects(reading, io.BytesIO(buffer.getvalue()))
+        build_dicom_objects(reading, io.BytesIO(buffer.getvalue()))
     assert caught.value.code == "geometry"

@@ -12,8 +12,8 @@ import torch
 from medprior.deploy import export_command
 from medprior.deploy.inference import onnx_export
 from medprior.errors import MedpriorError
-from medprior.finetune.model import load_model
-from medprior.observer import Silent
+from medprior.finetune.model import load_finetuned_model
+from medprior.observer import NullObserver
 
 
 @pytest.mark.parametrize("kind", ["classifier", "segmenter"])
@@ -21,9 +21,9 @@ def test_onnx_answers_as_pytorch(kind, request, tmp_path, capsys):
     folder, out = request.getfixturevalue(kind), tmp_path / "m.onnx"
     parser = argparse.ArgumentParser()
     export_command.configure(parser)
-    export_command.run(parser.parse_args([str(folder), str(out)]), Silent())
+    export_command.run(parser.parse_args([str(folder), str(out)]), NullObserver())
     assert "from PyTorch on 8 views" in capsys.readouterr().out
-    model = load_model(folder)
+    model = load_finetuned_model(folder)
     session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
     for count in (1, 5):  # another batch than the exported one
         images = np.random.default_rng(count).random((count, 1, 64, 64), dtype=np.float32)
@@ -45,7 +45,7 @@ def test_onnx_of_a_cohort_is_the_model_s_prediction(classifier, phantom_cohort, 
     from medprior.cohort import Cohort
 
     onnx_export.export_onnx(classifier, tmp_path / "m.onnx")
-    model, cohort = load_model(classifier), Cohort.open(phantom_cohort).take(6)
+    model, cohort = load_finetuned_model(classifier), Cohort.open(phantom_cohort).take(6)
     images, _ = model.view(cohort.squares(model.source_size), cohort.aspect)
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
     (found,) = session.run(None, {"image": images.numpy()})
@@ -53,7 +53,7 @@ def test_onnx_of_a_cohort_is_the_model_s_prediction(classifier, phantom_cohort, 
 
 
 def test_a_wrong_export_is_not_written(classifier, tmp_path, monkeypatch):
-    sound = onnx_export.onnx_bytes
+    sound = onnx_export.convert_to_onnx
 
     def spoilt(network, size):
         network.scale.mul_(2)
@@ -61,7 +61,7 @@ def test_a_wrong_export_is_not_written(classifier, tmp_path, monkeypatch):
         network.scale.div_(2)
         return data
 
-    monkeypatch.setattr(onnx_export, "onnx_bytes", spoilt)
+    monkeypatch.setattr(onnx_export, "convert_to_onnx", spoilt)
     with pytest.raises(MedpriorError, match="answers differently"):
         onnx_export.export_onnx(classifier, tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()
@@ -80,7 +80,7 @@ def test_torchscript_through_monai(task, request, tmp_path):
     folder = request.getfixturevalue("classifier" if task == "classification" else "segmenter")
     bundle = Path(__file__).parents[3] / "bundles" / f"chest_xray_{task}"
     tensors = load_file(folder / "model.safetensors")
-    model = load_model(folder)
+    model = load_finetuned_model(folder)
     names = model.network.state_dict().keys()
     torch.save({name: tensors[name] for name in names}, tmp_path / "model.pt")
     out = tmp_path / "model.ts"

@@ -11,10 +11,10 @@ from safetensors.numpy import load_file, save_file
 
 from medprior.cli import main
 from medprior.deploy import load_model
-from medprior.deploy.inference.out_of_distribution import implausible_masks, refuse_unfamiliar
+from medprior.deploy.inference.out_of_distribution import find_implausible_masks, refuse_unfamiliar
 from medprior.dicom import read_image
 from medprior.errors import Rejected
-from medprior.phantom import render
+from medprior.phantom import render_phantom
 from medprior.provenance import sha256_file
 
 
@@ -89,20 +89,20 @@ def test_the_command_flags_or_refuses(folder, classifier, old_model, tmp_path, c
 
 
 def test_true_masks_are_plausible():
-    images = [render(seed, size=192) for seed in range(40)]
-    assert [implausible_masks(image.masks) for image in images].count([]) >= 38
+    images = [render_phantom(seed, size=192) for seed in range(40)]
+    assert [find_implausible_masks(image.masks) for image in images].count([]) >= 38
 
 
 def test_masks_of_no_chest_are_told():
-    masks = {k: v for k, v in render(3, size=192).masks.items()
+    masks = {k: v for k, v in render_phantom(3, size=192).masks.items()
              if k in {"left_lung", "right_lung", "heart"}}  # fmt: skip
     mirrored = {name: np.fliplr(mask) for name, mask in masks.items()}
-    assert "lungs' sides" in implausible_masks(mirrored)
+    assert "lungs' sides" in find_implausible_masks(mirrored)
     upside_down = {name: np.flipud(mask) for name, mask in masks.items()}
-    assert "heart's place down" in implausible_masks(upside_down)
-    assert implausible_masks(masks | {"heart": np.zeros_like(masks["heart"])}) == ["heart's area"]
-    assert implausible_masks(masks | {"left_lung": masks["heart"] & False}) == ["a lung is missing"]
-    assert implausible_masks({"heart": masks["heart"]}) == []
+    assert "heart's place down" in find_implausible_masks(upside_down)
+    assert find_implausible_masks(masks | {"heart": np.zeros_like(masks["heart"])}) == ["heart's area"]
+    assert find_implausible_masks(masks | {"left_lung": masks["heart"] & False}) == ["a lung is missing"]
+    assert find_implausible_masks({"heart": masks["heart"]}) == []
 
 
 def test_flags_of_the_file_stay(classifier, dicom):

@@ -6,18 +6,18 @@ import pytest
 from PIL import Image
 
 from medprior.deploy.inference.overlays import (
-    SIDE,
-    colour,
-    contours,
-    heat,
-    map_image,
-    mask_image,
-    overlay,
-    png_base64,
-    shrunk,
+    PANEL_SIDE_PX,
+    blend_attention,
+    encode_png_base64,
+    overlay_colour,
+    render_attention_map,
+    render_mask,
+    render_mask_contours,
+    render_overlay,
+    resize_to_panel,
 )
-from medprior.deploy.inference.prediction import Reading
-from medprior.metrics.cardiothoracic_ratio import measure
+from medprior.deploy.inference.prediction import RadiographPrediction
+from medprior.metrics.cardiothoracic_ratio import measure_cardiothoracic_ratio
 
 
 def grey(rows=60, columns=80):
@@ -27,12 +27,12 @@ def grey(rows=60, columns=80):
 def test_attention_tints_where_it_is():
     attention = np.zeros((6, 8), np.float32)
     attention[4, 1] = 48  # all of it in one of 48 patches
-    picture = np.asarray(heat(grey(), attention, (255, 0, 0))).astype(int)
+    picture = np.asarray(blend_attention(grey(), attention, (255, 0, 0))).astype(int)
     redness = picture[..., 0] - picture[..., 2]
     row, column = np.unravel_index(redness.argmax(), redness.shape)
     assert (row, column) == pytest.approx((45, 15), abs=5)
     assert redness[:20].max() == 0
-    even = np.asarray(heat(grey(), np.ones((6, 8), np.float32), (255, 0, 0))).astype(int)
+    even = np.asarray(blend_attention(grey(), np.ones((6, 8), np.float32), (255, 0, 0))).astype(int)
     assert np.ptp(even[..., 0]) == 0
     assert (even[..., 0] - even[..., 2]).max() < redness.max() / 2
 
@@ -40,11 +40,11 @@ def test_attention_tints_where_it_is():
 def test_contours_follow_the_mask_at_panel_size():
     mask = np.zeros((1200, 1600), bool)
     mask[300:900, 400:1200] = True
-    small = shrunk(grey(1200, 1600))
-    assert small.shape == (SIDE * 3 // 4, SIDE)
-    picture = np.asarray(contours(small, {"heart": mask}, None)).astype(int)
-    scale = SIDE / 1600
-    red = np.argwhere(np.abs(picture - colour("heart", 0)).sum(-1) == 0)
+    small = resize_to_panel(grey(1200, 1600))
+    assert small.shape == (PANEL_SIDE_PX * 3 // 4, PANEL_SIDE_PX)
+    picture = np.asarray(render_mask_contours(small, {"heart": mask}, None)).astype(int)
+    scale = PANEL_SIDE_PX / 1600
+    red = np.argwhere(np.abs(picture - overlay_colour("heart", 0)).sum(-1) == 0)
     assert red.min(0) == pytest.approx((300 * scale, 400 * scale), abs=1)
     assert red.max(0) == pytest.approx((900 * scale - 1, 1200 * scale - 1), abs=1)
     assert np.ptp(picture[250, 300]) == 0  # inside stays grey
@@ -53,8 +53,8 @@ def test_contours_follow_the_mask_at_panel_size():
 def test_area_averaging_keeps_the_mean():
     rng = np.random.default_rng(0)
     pixels = rng.random((1280, 1280)).astype(np.float32)
-    assert shrunk(pixels).mean() == pytest.approx(pixels.mean(), abs=1e-3)
-    assert shrunk(pixels).std() < 0.16  # 2 x 2 pixels averaged
+    assert resize_to_panel(pixels).mean() == pytest.approx(pixels.mean(), abs=1e-3)
+    assert resize_to_panel(pixels).std() < 0.16  # 2 x 2 pixels averaged
 
 
 def test_one_panel_per_map_and_lines_for_the_ratio():
@@ -62,15 +62,15 @@ def test_one_panel_per_map_and_lines_for_the_ratio():
     masks["right_lung"][10:50, 10:30] = True
     masks["left_lung"][10:50, 50:70] = True
     masks["heart"][30:50, 30:52] = True
-    reading = Reading(
+    reading = RadiographPrediction(
         pixels=grey(),
         pixel_sha256="0",
         model_digest="0",
         masks=masks,
         attention={"heart": grey(), "left_lung": grey()},
-        cardiothoracic=measure(masks),
+        cardiothoracic=measure_cardiothoracic_ratio(masks),
     )
-    sheet = np.asarray(overlay(reading))
+    sheet = np.asarray(render_overlay(reading))
     assert sheet.shape == (60 + 22, 3 * 80 + 2 * 6, 3)
     white = (sheet[22:, 10:70] == 255).all(-1)
     assert white.any(1).sum() in {1, 2}  # the thoracic line
@@ -79,14 +79,14 @@ def test_one_panel_per_map_and_lines_for_the_ratio():
 def test_pictures_survive_base64():
     mask = np.zeros((5, 7), bool)
     mask[1, 2] = True
-    back = Image.open(io.BytesIO(base64.b64decode(png_base64(mask_image(mask)))))
+    back = Image.open(io.BytesIO(base64.b64decode(encode_png_base64(render_mask(mask)))))
     assert np.array_equal(np.asarray(back) == 255, mask)
     values = np.linspace(0, 3, 35, dtype=np.float32).reshape(5, 7)
-    back = Image.open(io.BytesIO(base64.b64decode(png_base64(map_image(values)))))
+    back = Image.open(io.BytesIO(base64.b64decode(encode_png_base64(render_attention_map(values)))))
     assert np.asarray(back) / 85 == pytest.approx(values, abs=1 / 85)
 
 
 def test_what_is_not_a_number_is_black():
-    picture = np.asarray(map_image(np.array([[np.nan, 0.2], [np.inf, 0.1]], np.float32)))
+    picture = np.asarray(render_attention_map(np.array([[np.nan, 0.2], [np.inf, 0.1]], np.float32)))
     np.testing.assert_array_equal(picture, [[0, 255], [0, 128]])
-    assert not np.asarray(map_image(np.full((2, 2), np.nan, np.float32))).any()
+    assert not np.asarray(render_attention_map(np.full((2, 2), np.nan, np.float32))).any()

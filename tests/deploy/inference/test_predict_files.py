@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medprior.deploy.inference.predict_files import predict_path, sources
-from medprior.deploy.inference.prediction import Reading
-from medprior.dicom.radiograph import array_sha256
+from medprior.deploy.inference.predict_files import list_source_files, predict_path
+from medprior.deploy.inference.prediction import RadiographPrediction
+from medprior.dicom.radiograph import compute_pixel_sha256
 from medprior.errors import InputMissing, MedpriorError, Rejected
-from medprior.metrics.cardiothoracic_ratio import measure
+from medprior.metrics.cardiothoracic_ratio import measure_cardiothoracic_ratio
 
 DIGEST = "d" * 64
 
 
-def read(path: Path) -> Reading:
+def read(path: Path) -> RadiographPrediction:
     if path.suffix != ".png":
         raise Rejected("unknown_format", "neither DICOM, PNG nor JPEG")
     stored = np.asarray(Image.open(path))
@@ -33,15 +33,15 @@ def read(path: Path) -> Reading:
     masks["right_lung"][10:-10, 5:third] = True
     masks["left_lung"][10:-10, -third:-5] = True
     masks["heart"][30:50, third:-third] = True
-    return Reading(
+    return RadiographPrediction(
         pixels=pixels,
-        pixel_sha256=array_sha256(stored),
+        pixel_sha256=compute_pixel_sha256(stored),
         model_digest=DIGEST,
         findings={"effusion": float(pixels.mean()), "nodule": 0.25},
         thresholds={"effusion": 0.4, "nodule": 0.5},
         masks=masks,
         attention={"heart": pixels},
-        cardiothoracic=measure(masks),
+        cardiothoracic=measure_cardiothoracic_ratio(masks),
         facts={"view": "PA", "spacing_kind": "none", "spacing_mm": None},
         flags=("dark",),
     )
@@ -97,7 +97,7 @@ def test_an_interrupted_run_goes_on(folder, tmp_path):
     predict_path(folder, whole, read, DIGEST)
     calls = []
 
-    def dying(path: Path) -> Reading:
+    def dying(path: Path) -> RadiographPrediction:
         calls.append(path)
         if len(calls) == 3:
             raise KeyboardInterrupt
@@ -130,11 +130,11 @@ def test_answers_of_two_models_never_mix(folder, tmp_path):
 
 def test_bad_places_are_refused(folder, tmp_path):
     with pytest.raises(InputMissing, match="no such file"):
-        sources(tmp_path / "nowhere")
+        list_source_files(tmp_path / "nowhere")
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(InputMissing, match="no file to read"):
-        sources(empty)
+        list_source_files(empty)
     with pytest.raises(MedpriorError, match="not empty"):
         predict_path(folder, folder, read, DIGEST)
     taken = tmp_path / "file"
@@ -154,4 +154,4 @@ def test_names_of_any_bytes(folder, tmp_path):
 def test_a_pipe_is_never_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.dcm")
     with pytest.raises(InputMissing):
-        sources(tmp_path)
+        list_source_files(tmp_path)

@@ -13,9 +13,9 @@ from safetensors.numpy import load_file, save_file
 from medprior.deploy import load_model
 from medprior.dicom import Radiograph, read_image
 from medprior.errors import MedpriorError, Rejected
-from medprior.finetune.model import load_model as load_finetuned
-from medprior.metrics.cardiothoracic_ratio import measure
-from medprior.phantom import render
+from medprior.finetune.model import load_finetuned_model as load_finetuned
+from medprior.metrics.cardiothoracic_ratio import measure_cardiothoracic_ratio
+from medprior.phantom import render_phantom
 from medprior.provenance import sha256_file
 
 
@@ -43,9 +43,7 @@ def test_a_reading_is_what_the_models_say(classifier, segmenter, dicom):
 def test_path_bytes_and_stream_agree(classifier, dicom):
     predictor = load_model(str(classifier))
     data = dicom.read_bytes()
-    answers = [
-        predictor.predict(item).record() for item in (dicom, str(dicom), data, io.BytesIO(data))
-    ]
+    answers = [predictor.predict(item).record() for item in (dicom, str(dicom), data, io.BytesIO(data))]
     assert all(answer == answers[0] for answer in answers)
 
 
@@ -53,9 +51,9 @@ def test_the_heart_ratio_follows_the_masks(segmenter):
     predictor = load_model(segmenter)
     measured = 0
     for seed in range(2000, 2008):
-        image = render(seed, size=256)
+        image = render_phantom(seed, size=256)
         reading = predictor.predict_pixels(image.pixels)
-        assert reading.cardiothoracic == measure(reading.masks)
+        assert reading.cardiothoracic == measure_cardiothoracic_ratio(reading.masks)
         flagged = "implausible_cardiothoracic_ratio" in reading.flags
         assert reading.cardiothoracic is None or flagged != reading.cardiothoracic.plausible
         measured += reading.cardiothoracic is not None
@@ -65,8 +63,8 @@ def test_the_heart_ratio_follows_the_masks(segmenter):
 def test_true_masks_give_the_phantoms_own_ratio():
     errors = []
     for seed in range(8):
-        image = render(seed, size=256)
-        found = measure(image.masks)
+        image = render_phantom(seed, size=256)
+        found = measure_cardiothoracic_ratio(image.masks)
         assert found is not None
         errors.append(abs(found.ratio - image.facts["ctr"]))
     assert np.mean(errors) < 0.01
@@ -74,7 +72,7 @@ def test_true_masks_give_the_phantoms_own_ratio():
 
 def test_doubts_are_flagged(segmenter):
     predictor = load_model(segmenter)
-    image = render(2000, size=256)
+    image = render_phantom(2000, size=256)
     valid = np.ones(image.pixels.shape, bool)
     side = predictor.read(Radiograph(image.pixels, valid, view="LL", age=9, flags=("dark",)))
     assert side.flags == ("dark", "not_frontal", "child")

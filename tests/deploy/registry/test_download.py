@@ -12,17 +12,17 @@ from medprior.tracking import mlflow_store
 
 
 def fetch(uri: str, tracking_uri: str | None = None) -> None:
-    with download.fetched(uri, tracking_uri):
+    with download.fetch_package(uri, tracking_uri):
         pass
 
 
 def log_pyfunc(tracking_uri: str, name: str, **how) -> str:
     import mlflow
 
-    client = mlflow_store.connect(tracking_uri)
+    client = mlflow_store.connect_to_store(tracking_uri)
     with (
-        mlflow_store.active(client),
-        mlflow.start_run(experiment_id=mlflow_store.experiment_id(client, "medprior")),
+        mlflow_store.activate_store(client),
+        mlflow.start_run(experiment_id=mlflow_store.ensure_experiment(client, "medprior")),
     ):
         info = mlflow.pyfunc.log_model(name="model", pip_requirements=["mlflow"], **how)
     client.create_registered_model(name)
@@ -50,8 +50,8 @@ def test_a_pickled_model_is_refused_and_not_run(tracking_uri, tmp_path):
     from mlflow.exceptions import MlflowException
     from mlflow.pyfunc import load_model
 
-    client = mlflow_store.connect(tracking_uri)
-    with mlflow_store.active(client), pytest.raises(MlflowException, match="pickle"):
+    client = mlflow_store.connect_to_store(tracking_uri)
+    with mlflow_store.activate_store(client), pytest.raises(MlflowException, match="pickle"):
         load_model("models:/hostile@champion")
     assert not marker.exists()
 
@@ -84,7 +84,7 @@ def test_what_is_missing_is_named(tracking_uri, tmp_path, monkeypatch):
     assert not (tmp_path / "none.db").exists()
     with pytest.raises(MedpriorError, match="no such registered model"):
         fetch("models:/cxr@champion", tracking_uri)
-    mlflow_store.connect(tracking_uri).create_registered_model("cxr")
+    mlflow_store.connect_to_store(tracking_uri).create_registered_model("cxr")
     with pytest.raises(MedpriorError, match="no such alias"):
         fetch("models:/cxr@champion", tracking_uri)
     with pytest.raises(MedpriorError, match="no such version"):
@@ -95,9 +95,7 @@ def test_what_is_missing_is_named(tracking_uri, tmp_path, monkeypatch):
         fetch("models:/m-0123456789abcdef", tracking_uri)
 
 
-@pytest.mark.parametrize(
-    "uri", ["models:/", "models:/a/b/c", "models:/a@", "runs:/x", "models:/@b"]
-)
+@pytest.mark.parametrize("uri", ["models:/", "models:/a/b/c", "models:/a@", "runs:/x", "models:/@b"])
 def test_malformed_names_are_refused(uri, tracking_uri):
     with pytest.raises(MedpriorError, match="not a model"):
         fetch(uri, tracking_uri)

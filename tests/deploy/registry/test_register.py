@@ -17,11 +17,11 @@ from PIL import Image
 
 from medprior import provenance
 from medprior.cli import main
-from medprior.deploy import load_model, register
+from medprior.deploy import load_model, register_model
 from medprior.deploy.registry import package
-from medprior.deploy.registry.register import version_of
+from medprior.deploy.registry.register import find_alias_version
 from medprior.errors import MedpriorError
-from medprior.finetune.model import load_model as load_finetuned
+from medprior.finetune.model import load_finetuned_model as load_finetuned
 from medprior.tracking import mlflow_store
 
 
@@ -30,7 +30,7 @@ def registry(empty_store, classifier, segmenter, tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("registry")
     shutil.copy(empty_store, folder / "mlflow.db")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    assert register(classifier, "cxr", segmenter=segmenter, tracking_uri=uri) == "1"
+    assert register_model(classifier, "cxr", segmenter=segmenter, tracking_uri=uri) == "1"
     return uri
 
 
@@ -48,7 +48,7 @@ def clean(code: str, folder: Path, *arguments: str, **environment: str) -> str:
 
 
 def stored(uri: str, name: str = "cxr", version: str = "1") -> Path:
-    client = mlflow_store.connect(uri)
+    client = mlflow_store.connect_to_store(uri)
     source = client.get_logged_model(client.get_model_version(name, version).source.split("/")[-1])
     return Path(source.artifact_location.removeprefix("file://"))
 
@@ -110,13 +110,13 @@ def test_nothing_in_the_registry_is_a_pickle(registry):
     assert "python_model" not in description
     here = str(Path(package.__file__).parents[2])
     assert here not in description
-    client = mlflow_store.connect(registry)
+    client = mlflow_store.connect_to_store(registry)
     (run,) = client.search_runs([item.experiment_id for item in client.search_experiments()])
     assert here not in str(run.to_dictionary())
 
 
 def test_the_version_says_where_it_comes_from(registry, classifier):
-    version = mlflow_store.connect(registry).get_model_version_by_alias("cxr", "champion")
+    version = mlflow_store.connect_to_store(registry).get_model_version_by_alias("cxr", "champion")
     config = provenance.read_config(classifier)
     assert version.tags["cohort_digest"] == config["inputs"]["cohort"]
     assert version.tags["git_commit"] == config["git_commit"]
@@ -150,40 +150,38 @@ def test_evidence_becomes_tags_only_for_its_own_model(
     other = other_classifier
     second = evidence_for(tmp_path / "a", phantom_cohort, other=other, ours=classifier)
     with pytest.raises(MedpriorError, match="another model's"):
-        register(classifier, "cxr", evidence=second, tracking_uri=tracking_uri)
+        register_model(classifier, "cxr", evidence=second, tracking_uri=tracking_uri)
     wrong = evidence_for(tmp_path / "b", phantom_cohort, seg=segmenter)
     with pytest.raises(MedpriorError, match="another model's"):
-        register(classifier, "cxr", evidence=wrong, tracking_uri=tracking_uri)
-    first = evidence_for(
-        tmp_path / "c", phantom_cohort, ours=classifier, other=other, seg=segmenter
-    )
-    register(classifier, "cxr", evidence=first, tracking_uri=tracking_uri)
-    tags = mlflow_store.connect(tracking_uri).get_model_version_by_alias("cxr", "champion").tags
+        register_model(classifier, "cxr", evidence=wrong, tracking_uri=tracking_uri)
+    first = evidence_for(tmp_path / "c", phantom_cohort, ours=classifier, other=other, seg=segmenter)
+    register_model(classifier, "cxr", evidence=first, tracking_uri=tracking_uri)
+    tags = mlflow_store.connect_to_store(tracking_uri).get_model_version_by_alias("cxr", "champion").tags
     metrics = {name: tags[name] for name in tags if name.startswith("metric.")}
     assert metrics == {"metric.classification.mauc": "0.812 [0.770, 0.851] n=120"}
-    register(classifier, "cxr", segmenter=segmenter, evidence=first, tracking_uri=tracking_uri)
-    tags = mlflow_store.connect(tracking_uri).get_model_version_by_alias("cxr", "champion").tags
+    register_model(classifier, "cxr", segmenter=segmenter, evidence=first, tracking_uri=tracking_uri)
+    tags = mlflow_store.connect_to_store(tracking_uri).get_model_version_by_alias("cxr", "champion").tags
     assert "metric.segmentation.dice.heart" in tags
 
 
 def test_the_alias_moves_to_the_new_version(tracking_uri, classifier, segmenter):
-    register(segmenter, "cxr", tracking_uri=tracking_uri)
-    assert register(classifier, "cxr", tracking_uri=tracking_uri) == "2"
-    register(segmenter, "cxr", alias="challenger", tracking_uri=tracking_uri)
-    client = mlflow_store.connect(tracking_uri)
+    register_model(segmenter, "cxr", tracking_uri=tracking_uri)
+    assert register_model(classifier, "cxr", tracking_uri=tracking_uri) == "2"
+    register_model(segmenter, "cxr", alias="challenger", tracking_uri=tracking_uri)
+    client = mlflow_store.connect_to_store(tracking_uri)
     aliases = client.get_registered_model("cxr").aliases
     assert {key: str(value) for key, value in aliases.items()} == {
         "champion": "2",
         "previous": "1",
         "challenger": "3",
     }
-    assert (version_of("cxr"), version_of("cxr", "challenger")) == ("2", "3")
+    assert (find_alias_version("cxr"), find_alias_version("cxr", "challenger")) == ("2", "3")
     assert load_model("models:/cxr@challenger", tracking_uri).models.keys() == {"segmentation"}
     assert load_model("models:/cxr/latest", tracking_uri).models.keys() == {"segmentation"}
 
 
 def test_a_damaged_copy_in_the_registry_is_refused(tracking_uri, classifier):
-    register(classifier, "cxr", tracking_uri=tracking_uri)
+    register_model(classifier, "cxr", tracking_uri=tracking_uri)
     path = stored(tracking_uri) / "artifacts" / "model" / "model.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -204,23 +202,21 @@ def test_bad_registrations_leave_nothing(tracking_uri, classifier, segmenter, tm
     ]
     for attempt in attempts:
         with pytest.raises(MedpriorError):
-            register(**attempt, tracking_uri=tracking_uri)
-    assert not mlflow_store.connect(tracking_uri).search_registered_models()
+            register_model(**attempt, tracking_uri=tracking_uri)
+    assert not mlflow_store.connect_to_store(tracking_uri).search_registered_models()
 
 
 def test_the_user_s_own_store_stays_current(tracking_uri, classifier, monkeypatch):
     import mlflow
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-    register(classifier, "cxr", tracking_uri=tracking_uri)
+    register_model(classifier, "cxr", tracking_uri=tracking_uri)
     assert os.environ["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:1"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(None)
 
 
-def test_the_command_line_from_model_to_answer(
-    tracking_uri, classifier, segmenter, dicom, tmp_path, capsys
-):
+def test_the_command_line_from_model_to_answer(tracking_uri, classifier, segmenter, dicom, tmp_path, capsys):
     arguments = ["register", str(classifier), "cxr", "--segmenter", str(segmenter)]
     assert main(arguments) == 0
     assert "models:/cxr@champion" in capsys.readouterr().out
@@ -259,9 +255,7 @@ def test_the_command_line_from_model_to_answer(
         ("nowhere", "no such model"),
     ],
 )
-def test_wrong_models_are_one_line_and_status_2(
-    model, words, tracking_uri, dicom, tmp_path, capsys
-):
+def test_wrong_models_are_one_line_and_status_2(model, words, tracking_uri, dicom, tmp_path, capsys):
     arguments = ["predict", str(dicom), "-o", str(tmp_path / "out"), "--model", model]
     assert main(arguments) == 2
     errors = capsys.readouterr().err

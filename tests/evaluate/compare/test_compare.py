@@ -5,10 +5,10 @@ import pytest
 
 from medprior.cli import main
 from medprior.errors import ConfigError
-from medprior.evaluate.compare.arm_settings import pretrained_by
-from medprior.evaluate.compare.compare import compare
-from medprior.evaluate.compare.label_budgets import share
-from medprior.evaluate.compare.seeds import over_seeds
+from medprior.evaluate.compare.arm_settings import find_shared_backbones
+from medprior.evaluate.compare.compare import compare_recipes
+from medprior.evaluate.compare.label_budgets import format_share_key
+from medprior.evaluate.compare.seeds import average_over_seeds
 from medprior.evaluate.compare.settings import Arm, CompareSettings
 from medprior.metrics.bootstrap import Estimate
 from medprior.pretrain.settings import RECIPES
@@ -34,20 +34,20 @@ SETTINGS = CompareSettings.checked(
 def test_over_seeds_covers_patients_and_seeds():
     rng = np.random.default_rng(0)
     same = [Estimate(0.5, np.full(500, 0.5), 9), Estimate(0.9, np.full(500, 0.9), 9)]
-    mean = over_seeds(same, 0)
+    mean = average_over_seeds(same, 0)
     assert mean.value == pytest.approx(0.7)
     assert mean.interval() == pytest.approx((0.5, 0.9))
     assert mean.facts["seeds"] == [0.5, 0.9]
     one = Estimate(0.5, rng.normal(0.5, 0.1, 500), 9)
-    np.testing.assert_array_equal(over_seeds([one], 3).samples, one.samples)
+    np.testing.assert_array_equal(average_over_seeds([one], 3).samples, one.samples)
 
 
 def test_share_names_a_key():
-    assert [share(f) for f in (1.0, 0.1, 0.01, 0.001)] == ["100pct", "10pct", "1pct", "0p1pct"]
+    assert [format_share_key(f) for f in (1.0, 0.1, 0.01, 0.001)] == ["100pct", "10pct", "1pct", "0p1pct"]
 
 
 def test_compare_runs_resumes_and_refuses_another_plan(tmp_path, cohort_path, monkeypatch):
-    first = compare(cohort_path, tmp_path, ["dino"], settings=SETTINGS)
+    first = compare_recipes(cohort_path, tmp_path, ["dino"], settings=SETTINGS)
     assert len(first["attention.pixel_ap.heart"]["seeds"]) == 2
     assert first["low_data.100pct.linear_mauc"] == first["features.linear_mauc"]
     assert 0 <= first["low_data.50pct.pooled_linear_mauc"]["value"] <= 1
@@ -59,13 +59,13 @@ def test_compare_runs_resumes_and_refuses_another_plan(tmp_path, cohort_path, mo
         raise AssertionError("a finished run was repeated")
 
     (tmp_path / "metrics.json").unlink()
-    monkeypatch.setattr("medprior.evaluate.compare.run.pretrain", again)
-    monkeypatch.setattr("medprior.evaluate.compare.run.judged", again)
-    assert compare(cohort_path, tmp_path, ["dino"], settings=SETTINGS) == first
+    monkeypatch.setattr("medprior.evaluate.compare.run.pretrain_backbone", again)
+    monkeypatch.setattr("medprior.evaluate.compare.run.score_backbone", again)
+    assert compare_recipes(cohort_path, tmp_path, ["dino"], settings=SETTINGS) == first
     assert json.loads((tmp_path / "metrics.json").read_text()) == first
     other = SETTINGS.model_copy(update={"seeds": 3})
     with pytest.raises(ConfigError, match="begun with other"):
-        compare(cohort_path, tmp_path, ["dino"], settings=other)
+        compare_recipes(cohort_path, tmp_path, ["dino"], settings=other)
 
 
 def test_arms_are_fine_tuned_from_scratch_and_from_their_backbone(tmp_path, cohort_path):
@@ -84,7 +84,7 @@ def test_arms_are_fine_tuned_from_scratch_and_from_their_backbone(tmp_path, coho
             },
         }
     )
-    found = compare(cohort_path, tmp_path, ["dino", "scratch", "dino, cls"], settings=settings)
+    found = compare_recipes(cohort_path, tmp_path, ["dino", "scratch", "dino, cls"], settings=settings)
     for key in ("classification.mauc", "segmentation.dice.mean"):
         for lead in ("", "baseline.scratch.", "difference.scratch."):
             assert np.isfinite(found[f"{lead}{key}"]["value"]), f"{lead}{key}"
@@ -119,7 +119,7 @@ def test_arms_of_the_same_pretraining_share_it():
         "f": Arm(recipe=None),
         "g": Arm.checked(span | {"prior": "elsewhere", "finetune": {"head": "cls"}}),
     }
-    assert pretrained_by(arms) == {n: {"b": "a", "g": "c"}.get(n, n) for n in arms}
+    assert find_shared_backbones(arms) == {n: {"b": "a", "g": "c"}.get(n, n) for n in arms}
 
 
 def test_refusals_from_the_command_line(tmp_path, capsys, cohort_path):

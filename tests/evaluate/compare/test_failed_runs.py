@@ -6,16 +6,21 @@ import numpy as np
 import pytest
 
 from medprior.cli import main
-from medprior.errors import Collapsed, Diverged, TrainingFailed
-from medprior.evaluate.compare.compare import compare
-from medprior.evaluate.compare.failed_runs import in_words, lost_backbone, lost_stages, note_lost
+from medprior.errors import TrainingCollapsed, TrainingDiverged, TrainingFailed
+from medprior.evaluate.compare.compare import compare_recipes
+from medprior.evaluate.compare.failed_runs import (
+    format_failures,
+    has_failed_backbone,
+    read_failed_stages,
+    record_failure,
+)
 from tests.evaluate.comparing import COLLAPSING, small
 
 
 def test_only_what_says_something_of_the_arm_is_recorded(tmp_path):
-    note_lost(tmp_path, "backbone", Collapsed("collapsed: entropy is 0.99 at step 12", fix="x"))
-    note_lost(tmp_path, "classification-10pct", Diverged("the loss was not finite"))
-    found = lost_stages(tmp_path)
+    record_failure(tmp_path, "backbone", TrainingCollapsed("collapsed: entropy is 0.99 at step 12", fix="x"))
+    record_failure(tmp_path, "classification-10pct", TrainingDiverged("the loss was not finite"))
+    found = read_failed_stages(tmp_path)
     assert found["backbone"]["kind"] == "collapsed"
     assert found["backbone"]["step"] == 12
     assert found["classification-10pct"] == {
@@ -23,32 +28,30 @@ def test_only_what_says_something_of_the_arm_is_recorded(tmp_path):
     }  # fmt: skip
     full = TrainingFailed("a checkpoint cannot be written (No space left on device)")
     with pytest.raises(TrainingFailed, match="No space"):
-        note_lost(tmp_path, "backbone", full)
-    assert lost_stages(tmp_path) == found
+        record_failure(tmp_path, "backbone", full)
+    assert read_failed_stages(tmp_path) == found
 
 
 def test_who_shares_a_lost_backbone_is_lost_too(tmp_path):
     (tmp_path / "b").mkdir()
-    assert not lost_backbone(tmp_path / "b", tmp_path / "a")
-    note_lost(tmp_path / "a", "backbone", Collapsed("collapsed at step 7"))
-    assert lost_backbone(tmp_path / "b", tmp_path / "a")
-    assert lost_stages(tmp_path / "b") == lost_stages(tmp_path / "a")
+    assert not has_failed_backbone(tmp_path / "b", tmp_path / "a")
+    record_failure(tmp_path / "a", "backbone", TrainingCollapsed("collapsed at step 7"))
+    assert has_failed_backbone(tmp_path / "b", tmp_path / "a")
+    assert read_failed_stages(tmp_path / "b") == read_failed_stages(tmp_path / "a")
 
 
 def test_words_count_what_was_lost():
     rows = [{"stage": "backbone", "kind": "collapsed"}, {"stage": "seg-1pct", "kind": "diverged"}]
-    assert in_words({"of": 3, "failures": rows}) == "1 of 3 collapsed, 1 of 3 diverged in seg-1pct"
-    assert in_words({"of": 3}) == ""
-    assert in_words(None) == ""
+    assert format_failures({"of": 3, "failures": rows}) == "1 of 3 collapsed, 1 of 3 diverged in seg-1pct"
+    assert format_failures({"of": 3}) == ""
+    assert format_failures(None) == ""
 
 
-def test_a_collapsed_arm_is_a_row_and_a_lost_seed_leaves_the_mean(
-    tmp_path, cohort_path, monkeypatch
-):
+def test_a_collapsed_arm_is_a_row_and_a_lost_seed_leaves_the_mean(tmp_path, cohort_path, monkeypatch):
     settings = small(arms={"hot": COLLAPSING})
     lost = tmp_path / "runs" / "dino-1"
-    note_lost(lost, "backbone", Collapsed("collapsed: entropy is 0.99 at step 3"))
-    found = compare(cohort_path, tmp_path, ["dino", "hot"], settings=settings)
+    record_failure(lost, "backbone", TrainingCollapsed("collapsed: entropy is 0.99 at step 3"))
+    found = compare_recipes(cohort_path, tmp_path, ["dino", "hot"], settings=settings)
     assert len(found["attention.pixel_ap.mean"]["seeds"]) == 1
     assert found["runs.lost"]["value"] == 1
     assert found["baseline.hot.runs.done"]["value"] == 0
@@ -63,10 +66,10 @@ def test_a_collapsed_arm_is_a_row_and_a_lost_seed_leaves_the_mean(
     def again(*_):
         raise AssertionError("a lost run was repeated")
 
-    monkeypatch.setattr("medprior.evaluate.compare.run.pretrain", again)
-    assert compare(cohort_path, tmp_path, ["dino", "hot"], settings=settings) == found
+    monkeypatch.setattr("medprior.evaluate.compare.run.pretrain_backbone", again)
+    assert compare_recipes(cohort_path, tmp_path, ["dino", "hot"], settings=settings) == found
     monkeypatch.undo()
-    both = compare(cohort_path, tmp_path, ["dino", "hot"], settings=settings, retry=True)
+    both = compare_recipes(cohort_path, tmp_path, ["dino", "hot"], settings=settings, retry=True)
     assert both["runs.lost"]["value"] == 0
     assert len(both["attention.pixel_ap.mean"]["seeds"]) == 2
     assert both["baseline.hot.runs.lost"]["value"] == 2

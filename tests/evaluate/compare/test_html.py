@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from medprior.evaluate.compare.compare import compare
-from medprior.evaluate.compare.tables import arm_verdicts
-from medprior.evaluate.report.summary import interval, number
+from medprior.evaluate.compare.compare import compare_recipes
+from medprior.evaluate.compare.tables import list_arm_verdicts
+from medprior.evaluate.report.summary import format_interval, format_number
 from tests.chromium import chromium
 from tests.evaluate.comparing import COLLAPSING, TUNING, small
 from tests.evaluate.report.test_html import FINDINGS
@@ -36,7 +36,7 @@ def compared(tmp_path_factory, cohort_path):
     )
     judging = settings.evaluate.model_copy(update={"probe_folds": 3})
     settings = settings.model_copy(update={"evaluate": judging})
-    compare(cohort_path, out, ARMS, settings=settings)
+    compare_recipes(cohort_path, out, ARMS, settings=settings)
     return out
 
 
@@ -53,7 +53,7 @@ def metrics_of(compared):
 
 def test_few_labels_and_masks_are_told_in_short(compared):
     metrics = metrics_of(compared)
-    told = dict(arm_verdicts(metrics, ARMS))
+    told = dict(list_arm_verdicts(metrics, ARMS))
     assert told["hot"] == []
     for arm in ("scratch", "cnn"):
         for key, words in (
@@ -102,9 +102,9 @@ def test_every_number_is_in_metrics_json(page, compared):
     metrics = metrics_of(compared)
     assert len(page["values"]) > 60
     for key, text in page["values"]:
-        assert text == number(metrics[key]["value"], signed=key.startswith(SIGNED)), key
+        assert text == format_number(metrics[key]["value"], signed=key.startswith(SIGNED)), key
     for key, text in page["intervals"]:
-        assert text == interval(metrics[key], signed=key.startswith(SIGNED)), key
+        assert text == format_interval(metrics[key], signed=key.startswith(SIGNED)), key
     assert {key for key, _ in page["counts"]} >= {"runs.done", "cost.peak_memory_mib"}
     for key, text in page["counts"]:
         assert text == f"{metrics[key]['value']:,.0f}", key

@@ -3,9 +3,14 @@
 import pytest
 
 from medprior.errors import ConfigError
-from medprior.evaluate.compare.arm_settings import finetuning, tasks_of
-from medprior.evaluate.compare.label_budgets import budgets, without_axes
-from medprior.evaluate.compare.low_data import budget_of, in_words, low_data_markdown, ordered
+from medprior.evaluate.compare.arm_settings import build_finetune_settings, list_arm_tasks
+from medprior.evaluate.compare.label_budgets import drop_budget_axes, list_label_budgets
+from medprior.evaluate.compare.low_data import (
+    format_budget,
+    format_low_data_tables,
+    list_measured_budgets,
+    parse_budget_key,
+)
 from medprior.evaluate.compare.settings import Arm, CompareSettings
 
 
@@ -18,22 +23,22 @@ def test_a_task_may_have_fractions_and_masks_of_its_own():
         classification={"epochs": 1},
         segmentation={"fractions": [1.0], "masks": [1, 20, 5], "epochs": 2},
     )
-    assert [b.name for b in budgets(given, "classification")] == ["100pct", "10pct"]
+    assert [b.name for b in list_label_budgets(given, "classification")] == ["100pct", "10pct"]
     names = ["100pct", "masks_20", "masks_5", "masks_1"]
-    assert [b.name for b in budgets(given, "segmentation")] == names
-    assert without_axes(given.finetune["segmentation"]) == {"epochs": 2}
-    five = finetuning(Arm(), 3, given, "segmentation", budgets(given, "segmentation")[2])
+    assert [b.name for b in list_label_budgets(given, "segmentation")] == names
+    assert drop_budget_axes(given.finetune["segmentation"]) == {"epochs": 2}
+    five = build_finetune_settings(Arm(), 3, given, "segmentation", list_label_budgets(given, "segmentation")[2])
     assert (five.masks, five.fraction, five.seed, five.epochs) == (5, 1.0, 3, 2)
     one = settings(segmentation={"masks": 4})
-    assert [b.name for b in budgets(one, "segmentation")] == ["100pct", "10pct"]
-    assert finetuning(Arm(), 0, one, "segmentation", budgets(one, "segmentation")[0]).masks == 4
+    assert [b.name for b in list_label_budgets(one, "segmentation")] == ["100pct", "10pct"]
+    assert build_finetune_settings(Arm(), 0, one, "segmentation", list_label_budgets(one, "segmentation")[0]).masks == 4
 
 
 def test_an_arm_may_leave_an_axis_out():
     given = settings(segmentation={"fractions": [1.0], "masks": [1, 5]})
     arm = Arm(recipe=None, finetune={"segmentation": {"targets": "prior", "masks": None}})
-    assert [b.name for b in budgets(given, "segmentation", arm)] == ["100pct"]
-    found = finetuning(arm, 0, given, "segmentation", budgets(given, "segmentation", arm)[0])
+    assert [b.name for b in list_label_budgets(given, "segmentation", arm)] == ["100pct"]
+    found = build_finetune_settings(arm, 0, given, "segmentation", list_label_budgets(given, "segmentation", arm)[0])
     assert (found.targets, found.masks) == ("prior", None)
 
 
@@ -41,18 +46,18 @@ def test_an_arm_may_leave_an_axis_out():
                                    {"fractions": ["all"]}, {"masks": [True]}])  # fmt: skip
 def test_axes_that_are_none_are_refused(wrong):
     with pytest.raises(ConfigError, match="not an axis"):
-        budgets(settings(segmentation=wrong), "segmentation")
+        list_label_budgets(settings(segmentation=wrong), "segmentation")
 
 
 def test_an_arm_may_say_what_holds_for_one_task():
     given = settings(classification={"epochs": 1}, segmentation={"epochs": 1})
     arm = Arm(recipe=None, finetune={"lr": 0.1, "classification": {"sar_weight": 0.01}})
-    (full, *_), (whole, *_) = (budgets(given, t) for t in ("classification", "segmentation"))
-    assert finetuning(arm, 0, given, "classification", full).sar_weight == 0.01
-    found = finetuning(arm, 0, given, "segmentation", whole)
+    (full, *_), (whole, *_) = (list_label_budgets(given, t) for t in ("classification", "segmentation"))
+    assert build_finetune_settings(arm, 0, given, "classification", full).sar_weight == 0.01
+    found = build_finetune_settings(arm, 0, given, "segmentation", whole)
     assert (found.sar_weight, found.lr) == (0, 0.1)
-    assert tasks_of(arm, given) == ["classification", "segmentation"]
-    assert tasks_of(Arm(finetune={"segmentation": None}), given) == ["classification"]
+    assert list_arm_tasks(arm, given) == ["classification", "segmentation"]
+    assert list_arm_tasks(Arm(finetune={"segmentation": None}), given) == ["classification"]
 
 
 def record(value, low, high):
@@ -68,11 +73,11 @@ def test_the_table_has_a_row_per_arm_and_a_column_per_budget():
         "difference.scratch.low_data.masks_1.finetuned_dice": record(0.3, 0.2, 0.4),
         "features.linear_mauc": record(0.5, 0.4, 0.6),
     }
-    assert budget_of("baseline.a.low_data.0p1pct.knn_mauc") == ("0p1pct", "knn_mauc")
-    assert budget_of("features.linear_mauc") == ("", "")
-    assert ordered(metrics, "finetuned_dice") == ["100pct", "masks_1", "masks_5"]
-    assert [in_words(b) for b in ("0p1pct", "masks_1", "masks_5")] == ["0.1 %", "1 mask", "5 masks"]
-    lines = low_data_markdown(metrics, ["span", "scratch"]).splitlines()
+    assert parse_budget_key("baseline.a.low_data.0p1pct.knn_mauc") == ("0p1pct", "knn_mauc")
+    assert parse_budget_key("features.linear_mauc") == ("", "")
+    assert list_measured_budgets(metrics, "finetuned_dice") == ["100pct", "masks_1", "masks_5"]
+    assert [format_budget(b) for b in ("0p1pct", "masks_1", "masks_5")] == ["0.1 %", "1 mask", "5 masks"]
+    lines = format_low_data_tables(metrics, ["span", "scratch"]).splitlines()
     assert lines[0] == "## fine-tuned, Dice"
     assert lines[2] == "| arm | 100 % | 1 mask | 5 masks |"
     assert lines[5] == "| scratch | - | 0.200 [0.100, 0.300] ▼ | - |"

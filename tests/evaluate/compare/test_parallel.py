@@ -12,9 +12,9 @@ import torch
 from medprior.cli import main
 from medprior.errors import ConfigError, MedpriorError
 from medprior.evaluate.compare import parallel as spreading
-from medprior.evaluate.compare.compare import compare
-from medprior.evaluate.compare.parallel import ClusterRuns, local_cluster, threads_each
-from medprior.evaluate.compare.run import Run
+from medprior.evaluate.compare.compare import compare_recipes
+from medprior.evaluate.compare.parallel import RunCluster, count_worker_threads, start_local_cluster
+from medprior.evaluate.compare.run import ComparisonRun
 from medprior.evaluate.compare.settings import Arm
 from tests.evaluate.comparing import COLLAPSING, PRETRAIN, small
 
@@ -26,16 +26,16 @@ SETTINGS = small(pretrain=PRETRAIN | {"steps": 30}, arms={"hot": COLLAPSING})
 @pytest.fixture(scope="module")
 def cluster():
     """Address of two workers that have nothing but what is sent to them."""
-    with local_cluster(2) as address:
+    with start_local_cluster(2) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def serial(cohort_path, tmp_path_factory):
     threads = torch.get_num_threads()
-    torch.set_num_threads(threads_each(1))
+    torch.set_num_threads(count_worker_threads(1))
     try:
-        return compare(cohort_path, tmp_path_factory.mktemp("serial"), ARMS, settings=SETTINGS)
+        return compare_recipes(cohort_path, tmp_path_factory.mktemp("serial"), ARMS, settings=SETTINGS)
     finally:
         torch.set_num_threads(threads)
 
@@ -63,15 +63,13 @@ def killer(cluster, begun, killed, stop):
             time.sleep(0.02)
 
 
-def test_a_cluster_gives_the_same_numbers_though_a_worker_dies(
-    tmp_path, cohort_path, cluster, serial
-):
+def test_a_cluster_gives_the_same_numbers_though_a_worker_dies(tmp_path, cohort_path, cluster, serial):
     killed, stop = [], threading.Event()
     begun = tmp_path / "runs" / "dino-0" / "backbone"
     thread = threading.Thread(target=killer, args=(cluster, begun, killed, stop))
     thread.start()
     try:
-        found = compare(cohort_path, tmp_path, ARMS, settings=SETTINGS, scheduler=cluster)
+        found = compare_recipes(cohort_path, tmp_path, ARMS, settings=SETTINGS, scheduler=cluster)
     finally:
         stop.set()
         thread.join()
@@ -82,9 +80,9 @@ def test_a_cluster_gives_the_same_numbers_though_a_worker_dies(
 
 def test_a_worker_says_what_it_cannot_do(tmp_path, cohort_path, cluster):
     (tmp_path / "runs").mkdir()
-    run = Run(tmp_path / "runs" / "a-0", Arm(recipe="dino"), 0)
+    run = ComparisonRun(tmp_path / "runs" / "a-0", Arm(recipe="dino"), 0)
     nowhere = tmp_path / "nowhere"
-    with ClusterRuns(cluster, 1) as runs:
+    with RunCluster(cluster, 1) as runs:
         with pytest.raises(MedpriorError, match="does not see the cohort"):
             runs.work([run], nowhere, frozenset(), SETTINGS)
         blind = replace(run, arm=Arm(recipe="span"))
@@ -94,9 +92,7 @@ def test_a_worker_says_what_it_cannot_do(tmp_path, cohort_path, cluster):
 
 def test_refusals(tmp_path, cohort_path, capsys):
     with pytest.raises(ConfigError, match="either processes"):
-        compare(
-            cohort_path, tmp_path, ["dino"], settings=SETTINGS, workers=2, scheduler="tcp://x:1"
-        )
+        compare_recipes(cohort_path, tmp_path, ["dino"], settings=SETTINGS, workers=2, scheduler="tcp://x:1")
     command = ["compare", str(cohort_path), str(tmp_path / "c"), "--no-tracking"]
     command += ["--recipes", "dino"]
     assert main([*command, "--scheduler", "tcp://127.0.0.1:9", "--set", "seeds=1"]) == 2
@@ -105,16 +101,16 @@ def test_refusals(tmp_path, cohort_path, capsys):
 
 def test_threads_are_shared_out(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert threads_each(2) == 3
+    assert count_worker_threads(2) == 3
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(spreading.os, "sched_getaffinity", lambda _: set(range(8)))
-    assert [threads_each(n) for n in (1, 2, 3, 20)] == [8, 4, 2, 1]
+    assert [count_worker_threads(n) for n in (1, 2, 3, 20)] == [8, 4, 2, 1]
 
 
 def test_local_processes_keep_what_a_step_frees(monkeypatch):
     """Dask's own default gives memory back at every step, which costs most of a step again."""
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")  # as another cluster leaves it
-    with local_cluster(1) as address, distributed.Client(address) as client:
+    with start_local_cluster(1) as address, distributed.Client(address) as client:
         told = client.submit(os.environ.get, "MALLOC_TRIM_THRESHOLD_").result(timeout=60)
     assert int(told) >= 2**30
     assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "65536"
@@ -122,7 +118,7 @@ def test_local_processes_keep_what_a_step_frees(monkeypatch):
 
 @pytest.mark.slow
 def test_local_processes_give_the_same_numbers(tmp_path, cohort_path, serial):
-    found = compare(cohort_path, tmp_path, ARMS, settings=SETTINGS, workers=1 + 1)
+    found = compare_recipes(cohort_path, tmp_path, ARMS, settings=SETTINGS, workers=1 + 1)
     assert set(without_cost(found)) == set(without_cost(serial))
     if "OMP_NUM_THREADS" in os.environ:
         assert without_cost(found) == without_cost(serial)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from medprior.evaluate.localisation.attention_entropy import scattered
-from medprior.evaluate.localisation.attention_scores import as_backbone, attention_scores
-from medprior.finetune.model import load_model
+from medprior.evaluate.localisation.attention_entropy import compute_free_head_entropy
+from medprior.evaluate.localisation.attention_scores import extract_backbone, score_attention
+from medprior.finetune.model import load_finetuned_model
 from medprior.metrics.bootstrap import Estimate
-from medprior.metrics.differences import relative
+from medprior.metrics.differences import compute_relative_differences
 from medprior.networks import load_backbone
-from medprior.networks.cohort_attention import whole_views
+from medprior.networks.cohort_attention import iterate_whole_views
 
 
 def slow_spatial_entropy(logits):
@@ -35,7 +35,7 @@ def slow_spatial_entropy(logits):
 
 def slow_scatter(network, cohort, size, free):
     found = []
-    for images, _ in whole_views(cohort, size, network.settings.patch, 7, torch.device("cpu")):
+    for images, _ in iterate_whole_views(cohort, size, network.settings.patch, 7, torch.device("cpu")):
         with torch.no_grad():
             tokens = network(images, capture=True)
         logits = tokens.cls_logits.double().numpy().reshape(len(images), -1, *tokens.grid)
@@ -51,7 +51,7 @@ def test_scatter_is_the_mean_entropy_of_free_heads(cohort, span_path, dino_path,
         torch.manual_seed(0)
         for values in backbone.network.parameters():
             values.data.normal_()
-        fast = scattered(backbone, some, batch, "cpu")
+        fast = compute_free_head_entropy(backbone, some, batch, "cpu")
         assert fast.shape == (10,)
         slow = slow_scatter(backbone.network, some, backbone.size, free)
         np.testing.assert_allclose(fast, slow, atol=1e-5)
@@ -61,18 +61,18 @@ def test_scatter_is_the_mean_entropy_of_free_heads(cohort, span_path, dino_path,
 def test_without_a_free_head_nothing_is_measured(cohort, span_path):
     backbone = load_backbone(span_path)
     backbone.heads["mediastinum"] = 3
-    found = scattered(backbone, cohort.split("test").take(4, 0), 2, "cpu")
+    found = compute_free_head_entropy(backbone, cohort.split("test").take(4, 0), 2, "cpu")
     assert found.shape == (4,)
     assert np.isnan(found).all()
 
 
 def test_a_classifier_is_measured_as_its_transformer(cohort, model_paths):
-    model = load_model(model_paths["ours"])
-    backbone = as_backbone(model)
+    model = load_finetuned_model(model_paths["ours"])
+    backbone = extract_backbone(model)
     some = cohort.split("test").take(6, 0)
     assert backbone.size == model.size
     np.testing.assert_allclose(
-        scattered(backbone, some, 4, "cpu"),
+        compute_free_head_entropy(backbone, some, 4, "cpu"),
         slow_scatter(model.vit, some, model.size, range(4)),
         atol=1e-5,
     )
@@ -80,11 +80,11 @@ def test_a_classifier_is_measured_as_its_transformer(cohort, model_paths):
 
 def test_attention_scores_name_targets_and_entropy(cohort, model_paths):
     from medprior.evaluate.settings import EvaluateSettings
-    from medprior.evaluate.study import Study
+    from medprior.evaluate.study import EvaluationStudy
 
     settings = EvaluateSettings.checked({"resamples": 4, "map_size": 32})
-    study = Study.of(cohort, "test", frozenset(), settings)
-    found = attention_scores(as_backbone(load_model(model_paths["ours"])), study)
+    study = EvaluationStudy.of(cohort, "test", frozenset(), settings)
+    found = score_attention(extract_backbone(load_finetuned_model(model_paths["ours"])), study)
     assert set(found) == {"spatial_entropy", "ap.left_lung", "ap.right_lung", "ap.heart"}
     assert all(values.shape == (len(study.part),) for values in found.values())
 
@@ -94,7 +94,7 @@ def test_relative_difference_is_paired():
     base = rng.uniform(1, 2, 400)
     lower = Estimate(0.8 * 1.5, 0.8 * base, 9)
     key = "attention.spatial_entropy"
-    found = relative(
+    found = compute_relative_differences(
         {key: lower, "classification.mauc": lower}, {"dino": {key: Estimate(1.5, base, 9)}}
     )
     assert list(found) == [f"relative_difference.dino.{key}"]

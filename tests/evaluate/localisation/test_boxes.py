@@ -5,27 +5,27 @@ import pytest
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
-from medprior.evaluate.localisation.boxes import COLUMNS, boxes_of
+from medprior.evaluate.localisation.boxes import BOX_COLUMNS, load_finding_boxes
 
 GOOD = ("i000", "effusion", 0.25, 0.5, 0.5, 0.25)
 
 
-def written(path, rows, columns=COLUMNS):
+def written(path, rows, columns=BOX_COLUMNS):
     pd.DataFrame(rows, columns=list(columns)).to_csv(path, index=False)
     return path
 
 
 def test_units(tmp_path, cohort):
-    unit = boxes_of(cohort, written(tmp_path / "u.csv", [GOOD]))
+    unit = load_finding_boxes(cohort, written(tmp_path / "u.csv", [GOOD]))
     rows, cols = cohort.manifest.set_index("image_id").loc["i000", ["rows", "cols"]]
     pixels = ("i000", "effusion", 0.25 * cols, 0.5 * rows, 0.5 * cols, 0.25 * rows)
-    same = boxes_of(cohort, written(tmp_path / "p.csv", [pixels]), "pixels")
+    same = load_finding_boxes(cohort, written(tmp_path / "p.csv", [pixels]), "pixels")
     pd.testing.assert_frame_equal(unit, same)
-    assert boxes_of(cohort).empty
+    assert load_finding_boxes(cohort).empty
 
 
 def test_a_hair_past_the_edge_is_clipped(tmp_path, cohort):
-    found = boxes_of(cohort, written(tmp_path / "b.csv", [("i000", "effusion", -0.005, 0, 1, 1)]))
+    found = load_finding_boxes(cohort, written(tmp_path / "b.csv", [("i000", "effusion", -0.005, 0, 1, 1)]))
     assert found.x[0] == 0
     assert found.width[0] == pytest.approx(0.995)
 
@@ -43,21 +43,21 @@ def test_a_hair_past_the_edge_is_clipped(tmp_path, cohort):
 )
 def test_what_cannot_be_used_is_one_line(tmp_path, cohort, row, text):
     with pytest.raises(InputMissing, match=text) as caught:
-        boxes_of(cohort, written(tmp_path / "b.csv", [GOOD, row]))
+        load_finding_boxes(cohort, written(tmp_path / "b.csv", [GOOD, row]))
     assert "\n" not in str(caught.value)
     assert "row 2" in str(caught.value)
 
 
 def test_a_missing_table_or_column(tmp_path, cohort):
     with pytest.raises(InputMissing, match="no such table"):
-        boxes_of(cohort, tmp_path / "none.csv")
+        load_finding_boxes(cohort, tmp_path / "none.csv")
     with pytest.raises(InputMissing, match="column height is missing"):
-        boxes_of(cohort, written(tmp_path / "b.csv", [GOOD[:5]], COLUMNS[:5]))
+        load_finding_boxes(cohort, written(tmp_path / "b.csv", [GOOD[:5]], BOX_COLUMNS[:5]))
 
 
 def test_boxes_that_ingest_stored_are_read(tmp_path, cohort_path):
     import shutil
 
     shutil.copytree(cohort_path, tmp_path / "c")
-    pd.DataFrame([GOOD], columns=list(COLUMNS)).to_parquet(tmp_path / "c" / "boxes.parquet")
-    assert len(boxes_of(Cohort.open(tmp_path / "c"))) == 1
+    pd.DataFrame([GOOD], columns=list(BOX_COLUMNS)).to_parquet(tmp_path / "c" / "boxes.parquet")
+    assert len(load_finding_boxes(Cohort.open(tmp_path / "c"))) == 1

@@ -8,14 +8,14 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from medprior.evaluate.localisation.instance_ap import (
-    average_precision,
-    gathered,
-    instance_estimates,
-    instances,
-    matched,
-    pieces,
+    compute_instance_ap,
+    concatenate_detections,
+    estimate_instance_ap,
+    extract_mask_instances,
+    extract_pieces,
+    match_pieces,
 )
-from medprior.evaluate.localisation.scoring import localise
+from medprior.evaluate.localisation.scoring import localise_structures
 from medprior.metrics.bootstrap import Resamples
 from tests.evaluate.localisation.test_scoring import SIZE, Drawn
 
@@ -74,49 +74,49 @@ def test_agrees_with_pycocotools(seed):
     rng = np.random.default_rng(seed)
     cases = []
     for _ in range(12):
-        truths = instances(blob(rng) | np.roll(blob(rng), 20, 1), 2)
+        truths = extract_mask_instances(blob(rng) | np.roll(blob(rng), 20, 1), 2)
         shifts = rng.integers(-4, 5, (len(truths) + 1, 2))
         detections = [np.roll(t, s, (0, 1)) for t, s in zip(truths, shifts, strict=False)]
         detections.append(blob(rng))
         scores = rng.random(len(detections))
         order = np.argsort(-scores)
         cases.append((truths, np.stack(detections)[order], scores[order]))
-    rows = [(i, scores, matched(found, truths)) for i, (truths, found, scores) in enumerate(cases)]
-    ours = gathered(rows, np.array([len(truths) for truths, _, _ in cases]))
-    assert average_precision(ours, np.ones(12)) == pytest.approx(by_pycocotools(cases), abs=1e-6)
+    rows = [(i, scores, match_pieces(found, truths)) for i, (truths, found, scores) in enumerate(cases)]
+    ours = concatenate_detections(rows, np.array([len(truths) for truths, _, _ in cases]))
+    assert compute_instance_ap(ours, np.ones(12)) == pytest.approx(by_pycocotools(cases), abs=1e-6)
     # an image counted twice is the same as the image there twice
     weight = np.array([2.0, 0.0, *np.ones(10)])
     twice = [(12 if i == 0 else i, s, h) for i, s, h in rows[:1] + rows[2:]]
-    again = gathered(
+    again = concatenate_detections(
         [*rows[:1], *twice], np.array([*ours.objects * (np.arange(12) != 1), ours.objects[0]])
     )
-    assert average_precision(ours, weight) == pytest.approx(average_precision(again, np.ones(13)))
+    assert compute_instance_ap(ours, weight) == pytest.approx(compute_instance_ap(again, np.ones(13)))
 
 
 def test_pieces_are_the_mass_and_nothing_small():
     values = np.zeros((40, 40), np.float32)
     values[5:15, 5:15], values[25:35, 25:31], values[0, 39] = 1.0, 1.0, 1.0
-    masks, score = pieces(values)
+    masks, score = extract_pieces(values)
     assert len(masks) <= 2
     assert 0.5 < score.sum() <= 0.61
     assert (np.diff(score) <= 0).all()
-    assert not pieces(np.zeros((40, 40), np.float32))[0].any()
+    assert not extract_pieces(np.zeros((40, 40), np.float32))[0].any()
 
 
 def test_no_instance_is_nan_and_no_piece_is_zero():
-    none = gathered([], np.zeros(3, dtype=np.intp))
-    assert np.isnan(average_precision(none, np.ones(3)))
-    missed = gathered([(0, np.zeros(0), np.zeros((10, 0), bool))], np.array([1]))
-    assert average_precision(missed, np.ones(1)) == 0
+    none = concatenate_detections([], np.zeros(3, dtype=np.intp))
+    assert np.isnan(compute_instance_ap(none, np.ones(3)))
+    missed = concatenate_detections([(0, np.zeros(0), np.zeros((10, 0), bool))], np.array([1]))
+    assert compute_instance_ap(missed, np.ones(1)) == 0
 
 
 def test_a_source_is_scored_with_intervals(cohort):
     test = cohort.split("test")
     source = Drawn(["left_lung", "heart"], assigned=("left_lung", "heart"), noise=0.01)
     wanted = {"left_lung": ("left_lung",), "heart": ("heart",)}
-    found = localise(source, test, None, wanted, SIZE)
+    found = localise_structures(source, test, None, wanted, SIZE)
     draws = Resamples.draw(test.patient_ids, 50, 0)
-    estimates = instance_estimates(source, test, wanted, found, draws, SIZE, "attention")
+    estimates = estimate_instance_ap(source, test, wanted, found, draws, SIZE, "attention")
     heart = estimates["attention.instance_ap.heart"]
     low, high = heart.interval()
     assert 0 <= low <= heart.value <= high <= 1

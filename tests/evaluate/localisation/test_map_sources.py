@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
 
-from medprior.annotate import from_cohort
-from medprior.evaluate.compare.compare import loaded_priors
-from medprior.evaluate.evaluate import evaluate
-from medprior.evaluate.inputs import split_name
-from medprior.evaluate.localisation.map_sources import PriorSource, resized
+from medprior.annotate import annotate_from_cohort
+from medprior.evaluate.compare.compare import load_priors
+from medprior.evaluate.evaluate import evaluate_cohort
+from medprior.evaluate.inputs import split_named_path
+from medprior.evaluate.localisation.map_sources import PriorSource, resize_maps
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.priors import PriorSettings, SpatialPrior, build_prior
 
@@ -30,7 +30,7 @@ def prior_paths(tmp_path_factory, cohort, annotated):
     root = tmp_path_factory.mktemp("priors")
     settings = PriorSettings.checked({"size": 64, "registration": {"size": 32}})
     for method in ("static", "affine"):
-        annotation = from_cohort(cohort, annotated)
+        annotation = annotate_from_cohort(cohort, annotated)
         build_prior(cohort, root / method, annotation, method, settings, workers=1)
     return {"static": root / "static", "fitted": root / "affine"}
 
@@ -39,9 +39,7 @@ def prior_paths(tmp_path_factory, cohort, annotated):
 def judged(tmp_path_factory, cohort, span_path, prior_paths):
     out = tmp_path_factory.mktemp("judged")
     settings = EvaluateSettings.checked({"resamples": 50, "map_size": SIZE, "probe": False})
-    metrics = evaluate(
-        cohort, out, backbone=("span", span_path), prior=prior_paths.items(), settings=settings
-    )
+    metrics = evaluate_cohort(cohort, out, backbone=("span", span_path), prior=prior_paths.items(), settings=settings)
     return metrics, pd.read_parquet(out / "predictions.parquet"), out
 
 
@@ -51,7 +49,7 @@ def test_the_annotated_image_is_left_out(judged, cohort, annotated, prior_paths)
     assert annotated not in set(table.image_id)
     assert len(table) == len(test) - 1 == metrics["data.images.evaluated"]["value"]
     static = prior_paths["static"]
-    priors = loaded_priors([None, static, static])
+    priors = load_priors([None, static, static])
     assert [named.item.excluded for named in priors] == [{annotated}]
 
 
@@ -76,7 +74,7 @@ def test_one_image_by_hand(judged, cohort, prior_paths):
     truth = cohort.select([row.image_id]).mask_squares("heart", SIZE)[0][0] >= 0.5
     for prefix, path in (("prior", "static"), ("registered_prior", "fitted")):
         prior = SpatialPrior.load(prior_paths[path])
-        maps = resized(prior.batch([row.image_id]), SIZE)[0, prior.names.index("heart")]
+        maps = resize_maps(prior.batch([row.image_id]), SIZE)[0, prior.names.index("heart")]
         expected = average_precision_score(truth.ravel(), maps.ravel())
         assert row[f"{prefix}_pixel_ap_heart"] == pytest.approx(expected, abs=1e-6)
 
@@ -93,7 +91,7 @@ def test_sources_give_the_priors_own_maps(cohort, prior_paths):
 
 def test_a_fitted_prior_alone_also_gives_the_static_baseline(tmp_path, cohort, prior_paths, judged):
     settings = EvaluateSettings.checked({"resamples": 20, "map_size": SIZE})
-    metrics = evaluate(cohort, tmp_path, prior=prior_paths["fitted"], settings=settings)
+    metrics = evaluate_cohort(cohort, tmp_path, prior=prior_paths["fitted"], settings=settings)
     key = "prior.pixel_ap.mean"
     assert metrics[key]["value"] == pytest.approx(judged[0][key]["value"])
     assert "registered_prior.pixel_ap.mean" in metrics
@@ -104,6 +102,6 @@ def test_a_fitted_prior_alone_also_gives_the_static_baseline(tmp_path, cohort, p
 def test_a_folder_called_prior_needs_no_other_name(prior_paths, tmp_path):
     own = tmp_path / "prior"
     own.symlink_to(prior_paths["static"])
-    assert split_name(own)[0] == "static"
-    assert split_name(tmp_path / "gone" / "prior") == ("prior_1", tmp_path / "gone" / "prior")
-    assert split_name("mine=somewhere/prior") == ("mine", Path("somewhere/prior"))
+    assert split_named_path(own)[0] == "static"
+    assert split_named_path(tmp_path / "gone" / "prior") == ("prior_1", tmp_path / "gone" / "prior")
+    assert split_named_path("mine=somewhere/prior") == ("mine", Path("somewhere/prior"))

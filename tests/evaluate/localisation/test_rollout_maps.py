@@ -4,27 +4,27 @@ import numpy as np
 import pytest
 import torch
 
-from medprior.evaluate.inputs import Inputs, loaded
-from medprior.evaluate.localisation.rollout_maps import mean_error, model_rollout, shown_outputs
-from medprior.evaluate.report.rollout_figure import rollout_figures
-from medprior.evaluate.sections.models import classification_section, segmentation_section
+from medprior.evaluate.inputs import Inputs, load_inputs
+from medprior.evaluate.localisation.rollout_maps import compute_mean_error, compute_model_rollout, select_shown_outputs
+from medprior.evaluate.report.rollout_figure import plot_rollout_figures
+from medprior.evaluate.sections.models import evaluate_classification, evaluate_segmentation
 from medprior.evaluate.settings import EvaluateSettings
-from medprior.evaluate.study import Study
-from medprior.networks.class_rollout import classification_rollout
+from medprior.evaluate.study import EvaluationStudy
+from medprior.networks.class_rollout import compute_classifier_rollout
 
 
 @pytest.fixture(scope="module")
 def models(model_paths):
-    return {name: loaded([(name, path)], "model")[0] for name, path in model_paths.items()}
+    return {name: load_inputs([(name, path)], "model")[0] for name, path in model_paths.items()}
 
 
 def test_maps_are_the_networks_over_unit_squares(models, cohort):
     model, some = models["ours"].item, cohort.take(3)
-    found = model_rollout(model, some, 48)
+    found = compute_model_rollout(model, some, 48)
     assert found.maps.shape == (3, len(model.labels), 48, 48)
     assert found.there.all()
     images, _ = model.view(some.squares(model.source_size), some.aspect)
-    expected = classification_rollout(model.network, images)
+    expected = compute_classifier_rollout(model.network, images)
     lost = (expected.cls_mass + expected.register_mass).numpy()
     assert np.allclose(found.dropped, lost)
     # Outside the view nothing; inside, the mean is what was kept, up to sampling.
@@ -39,7 +39,7 @@ def test_a_structure_that_is_not_drawn_has_no_map(models, cohort):
         bias = model.network.decoder.head.bias
         before = bias.clone()
         bias[0] = -1e4
-        found = model_rollout(model, cohort.take(2), 32)
+        found = compute_model_rollout(model, cohort.take(2), 32)
         bias.copy_(before)
     assert not found.there[:, 0].any()
     assert not found.maps[:, 0].any()
@@ -47,14 +47,14 @@ def test_a_structure_that_is_not_drawn_has_no_map(models, cohort):
 
 def test_figures_of_every_model(models, cohort, tmp_path):
     settings = EvaluateSettings.checked({"resamples": 20})
-    study = Study.of(cohort, "test", frozenset(), settings)
+    study = EvaluationStudy.of(cohort, "test", frozenset(), settings)
     inputs = Inputs(backbones=[], models=list(models.values()), priors=[])
     two = [models["ours"], models["other"]]
     sections = {
-        "classification": classification_section(study, two),
-        "segmentation": segmentation_section(study, [models["masks"]]),
+        "classification": evaluate_classification(study, two),
+        "segmentation": evaluate_segmentation(study, [models["masks"]]),
     }
-    figures = rollout_figures(tmp_path, study, inputs, sections)
+    figures = plot_rollout_figures(tmp_path, study, inputs, sections)
     names = {figure.path.name for figure in figures}
     kinds = ("classification_ours", "classification_other", "segmentation_masks")
     assert names == {f"rollout_{kind}.png" for kind in kinds}
@@ -63,7 +63,7 @@ def test_figures_of_every_model(models, cohort, tmp_path):
 
 def test_what_is_shown():
     truth = np.array([[1, 0, np.nan, 1], [1, 0, 1, 0], [0, 0, np.nan, 0]], dtype=float)
-    assert shown_outputs(truth, 2) == [0, 2]
-    error = mean_error(truth, np.full((3, 4), 0.25))
+    assert select_shown_outputs(truth, 2) == [0, 2]
+    error = compute_mean_error(truth, np.full((3, 4), 0.25))
     assert np.allclose(error, [(0.75 + 0.25 + 0.75) / 3, (0.75 + 0.25 + 0.75 + 0.25) / 4, 0.25])
-    assert np.isnan(mean_error(np.full((1, 2), np.nan), np.zeros((1, 2)))).all()
+    assert np.isnan(compute_mean_error(np.full((1, 2), np.nan), np.zeros((1, 2)))).all()

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from medprior.evaluate.localisation.scoring import (
-    ANNOTATED,
-    localisation_estimates,
-    localise,
-    score,
+    ANNOTATED_IOU_KEY,
+    estimate_localisation,
+    localise_structures,
+    score_candidates,
 )
-from medprior.evaluate.localisation.targets import channels, targets, true_masks
+from medprior.evaluate.localisation.targets import find_target_maps, load_true_masks, select_targets
 from medprior.metrics.bootstrap import Resamples
-from medprior.metrics.pixel_ap import THRESHOLDS, pixel_average_precision
+from medprior.metrics.pixel_ap import DICE_THRESHOLDS, compute_pixel_ap
 
 SIZE = 48
 
@@ -32,27 +32,27 @@ class Drawn:
 
 def test_targets():
     sides = ("left_lung", "right_lung")
-    assert targets([*sides, "heart", "nodule"], []) == {n: (n,) for n in sorted([*sides, "heart"])}
-    assert targets(["nodule"], ["nodule"]) == {"nodule": ("nodule",)}
-    assert targets([*sides, "heart"], ["lungs", "heart"]) == {"heart": ("heart",), "lungs": sides}
-    assert targets(["lungs"], [*sides, "heart"]) == {"lungs": ("lungs",)}
-    assert targets([*sides], [*sides, "lungs"]) == {name: (name,) for name in sides}
+    assert select_targets([*sides, "heart", "nodule"], []) == {n: (n,) for n in sorted([*sides, "heart"])}
+    assert select_targets(["nodule"], ["nodule"]) == {"nodule": ("nodule",)}
+    assert select_targets([*sides, "heart"], ["lungs", "heart"]) == {"heart": ("heart",), "lungs": sides}
+    assert select_targets(["lungs"], [*sides, "heart"]) == {"lungs": ("lungs",)}
+    assert select_targets([*sides], [*sides, "lungs"]) == {name: (name,) for name in sides}
 
 
 def test_channels():
-    assert channels("lungs", {"left_lung": 3, "right_lung": 1}) == (3, 1)
-    assert channels("lungs", {"lungs": 2, "left_lung": 3, "right_lung": 1}) == (2,)
-    assert channels("lungs", {"left_lung": 3}) is None
+    assert find_target_maps("lungs", {"left_lung": 3, "right_lung": 1}) == (3, 1)
+    assert find_target_maps("lungs", {"lungs": 2, "left_lung": 3, "right_lung": 1}) == (2,)
+    assert find_target_maps("lungs", {"left_lung": 3}) is None
 
 
 def test_assigned_maps_are_taken_and_free_ones_found_on_validation(cohort):
-    wanted = targets(cohort.structures, [])
+    wanted = select_targets(cohort.structures, [])
     test, val = cohort.split("test"), cohort.split("val")
     order = ["heart", "right_lung", "left_lung"]
-    free = localise(Drawn(order), test, val, wanted, SIZE)
+    free = localise_structures(Drawn(order), test, val, wanted, SIZE)
     assert free.chosen == {"heart": (0,), "right_lung": (1,), "left_lung": (2,)}
     assert set(free.rule.values()) == {"best on validation"}
-    own = localise(Drawn(order, assigned=order), test, val, wanted, SIZE)
+    own = localise_structures(Drawn(order, assigned=order), test, val, wanted, SIZE)
     assert own.chosen == free.chosen
     assert set(own.rule.values()) == {"assigned"}
     for name in order:
@@ -60,13 +60,13 @@ def test_assigned_maps_are_taken_and_free_ones_found_on_validation(cohort):
 
 
 def test_scores_are_those_of_one_image_at_a_time(cohort):
-    wanted = targets(cohort.structures, [])
+    wanted = select_targets(cohort.structures, [])
     test = cohort.split("test")
     source = Drawn(["heart", "left_lung"], assigned=["heart", "left_lung"])
-    found = localise(source, test, cohort.split("val"), wanted, SIZE)
+    found = localise_structures(source, test, cohort.split("val"), wanted, SIZE)
     maps = np.concatenate(list(source.batches(test, SIZE)))
-    masks = true_masks(test, wanted, SIZE)
-    expected = [pixel_average_precision(m, t)[0, 0] for m, t in zip(maps, masks, strict=True)]
+    masks = load_true_masks(test, wanted, SIZE)
+    expected = [compute_pixel_ap(m, t)[0, 0] for m, t in zip(maps, masks, strict=True)]
     np.testing.assert_allclose(found.ap["heart"], expected)
     known = test.manifest.mask_heart.notna().to_numpy()
     np.testing.assert_array_equal(~np.isnan(found.ap["heart"]), known)
@@ -74,7 +74,7 @@ def test_scores_are_those_of_one_image_at_a_time(cohort):
 
 
 def test_two_lungs_answer_for_lungs(lungs_cohort):
-    wanted = targets(lungs_cohort.structures, ["left_lung", "right_lung"])
+    wanted = select_targets(lungs_cohort.structures, ["left_lung", "right_lung"])
     assert wanted == {"lungs": ("lungs",)}
 
     class Sides(Drawn):
@@ -88,27 +88,27 @@ def test_two_lungs_answer_for_lungs(lungs_cohort):
     source = Sides(["lungs"], noise=0.0)
     source.count, source.assigned = 2, {"left_lung": 0, "right_lung": 1}
     parts = lungs_cohort.split("test"), lungs_cohort.split("val")
-    found = localise(source, *parts, wanted, SIZE)
+    found = localise_structures(source, *parts, wanted, SIZE)
     assert found.chosen == {"lungs": (0, 1)}
     assert np.nanmin(found.ap["lungs"]) > 0.999
     source.assigned = {}
-    assert localise(source, *parts, wanted, SIZE).chosen == {"lungs": (0, 1)}
+    assert localise_structures(source, *parts, wanted, SIZE).chosen == {"lungs": (0, 1)}
 
 
 def test_lungs_map_is_scored_on_the_union_of_two_masks(cohort):
-    wanted = targets(cohort.structures, ["lungs", "heart"])
+    wanted = select_targets(cohort.structures, ["lungs", "heart"])
     test = cohort.split("test")
-    union = true_masks(test, wanted, SIZE)[:, list(wanted).index("lungs")]
+    union = load_true_masks(test, wanted, SIZE)[:, list(wanted).index("lungs")]
     sides = [test.mask_squares(side, SIZE)[0] >= 0.5 for side in wanted["lungs"]]
     np.testing.assert_array_equal(union, sides[0] | sides[1])
 
 
 def test_estimates_and_oracle(cohort):
-    wanted = targets(cohort.structures, [])
+    wanted = select_targets(cohort.structures, [])
     test = cohort.split("test")
-    found = localise(Drawn(["heart", "left_lung"]), test, cohort.split("val"), wanted, SIZE)
+    found = localise_structures(Drawn(["heart", "left_lung"]), test, cohort.split("val"), wanted, SIZE)
     draws = Resamples.draw(test.patient_ids, 50, 0)
-    estimates = localisation_estimates(found, draws, "attention")
+    estimates = estimate_localisation(found, draws, "attention")
     assert estimates["attention.pixel_ap.heart"].n == test.manifest.mask_heart.notna().sum()
     names = ("heart", "left_lung", "right_lung")
     mean = np.mean([estimates[f"attention.pixel_ap.{name}"].value for name in names])
@@ -121,31 +121,31 @@ def test_estimates_and_oracle(cohort):
 
 
 def test_a_map_that_is_not_there_is_left_out(cohort):
-    wanted = targets(cohort.structures, [])
+    wanted = select_targets(cohort.structures, [])
     source = Drawn(["heart"], assigned=["heart"], searchable=False)
-    found = localise(source, cohort.split("test"), None, wanted, SIZE)
+    found = localise_structures(source, cohort.split("test"), None, wanted, SIZE)
     assert found.chosen == {"heart": (0,)}
     assert found.threshold == {"heart": 0.5}
     assert not found.oracle
-    free = localise(Drawn(["heart", "left_lung"]), cohort.split("test"), None, wanted, SIZE)
+    free = localise_structures(Drawn(["heart", "left_lung"]), cohort.split("test"), None, wanted, SIZE)
     assert not free.chosen
 
 
 def test_a_threshold_comes_from_the_annotated_image_too(cohort):
-    wanted = targets(cohort.structures, [])
+    wanted = select_targets(cohort.structures, [])
     train, test = cohort.split("train"), cohort.split("test")
     drawn = train.select(train.image_ids[:1])
     source = Drawn(["heart", "left_lung"], assigned=["heart", "left_lung"])
-    found = localise(source, test, cohort.split("val"), wanted, SIZE, drawn)
-    curves = score(source, drawn, wanted, [found.chosen["heart"]], SIZE).dice[0, 0]
+    found = localise_structures(source, test, cohort.split("val"), wanted, SIZE, drawn)
+    curves = score_candidates(source, drawn, wanted, [found.chosen["heart"]], SIZE).dice[0, 0]
     threshold, values = found.annotated["heart"]
     column = list(wanted).index("heart")
-    assert threshold == THRESHOLDS[curves[column].argmax()]
-    on_test = score(source, test, wanted, [found.chosen["heart"]], SIZE).dice[:, 0, column]
+    assert threshold == DICE_THRESHOLDS[curves[column].argmax()]
+    on_test = score_candidates(source, test, wanted, [found.chosen["heart"]], SIZE).dice[:, 0, column]
     np.testing.assert_array_equal(values, on_test[:, curves[column].argmax()])
     draws = Resamples.draw(test.patient_ids, 50, 0)
-    estimate = localisation_estimates(found, draws, "attention")[f"attention.{ANNOTATED}.heart"]
+    estimate = estimate_localisation(found, draws, "attention")[f"attention.{ANNOTATED_IOU_KEY}.heart"]
     expected = np.nanmean(values / (2 - values))
     assert estimate.value == pytest.approx(expected)
     assert estimate.facts["threshold"] == threshold
-    assert not localise(source, test, None, wanted, SIZE).annotated
+    assert not localise_structures(source, test, None, wanted, SIZE).annotated

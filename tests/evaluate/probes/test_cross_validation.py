@@ -7,18 +7,18 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from medprior.errors import ConfigError
-from medprior.evaluate.compare.probe_table import probe_markdown
+from medprior.evaluate.compare.probe_table import format_probe_tables
 from medprior.evaluate.probes.cross_validation import (
-    Everyone,
-    cross_estimates,
-    cross_scores,
-    folds,
-    linear_scores,
-    out_of_fold,
+    CrossvalData,
+    assign_folds,
+    estimate_crossval_aucs,
+    score_crossval_probes,
+    score_linear_probe,
+    score_out_of_fold,
 )
 from medprior.evaluate.settings import EvaluateSettings
-from medprior.evaluate.study import Study
-from medprior.metrics.auc import auc
+from medprior.evaluate.study import EvaluationStudy
+from medprior.metrics.auc import compute_auc
 from medprior.networks import load_backbone
 
 SETTINGS = EvaluateSettings.checked(
@@ -35,24 +35,24 @@ class People:
 
 
 def everyone(patients, truth):
-    return Everyone(People(patients), truth)
+    return CrossvalData(People(patients), truth)
 
 
 def aucs(features, people, settings=SETTINGS):
     x = np.asarray(features, dtype=np.float32)
-    found = out_of_fold((x, x), people, settings)
-    return {kind: auc(people.truth[:, 0], scores[:, 0]) for kind, scores in found.items()}
+    found = score_out_of_fold((x, x), people, settings)
+    return {kind: compute_auc(people.truth[:, 0], scores[:, 0]) for kind, scores in found.items()}
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_patient_is_in_one_fold_and_every_image_in_some(seed):
     patients = np.random.default_rng(seed).integers(40, size=150).astype(str)
     settings = SETTINGS.model_copy(update={"seed": seed})
-    fold = folds(patients, settings)
+    fold = assign_folds(patients, settings)
     assert set(fold) == {0, 1, 2, 3}
     assert all(len(set(fold[patients == one])) == 1 for one in patients)
-    np.testing.assert_array_equal(fold, folds(patients, settings))
-    other = folds(patients, SETTINGS.model_copy(update={"seed": seed + 1}))
+    np.testing.assert_array_equal(fold, assign_folds(patients, settings))
+    other = assign_folds(patients, SETTINGS.model_copy(update={"seed": seed + 1}))
     assert (fold != other).any()
 
 
@@ -81,15 +81,15 @@ def test_scores_are_ranks_within_the_fold_and_labels_of_the_judged_are_not_used(
     truth = (rng.random((120, 2)) < 0.5).astype(float)
     truth[rng.random((120, 2)) < 0.2] = np.nan
     people = everyone((np.arange(120) // 2).astype(str), truth)
-    fold = folds(people.part.patient_ids, SETTINGS)
-    found = out_of_fold((x, x), people, SETTINGS)
+    fold = assign_folds(people.part.patient_ids, SETTINGS)
+    found = score_out_of_fold((x, x), people, SETTINGS)
     for scores in found.values():
         assert ((scores > 0) & (scores <= 1)).all()
     lone = found["linear_mauc"][fold == 2, 0]
     np.testing.assert_allclose(np.sort(lone), np.arange(1, len(lone) + 1) / len(lone))
     changed = truth.copy()
     changed[fold == 2] = 1 - changed[fold == 2]
-    again = out_of_fold((x, x), everyone(people.part.patient_ids, changed), SETTINGS)
+    again = score_out_of_fold((x, x), everyone(people.part.patient_ids, changed), SETTINGS)
     for kind in PROBES:
         np.testing.assert_array_equal(again[kind][fold == 2], found[kind][fold == 2])
 
@@ -119,20 +119,20 @@ def test_linear_scores_against_a_slow_twin():
     best = max(SETTINGS.inverse_penalties, key=reached)
     every = np.ones(90, dtype=bool)
     wanted = np.stack([model(best, every, n).decision_function(so) for n in range(2)], axis=1)
-    np.testing.assert_allclose(linear_scores(x, y, fold, others, SETTINGS), wanted, atol=1e-3)
+    np.testing.assert_allclose(score_linear_probe(x, y, fold, others, SETTINGS), wanted, atol=1e-3)
 
 
 def test_of_a_cohort_all_are_judged_and_the_unseen_apart(cohort, dino_path):
-    study = Study.of(cohort, "test", frozenset(), SETTINGS)
-    scores = cross_scores(load_backbone(dino_path), study, seed=1)
+    study = EvaluationStudy.of(cohort, "test", frozenset(), SETTINGS)
+    scores = score_crossval_probes(load_backbone(dino_path), study, seed=1)
     assert set(scores) == {f"crossval.{lead}{p}" for lead in ("", "random_") for p in PROBES}
-    found = cross_estimates(scores, study)
+    found = estimate_crossval_aucs(scores, study)
     labels = ["cardiomegaly", "effusion"]
     truth = cohort.labels(labels)
     away = (cohort.manifest["split"] != "train").to_numpy()
     values = scores["crossval.random_knn_mauc"]
     for key, rows in (("crossval", np.ones_like(away)), ("crossval_unseen", away)):
-        wanted = np.mean([auc(truth[rows, i], values[rows, i]) for i in range(2)])
+        wanted = np.mean([compute_auc(truth[rows, i], values[rows, i]) for i in range(2)])
         one = found[f"features.random_{key}_knn_mauc"]
         assert one.value == pytest.approx(wanted)
         assert one.n == rows.sum()
@@ -141,9 +141,9 @@ def test_of_a_cohort_all_are_judged_and_the_unseen_apart(cohort, dino_path):
 
 
 def test_without_folds_there_is_nothing_and_two_are_refused(cohort, dino_path):
-    plain = Study.of(cohort, "test", frozenset(), EvaluateSettings.checked({"resamples": 5}))
-    assert cross_scores(load_backbone(dino_path), plain, 0) == {}
-    assert cross_estimates({}, plain) == {}
+    plain = EvaluationStudy.of(cohort, "test", frozenset(), EvaluateSettings.checked({"resamples": 5}))
+    assert score_crossval_probes(load_backbone(dino_path), plain, 0) == {}
+    assert estimate_crossval_aucs({}, plain) == {}
     with pytest.raises(ConfigError, match="3 folds or more"):
         EvaluateSettings.checked({"probe_folds": 2})
 
@@ -159,11 +159,11 @@ def test_table_says_who_is_above_random_weights():
         "difference.random_weights.features.linear_mauc": record(-0.02, -0.05, 0.01),
         "baseline.other.difference.random_weights.features.linear_mauc": record(0.1, 0.05, 0.2),
     }
-    table = probe_markdown(metrics, ["first", "other", "scratch"])
+    table = format_probe_tables(metrics, ["first", "other", "scratch"])
     rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
     assert rows == [
         "| first | 0.700 [0.600, 0.800] |",
         "| other | 0.900 [0.800, 0.950] ▲ |",
         "| random weights | 0.720 [0.600, 0.800] |",
     ]
-    assert probe_markdown({}, ["first"]) == ""
+    assert format_probe_tables({}, ["first"]) == ""

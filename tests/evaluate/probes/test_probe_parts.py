@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from medprior.evaluate.probes.probe_parts import probe_parts
+from medprior.evaluate.probes.probe_data import select_probe_data
 from medprior.evaluate.settings import EvaluateSettings
-from medprior.evaluate.study import Study
+from medprior.evaluate.study import EvaluationStudy
 
 
 @pytest.mark.parametrize("least", [1, 4, 9, 1000])
 def test_labels_with_fewer_images_of_either_class_are_not_probed(cohort, least):
     settings = EvaluateSettings.checked({"resamples": 10, "probe_least": least})
-    parts, truth, why = probe_parts(Study.of(cohort, "test", frozenset(), settings))
+    parts, truth, why = select_probe_data(EvaluationStudy.of(cohort, "test", frozenset(), settings))
     every = [cohort.split(name).labels() for name in ("train", "val", "test")]
     rarest = np.min([[(t == v).sum(axis=0) for v in (0, 1)] for t in every], axis=(0, 1))
     wanted = [n for n, many in zip(cohort.label_names, rarest, strict=True) if many >= least]

@@ -3,8 +3,8 @@
 import numpy as np
 
 from medprior.cohort import Cohort
-from medprior.evaluate.evaluate import evaluate
-from medprior.evaluate.report.failure_figure import lowest, shortened, worst
+from medprior.evaluate.evaluate import evaluate_cohort
+from medprior.evaluate.report.failure_figure import find_confident_errors, find_lowest_rows, shorten_pseudonym
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.provenance import read_config
 
@@ -15,23 +15,23 @@ def test_the_most_confident_wrong_answers_one_per_patient():
     truth = np.array([0, 0, 0, 0, 1, 1, 1, np.nan])
     score = np.array([0.9, 0.95, 0.7, 0.2, 0.1, 0.3, 0.8, 0.99])
     patients = ["a", "a", "b", "c", "d", "e", "f", "g"]
-    positive, negative = worst(truth, score, 0.5, patients, 3)
+    positive, negative = find_confident_errors(truth, score, 0.5, patients, 3)
     assert positive == [1, 2]
     assert negative == [4, 5]
-    assert worst(truth, score, 0.92, patients, 3)[0] == [1]
-    assert worst(truth, score, float("nan"), patients, 1) == ([1], [4])
-    assert worst(np.full(8, np.nan), score, 0.5, patients, 3) == ([], [])
+    assert find_confident_errors(truth, score, 0.92, patients, 3)[0] == [1]
+    assert find_confident_errors(truth, score, float("nan"), patients, 1) == ([1], [4])
+    assert find_confident_errors(np.full(8, np.nan), score, 0.5, patients, 3) == ([], [])
 
 
 def test_the_lowest_known_values_one_per_patient():
     values = np.array([0.5, np.nan, 0.1, 0.2, 0.3])
-    assert lowest(values, ["a", "b", "c", "c", "d"], 2) == [2, 4]
-    assert lowest(np.full(3, np.nan), ["a", "b", "c"], 2) == []
+    assert find_lowest_rows(values, ["a", "b", "c", "c", "d"], 2) == [2, 4]
+    assert find_lowest_rows(np.full(3, np.nan), ["a", "b", "c"], 2) == []
 
 
 def test_long_pseudonyms_are_cut():
-    assert shortened("i001") == "i001"
-    assert len(shortened("x" * 40)) == 14
+    assert shorten_pseudonym("i001") == "i001"
+    assert len(shorten_pseudonym("x" * 40)) == 14
 
 
 def test_figures_are_in_the_evidence(planted_evidence):
@@ -43,5 +43,5 @@ def test_figures_are_in_the_evidence(planted_evidence):
 
 
 def test_the_worst_contours(tmp_path, cohort_path, model_paths):
-    evaluate(Cohort.open(cohort_path), tmp_path, model=model_paths["masks"], settings=QUICK)
+    evaluate_cohort(Cohort.open(cohort_path), tmp_path, model=model_paths["masks"], settings=QUICK)
     assert (tmp_path / "figures" / "failures_segmentation_masks.png").stat().st_size > 5000

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from medprior.evaluate.evaluate import evaluate
-from medprior.evaluate.report.summary import interval, number
+from medprior.evaluate.evaluate import evaluate_cohort
+from medprior.evaluate.report.summary import format_interval, format_number
 from medprior.evaluate.settings import EvaluateSettings
-from medprior.metrics.differences import verdict
+from medprior.metrics.differences import describe_difference
 from tests.chromium import chromium
 
 FINDINGS = """
@@ -30,7 +30,7 @@ return {
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory, cohort_path, span_path, dino_path, model_paths):
     out = tmp_path_factory.mktemp("report")
-    evaluate(
+    evaluate_cohort(
         cohort_path,
         out,
         backbone=[("span", span_path), ("dino", dino_path)],
@@ -62,9 +62,9 @@ def test_every_number_is_in_metrics_json(page, evidence):
     metrics = json.loads((evidence / "metrics.json").read_text())
     assert len(page["values"]) > 40
     for key, text in page["values"]:
-        assert text == number(metrics[key]["value"], signed=key.startswith("difference.")), key
+        assert text == format_number(metrics[key]["value"], signed=key.startswith("difference.")), key
     for key, text in page["intervals"]:
-        assert text == interval(metrics[key], signed=key.startswith("difference.")), key
+        assert text == format_interval(metrics[key], signed=key.startswith("difference.")), key
     for key, text in page["counts"]:
         assert text == f"{metrics[key]['value']:,.0f}", key
 
@@ -81,12 +81,12 @@ def test_says_what_a_reviewer_asks(page):
 
 
 def test_verdict_words(evidence):
-    assert verdict(0.1, 0.02, 0.2, "attention.pixel_ap.mean") == "better"
-    assert verdict(-0.1, -0.2, -0.02, "classification.mauc") == "worse"
-    assert verdict(-0.1, -0.2, -0.02, "classification.ece") == "better"
-    assert verdict(0.1, -0.02, 0.2, "classification.mauc") == "no difference shown"
-    assert verdict(0.1, 0.0, 0.2, "classification.mauc") == "no difference shown"
-    assert verdict(None, None, None, "classification.mauc") == "not measured"
+    assert describe_difference(0.1, 0.02, 0.2, "attention.pixel_ap.mean") == "better"
+    assert describe_difference(-0.1, -0.2, -0.02, "classification.mauc") == "worse"
+    assert describe_difference(-0.1, -0.2, -0.02, "classification.ece") == "better"
+    assert describe_difference(0.1, -0.02, 0.2, "classification.mauc") == "no difference shown"
+    assert describe_difference(0.1, 0.0, 0.2, "classification.mauc") == "no difference shown"
+    assert describe_difference(None, None, None, "classification.mauc") == "not measured"
     metrics = json.loads((evidence / "metrics.json").read_text())
     spans = [
         key
@@ -100,5 +100,5 @@ def test_verdict_words(evidence):
 def test_names_cannot_inject(tmp_path, cohort_path, span_path):
     name = "<script>alert(1)</script>"
     settings = EvaluateSettings.checked({"resamples": 10, "map_size": 32, "probe": False})
-    evaluate(cohort_path, tmp_path, backbone=(name, span_path), settings=settings)
+    evaluate_cohort(cohort_path, tmp_path, backbone=(name, span_path), settings=settings)
     assert not re.search(r"<script", (tmp_path / "report.html").read_text())

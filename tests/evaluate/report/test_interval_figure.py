@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from medprior.evaluate.report.interval_figure import draw_intervals
+from medprior.evaluate.report.interval_figure import plot_intervals
 from medprior.evaluate.report.style import PALETTE
 
 
@@ -10,7 +10,7 @@ def drawn(path, sources):
     record = {"value": 0.5, "ci95": [0.4, 0.6]}
     rows = {f"arm {number}": record for number in range(sources)}
     groups = [("heart", rows), ("left_lung", rows), ("empty", {"x": {"value": None}})]
-    assert draw_intervals(path, "title", "pixel-AP", groups, "caption") is not None
+    assert plot_intervals(path, "title", "pixel-AP", groups, "caption") is not None
     with Image.open(path) as picture:
         return picture.size
 
@@ -24,5 +24,5 @@ def test_many_sources_get_a_panel_for_each_group(tmp_path):
 
 def test_nothing_measured_is_no_figure(tmp_path):
     rows = {"arm": {"value": None, "ci95": [None, None]}}
-    assert draw_intervals(tmp_path / "none.png", "t", "AP", [("heart", rows)], "c") is None
+    assert plot_intervals(tmp_path / "none.png", "t", "AP", [("heart", rows)], "c") is None
     assert not (tmp_path / "none.png").exists()

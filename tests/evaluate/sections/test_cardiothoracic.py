@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 
 from medprior.cohort import Cohort, CohortWriter
-from medprior.evaluate.evaluate import evaluate
-from medprior.evaluate.sections.cardiothoracic import cardiothoracic_estimates, true_ratios
+from medprior.evaluate.evaluate import evaluate_cohort
+from medprior.evaluate.sections.cardiothoracic import estimate_ratio_agreement, measure_true_ratios
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.finetune.settings import FinetuneSettings
-from medprior.finetune.training import finetune
+from medprior.finetune.training import finetune_model
 from medprior.metrics.bootstrap import Resamples
-from medprior.metrics.cardiothoracic_ratio import measure, upright
-from medprior.phantom import render
+from medprior.metrics.cardiothoracic_ratio import measure_cardiothoracic_ratio, stretch_to_square_pixels
+from medprior.phantom import render_phantom
 from tests.conftest import STRUCTURES, phantom_cohort_at
 
 FEW = EvaluateSettings(resamples=60, probe=False)
@@ -26,7 +26,7 @@ def test_bias_and_limits_are_bland_and_altmans():
     predicted = truth + rng.normal(0.02, 0.03, 300)
     truth[:5], predicted[10:20] = np.nan, np.nan
     draws = Resamples.draw([str(i) for i in range(300)], 500, 0)
-    found = cardiothoracic_estimates(predicted, truth, draws)
+    found = estimate_ratio_agreement(predicted, truth, draws)
     difference = (predicted - truth)[~np.isnan(predicted - truth)]
     mean, sd = difference.mean(), difference.std(ddof=1)
     assert found["cardiothoracic.bias"].value == pytest.approx(mean)
@@ -42,15 +42,17 @@ def test_bias_and_limits_are_bland_and_altmans():
 
 def test_two_pairs_are_no_agreement():
     draws = Resamples.draw(["a", "b"], 10, 0)
-    assert cardiothoracic_estimates(np.array([0.5, 0.5]), np.array([0.4, 0.5]), draws) == {}
+    assert estimate_ratio_agreement(np.array([0.5, 0.5]), np.array([0.4, 0.5]), draws) == {}
 
 
 @pytest.mark.parametrize("aspect", [0.7, 1.0, 1.4])
 def test_the_ratio_on_the_unit_square_is_that_of_the_picture(aspect):
-    masks = {name: render(4, size=256).masks[name] for name in STRUCTURES}
-    wide = {name: upright(mask, aspect) for name, mask in masks.items()}
+    masks = {name: render_phantom(4, size=256).masks[name] for name in STRUCTURES}
+    wide = {name: stretch_to_square_pixels(mask, aspect) for name, mask in masks.items()}
     assert wide["heart"].shape == (256, round(256 * aspect))
-    assert measure(wide).ratio == pytest.approx(measure(masks).ratio, abs=0.01)
+    assert measure_cardiothoracic_ratio(wide).ratio == pytest.approx(
+        measure_cardiothoracic_ratio(masks).ratio, abs=0.01
+    )
 
 
 def test_only_frontal_images_with_all_masks_have_a_true_ratio(tmp_path):
@@ -63,14 +65,14 @@ def test_only_frontal_images_with_all_masks_have_a_true_ratio(tmp_path):
                 ("UNKNOWN", STRUCTURES),
             ]
         ):
-            image = render(number, size=96)
+            image = render_phantom(number, size=96)
             writer.add(
                 image_id=f"i{number}", pixels=image.pixels, patient_id=f"p{number}", view=view,
                 masks={name: image.masks[name] for name in names},
             )  # fmt: skip
         writer.finish()
     cohort = Cohort.open(tmp_path / "c")
-    known = dict(zip(cohort.image_ids, ~np.isnan(true_ratios(cohort, 96)), strict=True))
+    known = dict(zip(cohort.image_ids, ~np.isnan(measure_true_ratios(cohort, 96)), strict=True))
     assert known == {"i0": True, "i1": False, "i2": False, "i3": True}
 
 
@@ -78,12 +80,12 @@ def segmenter(cohort, out, **changes):
     shape = {"width": 48, "depth": 3, "heads": 3, "patch": 8, "registers": 1, "image_size": 96}
     settings = {"epochs": 6, "size": 96, "device": "cpu", "channels": 16, "network": shape}
     found = FinetuneSettings.load(None, [], task="segmentation", **(settings | changes))
-    return finetune(Cohort.open(cohort), out, "segmentation", settings=found)
+    return finetune_model(Cohort.open(cohort), out, "segmentation", settings=found)
 
 
 def test_evidence_has_the_agreement(phantom_cohort, tmp_path):
     model = segmenter(phantom_cohort, tmp_path / "model", epochs=8)
-    metrics = evaluate(phantom_cohort, tmp_path / "e", model=f"seg={model}", settings=FEW)
+    metrics = evaluate_cohort(phantom_cohort, tmp_path / "e", model=f"seg={model}", settings=FEW)
     names = ("mae", "bias", "limit_low", "limit_high", "measured")
     assert {f"cardiothoracic.{name}" for name in names} <= set(metrics)
     low, high = metrics["cardiothoracic.mae"]["ci95"]
@@ -100,17 +102,17 @@ def test_evidence_has_the_agreement(phantom_cohort, tmp_path):
 
 @pytest.mark.slow
 def test_the_phantoms_own_ratio_through_a_segmenter(tmp_path):
-    from medprior.finetune.model import load_model
+    from medprior.finetune.model import load_finetuned_model
 
     cohort = phantom_cohort_at(tmp_path / "cohort", 500, size=192)
     model = segmenter(cohort, tmp_path / "model", epochs=40, network={
         "width": 96, "depth": 4, "heads": 6, "patch": 8, "image_size": 96})  # fmt: skip
-    metrics = evaluate(cohort, tmp_path / "e", model=f"seg={model}", settings=FEW)
-    test, network = Cohort.open(cohort).split("test"), load_model(model)
+    metrics = evaluate_cohort(cohort, tmp_path / "e", model=f"seg={model}", settings=FEW)
+    test, network = Cohort.open(cohort).split("test"), load_finetuned_model(model)
     errors = []
     for image_id in test.image_ids:
-        image = render(int(image_id[1:]), size=192)
-        found = measure(network.predict_pixels(image.pixels).masks)
+        image = render_phantom(int(image_id[1:]), size=192)
+        found = measure_cardiothoracic_ratio(network.predict_pixels(image.pixels).masks)
         errors.append(np.nan if found is None else found.ratio - image.facts["ctr"])
     print("\nagainst the anatomy's own ratio: "
           f"MAE {np.nanmean(np.abs(errors)):.4f}, bias {np.nanmean(errors):+.4f}, "

@@ -10,10 +10,10 @@ from PIL import Image
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
-from medprior.evaluate.evaluate import evaluate
-from medprior.evaluate.inputs import loaded
-from medprior.evaluate.localisation.boxes import boxes_of
-from medprior.evaluate.localisation.finding_maps import ModelMaps, kinds_of
+from medprior.evaluate.evaluate import evaluate_cohort
+from medprior.evaluate.inputs import load_inputs
+from medprior.evaluate.localisation.boxes import load_finding_boxes
+from medprior.evaluate.localisation.finding_maps import ModelMaps, list_map_kinds
 from medprior.evaluate.localisation.finding_masks import FindingTruth
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.provenance import read_config
@@ -40,21 +40,16 @@ def test_the_class_rollout_points_at_the_planted_patch(metrics, name):
         assert found["value"] > times * blind, metric
         if metric != "pointing":
             assert found["ci95"][0] > blind, metric
-            assert (
-                metrics[f"difference.centre.localisation.class_rollout.{metric}.{name}"]["value"]
-                > 0
-            )
+            assert metrics[f"difference.centre.localisation.class_rollout.{metric}.{name}"]["value"] > 0
 
 
 def test_maps_are_of_their_class(planted_home, planted_models):
     """With both findings in one picture each map has more in its own patch than the other has."""
     cohort = Cohort.open(planted_home)
-    truth = FindingTruth(boxes_of(cohort))
+    truth = FindingTruth(load_finding_boxes(cohort))
     both = np.flatnonzero(truth.located(cohort, NAMES).all(axis=1))
     some = cohort.select([cohort.image_ids[row] for row in both])
-    source = ModelMaps(
-        loaded([("m", planted_models["pooled"])], "model")[0].item, "class_rollout", NAMES
-    )
+    source = ModelMaps(load_inputs([("m", planted_models["pooled"])], "model")[0].item, "class_rollout", NAMES)
     maps = np.concatenate(list(source.batches(some, 64)))
     masks = truth.masks(some, NAMES, 64)
     inside = np.einsum("nchw,nkhw->nck", maps, masks.astype(np.float32))
@@ -108,9 +103,7 @@ def test_boxes_alone_do_as_well(tmp_path, planted_models, metrics, planted_home)
     columns = ["image_id", "label", "x", "y", "width", "height"]
     pd.DataFrame(rows, columns=columns).to_csv(table, index=False)
     settings = QUICK.model_copy(update={"box_units": "pixels"})
-    found = evaluate(
-        path, tmp_path / "out", model=planted_models["pooled"], settings=settings, boxes=table
-    )
+    found = evaluate_cohort(path, tmp_path / "out", model=planted_models["pooled"], settings=settings, boxes=table)
     key = "localisation.class_rollout.energy.spot"
     assert found[key]["value"] == pytest.approx(metrics[key]["value"], abs=1e-6)
     record = found["localisation.head.iou.spot"]
@@ -126,7 +119,7 @@ def test_a_network_without_attention_is_named():
             def vit(self):
                 raise RuntimeError("no vit")
 
-    kinds, why = kinds_of(Model())
+    kinds, why = list_map_kinds(Model())
     assert kinds == ()
     assert "no Vision Transformer" in why
 
@@ -136,7 +129,7 @@ def test_a_mask_of_another_size_is_refused(tmp_path, planted_home, planted_model
     for mask in (tmp_path / "c" / "masks" / "spot").glob("*.png"):
         Image.fromarray(np.zeros((5, 5), np.uint8)).save(mask)
     with pytest.raises(InputMissing, match="'spot' has another size than its picture"):
-        evaluate(tmp_path / "c", tmp_path / "out", model=planted_models["plain"], settings=QUICK)
+        evaluate_cohort(tmp_path / "c", tmp_path / "out", model=planted_models["plain"], settings=QUICK)
 
 
 def test_a_split_that_shares_patients_is_refused(tmp_path, planted_home, planted_models):
@@ -146,7 +139,7 @@ def test_a_split_that_shares_patients_is_refused(tmp_path, planted_home, planted
     table.loc[table.index[table.split == "test"][0], "split"] = "train"
     table.to_parquet(path, index=False)
     with pytest.raises(InputMissing, match=r"1 patient.s. are in both train and test"):
-        evaluate(tmp_path / "c", tmp_path / "out", model=planted_models["plain"], settings=QUICK)
+        evaluate_cohort(tmp_path / "c", tmp_path / "out", model=planted_models["plain"], settings=QUICK)
 
 
 @pytest.mark.slow
@@ -158,13 +151,11 @@ def test_life_on_and_off(tmp_path, planted_home, capsys):
         models = [
             (
                 name,
-                train_planted(
-                    planted_home, tmp_path / f"{name}{seed}", epochs=40, life=life, seed=seed
-                ),
+                train_planted(planted_home, tmp_path / f"{name}{seed}", epochs=40, life=life, seed=seed),
             )
             for name, life in (("life", True), ("vit", False))
         ]
-        found = evaluate(planted_home, tmp_path / f"evidence{seed}", model=models, settings=QUICK)
+        found = evaluate_cohort(planted_home, tmp_path / f"evidence{seed}", model=models, settings=QUICK)
         for lead in ("", "baseline.vit."):
             assert found[f"{lead}classification.mauc"]["value"] > 0.8
         for kind in ("head", "pooled", "rollout", "class_rollout"):

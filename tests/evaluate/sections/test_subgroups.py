@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medprior.cohort import Cohort, CohortWriter
-from medprior.evaluate.sections.subgroups import groups, subgroup_estimates
+from medprior.evaluate.sections.subgroups import estimate_subgroup_aucs, find_subgroups
 from medprior.metrics.bootstrap import Resamples
 
 
@@ -27,7 +27,7 @@ def people(tmp_path_factory):
 
 
 def test_groups_have_members_and_divide(people):
-    found = dict(groups(people))
+    found = dict(find_subgroups(people))
     assert {"sex.F", "sex.M"} <= set(found)
     assert not [name for name in found if name.startswith(("view", "dataset"))]
     ages = people.manifest.age
@@ -39,7 +39,7 @@ def test_each_group_is_judged_alone(people):
     rng = np.random.default_rng(1)
     truth = people.labels(["nodule", "rare"])
     score = truth + rng.normal(size=truth.shape)
-    found = subgroup_estimates(people, truth, score, Resamples.draw(people.patient_ids, 50, 0))
+    found = estimate_subgroup_aucs(people, truth, score, Resamples.draw(people.patient_ids, 50, 0))
     members = (people.manifest.sex == "F").to_numpy()
     record = found["subgroup.sex.F.mauc"].record()
     assert record["value"] == pytest.approx(roc_auc_score(truth[members, 0], score[members, 0]))

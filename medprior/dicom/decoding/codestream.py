@@ -1,0 +1,96 @@
+"""What a compressed frame says of itself, read before any decoder sees it."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+from medprior.errors import Rejected
+
+SOF_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}
+STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD9)}
+MAX_SEGMENTS, MAX_SCANS = 10_000, 100
+FILL_BYTES = re.compile(rb"\xff*")
+
+
+@dataclass(frozen=True)
+class CodestreamHeader:
+    """Size, components and bits per sample that a codestream announces."""
+
+    rows: int
+    cols: int
+    components: int
+    precision: int
+
+
+def read_jpeg_header(data: bytes) -> CodestreamHeader:
+    """Read the frame header of a JPEG or JPEG-LS stream.
+
+    Raises:
+        Rejected: `codestream`, it has none; `too_large`, it has too many scans.
+    """
+    position = 2
+    if data[:2] != b"\xff\xd8":
+        raise Rejected("codestream", "the compressed data is no JPEG stream")
+    check_scan_count(data)
+    for _ in range(MAX_SEGMENTS):
+        if position + 4 > len(data) or data[position] != 0xFF:
+            break
+        fill = FILL_BYTES.match(data, position)
+        position = fill.end() - 1 if fill else position
+        if position + 4 > len(data):
+            break
+        marker = data[position + 1]
+        if marker in STANDALONE_MARKERS:
+            position += 2
+            continue
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker in SOF_MARKERS and position + 10 <= len(data):
+            precision, rows, cols, count = struct.unpack_from(">BHHB", data, position + 4)
+            return CodestreamHeader(rows, cols, count, precision)
+        if marker == 0xDA or length < 2:
+            break
+        position += 2 + length
+    raise Rejected("codestream", "the JPEG stream has no frame header")
+
+
+def check_scan_count(data: bytes) -> None:
+    """Rejected where a JPEG paints its picture more often than any needs: each takes as long."""
+    if data.count(b"\xff\xda") > MAX_SCANS:
+        raise Rejected("too_large", f"more than {MAX_SCANS} scans")
+
+
+def read_jpeg2000_header(data: bytes) -> CodestreamHeader:
+    """Read the SIZ segment of a JPEG 2000 stream, bare or in a JP2 file.
+
+    Raises:
+        Rejected: `codestream`, it has none.
+    """
+    start = data.find(b"\xff\x4f\xff\x51", 0, 65536)
+    if start < 0 or start + 41 > len(data):
+        raise Rejected("codestream", "the compressed data is no JPEG 2000 stream")
+    fields = struct.unpack_from(">LLLLLLLLH", data, start + 8)
+    width, height, left, top, tile_width, tile_height, tile_left, tile_top, count = fields
+    tiles = max(tile_width, 1) * max(tile_height, 1)
+    if not tile_width or not tile_height or (width * height) // tiles > 65535:
+        raise Rejected("codestream", "the JPEG 2000 stream has impossible tiles")
+    if tile_left > left or tile_top > top:
+        raise Rejected("codestream", "the JPEG 2000 stream has impossible tiles")
+    return CodestreamHeader(height - top, width - left, count, (data[start + 42 - 2] & 0x7F) + 1)
+
+
+def read_rle_header(data: bytes, rows: int, cols: int, allocated: int) -> CodestreamHeader:
+    """Check the segment table of an RLE frame.
+
+    Raises:
+        Rejected: `codestream`, the table does not fit the data.
+    """
+    if len(data) < 64:
+        raise Rejected("codestream", "the RLE frame is shorter than its header")
+    count, *offsets = struct.unpack("<16L", data[:64])
+    used = offsets[:count]
+    fits = used[:1] == [64] and used == sorted(used) and used[-1] <= len(data)
+    if count != allocated // 8 or not fits:
+        raise Rejected("codestream", "the RLE segment table does not fit the frame")
+    return CodestreamHeader(rows, cols, 1, allocated)

@@ -1,0 +1,167 @@
+"""Compressed frames to samples: for each transfer syntax the fastest decoder that is right."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import uid
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders import base as decoders_base
+
+from medprior.dicom.decoding import codestream
+from medprior.dicom.decoding.codestream import CodestreamHeader
+from medprior.errors import Rejected
+
+UNCOMPRESSED_SYNTAXES = {
+    str(uid.ImplicitVRLittleEndian),
+    str(uid.ExplicitVRLittleEndian),
+    str(uid.ExplicitVRBigEndian),
+    str(uid.DeflatedExplicitVRLittleEndian),
+}
+SIMPLEITK = "simpleitk"
+# Radiographs compress to a tenth, at the very most to a hundredth; our choice of what is a bomb.
+MIN_BOMB_BYTES, MAX_COMPRESSION_RATIO = 2**24, 1000
+# Order measured on a 5 megapixel radiograph; the next one is asked when the first one fails.
+DECODER_PLUGINS: dict[str, tuple[str, ...]] = {
+    str(uid.RLELossless): ("pylibjpeg", "pydicom"),
+    str(uid.JPEGBaseline8Bit): ("pillow", "gdcm", SIMPLEITK),
+    str(uid.JPEGExtended12Bit): (SIMPLEITK,),
+    str(uid.JPEGLossless): ("gdcm", SIMPLEITK),
+    str(uid.JPEGLosslessSV1): ("gdcm", SIMPLEITK),
+    str(uid.JPEGLSLossless): ("pyjpegls", "gdcm", SIMPLEITK),
+    str(uid.JPEGLSNearLossless): ("pyjpegls", "gdcm", SIMPLEITK),
+    str(uid.JPEG2000Lossless): ("pylibjpeg", "gdcm", SIMPLEITK),
+    str(uid.JPEG2000): ("pylibjpeg", "gdcm", SIMPLEITK),
+    str(uid.HTJ2KLossless): ("pylibjpeg", SIMPLEITK),
+    str(uid.HTJ2KLosslessRPCL): ("pylibjpeg", SIMPLEITK),
+    str(uid.HTJ2K): ("pylibjpeg", SIMPLEITK),
+}
+JPEG2000_FAMILY = {syntax for syntax in DECODER_PLUGINS if uid.UID(syntax).name.find("2000") >= 0}
+
+
+@dataclass(frozen=True)
+class PixelLayout:
+    """How samples are laid out, from the image pixel module."""
+
+    rows: int
+    cols: int
+    allocated: int
+    stored: int
+    high_bit: int
+    signed: bool
+
+
+def read_codestream_header(data: bytes, syntax: str, layout: PixelLayout) -> CodestreamHeader:
+    """What the codestream says of itself.
+
+    Raises:
+        Rejected: `syntax_unsupported` or `codestream`.
+    """
+    if syntax not in DECODER_PLUGINS:
+        raise Rejected("syntax_unsupported", "this transfer syntax is not for still radiographs")
+    if syntax == uid.RLELossless:
+        return codestream.read_rle_header(data, layout.rows, layout.cols, layout.allocated)
+    if syntax in JPEG2000_FAMILY:
+        return codestream.read_jpeg2000_header(data)
+    return codestream.read_jpeg_header(data)
+
+
+def decode_frame(data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
+    """Decode one frame, its announced size checked against the header first.
+
+    Returns:
+        Integer array [rows, cols], cells as the codec left them (not yet masked to stored bits).
+
+    Raises:
+        Rejected: `syntax_unsupported`, `codestream`, `codestream_mismatch`, `too_large` or
+            `decode_failed`.
+    """
+    said = read_codestream_header(data, syntax, layout)
+    if (said.rows, said.cols) != (layout.rows, layout.cols) or said.components != 1:
+        raise Rejected("codestream_mismatch", "header and compressed data differ in size")
+    raw = layout.rows * layout.cols * layout.allocated // 8
+    if raw > MIN_BOMB_BYTES and raw > MAX_COMPRESSION_RATIO * len(data):
+        raise Rejected("too_large", "the picture is far larger than its bytes can tell")
+    if said.precision > layout.allocated:
+        raise Rejected("codestream_mismatch", "the compressed samples are wider than their cells")
+    plugins = DECODER_PLUGINS[syntax]
+    if syntax == uid.JPEGExtended12Bit and said.precision == 8:
+        plugins = DECODER_PLUGINS[str(uid.JPEGBaseline8Bit)]
+    for plugin in plugins:
+        try:
+            array = decode_with_plugin(plugin, data, syntax, layout)
+        except MemoryError:
+            raise Rejected("memory", "decoding needs more memory than allowed") from None
+        except Exception:
+            # Every codec has its own errors, and some quote the file: try the next one.
+            continue
+        if array.shape == (layout.rows, layout.cols):
+            return array
+    raise Rejected("decode_failed", "no decoder could read the compressed data")
+
+
+def decode_with_plugin(plugin: str, data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
+    """Decode with one named plugin."""
+    if plugin == SIMPLEITK:
+        return decode_with_simpleitk(data, syntax, layout)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        decoder: Any = decoders_base.get_decoder(uid.UID(syntax))
+        array, _ = decoder.as_array(
+            encapsulate([data], has_bot=False),
+            index=0,
+            raw=True,
+            decoding_plugin=plugin,
+            rows=layout.rows,
+            columns=layout.cols,
+            number_of_frames=1,
+            samples_per_pixel=1,
+            bits_allocated=layout.allocated,
+            bits_stored=layout.stored,
+            pixel_representation=int(layout.signed),
+            photometric_interpretation="MONOCHROME2",
+            pixel_keyword="PixelData",
+        )
+    return np.asarray(array)
+
+
+def decode_with_simpleitk(data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
+    """Decode through a temporary file that holds nothing but the pixels."""
+    simpleitk: Any = importlib.import_module("SimpleITK")
+    handle, name = tempfile.mkstemp(suffix=".dcm")
+    os.close(handle)
+    try:
+        build_frame_dataset(data, syntax, layout).save_as(name, enforce_file_format=True)
+        reader = simpleitk.ImageFileReader()
+        reader.SetImageIO("GDCMImageIO")
+        reader.SetFileName(name)
+        array = simpleitk.GetArrayFromImage(reader.Execute())
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return np.asarray(array.reshape(array.shape[-2:]))
+
+
+def build_frame_dataset(data: bytes, syntax: str, layout: PixelLayout) -> Dataset:
+    """A minimal DICOM data set around one compressed frame."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = uid.UID(syntax)
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    dataset.SOPInstanceUID = uid.generate_uid()
+    dataset.Modality = "OT"
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.Rows, dataset.Columns = layout.rows, layout.cols
+    dataset.BitsAllocated, dataset.BitsStored = layout.allocated, layout.stored
+    dataset.HighBit, dataset.PixelRepresentation = layout.stored - 1, int(layout.signed)
+    dataset.PixelData = encapsulate([data])
+    dataset["PixelData"].VR = "OB"
+    return dataset

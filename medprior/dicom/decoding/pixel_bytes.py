@@ -1,0 +1,113 @@
+"""The bytes of the top-level pixel data: native, or the fragments of one encapsulated frame."""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from medprior.dicom.parsing import ParsedHeader
+from medprior.dicom.structure import UNDEFINED_LENGTH
+from medprior.errors import Rejected
+
+PIXEL_DATA = 0x7FE00010
+FLOAT_PIXEL_TAGS = {0x7FE00008, 0x7FE00009}
+FRAGMENT_TAG, FRAGMENTS_END_TAG = 0xFFFEE000, 0xFFFEE0DD
+LONG_PIXEL_VRS = {b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN", b"UC", b"UR", b"UT", b"SQ"}
+MAX_FRAGMENTS = 65536
+
+
+@dataclass(frozen=True)
+class PixelBytes:
+    """Pixel data as stored.
+
+    Attributes:
+        data: native samples, or one compressed codestream.
+        encapsulated: whether `data` is a codestream.
+        vr: OB or OW.
+    """
+
+    data: bytes
+    encapsulated: bool
+    vr: str
+
+
+def read_pixel_bytes(parsed: ParsedHeader) -> PixelBytes:
+    """Read the pixel data that `parsed` stopped at.
+
+    Raises:
+        Rejected: `no_pixels`, `bits_unsupported`, `truncated` or `malformed`.
+    """
+    stream, order = parsed.stream, "<" if parsed.header.little_endian else ">"
+    while True:
+        head = stream.read(4)
+        if len(head) < 4:
+            raise Rejected("no_pixels", "the file has no pixel data")
+        group, element = struct.unpack(f"{order}HH", head)
+        tag = group << 16 | element
+        vr, length = read_element_header(stream, parsed.implicit, order)
+        if tag in FLOAT_PIXEL_TAGS:
+            raise Rejected("bits_unsupported", "floating-point pixel data")
+        left = parsed.size - stream.tell()
+        if length != UNDEFINED_LENGTH and length > left:
+            raise Rejected("truncated", "the pixel data is longer than the rest of the file")
+        if tag == PIXEL_DATA:
+            break
+        if tag > PIXEL_DATA or length == UNDEFINED_LENGTH:
+            raise Rejected("no_pixels", "the file has no pixel data")
+        stream.seek(length, io.SEEK_CUR)
+    if length == 0:
+        raise Rejected("no_pixels", "the pixel data is empty")
+    if length == UNDEFINED_LENGTH:
+        return PixelBytes(join_frame_fragments(stream, left), True, "OB")
+    return PixelBytes(stream.read(length), False, vr)
+
+
+def read_element_header(stream: BinaryIO, implicit: bool, order: str) -> tuple[str, int]:
+    """VR and length of the element whose tag was just read.
+
+    Raises:
+        Rejected: `malformed`, the header is cut short.
+    """
+    try:
+        if implicit:
+            return "OW", struct.unpack(f"{order}L", stream.read(4))[0]
+        vr, short = struct.unpack(f"{order}2sH", stream.read(4))
+        if vr in LONG_PIXEL_VRS:
+            return vr.decode(), struct.unpack(f"{order}L", stream.read(4))[0]
+        return vr.decode("latin-1"), short
+    except struct.error:
+        raise Rejected("truncated", "the file ends inside an element header") from None
+
+
+def join_frame_fragments(stream: BinaryIO, left: int) -> bytes:
+    """All fragments of a single-frame image joined, its offset table left out.
+
+    Raises:
+        Rejected: `truncated` or `malformed`.
+    """
+    fragments: list[bytes] = []
+    first = True
+    while len(fragments) < MAX_FRAGMENTS:
+        head = stream.read(8)
+        if len(head) < 8:
+            raise Rejected("truncated", "the compressed data has no end mark")
+        group, element, length = struct.unpack("<HHL", head)
+        left -= 8
+        if group << 16 | element == FRAGMENTS_END_TAG:
+            break
+        if group << 16 | element != FRAGMENT_TAG or length == UNDEFINED_LENGTH:
+            raise Rejected("malformed", "the compressed data is not made of items")
+        if length > left:
+            raise Rejected("truncated", "a fragment is longer than the rest of the file")
+        left -= length
+        data = stream.read(length)
+        if not first:
+            fragments.append(data)
+        first = False
+    else:
+        raise Rejected("malformed", f"more than {MAX_FRAGMENTS} fragments")
+    if not any(fragments):
+        raise Rejected("no_pixels", "the compressed data is empty")
+    return b"".join(fragments)

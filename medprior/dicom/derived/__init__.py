@@ -1,0 +1,1 @@
+"""DICOM objects derived from a radiograph: segmentations, structured reports, secondary captures."""

@@ -1,0 +1,38 @@
+"""Turns a frontal picture so that the patient's left is on its right and the feet are below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.dicom.header import Header
+
+Turn = Callable[[NDArray[Any]], NDArray[Any]]
+FRONTAL = {"L", "R"}
+
+
+def return_unchanged(array: NDArray[Any]) -> NDArray[Any]:
+    """The array itself."""
+    return array
+
+
+def find_upright_turn(header: Header) -> tuple[Turn, tuple[str, ...]]:
+    """How to bring a picture to `L\\F`, from PatientOrientation, and a flag saying so.
+
+    Absent and lateral orientations leave it as it is; so do unusual ones, with a flag.
+    FieldOfViewRotation and FieldOfViewHorizontalFlip tell what was done and are not undone.
+    """
+    values = header.texts(0x00200020)
+    if len(values) != 2 or not all(values):
+        return return_unchanged, ("orientation_unusable",) if any(values) else ()
+    row, column = values[0][0], values[1][0]
+    if (row, column) == ("L", "F") or row in {"A", "P"}:
+        return return_unchanged, ()
+    if (row, column) == ("R", "F"):
+        return np.fliplr, ("orientation_mirrored",)
+    if (row, column) == ("R", "H"):
+        return (lambda array: np.rot90(array, 2)), ("orientation_rotated",)
+    return return_unchanged, ("orientation_unusual",)

@@ -1,0 +1,116 @@
+"""Is this file a chest radiograph for display? Judged by its header, before pixels are read."""
+
+from __future__ import annotations
+
+import re
+
+from medprior.dicom.header import Header
+from medprior.dicom.policy import Policy
+from medprior.errors import Rejected
+
+CR_STORAGE = "1.2.840.10008.5.1.4.1.1.1"
+DX_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
+DX_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+MODALITIES = {"CR", "DX", "DR"}
+FILM_MODALITIES = MODALITIES | {"", "OT", "RG", "SC"}
+CHEST_WORDS = ("CHEST", "THORA", "TORAX", "LUNG", "RIB", "PULMO")
+SPINE_WORDS = ("THORACICSPINE", "THORACOLUMBAR", "TSPINE")
+OTHER_BODY_PARTS = (
+    "ABDOM", "ACJOINT", "ANKLE", "ARM", "BLADDER", "BRAIN", "BREAST", "CALCANEUS", "CERVIC",
+    "CLAVICLE", "COCCYX", "COLON", "CSPINE", "EAR", "ELBOW", "EXTREMIT", "EYE", "FACE",
+    "FEMUR", "FIBULA", "FINGER", "FOOT", "FOREARM", "HAND", "HEAD", "HEEL", "HIP", "HUMERUS",
+    "JAW", "KIDNEY", "KNEE", "LEG", "LIVER", "LOWERLEG", "LSPINE", "LUMBAR", "MANDIBLE",
+    "MAXILLA", "NASAL", "NECK", "ORBIT", "PATELLA", "PELVI", "RADIUS", "SACRUM", "SCAPULA",
+    "SHOULDER", "SIJOINT", "SINUS", "SKULL", "SPINE", "SSPINE", "TEETH", "THIGH", "THUMB",
+    "TIBIA", "TMJ", "TOE", "TONGUE", "TOOTH", "ULNA", "UPPERARM", "WRIST", "ZYGOMA",
+)  # fmt: skip
+
+
+def check_chest_radiograph(header: Header, policy: Policy) -> tuple[str, ...]:
+    """Flags for what is odd but usable.
+
+    Raises:
+        Rejected: the file is no single chest radiograph made for display.
+    """
+    flags = [*check_sop_class(header, policy), *find_image_type_flags(header)]
+    intent = header.text(0x00080068)
+    if intent == "FOR PROCESSING" and not policy.for_processing:
+        raise Rejected("for_processing", "raw detector data, not display-ready")
+    if intent == "FOR PROCESSING":
+        flags.append("for_processing")
+    flags += check_body_part(header, policy)
+    check_frame_count(header)
+    if header.text(0x00280301) == "YES":
+        raise Rejected("burned_in", "text is burned into the picture")
+    if header.text(0x00280302) == "YES":
+        flags.append("recognisable_features")
+    return tuple(flags)
+
+
+def check_sop_class(header: Header, policy: Policy) -> list[str]:
+    """Check SOP class, modality and conversion type against each other."""
+    sop, modality = header.text(0x00080016), header.text(0x00080060)
+    if sop not in {CR_STORAGE, DX_PRESENTATION, DX_PROCESSING, SECONDARY_CAPTURE}:
+        raise Rejected("sop_class", "not a CR, DX or secondary capture image")
+    if sop == DX_PROCESSING and not policy.for_processing:
+        raise Rejected("for_processing", "raw detector data, not display-ready")
+    flags = []
+    if sop == SECONDARY_CAPTURE:
+        flags += check_secondary_capture(header, policy)
+    elif not modality:
+        flags.append("modality_missing")
+    elif modality not in MODALITIES:
+        raise Rejected("modality", "the modality is not CR or DX")
+    if modality == "DR":
+        flags.append("modality_dr")
+    return flags
+
+
+def check_secondary_capture(header: Header, policy: Policy) -> list[str]:
+    """A digitised film passes; another capture passes only as CR or DX, and not from a screen."""
+    modality, conversion = header.text(0x00080060), header.text(0x00080064)
+    if conversion == "DF" and modality in FILM_MODALITIES:
+        return ["secondary_capture"]
+    unasked = policy.secondary_capture == "film" or (bool(conversion) and policy.secondary_capture == "radiograph")
+    if unasked or modality not in MODALITIES:
+        raise Rejected("secondary_capture", "a secondary capture that is neither a film nor a radiograph")
+    if header.text(0x00280301) == "NO":
+        return ["secondary_capture"]
+    if not policy.burned_in_unknown:
+        raise Rejected("burned_in_unknown", "a capture that may hold burned-in text")
+    return ["secondary_capture", "burned_in_unknown"]
+
+
+def find_image_type_flags(header: Header) -> list[str]:
+    """Flags from (0008,0008): derived, secondary, and marks of CAD or overlays."""
+    values = header.texts(0x00080008)
+    flags = ["derived"] if values[:1] == ["DERIVED"] else []
+    flags += ["secondary"] if values[1:2] == ["SECONDARY"] else []
+    marked = any(word in value for value in values[2:] for word in ("CAD", "OVERLAY"))
+    return flags + (["marked_image"] if marked else [])
+
+
+def check_body_part(header: Header, policy: Policy) -> list[str]:
+    """The chest, or nothing said; another part is refused."""
+    said = [header.text(0x00180015)]
+    for item in header.items(0x00082218):
+        said.append(item.text(0x00080104))
+    words = [part for part in said if part]
+    solid = [re.sub("[^A-Z]", "", part) for part in words]
+    if any(chest in part and not part.startswith(SPINE_WORDS) for part in solid for chest in CHEST_WORDS):
+        return []
+    if any(part.startswith((*OTHER_BODY_PARTS, *SPINE_WORDS)) for part in solid):
+        if not policy.other_body_parts:
+            raise Rejected("body_part", "the file names a body part other than the chest")
+        return ["other_body_part"]
+    return ["body_part_unusual" if words else "body_part_missing"]
+
+
+def check_frame_count(header: Header) -> None:
+    """One frame, or nothing said."""
+    if 0x00280008 not in header or not header.text(0x00280008):
+        return
+    frames = header.decimals(0x00280008)
+    if frames != [1.0]:
+        raise Rejected("frames", "not a single-frame image")

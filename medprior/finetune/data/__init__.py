@@ -1,0 +1,1 @@
+"""Images, targets, splits and views of a fine-tuning run."""

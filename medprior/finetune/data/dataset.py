@@ -1,0 +1,120 @@
+"""Images with their targets, as the MONAI engines' loaders read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NotRequired, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from medprior.cohort import Cohort
+from medprior.finetune.data.targets import (
+    resolve_uncertain_labels,
+)
+from medprior.finetune.settings import FinetuneSettings
+
+if TYPE_CHECKING:
+    from medprior.finetune.span import PriorTargets
+
+
+class LabelledSample(TypedDict):
+    """One image of a batch.
+
+    Shape:
+        image: float32 [1, s, s] in [0, 1], the unit square. aspect: float64 [].
+        label: float32 [C], NaN unknown; or uint8 [K, s, s], coverage in 1/255.
+        known: bool [K] (segmentation) or [C]. index: int64 [], position in the cohort.
+        weight: float32 [] in [0, 1], what the image counts, where images differ in it.
+        maps: float32 [K, M, M] in [0, 1] and trust: float32 [], where heads follow a prior.
+    """
+
+    image: Tensor
+    aspect: Tensor
+    label: Tensor
+    known: Tensor
+    index: Tensor
+    weight: NotRequired[Tensor]
+    maps: NotRequired[Tensor]
+    trust: NotRequired[Tensor]
+
+
+class LabelledImages(Dataset[LabelledSample]):
+    """Unit squares of a cohort with labels or masks.
+
+    Args:
+        cohort: the images.
+        targets: float32 [n, C] labels with NaN unknown, or uint8 [n, K, s, s] coverage.
+        known: bool [n, C] or [n, K].
+        names: of the labels or structures.
+        source_size: side of the squares.
+        weight: float [n] in [0, 1], what each image counts; None for 1.
+
+    Attributes:
+        followed: what attention heads are to follow, or None.
+    """
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        targets: NDArray[np.float32] | NDArray[np.uint8],
+        known: NDArray[np.bool_],
+        names: tuple[str, ...],
+        source_size: int,
+        weight: NDArray[np.float64] | None = None,
+    ) -> None:
+        self.cohort = cohort
+        self.names = names
+        self.known = known
+        self.targets = targets
+        self.weight = weight
+        self.followed: PriorTargets | None = None
+        self._squares = cohort.squares(source_size)
+        self._aspect = cohort.aspect
+
+    def __len__(self) -> int:
+        return len(self.cohort)
+
+    def __getitem__(self, index: int) -> LabelledSample:
+        sample: LabelledSample = {
+            "image": torch.from_numpy(np.array(self._squares[index])[None]),
+            "aspect": torch.tensor(self._aspect[index], dtype=torch.float64),
+            "label": torch.from_numpy(np.array(self.targets[index])),
+            "known": torch.from_numpy(np.array(self.known[index])),
+            "index": torch.tensor(index),
+        }
+        if self.weight is not None:
+            sample["weight"] = torch.tensor(self.weight[index], dtype=torch.float32)
+        if self.followed is not None:
+            sample |= self.followed.of(self.cohort.image_ids[index])  # type: ignore[typeddict-item]
+        return sample
+
+
+def build_label_dataset(cohort: Cohort, names: tuple[str, ...], settings: FinetuneSettings) -> LabelledImages:
+    """Images with labels; those of which nothing is known are left out."""
+    labels = resolve_uncertain_labels(cohort.labels(names), settings.uncertain)
+    some = ~np.isnan(labels).all(axis=1)
+    part = cohort.select([cohort.image_ids[i] for i in np.flatnonzero(some)])
+    kept = labels[some]
+    return LabelledImages(part, kept, ~np.isnan(kept), names, require_source_size(settings))
+
+
+def build_mask_dataset(cohort: Cohort, names: tuple[str, ...], settings: FinetuneSettings) -> LabelledImages:
+    """Images with masks; those of which no structure is known are left out."""
+    size = require_source_size(settings)
+    pairs = [cohort.mask_squares(name, size) for name in names]
+    known = np.stack([known for _, known in pairs], axis=1)
+    some = known.any(axis=1)
+    part = cohort.select([cohort.image_ids[i] for i in np.flatnonzero(some)])
+    coverage = np.empty((len(part), len(names), size, size), dtype=np.uint8)
+    for number, (squares, _) in enumerate(pairs):
+        coverage[:, number] = np.rint(squares[some] * 255)
+    return LabelledImages(part, coverage, known[some], names, size)
+
+
+def require_source_size(settings: FinetuneSettings) -> int:
+    """Side of the squares of resolved `settings`."""
+    assert settings.source_size is not None
+    return settings.source_size

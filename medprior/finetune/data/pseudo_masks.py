@@ -1,0 +1,118 @@
+"""A prior's maps of each image in place of drawn masks: segmentation from one mask.
+
+The transferred maps are cut at their half level, as `medprior.priors` judges them; what an image
+counts is the trust its prior records (1, 0.5 where its maps are doubtful, 0 where they failed).
+Images of the annotation, or those whose masks `masks` and `mask_images` allow, keep the cohort's
+masks. All our choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from medprior.cohort import Cohort
+from medprior.errors import InputMissing
+from medprior.finetune.data.dataset import LabelledImages, require_source_size
+from medprior.finetune.data.few_masks import select_mask_images
+from medprior.finetune.data.targets import select_patient_share
+from medprior.finetune.settings import FinetuneSettings
+from medprior.priors import SpatialPrior
+from medprior.priors.quality import select_comparable_maps
+
+CHUNK_IMAGES = 64
+
+
+def choose_prior_structures(prior: SpatialPrior, wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The structures to learn: those wanted, else all of the prior.
+
+    Raises:
+        InputMissing: the prior has no map of a structure that is wanted.
+    """
+    names = tuple(wanted) if wanted else prior.names
+    missing = [name for name in names if name not in select_comparable_maps(prior.maps, prior.names, names)]
+    if missing:
+        raise InputMissing(
+            f"the prior has no map of {', '.join(missing)}", where="--prior",
+            expected=", ".join(prior.names), fix="name structures the prior has",
+        )  # fmt: skip
+    return names
+
+
+def threshold_prior_maps(
+    prior: SpatialPrior, image_ids: Sequence[str], names: tuple[str, ...], size: int
+) -> NDArray[np.uint8]:
+    """Where each image's maps are at least one half: uint8 [n, K, size, size], 0 or 255."""
+    found = np.empty((len(image_ids), len(names), size, size), dtype=np.uint8)
+    for start in range(0, len(image_ids), CHUNK_IMAGES):
+        part = slice(start, start + CHUNK_IMAGES)
+        layers = select_comparable_maps(prior.batch(image_ids[part]), prior.names, names)
+        maps = torch.from_numpy(np.stack([layers[name] for name in names], axis=1))
+        shown = F.interpolate(maps, size=(size, size), mode="bilinear", antialias=True)
+        found[part] = np.where(shown.numpy() >= 0.5, 255, 0)
+    return found
+
+
+def build_pseudo_mask_dataset(
+    cohort: Cohort,
+    names: tuple[str, ...],
+    settings: FinetuneSettings,
+    prior: SpatialPrior,
+    drawn: frozenset[str] = frozenset(),
+    least: float = 0.0,
+) -> LabelledImages:
+    """Images with pseudo-masks, and what each counts.
+
+    Args:
+        cohort: the images.
+        names: structures to learn.
+        settings: resolved.
+        prior: their maps.
+        drawn: ids of images whose masks may be used; a structure without one has its map.
+        least: images whose maps are trusted less than this, or not at all, are left out.
+    """
+    trust = np.array([1.0 if i in drawn else prior.trust(i) for i in cohort.image_ids])
+    keep = np.flatnonzero((trust > 0) & (trust >= least))
+    part, size = cohort.select([cohort.image_ids[i] for i in keep]), require_source_size(settings)
+    coverage = threshold_prior_maps(prior, part.image_ids, names, size)
+    hard = [i for i, image_id in enumerate(part.image_ids) if image_id in drawn]
+    if hard:
+        own = part.select([part.image_ids[i] for i in hard])
+        for number, name in enumerate(names):
+            squares, known = own.mask_squares(name, size)
+            for row in np.flatnonzero(known):
+                coverage[hard[row], number] = np.rint(squares[row] * 255)
+    known = np.ones((len(part), len(names)), dtype=bool)
+    return LabelledImages(part, coverage, known, names, size, weight=trust[keep])
+
+
+def build_pseudo_mask_splits(
+    cohort: Cohort, settings: FinetuneSettings, prior: SpatialPrior
+) -> tuple[LabelledImages, LabelledImages]:
+    """Training and validation images with pseudo-masks; no mask of validation is read.
+
+    Validation is on the images whose maps nothing speaks against.
+
+    Raises:
+        InputMissing: the prior has no map of a structure, or none of these images.
+    """
+    names = choose_prior_structures(prior, settings.structures)
+    train = select_patient_share(cohort.split("train"), settings.fraction, settings.seed)
+    limited = (settings.masks, settings.mask_images) != (None, None)
+    drawn = frozenset(select_mask_images(train, names, settings).image_ids) if limited else prior.excluded
+    val = cohort.split("val")
+    found = (
+        build_pseudo_mask_dataset(train, names, settings, prior, drawn),
+        build_pseudo_mask_dataset(val, names, settings, prior, least=1.0),
+    )
+    for data, split in zip(found, ("train", "val"), strict=True):
+        if not len(data):
+            raise InputMissing(
+                f"the prior has no trusted map of an image of split {split!r}", where="--prior",
+                expected="a prior of this cohort", fix="run `medprior prior` on this cohort",
+            )  # fmt: skip
+    return found

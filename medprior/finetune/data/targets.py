@@ -1,0 +1,116 @@
+"""What is learned, and from whom: labels or structures, shares of patients, uncertain values."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.cohort import Cohort
+from medprior.errors import ConfigError, InputMissing
+from medprior.finetune.settings import UncertainPolicy
+
+DEFAULT_STRUCTURES = ("left_lung", "right_lung", "heart")
+
+
+def select_patient_share(cohort: Cohort, fraction: float, seed: int) -> Cohort:
+    """The images of a share of the patients.
+
+    Patients stand in the order of a keyed hash, so that a smaller share is part of a larger one
+    and more patients in the cohort do not change the order of the old.
+    """
+    if fraction >= 1:
+        return cohort
+    patients = sort_patients_by_hash(cohort.patient_ids.tolist(), seed)
+    kept = set(patients[: max(1, math.ceil(fraction * len(patients)))])
+    ids = zip(cohort.image_ids, cohort.patient_ids.tolist(), strict=True)
+    return cohort.select([image_id for image_id, patient in ids if patient in kept])
+
+
+def sort_patients_by_hash(patients: Iterable[str], seed: int) -> list[str]:
+    """The patients, each once, in the order of a keyed hash."""
+    return sorted(
+        set(patients),
+        key=lambda patient: hashlib.sha256(f"{seed}/{patient}".encode()).digest(),
+    )
+
+
+def resolve_uncertain_labels(labels: NDArray[np.float32], policy: UncertainPolicy) -> NDArray[np.float32]:
+    """Labels with the uncertain ones (strictly between 0 and 1) settled by `policy`.
+
+    Args:
+        labels: float32 [n, C] in [0, 1], NaN unknown.
+        policy: `ignore` makes them unknown, `ones` and `zeros` say it, `soft` keeps them.
+
+    Raises:
+        ConfigError: values outside [0, 1].
+    """
+    if ((labels < 0) | (labels > 1)).any():
+        raise ConfigError(
+            "labels outside [0, 1]",
+            where="cohort labels",
+            expected="0, 1, in between for uncertain, NaN for unknown",
+            found=f"{np.nanmin(labels):g} to {np.nanmax(labels):g}",
+            fix="ingest with a descriptor that maps the source's values",
+        )
+    if policy == "soft":
+        return labels
+    value = {"ignore": np.nan, "ones": 1.0, "zeros": 0.0}[policy]
+    uncertain = (labels > 0) & (labels < 1)
+    return np.where(uncertain, np.float32(value), labels)
+
+
+def choose_labels(cohort: Cohort, wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The labels to learn.
+
+    Raises:
+        InputMissing: the cohort has no labels, or lacks one that is wanted.
+    """
+    names = tuple(wanted) if wanted else cohort.label_names
+    cohort.labels(names)
+    if not names:
+        raise InputMissing(
+            "the cohort has no labels",
+            where=cohort.path.name,
+            fix="ingest with a descriptor that names a label table",
+        )
+    return names
+
+
+def choose_structures(cohort: Cohort, wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The structures to segment: those wanted, else lungs and heart as far as there are masks.
+
+    Raises:
+        InputMissing: the cohort has no masks, or none of a structure that is wanted.
+    """
+    there = cohort.structures
+    missing = sorted(set(wanted or ()) - set(there))
+    if missing or not there:
+        raise InputMissing(
+            f"no masks of {', '.join(missing) or 'any structure'}",
+            where=cohort.path.name,
+            expected=", ".join(there) or "mask_<structure> columns",
+            fix="ingest masks with the images, or name structures the cohort has",
+        )
+    if wanted:
+        return tuple(wanted)
+    found = tuple(name for name in DEFAULT_STRUCTURES if name in there)
+    if "lungs" in there and not {"left_lung", "right_lung"} & set(found):
+        found = ("lungs", *found)
+    return found or there
+
+
+def compute_positive_weights(labels: NDArray[np.float32], limit: float = 10.0) -> NDArray[np.float32]:
+    """Negatives over positives per label, between 1 / `limit` and `limit`; 1 where one is absent.
+
+    Shape:
+        labels: float32 [n, C], NaN unknown; the result is float32 [C].
+    """
+    positive = np.nansum(labels, axis=0)
+    negative = np.nansum(1 - labels, axis=0)
+    both = (positive > 0) & (negative > 0)
+    ratio = np.where(both, negative / np.maximum(positive, 1e-6), 1.0)
+    return np.clip(ratio, 1 / limit, limit).astype(np.float32)

@@ -1,0 +1,89 @@
+"""Whole views of a batch, cut on the device with their targets from one geometry record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medprior.finetune.data.epoch_sampler import VIEW_STREAM
+from medprior.finetune.settings import AugmentSettings
+from medprior.geometry import Views, create_whole_image_views
+from medprior.networks.views import crop_views
+from medprior.pretrain.views.intensity import apply_exposures, sample_exposures
+
+
+def jitter_views(
+    aspect: NDArray[np.float64], draws: NDArray[np.float64], settings: AugmentSettings, size: int
+) -> Views:
+    """Whole views at true aspect, moved and scaled a little.
+
+    Args:
+        aspect: [V] width / height of the sources.
+        draws: [V, 4], uniform in [0, 1]: scale, shift down, shift right, flip.
+        settings: how much.
+        size: side of the views, pixels.
+    """
+    views = create_whole_image_views(aspect, (size, size))
+    side = views.box[:, 2:]
+    factor = (1 + settings.scale) ** (2 * draws[:, :1] - 1)
+    shift = settings.translate * (2 * draws[:, 1:3] - 1) * side
+    corner = views.box[:, :2] + (1 - factor) * side / 2 + shift
+    box = np.concatenate([corner, side * factor], axis=1)
+    return Views(box, draws[:, 3] < settings.flip_p, views.grid)
+
+
+class WholeViews:
+    """Turns a batch of `Sample`s into network input and target; a MONAI `prepare_batch`.
+
+    Args:
+        size: side of the views, pixels.
+        augment: None for the plain whole view.
+        seed: with the epoch and the image it fixes every random number, whatever the batch.
+
+    Attributes:
+        epoch: set before each epoch.
+    """
+
+    def __init__(self, size: int, augment: AugmentSettings | None = None, seed: int = 0) -> None:
+        self.size = size
+        self.augment = augment
+        self.seed = seed
+        self.epoch = 1
+
+    def geometry(
+        self, aspect: NDArray[np.float64], index: NDArray[np.intp]
+    ) -> tuple[Views, NDArray[np.float64] | None]:
+        """Views of images `index` and, when augmenting, their exposures float64 [V, 4]."""
+        if self.augment is None:
+            return create_whole_image_views(aspect, (self.size, self.size)), None
+        draws, exposures = [], []
+        for number in index.tolist():
+            rng = np.random.default_rng([self.seed, VIEW_STREAM, self.epoch, number])
+            draws.append(rng.random(4))
+            exposures.append(sample_exposures(rng, 1, self.augment.intensity)[0])
+        return jitter_views(aspect, np.array(draws), self.augment, self.size), np.array(exposures)
+
+    def __call__(
+        self,
+        batch: Mapping[str, Tensor],
+        device: torch.device | str | None = None,
+        non_blocking: bool = False,
+        **_: object,
+    ) -> tuple[Tensor, Tensor]:
+        """Views [B, 1, S, S] in [0, 1] and targets: [B, C], or [B, K, S, S]; NaN is unknown."""
+        views, exposures = self.geometry(batch["aspect"].numpy(), batch["index"].numpy())
+        sources = batch["image"].to(device, non_blocking=non_blocking)
+        target = batch["label"].to(device, non_blocking=non_blocking)
+        each = torch.arange(len(sources), device=sources.device)
+        images = crop_views(sources, views, self.size, each)
+        if exposures is not None:
+            images = apply_exposures(images, exposures)
+        if target.ndim == 2:
+            return images, target
+        coverage = crop_views(target.float() / 255, views, self.size, each)
+        known = batch["known"].to(device, non_blocking=non_blocking)
+        return images, torch.where(known[:, :, None, None], coverage, torch.nan)

@@ -1,0 +1,29 @@
+"""The training curve as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from medprior.provenance import atomic_write
+
+
+def plot_training_curve(path: Path, rows: Sequence[dict[str, float]], best_epoch: int) -> None:
+    """Losses and the key metric by epoch, the kept epoch marked; told apart without colour."""
+    key = next(name for name in rows[0] if name.startswith("val_") and name != "val_loss")
+    epochs = [row["epoch"] for row in rows]
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, style in (("train_loss", "-"), ("val_loss", "--")):
+        left.plot(epochs, [row[name] for row in rows], style, label=name.replace("_", " "))
+    left.set(xlabel="epoch", ylabel="loss")
+    right.plot(epochs, [row[key] for row in rows], "-", color="black")
+    right.set(xlabel="epoch", ylabel=key.removeprefix("val_").replace("_", " ") + " (validation)")
+    for axis in (left, right):
+        axis.axvline(best_epoch, linestyle=":", color="grey", label=f"kept: epoch {best_epoch}")
+        axis.grid(alpha=0.3)
+    left.legend(fontsize="small")
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")

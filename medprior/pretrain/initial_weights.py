@@ -1,0 +1,72 @@
+"""Start pretraining from weights on this machine; nothing is downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from medprior.errors import ConfigError
+from medprior.networks.backbone import BACKBONE_FILE, load_backbone
+from medprior.networks.vit_settings import ViTSettings
+from medprior.networks.weights import load_local
+from medprior.pretrain.settings import PretrainSettings
+
+State = dict[str, Tensor]
+
+
+def load_initial_weights(path: Path, settings: PretrainSettings) -> tuple[ViTSettings, State]:
+    """The network that weights were made for, and its state.
+
+    The shape, and the intensities the network expects, come from the weights; what `settings` say
+    of `network` must agree.
+
+    Args:
+        path: folder of `medprior pretrain` or the weights in it; else a safetensors file that
+            `medprior.networks.weights.load_local` reads.
+        settings: with `network` as the user gave it.
+
+    Raises:
+        ConfigError: the settings ask for another network, or the file is of an unknown kind.
+        InputMissing: no such file, or a damaged one.
+    """
+    asked = settings.network.model_dump(exclude_unset=True)
+    masks = settings.network.mask_token or settings.ibot.weight > 0
+    folder = find_result_folder(path)
+    if not folder.is_dir() or (path.is_file() and not (folder / "config.json").is_file()):
+        chosen = asked | {"image_size": settings.crops.global_size, "mask_token": masks}
+        return load_local(path, chosen)
+    network = load_backbone(folder).network
+    shape, state = network.settings, dict(network.state_dict())
+    own = shape.model_dump()
+    free = {"mask_token", "drop_path", "mean", "std", "image_size"}
+    other = {k: v for k, v in asked.items() if k not in free and own[k] != v}
+    if other:
+        raise ConfigError(
+            "the weights are of another network", where="network." + ", network.".join(other),
+            expected=", ".join(f"{key}={own[key]}" for key in other),
+            found=", ".join(f"{key}={value}" for key, value in other.items()),
+            fix="leave network.* out with --init",
+        )  # fmt: skip
+    if masks and "mask_token" not in state:
+        state["mask_token"] = torch.zeros(shape.width)
+    if not masks:
+        state.pop("mask_token", None)
+    update = {"mask_token": masks, "drop_path": settings.network.drop_path}
+    return shape.model_copy(update=update), state
+
+
+def find_result_folder(path: Path) -> Path:
+    """The result folder that weights were named by, or in."""
+    return path.parent if path.name == BACKBONE_FILE else path
+
+
+def compute_state_digest(state: State) -> str:
+    """Hex sha256 of names and values, whatever file they came in."""
+    found = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        found.update(name.encode())
+        found.update(value.detach().cpu().contiguous().float().numpy().tobytes())
+    return found.hexdigest()

@@ -1,0 +1,63 @@
+"""Gradients at the last block: what each objective asks of it, and when SPAN asks too much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from medprior.pretrain.distributed import all_reduce_sum, world_size
+
+NORM_MOMENTUM = 0.9
+MAX_NORM_RATIO = 0.5
+
+
+def compute_gradient_norms(
+    losses: Mapping[str, Tensor], weights: Mapping[str, float], parameters: Sequence[nn.Parameter]
+) -> dict[str, Tensor]:
+    """Norm of each objective's weighted gradient on `parameters`, mean over the processes.
+
+    The graph is kept for the backward pass that follows.
+    """
+    found = {}
+    for name, loss in losses.items():
+        flat = torch.zeros((), device=loss.device)
+        if loss.requires_grad:
+            parts = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+            present = [part.float().flatten() for part in parts if part is not None]
+            flat = torch.cat(present) if present else flat
+        found[name] = (all_reduce_sum(flat) / world_size()).norm() * weights[name]
+    return found
+
+
+class GradientGuard(nn.Module):
+    """Halves SPAN's weight where its gradient is over half of DINO's (methods 3.6, our choice).
+
+    Both are weighted gradients at the last block, as moving averages; of unweighted ones the
+    comparison would not change by halving. After a halving SPAN's average is halved too.
+
+    Attributes:
+        factor: of SPAN's weight, a power of 1/2. norms: averages of SPAN's and DINO's norm.
+    """
+
+    factor: Tensor
+    norms: Tensor
+    looks: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("factor", torch.ones(()))
+        self.register_buffer("norms", torch.zeros(2))
+        self.register_buffer("looks", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def update_norms(self, span: Tensor, dino: Tensor) -> None:
+        """Take in two norms, and halve if SPAN's average is too large."""
+        seen = torch.stack([span, dino]).to(self.norms)
+        kept = NORM_MOMENTUM if int(self.looks) else 0.0
+        self.norms.copy_(kept * self.norms + (1 - kept) * seen)
+        self.looks += 1
+        if self.norms[0] > MAX_NORM_RATIO * self.norms[1]:
+            self.factor *= 0.5
+            self.norms[0] *= 0.5

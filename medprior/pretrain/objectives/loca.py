@@ -1,0 +1,164 @@
+"""LOCA: each patch of a view says where it lies in another view of which it sees little.
+
+Evidence: losses, visible patches and block confirmed in the authors' code (scenic,
+`projects/loca`; methods 7). That global view 1 is the reference and the other views of DINO are the
+queries, with CLS and registers left out, is our choice: it needs no further pass of the backbone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medprior.pretrain.distributed import all_reduce_sum, count_all_rows, world_size
+from medprior.pretrain.network import build_projection_head
+from medprior.pretrain.objectives.dino import apply_sinkhorn
+from medprior.pretrain.objectives.locator import Locator
+from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
+from medprior.pretrain.objectives.positions import locate_patches, sample_visible_patches
+from medprior.pretrain.schedules import warmup_hold_schedule
+from medprior.pretrain.settings import PretrainSettings
+from medprior.pretrain.views.batches import VISIBLE_STREAM
+
+
+@dataclass(frozen=True)
+class LocaTargets:
+    """Where queries lie, and what they see.
+
+    Shape:
+        cell: int64 [B, Q], cell of the reference or -1. visible: int64 [B, C], patches of the
+            reference.
+    """
+
+    cell: Tensor
+    visible: Tensor
+
+
+def location_loss(scores: Tensor, cell: Tensor) -> Tensor:
+    """Summed cross-entropy of positions [B, Q, P] against cells [B, Q]; those at -1 count 0."""
+    flat = scores.float().flatten(0, 1)
+    return F.cross_entropy(flat, cell.flatten(), ignore_index=-1, reduction="sum")
+
+
+def cluster_loss(scores: Tensor, targets: Tensor, cell: Tensor, tau: float) -> Tensor:
+    """Summed cross-entropy of query prototypes [B, Q, K] against the reference's at their cells.
+
+    Args:
+        scores: of the student on query patches.
+        targets: [B, P, K], probabilities of the reference's patches, without gradient.
+        cell: [B, Q], -1 counts 0 (and is never used as an index).
+        tau: softmax temperature of the student.
+    """
+    log_p = (scores.float() / tau).log_softmax(-1)
+    valid = cell >= 0
+    at = torch.where(valid, cell, 0)[..., None].expand_as(log_p)
+    each = -(targets.gather(1, at) * log_p).sum(-1)
+    return torch.where(valid, each, 0.0).sum()
+
+
+def mean_entropy_penalty(scores: Tensor, tau: float) -> Tensor:
+    """Sum of p ln p of the mean prototype distribution p over all query patches and processes.
+
+    Least (- ln K) where the prototypes are used evenly.
+    """
+    p = (scores.float() / tau).softmax(-1).flatten(0, -2)
+    mean = all_reduce_sum(p.sum(0)) / count_all_rows(p)
+    return torch.xlogy(mean, mean.clamp_min(1e-12)).sum()
+
+
+class LocaObjective(Objective):
+    """LOCA with DINO's views; of masked views the seen patches alone are queries."""
+
+    name = "loca"
+    needs_teacher = True
+
+    def __init__(self, settings: PretrainSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.loca = settings.loca
+
+    def weight(self, progress: float) -> float:
+        """Linear warm-up, then constant."""
+        return warmup_hold_schedule(self.loca.weight, 1.0, self.loca.warmup, progress)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """With the cluster loss: prototypes, of student and teacher."""
+        return {"loca_prototypes": build_projection_head(self.settings)} if self.loca.cluster else {}
+
+    def student_parts(self) -> dict[str, nn.Module]:
+        """The block that locates."""
+        shape = self.settings.network
+        cells = (self.settings.crops.global_size // shape.patch) ** 2
+        return {"loca": Locator(shape.width, shape.heads, cells)}
+
+    def targets(self, scene: Scene) -> tuple[LocaTargets, Tensor]:
+        """Cells of all queries, visible patches, and how many queries lie in the reference."""
+        size, device = scene.size, scene.globals_.pixels.device
+        geometry = scene.globals_.geometry
+        reference = geometry.take(slice(0, size))
+        cells = [locate_patches(reference, geometry.take(slice(size, 2 * size)))]
+        if scene.hidden is not None:
+            cells[0] = np.where(scene.hidden[size:].cpu().numpy(), -1, cells[0])
+        if scene.locals_ is not None:
+            for first in range(0, len(scene.locals_.geometry), size):
+                local = scene.locals_.geometry.take(slice(first, first + size))
+                cells.append(locate_patches(reference, local))
+        rng = np.random.default_rng([self.settings.seed, VISIBLE_STREAM, scene.step])
+        patches = geometry.grid[0] * geometry.grid[1]
+        visible = sample_visible_patches(rng, scene.whole or size, patches, self.loca.visible, self.loca.pattern)[
+            scene.part
+        ]
+        cell = torch.from_numpy(np.concatenate(cells, axis=1)).to(device)
+        return LocaTargets(cell, torch.from_numpy(visible).to(device)), (cell >= 0).float().sum()
+
+    def loss(
+        self, scene: Scene, targets: LocaTargets, count: Tensor | None, outputs: NetworkOutputs
+    ) -> tuple[Tensor, Logs]:
+        """Location loss, with clusters also theirs; logs the accuracy over all processes."""
+        assert count is not None
+        queries = self._queries(scene, outputs)
+        reference = self._reference(scene, outputs)
+        at = targets.visible[..., None].expand(-1, -1, reference.shape[-1])
+        scores = outputs.student.parts["loca"](queries, reference.gather(1, at))
+        loss = location_loss(scores, targets.cell) / count
+        with torch.no_grad():
+            valid = targets.cell >= 0
+            right = all_reduce_sum(((scores.argmax(-1) == targets.cell) & valid).float().sum())
+            logs = {"loca_accuracy": right / all_reduce_sum(valid.float().sum()).clamp_min(1)}
+            logs["loca_position_loss"] = all_reduce_sum(loss.detach()) / world_size()
+        if self.loca.cluster:
+            loss = loss + self._cluster(queries, targets.cell, count, outputs, scene.size)
+        return loss, logs
+
+    def _queries(self, scene: Scene, outputs: NetworkOutputs) -> Tensor:
+        """Patch tokens of global view 2 and of all local views, [B, Q, D]."""
+        found = [outputs.views[0].patches[scene.size :]]
+        for tokens in outputs.views[1:]:
+            found += torch.split(tokens.patches, scene.size)
+        return torch.cat(found, dim=1)
+
+    def _reference(self, scene: Scene, outputs: NetworkOutputs) -> Tensor:
+        """Patch tokens of global view 1, [B, N, D]."""
+        if self.loca.reference == "student":
+            return outputs.views[0].patches[: scene.size]
+        assert outputs.teacher_tokens is not None
+        return outputs.teacher_tokens.patches[: scene.size]
+
+    def _cluster(self, queries: Tensor, cell: Tensor, count: Tensor, outputs: NetworkOutputs, size: int) -> Tensor:
+        name, loca = "loca_prototypes", self.loca
+        assert outputs.teacher_tokens is not None
+        scores = outputs.student.parts[name](queries.flatten(0, 1))
+        scores = scores.reshape(*queries.shape[:2], -1)
+        with torch.no_grad():
+            reference = outputs.teacher_tokens.patches[:size]
+            taught = outputs.teacher.parts[name](reference.flatten(0, 1))
+            # The authors' order: softmax first, then three rounds on its rows.
+            log_q = (taught.float() / loca.teacher_temperature).log_softmax(-1)
+            targets = apply_sinkhorn(log_q, 1.0).reshape(*reference.shape[:2], -1)
+        tau = loca.student_temperature
+        feature = cluster_loss(scores, targets, cell, tau) / count
+        return feature + mean_entropy_penalty(scores, tau)

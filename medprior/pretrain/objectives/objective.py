@@ -1,0 +1,150 @@
+"""What an objective of pretraining is, what it is shown, and what it may read."""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from medprior.networks.encoder import Tokens
+from medprior.pretrain.views.augment import ViewBatch
+
+if TYPE_CHECKING:
+    from medprior.pretrain.network import PretrainNetwork
+
+Logs = dict[str, Tensor]
+"""Detached scalars, the same on every process."""
+
+
+@dataclass(frozen=True)
+class PriorMaps:
+    """Prior maps of a batch's images.
+
+    Shape:
+        maps: [B, K, S, S] in [0, 1] on the unit squares. weight: [B] in [0, 1], trust in each.
+    """
+
+    maps: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What B images show in one step, before any network has seen them.
+
+    Attributes:
+        globals_: 2 views an image. locals_: further smaller ones, or None.
+        prior: maps of the images, or None.
+        hidden: bool [2B, N], patches of the global views that the student does not see, or None.
+        step: index of the step, from 0; with the seed it fixes every random number.
+        part: where the B images lie in the global batch. whole: size of the global batch.
+        detail: whether to measure what is too dear for every step.
+    """
+
+    globals_: ViewBatch
+    locals_: ViewBatch | None = None
+    prior: PriorMaps | None = None
+    hidden: Tensor | None = None
+    step: int = 0
+    part: slice = field(default_factory=lambda: slice(None))
+    whole: int = 0
+    detail: bool = False
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return len(self.globals_.pixels) // 2
+
+    @property
+    def stacks(self) -> list[ViewBatch]:
+        """The global views, then the local ones."""
+        return [self.globals_] + ([self.locals_] if self.locals_ else [])
+
+
+@dataclass(frozen=True)
+class NetworkOutputs:
+    """What student and teacher say of a scene.
+
+    Attributes:
+        student, teacher: the networks, for the parts that objectives brought.
+        views: the student's tokens of each of the scene's stacks.
+        scores: the student's head on CLS of all views [V * B, K], None without a head.
+        taught: the teacher's tokens of the global views; taught_scores: [2B, K]; None where no
+            objective needs the teacher.
+        assigned: int64 [K], head of the last block that follows each structure, -1 for none yet.
+    """
+
+    student: PretrainNetwork
+    teacher: PretrainNetwork
+    views: list[Tokens]
+    scores: Tensor | None
+    teacher_tokens: Tokens | None
+    teacher_scores: Tensor | None
+    assigned: Tensor
+
+
+class Objective(nn.Module, ABC):
+    """One term of the sum that training makes small.
+
+    Removable exactly: what is not in the registry draws no random number, holds no parameter and
+    takes no part in the step. An objective's loss is such that its mean over processes and over the
+    parts of an accumulated batch is the loss of the whole batch.
+
+    Attributes:
+        name: key in settings, logs and checkpoints.
+        needs_teacher: reads `Outputs.taught`. needs_row: reads `Tokens.cls_logits`.
+    """
+
+    name: ClassVar[str]
+    needs_teacher: ClassVar[bool] = False
+    needs_cls_row: ClassVar[bool] = False
+
+    @abstractmethod
+    def weight(self, progress: float) -> float:
+        """Factor of the loss at `progress` in [0, 1] of the run."""
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Networks of its own that student and teacher both hold."""
+        return {}
+
+    def student_parts(self) -> dict[str, nn.Module]:
+        """Networks of its own that the student alone holds."""
+        return {}
+
+    def targets(self, scene: Scene) -> tuple[Any, Tensor | None]:
+        """What follows from the scene alone, and the number of terms the loss is a mean over.
+
+        The second is None where every part of the batch has equally many.
+        """
+        return None, None
+
+    @abstractmethod
+    def loss(self, scene: Scene, targets: Any, count: Tensor | None, outputs: NetworkOutputs) -> tuple[Tensor, Logs]:
+        """The loss of a scene, and what is worth logging.
+
+        Args:
+            scene: the views.
+            targets: of `self.targets`.
+            count: terms of a part of the batch, the mean over all parts of all processes.
+            outputs: of the networks.
+        """
+
+    def commit_step(self) -> None:
+        """The step was taken: keep what it told (a centre, an assignment)."""
+
+    def discard_step(self) -> None:
+        """The step was left out: drop what it told."""
+
+
+@contextmanager
+def isolate_rng(seed: int, name: str) -> Iterator[None]:
+    """Torch's random numbers from `seed` and `name` alone; those of the caller stay untouched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(zlib.crc32(f"{seed}/{name}".encode()))
+        yield

@@ -1,0 +1,93 @@
+"""SAR: the free heads' attention in few connected regions (methods 4).
+
+Evidence: loss, last block, logits and schedule confirmed in the authors' code, where it joins
+supervised training. Its use in pretraining, on free heads alone, is our choice: the loss is least
+at one region, and two lungs are two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from medprior.networks.views import compute_patch_coverage
+from medprior.pretrain.distributed import all_reduce_sum, world_size
+from medprior.pretrain.objectives.components import Connectivity
+from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
+from medprior.pretrain.objectives.objective_settings import SarSettings
+from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
+from medprior.pretrain.schedules import warmup_cosine_schedule
+
+
+def sar_loss(
+    logits: Tensor,
+    grid: tuple[int, int],
+    connectivity: Connectivity = 8,
+    *,
+    seen: Tensor | None = None,
+    allowed: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Mean spatial entropy over images and heads.
+
+    Args:
+        logits: CLS scores [B, H, N] of the heads to regularise.
+        grid: (rows, columns) of the patches.
+        connectivity: 8 or 4.
+        seen: bool [B, N], patches that count, None for all.
+        allowed: [B], entropy that costs nothing (our choice), None for 0.
+
+    Returns:
+        Scalar, 0 without heads; and the mean entropy itself, detached.
+    """
+    if logits.shape[1] == 0:
+        return logits.sum() * 0, logits.new_zeros(())
+    found = compute_spatial_entropy(logits, grid, connectivity, None if seen is None else seen[:, None])
+    excess = found if allowed is None else (found - allowed[:, None]).relu()
+    return excess.mean(), found.detach().mean()
+
+
+def list_free_heads(heads: int, assigned: Iterable[int]) -> list[int]:
+    """Heads of the last block that follow no structure."""
+    taken = set(assigned)
+    return [head for head in range(heads) if head not in taken]
+
+
+class SarObjective(Objective):
+    """SAR on both global views; of masked ones, on the patches that are seen (our choice)."""
+
+    name = "sar"
+    needs_cls_row = True
+
+    def __init__(self, settings: SarSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def weight(self, progress: float) -> float:
+        """Linear warm-up, then a cosine to 0 (confirmed; there per epoch, here per step)."""
+        return warmup_cosine_schedule(self.settings.weight, 0.0, self.settings.warmup, progress)
+
+    @torch.no_grad()
+    def targets(self, scene: Scene) -> tuple[Tensor | None, None]:
+        """With `excess`: the entropy of the structures' own regions in each view, [2B]."""
+        if not self.settings.excess:
+            return None, None
+        assert scene.prior is not None
+        views = scene.globals_
+        cover = compute_patch_coverage(scene.prior.maps, views.geometry, views.index).amax(1)
+        return compute_spatial_entropy(cover, views.geometry.grid, self.settings.connectivity), None
+
+    def loss(
+        self, scene: Scene, targets: Tensor | None, count: Tensor | None, outputs: NetworkOutputs
+    ) -> tuple[Tensor, Logs]:
+        """Mean over views and free heads; logs the entropy over all processes."""
+        tokens = outputs.views[0]
+        assert tokens.cls_logits is not None
+        free = list_free_heads(tokens.cls_logits.shape[1], outputs.assigned.tolist())
+        seen = None if scene.hidden is None else ~scene.hidden
+        loss, plain = sar_loss(
+            tokens.cls_logits[:, free], tokens.grid, self.settings.connectivity,
+            seen=seen, allowed=targets,
+        )  # fmt: skip
+        return loss, {"spatial_entropy": all_reduce_sum(plain) / world_size()}

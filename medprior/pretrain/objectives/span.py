@@ -1,0 +1,207 @@
+"""SPAN: heads of the last block follow a spatial prior.
+
+The idea (regularise the attention of separate heads towards priors of semantic regions) is stated
+in the abstract of arXiv 2209.03745 and known from it only; the form of the loss, its weight, its
+gate, the heads and their assignment are our choice (methods 3).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medprior.networks.encoder import Tokens
+from medprior.networks.views import compute_patch_coverage
+from medprior.pretrain.distributed import all_reduce_sum, world_size
+from medprior.pretrain.objectives.divergences import (
+    DIVERGENCES,
+    AttentionComparison,
+    build_attention_target,
+    compute_mass_overlap,
+    kl_divergence,
+)
+from medprior.pretrain.objectives.gradient_guard import GradientGuard
+from medprior.pretrain.objectives.head_assignment import find_best_assignment
+from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, PriorMaps, Scene
+from medprior.pretrain.schedules import warmup_hold_schedule
+from medprior.pretrain.settings import PretrainSettings
+from medprior.pretrain.views.augment import ViewBatch
+
+MIN_LOCAL_GRID_SIDE = 6
+
+
+@dataclass(frozen=True)
+class SpanTargets:
+    """What the heads are to follow in one stack of views.
+
+    Shape:
+        cover: [V, K, N] in [0, 1], 0 on hidden patches. gate: [V, K] in [0, 1], what each pair
+            counts. seen: bool [V, 1, N], None for all.
+    """
+
+    cover: Tensor
+    gate: Tensor
+    seen: Tensor | None
+
+
+def find_visible_pairs(patches: Tensor, source: Tensor, share: float, cover: float) -> Tensor:
+    """Which (view, structure) pairs hold enough of the structure to learn from.
+
+    Args:
+        patches: [V, K, N] share of each patch that the prior covers.
+        source: [V, K] share of the view's area that the whole structure would cover.
+        share: least part of the structure inside the view.
+        cover: least part of the view that the structure covers.
+
+    Returns:
+        bool [V, K].
+    """
+    inside = patches.mean(-1)
+    return (inside >= share * source) & (inside >= cover)
+
+
+def compute_mass_penalty(mass: Tensor) -> Tensor:
+    """0 where at least half of a head's attention falls on patches, else log(0.5 / mass)."""
+    return (math.log(0.5) - mass.clamp_min(1e-8).log()).relu()
+
+
+class SpanObjective(Objective):
+    """SPAN on the student's global views (and local ones on request).
+
+    Of a masked view (iBOT) the seen patches alone are compared: prior and attention are
+    renormalised over them, and a pair counts only where a quarter of what the view shows of the
+    structure is seen (`visible_share`).
+
+    Args:
+        settings: resolved settings.
+        heads: head of each structure; -1 to assign them by the Hungarian method.
+    """
+
+    name = "span"
+    needs_cls_row = True
+    heads: Tensor
+    cost: Tensor
+    pairs: Tensor
+
+    def __init__(self, settings: PretrainSettings, heads: Sequence[int]) -> None:
+        super().__init__()
+        assert settings.steps is not None
+        self.settings = settings.span
+        self.assign_at = max(1, math.ceil(settings.span.assign_after * settings.steps))
+        self.guard = GradientGuard()
+        self.register_buffer("heads", torch.tensor(list(heads), dtype=torch.long))
+        self.register_buffer("cost", torch.zeros(len(heads), settings.network.heads))
+        self.register_buffer("pairs", torch.zeros(len(heads)))
+        self._told: list[tuple[int, Tensor, Tensor]] = []
+
+    @property
+    def pending(self) -> bool:
+        """Whether heads are yet to be assigned."""
+        return self.settings.assignment == "hungarian" and bool((self.heads < 0).any())
+
+    def weight(self, progress: float) -> float:
+        """Linear warm-up, held, then a cosine to the floor; times the guard's factor."""
+        span = self.settings
+        held = warmup_hold_schedule(span.weight, span.floor, span.warmup, progress)
+        return held * float(self.guard.factor) if span.guard else held
+
+    @torch.no_grad()
+    def targets(self, scene: Scene) -> tuple[list[SpanTargets], Tensor]:
+        """The prior in each view, and how many pairs count."""
+        assert scene.prior is not None
+        found = [self._build_targets(scene.globals_, scene.prior, scene.hidden)]
+        local = scene.locals_
+        if self.settings.local_views and local and min(local.geometry.grid) >= MIN_LOCAL_GRID_SIDE:
+            found.append(self._build_targets(local, scene.prior, None))
+        return found, torch.stack([each.gate.sum() for each in found]).sum()
+
+    def _build_targets(self, views: ViewBatch, prior: PriorMaps, hidden: Tensor | None) -> SpanTargets:
+        span = self.settings
+        cover = compute_patch_coverage(prior.maps, views.geometry, views.index)
+        box = views.geometry.box
+        area = torch.as_tensor(box[:, 2] * box[:, 3], device=cover.device)
+        source = prior.maps.mean((-1, -2))[views.index] / area[:, None].to(cover.dtype)
+        gate = find_visible_pairs(cover, source, span.visible_share, span.visible_cover)
+        seen = None
+        if hidden is not None:
+            seen = ~hidden[:, None]
+            shown = cover * seen
+            gate &= shown.sum(-1) >= span.visible_share * cover.sum(-1)
+            cover = shown
+        return SpanTargets(cover, gate * prior.weight[views.index][:, None], seen)
+
+    def loss(
+        self, scene: Scene, targets: list[SpanTargets], count: Tensor | None, outputs: NetworkOutputs
+    ) -> tuple[Tensor, Logs]:
+        """Mean divergence of the pairs that count; 0 until heads are assigned."""
+        assert count is not None
+        views = outputs.views[: len(targets)]
+        if self.pending:
+            self._note(scene.step, views[0], targets[0])
+            return count.new_zeros(()), {}
+        losses, measured = [], []
+        for tokens, followed in zip(views, targets, strict=True):
+            x = self._compare_attention(tokens, followed, self.heads)
+            divergence = DIVERGENCES[self.settings.loss](x)
+            measured.append((x, followed.gate, divergence.detach()))
+            if self.settings.mass_penalty:
+                assert tokens.cls_mass is not None
+                lost = compute_mass_penalty(tokens.cls_mass[:, self.heads])
+                divergence = divergence + self.settings.mass_penalty * lost
+            losses.append((divergence * followed.gate).sum() / count)
+        logs = self._structure_logs(*measured[0], scene.detail)
+        assert views[0].cls_mass is not None
+        logs["cls_mass"] = all_reduce_sum(views[0].cls_mass[:, self.heads].detach().mean()) / world_size()
+        return sum(losses[1:], losses[0]), logs
+
+    def _compare_attention(self, tokens: Tokens, followed: SpanTargets, heads: Tensor) -> AttentionComparison:
+        assert tokens.cls_logits is not None
+        span, cover, seen = self.settings, followed.cover, followed.seen
+        target = build_attention_target(cover, span.epsilon, seen)
+        return AttentionComparison(tokens.cls_logits[:, heads], cover, target, seen, span.entropy_floor)
+
+    @torch.no_grad()
+    def _structure_logs(self, x: AttentionComparison, gate: Tensor, divergence: Tensor, detail: bool) -> Logs:
+        """Of each structure: divergence `kl`; now and then overlap and the target's entropy."""
+        count = all_reduce_sum(gate.sum(0)).clamp_min(1e-6)
+        values = {"kl": divergence if self.settings.loss == "kl" else kl_divergence(x)}
+        if detail:
+            values["iou60"] = compute_mass_overlap(x)
+            values["entropy"] = torch.special.entr(x.target).sum(-1)
+        logs = {}
+        for name, value in values.items():
+            for k, mean in enumerate(all_reduce_sum((value * gate).sum(0)) / count):
+                logs[f"span_{name}_{k}"] = mean
+        if self.settings.guard:
+            logs["span_guard"] = self.guard.factor.clone()
+        return logs
+
+    @torch.no_grad()
+    def _note(self, step: int, tokens: Tokens, followed: SpanTargets) -> None:
+        """Remember the divergence of every head from every structure."""
+        assert tokens.cls_logits is not None
+        costs = []
+        for head in range(tokens.cls_logits.shape[1]):
+            alike = torch.full_like(self.heads, head)
+            x = self._compare_attention(tokens, followed, alike)
+            costs.append((kl_divergence(x) * followed.gate).sum(0))
+        self._told.append((step, torch.stack(costs, 1), followed.gate.sum(0)))
+
+    @torch.no_grad()
+    def commit_step(self) -> None:
+        """Add up divergences; after the first steps assign heads, once and for all."""
+        if self._told and self.pending:
+            self.cost += all_reduce_sum(torch.stack([cost for _, cost, _ in self._told]).sum(0))
+            self.pairs += all_reduce_sum(torch.stack([pairs for _, _, pairs in self._told]).sum(0))
+            if self._told[-1][0] + 1 >= self.assign_at:
+                mean = self.cost / self.pairs.clamp_min(1e-6)[:, None]
+                self.heads.copy_(torch.tensor(find_best_assignment(mean)))
+        self.discard_step()
+
+    def discard_step(self) -> None:
+        """Drop the step's divergences."""
+        self._told.clear()

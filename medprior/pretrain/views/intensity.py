@@ -1,0 +1,51 @@
+"""Random exposure of views; geometry is never touched."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medprior.settings import Settings
+
+
+class IntensitySettings(Settings):
+    """Strength of the exposure changes: no solarisation, no grey level is turned upside down.
+
+    `brightness` shifts by up to that share of the range, `contrast` and `gamma` are factors drawn
+    log-uniformly from [1 / (1 + x), 1 + x], `blur_p` of the views are blurred (sigma 0.8 px).
+    """
+
+    brightness: float = 0.2
+    contrast: float = 0.5
+    gamma: float = 0.5
+    blur_p: float = 0.3
+
+
+def sample_exposures(rng: np.random.Generator, count: int, settings: IntensitySettings) -> NDArray[np.float64]:
+    """Exposure parameters of `count` views, float64 [count, 4]: shift, contrast, gamma, blurred."""
+    spread = np.log1p([settings.contrast, settings.gamma])
+    return np.column_stack(
+        [
+            rng.uniform(-settings.brightness, settings.brightness, count),
+            np.exp(rng.uniform(-spread[0], spread[0], count)),
+            np.exp(rng.uniform(-spread[1], spread[1], count)),
+            rng.random(count) < settings.blur_p,
+        ]
+    )
+
+
+def apply_exposures(views: Tensor, exposures: NDArray[np.float64]) -> Tensor:
+    """Change the exposure of views [V, 1, S, S] in [0, 1]; the result stays in [0, 1]."""
+    shift, contrast, gamma, blurred = (
+        torch.as_tensor(column, dtype=views.dtype, device=views.device)[:, None, None, None] for column in exposures.T
+    )
+    mean = views.mean(dim=(1, 2, 3), keepdim=True)
+    out = ((views.clamp(0, 1) + 1e-6) ** gamma - mean) * contrast + mean + shift
+    chosen = blurred.flatten() > 0
+    if bool(chosen.any()):
+        from torchvision.transforms.functional import gaussian_blur
+
+        out = torch.where(chosen[:, None, None, None], gaussian_blur(out, [5, 5], [0.8, 0.8]), out)
+    return out.clamp(0, 1)

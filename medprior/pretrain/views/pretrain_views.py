@@ -1,0 +1,62 @@
+"""From the loader's batch to what objectives are shown: views, prior maps, masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from medprior.pretrain.learner import Learner
+from medprior.pretrain.objectives.ibot import IbotObjective
+from medprior.pretrain.objectives.objective import PriorMaps, Scene
+from medprior.pretrain.settings import PretrainSettings
+from medprior.pretrain.views.augment import ViewMaker
+from medprior.pretrain.views.batches import compute_step_indices
+from medprior.pretrain.views.dataset import SquaresDataset, compute_rank_slice
+
+
+class SceneMaker:
+    """Makes the scenes of a step: this process's share of the batch, in parts.
+
+    Whatever the number of processes and parts, together they show the same views.
+
+    Attributes:
+        parts: how many of them a step has; may be raised while training.
+    """
+
+    def __init__(self, settings: PretrainSettings, dataset: SquaresDataset, learner: Learner) -> None:
+        self.settings, self.dataset, self.learner = settings, dataset, learner
+        self.parts = settings.accumulate
+        self.views = ViewMaker(settings)
+
+    def __call__(self, batch: Mapping[str, Tensor], step: int, device: torch.device) -> list[Scene]:
+        """Scenes of step `step` (from 0) on `device`; `batch` is what `SquaresDataset` gives."""
+        images = batch["image"].to(device, non_blocking=True)
+        prior = None
+        if "maps" in batch:
+            prior = PriorMaps(batch["maps"].to(device), batch["trust"].to(device))
+        mine = compute_rank_slice(self.settings.batch)
+        size = len(images) // self.parts
+        found = []
+        for first in range(0, len(images), size):
+            inside = slice(first, first + size)
+            part = slice(mine.start + first, mine.start + first + size)
+            maps = PriorMaps(prior.maps[inside], prior.weight[inside]) if prior else None
+            found.append(self._scene(images[inside], maps, step, part))
+        return found
+
+    def _scene(self, images: Tensor, prior: PriorMaps | None, step: int, part: slice) -> Scene:
+        whole = self.settings.batch
+        indices = compute_step_indices(self.settings.seed, step, len(self.dataset), whole)
+        aspect = self.dataset.aspect[indices]
+        globals_, locals_ = self.views(images, aspect, step, part, whole)
+        hidden = None
+        if "ibot" in self.learner.objectives:
+            ibot = self.learner.objectives["ibot"]
+            assert isinstance(ibot, IbotObjective)
+            hidden = ibot.hidden(step, part, whole, globals_.geometry.grid).to(images.device)
+        return Scene(
+            globals_, locals_, prior, hidden, step, part, whole,
+            detail=step % self.settings.window == 0,
+        )  # fmt: skip

@@ -1,0 +1,60 @@
+"""The work of one Dask worker: pictures in, maps out."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from distributed import Worker, WorkerPlugin, get_worker
+
+import medprior
+from medprior.errors import MedpriorError
+from medprior.priors.transfer import LabelTransfer
+from medprior.workers.dask_cluster import check_worker_version
+from medprior.workers.secret_bytes import SecretBytes, pack_message, unpack_message
+
+
+class TransferPlugin(WorkerPlugin):
+    """What a worker carries onto pictures, sent to it once.
+
+    ITK and the BLAS count threads per process, and their sums depend on it: one picture at a time
+    in each worker. A machine is filled by workers with one thread each.
+
+    Args:
+        transfer: examples, settings and corrector.
+    """
+
+    def __init__(self, transfer: LabelTransfer) -> None:
+        self._transfer, self._version = transfer, medprior.__version__
+
+    def setup(self, worker: Worker) -> None:
+        """Nothing is made before the first picture."""
+        self._lock = threading.Lock()
+
+    def carry(self, sealed: SecretBytes) -> SecretBytes:
+        """Maps uint8 [b, K, size, size] and records of the pictures float32 [b, s, s].
+
+        Raises:
+            MedpriorError: this worker is of another version.
+        """
+        check_worker_version(self._version)
+        _, arrays = unpack_message(sealed)
+        with self._lock:
+            maps, records = self._transfer(arrays[0])
+        return pack_message({"records": records}, [maps])
+
+
+def transfer_sealed(name: str, sealed: SecretBytes) -> SecretBytes:
+    """One task. It never raises: Dask logs arguments.
+
+    Args:
+        name: of the `Carrying` plugin of this run.
+        sealed: the pictures.
+    """
+    try:
+        carrying: Any = get_worker().plugins[name]
+        return SecretBytes(carrying.carry(sealed).content)
+    except MedpriorError as error:
+        return pack_message({"stop": str(error)}, [])
+    except Exception as error:
+        return pack_message({"stop": f"unforeseen {type(error).__name__} in a worker"}, [])

@@ -1,0 +1,60 @@
+"""`prior.png`: the maps over the mean radiograph, and what became of single images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprior.cohort import Cohort
+from medprior.priors.prior import SpatialPrior
+from medprior.provenance import atomic_write
+
+MAX_PLOTTED_IMAGES = 5
+Maps = NDArray[np.float32]
+
+
+def plot_prior(prior: SpatialPrior, cohort: Cohort, path: Path, seed: int = 0) -> None:
+    """Write `path`: the common maps over the mean picture, then a few images with their own.
+
+    The images are drawn at random from the training split, plus the one that registered worst.
+    """
+    from matplotlib.figure import Figure
+
+    size = prior.maps.shape[-1]
+    train = cohort.split("train")
+    mean = np.asarray(train.take(300, seed).squares(size)).mean(axis=0)
+    panels: list[tuple[str, Maps, Maps]] = [("mean radiograph", mean, prior.maps)]
+    for title, image_id in select_plotted_images(prior, train, seed):
+        picture = train.select([image_id]).squares(size)[0]
+        panels.append((title, np.asarray(picture), prior.maps_for(image_id)))
+    figure = Figure(figsize=(3 * len(panels), 3.6), dpi=110, layout="constrained")
+    for axes, panel in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
+        plot_prior_panel(axes, *panel)
+    figure.suptitle(f"{prior.method}: {', '.join(prior.names)} (lines at 0.25, 0.5, 0.75)")
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def select_plotted_images(prior: SpatialPrior, train: Cohort, seed: int) -> list[tuple[str, str]]:
+    """Titles and ids of the single images to show."""
+    names = list(train.take(MAX_PLOTTED_IMAGES - 1, seed).image_ids)
+    if prior.table is None:
+        return [("the same for all", name) for name in names[:2]]
+    table = prior.table.set_index("image_id").loc[list(train.image_ids)]
+    worst = str(table.sort_values(["trust", "correlation"]).index[0])
+    status = table.status.to_dict()
+    return [(str(status[name]), name) for name in names] + [(f"worst: {status[worst]}", worst)]
+
+
+def plot_prior_panel(axes: Any, title: str, picture: Maps, maps: Maps) -> None:
+    """One picture with the level lines of its maps."""
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
+    for index, layer in enumerate(maps):
+        if layer.max() > 0.25:
+            levels = [level for level in (0.25, 0.5, 0.75) if level < layer.max()]
+            axes.contour(layer, levels=levels, colors=f"C{index % 10}", linewidths=[0.5, 1.5, 0.5])
+    axes.set_title(title, fontsize=9)
+    axes.axis("off")
