@@ -27,7 +27,7 @@ from medprior.workers.sandbox import (
     SandboxedProcess,
 )
 
-__all__ = ["BoundedReader", "Limits"]
+__all__ = ["BoundedReader", "ProcessLimits"]
 
 PRELOADED_MODULES = ("medprior.dicom.bounded_reader", *PRELOADED_LIBRARIES)
 FAILURE_TEXTS = {

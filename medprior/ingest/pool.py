@@ -33,7 +33,7 @@ from medprior.workers.sandbox import (
     SandboxedProcess,
 )
 
-__all__ = ["Limits", "Workers"]
+__all__ = ["DecodingPool", "ProcessLimits"]
 
 SOURCES_PER_WORKER = 8
 MAX_FAILED_STARTS = 3

@@ -14,7 +14,7 @@ from medprior.networks.encoder import AttentionCallback, Encoder, Grid, Tokens, 
 from medprior.networks.life import LifeProjection
 from medprior.networks.vit_settings import ViTSettings
 
-__all__ = ["Attention", "Block", "Tokens", "ViTSettings", "VisionTransformer", "sine_positions"]
+__all__ = ["Attention", "Block", "Tokens", "ViTSettings", "VisionTransformer", "build_sine_positions"]
 
 
 class Attention(nn.Module):

@@ -115,8 +115,8 @@ def compare_quality(task: str, new: GateScores, old: GateScores | None, settings
         return
     gap = new.quality - old.quality
     text = (
-        f"champion {format_named_estimate(new.key, old.quality)}, challenger {format_named_estimate(new.key, new.quality)}, "
-        f"difference {format_difference(gap)}; lower end must lie above {-settings.margin:g}"
+        f"champion {format_named_estimate(new.key, old.quality)}, "
+        f"challenger {format_named_estimate(new.key, new.quality)}, difference {format_difference(gap)}; lower end must lie above {-settings.margin:g}"
     )
     yield GateCheck(f"{task} quality", bool(gap.interval()[0] > -settings.margin), text)
     if new.ece is not None and old.ece is not None:

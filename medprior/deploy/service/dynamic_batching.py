@@ -22,7 +22,7 @@ from medprior.finetune.assembly import Network
 from medprior.finetune.model import Model
 from medprior.finetune.single_pass import CachedBackbone, NetworkOutput, run_single_pass
 
-QueuedView = tuple[Network, Tensor, "Future[Seen]"]
+QueuedView = tuple[Network, Tensor, "Future[NetworkOutput]"]
 
 
 class DynamicBatcher:

@@ -1,1 +1,1 @@
-"""One file per pretraining objective and the registry that finds them; heads, masks and targets they need lie beside them."""
+"""One file per pretraining objective, the registry that finds them, and the heads, masks and targets they need."""

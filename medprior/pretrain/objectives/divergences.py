@@ -127,8 +127,14 @@ def mse_divergence(x: AttentionComparison) -> Tensor:
 
 
 DIVERGENCES: dict[str, Callable[[AttentionComparison], Tensor]] = {
-    "kl": kl_divergence, "region": region_divergence, "dice": dice_divergence, "iou": iou_divergence, "bce": bce_divergence, "js": js_divergence, "mse": mse_divergence,
-}  # fmt: skip
+    "kl": kl_divergence,
+    "region": region_divergence,
+    "dice": dice_divergence,
+    "iou": iou_divergence,
+    "bce": bce_divergence,
+    "js": js_divergence,
+    "mse": mse_divergence,
+}
 
 
 @torch.no_grad()
