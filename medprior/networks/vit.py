@@ -137,10 +137,8 @@ class Block(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Transform tokens x [B, T, D]; arguments and second value as of `Attention.forward`."""
         branch, row = self.attention(self.norm1(x), row_from, grid, watch)
-        if self.nosn:
-            x = branch
-        else:
-            x = x + self.drop_path(branch if self.scale1 is None else branch * self.scale1)
+        skipped = branch if self.scale1 is None else branch * self.scale1
+        x = branch if self.nosn else x + self.drop_path(skipped)
         branch = self.mlp(self.norm2(x))
         x = x + self.drop_path(branch if self.scale2 is None else branch * self.scale2)
         return x, row

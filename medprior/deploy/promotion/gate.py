@@ -114,10 +114,9 @@ def compare_quality(task: str, new: GateScores, old: GateScores | None, settings
             yield GateCheck(f"{task} calibration", bool(new.ece.value <= most), text)
         return
     gap = new.quality - old.quality
-    text = (
-        f"champion {format_named_estimate(new.key, old.quality)}, "
-        f"challenger {format_named_estimate(new.key, new.quality)}, difference {format_difference(gap)}; lower end must lie above {-settings.margin:g}"
-    )
+    champion, challenger = (format_named_estimate(new.key, value) for value in (old.quality, new.quality))
+    text = f"champion {champion}, challenger {challenger}, difference {format_difference(gap)}"
+    text += f"; lower end must lie above {-settings.margin:g}"
     yield GateCheck(f"{task} quality", bool(gap.interval()[0] > -settings.margin), text)
     if new.ece is not None and old.ece is not None:
         change, most = new.ece - old.ece, settings.ece_margin
