@@ -42,6 +42,6 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     if not args.given:
         module.main()
     elif args.room == "prior":
-        module.main(**module.arguments(args.given))
+        module.main(**module.parse_arguments(args.given))
     else:
         raise ConfigError("takes no arguments", where=f"bench {args.room}", found=" ".join(args.given))

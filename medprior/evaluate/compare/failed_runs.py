@@ -16,6 +16,7 @@ from medprior.settings import read_mapping
 
 FAILED_FILE = "failed.json"
 BACKBONE_STAGE = "backbone"
+FAILURE_KINDS = {TrainingCollapsed: "collapsed", TrainingDiverged: "diverged"}
 FailedStages = dict[str, dict[str, Any]]
 
 
@@ -31,10 +32,11 @@ def record_failure(run: Path, stage: str, error: TrainingFailed) -> None:
     Raises:
         TrainingFailed: `error` again, where it says nothing of the arm.
     """
-    if not isinstance(error, (TrainingCollapsed, TrainingDiverged)):
+    kind = FAILURE_KINDS.get(type(error))
+    if kind is None:
         raise error  # a full disk or too little memory is no result
     found = {
-        "kind": type(error).__name__.lower(),
+        "kind": kind,
         "reason": str(error),
         "step": find_failed_step(error, run / stage),
     }
