@@ -15,7 +15,7 @@ MODULES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
-USUAL_NAMES = {"main", "run", "configure"}
+USUAL_NAMES = {"main", "run", "configure", "result_folder"}
 """One entry point per command carries the same name."""
 PARTICIPLE = re.compile(
     r"_?(\w*[a-z]{2}(ed|wn|ght|aid|ept|ound|oken|iven|oosen|itten)|made|told|held|met|cut|set|sent|built|kept|known)"
