@@ -7,13 +7,14 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from fastapi import FastAPI
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 import medprior
 from medprior.pages import problem
 from medprior.pages.access import AccessSettings
 from medprior.pages.security import SecurityMiddleware
+from medprior.palette import format_palette_css, format_palette_script
 
 PAGES_FOLDER = Path(__file__).parent
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -40,6 +41,17 @@ def create_page_app(
     )
     app.add_middleware(SecurityMiddleware, access=access)
     problem.install_error_handlers(app)
+
+    @app.get("/shared/palette.css", include_in_schema=False)
+    async def palette_css() -> Response:
+        """The colours of structures as custom properties."""
+        return Response(format_palette_css(), media_type="text/css")
+
+    @app.get("/shared/palette.js", include_in_schema=False)
+    async def palette_script() -> Response:
+        """The colours of structures as a JavaScript module."""
+        return Response(format_palette_script(), media_type="text/javascript")
+
     app.mount("/shared", StaticFiles(directory=PAGES_FOLDER / "web"))
     app.mount("/vendor", StaticFiles(directory=PAGES_FOLDER / "vendor"))
     if web is not None:

@@ -16,11 +16,11 @@ from medprior.annotate.page.contours import ContourDrawing
 from medprior.annotate.page.drawing_session import CONTOURS_FILE, DrawingSession
 from medprior.annotate.page.rendering import encode_picture_png, overlay_map_contours, render_picture
 from medprior.annotate.page.transfer_preview import LONGEST_SIDE_PX, TransferPreview
-from medprior.annotate.preview import EXTRA_COLOURS, PREVIEW_COLOURS, assign_colours
 from medprior.errors import MedpriorError
 from medprior.pages.access import AccessSettings
 from medprior.pages.app import create_page_app
 from medprior.pages.problem import Problem
+from medprior.palette import FURTHER_COLOURS, STRUCTURE_COLOURS, assign_colours
 
 PAGE_WEB_FOLDER = Path(__file__).parent / "web"
 PAGE_THUMBNAIL_PX, PAGE_PICTURE_PX, COVERAGE_PX = 320, 2048, 512
@@ -57,8 +57,8 @@ def create_drawing_app(
             "cohort": desk.cohort is not None,
             "suggestions": desk.suggestions(),
             "structures": PAGE_STRUCTURES,
-            "colours": PREVIEW_COLOURS,
-            "further": EXTRA_COLOURS,
+            "colours": STRUCTURE_COLOURS,
+            "further": FURTHER_COLOURS,
         }
 
     add_picture_routes(app, desk)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from medprior.annotate.preview import assign_colours
 from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
+from medprior.palette import assign_colours
 
 Pixels = NDArray[np.float32]
 
