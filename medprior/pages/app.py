@@ -1,4 +1,4 @@
-"""The bare application that a page or a service fills: guarded, with the shared web parts."""
+"""The FastAPI application of every page: access control, error responses and shared web files."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 def create_page_app(
     title: str, access: AccessSettings, web: Path | None = None, lifespan: Lifespan | None = None
 ) -> FastAPI:
-    """An application with `/shared`, `/vendor`, `/openapi.json`, and the page of `web`.
+    """An application with `/shared`, `/vendor`, `/openapi.json` and the page in `web`.
 
     Args:
-        title: its name.
-        access: the door.
-        web: folder with `index.html` (served at `/`) and what it needs (at `/static`).
-        lifespan: what lives from start to stop.
+        title: name of the application.
+        access: who may reach it.
+        web: folder with `index.html` (served at `/`) and its files (served at `/static`).
+        lifespan: context that is open from start to stop.
     """
     app = FastAPI(
         title=title,
