@@ -1,4 +1,4 @@
-"""A picture of the annotation: the radiograph with the contour of every structure."""
+"""Preview of an annotation: the radiograph with the contour of every structure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from medprior.provenance import atomic_write
 
 
 def save_mask_preview(image: NDArray[np.float32], masks: Mapping[str, NDArray[np.bool_]], path: Path) -> None:
-    """Write `path`, a PNG about 800 pixels high, with a contour and a name per mask.
+    """Write `path`, a PNG about 800 pixels high, with the contour and name of every mask.
 
     Args:
         image: float32 [rows, cols] in [0, 1].
