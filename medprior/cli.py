@@ -36,12 +36,7 @@ UNTRACKED_STAGES = {
 
 def format_help_text() -> str:
     """The text of `medprior --help`."""
-    lines = [
-        __doc__.splitlines()[0] if __doc__ else "",
-        "",
-        "usage: medprior STAGE ... [--help]",
-        "",
-    ]
+    lines = [__doc__.splitlines()[0] if __doc__ else "", "", "usage: medprior STAGE ... [--help]", ""]
     lines += [f"  {name:<10} {text}" for name, (_, text) in STAGES.items()]
     lines += ["", "exit status: 0 done, 2 your input was refused (one line says why), else a bug"]
     return "\n".join(lines)
@@ -55,8 +50,7 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
     if name not in UNTRACKED_STAGES:
         group = parser.add_argument_group("tracking")
         group.add_argument(
-            "--tracking-uri",
-            help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)",
+            "--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)"
         )
         group.add_argument("--experiment", default="medprior", help="MLflow experiment")
         group.add_argument("--no-tracking", action="store_true", help="do not log to MLflow")

@@ -17,13 +17,8 @@ class MedpriorError(Exception):
     exit_code = 2
 
     def __init__(self, what: str, *, where: str = "", expected: str = "", found: str = "", fix: str = "") -> None:
-        self.what, self.where, self.expected, self.found, self.fix = (
-            what,
-            where,
-            expected,
-            found,
-            fix,
-        )
+        self.what, self.where, self.expected = what, where, expected
+        self.found, self.fix = found, fix
         text = f"{where}: {what}" if where else what
         if expected:
             text += f"; expected {expected}"

@@ -1,6 +1,4 @@
-"""Geometry of views: the box, flip and patch grid of a view in its source image.
-
-The same record serves views, priors, masks and targets.
+"""Box, flip and patch grid of views in their source image, for views, priors, masks and targets.
 
 All coordinates are normalised to the source image: (0, 0) is its upper left corner, (1, 1) its
 lower right one, whatever its aspect. A view may reach outside, where it is background (0).

@@ -1,7 +1,4 @@
-"""Observer protocol for settings, metrics and files that a running stage reports.
-
-`medprior.tracking.run_observer` implements it with MLflow.
-"""
+"""Protocol for reports of a running stage; `medprior.tracking.run_observer` logs them to MLflow."""
 
 from __future__ import annotations
 

@@ -87,11 +87,7 @@ def find_git_commit() -> str | None:
         return None
     try:
         process = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -172,13 +168,7 @@ def read_config(folder: Path, stage: str | None = None) -> dict[str, Any]:
     if not path.is_file():
         state = "an unfinished or foreign folder" if Path(folder).is_dir() else "nothing"
         next_step = f"run `medprior {stage}` first" if stage else "run its stage first"
-        raise InputMissing(
-            "no finished result",
-            where=str(folder),
-            expected="config.json",
-            found=state,
-            fix=next_step,
-        )
+        raise InputMissing("no finished result", where=str(folder), expected="config.json", found=state, fix=next_step)
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -187,9 +177,6 @@ def read_config(folder: Path, stage: str | None = None) -> dict[str, Any]:
         raise InputMissing("config.json is damaged", where=str(folder), fix="rerun the stage")
     if stage is not None and record.get("stage") != stage:
         raise InputMissing(
-            "the result of another stage",
-            where=str(folder),
-            expected=stage,
-            found=str(record.get("stage")),
+            "the result of another stage", where=str(folder), expected=stage, found=str(record.get("stage"))
         )
     return record

@@ -120,9 +120,7 @@ class Annotation:
         except (ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError,
                 Image.DecompressionBombError):  # fmt: skip
             raise InputMissing(
-                "annotation.json or a picture is not readable",
-                where=folder.name,
-                fix="run `medprior annotate` again",
+                "annotation.json or a picture is not readable", where=folder.name, fix="run `medprior annotate` again"
             ) from None
 
     @classmethod

@@ -46,9 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what the labels of --annotations mean: 1=left_lung,2=right_lung,3=heart",
     )
     masks.add_argument(
-        "--as-stored",
-        action="store_true",
-        help="take NIfTI and NRRD pixel by pixel, whatever directions they name",
+        "--as-stored", action="store_true", help="take NIfTI and NRRD pixel by pixel, whatever directions they name"
     )
     page = parser.add_argument_group("drawing it here")
     page.add_argument(

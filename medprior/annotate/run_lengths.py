@@ -36,9 +36,7 @@ def decode_run_lengths(counts: Any, size: Any) -> Mask:
         is_valid = False
     if not is_valid:
         raise MedpriorError(
-            "the run lengths are damaged",
-            where="segmentation",
-            expected="runs that add up to rows x columns",
+            "the run lengths are damaged", where="segmentation", expected="runs that add up to rows x columns"
         )
     inside = np.arange(len(runs)) % 2 == 1
     return np.repeat(inside, runs).reshape((rows, cols), order="F")

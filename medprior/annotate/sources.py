@@ -66,12 +66,7 @@ def annotate_from_files(
 
 
 def annotate_cohort_image(
-    cohort: Cohort,
-    image_id: str,
-    inputs: MaskInputs,
-    author: str = "",
-    notes: str = "",
-    refused: Path | None = None,
+    cohort: Cohort, image_id: str, inputs: MaskInputs, author: str = "", notes: str = "", refused: Path | None = None
 ) -> Annotation:
     """An annotation of one image of a cohort with masks from other tools.
 
@@ -92,10 +87,7 @@ def annotate_cohort_image(
         stored_cols=int(row["cols"]),
     )
     reader = AnnotationReader(
-        grids,
-        image_id,
-        lambda file, where: read_dicom_masks(file, source, None, where),
-        inputs.as_stored,
+        grids, image_id, lambda file, where: read_dicom_masks(file, source, None, where), inputs.as_stored
     )
     masks, warnings = reader.read_all(inputs)
     check_masks_or_preview(pixels, masks, refused)

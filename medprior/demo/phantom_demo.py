@@ -63,10 +63,7 @@ def build_demo_priors(pipeline: StagePipeline, folder: Path, cohort: Path) -> No
         annotation, "--cohort", cohort, "--image-id", "auto",
         result=annotation / "annotation.json",
     )  # fmt: skip
-    for method, title in (
-        ("static", "Static prior"),
-        ("registered", "Prior registered to every image"),
-    ):
+    for method, title in (("static", "Static prior"), ("registered", "Prior registered to every image")):
         out = folder / f"prior_{method}"
         pipeline.run_stage(
             title, "prior", cohort, out, "--annotation", annotation, "--method", method,

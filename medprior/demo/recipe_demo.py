@@ -106,8 +106,4 @@ def build_recipe_study(folder: Path, settings: RecipeDemoSettings) -> dict[str, 
 
 def build_supervised_study(settings: RecipeDemoSettings) -> dict[str, Any]:
     """Settings of supervised classification from scratch: plain, with SAR, with LIFE."""
-    return {
-        "seeds": settings.seeds,
-        "finetune": {"classification": settings.supervised},
-        "arms": SUPERVISED_ARMS,
-    }
+    return {"seeds": settings.seeds, "finetune": {"classification": settings.supervised}, "arms": SUPERVISED_ARMS}

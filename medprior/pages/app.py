@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.responses import FileResponse, Response
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 import medprior
@@ -41,17 +42,8 @@ def create_page_app(
     )
     app.add_middleware(SecurityMiddleware, access=access)
     problem.install_error_handlers(app)
-
-    @app.get("/shared/palette.css", include_in_schema=False)
-    async def palette_css() -> Response:
-        """The colours of structures as custom properties."""
-        return Response(format_palette_css(), media_type="text/css")
-
-    @app.get("/shared/palette.js", include_in_schema=False)
-    async def palette_script() -> Response:
-        """The colours of structures as a JavaScript module."""
-        return Response(format_palette_script(), media_type="text/javascript")
-
+    for name, text, kind in (("css", format_palette_css(), "css"), ("js", format_palette_script(), "javascript")):
+        app.router.routes.append(Route(f"/shared/palette.{name}", Response(text, media_type=f"text/{kind}")))
     app.mount("/shared", StaticFiles(directory=PAGES_FOLDER / "web"))
     app.mount("/vendor", StaticFiles(directory=PAGES_FOLDER / "vendor"))
     if web is not None:

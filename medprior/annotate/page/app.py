@@ -150,9 +150,8 @@ def load_saved_contours(session: DrawingSession, key: str) -> list[dict[str, Any
         drawing = ContourDrawing.checked(record, CONTOURS_FILE)
     except (OSError, ValueError, MedpriorError):
         return []
-    if drawing.picture != key:
-        return []
-    return [structure.model_dump(mode="json") for structure in drawing.structures]
+    structures = drawing.structures if drawing.picture == key else ()
+    return [structure.model_dump(mode="json") for structure in structures]
 
 
 def format_prior_command(session: DrawingSession) -> str:

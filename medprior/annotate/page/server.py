@@ -53,9 +53,7 @@ def run_drawing_page(
     preview = None if cohort is None else TransferPreview(cohort, create_command_transfer(cohort.path))
     with BoundedReader() as reader:
         session = DrawingSession(out, cohort, reader.read, notes)
-        first = image_id
-        if image is not None:
-            first = session.add_file(image.read_bytes())
+        first = image_id if image is None else session.add_file(image.read_bytes())
         if first:
             session.get_picture(first)
         listener = open_listener(access)

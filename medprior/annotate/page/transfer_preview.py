@@ -40,14 +40,14 @@ def create_command_transfer(cohort: Path) -> Transfer:
 
     def transfer(annotation: Path, image_ids: tuple[str, ...], out: Path) -> None:
         """Write the prior of `image_ids` to `out`; raises MedpriorError where the command fails."""
-        command = [
+        argv = [
             sys.executable, "-m", "medprior", "prior", str(cohort), str(out),
             "--annotation", str(annotation), "--method", "registered",
             "--only", ",".join(image_ids), "--workers", "1", "--no-tracking",
         ]  # fmt: skip
         try:
             process = subprocess.run(
-                command, capture_output=True, text=True, timeout=TRANSFER_TIMEOUT_SECONDS, check=False
+                argv, capture_output=True, text=True, timeout=TRANSFER_TIMEOUT_SECONDS, check=False
             )
         except subprocess.TimeoutExpired:
             raise MedpriorError("it took too long", where="medprior prior") from None
