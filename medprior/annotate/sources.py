@@ -30,7 +30,7 @@ def annotate_from_files(
     """An annotation of one DICOM, PNG or JPEG radiograph with masks from other tools.
 
     Masks lie on the stored pixels and are reoriented with the image where its file says that it is
-    mirrored or upside down. `medprior/annotate/README.md` lists the formats.
+    mirrored or upside down. `medprior/annotate/FORMATS.md` lists the formats.
 
     Args:
         image: the radiograph.
