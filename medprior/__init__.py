@@ -1,3 +1,3 @@
-"""medprior teaches a chest-radiograph Vision Transformer where the lungs and the heart are."""
+"""Vision Transformers for chest radiographs, pretrained with spatial priors of lungs and heart."""
 
 __version__ = "0.1.0"

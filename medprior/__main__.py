@@ -1,4 +1,4 @@
-"""`python -m medprior` is the `medprior` command."""
+"""Run the `medprior` command as `python -m medprior`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The `medprior` command: one word per stage, heavy imports only for the stage that runs."""
+"""The `medprior` command: one subcommand per stage, heavy imports only for the stage that runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "serve": ("medprior.deploy.serve_command", "HTTP service and page over a registered model"),
     "bench": ("medprior.bench.command", "time one room against its peers"),
     "doctor": ("medprior.doctor", "what this installation can do"),
-    "demo": ("medprior.demo.command", "the whole row on a generated cohort"),
+    "demo": ("medprior.demo.command", "all stages on a generated cohort"),
 }
 UNTRACKED_STAGES = {
     "predict", "bench", "doctor", "demo", "register", "promote", "serve", "export",
@@ -36,27 +36,21 @@ UNTRACKED_STAGES = {
 
 def format_help_text() -> str:
     """The text of `medprior --help`."""
-    lines = [
-        __doc__.splitlines()[0] if __doc__ else "",
-        "",
-        "usage: medprior STAGE ... [--help]",
-        "",
-    ]
+    lines = [__doc__.splitlines()[0] if __doc__ else "", "", "usage: medprior STAGE ... [--help]", ""]
     lines += [f"  {name:<10} {text}" for name, (_, text) in STAGES.items()]
     lines += ["", "exit status: 0 done, 2 your input was refused (one line says why), else a bug"]
     return "\n".join(lines)
 
 
 def run_stage(name: str, arguments: Sequence[str]) -> None:
-    """Parse `arguments` for stage `name` and run it, tracked in MLflow where it is a stage."""
+    """Parse `arguments` of stage `name` and run it, tracked in MLflow unless it is in `UNTRACKED_STAGES`."""
     module = importlib.import_module(STAGES[name][0])
     parser = argparse.ArgumentParser(prog=f"medprior {name}", description=STAGES[name][1])
     module.configure(parser)
     if name not in UNTRACKED_STAGES:
         group = parser.add_argument_group("tracking")
         group.add_argument(
-            "--tracking-uri",
-            help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)",
+            "--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)"
         )
         group.add_argument("--experiment", default="medprior", help="MLflow experiment")
         group.add_argument("--no-tracking", action="store_true", help="do not log to MLflow")

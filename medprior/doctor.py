@@ -1,4 +1,4 @@
-"""`medprior doctor`: what this installation can do, tried rather than assumed."""
+"""`medprior doctor`: test what this installation can decode, compute and track."""
 
 from __future__ import annotations
 
@@ -26,35 +26,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def result_folder(args: argparse.Namespace) -> Path:
-    """The doctor writes nothing."""
+    """The current folder; the doctor writes nothing."""
     return Path()
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
-    """Print what was found.
+    """Print the report.
 
     Raises:
-        MedpriorError: a decoder that medprior depends on gives a wrong picture or none.
+        MedpriorError: a transfer syntax has a wrong decoder, or none that works.
     """
-    found = {name: section() for name, section in REPORT_SECTIONS.items()}
-    print(json.dumps(found, indent=2) if args.json else "\n".join(format_doctor_tables(found)))
-    broken = sorted({row["syntax"] for row in found["decoders"] if row["state"] == "wrong"})
-    helpless = [
-        name
-        for name in {row["syntax"] for row in found["decoders"]}
-        if all(row["state"] == "failed" for row in found["decoders"] if row["syntax"] == name)
-    ]
-    if broken or helpless:
+    report = {name: section() for name, section in REPORT_SECTIONS.items()}
+    print(json.dumps(report, indent=2) if args.json else "\n".join(format_doctor_tables(report)))
+    trials = report["decoders"]
+    wrong = {trial["syntax"] for trial in trials if trial["state"] == "wrong"}
+    working = {trial["syntax"] for trial in trials if trial["state"] != "failed"}
+    undecodable = wrong | ({trial["syntax"] for trial in trials} - working)
+    if undecodable:
         raise MedpriorError(
             "these transfer syntaxes are not decoded right here",
             where="decoders",
-            found=", ".join(sorted({*broken, *helpless})),
+            found=", ".join(sorted(undecodable)),
             fix="reinstall with the constraints file",
         )
 
 
 def describe_machine() -> list[dict[str, Any]]:
-    """Processor, memory, disk."""
+    """System, cores, memory and disk."""
     psutil: Any = importlib.import_module("psutil")
     memory, disk = psutil.virtual_memory(), shutil.disk_usage(Path.cwd())
     return [
@@ -69,42 +67,42 @@ def describe_machine() -> list[dict[str, Any]]:
 
 
 def list_package_versions() -> list[dict[str, Any]]:
-    """Versions that shape results."""
+    """Versions of the packages that affect results."""
     from medprior.provenance import collect_versions
 
     return [{"what": name, "found": version} for name, version in collect_versions().items()]
 
 
 def list_devices() -> list[dict[str, Any]]:
-    """What torch can compute on."""
+    """Devices that torch can use."""
     import torch
 
-    found = [{"what": "cpu", "found": f"{torch.get_num_threads()} threads"}]
+    devices = [{"what": "cpu", "found": f"{torch.get_num_threads()} threads"}]
     for index in range(torch.cuda.device_count()):
-        facts = torch.cuda.get_device_properties(index)
+        properties = torch.cuda.get_device_properties(index)
         bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
-        text = f"{facts.name}, {facts.total_memory / BYTES_PER_GIB:.0f} GiB, {bf16}"
-        found.append({"what": f"cuda:{index}", "found": text})
-    return found
+        text = f"{properties.name}, {properties.total_memory / BYTES_PER_GIB:.0f} GiB, {bf16}"
+        devices.append({"what": f"cuda:{index}", "found": text})
+    return devices
 
 
 def describe_tracking() -> list[dict[str, Any]]:
-    """Whether MLflow imports, and which store it would write to."""
+    """Whether MLflow can be imported, and the store it writes to."""
     start = time.perf_counter()
     try:
         import mlflow
     except Exception as error:
         return [{"what": "mlflow", "found": f"cannot be imported ({type(error).__name__})"}]
     seconds = time.perf_counter() - start
-    named = os.environ.get("MLFLOW_TRACKING_URI")
+    store = os.environ.get("MLFLOW_TRACKING_URI")
     return [
         {"what": "mlflow", "found": f"{mlflow.__version__}, imported in {seconds:.1f} s"},
-        {"what": "store", "found": "MLFLOW_TRACKING_URI" if named else "sqlite:///mlflow.db"},
+        {"what": "store", "found": "MLFLOW_TRACKING_URI" if store else "sqlite:///mlflow.db"},
     ]
 
 
 def list_decoder_trials() -> list[dict[str, Any]]:
-    """Every transfer syntax with every decoder that may read it."""
+    """Every transfer syntax with the result of each of its decoders."""
     from medprior.dicom.decoding.decoder_check import try_decoders
 
     return [
@@ -127,13 +125,13 @@ REPORT_SECTIONS: dict[str, Callable[[], list[dict[str, Any]]]] = {
 }
 
 
-def format_doctor_tables(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
-    """The findings as aligned text."""
-    for name, rows in found.items():
+def format_doctor_tables(report: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+    """The sections as lines of aligned text."""
+    for name, rows in report.items():
         yield f"\n{name}"
         cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
         widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
         for line in cells:
             padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
             yield "  " + "  ".join(padded).rstrip()
-    yield "\ndecoders: ms per megapixel; the first right one of each syntax is used"
+    yield "\ndecoders: ms per megapixel; the first correct decoder of each syntax is used"

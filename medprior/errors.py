@@ -1,4 +1,4 @@
-"""The errors a user can cause, each with what, where, expected against found, and the next step."""
+"""Errors that a user can cause, each with what, where, expected against found, and the next step."""
 
 from __future__ import annotations
 
@@ -8,22 +8,17 @@ class MedpriorError(Exception):
 
     Args:
         what: what is wrong, in plain words and without patient data.
-        where: the argument, file of ours or config key it was found in.
-        expected: what would have been right.
-        found: what was there instead.
+        where: argument, medprior file or configuration key with the fault.
+        expected: the valid input.
+        found: the actual input.
         fix: the next step for the user.
     """
 
     exit_code = 2
 
     def __init__(self, what: str, *, where: str = "", expected: str = "", found: str = "", fix: str = "") -> None:
-        self.what, self.where, self.expected, self.found, self.fix = (
-            what,
-            where,
-            expected,
-            found,
-            fix,
-        )
+        self.what, self.where, self.expected = what, where, expected
+        self.found, self.fix = found, fix
         text = f"{where}: {what}" if where else what
         if expected:
             text += f"; expected {expected}"
@@ -35,29 +30,29 @@ class MedpriorError(Exception):
 
 
 class ConfigError(MedpriorError):
-    """A configuration file or override that does not fit; all its faults are named at once."""
+    """An invalid configuration file or override; the message names all faults."""
 
 
 class InputMissing(MedpriorError):
-    """A file or folder that a stage needs is not there, or is not what it must be."""
+    """A file or folder that a stage needs is missing or of the wrong kind."""
 
 
 class TrainingFailed(MedpriorError):
-    """Training stopped itself (collapse, non-finite loss); names the setting to turn."""
+    """Training stopped itself (collapse, non-finite loss); the message names the setting to change."""
 
     exit_code = 3
 
 
 class TrainingCollapsed(TrainingFailed):
-    """The network says the same of every image: a result of its settings."""
+    """The network gives the same output for every image, a result of its settings."""
 
 
 class TrainingDiverged(TrainingFailed):
-    """Loss, metric or weights are not finite: a result of its settings."""
+    """Loss, metric or weights are not finite, a result of the settings."""
 
 
 class Rejected(MedpriorError):
-    """One input file that is no usable radiograph.
+    """One input file is no usable radiograph.
 
     Args:
         code: stable reason code in snake_case, listed in `medprior/dicom/README.md`.
@@ -69,5 +64,5 @@ class Rejected(MedpriorError):
         super().__init__(what, where=code, fix=fix)
 
     def __reduce__(self) -> tuple[type[Rejected], tuple[str, str]]:
-        """Survive the trip from a worker process."""
+        """Support pickling, so that worker processes can raise it."""
         return Rejected, (self.code, self.what)

@@ -1,7 +1,7 @@
-"""One record of where a view lies in its source image, for views, priors, masks and targets.
+"""Box, flip and patch grid of views in their source image, for views, priors, masks and targets.
 
 All coordinates are normalised to the source image: (0, 0) is its upper left corner, (1, 1) its
-lower right one, whatever its aspect. A view may reach outside; what lies there is background (0).
+lower right one, whatever its aspect. A view may reach outside, where it is background (0).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Views:
     def inverse_affine(self) -> Array:
         """The map from source to view coordinates, same convention as `affine`.
 
-        Sampling a view's map with it lays the map back over the source image.
+        Sampling a map of the view with it resamples the map onto the source image.
         """
         theta = self.affine()
         inverse = np.zeros_like(theta)
@@ -80,14 +80,14 @@ class Views:
 
 
 def create_whole_image_views(aspect: Array, grid: tuple[int, int]) -> Views:
-    """Square views that show each source image whole, centred, at its true aspect.
+    """Square views that show each source image whole, centred and undistorted.
 
     Args:
         aspect: float [V], physical width / height of each source image.
         grid: patch grid of the views.
 
     Returns:
-        Views whose box reaches beyond the shorter side, so that nothing is stretched or cut.
+        Views whose box extends beyond the shorter side.
     """
     aspect = np.asarray(aspect, dtype=np.float64)
     height = np.maximum(aspect, 1.0)

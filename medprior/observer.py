@@ -1,4 +1,4 @@
-"""What a stage reports while it runs; `medprior.tracking.run_observer` logs it to MLflow."""
+"""Protocol for reports of a running stage; `medprior.tracking.run_observer` logs them to MLflow."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from tqdm import tqdm
 
 
 class Observer(Protocol):
-    """Receives what a stage reports. Values must be free of patient data and source paths."""
+    """Receives the reports of a stage. Values must be free of patient data and source paths."""
 
     def params(self, values: Mapping[str, object]) -> None:
-        """Settings of the run, once."""
+        """Record the settings of the run; called once."""
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Numbers at one step; NaN is allowed and means unknown."""
+        """Record metrics of one step; NaN means unknown."""
 
     def artifact(self, path: Path) -> None:
-        """A finished file worth keeping with the run."""
+        """Store a finished file with the run."""
 
 
 class NullObserver:
-    """An observer that keeps nothing."""
+    """An observer that discards all reports."""
 
     def params(self, values: Mapping[str, object]) -> None:
         """Ignore settings."""
@@ -37,6 +37,6 @@ class NullObserver:
 
 
 def progress_bar(items: Iterable[Any] | None = None, **options: Any) -> tqdm[Any]:
-    """A progress bar on stderr; `options` are tqdm's. In a log file a line every ten seconds."""
-    pace = 0.1 if sys.stderr.isatty() else 10.0
-    return tqdm(items, mininterval=pace, **options)
+    """A tqdm progress bar on stderr, updated every ten seconds where stderr is no terminal."""
+    interval_seconds = 0.1 if sys.stderr.isatty() else 10.0
+    return tqdm(items, mininterval=interval_seconds, **options)

@@ -1,4 +1,4 @@
-"""Atomic writes, digests, and the `config.json` every stage leaves beside its result."""
+"""Atomic writes, file digests, and the `config.json` that every stage writes with its result."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ RECORDED_PACKAGES = ("torch", "monai", "timm", "pydicom", "SimpleITK", "numpy", 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that replaces it only when the block ends without error.
+    """A temporary path that replaces `path` when the block ends without error.
 
-    File and folder are flushed to disk: a crash leaves the old or the new file, whole.
+    File and folder are flushed to disk: after a crash the old or the new file is complete.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
@@ -39,18 +39,18 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
+        descriptor = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(descriptor)
         finally:
-            os.close(folder)
+            os.close(descriptor)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def lock_folder(folder: Path, lock: str = ".lock") -> Iterator[None]:
-    """Wait until no other process works in `folder`; a dead one has let go of it."""
+    """Hold an exclusive lock on `folder`; the lock of a process that died is released."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / lock).open("w", encoding="ascii") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -71,9 +71,9 @@ def sha256_file(path: Path) -> str:
 
 
 def result_digest(folder: Path) -> str:
-    """Hex sha256 that stands for a stage's result folder: that of its `config.json`'s `outputs`.
+    """Hex sha256 of a stage's result: of the `outputs` in its `config.json`.
 
-    Falls back to the whole `config.json` for a folder that lists none.
+    Without `outputs` it is that of the whole `config.json`.
     """
     record = read_config(folder)
     text = json.dumps(record.get("outputs") or record, sort_keys=True)
@@ -81,32 +81,28 @@ def result_digest(folder: Path) -> str:
 
 
 def find_git_commit() -> str | None:
-    """Commit of the checkout the package runs from, or None for an installed package."""
+    """Git commit of the package's checkout, or None for an installed package."""
     root = Path(medprior.__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
     try:
-        answer = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
+        process = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip()
+    return process.stdout.strip()
 
 
 def collect_versions() -> dict[str, str]:
-    """Versions of Python, medprior and the packages that shape a result."""
-    found = {"python": platform.python_version(), "medprior": medprior.__version__}
+    """Versions of Python, medprior and the packages that affect a result."""
+    versions = {"python": platform.python_version(), "medprior": medprior.__version__}
     for name in RECORDED_PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def write_config(
@@ -119,16 +115,16 @@ def write_config(
     seed: int | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write `config.json`, last of all files of a stage: its presence says the stage is done.
+    """Write `config.json`, the last file of a stage: its presence marks the stage as finished.
 
     Args:
         folder: the stage's result folder.
         stage: the stage's name (`ingest`, `pretrain` ...).
-        settings: resolved settings, JSON-able, free of patient data and source paths.
-        inputs: name -> result folder of another stage; only its digest is written, no path.
-        outputs: files of `folder` whose sha256 is recorded.
+        settings: resolved settings, JSON-serialisable, free of patient data and source paths.
+        inputs: name -> result folder of another stage; its digest is written, not its path.
+        outputs: names of files in `folder` whose sha256 is recorded.
         seed: the run's seed.
-        facts: further facts later stages read (the head map, label names, preprocessing ...).
+        facts: further entries for later stages (head map, label names, preprocessing ...).
     """
     record = {
         "stage": stage,
@@ -144,41 +140,35 @@ def write_config(
 
 
 def merge_seen_cohorts(cohort: Path, backbone: Path | None) -> list[str]:
-    """Digests of the cohorts that weights have seen: `cohort`, and those the backbone had seen.
+    """Digests of the cohorts that weights were trained on: `cohort` and those of the backbone.
 
     Args:
         cohort: folder of the cohort that a stage trains on.
-        backbone: result folder that it starts from; one without a record has seen nothing known.
+        backbone: result folder of its initial weights; without `config.json` it adds no cohort.
     """
-    seen = {result_digest(cohort)}
+    digests = {result_digest(cohort)}
     if backbone is not None and (backbone / "config.json").is_file():
-        seen |= set(read_seen_cohorts(read_config(backbone)))
-    return sorted(seen)
+        digests |= set(read_seen_cohorts(read_config(backbone)))
+    return sorted(digests)
 
 
 def read_seen_cohorts(config: Mapping[str, Any]) -> list[str]:
-    """Digests of the cohorts that a result's weights have seen, as its `config.json` tells."""
-    own = (config.get("inputs") or {}).get("cohort")
-    return config.get("seen_cohorts") or ([own] if own else [])
+    """Digests of the cohorts that a result's weights were trained on, from its `config.json`."""
+    cohort = (config.get("inputs") or {}).get("cohort")
+    return config.get("seen_cohorts") or ([cohort] if cohort else [])
 
 
 def read_config(folder: Path, stage: str | None = None) -> dict[str, Any]:
     """The `config.json` of a stage's result folder.
 
     Raises:
-        InputMissing: no such folder, no finished result in it, or the result of another stage.
+        InputMissing: the folder is missing, unfinished, damaged or the result of another stage.
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
-        there = "an unfinished or foreign folder" if Path(folder).is_dir() else "nothing"
-        command = f"run `medprior {stage}` first" if stage else "run its stage first"
-        raise InputMissing(
-            "no finished result",
-            where=str(folder),
-            expected="config.json",
-            found=there,
-            fix=command,
-        )
+        state = "an unfinished or foreign folder" if Path(folder).is_dir() else "nothing"
+        next_step = f"run `medprior {stage}` first" if stage else "run its stage first"
+        raise InputMissing("no finished result", where=str(folder), expected="config.json", found=state, fix=next_step)
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -187,9 +177,6 @@ def read_config(folder: Path, stage: str | None = None) -> dict[str, Any]:
         raise InputMissing("config.json is damaged", where=str(folder), fix="rerun the stage")
     if stage is not None and record.get("stage") != stage:
         raise InputMissing(
-            "the result of another stage",
-            where=str(folder),
-            expected=stage,
-            found=str(record.get("stage")),
+            "the result of another stage", where=str(folder), expected=stage, found=str(record.get("stage"))
         )
     return record

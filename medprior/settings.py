@@ -1,4 +1,4 @@
-"""Frozen, typed settings: unknown keys refused, every fault reported at once."""
+"""Frozen, typed settings that refuse unknown keys and report all faults together."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medprior.errors import ConfigError, InputMissing
 
-MAX_VALUES = 100_000  # values of one file, every alias counted where it stands
+MAX_VALUES = 100_000  # of one file; an aliased value counts once per alias
 
 
 class Settings(BaseModel):
-    """Base of every stage's settings; subclasses add fields with defaults and docs."""
+    """Base class of all settings; subclasses add fields with defaults and documentation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     @classmethod
     def checked(cls, values: dict[str, Any], where: str = "settings") -> Self:
-        """Validate `values`; ConfigError names every unknown key and wrong value at once."""
+        """Validate `values`; ConfigError names all unknown keys and wrong values."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:
             faults = []
-            for fault in error.errors(include_url=False):
-                key = ".".join(str(part) for part in fault["loc"])
-                if fault["type"] == "extra_forbidden":
+            for detail in error.errors(include_url=False):
+                key = ".".join(str(step) for step in detail["loc"])
+                if detail["type"] == "extra_forbidden":
                     faults.append(f"unknown key {key!r}")
                 else:
-                    faults.append(f"{key!r}: {fault['msg']} (found {reprlib.repr(fault['input'])})")
-            known = ", ".join(cls.model_fields)
-            raise ConfigError("; ".join(faults), where=where, fix=f"known keys: {known}") from None
+                    faults.append(f"{key!r}: {detail['msg']} (found {reprlib.repr(detail['input'])})")
+            known_keys = ", ".join(cls.model_fields)
+            raise ConfigError("; ".join(faults), where=where, fix=f"known keys: {known_keys}") from None
 
     @classmethod
     def load(cls, path: Path | None, overrides: Iterable[str] = (), **defaults: Any) -> Self:
@@ -43,36 +43,36 @@ class Settings(BaseModel):
 
         Args:
             path: JSON or YAML file with a mapping, or None.
-            overrides: strings `key=value` (`section.key=value` reaches inside); values are YAML.
-            defaults: what the stage or recipe starts from.
+            overrides: strings `key=value` (`section.key=value` for nested settings); values are YAML.
+            defaults: initial values of the stage or recipe.
         """
         values: dict[str, Any] = dict(defaults)
         where = str(path) if path else "--set"
         if path is not None:
             values = merge_mappings(values, read_mapping(path))
-        for item in overrides:
-            key, sign, text = item.partition("=")
+        for override in overrides:
+            key, sign, text = override.partition("=")
             if not sign or not key:
-                raise ConfigError("not an override", where="--set", expected="key=value", found=repr(item))
+                raise ConfigError("not an override", where="--set", expected="key=value", found=repr(override))
             branch: Any = yaml.safe_load(text)
-            for part in reversed(key.split(".")):
-                branch = {part: branch}
+            for step in reversed(key.split(".")):
+                branch = {step: branch}
             values = merge_mappings(values, branch)
         return cls.checked(values, where)
 
 
-def merge_mappings(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
-    """`low` overlaid with `high`, mapping by mapping."""
-    result = dict(low)
-    for key, value in high.items():
+def merge_mappings(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
+    """`lower` updated with `upper`, nested mappings recursively."""
+    result = dict(lower)
+    for key, value in upper.items():
         old = result.get(key)
-        both = isinstance(value, dict) and isinstance(old, dict)
-        result[key] = merge_mappings(old, value) if both else value  # type: ignore[arg-type]
+        nested = isinstance(value, dict) and isinstance(old, dict)
+        result[key] = merge_mappings(old, value) if nested else value  # type: ignore[arg-type]
     return result
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """A JSON or YAML file that holds one mapping."""
+    """Read a JSON or YAML file that holds one mapping."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -93,16 +93,16 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return values
 
 
-def has_at_most(values: Any, most: int) -> bool:
-    """Whether nested values are at most so many; YAML's aliases can stand for billions."""
-    waiting, seen = [values], 0
-    while waiting:
-        item = waiting.pop()
-        seen += 1
-        if seen + len(waiting) > most:
+def has_at_most(values: Any, limit: int) -> bool:
+    """Whether there are at most `limit` nested values; YAML aliases can expand to billions."""
+    pending, count = [values], 0
+    while pending:
+        value = pending.pop()
+        count += 1
+        if count + len(pending) > limit:
             return False
-        if isinstance(item, dict):
-            waiting += item.values()
-        elif isinstance(item, list):
-            waiting += item
+        if isinstance(value, dict):
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
     return True

@@ -1,4 +1,4 @@
-"""One radiograph and where its structures lie: the one example a spatial prior is made from."""
+"""Annotate one radiograph with masks of its structures, the single example of a spatial prior."""
 
 from medprior.annotate.annotation import Annotation
 from medprior.annotate.sources import annotate_from_cohort, annotate_from_files

@@ -1,4 +1,4 @@
-"""The annotation folder: one radiograph, one mask per structure, and where they come from."""
+"""The annotation folder: one radiograph, one mask per structure, and their origin."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Annotation:
         masks: structure -> bool [rows, cols] on the same grid.
 
     Attributes:
-        image_id: the image's name in its cohort, or None for a file of its own.
-        pixel_sha256: of the decoded stored pixels, so that the same picture is known again.
+        image_id: id of the image in its cohort, or None for a separate file.
+        pixel_sha256: of the decoded stored pixels, which identifies the image.
         spacing_mm: (row, column) millimetres per pixel, or None.
-        author: who drew it, free text.
+        author: who annotated it, free text.
         notes: free text.
-        warnings: what was odd about the files and the masks; what is found here is added.
+        warnings: about files and masks; those of `check_masks` and `warn_outside_body` are added.
     """
 
     image: ImageArray = field(repr=False)
@@ -50,9 +50,9 @@ class Annotation:
 
     def __post_init__(self) -> None:
         shape = (self.image.shape[0], self.image.shape[1])
-        found = (*self.warnings, *check_masks(shape, self.masks))
-        found += warn_outside_body(self.image, self.masks)
-        object.__setattr__(self, "warnings", tuple(dict.fromkeys(found)))
+        warnings = (*self.warnings, *check_masks(shape, self.masks))
+        warnings += warn_outside_body(self.image, self.masks)
+        object.__setattr__(self, "warnings", tuple(dict.fromkeys(warnings)))
 
     @property
     def structures(self) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ class Annotation:
         return tuple(sorted(self.masks))
 
     def square(self, size: int) -> ImageArray:
-        """The picture on the unit square: float32 [size, size] in [0, 1], area-averaged."""
+        """The image on the unit square: float32 [size, size] in [0, 1], area-averaged."""
         return np.clip(resize_pixels(self.image, size, size), 0, 1)
 
     def coverage(self, size: int) -> ImageArray:
@@ -72,7 +72,7 @@ class Annotation:
         return np.stack([np.clip(resize_pixels(layer, size, size), 0, 1) for layer in layers])
 
     def save(self, path: Path | str) -> None:
-        """Write the annotation folder; `config.json` comes last."""
+        """Write the annotation folder; `config.json` is written last."""
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         levels = np.rint(np.clip(self.image, 0, 1) * UINT16_MAX).astype(np.uint16)
@@ -103,8 +103,8 @@ class Annotation:
         """Read an annotation folder.
 
         Raises:
-            InputMissing: no annotation there, or one that was changed or cut short.
-            MedpriorError: its masks do not fit its picture.
+            InputMissing: the annotation is missing, incomplete or was changed.
+            MedpriorError: its masks do not fit its image.
         """
         folder = Path(path)
         outputs = read_config(folder, "annotate")["outputs"]
@@ -120,16 +120,14 @@ class Annotation:
         except (ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError,
                 Image.DecompressionBombError):  # fmt: skip
             raise InputMissing(
-                "annotation.json or a picture is none of ours",
-                where=folder.name,
-                fix="run `medprior annotate` again",
+                "annotation.json or a picture is not readable", where=folder.name, fix="run `medprior annotate` again"
             ) from None
 
     @classmethod
     def _read(cls, folder: Path) -> Annotation:
         record = json.loads((folder / "annotation.json").read_text(encoding="utf-8"))
         if any(Path(name).name != name for name in record["structures"]):
-            raise ValueError("a structure's name that leads outside")
+            raise ValueError("the name of a structure is a path")
         with Image.open(folder / "image.png") as image:
             pixels = np.asarray(image).astype(np.float32) / np.float32(UINT16_MAX)
         spacing = record["geometry"]["spacing_mm"]

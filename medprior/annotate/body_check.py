@@ -1,4 +1,4 @@
-"""Masks drawn where there is no patient: in the dark around the body."""
+"""Warn about masks that lie outside the body."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ MAX_OUTSIDE_SHARE = 0.25
 
 
 def find_air_outside_body(image: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where a radiograph shows air outside the body, padding or shutter: bool [128, 128].
+    """Air outside the body, padding or shutter of a radiograph: bool [128, 128].
 
-    Dark squares that hang together with the picture's border; the lungs are dark too, but the
-    chest wall lies between (our choice).
+    Dark pixels connected to the border of the image; the chest wall separates the dark lungs from
+    it (our choice).
     """
     from scipy import ndimage
 
     dark = resize_pixels(image, GRID_SIZE_PX, GRID_SIZE_PX) < DARK_LEVEL
     labels, _ = ndimage.label(dark)
-    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    return np.asarray(np.isin(labels, np.unique(edge[edge > 0])))
+    border_labels = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    return np.asarray(np.isin(labels, np.unique(border_labels[border_labels > 0])))
 
 
 def warn_outside_body(image: NDArray[np.float32], masks: Mapping[str, NDArray[np.bool_]]) -> tuple[str, ...]:
     """A warning for each mask of which more than a quarter lies outside the body."""
-    around = find_air_outside_body(image)
-    if not around.any():
+    outside_body = find_air_outside_body(image)
+    if not outside_body.any():
         return ()
-    found = []
+    warnings = []
     for name, mask in sorted(masks.items()):
-        share = resize_pixels(mask.astype(np.float32), GRID_SIZE_PX, GRID_SIZE_PX)
-        outside = float(share[around].sum() / max(float(share.sum()), 1e-6))
-        if outside > MAX_OUTSIDE_SHARE:
-            found.append(f"{name}: {outside:.0%} of it lies outside the body; see preview.png")
-    return tuple(found)
+        coverage = resize_pixels(mask.astype(np.float32), GRID_SIZE_PX, GRID_SIZE_PX)
+        outside_share = float(coverage[outside_body].sum() / max(float(coverage.sum()), 1e-6))
+        if outside_share > MAX_OUTSIDE_SHARE:
+            warnings.append(f"{name}: {outside_share:.0%} of it lies outside the body; see preview.png")
+    return tuple(warnings)

@@ -1,4 +1,4 @@
-"""What makes a set of masks unusable for a radiograph, and what is only odd about it."""
+"""Checks of masks: errors for unusable ones, warnings for unusual ones."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ KNOWN_STRUCTURES = {"left_lung", "right_lung", "lungs", "heart"}
 
 
 def check_masks(shape: tuple[int, int], masks: Mapping[str, Mask]) -> tuple[str, ...]:
-    """Warnings about `masks` of a picture of `shape`, in plain words.
+    """Check masks of an image, and return warnings.
 
-    Any structure name is allowed; what is checked of lungs and heart follows from the convention
-    that the patient's left is on the picture's right.
+    Any structure name is allowed; the checks of lungs and heart assume the display convention that
+    the patient's left is on the right of the image.
 
     Args:
-        shape: rows and columns of the picture.
+        shape: rows and columns of the image.
         masks: structure -> bool [rows, cols].
 
     Raises:
-        MedpriorError: no mask, an unusable name, another size, an empty mask, or left and right
-            lung swapped.
+        MedpriorError: no mask, an invalid name, a different size, an empty or full mask, or left
+            and right lung swapped.
     """
     if not masks:
         raise MedpriorError("no mask was given", where="annotation", fix="give at least one structure's mask")
@@ -38,9 +38,9 @@ def check_masks(shape: tuple[int, int], masks: Mapping[str, Mask]) -> tuple[str,
 
 
 def check_structure_name(name: str) -> None:
-    """MedpriorError where a structure's name cannot be a file and a column."""
-    good = name.isidentifier() and name.isascii() and name == name.lower()
-    if not good or name in RESERVED_MASK_NAMES:
+    """Raise MedpriorError where a structure name is no valid file and column name."""
+    is_valid = name.isidentifier() and name.isascii() and name == name.lower()
+    if not is_valid or name in RESERVED_MASK_NAMES:
         raise MedpriorError(
             "not a structure's name",
             where=repr(name),
@@ -50,7 +50,7 @@ def check_structure_name(name: str) -> None:
 
 
 def check_mask(name: str, mask: Mask, shape: tuple[int, int]) -> None:
-    """MedpriorError where one mask is of another size, empty, or everywhere."""
+    """Raise MedpriorError where a mask has a different size, is empty or full."""
     if mask.shape != shape:
         raise MedpriorError(
             "the mask has another size than the picture",
@@ -70,13 +70,13 @@ def check_mask(name: str, mask: Mask, shape: tuple[int, int]) -> None:
 
 
 def compute_mask_centre(mask: Mask) -> tuple[float, float]:
-    """Row and column of a mask's centre, as shares of the picture."""
-    row, column = np.nonzero(mask)
-    return float((row.mean() + 0.5) / mask.shape[0]), float((column.mean() + 0.5) / mask.shape[1])
+    """Row and column of a mask's centre, as fractions of the image size."""
+    rows, columns = np.nonzero(mask)
+    return float((rows.mean() + 0.5) / mask.shape[0]), float((columns.mean() + 0.5) / mask.shape[1])
 
 
 def check_lung_sides(masks: Mapping[str, Mask]) -> None:
-    """MedpriorError where the left lung lies on the picture's left of the right lung."""
+    """Raise MedpriorError where the left lung lies left of the right lung in the image."""
     if not {"left_lung", "right_lung"} <= set(masks):
         return
     left, right = compute_mask_centre(masks["left_lung"])[1], compute_mask_centre(masks["right_lung"])[1]
@@ -91,19 +91,19 @@ def check_lung_sides(masks: Mapping[str, Mask]) -> None:
 
 
 def list_mask_warnings(masks: Mapping[str, Mask]) -> list[str]:
-    """What a person should look at: names not seen before, sizes and overlaps out of the usual."""
-    found = []
+    """Warnings about unknown names, unusual sizes, overlaps and positions."""
+    warnings = []
     for name, mask in sorted(masks.items()):
         share = float(mask.mean())
         if name not in KNOWN_STRUCTURES:
-            found.append(f"{name}: not one of {', '.join(sorted(KNOWN_STRUCTURES))}; used as it is")
+            warnings.append(f"{name}: not one of {', '.join(sorted(KNOWN_STRUCTURES))}; used as it is")
         if share < 0.002 or (name in KNOWN_STRUCTURES and not 0.02 < share < 0.6):
-            found.append(f"{name}: covers {share:.1%} of the picture")
+            warnings.append(f"{name}: covers {share:.1%} of the picture")
     lungs = [masks[name] for name in ("left_lung", "right_lung") if name in masks]
     if len(lungs) == 2:
-        both = float((lungs[0] & lungs[1]).sum() / min(lung.sum() for lung in lungs))
-        if both > 0.1:
-            found.append(f"left_lung and right_lung overlap by {both:.0%}")
+        overlap = float((lungs[0] & lungs[1]).sum() / min(lung.sum() for lung in lungs))
+        if overlap > 0.1:
+            warnings.append(f"left_lung and right_lung overlap by {overlap:.0%}")
     if "heart" in masks and lungs and compute_mask_centre(masks["heart"])[0] < compute_mask_centre(lungs[0])[0] - 0.1:
-        found.append("heart: lies above the lung's centre")
-    return found
+        warnings.append("heart: lies above the lung's centre")
+    return warnings

@@ -1,4 +1,4 @@
-"""COCO JSON: polygons and run lengths of one picture out of a data set's file."""
+"""Read masks of one image from COCO JSON: polygons and run lengths."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ Mask = NDArray[np.bool_]
 
 
 def parse_coco_masks(record: Mapping[str, Any], picture: str, where: str) -> ImportedMasks:
-    """What a COCO file holds of one picture, by category.
+    """Masks of one image in a COCO file, by category.
 
     Args:
-        record: the file.
-        picture: the picture's file name or image id; it chooses among several images by their
-            `file_name`, the ending aside. One single image is taken whatever its name.
-        where: the argument, for errors.
+        record: content of the file.
+        picture: file name or image id; selects among several images by `file_name` without its
+            suffix. A single image is used whatever its name.
+        where: name of the argument, for errors.
 
     Raises:
-        MedpriorError: the picture is not in it, nothing is drawn on it, or a shape is damaged.
+        MedpriorError: the image is not in the file, has no mask, or a shape is invalid.
     """
     try:
         image = find_image_entry(record["images"], picture, where)
         shape = (int(image["height"]), int(image["width"]))
-        names = {item["id"]: str(item["name"]) for item in record.get("categories", [])}
-        drawn = [item for item in record["annotations"] if item["image_id"] == image["id"]]
+        category_names = {item["id"]: str(item["name"]) for item in record.get("categories", [])}
+        annotations = [item for item in record["annotations"] if item["image_id"] == image["id"]]
         masks: dict[str, Mask] = {}
-        for item in drawn:
-            label = names.get(item["category_id"], str(item["category_id"]))
+        for item in annotations:
+            label = category_names.get(item["category_id"], str(item["category_id"]))
             mask = rasterise_segmentation(item.get("segmentation"), shape, f"{where}: {label}")
             if mask is not None:
                 masks[label] = masks[label] | mask if label in masks else mask
@@ -56,27 +56,27 @@ def parse_coco_masks(record: Mapping[str, Any], picture: str, where: str) -> Imp
 
 
 def find_image_entry(images: Iterable[Any], picture: str, where: str) -> dict[str, Any]:
-    """The entry of a picture."""
-    found: list[dict[str, Any]] = list(images)
-    if len(found) > 1:
+    """The entry of an image in `images`."""
+    entries: list[dict[str, Any]] = list(images)
+    if len(entries) > 1:
         stem = PurePosixPath(picture).stem
-        found = [item for item in found if PurePosixPath(str(item["file_name"]).replace("\\", "/")).stem == stem]
-    if len(found) != 1:
-        # File names may hold a patient's name: they are counted, not listed.
+        entries = [item for item in entries if PurePosixPath(str(item["file_name"]).replace("\\", "/")).stem == stem]
+    if len(entries) != 1:
+        # File names may hold a patient's name: the error gives their number only.
         raise MedpriorError(
             "the picture is not clear",
             where=where,
             expected="one image whose file_name is that of the picture",
-            found=f"{len(found)} images",
+            found=f"{len(entries)} images",
         )
-    shape = (int(found[0]["height"]), int(found[0]["width"]))
+    shape = (int(entries[0]["height"]), int(entries[0]["width"]))
     if not 0 < min(shape) <= max(shape) <= Policy().max_side:
         raise ValueError
-    return found[0]
+    return entries[0]
 
 
 def rasterise_segmentation(segmentation: Any, shape: tuple[int, int], where: str) -> Mask | None:
-    """One annotation's mask; None where it has only a box."""
+    """The mask of one annotation; None where it has only a box."""
     if not segmentation:
         return None
     if isinstance(segmentation, dict):

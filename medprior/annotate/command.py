@@ -1,4 +1,4 @@
-"""`medprior annotate OUT --image PATH --mask NAME=PATH ...`, from a cohort, or drawn on a page."""
+"""`medprior annotate`: make an annotation from mask files, from a cohort, or on a page."""
 
 from __future__ import annotations
 
@@ -24,31 +24,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     image.add_argument("--image", type=Path, help="one file: DICOM, PNG or JPEG")
     image.add_argument("--cohort", type=Path, help="cohort folder (medprior ingest)")
     image.add_argument("--image-id", default="auto", help="of the cohort; auto: the most typical")
-    drawn = parser.add_argument_group("what was drawn; a cohort's own masks where none is given")
-    drawn.add_argument(
+    masks = parser.add_argument_group("what was drawn; a cohort's own masks where none is given")
+    masks.add_argument(
         "--mask",
         action="append",
         default=[],
         metavar="NAME=PATH",
         help="one structure (left_lung, right_lung, heart or any name); repeatable",
     )
-    drawn.add_argument(
+    masks.add_argument(
         "--annotations",
         type=Path,
         metavar="FILE",
         help="all structures: PNG or TIFF label map, NIfTI, (seg.)nrrd, DICOM SEG or RTSTRUCT, LabelMe, COCO",
     )
-    drawn.add_argument(
+    masks.add_argument(
         "--names",
         action="append",
         default=[],
         metavar="LABEL=NAME,...",
         help="what the labels of --annotations mean: 1=left_lung,2=right_lung,3=heart",
     )
-    drawn.add_argument(
-        "--as-stored",
-        action="store_true",
-        help="take NIfTI and NRRD pixel by pixel, whatever directions they name",
+    masks.add_argument(
+        "--as-stored", action="store_true", help="take NIfTI and NRRD pixel by pixel, whatever directions they name"
     )
     page = parser.add_argument_group("drawing it here")
     page.add_argument(
@@ -63,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
-    """Make the annotation, and say what was found odd about it."""
+    """Make the annotation and print its warnings."""
     if args.page:
         annotation = draw_annotation(args)
     else:
@@ -78,7 +76,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
 
 
 def create_annotation(args: argparse.Namespace) -> Annotation:
-    """The annotation that the arguments ask for."""
+    """The annotation from the files or the cohort in the arguments."""
     from medprior.annotate.sources import annotate_cohort_image, annotate_from_cohort, annotate_from_files
     from medprior.annotate.typicality import find_typical_annotated, select_typical_images
     from medprior.cohort import Cohort
@@ -89,16 +87,16 @@ def create_annotation(args: argparse.Namespace) -> Annotation:
             where="--image, --cohort",
             expected="--image PATH or --cohort COHORT, and --mask NAME=PATH or --annotations FILE",
         )
-    given, refused = parse_mask_inputs(args), args.annotation / REFUSED_PREVIEW
+    mask_inputs, refused = parse_mask_inputs(args), args.annotation / REFUSED_PREVIEW
     if args.image is not None:
-        return annotate_from_files(args.image, given, args.author, args.notes, refused)
+        return annotate_from_files(args.image, mask_inputs, args.author, args.notes, refused)
     cohort = Cohort.open(args.cohort)
-    chosen = args.image_id
-    if given:
-        chosen = select_typical_images(cohort, 1)[0] if chosen == "auto" else chosen
-        return annotate_cohort_image(cohort, chosen, given, args.author, args.notes, refused)
-    chosen = find_typical_annotated(cohort) if chosen == "auto" else chosen
-    return annotate_from_cohort(cohort, chosen, args.author, args.notes)
+    image_id = args.image_id
+    if mask_inputs:
+        image_id = select_typical_images(cohort, 1)[0] if image_id == "auto" else image_id
+        return annotate_cohort_image(cohort, image_id, mask_inputs, args.author, args.notes, refused)
+    image_id = find_typical_annotated(cohort) if image_id == "auto" else image_id
+    return annotate_from_cohort(cohort, image_id, args.author, args.notes)
 
 
 def draw_annotation(args: argparse.Namespace) -> Annotation:
@@ -123,12 +121,12 @@ def draw_annotation(args: argparse.Namespace) -> Annotation:
 
 
 def parse_mask_inputs(args: argparse.Namespace) -> MaskInputs:
-    """The files named by the arguments."""
+    """The mask files in the arguments."""
     from medprior.annotate.mask_inputs import MaskInputs
     from medprior.annotate.naming import parse_renames
 
     if args.names and args.annotations is None:
-        raise MedpriorError("names what?", where="--names", expected="--annotations FILE with it")
+        raise MedpriorError("the option needs --annotations", where="--names", expected="--annotations FILE with it")
     return MaskInputs(parse_mask_paths(args.mask), args.annotations, parse_renames(args.names), bool(args.as_stored))
 
 
@@ -136,7 +134,7 @@ def parse_mask_paths(items: list[str]) -> dict[str, Path]:
     """Structure -> path from `NAME=PATH` arguments.
 
     Raises:
-        MedpriorError: an argument has no `=`, or a structure comes twice.
+        MedpriorError: an argument has no `=`, or a structure occurs twice.
     """
     paths: dict[str, Path] = {}
     for item in items:

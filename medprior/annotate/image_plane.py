@@ -1,4 +1,4 @@
-"""Where a radiograph's pixels lie, for contours that are given in millimetres."""
+"""The image plane of a radiograph, which maps contours in millimetres to pixels."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ POSITION, ORIENTATION, FRAME_OF_REFERENCE = 0x00200032, 0x00200037, 0x00200052
 
 @dataclass(frozen=True)
 class ImagePlane:
-    """A plane of stored pixels in space (PS3.3 C.7.6.2.1.1).
+    """The plane of the stored pixels in space (DICOM PS3.3 C.7.6.2.1.1).
 
     Shape:
         origin: float64 [3], mm, the centre of the first pixel.
-        axes: float64 [2, 3], unit vectors along which columns and rows are counted.
+        axes: float64 [2, 3], unit vectors of increasing column and row index.
 
     Attributes:
         spacing: (between rows, between columns) in mm.
-        in_patient: whether the file gives position and orientation; else the plane is the
-            picture's own: x along its columns, y along its rows, from its first pixel's centre.
+        in_patient: whether the file gives position and orientation; otherwise x runs along the
+            columns and y along the rows, from the centre of the first pixel.
         frame: frame of reference UID, '' where the file has none.
     """
 
@@ -43,10 +43,10 @@ class ImagePlane:
 
     @classmethod
     def from_file(cls, image: Path | None, where: str) -> ImagePlane:
-        """Of a radiograph's DICOM file.
+        """The plane of a DICOM radiograph.
 
         Raises:
-            MedpriorError: there is no such file, or it gives no millimetres per pixel.
+            MedpriorError: there is no DICOM file, or it has no pixel spacing.
         """
         if image is None:
             raise create_plane_error("a cohort does not keep where its pictures lie", where)
@@ -63,9 +63,9 @@ class ImagePlane:
 
     @classmethod
     def from_header(cls, header: Header) -> ImagePlane | None:
-        """Of a radiograph's header; the spacing is PixelSpacing, else the detector's or film's.
+        """The plane from a header, None without spacing.
 
-        None where there is no spacing.
+        The spacing is PixelSpacing, else that of the detector or the film.
         """
         spacing = next(
             (p for p in (read_spacing_pair(header, t) for t in (PIXEL_SPACING, IMAGER_SPACING, FILM_SPACING)) if p),
@@ -76,35 +76,35 @@ class ImagePlane:
         position = np.array(header.decimals(POSITION))
         axes = np.array(header.decimals(ORIENTATION))
         frame = header.text(FRAME_OF_REFERENCE)
-        placed = position.shape == (3,) and axes.shape == (6,)
-        if placed and np.isfinite(position).all() and is_orthonormal(axes.reshape(2, 3)):
+        has_position = position.shape == (3,) and axes.shape == (6,)
+        if has_position and np.isfinite(position).all() and is_orthonormal(axes.reshape(2, 3)):
             return cls(position, axes.reshape(2, 3), spacing, True, frame)
         return cls(np.zeros(3), np.eye(3)[:2], spacing, False, frame)
 
     def to_pixels(self, points: Array) -> tuple[Array, Array]:
-        """Places on the stored pixels, and how far from their plane, in mm.
+        """Pixel coordinates of points, and their distance from the plane in mm.
 
         Args:
             points: float64 [n, 3] in mm.
 
         Returns:
-            float64 [n, 2] (x, y), (0, 0) being the picture's corner and (0.5, 0.5) the first
-            pixel's centre; float64 [n].
+            float64 [n, 2] (x, y), with (0, 0) the corner of the image and (0.5, 0.5) the centre of
+            the first pixel; float64 [n].
         """
-        away = points - self.origin
-        x, y = (away @ self.axes.T).T
+        offsets = points - self.origin
+        x, y = (offsets @ self.axes.T).T
         rows, cols = self.spacing
-        off = np.abs(away @ np.cross(*self.axes))
-        return np.stack([x / cols + 0.5, y / rows + 0.5], axis=1), off
+        distances = np.abs(offsets @ np.cross(*self.axes))
+        return np.stack([x / cols + 0.5, y / rows + 0.5], axis=1), distances
 
 
 def is_orthonormal(axes: Array) -> bool:
-    """Whether two axes [2, 3] are of length 1 and at right angles."""
+    """Whether two axes [2, 3] have length 1 and are perpendicular."""
     return bool(np.isfinite(axes).all() and np.allclose(axes @ axes.T, np.eye(2), atol=1e-3))
 
 
 def create_plane_error(what: str, where: str) -> MedpriorError:
-    """The error for a picture whose place is unknown."""
+    """The error for an image whose plane is unknown."""
     return MedpriorError(
         what,
         where=where,

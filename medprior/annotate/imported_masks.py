@@ -1,4 +1,4 @@
-"""What was drawn in another tool: structures and masks out of one file, whatever its format."""
+"""Masks imported from another tool, and detection of their file format."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ PICTURE_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"M
 
 @dataclass(frozen=True)
 class ImportedMasks:
-    """Masks of one picture.
+    """Masks of one image.
 
     Shape:
-        masks: label number or name -> bool [rows, cols], all of one size.
+        masks: label number or name -> bool [rows, cols], all of the same size.
 
     Attributes:
-        turned: the masks are the way round that the picture is shown, not as it is stored.
-        warnings: what was odd about the file.
+        is_upright: whether the masks have display orientation; otherwise that of the stored pixels.
+        warnings: about the file.
     """
 
     masks: Mapping[str, Mask] = field(repr=False)
-    turned: bool = False
+    is_upright: bool = False
     warnings: tuple[str, ...] = ()
 
 
 def detect_mask_format(path: Path, where: str) -> str:
-    """A file's format by its content: `picture`, `nifti`, `nrrd`, `dicom` or `json`.
+    """Format of a file from its content: `picture`, `nifti`, `nrrd`, `dicom` or `json`.
 
     Raises:
-        MedpriorError: it is none of them.
+        MedpriorError: the format is none of them.
         Rejected: it cannot be opened safely.
     """
     with open_regular_file(path, Policy()) as (stream, _):
-        head = stream.read(512)
-    if head.startswith(b"\x1f\x8b"):
-        head = read_gzip_head(path)
-    if head.startswith(PICTURE_SIGNATURES):
+        header = stream.read(512)
+    if header.startswith(b"\x1f\x8b"):
+        header = read_gzip_head(path)
+    if header.startswith(PICTURE_SIGNATURES):
         return "picture"
-    if head.startswith(b"NRRD0"):
+    if header.startswith(b"NRRD0"):
         return "nrrd"
-    if head[344:347] in (b"n+1", b"ni1") or head[4:8] == b"n+2\0":
+    if header[344:347] in (b"n+1", b"ni1") or header[4:8] == b"n+2\0":
         return "nifti"
-    if detect_file_type(head) in {"dicom", "bare_dicom"}:
+    if detect_file_type(header) in {"dicom", "bare_dicom"}:
         return "dicom"
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+    if header.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
         return "json"
     raise MedpriorError(
         "the file's format is not known",
@@ -67,7 +67,7 @@ def detect_mask_format(path: Path, where: str) -> str:
 
 
 def read_gzip_head(path: Path, count: int = 512) -> bytes:
-    """The first bytes of what a gzip file holds; none where it is broken."""
+    """The first decompressed bytes of a gzip file; empty where it is invalid."""
     try:
         with gzip.open(path) as stream:
             return stream.read(count)

@@ -1,4 +1,4 @@
-"""LabelMe JSON: polygons, rectangles, circles and masks on one picture."""
+"""Read masks of one image from LabelMe JSON: polygons, rectangles, circles and masks."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ AREA_SHAPES = "polygon, rectangle, circle or mask"
 
 
 def parse_labelme_masks(record: Mapping[str, Any], where: str) -> ImportedMasks:
-    """The shapes of a LabelMe file, those of one label together.
+    """Masks of a LabelMe file, the union of shapes per label.
 
     Raises:
-        MedpriorError: a shape cannot be used, or the file has none.
+        MedpriorError: a shape is invalid, or the file has none.
     """
     size = (record.get("imageHeight"), record.get("imageWidth"))
     if not all(isinstance(side, int) and 0 < side <= Policy().max_side for side in size):
@@ -56,9 +56,9 @@ def rasterise_shape(item: Any, kind: str, shape: tuple[int, int], where: str) ->
     points = item.get("points") if isinstance(item, dict) else None
     if kind == "polygon":
         return fill_polygons([parse_ring(points or (), where)], shape)
-    two = parse_two_points(points)
-    if two is not None:
-        first, second = two
+    ends = parse_two_points(points)
+    if ends is not None:
+        first, second = ends
         if kind == "rectangle":
             (left, right), (top, bottom) = zip(first, second, strict=True)
             corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
@@ -66,35 +66,35 @@ def rasterise_shape(item: Any, kind: str, shape: tuple[int, int], where: str) ->
         if kind == "circle":
             angle = np.arange(CIRCLE_POINTS) * (2 * np.pi / CIRCLE_POINTS)
             radius = float(np.hypot(*(second - first)))
-            rim = first + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-            return fill_polygons([parse_ring(rim.tolist(), where)], shape)
+            circle = first + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+            return fill_polygons([parse_ring(circle.tolist(), where)], shape)
         if kind == "mask":
             return decode_box_mask(item.get("mask"), np.minimum(first, second), shape, where)
     raise MedpriorError("a shape that cannot be used", where=where, expected=AREA_SHAPES, found=kind)
 
 
 def parse_two_points(points: Any) -> NDArray[np.float64] | None:
-    """Two points as float64 [2, 2] (x, y), None where they are not."""
+    """Two points as float64 [2, 2] (x, y), None where they are not two points."""
     try:
-        two = np.asarray(points, dtype=np.float64)
+        pair = np.asarray(points, dtype=np.float64)
     except (TypeError, ValueError):
         return None
-    return two if two.shape == (2, 2) and bool(np.isfinite(two).all()) else None
+    return pair if pair.shape == (2, 2) and bool(np.isfinite(pair).all()) else None
 
 
 def decode_box_mask(data: Any, corner: NDArray[np.float64], shape: tuple[int, int], where: str) -> Mask:
-    """A LabelMe mask: a PNG of the box it fills, as base64 text, at its box's upper left."""
+    """A LabelMe mask: the base64 PNG of its bounding box, placed at the upper left `corner`."""
     try:
         raw = base64.b64decode(str(data), validate=True)
         with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
             check_raster_size(image, Policy(min_side=1))
-            part = np.asarray(image.convert("L")) > 0
+            box_mask = np.asarray(image.convert("L")) > 0
     except (binascii.Error, OSError, ValueError, SyntaxError):
         raise MedpriorError("the mask cannot be decoded", where=where, expected="a PNG") from None
     left, top = (round(float(value)) for value in corner)
-    rows, cols = part.shape
+    rows, cols = box_mask.shape
     if left < 0 or top < 0 or top + rows > shape[0] or left + cols > shape[1]:
         raise MedpriorError("the mask reaches beyond the picture", where=where)
     mask = np.zeros(shape, dtype=bool)
-    mask[top : top + rows, left : left + cols] = part
+    mask[top : top + rows, left : left + cols] = box_mask
     return mask

@@ -1,4 +1,4 @@
-"""The files a user gives for one picture, read onto its grid and named."""
+"""Read the mask files of one image onto its grid, under their structure names."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ DicomReader = Callable[[Path, str], ImportedMasks]
 
 @dataclass(frozen=True)
 class MaskInputs:
-    """What a user gives.
+    """Mask files of one image.
 
     Attributes:
-        masks: structure -> file with that structure alone.
+        masks: structure -> file with only that structure.
         annotations: one file with all structures, or None.
-        names: what `annotations` calls a structure -> its name here.
-        as_stored: take NIfTI and NRRD in the order of their pixels, whatever their directions.
+        names: label in `annotations` -> structure.
+        as_stored: ignore the directions of NIfTI and NRRD files.
     """
 
     masks: Mapping[str, Path | str] = field(default_factory=dict)
@@ -44,45 +44,45 @@ class MaskInputs:
 
 @dataclass(frozen=True)
 class AnnotationReader:
-    """Reads drawings of one picture.
+    """Reads mask files of one image.
 
     Attributes:
-        frame: the picture's grids.
-        picture: its file name or image id, to find it in a COCO file.
-        dicom: reads a DICOM SEG or RTSTRUCT of the picture, named by an argument for errors.
-        as_stored: see `Given`.
+        grids: grids of the image.
+        picture: its file name or image id, which selects its entry in a COCO file.
+        read_dicom: reads a DICOM SEG or RTSTRUCT; its second argument names it in errors.
+        as_stored: see `MaskInputs`.
     """
 
-    frame: PictureGrids
+    grids: PictureGrids
     picture: str
-    dicom: DicomReader
+    read_dicom: DicomReader
     as_stored: bool = False
 
-    def everything(self, given: MaskInputs) -> tuple[dict[str, Mask], tuple[str, ...]]:
-        """All masks on the picture's grid, and warnings.
+    def read_all(self, inputs: MaskInputs) -> tuple[dict[str, Mask], tuple[str, ...]]:
+        """All masks on the grid of the image, and warnings.
 
         Raises:
-            Rejected, MedpriorError: a file cannot be used; a structure is given twice.
+            Rejected, MedpriorError: a file is unusable, or a structure is given twice.
         """
-        found: dict[str, Mask] = {}
+        masks_by_name: dict[str, Mask] = {}
         warnings: tuple[str, ...] = ()
-        for name, path in given.masks.items():
-            drawing = self.single(resolve_input_file(path, f"--mask {name}"), name)
-            found[name] = self.frame.to_picture_grid(name, drawing.masks[name], drawing.turned)
-            warnings += drawing.warnings
-        if given.annotations is not None:
-            drawing = self.drawing(resolve_input_file(given.annotations, "--annotations"), "--annotations")
-            parts, said = rename_structures(drawing.masks, given.names)
-            for name, masks in parts.items():
-                if name in found:
+        for name, path in inputs.masks.items():
+            imported = self.read_single(resolve_input_file(path, f"--mask {name}"), name)
+            masks_by_name[name] = self.grids.to_picture_grid(name, imported.masks[name], imported.is_upright)
+            warnings += imported.warnings
+        if inputs.annotations is not None:
+            imported = self.read_file(resolve_input_file(inputs.annotations, "--annotations"), "--annotations")
+            structures, rename_warnings = rename_structures(imported.masks, inputs.names)
+            for name, masks in structures.items():
+                if name in masks_by_name:
                     raise MedpriorError("given twice", where=name, expected="each structure once")
-                whole = np.logical_or.reduce(masks)
-                found[name] = self.frame.to_picture_grid(name, whole, drawing.turned)
-            warnings += (*drawing.warnings, *said)
-        return found, tuple(dict.fromkeys(warnings))
+                union = np.logical_or.reduce(masks)
+                masks_by_name[name] = self.grids.to_picture_grid(name, union, imported.is_upright)
+            warnings += (*imported.warnings, *rename_warnings)
+        return masks_by_name, tuple(dict.fromkeys(warnings))
 
-    def drawing(self, path: Path, where: str) -> ImportedMasks:
-        """All that one file holds of the picture."""
+    def read_file(self, path: Path, where: str) -> ImportedMasks:
+        """All masks of the image in one file."""
         from medprior.annotate.rasters import read_raster_masks
         from medprior.annotate.volumes import read_volume_masks
 
@@ -91,15 +91,15 @@ class AnnotationReader:
             if kind == "picture":
                 return read_raster_masks(path, where)
             if kind in {"nifti", "nrrd"}:
-                return read_volume_masks(path, kind, self.frame.drawn, self.as_stored, where)
+                return read_volume_masks(path, kind, self.grids.default_shape, self.as_stored, where)
             if kind == "dicom":
-                return self.dicom(path, where)
-            return self.from_json(path, where)
+                return self.read_dicom(path, where)
+            return self.read_json(path, where)
         except Rejected as error:
             raise MedpriorError(f"the file cannot be read ({error.code})", where=where, fix=error.fix) from None
 
-    def from_json(self, path: Path, where: str) -> ImportedMasks:
-        """A LabelMe or COCO file."""
+    def read_json(self, path: Path, where: str) -> ImportedMasks:
+        """All masks of the image in a LabelMe or COCO file."""
         from medprior.annotate.coco import parse_coco_masks
         from medprior.annotate.labelme import parse_labelme_masks
 
@@ -118,27 +118,27 @@ class AnnotationReader:
             expected="an object with `shapes`, or with `images` and `annotations`",
         )  # fmt: skip
 
-    def single(self, path: Path, name: str) -> ImportedMasks:
-        """The one structure of a file, by the name the user gave."""
+    def read_single(self, path: Path, name: str) -> ImportedMasks:
+        """The only structure of a file, under the name that the user gave."""
         where = f"--mask {name}"
         if is_picture_file(path, where):
             return ImportedMasks({name: read_picture_mask(path, where)})
-        drawing = self.drawing(path, where)
-        parts, _ = rename_structures(drawing.masks, {label: name for label in drawing.masks if label.isdigit()})
-        chosen = parts.get(name) or (next(iter(parts.values())) if len(parts) == 1 else [])
-        if len(chosen) != 1:
+        imported = self.read_file(path, where)
+        structures, _ = rename_structures(imported.masks, {label: name for label in imported.masks if label.isdigit()})
+        candidates = structures.get(name) or (next(iter(structures.values())) if len(structures) == 1 else [])
+        if len(candidates) != 1:
             raise MedpriorError(
                 "the file holds several structures",
                 where=where,
                 expected="one structure",
-                found=", ".join(sorted(drawing.masks)),
+                found=", ".join(sorted(imported.masks)),
                 fix="give the file with --annotations FILE, and names with --names",
             )
-        return ImportedMasks({name: chosen[0]}, drawing.turned, drawing.warnings)
+        return ImportedMasks({name: candidates[0]}, imported.is_upright, imported.warnings)
 
 
 def is_picture_file(path: Path, where: str) -> bool:
-    """Whether a file is PNG, TIFF, GIF, BMP or JPEG."""
+    """Whether a file is a PNG, TIFF, GIF, BMP or JPEG image."""
     try:
         return detect_mask_format(path, where) == "picture"
     except Rejected as error:
@@ -146,10 +146,10 @@ def is_picture_file(path: Path, where: str) -> bool:
 
 
 def read_picture_mask(path: Path, where: str) -> Mask:
-    """A mask picture: above half of white is inside, or above 0 where nothing is above half.
+    """The mask in an image file: values above 127 are inside, or above 0 where none exceeds 127.
 
     Raises:
-        MedpriorError: it cannot be read, or numbers several structures.
+        MedpriorError: the file cannot be read, or holds several labels.
     """
     try:
         levels = read_mask_levels(path, Policy())
@@ -159,9 +159,9 @@ def read_picture_mask(path: Path, where: str) -> Mask:
             where=where,
             expected="a PNG, TIFF, GIF or BMP picture of the radiograph's size",
         ) from None
-    top = int(levels.max())
+    maximum = int(levels.max())
     labels = np.unique(levels[levels > 0])
-    if top <= 127 and len(labels) > 1:
+    if maximum <= 127 and len(labels) > 1:
         raise MedpriorError(
             "the picture numbers several structures",
             where=where,
@@ -169,17 +169,17 @@ def read_picture_mask(path: Path, where: str) -> Mask:
             found=f"{len(labels)} values above 0",
             fix="give it with --annotations FILE --names 1=left_lung,2=right_lung",
         )
-    return levels > (127 if top > 127 else 0)
+    return levels > (127 if maximum > 127 else 0)
 
 
-def resolve_input_file(path: Path | str, what: str) -> Path:
-    """The real file behind `path`, links followed: the user named it.
+def resolve_input_file(path: Path | str, where: str) -> Path:
+    """The real file behind `path`, with links followed because the user named it.
 
     Raises:
-        InputMissing: there is no such file.
+        InputMissing: the file does not exist.
     """
-    found = Path(path)
-    if not found.is_file():
-        # The path may hold a patient's name; the user has just typed it.
-        raise InputMissing("no such file", where=what, fix="check the path")
-    return found.resolve()
+    file = Path(path)
+    if not file.is_file():
+        # The path may hold a patient's name, so the message leaves it out.
+        raise InputMissing("no such file", where=where, fix="check the path")
+    return file.resolve()

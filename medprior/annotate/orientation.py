@@ -1,4 +1,4 @@
-"""Which axis of a volume is the picture's columns and which its rows, and which way they run."""
+"""Orient the single slice of a volume as an image, from the directions of its axes."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from medprior.errors import MedpriorError
 
 MIN_AXIS_COSINE = 0.95
 X, Y, Z = 0, 1, 2
-ORIENTATION_HINT = "look at preview.png, and use --as-stored if it is the wrong way round"
+ORIENTATION_HINT = "look at preview.png, and use --as-stored if its orientation is wrong"
 
 
 @dataclass(frozen=True)
 class OrientedSlice:
-    """One slice as a picture.
+    """One slice as an image.
 
     Shape:
         levels: [rows, cols].
 
     Attributes:
-        turned: the slice is the way round that radiographs are shown, by the patient's own axes.
-        warnings: what to look at.
+        is_upright: whether the slice has display orientation, from the patient's axes.
+        warnings: about the orientation.
     """
 
     levels: NDArray[Any] = field(repr=False)
-    turned: bool = False
+    is_upright: bool = False
     warnings: tuple[str, ...] = ()
 
 
 def orient_slice(
     layer: NDArray[Any], directions: NDArray[np.float64] | None, as_stored: bool, where: str
 ) -> OrientedSlice:
-    """The one slice of a volume the way its directions say.
+    """The single slice of a volume, oriented by its directions.
 
-    ITK and 3D Slicer give a picture without directions those of a transverse slice: columns to the
-    patient's left (x), rows to the back (y). Along these the slice is on the picture's stored
-    pixels. Where rows run along the body (z), the patient's axes are meant: the left is put on the
-    right and the feet below.
+    ITK and 3D Slicer give an image without directions those of a transverse slice: columns to the
+    patient's left (x), rows to the back (y). Such a slice lies on the stored pixels of the image.
+    Where rows run along the body (z), the slice is oriented by the patient's axes: left on the
+    right of the image, feet at the bottom.
 
     Args:
         layer: [i, j] or [i, j, k ...] with two axes longer than one.
-        directions: columns are the axes' directions in LPS; None where they mean nothing.
-        as_stored: take the first axis as columns and the second as rows, whatever the directions.
-        where: the argument, for errors.
+        directions: columns are the directions of the axes in LPS; None where unknown.
+        as_stored: use the first axis as columns and the second as rows, ignoring directions.
+        where: name of the argument, for errors.
 
     Raises:
-        MedpriorError: not one slice.
+        MedpriorError: the volume is not one slice.
     """
     axes = [axis for axis, side in enumerate(layer.shape) if side > 1]
     if len(axes) != 2:
@@ -63,29 +63,29 @@ def orient_slice(
     stored = np.squeeze(layer, tuple(set(range(layer.ndim)) - set(axes))).T
     if directions is None or as_stored:
         return OrientedSlice(stored)
-    named = [find_patient_axis(directions, axis) for axis in axes]
-    lying = tuple(axis for axis, _ in named)
-    if set(lying) not in ({X, Y}, {X, Z}):
-        words = "the file's directions are not those of a frontal picture and were not used"
-        return OrientedSlice(stored, warnings=(f"{words}; {ORIENTATION_HINT}",))
-    upright = stored if lying[0] == X else stored.T
-    (_, column), (row_axis, row) = named if lying[0] == X else named[::-1]
-    flipped = column < 0, row < 0 if row_axis == Y else row > 0
-    if flipped[0]:
+    patient_axes = [find_patient_axis(directions, axis) for axis in axes]
+    body_axes = tuple(axis for axis, _ in patient_axes)
+    if set(body_axes) not in ({X, Y}, {X, Z}):
+        message = "the file's directions are not those of a frontal picture and were not used"
+        return OrientedSlice(stored, warnings=(f"{message}; {ORIENTATION_HINT}",))
+    upright = stored if body_axes[0] == X else stored.T
+    (_, column_sign), (row_axis, row_sign) = patient_axes if body_axes[0] == X else patient_axes[::-1]
+    flips = column_sign < 0, row_sign < 0 if row_axis == Y else row_sign > 0
+    if flips[0]:
         upright = upright[:, ::-1]
-    if flipped[1]:
+    if flips[1]:
         upright = upright[::-1]
     warnings: tuple[str, ...] = ()
-    if any(flipped):
-        ways = " and ".join(np.array(["mirrored", "turned upside down"])[list(flipped)])
-        warnings = (f"the file's directions had the drawing {ways}; {ORIENTATION_HINT}",)
+    if any(flips):
+        changes = " and ".join(np.array(["mirrored", "turned upside down"])[list(flips)])
+        warnings = (f"the file's directions had the drawing {changes}; {ORIENTATION_HINT}",)
     return OrientedSlice(np.ascontiguousarray(upright), row_axis == Z, warnings)
 
 
 def find_patient_axis(directions: NDArray[np.float64], axis: int) -> tuple[int, float]:
-    """The patient's axis that an index axis runs along, and its sign; -1 where it is oblique."""
+    """The patient axis parallel to an index axis, and its sign; axis -1 where it is oblique."""
     if axis >= len(directions):
         return -1, 1.0
-    way = directions[:, axis]
-    main = int(np.abs(way).argmax())
-    return (main if abs(way[main]) >= MIN_AXIS_COSINE else -1), float(np.sign(way[main]))
+    direction = directions[:, axis]
+    main = int(np.abs(direction).argmax())
+    return (main if abs(direction[main]) >= MIN_AXIS_COSINE else -1), float(np.sign(direction[main]))

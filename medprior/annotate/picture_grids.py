@@ -1,4 +1,4 @@
-"""The grids a mask may be drawn on, and how it comes from there onto the picture."""
+"""Grids that masks of an image may have, and resampling from them to the grid of the image."""
 
 from __future__ import annotations
 
@@ -20,78 +20,78 @@ Shape = tuple[int, int]
 
 @dataclass(frozen=True)
 class PictureGrids:
-    """A picture's grid, and the grids of the same picture in other tools.
+    """The grid of an image, and its grids in other tools.
 
     Attributes:
-        shown: rows and columns of the picture.
-        sizes: (rows and columns, how the picture was turned since) in the order they are tried:
-            '', `orientation_mirrored` or `orientation_rotated`.
+        shape: rows and columns of the image.
+        sources: (rows and columns, orientation flag) of accepted grids, in order of preference;
+            the flag is '', `orientation_mirrored` or `orientation_rotated`.
     """
 
-    shown: Shape
-    sizes: tuple[tuple[Shape, str], ...]
+    shape: Shape
+    sources: tuple[tuple[Shape, str], ...]
 
     @classmethod
     def from_file(cls, radiograph: Radiograph) -> PictureGrids:
-        """Of a radiograph read from a file: other tools draw on its stored pixels."""
+        """Grids of a radiograph from a file; other tools use its stored pixels."""
         native = NativeGrid.of(radiograph)
         return cls(native.shown, ((native.stored, native.turn), (native.shown, "")))
 
     @classmethod
     def from_cohort_image(cls, cohort: Cohort, image_id: str) -> PictureGrids:
-        """Of a cohort's image: other tools draw on it as it is, or at its source's size."""
+        """Grids of an image of a cohort; other tools use it as it is, or at the size of its source."""
         pixels = cohort.pixels(image_id)
-        shown = (pixels.shape[0], pixels.shape[1])
+        shape = (pixels.shape[0], pixels.shape[1])
         row = cohort.select([image_id]).manifest.iloc[0]
-        turned = find_turn_flag(tuple(str(row["flags"]).split("|")))
-        return cls(shown, ((shown, ""), ((int(row["rows"]), int(row["cols"])), turned)))
+        flag = find_turn_flag(tuple(str(row["flags"]).split("|")))
+        return cls(shape, ((shape, ""), ((int(row["rows"]), int(row["cols"])), flag)))
 
     @property
-    def drawn(self) -> Shape:
-        """The size most drawings have."""
-        return self.sizes[0][0]
+    def default_shape(self) -> Shape:
+        """The size that masks usually have."""
+        return self.sources[0][0]
 
-    def to_picture_grid(self, name: str, mask: Mask, turned: bool = False) -> Mask:
-        """A mask on the picture's own grid.
+    def to_picture_grid(self, name: str, mask: Mask, is_upright: bool = False) -> Mask:
+        """A mask on the grid of the image.
 
         Args:
             name: the structure, for the error.
-            mask: bool [rows, cols] on one of `sizes`.
-            turned: it already is the way round that the picture is shown.
+            mask: bool [rows, cols] on one of `sources`.
+            is_upright: whether the mask already has display orientation.
 
         Raises:
-            MedpriorError: it has another size.
+            MedpriorError: the mask has a different size.
         """
         shape = (mask.shape[0], mask.shape[1])
-        turns = [turn for size, turn in self.sizes if size == shape]
-        if not turns:
+        flags = [flag for size, flag in self.sources if size == shape]
+        if not flags:
             raise MedpriorError(
                 "the mask has another size than the picture",
                 where=name,
-                expected=format_size(self.drawn),
+                expected=format_size(self.default_shape),
                 found=format_size(shape),
-                fix=suggest_size_fix(shape, self.drawn),
+                fix=suggest_size_fix(shape, self.default_shape),
             )
-        upright = mask if turned else apply_orientation(mask, turns[0])
-        if shape == self.shown:
+        upright = mask if is_upright else apply_orientation(mask, flags[0])
+        if shape == self.shape:
             return upright
-        return resize_pixels(upright.astype(np.float32), *self.shown) >= 0.5
+        return resize_pixels(upright.astype(np.float32), *self.shape) >= 0.5
 
 
 def find_turn_flag(flags: tuple[str, ...]) -> str:
-    """How a picture was turned on reading, '' where it was not."""
+    """The orientation flag of an image, '' where reading did not change its orientation."""
     return next((flag for flag in flags if flag in ORIENTATION_FLAGS), "")
 
 
 def format_size(shape: Shape) -> str:
-    """A size in words."""
+    """A size as text."""
     return f"{shape[0]} rows x {shape[1]} columns"
 
 
-def suggest_size_fix(found: Shape, wanted: Shape) -> str:
-    """What to do about a size that does not fit."""
-    if found == wanted[::-1]:
+def suggest_size_fix(actual: Shape, expected: Shape) -> str:
+    """The next step for a mask of a different size."""
+    if actual == expected[::-1]:
         return "rows and columns are exchanged: turn the mask by a quarter, or transpose the array"
-    if has_same_aspect(found, wanted):
+    if has_same_aspect(actual, expected):
         return "the proportions are right: export the mask at the picture's own size"
     return "export the mask at the picture's own size, uncropped"

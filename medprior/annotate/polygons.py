@@ -1,4 +1,4 @@
-"""Closed contours as pixels: a pixel is inside where at least half of it is."""
+"""Rasterise closed contours: a pixel is inside where at least half of it is covered."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ def parse_ring(points: Sequence[Sequence[float]], where: str) -> Ring:
     """One contour as float64 [n, 2] (x, y).
 
     Raises:
-        MedpriorError: fewer than three points, or a coordinate that is no number.
+        MedpriorError: fewer than three points, or an invalid coordinate.
     """
     try:
-        found = np.asarray(points, dtype=np.float64)
+        ring = np.asarray(points, dtype=np.float64)
     except (TypeError, ValueError):
-        found = np.empty(0)
-    good = found.ndim == 2 and found.shape[1:] == (2,) and bool(np.isfinite(found).all())
-    if not good or len(found) < 3 or float(np.abs(found).max()) > 1e6:
+        ring = np.empty(0)
+    is_valid = ring.ndim == 2 and ring.shape[1:] == (2,) and bool(np.isfinite(ring).all())
+    if not is_valid or len(ring) < 3 or float(np.abs(ring).max()) > 1e6:
         raise MedpriorError(
             "not a closed contour",
             where=where,
             expected="at least three points (x, y) in pixels of the picture",
-            found=f"{len(found)} point(s)" if good else "",
+            found=f"{len(ring)} point(s)" if is_valid else "",
         )
-    return found
+    return ring
 
 
 def fill_polygons(rings: Iterable[Ring], shape: tuple[int, int]) -> Mask:
     """The union of contours as a mask.
 
-    Coordinates are continuous: (0, 0) is the picture's upper left corner, (cols, rows) its lower
-    right one, so that the first pixel's centre is at (0.5, 0.5). What lies outside is cut off.
-    Pixels are counted on an 8 x 8 grid each, 4 x 4 for contours larger than 512 pixels, strip by
-    strip (Pillow's polygon fill).
+    Coordinates are continuous: (0, 0) is the upper left corner of the image, (cols, rows) the lower
+    right one, and the centre of the first pixel is at (0.5, 0.5). Contours are clipped at the
+    image. Each pixel has 8 x 8 samples, 4 x 4 for contours larger than 512 pixels, filled in strips
+    of rows (Pillow's polygon fill).
 
     Args:
         rings: float64 [n, 2] (x, y) each.
@@ -54,11 +54,11 @@ def fill_polygons(rings: Iterable[Ring], shape: tuple[int, int]) -> Mask:
         bool [rows, cols].
     """
     mask = np.zeros(shape, dtype=bool)
-    for points in rings:
-        low = np.clip(np.floor(points.min(axis=0)).astype(int), 0, shape[::-1])
-        high = np.clip(np.ceil(points.max(axis=0)).astype(int), 0, shape[::-1])
-        for rows, cover in rasterise_strips(points, low, high):
-            mask[rows, low[0] : high[0]] |= cover >= 0.5
+    for ring in rings:
+        low = np.clip(np.floor(ring.min(axis=0)).astype(int), 0, shape[::-1])
+        high = np.clip(np.ceil(ring.max(axis=0)).astype(int), 0, shape[::-1])
+        for rows, coverage in rasterise_strips(ring, low, high):
+            mask[rows, low[0] : high[0]] |= coverage >= 0.5
     return mask
 
 
@@ -73,8 +73,8 @@ def rasterise_strips(
         if width <= 0 or height <= 0:
             continue
         canvas = Image.new("L", (width * count, height * count))
-        # Pillow counts from the centre of the first small pixel.
-        fine = (points - (low[0], top)) * count - 0.5
-        ImageDraw.Draw(canvas).polygon([(x, y) for x, y in fine.tolist()], fill=1)
+        # Pillow counts from the centre of the first sample.
+        samples = (points - (low[0], top)) * count - 0.5
+        ImageDraw.Draw(canvas).polygon([(x, y) for x, y in samples.tolist()], fill=1)
         blocks = np.asarray(canvas).reshape(height, count, width, count)
         yield slice(top, top + height), blocks.mean(axis=(1, 3))

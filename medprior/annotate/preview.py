@@ -1,29 +1,19 @@
-"""A picture of the annotation: the radiograph with the contour of every structure."""
+"""Preview of an annotation: the radiograph with the contour of every structure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medprior.palette import assign_colours
 from medprior.provenance import atomic_write
-
-# Okabe and Ito's palette without black, for readers who tell colours apart in other ways.
-PREVIEW_COLOURS = {"left_lung": "#56b4e9", "right_lung": "#e69f00", "heart": "#cc79a7", "lungs": "#56b4e9"}
-EXTRA_COLOURS = ("#f0e442", "#009e73", "#d55e00", "#0072b2")
-
-
-def assign_colours(names: Iterable[str]) -> dict[str, str]:
-    """The colour of each structure as #rrggbb, by name; others than lungs and heart in turn."""
-    found = {name: PREVIEW_COLOURS[name] for name in sorted(names) if name in PREVIEW_COLOURS}
-    others = [name for name in sorted(names) if name not in PREVIEW_COLOURS]
-    return found | {name: EXTRA_COLOURS[index % len(EXTRA_COLOURS)] for index, name in enumerate(others)}
 
 
 def save_mask_preview(image: NDArray[np.float32], masks: Mapping[str, NDArray[np.bool_]], path: Path) -> None:
-    """Write `path`, a PNG about 800 pixels high, with a contour and a name per mask.
+    """Write `path`, a PNG about 800 pixels high, with the contour and name of every mask.
 
     Args:
         image: float32 [rows, cols] in [0, 1].

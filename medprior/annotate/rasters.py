@@ -1,4 +1,4 @@
-"""Label maps as pictures: PNG or TIFF whose grey levels, or palette indices, are structures."""
+"""Read label maps from PNG or TIFF: grey levels or palette indices number the structures."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MAX_LABELS = 64
 
 
 def read_raster_masks(path: Path, where: str) -> ImportedMasks:
-    """Each grey level or palette index above 0 of a picture as one mask.
+    """One mask per grey level or palette index above 0.
 
     Raises:
-        Rejected: the picture is too large, or cannot be opened.
-        MedpriorError: it is coloured, has several pages, or is no label map.
+        Rejected: the file is too large, or cannot be opened.
+        MedpriorError: the image has colours or several pages, or is no label map.
     """
     with open_regular_file(path, Policy()) as (stream, _):
         data = stream.read()
@@ -37,7 +37,7 @@ def read_raster_masks(path: Path, where: str) -> ImportedMasks:
     except (MedpriorError, Rejected):
         raise
     except Exception:
-        # Pillow raises many kinds on broken files.
+        # Pillow raises many exception classes on invalid files.
         raise MedpriorError("the picture cannot be decoded", where=where, expected="a PNG or TIFF label map") from None
     if pages != 1:
         raise MedpriorError(
@@ -48,7 +48,7 @@ def read_raster_masks(path: Path, where: str) -> ImportedMasks:
 
 
 def read_label_levels(image: Image.Image, where: str) -> NDArray[Any]:
-    """Grey levels, or palette indices, of a picture."""
+    """Grey levels or palette indices of an image."""
     if image.mode == "1":
         return np.asarray(image, dtype=np.uint8)
     if image.mode in {"L", "P"} or image.mode.startswith("I"):
@@ -68,18 +68,18 @@ def split_labels(levels: NDArray[Any], where: str) -> dict[str, NDArray[np.bool_
     """Label number -> mask, for every value above 0.
 
     Raises:
-        MedpriorError: nothing is above 0, a value is a fraction, or there are too many.
+        MedpriorError: no value is above 0, values are not whole numbers, or there are too many.
     """
     values = np.unique(levels)
-    whole = bool(np.isfinite(values).all()) and np.allclose(values, np.rint(values), atol=1e-3)
-    above = [value for value in values.tolist() if value > 0.5]
-    if not whole or len(above) > MAX_LABELS or not above:
-        state = "nothing is drawn" if not above else "not a label map"
+    are_whole = bool(np.isfinite(values).all()) and np.allclose(values, np.rint(values), atol=1e-3)
+    labels = [value for value in values.tolist() if value > 0.5]
+    if not are_whole or len(labels) > MAX_LABELS or not labels:
+        state = "nothing is drawn" if not labels else "not a label map"
         raise MedpriorError(
             state,
             where=where,
             expected="0 outside and one whole number for each structure",
-            found=f"{len(above)} values above 0" if above else "",
+            found=f"{len(labels)} values above 0" if labels else "",
             fix="check the export; a mask without labels goes with --mask NAME=FILE",
         )
-    return {str(round(value)): np.abs(levels - value) < 0.5 for value in above}
+    return {str(round(value)): np.abs(levels - value) < 0.5 for value in labels}

@@ -1,4 +1,4 @@
-"""Contours of a DICOM RT Structure Set (PS3.3 A.19, C.8.8.5, C.8.8.6) on a radiograph."""
+"""Read masks of a radiograph from a DICOM RT Structure Set (PS3.3 A.19, C.8.8.5, C.8.8.6)."""
 
 from __future__ import annotations
 
@@ -36,34 +36,34 @@ class RtContour:
     """One contour of a structure.
 
     Attributes:
-        kind: its geometric type.
-        numbers: x, y and z in mm of each point, one after another; empty where they are none.
-        count: points as the file says, None where it does not.
-        images: SOP instance UIDs of the images it was drawn on; may be empty.
+        kind: Contour Geometric Type.
+        coordinates: x, y and z in mm of each point in turn; empty where invalid.
+        count: Number of Contour Points, None where missing.
+        images: SOP instance UIDs of the referenced images; may be empty.
     """
 
     kind: str
-    numbers: Array = field(repr=False)
+    coordinates: Array = field(repr=False)
     count: int | None
     images: frozenset[str] = field(repr=False)
 
     def points(self, where: str) -> Array:
-        """Its points, float64 [n, 3]; MedpriorError where they cannot be read."""
-        count = len(self.numbers) // 3
-        if not count or len(self.numbers) % 3 or self.count not in {None, count}:
+        """Points in mm, float64 [n, 3]; raises MedpriorError where they are invalid."""
+        count = len(self.coordinates) // 3
+        if not count or len(self.coordinates) % 3 or self.count not in {None, count}:
             raise MedpriorError(
                 "a contour's points cannot be read",
                 where=where,
                 expected="x, y and z in mm of every point",
-                found=f"{len(self.numbers)} number(s) for {self.count} point(s)",
+                found=f"{len(self.coordinates)} number(s) for {self.count} point(s)",
                 fix="export the structures again",
             )
-        return self.numbers.reshape(-1, 3)
+        return self.coordinates.reshape(-1, 3)
 
 
 @dataclass(frozen=True)
 class ImageReferences:
-    """The images and frames of reference that a structure set names."""
+    """Images and frames of reference that a structure set refers to."""
 
     images: frozenset[str] = field(repr=False)
     frames: frozenset[str] = field(repr=False)
@@ -77,126 +77,126 @@ def is_structure_set(path: Path) -> bool:
 
 
 def read_structure_set(path: Path, radiograph: Radiograph, image: Path | None, where: str) -> ImportedMasks:
-    """The structures of an RT Structure Set as masks on the radiograph as it is shown.
+    """Structures of an RT Structure Set as masks of the radiograph in display orientation.
 
-    Coordinates are the patient's where the radiograph's file gives its position and orientation.
-    Projections have none: millimetres are then counted from the centre of the first stored pixel,
-    along columns and rows, which is what tools do that show such a picture as a slice (our choice).
-    Pixels that are half inside count. Contours of one structure add up; one of CLOSEDPLANAR_XOR
-    cuts out what it shares with those before.
+    Coordinates are in the patient's frame where the radiograph has position and orientation.
+    Projections have neither: millimetres then count from the centre of the first stored pixel along
+    columns and rows, as in tools that show such an image as a slice (our choice). A pixel is inside
+    where half of it is covered. Contours of one structure are united; CLOSEDPLANAR_XOR removes the
+    overlap with earlier contours.
 
     Args:
         path: the structure set.
-        radiograph: the radiograph it was drawn on.
-        image: the radiograph's own file.
-        where: the argument, for errors.
+        radiograph: the annotated radiograph.
+        image: file of the radiograph.
+        where: name of the argument, for errors.
 
     Raises:
-        MedpriorError: it refers to another image, nothing says where the radiograph lies, or a
-            contour cannot be used.
+        MedpriorError: the file refers to another image, the plane of the radiograph is unknown,
+            or a contour is invalid.
     """
     plane = ImagePlane.from_file(image, where)
     with open_regular_file(path, Policy()) as (stream, size):
         header = parse_header(stream, size, Policy()).header
         with convert_parser_errors():
             structures = list(list_contours(header))
-            named = collect_references(header, structures)
-    warnings = check_references(named, radiograph, plane, where)
+            references = collect_references(header, structures)
+    warnings = check_references(references, radiograph, plane, where)
     native, sop = NativeGrid.of(radiograph), radiograph.identity.sop
-    parts: list[tuple[str, Mask]] = []
+    masks_by_name: list[tuple[str, Mask]] = []
     for name, contours in structures:
-        ours = [one for one in contours if not (sop and one.images) or sop in one.images]
-        mask, said = rasterise_contours(ours, plane, native.stored, f"{where}: {name}")
-        warnings += [f"{name}: {words}" for words in said]
+        own_contours = [c for c in contours if not (sop and c.images) or sop in c.images]
+        mask, mask_warnings = rasterise_contours(own_contours, plane, native.stored, f"{where}: {name}")
+        warnings += [f"{name}: {text}" for text in mask_warnings]
         if mask is not None:
-            parts.append((name, native.to_radiograph(mask)))
-    if not parts:
+            masks_by_name.append((name, native.to_radiograph(mask)))
+    if not masks_by_name:
         raise MedpriorError("no contour of this image", where=where, expected=CLOSED)
-    masks, said_of_sides = assign_lung_sides(parts)
+    masks, side_warnings = assign_lung_sides(masks_by_name)
     if not plane.in_patient:
         warnings.append(
             "the radiograph has no position in the patient: contours were taken as millimetres "
             "from its first pixel; look at preview.png"
         )
-    return ImportedMasks(masks, turned=True, warnings=(*warnings, *said_of_sides))
+    return ImportedMasks(masks, is_upright=True, warnings=(*warnings, *side_warnings))
 
 
 def list_contours(header: Header) -> Iterator[tuple[str, list[RtContour]]]:
-    """Names and contours of all structures that have contours."""
+    """Name and contours of every structure with contours."""
     names = {read_whole_number(item, ROI_NUMBER): item.unicode(ROI_NAME).strip() for item in header.items(ROIS)}
     for item in header.items(ROI_CONTOURS):
         number = read_whole_number(item, OF_ROI)
-        contours = [parse_contour(one) for one in item.items(CONTOURS)]
+        contours = [parse_contour(contour) for contour in item.items(CONTOURS)]
         if contours:
             yield names.get(number) or f"roi_{number}", contours
 
 
 def parse_contour(item: Header) -> RtContour:
     """One item of a contour sequence."""
-    parts = (item.raw(POINTS) or b"").replace(b"\0", b"").split(b"\\")
+    texts = (item.raw(POINTS) or b"").replace(b"\0", b"").split(b"\\")
     try:
-        values = np.array([float(part) for part in parts])
+        values = np.array([float(text) for text in texts])
     except ValueError:
         values = np.empty(0)
     return RtContour(item.text(KIND) or CLOSED, values, read_whole_number(item, COUNT), list_referenced_images(item))
 
 
 def read_whole_number(item: Header, tag: int) -> int | None:
-    """A whole number, None where there is none."""
+    """The whole number in an element, None where there is none."""
     values = item.decimals(tag)
     return int(values[0]) if len(values) == 1 and values[0] == values[0] else None
 
 
 def list_referenced_images(item: Header) -> frozenset[str]:
-    """The images an item of the file says it is of."""
-    return frozenset(one.text(IMAGE) for one in item.items(IMAGES)) - {""}
+    """SOP instance UIDs of the images that an item refers to."""
+    return frozenset(reference.text(IMAGE) for reference in item.items(IMAGES)) - {""}
 
 
 def collect_references(header: Header, structures: list[tuple[str, list[RtContour]]]) -> ImageReferences:
-    """What the file as a whole and its contours say they are of."""
-    images = {uid for _, contours in structures for one in contours for uid in one.images}
+    """Images and frames that the file and its contours refer to."""
+    images = {uid for _, contours in structures for contour in contours for uid in contour.images}
     frames = {item.text(ROI_FRAME) for item in header.items(ROIS)}
     for item in header.items(FRAMES):
         frames.add(item.text(FRAME_OF_REFERENCE))
         series = [s for study in item.items(STUDIES) for s in study.items(SERIES)]
-        images |= {uid for one in series for uid in list_referenced_images(one)}
+        images |= {uid for item in series for uid in list_referenced_images(item)}
     return ImageReferences(frozenset(images), frozenset(frames - {""}))
 
 
-def check_references(named: ImageReferences, radiograph: Radiograph, plane: ImagePlane, where: str) -> list[str]:
-    """MedpriorError where the file says that it is of another image; warnings where nothing does.
+def check_references(references: ImageReferences, radiograph: Radiograph, plane: ImagePlane, where: str) -> list[str]:
+    """Raise MedpriorError where the references exclude the radiograph; warn where there are none.
 
-    By its images where it names any, else by its frame of reference.
+    Images decide where the file refers to any, otherwise the frame of reference.
     """
-    images, frames, sop = named.images, named.frames, radiograph.identity.sop
-    other = bool(sop) and sop not in images if images else False
+    images, frames, sop = references.images, references.frames, radiograph.identity.sop
+    is_other = bool(sop) and sop not in images if images else False
     if not images and plane.in_patient and plane.frame:
-        other = bool(frames) and plane.frame not in frames
-    if other:
+        is_other = bool(frames) and plane.frame not in frames
+    if is_other:
         raise MedpriorError(
             "the structures refer to another image",
             where=where,
             expected="the radiograph given with --image",
             fix="give the radiograph that they were drawn on",
         )
-    known = (images and sop) or (plane.in_patient and plane.frame in frames)
-    return [] if known else ["the structures name no image: taken to be of this one"]
+    is_known = (images and sop) or (plane.in_patient and plane.frame in frames)
+    return [] if is_known else ["the structures name no image: taken to be of this one"]
 
 
 def rasterise_contours(
     contours: list[RtContour], plane: ImagePlane, shape: tuple[int, int], where: str
 ) -> tuple[Mask | None, list[str]]:
-    """The area of one structure's contours on the stored pixels, None for no area; warnings."""
+    """The mask of one structure on the stored pixels, None for no area; and warnings."""
     mask: Mask | None = None
     warnings = []
-    for one in contours:
-        if one.kind not in {CLOSED, HOLED}:
-            warnings.append(f"a contour of kind {one.kind} has no area and was left out")
+    for contour in contours:
+        if contour.kind not in {CLOSED, HOLED}:
+            warnings.append(f"a contour of kind {contour.kind} has no area and was left out")
             continue
-        area = fill_polygons([project_contour(one, plane, shape, where)], shape)
+        area = fill_polygons([project_contour(contour, plane, shape, where)], shape)
         if mask is None:
             mask = area
-        elif one.kind == HOLED:
+        elif contour.kind == HOLED:
             mask = mask ^ area
         else:
             if area.any() and not (area & ~mask).any():
@@ -205,19 +205,19 @@ def rasterise_contours(
     return mask, warnings
 
 
-def project_contour(one: RtContour, plane: ImagePlane, shape: tuple[int, int], where: str) -> Array:
-    """A contour in pixels, float64 [n, 2] (x, y); MedpriorError where it is not on the picture."""
-    points, off = plane.to_pixels(one.points(where))
-    found = parse_ring(points.tolist(), where)
-    if float(off.max()) > MAX_PLANE_DISTANCE_MM:
+def project_contour(contour: RtContour, plane: ImagePlane, shape: tuple[int, int], where: str) -> Array:
+    """A contour in pixels, float64 [n, 2] (x, y); raises MedpriorError where it is off the image."""
+    points, distances = plane.to_pixels(contour.points(where))
+    ring = parse_ring(points.tolist(), where)
+    if float(distances.max()) > MAX_PLANE_DISTANCE_MM:
         raise MedpriorError(
             "the contour does not lie in the picture's plane",
             where=where,
             expected=f"all points within {MAX_PLANE_DISTANCE_MM:g} mm of it",
-            found=f"{float(off.max()):.1f} mm away",
+            found=f"{float(distances.max()):.1f} mm away",
             fix="export the structures of this radiograph, not of a CT",
         )
-    x, y = found.mean(axis=0)
+    x, y = ring.mean(axis=0)
     if not (0 <= x <= shape[1] and 0 <= y <= shape[0]):
         raise MedpriorError(
             "the contour lies outside the picture", where=where,
@@ -225,4 +225,4 @@ def project_contour(one: RtContour, plane: ImagePlane, shape: tuple[int, int], w
             found=f"its centre at row {y:.0f}, column {x:.0f}",
             fix="check that both files are of the same image and spacing",
         )  # fmt: skip
-    return found
+    return ring

@@ -1,4 +1,4 @@
-"""Where an annotation comes from: files drawn elsewhere, or masks a cohort already has."""
+"""Make an annotation from mask files of other tools, or from masks of a cohort."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ def annotate_from_files(
     notes: str = "",
     refused: Path | None = None,
 ) -> Annotation:
-    """An annotation of one DICOM, PNG or JPEG radiograph with what was drawn elsewhere.
+    """An annotation of one DICOM, PNG or JPEG radiograph with masks from other tools.
 
-    A mask is drawn on the stored pixels; it is turned with the picture where the file says that
-    the picture is mirrored or upside down. The formats are those of the room's README.
+    Masks lie on the stored pixels and are reoriented with the image where its file says that it is
+    mirrored or upside down. `medprior/annotate/FORMATS.md` lists the formats.
 
     Args:
         image: the radiograph.
-        masks: structure -> mask file, or a `Given` for a file with several structures.
-        author: who drew it, free text.
+        masks: structure -> mask file, or `MaskInputs` for a file with several structures.
+        author: who annotated it, free text.
         notes: free text.
-        refused: picture to write where the masks can be read but cannot be right.
+        refused: preview to write where the masks are readable but invalid.
 
     Raises:
-        Rejected: the radiograph cannot be used.
-        MedpriorError: a mask cannot be read, or does not fit (see `check_masks`).
+        Rejected: the radiograph is unusable.
+        MedpriorError: a mask cannot be read, or is invalid (see `check_masks`).
     """
     path = resolve_input_file(image, "--image")
     radiograph = read_image(path)
-    given = masks if isinstance(masks, MaskInputs) else MaskInputs(masks)
+    inputs = masks if isinstance(masks, MaskInputs) else MaskInputs(masks)
     reader = AnnotationReader(
         PictureGrids.from_file(radiograph),
         Path(image).name,
         lambda file, where: read_dicom_masks(file, radiograph, path, where),
-        given.as_stored,
+        inputs.as_stored,
     )
-    drawn, warnings = reader.everything(given)
-    check_masks_or_preview(radiograph.pixels, drawn, refused)
+    structure_masks, warnings = reader.read_all(inputs)
+    check_masks_or_preview(radiograph.pixels, structure_masks, refused)
     return Annotation(
         image=radiograph.pixels,
-        masks=drawn,
+        masks=structure_masks,
         pixel_sha256=radiograph.pixel_sha256,
         spacing_mm=radiograph.spacing_mm,
         author=author,
@@ -66,22 +66,17 @@ def annotate_from_files(
 
 
 def annotate_cohort_image(
-    cohort: Cohort,
-    image_id: str,
-    given: MaskInputs,
-    author: str = "",
-    notes: str = "",
-    refused: Path | None = None,
+    cohort: Cohort, image_id: str, inputs: MaskInputs, author: str = "", notes: str = "", refused: Path | None = None
 ) -> Annotation:
-    """An annotation of one image of a cohort with what was drawn elsewhere.
+    """An annotation of one image of a cohort with masks from other tools.
 
-    Masks have the size that the cohort keeps, or that of the source file.
+    Masks have the size of the image in the cohort, or that of its source file.
 
     Raises:
-        InputMissing: no such image.
-        MedpriorError: a mask cannot be read, or does not fit (see `check_masks`).
+        InputMissing: the cohort has no such image.
+        MedpriorError: a mask cannot be read, or is invalid (see `check_masks`).
     """
-    frame = PictureGrids.from_cohort_image(cohort, image_id)
+    grids = PictureGrids.from_cohort_image(cohort, image_id)
     pixels = cohort.pixels(image_id)
     row = cohort.select([image_id]).manifest.iloc[0]
     source = Radiograph(
@@ -92,20 +87,17 @@ def annotate_cohort_image(
         stored_cols=int(row["cols"]),
     )
     reader = AnnotationReader(
-        frame,
-        image_id,
-        lambda file, where: read_dicom_masks(file, source, None, where),
-        given.as_stored,
+        grids, image_id, lambda file, where: read_dicom_masks(file, source, None, where), inputs.as_stored
     )
-    drawn, warnings = reader.everything(given)
-    check_masks_or_preview(pixels, drawn, refused)
-    return create_cohort_annotation(cohort, image_id, drawn, author, notes, warnings)
+    masks, warnings = reader.read_all(inputs)
+    check_masks_or_preview(pixels, masks, refused)
+    return create_cohort_annotation(cohort, image_id, masks, author, notes, warnings)
 
 
 def read_dicom_masks(path: Path, radiograph: Radiograph, image: Path | None, where: str) -> ImportedMasks:
-    """What a DICOM SEG or RTSTRUCT holds of a radiograph, the way round that it is shown.
+    """Masks of a radiograph in a DICOM SEG or RTSTRUCT, in display orientation.
 
-    `image` is the radiograph's own file, None for a cohort's, which keeps no position.
+    `image` is the file of the radiograph, None for an image of a cohort, which has no position.
     """
     from medprior.annotate.rt_structures import is_structure_set, read_structure_set
     from medprior.dicom.derived.seg import read_segments
@@ -114,11 +106,11 @@ def read_dicom_masks(path: Path, radiograph: Radiograph, image: Path | None, whe
     if is_structure_set(path):
         return read_structure_set(path, radiograph, image, where)
     masks, warnings = assign_lung_sides(read_segments(path, radiograph))
-    return ImportedMasks(masks, turned=True, warnings=warnings)
+    return ImportedMasks(masks, is_upright=True, warnings=warnings)
 
 
 def check_masks_or_preview(image: NDArray[np.float32], masks: Mapping[str, Mask], refused: Path | None) -> None:
-    """Refuse masks that cannot be right, and leave a picture of them at `refused`."""
+    """Raise the MedpriorError of `check_masks`, after writing a preview of the masks to `refused`."""
     from medprior.annotate.preview import save_mask_preview
 
     shape = (image.shape[0], image.shape[1])
@@ -135,14 +127,14 @@ def check_masks_or_preview(image: NDArray[np.float32], masks: Mapping[str, Mask]
 
 
 def annotate_from_cohort(cohort: Cohort, image_id: str, author: str = "", notes: str = "") -> Annotation:
-    """An annotation from the masks that a cohort has of one of its images.
+    """An annotation from the masks of one image in a cohort.
 
     Raises:
-        InputMissing: no such image, or it has no mask.
+        InputMissing: the cohort has no such image, or no mask of it.
     """
     cohort.pixels(image_id)
-    found = {name: cohort.mask(image_id, name) for name in cohort.structures}
-    masks = {name: mask for name, mask in found.items() if mask is not None and mask.any()}
+    stored_masks = {name: cohort.mask(image_id, name) for name in cohort.structures}
+    masks = {name: mask for name, mask in stored_masks.items() if mask is not None and mask.any()}
     anatomy = {name: mask for name, mask in masks.items() if not is_finding(cohort, name)}
     if not anatomy:
         raise InputMissing(
@@ -161,7 +153,7 @@ def create_cohort_annotation(
     notes: str = "",
     warnings: tuple[str, ...] = (),
 ) -> Annotation:
-    """An annotation of a cohort's image with masks on its own grid."""
+    """An annotation of an image of a cohort, with masks on the grid of the image."""
     pixels = cohort.pixels(image_id)
     row = cohort.manifest.iloc[int(np.flatnonzero(cohort.manifest.image_id == image_id)[0])]
     return Annotation(
@@ -169,7 +161,7 @@ def create_cohort_annotation(
         masks=dict(masks),
         image_id=image_id,
         pixel_sha256=str(row.pixel_sha256),
-        spacing_mm=stored_spacing(float(row.spacing_mm), int(row.rows), pixels.shape[0]),
+        spacing_mm=compute_stored_spacing(float(row.spacing_mm), int(row.rows), pixels.shape[0]),
         author=author,
         notes=notes,
         warnings=warnings,
@@ -177,11 +169,11 @@ def create_cohort_annotation(
 
 
 def is_finding(cohort: Cohort, structure: str) -> bool:
-    """Whether a mask is that of a labelled disease, which no prior should expect everywhere."""
+    """Whether a mask shows a labelled finding, which no prior should expect in every image."""
     return structure in cohort.label_names
 
 
-def stored_spacing(spacing: float, rows: int, stored: int) -> tuple[float, float] | None:
+def compute_stored_spacing(spacing_mm: float, source_rows: int, stored_rows: int) -> tuple[float, float] | None:
     """Millimetres per stored pixel from those per source pixel."""
-    side = spacing * rows / stored
+    side = spacing_mm * source_rows / stored_rows
     return (side, side) if np.isfinite(side) else None

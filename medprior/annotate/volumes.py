@@ -1,4 +1,4 @@
-"""NIfTI and NRRD masks of one slice, as 3D Slicer, ITK-SNAP and others write them."""
+"""Read masks of one slice from NIfTI and NRRD, as 3D Slicer, ITK-SNAP and others write them."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from medprior.errors import MedpriorError
 MAX_NRRD_HEADER_BYTES = 65536
 
 
-def read_volume_masks(path: Path, kind: str, drawn: tuple[int, int], as_stored: bool, where: str) -> ImportedMasks:
-    """The structures of a one-slice volume, by name where the file names them.
+def read_volume_masks(path: Path, kind: str, shape: tuple[int, int], as_stored: bool, where: str) -> ImportedMasks:
+    """Masks in a volume of one slice, by name where the file has names.
 
     Args:
         path: a `.nii`, `.nii.gz`, `.nrrd` or `.seg.nrrd` file.
         kind: `nifti` or `nrrd`.
-        drawn: rows and columns of the picture, for a file that holds only a part of it.
-        as_stored: ignore the file's directions: first axis columns, second axis rows.
-        where: the argument, for errors.
+        shape: rows and columns of the image, for a file that covers only a part of it.
+        as_stored: ignore directions and use the first axis as columns, the second as rows.
+        where: name of the argument, for errors.
 
     Raises:
-        MedpriorError: it cannot be read, or is no single slice of labels.
+        MedpriorError: the file cannot be read, or is no single slice of labels.
     """
-    layers, facts, directions = read_volume_layers(path, kind, where)
-    whole = [pad_to_picture(layer, facts, drawn) for layer in layers]
-    slices = [orient_slice(layer, directions, as_stored, where) for layer in whole]
-    segments, masks = parse_segment_names(facts), dict[str, NDArray[np.bool_]]()
-    for number, one in enumerate(slices):
-        labels = split_labels(one.levels, where) if one.levels.any() else {}
+    layers, metadata, directions = read_volume_layers(path, kind, where)
+    padded = [pad_to_picture(layer, metadata, shape) for layer in layers]
+    slices = [orient_slice(layer, directions, as_stored, where) for layer in padded]
+    segments, masks = parse_segment_names(metadata), dict[str, NDArray[np.bool_]]()
+    for number, oriented in enumerate(slices):
+        labels = split_labels(oriented.levels, where) if oriented.levels.any() else {}
         for label, mask in labels.items():
             masks[segments.get((number, int(label)), label)] = mask
     if not masks:
         split_labels(slices[0].levels, where)
-    return ImportedMasks(masks, slices[0].turned, slices[0].warnings)
+    return ImportedMasks(masks, slices[0].is_upright, slices[0].warnings)
 
 
 def read_volume_layers(
     path: Path, kind: str, where: str
 ) -> tuple[list[NDArray[Any]], dict[str, str], NDArray[np.float64] | None]:
-    """Arrays in index order [i, j(, k)], the header's text, and directions or None if unknown."""
+    """Arrays in index order [i, j(, k)], header fields, and directions or None where unknown."""
     import SimpleITK
 
     sitk: Any = SimpleITK
@@ -64,44 +64,44 @@ def read_volume_layers(
             raise MedpriorError("the volume is too large", where=where, expected="one slice")
         image = reader.Execute()
     except RuntimeError:
-        # ITK's messages hold the path.
+        # ITK's messages contain the path.
         raise MedpriorError(
             "the volume cannot be read",
             where=where,
             expected="a whole NIfTI (.nii, .nii.gz) or NRRD (.nrrd, .seg.nrrd) file",
         ) from None
-    facts = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    metadata = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     array = sitk.GetArrayFromImage(image)
     stacked = array[..., None] if image.GetNumberOfComponentsPerPixel() == 1 else array
     layers = [np.transpose(stacked[..., c]) for c in range(stacked.shape[-1])]
-    side = image.GetDimension()
-    directions = np.array(image.GetDirection()).reshape(side, side)
+    dimensions = image.GetDimension()
+    directions = np.array(image.GetDirection()).reshape(dimensions, dimensions)
     origin = np.array(image.GetOrigin())
-    return layers, facts, directions if has_known_directions(kind, facts, directions, origin) else None
+    return layers, metadata, directions if has_known_directions(kind, metadata, directions, origin) else None
 
 
 def has_known_directions(
-    kind: str, facts: dict[str, str], directions: NDArray[np.float64], origin: NDArray[np.float64]
+    kind: str, metadata: dict[str, str], directions: NDArray[np.float64], origin: NDArray[np.float64]
 ) -> bool:
-    """Whether a file's directions mean anything.
+    """Whether the directions of a file are meaningful.
 
-    A NIfTI affine that is a positive diagonal without an offset is what scripts write who do not
-    think of directions; it is taken as unknown (our choice).
+    A NIfTI affine that is a positive diagonal without offset is the default of scripts and counts
+    as unknown (our choice).
     """
     if kind == "nrrd":
-        return bool(facts.get("NRRD_space"))
-    codes = [facts.get(key, "0") for key in ("qform_code", "sform_code")]
-    # NIfTI counts to the right, to the front and up; ITK turns the first two round.
+        return bool(metadata.get("NRRD_space"))
+    codes = [metadata.get(key, "0") for key in ("qform_code", "sform_code")]
+    # NIfTI axes point right, anterior and superior (RAS); ITK negates the first two (LPS).
     ras = np.diag([-1.0, -1.0, *[1.0] * (len(directions) - 2)]) @ directions
-    careless = bool(np.allclose(ras, np.eye(len(ras)), atol=1e-6) and not origin.any())
-    return any(re.fullmatch(r"\s*0*[1-9]\d*\s*", code) for code in codes) and not careless
+    is_default = bool(np.allclose(ras, np.eye(len(ras)), atol=1e-6) and not origin.any())
+    return any(re.fullmatch(r"\s*0*[1-9]\d*\s*", code) for code in codes) and not is_default
 
 
 def check_attached_data(path: Path, where: str) -> None:
-    """MedpriorError where an NRRD header points to another file: only what was named is read."""
+    """Raise MedpriorError where an NRRD header refers to another file, which is never read."""
     with path.open("rb") as file:
-        head = re.split(rb"\r?\n\r?\n", file.read(MAX_NRRD_HEADER_BYTES), maxsplit=1)[0]
-    if re.search(rb"(?im)^data ?file\s*:", head):
+        header = re.split(rb"\r?\n\r?\n", file.read(MAX_NRRD_HEADER_BYTES), maxsplit=1)[0]
+    if re.search(rb"(?im)^data ?file\s*:", header):
         raise MedpriorError(
             "the header points to another file",
             where=where,
@@ -110,39 +110,39 @@ def check_attached_data(path: Path, where: str) -> None:
         )
 
 
-def parse_segment_names(facts: dict[str, str]) -> dict[tuple[int, int], str]:
+def parse_segment_names(metadata: dict[str, str]) -> dict[tuple[int, int], str]:
     """(layer, label value) -> segment name, from a 3D Slicer `.seg.nrrd` header."""
-    found = {}
-    for key, name in facts.items():
+    names = {}
+    for key, name in metadata.items():
         match = re.fullmatch(r"Segment(\d+)_Name", key)
         if match and name.strip():
             stem = f"Segment{match[1]}"
-            layer = parse_whole_number(facts.get(f"{stem}_Layer"), 0)
-            value = parse_whole_number(facts.get(f"{stem}_LabelValue"), int(match[1]) + 1)
-            found[layer, value] = name.strip()
-    return found
+            layer = parse_whole_number(metadata.get(f"{stem}_Layer"), 0)
+            value = parse_whole_number(metadata.get(f"{stem}_LabelValue"), int(match[1]) + 1)
+            names[layer, value] = name.strip()
+    return names
 
 
 def parse_whole_number(text: str | None, default: int) -> int:
-    """A whole number in a header, or the default."""
+    """The whole number in a header field, or the default."""
     return int(text) if text is not None and text.strip().isdigit() else default
 
 
-def pad_to_picture(layer: NDArray[Any], facts: dict[str, str], drawn: tuple[int, int]) -> NDArray[Any]:
-    """The layer at the size of its picture, where 3D Slicer saved only the part drawn on.
+def pad_to_picture(layer: NDArray[Any], metadata: dict[str, str], shape: tuple[int, int]) -> NDArray[Any]:
+    """The layer padded to the size of its image, where 3D Slicer saved only the segmented part.
 
     Args:
         layer: [i, j, k].
-        facts: the header's text.
-        drawn: rows and columns of the picture.
+        metadata: header fields.
+        shape: rows and columns of the image.
     """
-    offset = facts.get("Segmentation_ReferenceImageExtentOffset", "").split()
-    numbers = [int(part) for part in offset if part.isdigit()]
-    if len(numbers) != 3 or layer.ndim != 3:
+    offset = metadata.get("Segmentation_ReferenceImageExtentOffset", "").split()
+    starts = [int(text) for text in offset if text.isdigit()]
+    if len(starts) != 3 or layer.ndim != 3:
         return layer
-    sides = (drawn[1], drawn[0], numbers[2] + layer.shape[2])
-    after = [side - at - own for side, at, own in zip(sides, numbers, layer.shape, strict=True)]
+    sides = (shape[1], shape[0], starts[2] + layer.shape[2])
+    after = [side - start - length for side, start, length in zip(sides, starts, layer.shape, strict=True)]
     if min(after) < 0 or layer.shape[:2] == sides[:2]:
         return layer
-    edges = list(zip([*numbers[:2], 0], [*after[:2], 0], strict=True))
-    return np.pad(layer, edges)
+    widths = list(zip([*starts[:2], 0], [*after[:2], 0], strict=True))
+    return np.pad(layer, widths)

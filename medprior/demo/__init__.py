@@ -1,1 +1,1 @@
-"""The whole row, stage after stage, as a person would call it."""
+"""Demonstrations that run all stages in order, as the command line would."""

@@ -1,4 +1,4 @@
-"""`medprior demo`."""
+"""`medprior demo`: run all stages on phantoms or on public radiographs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, nargs="?", default=Path("runs/demo"), metavar="OUT")
     parser.add_argument("--real", type=Path, metavar="DATA", help="folder with nih/, shenzhen/ and hannover/")
     parser.add_argument("--recipes", action="store_true", help="compare the recipes of pretraining (hours)")
-    parser.add_argument("--config", type=Path, help="JSON or YAML file with settings of the row")
+    parser.add_argument("--config", type=Path, help="JSON or YAML file with settings of the demo")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
 
 
 def result_folder(args: argparse.Namespace) -> Path:
-    """The folder all stages write below."""
+    """The folder that holds the folders of all stages."""
     folder: Path = args.out
     return folder
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
-    """Walk the whole row."""
+    """Run the chosen demonstration."""
     if args.real is not None:
         from medprior.demo.real_demo import RealDemoSettings, run_real_demo
 

@@ -1,4 +1,4 @@
-"""What the row came to, as a table in the terminal; every number is read from `metrics.json`."""
+"""Summary table of a demonstration in the terminal; every number comes from `metrics.json`."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def format_metric_cell(metrics: Metrics, key: str) -> str:
     return f"{record['value']:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def metric_key(row: str, column: str) -> str:
-    """Where `metrics.json` keeps one cell of the table."""
+def metric_key(model: str, column: str) -> str:
+    """The key in `metrics.json` of one cell of the table."""
     quantity = column.partition(".")[2]
     return {
         "SPAN": column,
@@ -44,39 +44,39 @@ def metric_key(row: str, column: str) -> str:
         "static prior": f"prior.{quantity}",
         "registered prior": f"registered_prior.{quantity}",
         "random weights": f"features.random_{quantity}" if column.startswith("features") else "-",
-    }[row]
+    }[model]
 
 
 def build_summary_table(metrics: Metrics) -> list[list[str]]:
-    """Header and rows; columns and rows without any number are left out."""
-    rows = ("SPAN", "DINO", "static prior", "registered prior", "random weights")
-    cells = {(r, c): format_metric_cell(metrics, metric_key(r, c)) for r in rows for c, _ in SUMMARY_COLUMNS}
-    shown = [(c, t) for c, t in SUMMARY_COLUMNS if any(cells[r, c] != "-" for r in rows)]
-    table = [["test split", *(title for _, title in shown)]]
-    for row in rows:
-        line = [cells[row, column] for column, _ in shown]
+    """Header and rows of the table, without empty columns and rows."""
+    models = ("SPAN", "DINO", "static prior", "registered prior", "random weights")
+    cells = {(m, c): format_metric_cell(metrics, metric_key(m, c)) for m in models for c, _ in SUMMARY_COLUMNS}
+    columns = [(c, title) for c, title in SUMMARY_COLUMNS if any(cells[m, c] != "-" for m in models)]
+    table = [["test split", *(title for _, title in columns)]]
+    for model in models:
+        line = [cells[model, column] for column, _ in columns]
         if any(value != "-" for value in line):
-            table.append([row, *line])
+            table.append([model, *line])
     return table
 
 
 def format_text_table(table: list[list[str]]) -> str:
-    """Columns padded to their widest cell."""
+    """The table as text, columns padded to their widest cell."""
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in table]
     return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
 
 
 def format_teacher_entropies(folder: Path) -> str:
-    """Teacher entropy of both backbones beside its value at uniform collapse."""
-    parts = []
+    """Teacher entropy of both backbones beside its value at uniform collapse, ln K."""
+    entropies = []
     for recipe in ("span", "dino"):
         training = read_config(folder / f"backbone_{recipe}", "pretrain")["training"]
-        parts.append(
+        entropies.append(
             f"{recipe.upper()} {training['teacher_entropy']:.2f} (ln K "
             f"{training['uniform_entropy']:.2f}, feature std {training['feature_std']:.2f})"
         )
-    return "teacher entropy: " + ", ".join(parts)
+    return "teacher entropy: " + ", ".join(entropies)
 
 
 def print_summary(folder: Path, name: str, cost: str) -> None:
@@ -91,10 +91,10 @@ def print_summary(folder: Path, name: str, cost: str) -> None:
 
 
 def print_registered_model(folder: Path, name: str) -> None:
-    """The version behind the alias, and what it said of one radiograph."""
+    """Print the version behind the alias and its prediction for one radiograph."""
     from medprior.deploy.registry.register import find_alias_version
 
     version = find_alias_version(name, "champion")
     print(f"registered: {name} version {version} = models:/{name}@champion")
-    answer = json.loads(sorted((folder / "prediction").rglob("*.json"))[0].read_text())
-    print("prediction: " + json.dumps(answer)[:300])
+    prediction = json.loads(sorted((folder / "prediction").rglob("*.json"))[0].read_text())
+    print("prediction: " + json.dumps(prediction)[:300])

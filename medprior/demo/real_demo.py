@@ -1,4 +1,4 @@
-"""The row on real radiographs (NIH, Shenzhen and Hannover): what `make real` runs."""
+"""Comparison on public radiographs (NIH, Shenzhen and Hannover), run by `make real`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REAL_PRETRAIN: dict[str, Any] = {
     "batch": 32,
     "crops": {"global_size": 80, "local_size": 32, "locals": 2},
     "optimiser": {"lr": 0.0005},
-    # Exposure goes with views and devices: where it changes much, DINO's features know less.
+    # Exposure differs between views and devices; strong changes of it weaken DINO's features.
     "intensity": {"brightness": 0.05, "contrast": 0.1, "gamma": 0.1, "blur_p": 0.0},
     "dino": {"teacher_temperature": 0.04},
 }
@@ -39,17 +39,17 @@ REAL_ARMS: dict[str, dict[str, Any]] = {
     "one mask": {"recipe": None, "finetune": PRIOR_TARGETS},
     "one mask + span": SPAN_ARM | {"finetune": PRIOR_TARGETS},
 }
-"""All with the same views, steps and batches; the first is what the others are compared with."""
+"""All with the same views, steps and batches; the first is the reference of the comparisons."""
 
 
 class RealDemoSettings(Settings):
     """Size of the study; the defaults fit two CPU cores and three hours.
 
     Attributes:
-        workers: processes that share the runs. seeds, fractions: as in `medprior compare`.
-        masks: numbers of masks that segmenters may learn from, beside all.
+        workers: processes that run in parallel. seeds, fractions: as in `medprior compare`.
+        masks: numbers of training masks of the segmenters, besides all masks.
         pretrain, classification, segmentation: settings of the stages, shared by all arms.
-        positives: a finding is learnt where train, val and test have so many images with it.
+        positives: least numbers of positive images in train, val and test for a finding.
     """
 
     workers: int = Field(default=2, ge=0)
@@ -63,50 +63,51 @@ class RealDemoSettings(Settings):
 
 
 def run_real_demo(folder: Path, data: Path, settings: RealDemoSettings) -> None:
-    """One Shenzhen mask as the annotation; every arm with every seed, side by side."""
+    """Annotate with one Shenzhen mask, then compare every arm with every seed."""
     for name in DATASETS:
         if not (data / name).is_dir():
             raise InputMissing(
                 "no such folder", where=f"--real {data}", expected=" and ".join(DATASETS),
                 found=f"no {name}/", fix="name the folder that holds the public data sets",
             )  # fmt: skip
-    row = StagePipeline(folder)
+    pipeline = StagePipeline(folder)
     cohort, annotation = folder / "cohort", folder / "annotation"
     for name in DATASETS:
-        row.stage(
+        pipeline.run_stage(
             f"Ingest {name}", "ingest", data / name, cohort, "--dataset", name,
             "--store-size", 256, result=cohort / "config.json",
         )  # fmt: skip
-    row.stage(
+    pipeline.run_stage(
         "One annotated radiograph (the most typical of the training split)", "annotate",
         annotation, "--cohort", cohort, "--image-id", "auto",
         result=annotation / "annotation.json",
     )  # fmt: skip
     for method in ("static", "registered"):
         out = folder / f"prior_{method}"
-        row.stage(
+        pipeline.run_stage(
             f"Prior, {method}", "prior", cohort, out, "--annotation", annotation,
             "--method", method, result=out / "config.json",
         )  # fmt: skip
     study, evidence = folder / "study.json", folder / "comparison"
     write_json(study, build_comparison_settings(settings, select_frequent_labels(cohort, settings.positives)))
-    row.stage(
+    pipeline.run_stage(
         "Every arm with every seed, on patients never seen", "compare", cohort, evidence,
         "--recipes", *REAL_ARMS, "--prior", folder / "prior_registered", "--config", study,
         "--workers", settings.workers, result=evidence / "config.json",
     )  # fmt: skip
-    print(row.cost())
+    print(pipeline.format_cost())
 
 
 def select_frequent_labels(cohort: Path, least: tuple[int, int, int]) -> list[str]:
-    """Labels of which train, val and test have at least so many positive images."""
+    """Labels with at least `least` positive images in train, val and test."""
+    import numpy as np
+
     from medprior.cohort import Cohort
 
-    opened = Cohort.open(cohort)
-    counts = [(opened.split(name).labels() == 1).sum(axis=0) for name in ("train", "val", "test")]
-    enough = [all(c[i] >= n for c, n in zip(counts, least, strict=True))
-              for i in range(len(opened.label_names))]  # fmt: skip
-    return [name for name, one in zip(opened.label_names, enough, strict=True) if one]
+    opened_cohort = Cohort.open(cohort)
+    counts = [(opened_cohort.split(name).labels() == 1).sum(axis=0) for name in ("train", "val", "test")]
+    are_frequent: list[bool] = np.all(np.stack(counts) >= np.array(least)[:, None], axis=0).tolist()
+    return [name for name, is_frequent in zip(opened_cohort.label_names, are_frequent, strict=True) if is_frequent]
 
 
 def build_comparison_settings(settings: RealDemoSettings, labels: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Every objective beside DINO on generated radiographs: what `make recipes` runs."""
+"""Comparison of every pretraining objective with DINO on generated radiographs, run by `make recipes`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RECIPE_ARMS = {
     "span-statistics": ("span", "statistics"),
     "all": ("all", "registered"),
 }
-"""Arm -> recipe and prior; KoLeo is in all of them but `dino`."""
+"""Arm -> recipe and prior; all arms but `dino` include KoLeo."""
 SUPERVISED_ARMS: dict[str, dict[str, Any]] = {
     "scratch": {"recipe": None},
     "sar": {"recipe": None, "finetune": {"sar_weight": 0.01}},
@@ -43,9 +43,9 @@ class RecipeDemoSettings(Settings):
     """Size of the study; the defaults take about two hours on two CPU cores.
 
     Attributes:
-        workers: processes that share the runs. seeds: of every arm.
-        pretrain: budget and views of all recipes. supervised: of the classifiers from scratch.
-        segmentation: of the segmenters that follow LOCA and DINO.
+        workers: processes that run in parallel. seeds: number per arm.
+        pretrain: budget and views of all recipes. supervised: settings of the classifiers trained from scratch.
+        segmentation: settings of the segmenters trained after LOCA and DINO.
     """
 
     patients: int = 420
@@ -61,32 +61,32 @@ class RecipeDemoSettings(Settings):
 
 
 def run_recipe_demo(folder: Path, settings: RecipeDemoSettings) -> None:
-    """Phantoms, priors, then recipes with and without LIFE, then supervised training."""
-    row = StagePipeline(folder)
-    _, cohort = generate_cohort(row, folder, settings.patients, settings.seed, settings.image_size)
-    build_demo_priors(row, folder, cohort)
+    """Generate phantoms and priors, compare recipes with and without LIFE, then supervised arms."""
+    pipeline = StagePipeline(folder)
+    _, cohort = generate_cohort(pipeline, folder, settings.patients, settings.seed, settings.image_size)
+    build_demo_priors(pipeline, folder, cohort)
     statistics = folder / "prior_statistics"
-    row.stage(
+    pipeline.run_stage(
         "Prior from the cohort's statistics, without a label", "prior", cohort, statistics,
         "--method", "statistics", result=statistics / "config.json",
     )  # fmt: skip
-    compare_study_arms(row, cohort, folder / "recipes", build_recipe_study(folder, settings), settings.workers)
-    compare_study_arms(row, cohort, folder / "supervised", build_supervised_study(settings), settings.workers)
-    print(row.cost())
+    compare_study_arms(pipeline, cohort, folder / "recipes", build_recipe_study(folder, settings), settings.workers)
+    compare_study_arms(pipeline, cohort, folder / "supervised", build_supervised_study(settings), settings.workers)
+    print(pipeline.format_cost())
 
 
-def compare_study_arms(row: StagePipeline, cohort: Path, out: Path, study: dict[str, Any], workers: int) -> None:
-    """One comparison of all arms of a study."""
+def compare_study_arms(pipeline: StagePipeline, cohort: Path, out: Path, study: dict[str, Any], workers: int) -> None:
+    """Compare all arms of a study."""
     config = out.with_suffix(".json")
     write_json(config, study)
-    row.stage(
+    pipeline.run_stage(
         f"Compare: {out.name}", "compare", cohort, out, "--recipes", *study["arms"],
         "--config", config, "--workers", workers, result=out / "config.json",
     )  # fmt: skip
 
 
 def build_recipe_study(folder: Path, settings: RecipeDemoSettings) -> dict[str, Any]:
-    """Every recipe, each with and without LIFE; a segmenter after LOCA and after its baseline."""
+    """Settings of every recipe with and without LIFE; segmenters after LOCA and its baseline only."""
     arms: dict[str, Any] = {}
     for life in ("", "+life"):
         for name, (recipe, prior) in RECIPE_ARMS.items():
@@ -105,9 +105,5 @@ def build_recipe_study(folder: Path, settings: RecipeDemoSettings) -> dict[str, 
 
 
 def build_supervised_study(settings: RecipeDemoSettings) -> dict[str, Any]:
-    """The findings from scratch: plain, with SAR, with LIFE."""
-    return {
-        "seeds": settings.seeds,
-        "finetune": {"classification": settings.supervised},
-        "arms": SUPERVISED_ARMS,
-    }
+    """Settings of supervised classification from scratch: plain, with SAR, with LIFE."""
+    return {"seeds": settings.seeds, "finetune": {"classification": settings.supervised}, "arms": SUPERVISED_ARMS}

@@ -1,4 +1,4 @@
-"""Stages one after another, as the command line runs them; finished ones are not run again."""
+"""Run stages in order, as the command line does, and skip stages that are already finished."""
 
 from __future__ import annotations
 
@@ -18,58 +18,59 @@ KIB_PER_GIB = 1024**2
 
 @dataclass
 class StagePipeline:
-    """A row of stages under one folder.
+    """Stages that write below one folder.
 
     Attributes:
-        folder: where the stages write. done: argv and seconds of finished stages, by title.
-        changed: a stage has run in this walk, so that those after it run again too.
+        folder: parent of the result folders.
+        records: arguments and seconds of finished stages, by title.
+        has_run: whether a stage ran in this process; all later stages then run again too.
     """
 
     folder: Path
-    done: dict[str, dict[str, object]] = field(default_factory=dict)
-    changed: bool = False
+    records: dict[str, dict[str, object]] = field(default_factory=dict)
+    has_run: bool = False
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self._record.is_file():
-            self.done = json.loads(self._record.read_text())
+        if self._record_path.is_file():
+            self.records = json.loads(self._record_path.read_text())
 
     @property
-    def _record(self) -> Path:
+    def _record_path(self) -> Path:
         return self.folder / "row.json"
 
-    def stage(self, title: str, name: str, *argv: object, result: Path) -> None:
-        """Run one stage unless it and all before it were finished by the same calls.
+    def run_stage(self, title: str, name: str, *argv: object, result: Path) -> None:
+        """Run one stage unless it and all earlier stages are finished with the same arguments.
 
         Args:
-            title: what a person reads.
-            name: the stage.
+            title: description for the terminal.
+            name: name of the stage.
             argv: its arguments.
-            result: a file that is there when the stage is done.
+            result: file that exists once the stage is finished.
         """
         arguments = [str(argument) for argument in argv]
         print(f"\n== {title}\n$ medprior {name} {shlex.join(arguments)}", flush=True)
-        before = self.done.get(title)
-        same = before is not None and before["argv"] == [name, *arguments] and result.exists()
-        if before is not None and same and not self.changed:
-            print(f"   done before in {before['seconds']} s", flush=True)
+        record = self.records.get(title)
+        is_finished = record is not None and record["argv"] == [name, *arguments] and result.exists()
+        if record is not None and is_finished and not self.has_run:
+            print(f"   done before in {record['seconds']} s", flush=True)
             return
-        self.changed = True
-        started = time.perf_counter()
+        self.has_run = True
+        start = time.perf_counter()
         run_stage(name, arguments)
-        seconds = round(time.perf_counter() - started, 1)
-        self.done[title] = {"argv": [name, *arguments], "seconds": seconds}
-        write_json(self._record, self.done)
+        seconds = round(time.perf_counter() - start, 1)
+        self.records[title] = {"argv": [name, *arguments], "seconds": seconds}
+        write_json(self._record_path, self.records)
         print(f"   {seconds} s", flush=True)
 
-    def cost(self) -> str:
-        """Seconds of all stages together, and the peak memory of this and of any one child."""
-        seconds = sum(float(str(stage["seconds"])) for stage in self.done.values())
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_GIB
-        child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / KIB_PER_GIB
-        return f"{seconds / 60:.1f} minutes of stages; peak memory {own:.1f} GiB, largest child {child:.1f} GiB"
+    def format_cost(self) -> str:
+        """Total time of the stages, and the peak memory of this process and of its largest child."""
+        seconds = sum(float(str(record["seconds"])) for record in self.records.values())
+        own_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_GIB
+        child_gib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / KIB_PER_GIB
+        return f"{seconds / 60:.1f} minutes of stages; peak memory {own_gib:.1f} GiB, largest child {child_gib:.1f} GiB"
 
 
 def format_overrides(values: Sequence[str]) -> list[str]:
-    """`--set` for every `key=value`."""
-    return [part for value in values for part in ("--set", value)]
+    """`--set` arguments for `key=value` overrides."""
+    return [argument for value in values for argument in ("--set", value)]

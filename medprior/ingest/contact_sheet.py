@@ -10,18 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from medprior.palette import structure_rgb
 from medprior.provenance import atomic_write
 
 IMAGE_COUNT, MAX_COLUMNS = 48, 8
 CELL_PX, CAPTION_PX, GAP_PX = 200, 46, 6
 PAGE_RGB, TEXT_RGB, MUTED_RGB, FLAG_RGB = (18, 18, 20), (235, 235, 235), (150, 150, 155), (255, 176, 60)
-STRUCTURE_RGB = {
-    "left_lung": (90, 170, 255),
-    "right_lung": (90, 230, 160),
-    "lungs": (90, 200, 255),
-    "heart": (255, 90, 90),
-}
-OTHER_STRUCTURE_RGB = (230, 200, 60)
 PixelReader = Callable[[str], NDArray[np.float32]]
 MaskReader = Callable[[str], Mapping[str, NDArray[np.bool_]]]
 
@@ -55,13 +49,13 @@ def render_thumbnail(pixels: NDArray[np.float32], masks: Mapping[str, NDArray[np
     grey = Image.fromarray((pixels * 255).astype(np.uint8))
     grey.thumbnail((CELL_PX, CELL_PX), Image.Resampling.BOX)
     colour = np.stack([np.asarray(grey)] * 3, axis=-1)
-    for name, mask in masks.items():
+    for order, (name, mask) in enumerate(masks.items()):
         small = np.asarray(Image.fromarray(mask).resize(grey.size, Image.Resampling.NEAREST))
         inner = small[1:-1, 1:-1] & small[:-2, 1:-1] & small[2:, 1:-1]
         inner &= small[1:-1, :-2] & small[1:-1, 2:]
         edge = small.copy()
         edge[1:-1, 1:-1] &= ~inner
-        colour[edge] = STRUCTURE_RGB.get(name, OTHER_STRUCTURE_RGB)
+        colour[edge] = structure_rgb(name, order)
     square = Image.new("RGB", (CELL_PX, CELL_PX), (0, 0, 0))
     square.paste(Image.fromarray(colour), ((CELL_PX - grey.size[0]) // 2, (CELL_PX - grey.size[1]) // 2))
     return square

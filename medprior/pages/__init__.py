@@ -1,1 +1,1 @@
-"""Pages: what every web page stands on; its door, its errors, its server, its viewer."""
+"""Shared parts of the web pages: access control, security headers, error responses, server, viewer."""

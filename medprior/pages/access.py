@@ -1,4 +1,4 @@
-"""Who may come in: the address, the token and the host names of one page or service."""
+"""Access settings of one page or service: address, token, host names and body limits."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ MEBIBYTE = 2**20
 
 
 class AccessSettings(Settings):
-    """The door of one server.
+    """Who may reach one server, and how much they may send.
 
     Attributes:
         host: address to listen on; anything but loopback needs a token.
         port: 0 takes a free one.
-        token: asked of every visitor when set, except on `open_paths`.
-        names: further host names that visitors may use, such as that of a proxy.
+        token: required of every visitor when set, except on `open_paths`.
+        names: further host names that requests may name, such as that of a proxy.
         max_bytes: largest request body.
-        header_seconds: a connection that says nothing whole for so long is closed, within twice it.
-        body_seconds: longest time that a request body may take to arrive.
-        open_paths: answered without a token; they say nothing but how the server is.
+        header_seconds: a connection without a complete request header for this long is closed,
+            at the latest after twice this time.
+        body_seconds: longest time a request body may take to arrive.
+        open_paths: answered without a token; they report only the state of the server.
     """
 
     host: str = "127.0.0.1"
@@ -43,12 +44,12 @@ class AccessSettings(Settings):
 
     @property
     def secret(self) -> str:
-        """The token; empty when none is asked."""
+        """The token; empty when none is required."""
         return self.token.get_secret_value() if self.token else ""
 
     @property
-    def loopback(self) -> bool:
-        """True where only this machine can connect."""
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
         return self.host == "localhost" or is_ip_address(self.host, loopback=True)
 
     def derive_key(self, purpose: str) -> str:
@@ -56,30 +57,30 @@ class AccessSettings(Settings):
         return hmac.new(self.secret.encode(), purpose.encode(), hashlib.sha256).hexdigest()
 
     def url(self, port: int) -> str:
-        """What to open in a browser, with the token where one is asked."""
+        """The address to open in a browser, with the token where one is required."""
         name = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host
         name = f"[{name}]" if ":" in name else name
         return f"http://{name}:{port}/" + (f"?token={quote(self.secret)}" if self.secret else "")
 
     def allows_host(self, name: str) -> bool:
-        """True for a host name a visitor may have used.
+        """Whether a request may name this host.
 
-        A page of a stranger can make its own name point here (DNS rebinding); it cannot make an
-        address do so. Hence addresses, `localhost`, this machine's name and `names` are fine.
+        A foreign page can make its own name point to this server (DNS rebinding), but not an
+        address. Addresses, `localhost`, this machine's name and `names` are therefore allowed.
         """
         name = name.lower().rstrip(".")
-        known = {"localhost", self.host.lower(), *(item.lower() for item in self.names)}
-        if not self.loopback:
-            known.add(socket.gethostname().lower())
-        return name in known or is_ip_address(name, loopback=self.loopback)
+        allowed_names = {"localhost", self.host.lower(), *(alias.lower() for alias in self.names)}
+        if not self.is_loopback:
+            allowed_names.add(socket.gethostname().lower())
+        return name in allowed_names or is_ip_address(name, loopback=self.is_loopback)
 
-    def safe(self) -> AccessSettings:
-        """The door itself, if it is safe to open.
+    def require_safe(self) -> AccessSettings:
+        """These settings, where a server may open with them.
 
         Raises:
-            MedpriorError: it is open to other machines without a token, or the token is too short.
+            MedpriorError: other machines could connect without a token, or the token is too short.
         """
-        if not self.loopback and not self.secret:
+        if not self.is_loopback and not self.secret:
             raise MedpriorError(
                 "other machines could reach it without a token",
                 where=f"--host {self.host}",
@@ -97,7 +98,7 @@ class AccessSettings(Settings):
 
 
 def is_ip_address(name: str, *, loopback: bool) -> bool:
-    """True for an IP address, with `loopback` only for those of this machine itself."""
+    """Whether `name` is an IP address; with `loopback`, whether it is one of this machine itself."""
     try:
         address = ipaddress.ip_address(name.strip("[]"))
     except ValueError:
@@ -109,7 +110,7 @@ def read_token(path: Path | None) -> SecretStr | None:
     """The first line of a token file; None for no file.
 
     Raises:
-        InputMissing: no such file, or nothing in it.
+        InputMissing: the file does not exist or its first line is empty.
     """
     if path is None:
         return None

@@ -1,4 +1,4 @@
-"""The body of a request, counted and timed while it arrives."""
+"""Limits on the size and the arrival time of a request body."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ LINGER_SECONDS = 5.0
 
 
 class BoundedBody:
-    """Hands on what arrives until it is too much or too late.
+    """Passes a request body on until it exceeds its size or its time.
 
     Args:
-        receive: the server's.
-        limit: bytes.
-        seconds: from now until the last byte.
+        receive: the ASGI server's `receive`.
+        limit: largest body in bytes.
+        seconds: time from now until the last byte must have arrived.
     """
 
     def __init__(self, receive: Receive, limit: int, seconds: float) -> None:
         self._receive, self.limit = receive, limit
         self.deadline = asyncio.get_running_loop().time() + seconds
-        self.count = 0
-        self.over = False
+        self.byte_count = 0
+        self.is_complete = False
         self.refusal: Problem | None = None
 
     async def receive(self) -> Message:
-        """The next message.
+        """The next ASGI message.
 
         Raises:
-            Problem: 413 for more than `limit` bytes, 408 when the time is up.
+            Problem: 413 for more than `limit` bytes, 408 after the deadline.
         """
-        if self.over:
+        if self.is_complete:
             return await self._receive()
         try:
             async with asyncio.timeout_at(self.deadline):
@@ -42,22 +42,22 @@ class BoundedBody:
         except TimeoutError:
             self.refusal = Problem(408, "slow_body", "the request took too long to arrive")
             raise self.refusal from None
-        self._note(message)
-        if self.count > self.limit:
+        self._count_bytes(message)
+        if self.byte_count > self.limit:
             self.refusal = create_size_problem(self.limit)
             raise self.refusal
         return message
 
-    def _note(self, message: Message) -> None:
-        self.count += len(message.get("body", b""))
-        self.over = message["type"] != "http.request" or not message.get("more_body", False)
+    def _count_bytes(self, message: Message) -> None:
+        self.byte_count += len(message.get("body", b""))
+        self.is_complete = message["type"] != "http.request" or not message.get("more_body", False)
 
     async def drain(self) -> None:
-        """Read on for a while and forget, so that a visitor still sending can hear the answer."""
+        """Read and discard the rest for a while, so that a client still sending receives the response."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
-                while not self.over and self.count <= 2 * self.limit:
-                    self._note(await self._receive())
+                while not self.is_complete and self.byte_count <= 2 * self.limit:
+                    self._count_bytes(await self._receive())
 
 
 def create_size_problem(limit: int) -> Problem:

@@ -1,4 +1,4 @@
-"""Errors of a page as JSON `{code, message}`: never a traceback, never what the visitor sent."""
+"""Error responses as JSON `{code, message}`, without a traceback or any part of the request."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LOG = logging.getLogger("medprior.pages")
 
 
 class Problem(HTTPException):
-    """A request that is refused.
+    """An error response to a request.
 
     Args:
         status: HTTP status.
         code: stable word in snake_case for programs.
-        message: one sentence for people, free of what the visitor sent.
+        message: one sentence for people, without any part of the request.
         headers: extra response headers, such as `Retry-After`.
     """
 
@@ -39,10 +39,10 @@ def create_problem_response(error: HTTPException) -> Response:
 
 
 def handle_unexpected_error(error: Exception) -> Response:
-    """The response to a bug of ours; the log gets its kind and place, not its words."""
+    """The response to a bug; the log gets the exception class and line, not its message."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
-    LOG.error("unforeseen %s at %s", type(error).__name__, place)
+    location = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+    LOG.error("unforeseen %s at %s", type(error).__name__, location)
     return create_problem_response(Problem(500, "internal", "an unforeseen error; it was logged"))
 
 
@@ -53,11 +53,11 @@ async def handle_http_error(_: Request, error: Exception) -> Response:
 
 
 async def handle_invalid_request(_: Request, error: Exception) -> Response:
-    """Handler of arguments that do not fit: names the fields, quotes no value."""
+    """Handler of invalid arguments: names the fields, quotes no value."""
     assert isinstance(error, RequestValidationError)
-    fields = [".".join(str(part) for part in fault["loc"]) for fault in error.errors()]
-    said = ", ".join(dict.fromkeys(field for field in fields if field.isascii()))[:200]
-    return create_problem_response(Problem(422, "invalid_request", f"these do not fit: {said or 'the request'}"))
+    fields = [".".join(str(key) for key in detail["loc"]) for detail in error.errors()]
+    field_list = ", ".join(dict.fromkeys(field for field in fields if field.isascii()))[:200]
+    return create_problem_response(Problem(422, "invalid_request", f"these do not fit: {field_list or 'the request'}"))
 
 
 def install_error_handlers(app: FastAPI) -> None:

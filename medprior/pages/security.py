@@ -1,6 +1,6 @@
-"""What stands before every page: host names, origin, token, body limits, headers, no tracebacks.
+"""Security middleware: host names, origin, token, body limits and response headers.
 
-`Guard` is plain ASGI, so that it sees a request before anything else reads it. References: OWASP
+`SecurityMiddleware` is plain ASGI and sees a request before anything else reads it. References: OWASP
 ASVS 4.0.3 sections 3.4 (cookies), 13.2 (cross-site requests) and 14.4 (headers).
 """
 
@@ -40,18 +40,18 @@ SECURITY_HEADERS = {
 
 
 class SecurityMiddleware:
-    """ASGI middleware; put it outermost.
+    """ASGI middleware that checks requests and hardens responses; it must be the outermost one.
 
     Args:
-        app: what answers the requests that pass.
-        access: the door.
+        app: the application that answers accepted requests.
+        access: who may reach it.
     """
 
     def __init__(self, app: ASGIApp, access: AccessSettings) -> None:
         self.app, self.access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check, answer, harden; web sockets are closed, there are none here."""
+        """Check a request, pass it on and harden the response; web sockets are not served and closed."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -62,42 +62,42 @@ class SecurityMiddleware:
 
     async def _serve_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = BoundedBody(receive, self.access.max_bytes, self.access.body_seconds)
-        outlet = SecureSender(send, body)
-        start = time.monotonic()
+        sender = SecureSender(send, body)
+        start_time = time.monotonic()
         response: Response | None = None
         try:
-            outlet.cookie = authenticate_request(Request(scope), self.access)
+            sender.cookie = authenticate_request(Request(scope), self.access)
             check_content_length(Request(scope), self.access.max_bytes)
-            await self.app(scope, body.receive, outlet.send)
+            await self.app(scope, body.receive, sender.send)
         except Problem as problem:
             response = create_problem_response(problem)
         except Exception as error:
             response = handle_unexpected_error(error)
         if body.refusal is not None:
             response = create_problem_response(body.refusal)
-        if response is not None and not outlet.status:
+        if response is not None and not sender.status:
             if response.status_code != REQUEST_TIMEOUT_STATUS:
                 await body.drain()
-            outlet.muted = False
-            await response(scope, receive, outlet.send)
-        # The pattern of the route, since a path may name somebody.
+            sender.blocks_refused = False
+            await response(scope, receive, sender.send)
+        # The log gets the pattern of the route, since a path may hold a name.
         route = getattr(scope.get("route"), "path", "-")
-        spent = (time.monotonic() - start) * 1000
-        LOG.info("%s %s %d %.0f ms", scope["method"], route, outlet.status, spent)
+        elapsed_ms = (time.monotonic() - start_time) * 1000
+        LOG.info("%s %s %d %.0f ms", scope["method"], route, sender.status, elapsed_ms)
 
 
 class SecureSender:
-    """The way out: adds the headers; what a page says of a refused body is not passed on."""
+    """Adds the security headers to responses and blocks the application's answer to a refused body."""
 
     def __init__(self, send: Send, body: BoundedBody) -> None:
         self._send, self._body = send, body
         self.status = 0
         self.cookie: str | None = None
-        self.muted = True
+        self.blocks_refused = True
 
     async def send(self, message: Message) -> None:
-        """Pass a message on."""
-        if self.muted and self._body.refusal is not None and not self.status:
+        """Pass an ASGI message on."""
+        if self.blocks_refused and self._body.refusal is not None and not self.status:
             return
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -110,10 +110,10 @@ class SecureSender:
 
 
 def authenticate_request(request: Request, access: AccessSettings) -> str | None:
-    """The cookie to set on a visitor who came with the token in the address, else None.
+    """The cookie to set where the address holds the token, else None.
 
     Raises:
-        Problem: 400 unknown host name, 403 sent by another site's page, 401 no valid token.
+        Problem: 400 unknown host name, 403 request from another site, 401 no valid token.
     """
     host = request.headers.get("host", "")
     if len(request.headers.getlist("host")) != 1 or not access.allows_host(parse_host_name(host)):
@@ -122,9 +122,8 @@ def authenticate_request(request: Request, access: AccessSettings) -> str | None
         check_origin(request, host)
     if not access.secret or request.url.path in access.open_paths:
         return None
-    given = request.headers.get("authorization", "")
-    kind, _, word = given.partition(" ")
-    if kind.lower() == "bearer" and is_same_secret(word.strip(), access.secret):
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and is_same_secret(token.strip(), access.secret):
         return None
     name, value = access_cookie(access)
     if is_same_secret(request.query_params.get("token", ""), access.secret):
@@ -137,22 +136,22 @@ def authenticate_request(request: Request, access: AccessSettings) -> str | None
 
 
 def check_origin(request: Request, host: str) -> None:
-    """Problem where a page of another site made the browser send this."""
+    """Raise Problem where a page of another site made the browser send the request."""
     origin = request.headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
-    if foreign or request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
+    is_foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    if is_foreign or request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
         raise Problem(403, "cross_origin", "sent by a page of another site")
 
 
 def check_content_length(request: Request, limit: int) -> None:
-    """Problem where the body announces that it is too large."""
+    """Raise Problem where the Content-Length header exceeds `limit` bytes."""
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length[:20]) > limit:
         raise create_size_problem(limit)
 
 
 def access_cookie(access: AccessSettings) -> tuple[str, str]:
-    """Name and value of the cookie; servers of one machine share a jar, so names differ."""
+    """Name and value of the cookie; names differ because browsers share cookies between ports."""
     return f"medprior_{access.derive_key('name')[:12]}", access.derive_key("visitor")
 
 
@@ -163,6 +162,6 @@ def parse_host_name(host: str) -> str:
     return host.partition(":")[0]
 
 
-def is_same_secret(given: str, wanted: str) -> bool:
+def is_same_secret(candidate: str, secret: str) -> bool:
     """Equality in constant time."""
-    return hmac.compare_digest(given.encode(), wanted.encode())
+    return hmac.compare_digest(candidate.encode(), secret.encode())

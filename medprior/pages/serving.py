@@ -1,4 +1,4 @@
-"""Run an application until it is told to stop: own socket, punctual visitors, a graceful end."""
+"""Serve an application until SIGTERM or SIGINT, with header timeouts and a graceful shutdown."""
 
 from __future__ import annotations
 
@@ -24,47 +24,48 @@ SHUTDOWN_SECONDS = 30
 
 
 class HeaderTimeoutProtocol(H11Protocol):
-    """Closes connections that take too long to say what they want."""
+    """Closes connections whose request header does not arrive in time."""
 
     header_seconds = 10.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to watch."""
+        """Start the header timeout."""
         super().connection_made(transport)
-        self.loop.call_later(self.header_seconds, self._watch, None)
+        self.loop.call_later(self.header_seconds, self._close_if_idle, None)
 
-    def _watch(self, before: object) -> None:
+    def _close_if_idle(self, previous_cycle: object) -> None:
         if self.transport.is_closing():
             return
-        waiting = self.cycle is None or self.cycle.response_complete
-        if waiting and self.cycle is before:
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_idle and self.cycle is previous_cycle:
             self.transport.close()
             return
-        self.loop.call_later(self.header_seconds, self._watch, self.cycle)
+        self.loop.call_later(self.header_seconds, self._close_if_idle, self.cycle)
 
 
 class GracefulServer(uvicorn.Server):
-    """Stops on SIGTERM and SIGINT after the requests in work are answered, and then returns."""
+    """Stops on SIGTERM and SIGINT after answering the running requests, and then returns."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle signals while serving; unlike uvicorn's, does not die of them afterwards."""
-        wanted = (signal.SIGINT, signal.SIGTERM)
-        before = {item: signal.signal(item, self.handle_exit) for item in wanted}
+        """Handle signals while serving; unlike uvicorn's method, does not raise them again afterwards."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        old_handlers = {number: signal.signal(number, self.handle_exit) for number in signals}
         try:
             yield
         finally:
-            for item, handler in before.items():
-                signal.signal(item, handler)
+            for number, handler in old_handlers.items():
+                signal.signal(number, handler)
 
 
 def open_listener(access: AccessSettings) -> socket.socket:
     """A bound socket for `access`.
 
     Raises:
-        MedpriorError: not safe to open, the port is taken or not allowed, or no such address.
+        MedpriorError: the access settings are unsafe, the port is in use or not allowed, or the
+            address does not exist.
     """
-    access.safe()
+    access.require_safe()
     family = socket.AF_INET6 if ":" in access.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -72,11 +73,11 @@ def open_listener(access: AccessSettings) -> socket.socket:
         listener.bind((access.host, access.port))
     except OSError as error:
         listener.close()
-        taken = error.errno == errno.EADDRINUSE
+        is_in_use = error.errno == errno.EADDRINUSE
         raise MedpriorError(
-            "the port is in use" if taken else f"cannot listen there ({error.strerror})",
+            "the port is in use" if is_in_use else f"cannot listen there ({error.strerror})",
             where=f"{access.host}:{access.port}",
-            fix="choose another --port" if taken else "check --host and --port",
+            fix="choose another --port" if is_in_use else "check --host and --port",
         ) from None
     return listener
 
@@ -87,10 +88,10 @@ def serve_app(
     """Serve until SIGTERM or SIGINT.
 
     Args:
-        app: what answers.
-        access: the door.
-        listener: from `listening`.
-        started: told the address as soon as visitors are let in.
+        app: the ASGI application.
+        access: who may reach it.
+        listener: from `open_listener`.
+        started: called with the address once connections are accepted.
     """
     log_to_stderr()
     settings: dict[str, Any] = {
@@ -108,18 +109,18 @@ def serve_app(
     asyncio.run(serve_and_announce(server, listener, lambda: started(url)))
 
 
-async def serve_and_announce(server: uvicorn.Server, listener: socket.socket, tell: Callable[[], None]) -> None:
-    """Serve on `listener` until the end; `tell` is called once it has started."""
-    running = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not running.done():
+async def serve_and_announce(server: uvicorn.Server, listener: socket.socket, on_start: Callable[[], None]) -> None:
+    """Serve on `listener` until the end; `on_start` is called once it accepts connections."""
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():
         await asyncio.sleep(0.02)
     if server.started:
-        tell()
-    await running
+        on_start()
+    await serving
 
 
 def log_to_stderr() -> None:
-    """Our own lines to stderr; uvicorn's only where something is wrong."""
+    """Log medprior's messages to stderr, and uvicorn's only from level ERROR."""
     logger = logging.getLogger("medprior")
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
@@ -127,4 +128,4 @@ def log_to_stderr() -> None:
         logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)  # it quotes the body
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)  # its messages quote the body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
+from medprior.palette import structure_colour
 from medprior.priors.prior import SpatialPrior
 from medprior.provenance import atomic_write
 
@@ -32,7 +34,7 @@ def plot_prior(prior: SpatialPrior, cohort: Cohort, path: Path, seed: int = 0) -
         panels.append((title, np.asarray(picture), prior.maps_for(image_id)))
     figure = Figure(figsize=(3 * len(panels), 3.6), dpi=110, layout="constrained")
     for axes, panel in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
-        plot_prior_panel(axes, *panel)
+        plot_prior_panel(axes, *panel, prior.names)
     figure.suptitle(f"{prior.method}: {', '.join(prior.names)} (lines at 0.25, 0.5, 0.75)")
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")
@@ -49,12 +51,12 @@ def select_plotted_images(prior: SpatialPrior, train: Cohort, seed: int) -> list
     return [(str(status[name]), name) for name in names] + [(f"worst: {status[worst]}", worst)]
 
 
-def plot_prior_panel(axes: Any, title: str, picture: Maps, maps: Maps) -> None:
+def plot_prior_panel(axes: Any, title: str, picture: Maps, maps: Maps, names: Sequence[str]) -> None:
     """One picture with the level lines of its maps."""
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
-    for index, layer in enumerate(maps):
+    for order, (name, layer) in enumerate(zip(names, maps, strict=True)):
         if layer.max() > 0.25:
             levels = [level for level in (0.25, 0.5, 0.75) if level < layer.max()]
-            axes.contour(layer, levels=levels, colors=f"C{index % 10}", linewidths=[0.5, 1.5, 0.5])
+            axes.contour(layer, levels=levels, colors=structure_colour(name, order), linewidths=[0.5, 1.5, 0.5])
     axes.set_title(title, fontsize=9)
     axes.axis("off")

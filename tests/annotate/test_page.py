@@ -211,9 +211,9 @@ def test_a_failure_to_carry_over_is_told(tmp_path, phantom_cohort):
         carrier = TransferPreview(cohort, transfer)
         carrier.start(made, tmp_path)
         carrier._pool.shutdown(wait=True)
-        assert carrier.carried.state == "failed"
-        assert words in carrier.carried.message
-        assert "secret" not in carrier.carried.message
+        assert carrier.state.state == "failed"
+        assert words in carrier.state.message
+        assert "secret" not in carrier.state.message
 
 
 def test_suggestions_differ_and_others_are_other_patients(phantom_cohort):

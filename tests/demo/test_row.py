@@ -6,12 +6,12 @@ from medprior.demo.stage_pipeline import StagePipeline
 
 
 def walk(folder, capsys):
-    """Two small stages in a row; the titles of those that were skipped."""
-    row = StagePipeline(folder)
+    """Run two small stages; the number of skipped ones."""
+    pipeline = StagePipeline(folder)
     for title in ("first", "second"):
         out = folder / title
         argv = (out, "--patients", 1, "--size", 64, "--workers", 1, "--no-tracking")
-        row.stage(title, "phantom", *argv, result=out / "config.json")
+        pipeline.run_stage(title, "phantom", *argv, result=out / "config.json")
     return capsys.readouterr().out.count("done before")
 
 

@@ -180,10 +180,10 @@ def test_sigterm_answers_what_is_in_work_and_ends_well():
 
 def test_unsafe_doors_do_not_open(tmp_path):
     with pytest.raises(MedpriorError, match="without a token"):
-        AccessSettings(host="0.0.0.0").safe()
+        AccessSettings(host="0.0.0.0").require_safe()
     with pytest.raises(MedpriorError, match="too easy"):
-        AccessSettings(token="short").safe()
-    assert AccessSettings(host="0.0.0.0", token=TOKEN).safe().allows_host("192.168.1.5")
+        AccessSettings(token="short").require_safe()
+    assert AccessSettings(host="0.0.0.0", token=TOKEN).require_safe().allows_host("192.168.1.5")
     assert not AccessSettings(host="0.0.0.0", token=TOKEN).allows_host("evil.example")
     assert not AccessSettings().allows_host("192.168.1.5")
     assert TOKEN not in repr(AccessSettings(token=TOKEN))

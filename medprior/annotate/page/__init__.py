@@ -1,1 +1,1 @@
-"""The page where a clinician draws one radiograph and sees at once what the drawing does."""
+"""Web page to draw contours on one radiograph and preview their transfer to other patients."""

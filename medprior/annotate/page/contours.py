@@ -1,4 +1,4 @@
-"""What the page sends: closed contours by structure."""
+"""Request body of the drawing page: closed contours by structure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ShortText = Annotated[str, Field(max_length=200)]
 
 
 class StructureContours(Settings):
-    """One structure.
+    """Contours of one structure.
 
     Attributes:
-        name: as the user writes it.
-        contours: its parts; (x, y) in pixels of the picture, (0, 0) its upper left corner.
+        name: as entered by the user.
+        contours: closed contours; (x, y) in pixels, (0, 0) is the upper left corner of the image.
     """
 
     name: ShortText
@@ -31,10 +31,10 @@ class StructureContours(Settings):
 
 
 class ContourDrawing(Settings):
-    """A drawing to be kept.
+    """Contours of one image.
 
     Attributes:
-        picture: key of the picture that it was drawn on.
+        picture: key of the image.
         structures: at most one entry per name.
         author: free text.
     """
@@ -47,15 +47,15 @@ class ContourDrawing(Settings):
         """Structure -> bool [rows, cols]; structures without a contour are left out.
 
         Raises:
-            MedpriorError: a contour has no area, or two structures have one name.
+            MedpriorError: a contour is invalid, or two structures have the same name.
         """
-        found: dict[str, NDArray[np.bool_]] = {}
+        masks: dict[str, NDArray[np.bool_]] = {}
         for structure in self.structures:
             if not structure.contours:
                 continue
             name = normalise_name(structure.name)
-            if name in found:
+            if name in masks:
                 raise MedpriorError("two structures have one name", where=name)
             rings = [parse_ring(contour, name) for contour in structure.contours]
-            found[name] = fill_polygons(rings, shape)
-        return found
+            masks[name] = fill_polygons(rings, shape)
+        return masks

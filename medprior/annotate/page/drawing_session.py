@@ -1,4 +1,4 @@
-"""What lies on the table of one drawing session: pictures to choose from, and what was drawn."""
+"""State of one drawing session: images to choose from, and the saved annotation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ReadRadiograph = Callable[[bytes], Radiograph]
 
 @dataclass(frozen=True)
 class SessionPicture:
-    """A radiograph on the table; `image_id` is None for a file of its own."""
+    """A radiograph of the session; `image_id` is None for an opened file."""
 
     pixels: NDArray[np.float32] = field(repr=False)
     image_id: str | None = None
@@ -36,12 +36,12 @@ class SessionPicture:
 
 
 class DrawingSession:
-    """Pictures in, one annotation out; safe to share between threads.
+    """Images of one session and the annotation drawn on one of them; thread-safe.
 
     Args:
-        out: the annotation's folder.
-        cohort: pictures to choose from, or None.
-        read: reads a file that the user opens.
+        out: annotation folder.
+        cohort: images to choose from, or None.
+        read: reads an opened file.
         notes: free text for the annotation.
     """
 
@@ -49,76 +49,76 @@ class DrawingSession:
         self.out, self.cohort, self.notes = out, cohort, notes
         self._read, self._lock = read, threading.RLock()
         self._files: dict[str, Radiograph] = {}
-        self._count = 0
-        self._suggested: tuple[str, ...] | None = None
-        self.saved: Annotation | None = None
+        self._opened_count = 0
+        self._suggested_ids: tuple[str, ...] | None = None
+        self.annotation: Annotation | None = None
 
-    def suggestions(self) -> tuple[str, ...]:
-        """Image ids worth drawing, the most typical first; none without a cohort."""
+    def suggest_images(self) -> tuple[str, ...]:
+        """Image ids to annotate, the most typical first; none without a cohort."""
         if self.cohort is None:
             return ()
         with self._lock:
-            if self._suggested is None:
-                self._suggested = select_medoids(self.cohort, SUGGESTION_COUNT)
-            return self._suggested
+            if self._suggested_ids is None:
+                self._suggested_ids = select_medoids(self.cohort, SUGGESTION_COUNT)
+            return self._suggested_ids
 
-    def add(self, data: bytes) -> str:
-        """Put a file's picture on the table and give its key.
+    def add_file(self, data: bytes) -> str:
+        """Add the image of a file, and return its key.
 
         Raises:
-            Rejected: it is no usable radiograph.
+            Rejected: the file is no usable radiograph.
         """
         radiograph = self._read(data)
         with self._lock:
-            self._count += 1
-            key = f"{FILE_KEY_PREFIX}{self._count}"
+            self._opened_count += 1
+            key = f"{FILE_KEY_PREFIX}{self._opened_count}"
             self._files[key] = radiograph
-            for old in list(self._files)[:-MAX_OPEN_FILES]:
-                del self._files[old]
+            for old_key in list(self._files)[:-MAX_OPEN_FILES]:
+                del self._files[old_key]
         return key
 
-    def picture(self, key: str) -> SessionPicture:
-        """A picture by its key, an image id or what `add` gave.
+    def get_picture(self, key: str) -> SessionPicture:
+        """An image by its key: an image id, or a key from `add_file`.
 
         Raises:
-            InputMissing: there is none.
+            InputMissing: the session has no such image.
         """
         with self._lock:
             radiograph = self._files.get(key)
         if radiograph is not None:
             return SessionPicture(radiograph.pixels, None, radiograph)
         if self.cohort is None or key not in self.cohort.image_ids:
-            raise InputMissing("this picture is not on the table", where="picture", fix="open it")
+            raise InputMissing("this picture is not open", where="picture", fix="open it")
         return SessionPicture(self.cohort.pixels(key), key)
 
-    def save(self, drawn: ContourDrawing) -> Annotation:
-        """Keep a drawing as the annotation; an earlier one in the folder is replaced.
+    def save(self, drawing: ContourDrawing) -> Annotation:
+        """Save contours as the annotation, and replace an earlier one in the folder.
 
         Raises:
-            MedpriorError: the masks cannot be right (see `check_masks`).
+            MedpriorError: the masks are invalid (see `check_masks`).
         """
-        picture = self.picture(drawn.picture)
+        picture = self.get_picture(drawing.picture)
         shape = (picture.pixels.shape[0], picture.pixels.shape[1])
-        masks = drawn.masks(shape)
+        masks = drawing.masks(shape)
         check_masks_or_preview(picture.pixels, masks, None)
         if picture.radiograph is not None:
-            made = Annotation(
+            annotation = Annotation(
                 picture.pixels, masks, pixel_sha256=picture.radiograph.pixel_sha256,
-                spacing_mm=picture.radiograph.spacing_mm, author=drawn.author, notes=self.notes,
+                spacing_mm=picture.radiograph.spacing_mm, author=drawing.author, notes=self.notes,
             )  # fmt: skip
         else:
             assert self.cohort is not None
-            made = create_cohort_annotation(self.cohort, drawn.picture, masks, drawn.author, self.notes)
+            annotation = create_cohort_annotation(self.cohort, drawing.picture, masks, drawing.author, self.notes)
         with self._lock:
-            self._replace(made, drawn)
-        return made
+            self._replace(annotation, drawing)
+        return annotation
 
-    def _replace(self, made: Annotation, drawn: ContourDrawing) -> None:
-        if self.saved is not None:
-            for name in set(self.saved.structures) - set(made.structures):
+    def _replace(self, annotation: Annotation, drawing: ContourDrawing) -> None:
+        if self.annotation is not None:
+            for name in set(self.annotation.structures) - set(annotation.structures):
                 (self.out / f"{name}.png").unlink(missing_ok=True)
-        made.save(self.out)
-        # The vertices, to go on with another day; the masks are what counts.
+        annotation.save(self.out)
+        # The page reloads the vertices from this file; the annotation consists of the masks.
         with atomic_write(self.out / CONTOURS_FILE) as temporary:
-            temporary.write_text(drawn.model_dump_json(indent=1), encoding="utf-8")
-        self.saved = made
+            temporary.write_text(drawing.model_dump_json(indent=1), encoding="utf-8")
+        self.annotation = annotation

@@ -1,4 +1,4 @@
-"""One drawing session: the page is opened, drawn on, and closed again."""
+"""Run the drawing page for one annotation."""
 
 from __future__ import annotations
 
@@ -33,52 +33,52 @@ def run_drawing_page(
     port: int = 0,
     browser: bool = True,
 ) -> Annotation:
-    """Serve the drawing page on this machine alone until the user is done; blocks.
+    """Serve the drawing page on this machine only, and block until the user finishes.
 
     Args:
-        out: the annotation's folder.
-        cohort: pictures to choose from, and patients to show the drawing on.
-        image: a file to begin with.
-        image_id: an image of the cohort to begin with.
+        out: annotation folder.
+        cohort: images to choose from, and patients for the transfer preview.
+        image: file to open first.
+        image_id: image of the cohort to open first.
         notes: free text for the annotation.
         port: 0 takes a free one.
-        browser: open the page in the user's browser, where there is a desktop.
+        browser: open the page in a browser, where there is a desktop.
 
     Raises:
         Rejected: `image` is no usable radiograph.
-        InputMissing: no such image, or the user ended without saving.
-        MedpriorError: the port is taken.
+        InputMissing: the image does not exist, or the user saved nothing.
+        MedpriorError: the port is in use.
     """
     access = AccessSettings(port=port, token=SecretStr(secrets.token_urlsafe(24)), max_bytes=MAX_FILE_BYTES)
-    carrier = None if cohort is None else TransferPreview(cohort, create_command_transfer(cohort.path))
+    preview = None if cohort is None else TransferPreview(cohort, create_command_transfer(cohort.path))
     with BoundedReader() as reader:
-        desk = DrawingSession(out, cohort, reader.read, notes)
-        first = image_id
-        if image is not None:
-            first = desk.add(image.read_bytes())
+        session = DrawingSession(out, cohort, reader.read, notes)
+        first = image_id if image is None else session.add_file(image.read_bytes())
         if first:
-            desk.picture(first)
+            session.get_picture(first)
         listener = open_listener(access)
 
-        def started(url: str) -> None:
-            """Say where the page is, and open it where somebody sits in front of a desktop."""
+        def announce(url: str) -> None:
+            """Print the address of the page, and open it where there is a desktop."""
             print(f"Draw at {url}\n(on this machine only; Ctrl-C ends it)", flush=True)
             if browser and has_desktop():
                 webbrowser.open(url)
 
-        # The terminal is for the address and for what goes wrong.
+        # The terminal shows only the address and warnings.
         logging.getLogger("medprior.pages").setLevel(logging.WARNING)
         try:
-            serve_app(create_drawing_app(desk, carrier, access, first), access, listener, started)
+            serve_app(create_drawing_app(session, preview, access, first), access, listener, announce)
         finally:
-            if carrier is not None:
-                carrier.close()
-    if desk.saved is None:
+            if preview is not None:
+                preview.close()
+    if session.annotation is None:
         raise InputMissing("nothing was saved on the page", where=str(out), fix="draw, then Save")
-    return desk.saved
+    return session.annotation
 
 
 def has_desktop() -> bool:
-    """Whether somebody sits in front of a terminal on a desktop."""
-    shown = sys.platform in {"win32", "darwin"} or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    return sys.stdout.isatty() and shown
+    """Whether the process has a terminal on a desktop."""
+    has_display = sys.platform in {"win32", "darwin"} or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+    return sys.stdout.isatty() and has_display

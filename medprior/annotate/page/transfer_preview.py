@@ -1,4 +1,4 @@
-"""What a drawing does: carried over to a few other patients, shown as pictures."""
+"""Preview of an annotation transferred to a few other patients."""
 
 from __future__ import annotations
 
@@ -36,34 +36,36 @@ DOUBT_REASONS = {
 
 
 def create_command_transfer(cohort: Path) -> Transfer:
-    """Carries an annotation over by `medprior prior --method registered`, in its own process."""
+    """A transfer that runs `medprior prior --method registered` in a separate process."""
 
     def transfer(annotation: Path, image_ids: tuple[str, ...], out: Path) -> None:
-        """Write the prior of `image_ids` to `out`; MedpriorError where the command refuses."""
-        line = [
+        """Write the prior of `image_ids` to `out`; raises MedpriorError where the command fails."""
+        argv = [
             sys.executable, "-m", "medprior", "prior", str(cohort), str(out),
             "--annotation", str(annotation), "--method", "registered",
             "--only", ",".join(image_ids), "--workers", "1", "--no-tracking",
         ]  # fmt: skip
         try:
-            done = subprocess.run(line, capture_output=True, text=True, timeout=TRANSFER_TIMEOUT_SECONDS, check=False)
+            process = subprocess.run(
+                argv, capture_output=True, text=True, timeout=TRANSFER_TIMEOUT_SECONDS, check=False
+            )
         except subprocess.TimeoutExpired:
             raise MedpriorError("it took too long", where="medprior prior") from None
-        if done.returncode:
-            refused = done.returncode == MedpriorError.exit_code
-            said = done.stderr.strip().splitlines()[-1:] if refused else []
-            raise MedpriorError(" ".join(said) or "it failed", where="carrying over")
+        if process.returncode:
+            is_refusal = process.returncode == MedpriorError.exit_code
+            last_line = process.stderr.strip().splitlines()[-1:] if is_refusal else []
+            raise MedpriorError(" ".join(last_line) or "it failed", where="carrying over")
 
     return transfer
 
 
 @dataclass(frozen=True)
 class TransferPanel:
-    """One other patient with the drawing carried over.
+    """The transferred annotation on one other patient.
 
     Attributes:
-        image_id: of the cohort.
-        doubt: why to look twice, in words; '' where nothing speaks against it.
+        image_id: image of the cohort.
+        doubt: reasons why the maps are doubtful; '' where there are none.
         picture: PNG with the contours.
     """
 
@@ -74,7 +76,7 @@ class TransferPanel:
 
 @dataclass(frozen=True)
 class TransferState:
-    """How far it has come: `none`, `running`, `done` or `failed`."""
+    """State of the transfer: `none`, `running`, `done` or `failed`."""
 
     state: str = "none"
     message: str = ""
@@ -82,84 +84,84 @@ class TransferState:
 
 
 class TransferPreview:
-    """Carries the latest drawing over, one at a time, beside the page.
+    """Transfers the latest annotation in a background thread, one at a time.
 
     Args:
-        cohort: whose patients.
-        transfer: makes a prior of an annotation for a few images.
+        cohort: cohort of the other patients.
+        transfer: makes the prior of an annotation for a few images.
     """
 
     def __init__(self, cohort: Cohort, transfer: Transfer) -> None:
         self._cohort, self._transfer = cohort, transfer
         self._pool = ThreadPoolExecutor(1, "carrying")
-        self._lock, self._latest = threading.Lock(), 0
-        self._carried = TransferState()
+        self._lock, self._latest_number = threading.Lock(), 0
+        self._state = TransferState()
 
     @property
-    def carried(self) -> TransferState:
-        """The state of the latest drawing."""
+    def state(self) -> TransferState:
+        """The state of the latest transfer."""
         with self._lock:
-            return self._carried
+            return self._state
 
     def start(self, annotation: Annotation, folder: Path) -> None:
-        """Begin anew with an annotation that was saved to `folder`; returns at once."""
+        """Start the transfer of an annotation saved in `folder`, and return at once."""
         with self._lock:
-            self._latest += 1
-            number = self._latest
-            self._carried = TransferState("running", "The drawing is being carried over.")
+            self._latest_number += 1
+            number = self._latest_number
+            self._state = TransferState("running", "The drawing is being carried over.")
         self._pool.submit(self._run, number, annotation, folder)
 
     def close(self) -> None:
-        """Start nothing more."""
+        """Cancel pending transfers."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, number: int, annotation: Annotation, folder: Path) -> None:
-        if number != self._latest:
+        if number != self._latest_number:
             return
         try:
-            found = TransferState("done", "", self._panels(annotation, folder))
+            state = TransferState("done", "", self._render_panels(annotation, folder))
         except MedpriorError as error:
-            found = TransferState("failed", str(error))
+            state = TransferState("failed", str(error))
         except Exception as error:
-            # A bug: its kind is for the page, its words may hold paths.
-            found = TransferState("failed", f"an unforeseen error ({type(error).__name__})")
+            # A bug: the page gets the exception class only, since messages may hold paths.
+            state = TransferState("failed", f"an unforeseen error ({type(error).__name__})")
         with self._lock:
-            if number == self._latest:
-                self._carried = found
+            if number == self._latest_number:
+                self._state = state
 
-    def _panels(self, annotation: Annotation, folder: Path) -> tuple[TransferPanel, ...]:
-        chosen = select_varied_images(self._cohort, PREVIEW_PATIENTS, find_same_images(self._cohort, annotation))
-        if not chosen:
+    def _render_panels(self, annotation: Annotation, folder: Path) -> tuple[TransferPanel, ...]:
+        image_ids = select_varied_images(self._cohort, PREVIEW_PATIENTS, find_same_images(self._cohort, annotation))
+        if not image_ids:
             raise MedpriorError("the cohort has no other patient to show", where="carrying over")
-        with tempfile.TemporaryDirectory(prefix="medprior-annotate-") as place:
-            out = Path(place) / "prior"
-            self._transfer(folder, chosen, out)
+        with tempfile.TemporaryDirectory(prefix="medprior-annotate-") as temporary:
+            out = Path(temporary) / "prior"
+            self._transfer(folder, image_ids, out)
             names = json.loads((out / "prior.json").read_text(encoding="utf-8"))["names"]
             maps = np.load(out / "per_image.npy", allow_pickle=False)
             table = pd.read_parquet(out / "per_image.parquet")
         doubts = table["doubt"].tolist() if "doubt" in table else [""] * len(table)
         panels = []
-        for row, (image_id, trust) in enumerate(zip(table.image_id, table.trust, strict=True)):
-            layers = dict(zip(names, maps[row].astype(np.float32) / 255, strict=True))
+        for index, (image_id, trust) in enumerate(zip(table.image_id, table.trust, strict=True)):
+            layers = dict(zip(names, maps[index].astype(np.float32) / 255, strict=True))
             image = overlay_map_contours(self._cohort.pixels(image_id), layers, LONGEST_SIDE_PX)
             panels.append(
-                TransferPanel(str(image_id), format_doubt(str(doubts[row]), float(trust)), encode_picture_png(image))
+                TransferPanel(str(image_id), format_doubt(str(doubts[index]), float(trust)), encode_picture_png(image))
             )
         return tuple(panels)
 
 
 def format_doubt(doubt: str, trust: float) -> str:
-    """Why maps are doubtful, from a prior's `doubt` and `trust` columns."""
-    words = [word for word in re.split(r"[^a-z_]+", doubt) if word]
-    if trust < 1 and not words:
-        words = ["registration"]
-    return "; ".join(DOUBT_REASONS.get(word, word.replace("_", " ")) for word in words)
+    """Reasons why maps are doubtful, from the `doubt` and `trust` columns of a prior."""
+    codes = [code for code in re.split(r"[^a-z_]+", doubt) if code]
+    if trust < 1 and not codes:
+        codes = ["registration"]
+    return "; ".join(DOUBT_REASONS.get(code, code.replace("_", " ")) for code in codes)
 
 
 def find_same_images(cohort: Cohort, annotation: Annotation) -> frozenset[str]:
-    """Images of the cohort that are the annotated one, by name or by their pixels."""
+    """Images of the cohort with the id or the pixels of the annotated one."""
     manifest = cohort.manifest
-    same = manifest.image_id == annotation.image_id
+    is_same = manifest.image_id == annotation.image_id
     if annotation.pixel_sha256:
-        same |= manifest.pixel_sha256 == annotation.pixel_sha256
-    return frozenset(manifest.image_id[same].tolist())
+        is_same |= manifest.pixel_sha256 == annotation.pixel_sha256
+    return frozenset(manifest.image_id[is_same].tolist())

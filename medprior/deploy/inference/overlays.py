@@ -15,26 +15,15 @@ from scipy import ndimage
 from medprior.dicom.derived.derived_object import RESEARCH_NOTE
 from medprior.dicom.display.resample import resize_pixels
 from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio
+from medprior.palette import structure_rgb
 
 if TYPE_CHECKING:
     from medprior.deploy.inference.prediction import RadiographPrediction
 
 GreyPixels = NDArray[np.float32]
 RgbPixels = NDArray[np.float64]
-OVERLAY_COLOURS = {
-    "right_lung": (76, 155, 232),
-    "left_lung": (62, 201, 167),
-    "lungs": (76, 155, 232),
-    "heart": (242, 100, 75),
-}
-FALLBACK_COLOURS = ((240, 196, 60), (183, 121, 232), (240, 130, 190), (150, 210, 90))
 PANEL_SIDE_PX = 640  # longest side of a panel
 FULL_COLOUR_ATTENTION = 4.0  # attention in units of its mean that gets full colour at the earliest
-
-
-def overlay_colour(name: str, order: int) -> tuple[int, int, int]:
-    """The colour of a structure; the same structure has the same colour everywhere."""
-    return OVERLAY_COLOURS.get(name, FALLBACK_COLOURS[order % len(FALLBACK_COLOURS)])
 
 
 def render_overlay(reading: RadiographPrediction) -> Image.Image:
@@ -50,7 +39,7 @@ def render_overlay(reading: RadiographPrediction) -> Image.Image:
         )
     ]
     for order, (name, attention) in enumerate(reading.attention.items()):
-        panel = blend_attention(grey, attention, overlay_colour(name, order))
+        panel = blend_attention(grey, attention, structure_rgb(name, order))
         panels.append(add_panel_caption(panel, f"attention: {name.replace('_', ' ')}"))
     height = max(panel.height for panel in panels)
     sheet = Image.new("RGB", (sum(panel.width + 6 for panel in panels) - 6, height), (20, 20, 24))
@@ -96,7 +85,7 @@ def render_mask_contours(
         scale = np.array(grey.shape) / mask.shape
         small = np.asarray(Image.fromarray(mask).resize(grey.shape[::-1], Image.Resampling.NEAREST), dtype=bool)
         edge = small & ~ndimage.binary_erosion(small, iterations=thick, border_value=1)
-        rgb[edge] = overlay_colour(name, order)
+        rgb[edge] = structure_rgb(name, order)
     image = Image.fromarray(rgb.round().astype(np.uint8))
     if ratio is not None:
         draw_diameters(ImageDraw.Draw(image), ratio, (float(scale[1]), float(scale[0])), thick)
@@ -112,7 +101,7 @@ def draw_diameters(
     draw.line([(x0 * across, y * down), (x1 * across, y * down)], (255, 255, 255), thick)
     (left, upper), (right, lower) = ratio.heart
     middle = (upper + lower) / 2 * down
-    heart = OVERLAY_COLOURS["heart"]
+    heart = structure_rgb("heart", 0)
     draw.line([(left * across, middle), (right * across, middle)], heart, thick)
     for x, end in ((left, upper), (right, lower)):
         draw.line([(x * across, end * down), (x * across, middle)], heart, max(1, thick // 2))

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from medprior.cohort import Cohort
 from medprior.evaluate.localisation.scoring import Localisation, MapSource
 from medprior.evaluate.localisation.targets import Targets, load_true_masks
-from medprior.evaluate.report.style import Figure, key_to_words, open_figure, structure_colour
+from medprior.evaluate.report.style import Figure, key_to_words, open_figure
 from medprior.metrics.auc import Array
 from medprior.metrics.bootstrap import compute_nan_mean
+from medprior.palette import structure_colour
 
 MAX_MAPS = 8
 PANEL_SIZE_PX = 256  # pixels of a panel's unit square

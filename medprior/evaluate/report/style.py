@@ -8,16 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medprior.palette import BLACK, DARK_BLUE, GREEN, ORANGE, PINK, SKY_BLUE, VERMILION
 from medprior.provenance import atomic_write
 
 # Okabe and Ito (2008), black first for the primary result, yellow left out: unreadable on paper.
-PALETTE = ("#000000", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
-STRUCTURE_COLOURS = {
-    "left_lung": "#56B4E9",
-    "right_lung": "#E69F00",
-    "lungs": "#56B4E9",
-    "heart": "#CC79A7",
-}
+PALETTE = (BLACK, ORANGE, DARK_BLUE, GREEN, PINK, VERMILION, SKY_BLUE)
 LINE_STYLES = ("-", "--", "-.", ":")
 MATPLOTLIB_STYLE: dict[Any, Any] = {
     "figure.dpi": 150,
@@ -68,11 +63,6 @@ def open_figure(path: Path, rows: int, columns: int, width: float, height: float
 def source_colour(number: int) -> str:
     """Colour of the source with this number; the primary one is 0."""
     return PALETTE[number % len(PALETTE)]
-
-
-def structure_colour(name: str, number: int) -> str:
-    """Colour of a structure's contour."""
-    return STRUCTURE_COLOURS.get(name, PALETTE[1 + number % (len(PALETTE) - 1)])
 
 
 def key_to_words(name: str) -> str:

@@ -9,7 +9,6 @@ from medprior.deploy.inference.overlays import (
     PANEL_SIDE_PX,
     blend_attention,
     encode_png_base64,
-    overlay_colour,
     render_attention_map,
     render_mask,
     render_mask_contours,
@@ -18,6 +17,7 @@ from medprior.deploy.inference.overlays import (
 )
 from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.metrics.cardiothoracic_ratio import measure_cardiothoracic_ratio
+from medprior.palette import structure_rgb
 
 
 def grey(rows=60, columns=80):
@@ -44,7 +44,7 @@ def test_contours_follow_the_mask_at_panel_size():
     assert small.shape == (PANEL_SIDE_PX * 3 // 4, PANEL_SIDE_PX)
     picture = np.asarray(render_mask_contours(small, {"heart": mask}, None)).astype(int)
     scale = PANEL_SIDE_PX / 1600
-    red = np.argwhere(np.abs(picture - overlay_colour("heart", 0)).sum(-1) == 0)
+    red = np.argwhere(np.abs(picture - structure_rgb("heart", 0)).sum(-1) == 0)
     assert red.min(0) == pytest.approx((300 * scale, 400 * scale), abs=1)
     assert red.max(0) == pytest.approx((900 * scale - 1, 1200 * scale - 1), abs=1)
     assert np.ptp(picture[250, 300]) == 0  # inside stays grey

@@ -1,12 +1,12 @@
-// The radiograph with its contours: Leaflet shows and zooms it, Geoman draws and moves vertices.
+// The radiograph with its contours: Leaflet displays and zooms it, Geoman edits vertices.
 import { History } from "/static/history.js";
 
 const L = window.L;
-const STEP = 1;
-const FAR = 10;
+const STEP_PX = 1;
+const LONG_STEP_PX = 10;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-// Where structures usually lie: centre and radii as shares of width and height.
-const USUAL = {
+// Templates of structures: centre and radii as fractions of width and height.
+const TEMPLATES = {
   right_lung: [0.31, 0.45, 0.13, 0.26],
   left_lung: [0.69, 0.45, 0.13, 0.26],
   heart: [0.56, 0.62, 0.17, 0.13],
@@ -14,13 +14,13 @@ const USUAL = {
 
 const toPoint = (latlng) => [Number(latlng.lng.toFixed(3)), Number((-latlng.lat).toFixed(3))];
 const toLatLng = ([x, y]) => L.latLng(-y, x);
-const copied = (state) => JSON.parse(JSON.stringify(state));
+const copyState = (state) => JSON.parse(JSON.stringify(state));
 
 export class Board {
-  // colourOf(name), titleOf(name): how a structure looks and is called.
-  // changed(): after every change; picked(name): a contour was clicked.
-  constructor(element, { colourOf, titleOf, changed, picked }) {
-    Object.assign(this, { element, colourOf, titleOf, changed, picked });
+  // colourOf(name), titleOf(name): colour and title of a structure.
+  // onChange(): called after every change; onPick(name): called for a clicked contour.
+  constructor(element, { colourOf, titleOf, onChange, onPick }) {
+    Object.assign(this, { element, colourOf, titleOf, onChange, onPick });
     this.map = L.map(element, {
       crs: L.CRS.Simple, minZoom: -6, maxZoom: 5, zoomSnap: 0, zoomDelta: 0.5,
       wheelPxPerZoomLevel: 120, attributionControl: false, doubleClickZoom: false,
@@ -33,10 +33,10 @@ export class Board {
     this.history = new History({});
     this.active = "";
     this.mode = "";
-    this.map.on("pm:create", (event) => this.#finished(event.layer));
+    this.map.on("pm:create", (event) => this.#addLayer(event.layer));
     this.map.on("pm:drawend", () => { if (this.mode === "points") this.#setMode(""); });
     this.#listenFreehand();
-    element.addEventListener("keydown", (event) => this.#vertexKey(event), true);
+    element.addEventListener("keydown", (event) => this.#handleVertexKey(event), true);
   }
 
   open(url, rows, cols, contours) {
@@ -69,7 +69,7 @@ export class Board {
 
   drawPoints() {
     this.stop();
-    this.#edited(false);
+    this.#showVertices(false);
     const color = this.colourOf(this.active);
     this.map.pm.enableDraw("Polygon", {
       templineStyle: { color, weight: 2.5 },
@@ -81,36 +81,36 @@ export class Board {
 
   drawFreehand() {
     this.stop();
-    this.#edited(false);
+    this.#showVertices(false);
     this.map.dragging.disable();
     this.#setMode("freehand");
   }
 
   // End drawing without a new contour.
   stop() {
-    const before = this.mode;
+    const previousMode = this.mode;
     this.mode = "";
     this.map.pm.disableDraw();
     this.map.dragging.enable();
     if (this.stroke) this.stroke.remove();
     this.stroke = null;
-    this.#edited(true);
+    this.#showVertices(true);
     this.#setMode("");
-    return before !== "";
+    return previousMode !== "";
   }
 
   template() {
     const [rows, cols] = this.size;
-    const [x, y, rx, ry] = USUAL[this.active] || [0.5, 0.5, 0.1, 0.1];
+    const [x, y, rx, ry] = TEMPLATES[this.active] || [0.5, 0.5, 0.1, 0.1];
     const corners = [...Array(16).keys()].map((i) => {
       const angle = (i * Math.PI) / 8;
       return [(x + rx * Math.cos(angle)) * cols, (y + ry * Math.sin(angle)) * rows];
     });
-    this.#add(corners);
+    this.#addContour(corners);
   }
 
   remove() {
-    const state = copied(this.drawing);
+    const state = copyState(this.drawing);
     if (!state[this.active]) return false;
     delete state[this.active];
     this.#commit(state);
@@ -136,17 +136,17 @@ export class Board {
   #setMode(mode) {
     this.mode = mode;
     this.element.classList.toggle("drawing", mode !== "");
-    this.changed();
+    this.onChange();
   }
 
-  #finished(layer) {
+  #addLayer(layer) {
     const points = layer.getLatLngs()[0].map(toPoint);
     layer.remove();
-    this.#add(points);
+    this.#addContour(points);
   }
 
-  #add(points) {
-    const state = copied(this.drawing);
+  #addContour(points) {
+    const state = copyState(this.drawing);
     state[this.active] = [...(state[this.active] || []), points];
     this.stop();
     this.#commit(state);
@@ -157,94 +157,94 @@ export class Board {
     this.#rebuild();
   }
 
-  // What the layers show, after a vertex was moved, added or taken away.
-  #read() {
+  // Read the contours from the layers after a vertex was moved, added or removed.
+  #readLayers() {
     const state = {};
     this.group.eachLayer((layer) => {
       const points = layer.getLatLngs()[0].map(toPoint);
       if (points.length > 2) state[layer.structure] = [...(state[layer.structure] || []), points];
     });
-    if (this.history.push(state)) this.changed();
-    this.#nameVertices();
+    if (this.history.push(state)) this.onChange();
+    this.#labelVertices();
   }
 
   #rebuild() {
     this.group.eachLayer((layer) => layer.pm.disable());
     this.group.clearLayers();
     for (const [name, contours] of Object.entries(this.drawing)) {
-      for (const contour of contours) this.#layer(name, contour);
+      for (const contour of contours) this.#showContour(name, contour);
     }
-    this.#edited(this.mode === "");
-    this.changed();
+    this.#showVertices(this.mode === "");
+    this.onChange();
   }
 
-  #layer(name, contour) {
-    const on = name === this.active;
+  #showContour(name, contour) {
+    const isActive = name === this.active;
     const layer = L.polygon(contour.map(toLatLng), {
-      color: this.colourOf(name), weight: on ? 3 : 2, fillOpacity: on ? 0.16 : 0.06,
+      color: this.colourOf(name), weight: isActive ? 3 : 2, fillOpacity: isActive ? 0.16 : 0.06,
       className: `contour contour-${name}`,
     });
     layer.structure = name;
     layer.bindTooltip(this.titleOf(name), { permanent: true, direction: "center", className: "name" });
-    layer.on("click", () => { if (this.mode === "" && !on) this.picked(name); });
-    layer.on("pm:markerdragend pm:vertexadded pm:vertexremoved", () => this.#read());
+    layer.on("click", () => { if (this.mode === "" && !isActive) this.onPick(name); });
+    layer.on("pm:markerdragend pm:vertexadded pm:vertexremoved", () => this.#readLayers());
     layer.addTo(this.group);
   }
 
-  // Vertices are shown on the chosen structure, not while something new is drawn.
-  #edited(on) {
+  // Show vertices of the active structure, except while a new contour is drawn.
+  #showVertices(visible) {
     this.group.eachLayer((layer) => {
       layer.pm.disable();
-      if (on && layer.structure === this.active) {
+      if (visible && layer.structure === this.active) {
         layer.pm.enable({ snappable: false, allowSelfIntersection: false, draggable: false,
           removeLayerBelowMinVertexCount: false });
       }
     });
-    this.#nameVertices();
+    this.#labelVertices();
   }
 
-  #vertices() {
-    const found = [];
+  #listVertices() {
+    const vertices = [];
     this.group.eachLayer((layer) => {
       const markers = layer.pm.enabled() ? layer.pm._markers?.[0] || [] : [];
-      markers.forEach((marker, index) => found.push({ layer, marker, index, count: markers.length }));
+      markers.forEach((marker, index) => vertices.push({ layer, marker, index, count: markers.length }));
     });
-    return found;
+    return vertices;
   }
 
-  #nameVertices() {
-    // Points between two vertices are for the mouse alone: keys move the vertices themselves.
+  #labelVertices() {
+    // Midpoints are for the mouse only: keys move vertices.
     for (const icon of this.element.querySelectorAll(".marker-icon")) {
       icon.tabIndex = -1;
       icon.setAttribute("aria-hidden", "true");
     }
-    for (const { layer, marker, index, count } of this.#vertices()) {
+    for (const { layer, marker, index, count } of this.#listVertices()) {
       const icon = marker.getElement();
       if (!icon) continue;
       icon.tabIndex = 0;
       icon.removeAttribute("aria-hidden");
       icon.setAttribute("aria-label",
-        `${this.titleOf(layer.structure)}, point ${index + 1} of ${count}: arrow keys move it, Delete takes it away`);
+        `${this.titleOf(layer.structure)}, point ${index + 1} of ${count}: arrow keys move it, Delete removes it`);
     }
   }
 
-  #vertexKey(event) {
+  #handleVertexKey(event) {
     const icon = event.target.closest?.(".marker-icon");
-    const vertex = icon && this.#vertices().find((one) => one.marker.getElement() === icon);
+    const vertex = icon && this.#listVertices().find((item) => item.marker.getElement() === icon);
     const arrow = ARROWS[event.key];
-    const away = event.key === "Delete" || event.key === "Backspace";
-    if (!vertex || event.ctrlKey || event.metaKey || !(arrow || away)) return;
+    const isDelete = event.key === "Delete" || event.key === "Backspace";
+    if (!vertex || event.ctrlKey || event.metaKey || !(arrow || isDelete)) return;
     event.preventDefault();
     event.stopPropagation();
     const layers = [];
     this.group.eachLayer((layer) => layers.push(layer));
-    const number = layers.filter((one) => one.structure === vertex.layer.structure).indexOf(vertex.layer);
-    const state = copied(this.drawing);
+    const number = layers.filter((item) => item.structure === vertex.layer.structure).indexOf(vertex.layer);
+    const state = copyState(this.drawing);
     const contour = state[vertex.layer.structure][number];
     let next = vertex.index;
     if (arrow) {
-      // One step is one screen pixel or more, whatever the zoom.
-      const step = (event.shiftKey ? FAR : STEP) * Math.max(1, 1 / this.map.getZoomScale(this.map.getZoom(), 0));
+      // One step is at least one screen pixel at any zoom.
+      const step = (event.shiftKey ? LONG_STEP_PX : STEP_PX) * Math.max(1, 1 / this.map.getZoomScale(this.map.getZoom(), 0));
       contour[next] = [contour[next][0] + arrow[0] * step, contour[next][1] + arrow[1] * step];
     } else if (contour.length > 3) {
       contour.splice(next, 1);
@@ -253,34 +253,34 @@ export class Board {
       return;
     }
     this.#commit(state);
-    this.#vertices().filter((one) => one.layer.structure === vertex.layer.structure)
-      .find((one) => one.index === next)?.marker.getElement()?.focus();
+    this.#listVertices().filter((item) => item.layer.structure === vertex.layer.structure)
+      .find((item) => item.index === next)?.marker.getElement()?.focus();
   }
 
   #listenFreehand() {
-    let trail = null;
-    const at = (event) => this.map.mouseEventToLatLng(event);
+    let path = null;
+    const locate = (event) => this.map.mouseEventToLatLng(event);
     this.element.addEventListener("pointerdown", (event) => {
       if (this.mode !== "freehand" || event.button !== 0 || event.target.closest(".leaflet-control")) return;
       this.element.setPointerCapture(event.pointerId);
-      trail = [at(event)];
-      this.stroke = L.polyline(trail, { color: this.colourOf(this.active), weight: 3, pmIgnore: true }).addTo(this.map);
+      path = [locate(event)];
+      this.stroke = L.polyline(path, { color: this.colourOf(this.active), weight: 3, pmIgnore: true }).addTo(this.map);
     });
     this.element.addEventListener("pointermove", (event) => {
-      if (!trail || this.mode !== "freehand") return;
-      trail.push(at(event));
-      this.stroke.setLatLngs(trail);
+      if (!path || this.mode !== "freehand") return;
+      path.push(locate(event));
+      this.stroke.setLatLngs(path);
     });
-    const end = () => {
-      if (!trail) return;
-      const points = trail.map((latlng) => this.map.latLngToContainerPoint(latlng));
-      trail = null;
+    const finish = () => {
+      if (!path) return;
+      const points = path.map((latlng) => this.map.latLngToContainerPoint(latlng));
+      path = null;
       if (this.mode !== "freehand") return;
-      const kept = L.LineUtil.simplify(points, 2).map((p) => toPoint(this.map.containerPointToLatLng(p)));
-      if (kept.length > 3) this.#add(kept);
+      const simplified = L.LineUtil.simplify(points, 2).map((p) => toPoint(this.map.containerPointToLatLng(p)));
+      if (simplified.length > 3) this.#addContour(simplified);
       else if (this.stroke) this.stroke.remove();
     };
-    this.element.addEventListener("pointerup", end);
-    this.element.addEventListener("pointercancel", end);
+    this.element.addEventListener("pointerup", finish);
+    this.element.addEventListener("pointercancel", finish);
   }
 }

@@ -1,16 +1,16 @@
-// The drawing page: choose a radiograph, draw its structures, see what the drawing does.
+// The drawing page: choose a radiograph, draw its structures, preview the annotation on other patients.
 import { Board } from "/static/board.js";
 import { showLegend, showResult } from "/static/result.js";
-import { ask, pictureUrl, post, upload } from "/static/server.js";
+import { buildPictureUrl, postJson, request, uploadFile } from "/static/server.js";
 import { prepareWindowing } from "/static/windowing.js";
 
 const $ = (id) => document.getElementById(id);
 const SIDES = { left: "on the picture's right", right: "on the picture's left" };
 const HINTS = {
   "": "Choose how to draw. Drag the picture to move it; the wheel zooms.",
-  points: "Click along the edge; click the first point or press Enter to close. Ctrl+Z takes a point back, Escape stops.",
+  points: "Click along the edge; click the first point or press Enter to close. Ctrl+Z removes the last point, Escape stops.",
   freehand: "Hold the button down and draw around the structure; let go to close. Escape stops.",
-  edit: "Drag the white points. Drag a dark point to add one; right-click, or Delete, takes one away.",
+  edit: "Drag the white points. Drag a dark point to add one; right-click, or Delete, removes one.",
 };
 const state = { key: "", names: [], colours: {}, further: [], unsaved: false, suggestions: [] };
 
@@ -18,27 +18,27 @@ const titleOf = (name) => {
   const words = name.replaceAll("_", " ");
   return words.charAt(0).toUpperCase() + words.slice(1);
 };
-const others = () => state.names.filter((name) => !state.colours[name]);
-const colourOf = (name) => state.colours[name] || state.further[others().indexOf(name) % state.further.length];
-const plain = (text) => text.normalize("NFKD").toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_+|_+$/g, "");
+const listUnknown = () => state.names.filter((name) => !state.colours[name]);
+const colourOf = (name) => state.colours[name] || state.further[listUnknown().indexOf(name) % state.further.length];
+const toIdentifier = (text) => text.normalize("NFKD").toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_+|_+$/g, "");
 
-function say(text) {
+function showAlert(text) {
   $("alert").hidden = !text;
   $("alert").firstElementChild.textContent = text;
 }
 
-function guarded(work) {
+function withAlert(work) {
   return async (...args) => {
-    say("");
+    showAlert("");
     try {
       await work(...args);
     } catch (error) {
-      say(error.message || String(error));
+      showAlert(error.message || String(error));
     }
   };
 }
 
-function show(step) {
+function showStep(step) {
   for (const id of ["choose", "draw", "result", "end"]) $(id).hidden = id !== step;
   for (const item of $("steps").children) {
     if (item.dataset.step === step) item.setAttribute("aria-current", "step");
@@ -47,34 +47,34 @@ function show(step) {
 }
 
 const board = new Board($("board"), {
-  colourOf, titleOf, changed: () => refresh(), picked: (name) => choose(name),
+  colourOf, titleOf, onChange: () => refresh(), onPick: (name) => selectStructure(name),
 });
 const resetWindowing = prepareWindowing();
 
 function refresh() {
   if (!board?.history) return;
-  const drawn = board.drawing;
+  const drawing = board.drawing;
   for (const button of $("structures").children) {
-    const parts = (drawn[button.dataset.name] || []).length;
+    const parts = (drawing[button.dataset.name] || []).length;
     button.lastElementChild.textContent = parts > 1 ? `${parts} parts` : parts ? "drawn" : "";
   }
-  const own = Boolean(drawn[board.active]);
+  const hasContour = Boolean(drawing[board.active]);
   $("points").setAttribute("aria-pressed", board.mode === "points");
   $("freehand").setAttribute("aria-pressed", board.mode === "freehand");
-  $("hint").textContent = HINTS[board.mode || (own ? "edit" : "")];
-  $("remove").disabled = !own;
+  $("hint").textContent = HINTS[board.mode || (hasContour ? "edit" : "")];
+  $("remove").disabled = !hasContour;
   $("undo").disabled = !board.history.canUndo && board.mode !== "points";
   $("redo").disabled = !board.history.canRedo;
-  $("save").disabled = Object.keys(drawn).length === 0;
-  state.unsaved = JSON.stringify(drawn) !== state.saved && Object.keys(drawn).length > 0;
+  $("save").disabled = Object.keys(drawing).length === 0;
+  state.unsaved = JSON.stringify(drawing) !== state.saved && Object.keys(drawing).length > 0;
 }
 
-function choose(name) {
+function selectStructure(name) {
   board.select(name);
   for (const button of $("structures").children) {
-    const on = button.dataset.name === name;
-    button.setAttribute("aria-checked", on);
-    button.tabIndex = on ? 0 : -1;
+    const isActive = button.dataset.name === name;
+    button.setAttribute("aria-checked", isActive);
+    button.tabIndex = isActive ? 0 : -1;
   }
   refresh();
 }
@@ -93,13 +93,13 @@ function listStructures() {
     label.textContent = `${index < 9 ? `${index + 1}  ` : ""}${titleOf(name)}`;
     if (side) button.title = `The patient's ${name.split("_")[0]}: ${side}`;
     button.append(swatch, label, document.createElement("small"));
-    button.addEventListener("click", () => choose(name));
+    button.addEventListener("click", () => selectStructure(name));
     return button;
   }));
-  choose(state.names.includes(board.active) ? board.active : state.names[0]);
+  selectStructure(state.names.includes(board.active) ? board.active : state.names[0]);
 }
 
-// Back to the drawing where the same picture is chosen again; another one is asked for first.
+// Return to the drawing for the same image; confirm before another one replaces unsaved contours.
 async function openAnother(key) {
   if (key === state.key) {
     actions.again();
@@ -110,58 +110,58 @@ async function openAnother(key) {
 }
 
 async function openPicture(key) {
-  const facts = await ask(`/api/picture?key=${encodeURIComponent(key)}`);
+  const picture = await request(`/api/picture?key=${encodeURIComponent(key)}`);
   state.key = key;
   const contours = {};
-  for (const { name, contours: parts } of facts.structures) {
+  for (const { name, contours: parts } of picture.structures) {
     if (parts.length) contours[name] = parts;
     if (!state.names.includes(name)) state.names.push(name);
   }
-  show("draw");
+  showStep("draw");
   state.saved = JSON.stringify(contours);
   resetWindowing();
   board.active = state.names[0];
-  board.open(pictureUrl(key), facts.rows, facts.cols, contours);
+  board.open(buildPictureUrl(key), picture.rows, picture.cols, contours);
   listStructures();
 }
 
 function listSuggestions() {
   $("choose-help").textContent = state.suggestions.length
-    ? "These stand for many others of your cohort, the most typical first. A typical one is best: what you draw is carried over to all others."
+    ? "These represent many others of your cohort, the most typical first. Prefer a typical one: the annotation is carried over to all others."
     : "Open a radiograph as DICOM, PNG or JPEG. It stays on this machine.";
   $("suggestions").replaceChildren(...state.suggestions.map((key, index) => {
     const item = document.createElement("li");
     const button = document.createElement("button");
     button.type = "button";
     const image = document.createElement("img");
-    image.src = pictureUrl(key, true);
+    image.src = buildPictureUrl(key, true);
     image.alt = "";
     const text = document.createElement("span");
     text.textContent = index ? `Radiograph ${index + 1}` : "1: the most typical";
     button.append(image, text);
-    button.addEventListener("click", guarded(() => openAnother(key)));
+    button.addEventListener("click", withAlert(() => openAnother(key)));
     item.append(button);
     return item;
   }));
 }
 
-const openFile = guarded(async (file) => {
+const openFile = withAlert(async (file) => {
   if (!file) return;
-  const { key } = await upload(file);
+  const { key } = await uploadFile(file);
   await openAnother(key);
 });
 
-const save = guarded(async () => {
+const save = withAlert(async () => {
   board.stop();
   const drawing = board.drawing;
   const structures = Object.entries(drawing).map(([name, contours]) => ({ name, contours }));
   $("save").disabled = true;
   $("hint").textContent = "Saving…";
   try {
-    const saved = await post("/api/save", { picture: state.key, structures, author: $("author").value });
+    const saved = await postJson("/api/save", { picture: state.key, structures, author: $("author").value });
     state.saved = JSON.stringify(drawing);
     $("next").textContent = saved.next;
-    show("result");
+    showStep("result");
     showLegend(saved.colours, titleOf);
     $("again").focus();
     refresh();
@@ -180,13 +180,13 @@ const actions = {
   redo: () => board.redo(),
   reset: () => { resetWindowing(); board.fit(); },
   save,
-  back: () => { board.stop(); show("choose"); },
-  again: () => { show("draw"); board.fit(); },
-  finish: guarded(async () => { await post("/api/finish", {}); state.unsaved = false; show("end"); }),
+  back: () => { board.stop(); showStep("choose"); },
+  again: () => { showStep("draw"); board.fit(); },
+  finish: withAlert(async () => { await postJson("/api/finish", {}); state.unsaved = false; showStep("end"); }),
 };
 for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", action);
 
-$("alert-close").addEventListener("click", () => say(""));
+$("alert-close").addEventListener("click", () => showAlert(""));
 $("open").addEventListener("change", (event) => { openFile(event.target.files[0]); event.target.value = ""; });
 for (const kind of ["dragover", "dragleave", "drop"]) {
   $("choose").addEventListener(kind, (event) => {
@@ -197,12 +197,12 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
 }
 $("add").addEventListener("submit", (event) => {
   event.preventDefault();
-  const name = plain($("add-name").value);
+  const name = toIdentifier($("add-name").value);
   if (!/^[a-z]/.test(name)) {
-    say("Give the structure a name that begins with a letter, for example left clavicle.");
+    showAlert("Give the structure a name that begins with a letter, for example left clavicle.");
     return;
   }
-  say("");
+  showAlert("");
   if (!state.names.includes(name)) state.names.push(name);
   $("add-name").value = "";
   board.active = name;
@@ -221,7 +221,7 @@ document.addEventListener("keydown", (event) => {
   else if (chord && (key === "y" || (key === "z" && event.shiftKey))) board.redo();
   else if (chord && key === "z") board.undo();
   else if (chord || event.altKey) done = false;
-  else if (/^[1-9]$/.test(key) && state.names[Number(key) - 1]) choose(state.names[Number(key) - 1]);
+  else if (/^[1-9]$/.test(key) && state.names[Number(key) - 1]) selectStructure(state.names[Number(key) - 1]);
   else if (key === "delete") board.remove();
   else if (KEYS[key]) actions[KEYS[key]]();
   else done = false;
@@ -232,20 +232,20 @@ $("structures").addEventListener("keydown", (event) => {
   if (!way) return;
   event.preventDefault();
   const at = state.names.indexOf(board.active);
-  choose(state.names[(at + way + state.names.length) % state.names.length]);
+  selectStructure(state.names[(at + way + state.names.length) % state.names.length]);
   $("structures").querySelector("[aria-checked=true]").focus();
 });
 window.addEventListener("beforeunload", (event) => { if (state.unsaved) event.preventDefault(); });
 
-guarded(async () => {
-  // The token has become a cookie; it need not stay in the address.
+withAlert(async () => {
+  // The cookie replaces the token in the address.
   window.history.replaceState(null, "", "/");
-  const start = await ask("/api/start");
+  const start = await request("/api/start");
   state.names = [...start.structures];
   state.colours = start.colours;
   state.further = start.further;
   state.suggestions = start.suggestions;
   listSuggestions();
   if (start.first) await openPicture(start.first);
-  else show("choose");
+  else showStep("choose");
 })();

@@ -1,11 +1,11 @@
-// The third step: what the drawing does to other patients.
-import { ask } from "/static/server.js";
+// The third step: preview of the annotation on other patients.
+import { request } from "/static/server.js";
 
 const $ = (id) => document.getElementById(id);
-const WAIT = 700;
-let turn = 0;
+const POLL_MS = 700;
+let latestNumber = 0;
 
-function panel(url, text, doubtful, alt) {
+function createPanel(url, text, doubtful, alt) {
   const item = document.createElement("li");
   if (doubtful) item.className = "doubtful";
   const image = document.createElement("img");
@@ -17,12 +17,12 @@ function panel(url, text, doubtful, alt) {
   return item;
 }
 
-function verdict(doubtful) {
+function formatVerdict(doubtful) {
   const count = doubtful.length;
-  const bad = doubtful.filter((words) => words).length;
+  const doubtfulCount = doubtful.filter((words) => words).length;
   const patients = count === 1 ? "one other patient" : `${count} other patients`;
-  if (!bad) return `Carried over to ${patients}. Look whether the lines lie where you would have drawn them.`;
-  return `Carried over to ${patients}; ${bad} of them ${bad === 1 ? "is" : "are"} doubtful (dashed frame). `
+  if (!doubtfulCount) return `Carried over to ${patients}. Look whether the lines lie where you would have drawn them.`;
+  return `Carried over to ${patients}; ${doubtfulCount} of them ${doubtfulCount === 1 ? "is" : "are"} doubtful (dashed frame). `
     + "If many lines are wrong, change the drawing, or draw on a more typical radiograph.";
 }
 
@@ -38,15 +38,15 @@ export function showLegend(colours, titleOf) {
 }
 
 export async function showResult(saved) {
-  const mine = ++turn;
+  const number = ++latestNumber;
   $("warnings").replaceChildren(...saved.warnings.map((text) => {
     const item = document.createElement("li");
     item.textContent = `Please look: ${text.replaceAll("_", " ").replace("see preview.png", "see the picture")}`;
     return item;
   }));
-  const stamp = Date.now();
-  const own = () => panel(`/api/preview.png?at=${stamp}`, "Your drawing", false, "Your drawing on the radiograph");
-  $("panels").replaceChildren(own());
+  const savedAt = Date.now();
+  const createOwnPanel = () => createPanel(`/api/preview.png?at=${savedAt}`, "Your drawing", false, "Your drawing on the radiograph");
+  $("panels").replaceChildren(createOwnPanel());
   $("panels").className = "single";
   if (!saved.carrying) {
     $("verdict").textContent = "Without a cohort there are no other patients to show it on.";
@@ -54,21 +54,21 @@ export async function showResult(saved) {
   }
   $("verdict").textContent = "Carrying it over to a few other patients; this takes some seconds.";
   for (;;) {
-    const found = await ask("/api/carried");
-    if (mine !== turn) return;
-    if (found.state === "failed") {
-      $("verdict").textContent = `Your drawing is kept, but it could not be carried over: ${found.message}`;
+    const transfer = await request("/api/carried");
+    if (number !== latestNumber) return;
+    if (transfer.state === "failed") {
+      $("verdict").textContent = `Your drawing is kept, but it could not be carried over: ${transfer.message}`;
       return;
     }
-    if (found.state === "done") {
-      $("verdict").textContent = verdict(found.doubtful);
+    if (transfer.state === "done") {
+      $("verdict").textContent = formatVerdict(transfer.doubtful);
       $("panels").className = "";
-      $("panels").replaceChildren(own(), ...found.doubtful.map((words, i) => panel(
-        `/api/carried.png?number=${i}&at=${stamp}`,
+      $("panels").replaceChildren(createOwnPanel(), ...transfer.doubtful.map((words, i) => createPanel(
+        `/api/carried.png?number=${i}&at=${savedAt}`,
         words ? `Patient ${i + 1}: doubtful, ${words}` : `Patient ${i + 1}`, words !== "",
         `Patient ${i + 1} with your drawing carried over${words ? ", doubtful" : ""}`)));
       return;
     }
-    await new Promise((resolve) => setTimeout(resolve, WAIT));
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }

@@ -1,33 +1,33 @@
-// What the page asks its server; errors come back as sentences.
+// Requests to the server; errors become sentences.
 
-function sentence(body) {
-  const parts = [body.message || "The server did not answer as expected."];
-  if (body.where && !/^[-/]/.test(body.where)) parts[0] = `${body.where.replaceAll("_", " ")}: ${parts[0]}`;
-  if (body.expected) parts.push(`Expected: ${body.expected}.`);
-  if (body.found) parts.push(`Found: ${body.found}.`);
-  if (body.fix) parts.push(`What to do: ${body.fix}.`);
-  return parts.map((part, i) => (i ? part : part.replace(/[.]?$/, "."))).join(" ").replaceAll("_", " ");
+function formatError(body) {
+  const sentences = [body.message || "The server did not answer as expected."];
+  if (body.where && !/^[-/]/.test(body.where)) sentences[0] = `${body.where.replaceAll("_", " ")}: ${sentences[0]}`;
+  if (body.expected) sentences.push(`Expected: ${body.expected}.`);
+  if (body.found) sentences.push(`Found: ${body.found}.`);
+  if (body.fix) sentences.push(`What to do: ${body.fix}.`);
+  return sentences.map((text, i) => (i ? text : text.replace(/[.]?$/, "."))).join(" ").replaceAll("_", " ");
 }
 
-export async function ask(path, options = {}) {
-  let answer;
+export async function request(path, options = {}) {
+  let response;
   try {
-    answer = await fetch(path, options);
+    response = await fetch(path, options);
   } catch {
     throw new Error("The server does not answer. Is the command still running in its window?");
   }
-  const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(sentence(body));
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(formatError(body));
   return body;
 }
 
-export const post = (path, value) => ask(path, {
+export const postJson = (path, value) => request(path, {
   method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value),
 });
 
-export const upload = (file) => ask("/api/open", {
+export const uploadFile = (file) => request("/api/open", {
   method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file,
 });
 
-export const pictureUrl = (key, small) =>
+export const buildPictureUrl = (key, small) =>
   `/api/picture.png?key=${encodeURIComponent(key)}${small ? "&small=true" : ""}`;

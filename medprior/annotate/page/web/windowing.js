@@ -1,4 +1,4 @@
-// Brightness and contrast of the picture, by the page's SVG filter; the drawing does not change.
+// Brightness and contrast of the image, by the SVG filter of the page; contours do not change.
 
 const $ = (id) => document.getElementById(id);
 
@@ -10,9 +10,9 @@ export function prepareWindowing() {
     const centre = 1 - Number($("level").value) / 100;
     const intercept = 0.5 - slope * centre;
     const sign = $("invert").checked ? -1 : 1;
-    for (const one of functions) {
-      one.setAttribute("slope", sign * slope);
-      one.setAttribute("intercept", sign > 0 ? intercept : 1 - intercept);
+    for (const transfer of functions) {
+      transfer.setAttribute("slope", sign * slope);
+      transfer.setAttribute("intercept", sign > 0 ? intercept : 1 - intercept);
     }
   };
   const reset = () => {

@@ -1,16 +1,11 @@
 // The reading page: a file in, a radiograph with what is said of it out.
 
+import { FURTHER_COLOURS, STRUCTURE_COLOURS } from "/shared/palette.js";
 import { heat, Picture } from "./picture.js";
 import { element, part, report } from "./report.js";
 import { View } from "./view.js";
 import { reason, title, words } from "./words.js";
 
-/** @type {Record<string, [number, number, number]>} Okabe-Ito */
-const COLOURS = {
-  right_lung: [86, 180, 233], left_lung: [0, 200, 150], lungs: [86, 180, 233], heart: [240, 150, 30],
-  all_heads: [240, 228, 66],
-};
-const OTHERS = /** @type {[number, number, number][]} */ ([[204, 121, 167], [240, 228, 66], [213, 94, 0]]);
 const QUERY = "include=contours,attention,pixels";
 
 const view = new View(part("viewer"));
@@ -22,15 +17,10 @@ let asked = 0;
 /**
  * @param {string} name
  * @param {number} order
- * @returns {[number, number, number]}
+ * @returns {string} #rrggbb
  */
 function colour(name, order) {
-  return COLOURS[name] ?? OTHERS[order % OTHERS.length];
-}
-
-/** @param {[number, number, number]} rgb */
-function css(rgb) {
-  return `rgb(${rgb.join(" ")})`;
+  return STRUCTURE_COLOURS[name] ?? FURTHER_COLOURS[order % FURTHER_COLOURS.length];
 }
 
 /** @param {string} id */
@@ -124,7 +114,7 @@ function choices(answer, heats) {
     box.dataset.structure = name;
     box.addEventListener("change", layers);
     const swatch = element("span", "", "swatch");
-    swatch.style.background = css(colour(name, order));
+    swatch.style.background = colour(name, order);
     label.append(box, swatch, title(name));
     return label;
   });
@@ -163,7 +153,7 @@ function layers() {
     strength: Number(input("strength").value) / 100,
     outlines: wanted.flatMap((box, order) => {
       const name = box.dataset.structure ?? "";
-      return box.checked ? [{ colour: css(colour(name, order)), lines: answer.contours[name] }] : [];
+      return box.checked ? [{ colour: colour(name, order), lines: answer.contours[name] }] : [];
     }),
     rulers: ratio ? rulers(ratio) : [],
   };

@@ -38,16 +38,17 @@ export class Picture {
  * An attention map as a canvas of one colour whose opacity follows the map.
  * @param {string} png base64
  * @param {number} gain share of full colour that the map's white stands for
- * @param {[number, number, number]} rgb
+ * @param {string} colour #rrggbb
  * @returns {Promise<HTMLCanvasElement>}
  */
-export async function heat(png, gain, rgb) {
+export async function heat(png, gain, colour) {
   const image = new Image();
   image.src = `data:image/png;base64,${png}`;
   await image.decode();
   const made = canvas(image.naturalWidth, image.naturalHeight);
   const context = made.getContext("2d");
   context.drawImage(image, 0, 0);
+  const rgb = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
   const data = context.getImageData(0, 0, made.width, made.height);
   for (let i = 0; i < data.data.length; i += 4) {
     const share = Math.min(1, (data.data[i] / 255) * gain);

@@ -55,7 +55,7 @@ function scale(finding) {
   svg.setAttribute("class", "scale");
   svg.setAttribute("aria-hidden", "true");
   const full = box(0, 100, "#343a45");
-  const filled = box(0, 100 * finding.probability, finding.present ? "#e69f00" : "#56b4e9");
+  const filled = box(0, 100 * finding.probability, finding.present ? "var(--orange)" : "var(--blue)");
   svg.append(full, filled, box(Math.min(99, 100 * finding.threshold), 1, "#ffffff"));
   return svg;
 }
