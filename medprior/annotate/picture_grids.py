@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
 from medprior.dicom import Radiograph
-from medprior.dicom.derived.native_grid import ORIENTATION_FLAGS, NativeGrid
+from medprior.dicom.derived.native_grid import NativeGrid
 from medprior.dicom.display.resample import resize_pixels
+from medprior.dicom.radiograph import find_turn_flag
 from medprior.errors import MedpriorError
 from medprior.ingest.masks import apply_orientation, has_same_aspect
 
@@ -76,11 +77,6 @@ class PictureGrids:
         if shape == self.shown:
             return upright
         return resize_pixels(upright.astype(np.float32), *self.shown) >= 0.5
-
-
-def find_turn_flag(flags: tuple[str, ...]) -> str:
-    """How a picture was turned on reading, '' where it was not."""
-    return next((flag for flag in flags if flag in ORIENTATION_FLAGS), "")
 
 
 def format_size(shape: Shape) -> str:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 from medprior.dicom.header import Header
-from medprior.dicom.radiograph import RawIdentifiers
+from medprior.dicom.radiograph import MAX_AGE_YEARS, RawIdentifiers
 
 VIEW_BY_POSITION = {"PA": "PA", "AP": "AP", "LL": "LL", "RL": "RL", "LATERAL": "LATERAL", "LAT": "LATERAL"}
 VIEW_CODES = {
@@ -22,7 +22,6 @@ VIEW_WORDS = (
     ("LATERAL", "LATERAL"),
 )
 LATERAL_VIEWS = {"LL", "RL", "LATERAL"}
-MAX_AGE_YEARS = 90.0
 MAX_IDENTIFIER_CHARS = 4096
 AGE_UNITS = {"Y": 1.0, "M": 12.0, "W": 52.1775, "D": 365.25}
 

@@ -19,6 +19,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
+from pydicom.valuerep import STANDARD_VR
 
 from medprior.dicom.file_opening import PREAMBLE_BYTES, detect_file_type
 from medprior.dicom.header import Header
@@ -29,9 +30,7 @@ from medprior.errors import Rejected
 MAX_VALUE_BYTES = 2**24
 MIN_BOMB_INFLATED_BYTES, MAX_INFLATION_RATIO = 2**26, 100
 INFLATE_CHUNK_BYTES = 2**22
-KNOWN_VRS = set(
-    b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
-)
+KNOWN_VRS = {vr.encode() for vr in STANDARD_VR}
 
 
 @dataclass

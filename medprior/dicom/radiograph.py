@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -10,6 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.dicom.decoding.row_blocks import iter_row_blocks
+
+WHITE_16_BIT = 65535
+MAX_AGE_YEARS = 90.0
+ORIENTATION_FLAGS = ("orientation_mirrored", "orientation_rotated")
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,11 @@ class Radiograph:
     identity: RawIdentifiers = RawIdentifiers()
     stored_rows: int = 0
     stored_cols: int = 0
+
+
+def find_turn_flag(flags: Iterable[str]) -> str:
+    """How the picture was turned on reading: one of `ORIENTATION_FLAGS`, '' where it was not."""
+    return next((flag for flag in flags if flag in ORIENTATION_FLAGS), "")
 
 
 def dump_metadata(radiograph: Radiograph) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from PIL import Image
 from medprior.dicom.decoding.codestream import check_scan_count
 from medprior.dicom.file_opening import detect_file_type, open_regular_file
 from medprior.dicom.policy import Policy
-from medprior.dicom.radiograph import Radiograph, compute_pixel_sha256
+from medprior.dicom.radiograph import WHITE_16_BIT, Radiograph, compute_pixel_sha256
 from medprior.dicom.reading import read_radiograph
 from medprior.errors import Rejected
 
 RASTER_FORMATS = {"png": "PNG", "jpeg": "JPEG"}
-WHITE_8_BIT, WHITE_16_BIT = 255, 65535
+WHITE_8_BIT = 255
 # Pixels that any file may have, and pixels for each of its bytes; our choice of what is a bomb.
 MIN_BOMB_PIXELS, MAX_PIXELS_PER_BYTE = 2**24, 100
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pydicom._dicom_dict import DicomDictionary
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from medprior.errors import Rejected
 
@@ -16,9 +17,8 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 MAX_SEQUENCE_DEPTH = 64
 CHARACTER_SET_TAG, MAX_CHARACTER_SET_BYTES = 0x00080005, 1024
 ITEM_TAG, ITEM_END_TAG, SEQUENCE_END_TAG = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-LONG_VRS = {
-    b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV",
-}  # fmt: skip
+# Value representations whose explicit length field has 32 bits (PS3.5 7.1.2).
+LONG_VRS = {vr.encode() for vr in EXPLICIT_VR_LENGTH_32}
 
 
 @dataclass
@@ -123,11 +123,11 @@ class StructureWalker:
         if tag == CHARACTER_SET_TAG and length > MAX_CHARACTER_SET_BYTES:
             # The parser looks at every value of it, wherever it stands.
             raise Rejected("malformed", "the list of character sets is absurdly long")
-        known = vr == b"SQ" or (not vr and DicomDictionary.get(tag, ("",))[0] == "SQ")
+        is_sequence = vr == b"SQ" or (not vr and dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ")
         if length == UNDEFINED_LENGTH:
             kind = "fragments" if vr.startswith(b"O") else "sequence"
             self._open(OpenElement(None, kind, implicit or vr == b"UN"))
-        elif known and length:
+        elif is_sequence and length:
             self._open(OpenElement(self._stream.tell() + length, "sequence", implicit))
         else:
             self._stream.seek(length, io.SEEK_CUR)

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from medprior.dicom.parsing import ParsedHeader
-from medprior.dicom.structure import UNDEFINED_LENGTH
+from medprior.dicom.structure import ITEM_TAG, LONG_VRS, SEQUENCE_END_TAG, UNDEFINED_LENGTH
 from medprior.errors import Rejected
 
 PIXEL_DATA = 0x7FE00010
 FLOAT_PIXEL_TAGS = {0x7FE00008, 0x7FE00009}
-FRAGMENT_TAG, FRAGMENTS_END_TAG = 0xFFFEE000, 0xFFFEE0DD
-LONG_PIXEL_VRS = {b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN", b"UC", b"UR", b"UT", b"SQ"}
 MAX_FRAGMENTS = 65536
 
 
@@ -74,7 +72,7 @@ def read_element_header(stream: BinaryIO, implicit: bool, order: str) -> tuple[s
         if implicit:
             return "OW", struct.unpack(f"{order}L", stream.read(4))[0]
         vr, short = struct.unpack(f"{order}2sH", stream.read(4))
-        if vr in LONG_PIXEL_VRS:
+        if vr in LONG_VRS:
             return vr.decode(), struct.unpack(f"{order}L", stream.read(4))[0]
         return vr.decode("latin-1"), short
     except struct.error:
@@ -95,9 +93,9 @@ def join_frame_fragments(stream: BinaryIO, left: int) -> bytes:
             raise Rejected("truncated", "the compressed data has no end mark")
         group, element, length = struct.unpack("<HHL", head)
         left -= 8
-        if group << 16 | element == FRAGMENTS_END_TAG:
+        if group << 16 | element == SEQUENCE_END_TAG:
             break
-        if group << 16 | element != FRAGMENT_TAG or length == UNDEFINED_LENGTH:
+        if group << 16 | element != ITEM_TAG or length == UNDEFINED_LENGTH:
             raise Rejected("malformed", "the compressed data is not made of items")
         if length > left:
             raise Rejected("truncated", "a fragment is longer than the rest of the file")

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.dicom.display.resample import resize_pixels
-from medprior.dicom.radiograph import Radiograph
+from medprior.dicom.radiograph import Radiograph, find_turn_flag
 
 Mask = NDArray[np.bool_]
 GridShape = tuple[int, int]
 Pixels = TypeVar("Pixels", NDArray[np.bool_], NDArray[np.float32], NDArray[np.uint8])
-ORIENTATION_FLAGS = ("orientation_mirrored", "orientation_rotated")
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,7 @@ class NativeGrid:
         """The record of a radiograph; one that was not read from DICOM is its own native grid."""
         rows, cols = radiograph.pixels.shape
         stored = (radiograph.stored_rows or rows, radiograph.stored_cols or cols)
-        turn = next((flag for flag in radiograph.flags if flag in ORIENTATION_FLAGS), "")
-        return cls(stored, (rows, cols), turn)
+        return cls(stored, (rows, cols), find_turn_flag(radiograph.flags))
 
     def to_stored(self, mask: Mask) -> Mask:
         """A mask [rows, cols] of the radiograph on the file's own pixels.

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.dicom.header import Header
+from medprior.dicom.radiograph import ORIENTATION_FLAGS
 
 Turn = Callable[[NDArray[Any]], NDArray[Any]]
-FRONTAL = {"L", "R"}
+MIRRORED_FLAG, ROTATED_FLAG = ORIENTATION_FLAGS
 
 
 def return_unchanged(array: NDArray[Any]) -> NDArray[Any]:
@@ -32,7 +33,7 @@ def find_upright_turn(header: Header) -> tuple[Turn, tuple[str, ...]]:
     if (row, column) == ("L", "F") or row in {"A", "P"}:
         return return_unchanged, ()
     if (row, column) == ("R", "F"):
-        return np.fliplr, ("orientation_mirrored",)
+        return np.fliplr, (MIRRORED_FLAG,)
     if (row, column) == ("R", "H"):
-        return (lambda array: np.rot90(array, 2)), ("orientation_rotated",)
+        return (lambda array: np.rot90(array, 2)), (ROTATED_FLAG,)
     return return_unchanged, ("orientation_unusual",)
