@@ -1,4 +1,4 @@
-"""Small valid radiograph files made on the spot, to try decoders and readers on."""
+"""Generates small valid radiograph files on which decoders and readers are tried."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GDCM_ENCODED_SYNTAXES = {
 
 
 def create_sample_picture(rows: int = 96, cols: int = 80, bits: int = 12) -> NDArray[np.uint16]:
-    """A smooth, asymmetric picture that uses the whole range: uint16 [rows, cols]."""
+    """Create a smooth, asymmetric picture with the full range of values: uint16 [rows, cols]."""
     y, x = np.mgrid[0 : 1 : rows * 1j, 0 : 1 : cols * 1j]
     field = 0.6 * x + 0.3 * y + 0.1 * np.sin(9 * x * y)
     scaled = (field - field.min()) / np.ptp(field) * (2**bits - 1)
@@ -43,7 +43,7 @@ def create_sample_picture(rows: int = 96, cols: int = 80, bits: int = 12) -> NDA
 
 
 def create_sample_dataset(stored: NDArray[Any], bits: int = 12, **elements: Any) -> Dataset:
-    """An uncompressed DX image for presentation around `stored`; `elements` override by keyword.
+    """Create an uncompressed DX image for presentation from `stored`; `elements` override by keyword.
 
     Shape:
         stored: integer [rows, cols]; 8-bit cells for uint8 and int8, 16-bit cells otherwise.
@@ -69,7 +69,7 @@ def create_sample_dataset(stored: NDArray[Any], bits: int = 12, **elements: Any)
 
 
 def serialise_dataset(dataset: Dataset) -> bytes:
-    """The file's bytes."""
+    """Serialise a data set as the bytes of a DICOM file."""
     buffer = io.BytesIO()
     syntax = dataset.file_meta.TransferSyntaxUID
     dataset.save_as(
@@ -82,10 +82,10 @@ def serialise_dataset(dataset: Dataset) -> bytes:
 
 
 def compress_dataset(dataset: Dataset, syntax: str) -> Dataset:
-    """`dataset` with its pixels compressed as `syntax`.
+    """Compress the pixels of `dataset` with transfer syntax `syntax`, in place.
 
     Raises:
-        NotImplementedError: there is no encoder for it here.
+        NotImplementedError: no encoder for this transfer syntax is installed.
     """
     if syntax in PYDICOM_ENCODED_SYNTAXES:
         dataset.compress(uid.UID(syntax), generate_instance_uid=False)
@@ -106,7 +106,7 @@ def compress_dataset(dataset: Dataset, syntax: str) -> Dataset:
 
 
 def compress_with_gdcm(dataset: Dataset, name: str) -> bytes:
-    """One compressed frame, made by GDCM through temporary files."""
+    """Compress one frame with GDCM through temporary files."""
     gdcm: Any = importlib.import_module("gdcm")
     handle, source = tempfile.mkstemp(suffix=".dcm")
     os.close(handle)
@@ -128,8 +128,7 @@ def compress_with_gdcm(dataset: Dataset, name: str) -> bytes:
         writer.SetImage(change.GetOutput())
         if not writer.Write():
             raise NotImplementedError("GDCM cannot write this transfer syntax")
-        made = pydicom.dcmread(target)
-        return next(generate_frames(made.PixelData, number_of_frames=1))
+        return next(generate_frames(pydicom.dcmread(target).PixelData, number_of_frames=1))
     finally:
         Path(source).unlink(missing_ok=True)
         Path(target).unlink(missing_ok=True)

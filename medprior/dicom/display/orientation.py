@@ -1,4 +1,4 @@
-"""Turns a frontal picture so that the patient's left is on its right and the feet are below."""
+"""Orients a frontal picture: the patient's left on the picture's right, the feet below."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ MIRRORED_FLAG, ROTATED_FLAG = ORIENTATION_FLAGS
 
 
 def return_unchanged(array: NDArray[Any]) -> NDArray[Any]:
-    """The array itself."""
+    """Return the array itself."""
     return array
 
 
 def find_upright_turn(header: Header) -> tuple[Turn, tuple[str, ...]]:
-    """How to bring a picture to `L\\F`, from PatientOrientation, and a flag saying so.
+    """Find the function that turns a picture to `L\\F`, from PatientOrientation, and its flags.
 
-    Absent and lateral orientations leave it as it is; so do unusual ones, with a flag.
-    FieldOfViewRotation and FieldOfViewHorizontalFlip tell what was done and are not undone.
+    Absent and lateral orientations leave the picture unchanged; unusual ones too, with a flag.
+    FieldOfViewRotation and FieldOfViewHorizontalFlip describe the past and are not undone.
     """
     values = header.texts(0x00200020)
     if len(values) != 2 or not all(values):
