@@ -35,8 +35,8 @@ class PictureGrids:
     @classmethod
     def from_file(cls, radiograph: Radiograph) -> PictureGrids:
         """Of a radiograph read from a file: other tools draw on its stored pixels."""
-        native = NativeGrid.of(radiograph)
-        return cls(native.shown, ((native.stored, native.turn), (native.shown, "")))
+        native = NativeGrid.from_radiograph(radiograph)
+        return cls(native.display_shape, ((native.stored_shape, native.turn), (native.display_shape, "")))
 
     @classmethod
     def from_cohort_image(cls, cohort: Cohort, image_id: str) -> PictureGrids:

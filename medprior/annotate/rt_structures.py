@@ -102,11 +102,11 @@ def read_structure_set(path: Path, radiograph: Radiograph, image: Path | None, w
             structures = list(list_contours(header))
             named = collect_references(header, structures)
     warnings = check_references(named, radiograph, plane, where)
-    native, sop = NativeGrid.of(radiograph), radiograph.identity.sop
+    native, sop = NativeGrid.from_radiograph(radiograph), radiograph.identity.sop
     parts: list[tuple[str, Mask]] = []
     for name, contours in structures:
         ours = [one for one in contours if not (sop and one.images) or sop in one.images]
-        mask, said = rasterise_contours(ours, plane, native.stored, f"{where}: {name}")
+        mask, said = rasterise_contours(ours, plane, native.stored_shape, f"{where}: {name}")
         warnings += [f"{name}: {words}" for words in said]
         if mask is not None:
             parts.append((name, native.to_radiograph(mask)))

@@ -7,7 +7,7 @@ import medprior
 
 ROOT = Path(medprior.__file__).parent
 README = (ROOT / "dicom" / "README.md").read_text()
-SOURCES = [path.read_text() for room in ("dicom", "ingest") for path in (ROOT / room).glob("*.py")]
+SOURCES = [path.read_text() for room in ("dicom", "ingest") for path in (ROOT / room).rglob("*.py")]
 
 
 def test_every_code_is_listed():
