@@ -9,14 +9,7 @@ if TYPE_CHECKING:
     from medprior.dicom.raster import read_image, read_raster
     from medprior.dicom.reading import read_radiograph
 
-__all__ = [
-    "Policy",
-    "Radiograph",
-    "RawIdentifiers",
-    "read_image",
-    "read_radiograph",
-    "read_raster",
-]
+__all__ = ["Policy", "Radiograph", "RawIdentifiers", "read_image", "read_radiograph", "read_raster"]
 
 
 def __getattr__(name: str) -> Any:

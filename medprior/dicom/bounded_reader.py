@@ -8,7 +8,6 @@ import queue
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -30,10 +29,7 @@ from medprior.workers.sandbox import (
 __all__ = ["BoundedReader", "ProcessLimits"]
 
 PRELOADED_MODULES = ("medprior.dicom.bounded_reader", *PRELOADED_LIBRARIES)
-FAILURE_TEXTS = {
-    "timeout": "the file took longer than allowed",
-    "worker_died": "the decoder crashed on this file",
-}
+FAILURE_TEXTS = {"timeout": "the file took longer than allowed", "worker_died": "the decoder crashed on this file"}
 
 
 class BoundedReader:
@@ -65,12 +61,7 @@ class BoundedReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def read(self, source: Path | str | bytes) -> Radiograph:

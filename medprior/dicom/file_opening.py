@@ -73,11 +73,7 @@ def open_regular_file(source: Path | str | BinaryIO, policy: Policy) -> Iterator
 
 
 def check_file_size(size: int, policy: Policy) -> None:
-    """Refuse a file that is empty or above the policy's limit.
-
-    Raises:
-        Rejected: `empty` or `too_large`.
-    """
+    """Refuse a file that is empty (`empty`) or above the policy's limit (`too_large`)."""
     if size == 0:
         raise Rejected("empty", "the file is empty")
     if size > policy.max_bytes:

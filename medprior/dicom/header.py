@@ -10,14 +10,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 MAX_TEXT_BYTES = 2**16
-BINARY_NUMBER_FORMATS = {
-    "FD": ("d", 8),
-    "FL": ("f", 4),
-    "US": ("H", 2),
-    "SS": ("h", 2),
-    "UL": ("L", 4),
-    "SL": ("l", 4),
-}
+BINARY_NUMBER_FORMATS = {"FD": ("d", 8), "FL": ("f", 4), "US": ("H", 2), "SS": ("h", 2), "UL": ("L", 4), "SL": ("l", 4)}
 
 
 class Header:

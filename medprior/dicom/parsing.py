@@ -113,12 +113,7 @@ def parse_header(stream: BinaryIO, size: int, policy: Policy) -> ParsedHeader:
 
 
 def read_checked_dataset(
-    stream: BinaryIO,
-    size: int,
-    policy: Policy,
-    implicit: bool,
-    little: bool,
-    ends: Callable[[int], bool],
+    stream: BinaryIO, size: int, policy: Policy, implicit: bool, little: bool, ends: Callable[[int], bool]
 ) -> Dataset:
     """Read the elements before the first tag that `ends` accepts; values above 16 MiB stay in the file."""
     # The parser follows the first element, not the file meta: so does the check.
@@ -143,11 +138,7 @@ def build_stop_rule(stream: BinaryIO, size: int, ends: Callable[[int], bool]) ->
 
 
 def check_element_length(length: int, stream: BinaryIO, size: int) -> None:
-    """Refuse an element that is longer than the rest of the file.
-
-    Raises:
-        Rejected: `truncated`.
-    """
+    """Refuse an element that is longer than the rest of the file (`truncated`)."""
     if length != UNDEFINED_LENGTH and length > size - stream.tell():
         raise Rejected("truncated", "an element is longer than the rest of the file")
 
@@ -160,11 +151,7 @@ def guess_transfer_syntax(stream: BinaryIO) -> str:
 
 
 def check_byte_order(stream: BinaryIO, syntax: str) -> None:
-    """Refuse a file whose first element contradicts the byte order of its transfer syntax.
-
-    Raises:
-        Rejected: `truncated` or `malformed`.
-    """
+    """Refuse a file whose first element contradicts the byte order of its syntax (`truncated`, `malformed`)."""
     head = stream.read(2)
     stream.seek(-len(head), io.SEEK_CUR)
     order: Literal["big", "little"] = "big" if syntax == ExplicitVRBigEndian else "little"

@@ -37,3 +37,8 @@ class Policy(Settings):
     secondary_capture: Literal["film", "radiograph", "any"] = "radiograph"
     burned_in_unknown: bool = True
     other_body_parts: bool = False
+
+    def accepts_shape(self, rows: int, cols: int) -> bool:
+        """Whether sides and number of pixels of a picture are within the limits."""
+        shortest, longest = sorted((rows, cols))
+        return self.min_side <= shortest and longest <= self.max_side and rows * cols <= self.max_pixels

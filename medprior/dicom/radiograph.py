@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -79,8 +79,7 @@ def dump_metadata(radiograph: Radiograph) -> dict[str, Any]:
     """All fields but the arrays, JSON-able; raw identifiers are among them: never write it to a file."""
     names = [part.name for part in fields(radiograph) if part.name not in {"pixels", "valid"}]
     facts = {name: getattr(radiograph, name) for name in names}
-    identity = {part.name: getattr(radiograph.identity, part.name) for part in fields(RawIdentifiers)}
-    return facts | {"identity": identity}
+    return facts | {"identity": asdict(radiograph.identity)}
 
 
 def restore_radiograph(facts: dict[str, Any], pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> Radiograph:

@@ -57,10 +57,7 @@ def read_raster(source: Path | str | BinaryIO, policy: Policy | None = None) -> 
     pixels = stored.astype(np.float32)
     pixels /= np.float32(white_level)
     return Radiograph(
-        pixels=pixels,
-        valid=np.ones(pixels.shape, dtype=bool),
-        pixel_sha256=compute_pixel_sha256(stored),
-        syntax=kind,
+        pixels=pixels, valid=np.ones(pixels.shape, dtype=bool), pixel_sha256=compute_pixel_sha256(stored), syntax=kind
     )
 
 
@@ -85,14 +82,8 @@ def decode_raster(data: bytes, name: str, policy: Policy) -> tuple[NDArray[Any],
 
 
 def check_raster_size(image: Image.Image, policy: Policy) -> None:
-    """Refuse a picture whose header states a size outside the policy's limits.
-
-    Raises:
-        Rejected: `size`.
-    """
-    cols, rows = image.size
-    sides_accepted = policy.min_side <= min(rows, cols) and max(rows, cols) <= policy.max_side
-    if not sides_accepted or rows * cols > policy.max_pixels:
+    """Refuse a picture whose header states a size outside the policy's limits (`size`)."""
+    if not policy.accepts_shape(*image.size):
         raise Rejected("size", "rows and columns are outside the accepted range")
 
 

@@ -48,12 +48,7 @@ class StructureWalker:
     """
 
     def __init__(
-        self,
-        stream: BinaryIO,
-        implicit: bool,
-        little: bool,
-        max_elements: int,
-        ends: Callable[[int], bool],
+        self, stream: BinaryIO, implicit: bool, little: bool, max_elements: int, ends: Callable[[int], bool]
     ) -> None:
         order = "<" if little else ">"
         self._stream, self._implicit, self._max_elements, self._ends = stream, implicit, max_elements, ends

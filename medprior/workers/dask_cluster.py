@@ -160,11 +160,7 @@ def no_workers_error() -> MedpriorError:
 
 
 def check_worker_version(version: str) -> None:
-    """Refuse a worker whose medprior has another version than the caller's.
-
-    Raises:
-        MedpriorError: the versions differ.
-    """
+    """Refuse a worker whose medprior has another version than the caller's (MedpriorError)."""
     if medprior.__version__ != version:
         raise MedpriorError(
             "a worker has another version of medprior",

@@ -27,10 +27,7 @@ class MessageError(Exception):
 
 
 def send_message(
-    channel: socket.socket,
-    facts: dict[str, Any],
-    arrays: Sequence[NDArray[Any]] = (),
-    deadline: float = math.inf,
+    channel: socket.socket, facts: dict[str, Any], arrays: Sequence[NDArray[Any]] = (), deadline: float = math.inf
 ) -> None:
     """Send one message.
 

@@ -56,11 +56,7 @@ def read_jpeg_header(data: bytes) -> CodestreamHeader:
 
 
 def check_scan_count(data: bytes) -> None:
-    """Reject a JPEG with more scans than `MAX_SCANS`, since every scan costs one pass over the picture.
-
-    Raises:
-        Rejected: `too_large`.
-    """
+    """Refuse a JPEG with more than `MAX_SCANS` scans (`too_large`): each is a pass over the picture."""
     if data.count(b"\xff\xda") > MAX_SCANS:
         raise Rejected("too_large", f"more than {MAX_SCANS} scans")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -144,16 +143,13 @@ def decode_with_plugin(plugin: str, data: bytes, syntax: str, layout: PixelLayou
 def decode_with_simpleitk(data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
     """Decode with SimpleITK through a temporary file that holds only the pixels."""
     simpleitk: Any = importlib.import_module("SimpleITK")
-    handle, name = tempfile.mkstemp(suffix=".dcm")
-    os.close(handle)
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        name = str(Path(folder, "frame.dcm"))
         build_frame_dataset(data, syntax, layout).save_as(name, enforce_file_format=True)
         reader = simpleitk.ImageFileReader()
         reader.SetImageIO("GDCMImageIO")
         reader.SetFileName(name)
         array = simpleitk.GetArrayFromImage(reader.Execute())
-    finally:
-        Path(name).unlink(missing_ok=True)
     return np.asarray(array.reshape(array.shape[-2:]))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import io
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from medprior.dicom.eligibility import DX_PRESENTATION
 
 LOSSY_JPEG_SYNTAXES = {str(uid.JPEGBaseline8Bit), str(uid.JPEGExtended12Bit)}
-PYDICOM_ENCODED_SYNTAXES = {
-    str(uid.RLELossless),
-    str(uid.JPEGLSLossless),
-    str(uid.JPEG2000Lossless),
-}
+PYDICOM_ENCODED_SYNTAXES = {str(uid.RLELossless), str(uid.JPEGLSLossless), str(uid.JPEG2000Lossless)}
 GDCM_ENCODED_SYNTAXES = {
     str(uid.JPEGLossless): "JPEGLosslessProcess14",
     str(uid.JPEGLosslessSV1): "JPEGLosslessProcess14_1",
@@ -73,10 +68,7 @@ def serialise_dataset(dataset: Dataset) -> bytes:
     buffer = io.BytesIO()
     syntax = dataset.file_meta.TransferSyntaxUID
     dataset.save_as(
-        buffer,
-        enforce_file_format=True,
-        implicit_vr=syntax.is_implicit_VR,
-        little_endian=syntax.is_little_endian,
+        buffer, enforce_file_format=True, implicit_vr=syntax.is_implicit_VR, little_endian=syntax.is_little_endian
     )
     return buffer.getvalue()
 
@@ -108,10 +100,8 @@ def compress_dataset(dataset: Dataset, syntax: str) -> Dataset:
 def compress_with_gdcm(dataset: Dataset, name: str) -> bytes:
     """Compress one frame with GDCM through temporary files."""
     gdcm: Any = importlib.import_module("gdcm")
-    handle, source = tempfile.mkstemp(suffix=".dcm")
-    os.close(handle)
-    target = source + ".out"
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = str(Path(folder, "source.dcm")), str(Path(folder, "target.dcm"))
         Path(source).write_bytes(serialise_dataset(dataset))
         reader = gdcm.ImageReader()
         reader.SetFileName(source)
@@ -129,6 +119,3 @@ def compress_with_gdcm(dataset: Dataset, name: str) -> bytes:
         if not writer.Write():
             raise NotImplementedError("GDCM cannot write this transfer syntax")
         return next(generate_frames(pydicom.dcmread(target).PixelData, number_of_frames=1))
-    finally:
-        Path(source).unlink(missing_ok=True)
-        Path(target).unlink(missing_ok=True)

@@ -31,8 +31,7 @@ def read_pixel_layout(header: Header, policy: Policy) -> PixelLayout:
     rows, cols = header.short(0x00280010), header.short(0x00280011)
     if rows is None or cols is None:
         raise Rejected("size", "rows and columns are not one 16-bit number each")
-    sides_accepted = policy.min_side <= min(rows, cols) and max(rows, cols) <= policy.max_side
-    if not sides_accepted or rows * cols > policy.max_pixels:
+    if not policy.accepts_shape(rows, cols):
         raise Rejected("size", "rows and columns are outside the accepted range")
     allocated, stored = header.short(0x00280100), header.short(0x00280101)
     high, sign = header.short(0x00280102), header.short(0x00280103)

@@ -108,11 +108,7 @@ def read_source_header(source: Path | str | BinaryIO, policy: Policy | None = No
 
 
 def copy_source_header(header: Header) -> Dataset:
-    """Copy the attributes of `read_source_header` from a parsed header.
-
-    Raises:
-        Rejected: `no_uids`.
-    """
+    """Copy the attributes of `read_source_header` from a parsed header."""
     dataset = Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 192"
     for keyword, tag in UID_TAGS.items():

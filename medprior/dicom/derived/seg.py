@@ -148,11 +148,7 @@ def read_segments(
 
 
 def check_source_image(header: Header, radiograph: Radiograph) -> None:
-    """Refuse an object whose stated source images do not include the radiograph.
-
-    Raises:
-        Rejected: `other_image`.
-    """
+    """Refuse an object whose stated source images do not include the radiograph (`other_image`)."""
     sop, referenced_sops = radiograph.identity.sop, set[str]()
     for series in header.items(0x00081115):
         for item in series.items(0x0008114A):

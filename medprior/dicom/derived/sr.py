@@ -122,11 +122,7 @@ def build_structured_report(content: ReportContent, source: Dataset, creator: Cr
 
 def build_observation_context(creator: CreatorInfo) -> Any:
     """Build the observer: the device medprior with its version and the digest of its models."""
-    from highdicom.sr import (
-        DeviceObserverIdentifyingAttributes,
-        ObservationContext,
-        ObserverContext,
-    )
+    from highdicom.sr import DeviceObserverIdentifyingAttributes, ObservationContext, ObserverContext
     from pydicom.sr.codedict import codes
 
     number = int(creator.digest[:32] or "0", 16)
@@ -137,9 +133,7 @@ def build_observation_context(creator: CreatorInfo) -> Any:
         model_name=f"medprior {creator.version}",
         serial_number=creator.digest,
     )
-    return ObservationContext(
-        observer_device_context=ObserverContext(codes.DCM.Device, device),
-    )
+    return ObservationContext(observer_device_context=ObserverContext(codes.DCM.Device, device))
 
 
 def build_measurement_groups(
