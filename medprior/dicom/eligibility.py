@@ -93,8 +93,8 @@ def find_image_type_flags(header: Header) -> list[str]:
 
 def check_body_part(header: Header, policy: Policy) -> list[str]:
     """Accept the chest or an absent body part and refuse others; flags."""
-    stated = [header.text(0x00180015), *(item.text(0x00080104) for item in header.items(0x00082218))]
-    words = [part for part in stated if part]
+    body_parts = [header.text(0x00180015), *(item.text(0x00080104) for item in header.items(0x00082218))]
+    words = [part for part in body_parts if part]
     letters = [re.sub("[^A-Z]", "", part) for part in words]
     if any(chest in part and not part.startswith(SPINE_WORDS) for part in letters for chest in CHEST_WORDS):
         return []

@@ -180,12 +180,12 @@ def inflate_dataset(data: bytes, limit: int) -> bytes:
 
 def decompress_limited(decompressor: Any, data: bytes, limit: int) -> bytes:
     """Decompress `data` with a zlib decompressor, to at most `limit` bytes."""
-    parts: list[bytes] = []
+    chunks: list[bytes] = []
     size = 0
     while data and not decompressor.eof:
-        part = decompressor.decompress(data, INFLATE_CHUNK_BYTES)
-        data, size = decompressor.unconsumed_tail, size + len(part)
-        parts.append(part)
+        chunk = decompressor.decompress(data, INFLATE_CHUNK_BYTES)
+        data, size = decompressor.unconsumed_tail, size + len(chunk)
+        chunks.append(chunk)
         if size > limit:
             raise Rejected("too_large", f"inflates to more than {limit} bytes")
-    return b"".join(parts)
+    return b"".join(chunks)

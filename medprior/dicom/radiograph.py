@@ -47,7 +47,7 @@ class Radiograph:
         spacing_mm: (row, column) millimetres per pixel of `pixels`, or None.
         spacing_kind: calibrated, detector, estimated, film or none.
         polarity_inverted: the stored picture had low values bright.
-        flags: what is unusual, as stable words (see the room's README).
+        flags: what is unusual, as stable words (see CODES.md).
         pixel_sha256: of the decoded stored array and its shape.
         syntax: transfer syntax UID, or the raster format.
         identity: raw identifiers, masked in `repr`.
@@ -77,7 +77,7 @@ def find_turn_flag(flags: Iterable[str]) -> str:
 
 def dump_metadata(radiograph: Radiograph) -> dict[str, Any]:
     """All fields but the arrays, JSON-able; raw identifiers are among them: never write it to a file."""
-    names = [part.name for part in fields(radiograph) if part.name not in {"pixels", "valid"}]
+    names = [field_info.name for field_info in fields(radiograph) if field_info.name not in {"pixels", "valid"}]
     facts = {name: getattr(radiograph, name) for name in names}
     return facts | {"identity": asdict(radiograph.identity)}
 
@@ -99,6 +99,6 @@ def compute_pixel_sha256(array: NDArray[Any], values: NDArray[np.int32] | None =
     """
     digest = hashlib.sha256(f"{array.shape[0]}x{array.shape[1]}:".encode())
     for block in iter_row_blocks(array):
-        part = array[block] if values is None else values[array[block]]
-        digest.update(np.ascontiguousarray(part, dtype="<i4"))
+        stored_values = array[block] if values is None else values[array[block]]
+        digest.update(np.ascontiguousarray(stored_values, dtype="<i4"))
     return digest.hexdigest()

@@ -53,7 +53,7 @@ def read_radiograph(source: Path | str | BinaryIO, policy: Policy | None = None)
         The radiograph; `pixels` float32 [rows, cols] in [0, 1], air dark and bone bright.
 
     Raises:
-        Rejected: the file is not a usable chest radiograph; `.code` says why, see the room's README.
+        Rejected: the file is not a usable chest radiograph; `.code` says why, see CODES.md.
     """
     policy = policy or Policy()
     with open_regular_file(source, policy) as (stream, size):

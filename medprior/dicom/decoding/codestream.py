@@ -71,12 +71,12 @@ def read_jpeg2000_header(data: bytes) -> CodestreamHeader:
     if start < 0 or start + 41 > len(data):
         raise Rejected("codestream", "the compressed data is not a JPEG 2000 stream")
     fields = struct.unpack_from(">LLLLLLLLH", data, start + 8)
-    width, height, left, top, tile_width, tile_height, tile_left, tile_top, count = fields
+    width, height, x_offset, y_offset, tile_width, tile_height, tile_x, tile_y, count = fields
     tiles = max(tile_width, 1) * max(tile_height, 1)
     impossible_size = not tile_width or not tile_height or (width * height) // tiles > 65535
-    if impossible_size or tile_left > left or tile_top > top:
+    if impossible_size or tile_x > x_offset or tile_y > y_offset:
         raise Rejected("codestream", "the JPEG 2000 stream has impossible tiles")
-    return CodestreamHeader(height - top, width - left, count, (data[start + 42 - 2] & 0x7F) + 1)
+    return CodestreamHeader(height - y_offset, width - x_offset, count, (data[start + 42 - 2] & 0x7F) + 1)
 
 
 def read_rle_header(data: bytes, rows: int, cols: int, allocated: int) -> CodestreamHeader:

@@ -82,7 +82,7 @@ def read_codestream_header(data: bytes, syntax: str, layout: PixelLayout) -> Cod
 
 
 def decode_frame(data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
-    """Decode one frame after its stated size was checked against the DICOM header.
+    """Decode one frame after the size in its codestream was checked against the DICOM header.
 
     Returns:
         Integer array [rows, cols], cells as the codec left them (not yet masked to stored bits).
@@ -91,16 +91,19 @@ def decode_frame(data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
         Rejected: `syntax_unsupported`, `codestream`, `codestream_mismatch`, `too_large` or
             `decode_failed`.
     """
-    stated = read_codestream_header(data, syntax, layout)
-    if (stated.rows, stated.cols) != (layout.rows, layout.cols) or stated.components != 1:
+    frame_header = read_codestream_header(data, syntax, layout)
+    if (frame_header.rows, frame_header.cols) != (
+        layout.rows,
+        layout.cols,
+    ) or frame_header.components != 1:
         raise Rejected("codestream_mismatch", "header and compressed data differ in size")
     raw_bytes = layout.rows * layout.cols * layout.bits_allocated // 8
     if raw_bytes > MIN_BOMB_BYTES and raw_bytes > MAX_COMPRESSION_RATIO * len(data):
         raise Rejected("too_large", "the picture is far larger than its compressed bytes can hold")
-    if stated.precision > layout.bits_allocated:
+    if frame_header.precision > layout.bits_allocated:
         raise Rejected("codestream_mismatch", "the compressed samples are wider than their cells")
     plugins = DECODER_PLUGINS[syntax]
-    if syntax == uid.JPEGExtended12Bit and stated.precision == 8:
+    if syntax == uid.JPEGExtended12Bit and frame_header.precision == 8:
         plugins = DECODER_PLUGINS[str(uid.JPEGBaseline8Bit)]
     for plugin in plugins:
         try:

@@ -57,13 +57,13 @@ def read_stored_cells(pixels: PixelBytes, syntax: str, layout: PixelLayout, litt
         return np.ascontiguousarray(decoded.astype(f"<{cell_type}", copy=False))
     if syntax not in UNCOMPRESSED_SYNTAXES:
         raise Rejected("malformed", "a compressed syntax with uncompressed pixel data")
-    data, needed = pixels.data, layout.rows * layout.cols * layout.bits_allocated // 8
+    data, expected_bytes = pixels.data, layout.rows * layout.cols * layout.bits_allocated // 8
     # One pad byte is the rule, two occur; more means that the header describes another picture.
-    if not needed <= len(data) <= needed + 2:
+    if not expected_bytes <= len(data) <= expected_bytes + 2:
         raise Rejected("pixel_length", "the pixel data is not rows x columns long")
     if cell_type == "u1" and not little_endian and pixels.vr == "OW":
         data = np.frombuffer(data[: len(data) // 2 * 2], dtype=">u2").astype("<u2").tobytes()
-        if len(data) < needed:
+        if len(data) < expected_bytes:
             raise Rejected("pixel_length", "the pixel data is not rows x columns long")
     order = "<" if little_endian else ">"
     array = np.frombuffer(data, dtype=f"{order}{cell_type}", count=layout.rows * layout.cols)
