@@ -92,10 +92,8 @@ def decode_frame(data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
             `decode_failed`.
     """
     frame_header = read_codestream_header(data, syntax, layout)
-    if (frame_header.rows, frame_header.cols) != (
-        layout.rows,
-        layout.cols,
-    ) or frame_header.components != 1:
+    is_same_size = (frame_header.rows, frame_header.cols) == (layout.rows, layout.cols)
+    if not is_same_size or frame_header.components != 1:
         raise Rejected("codestream_mismatch", "header and compressed data differ in size")
     raw_bytes = layout.rows * layout.cols * layout.bits_allocated // 8
     if raw_bytes > MIN_BOMB_BYTES and raw_bytes > MAX_COMPRESSION_RATIO * len(data):
