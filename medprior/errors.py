@@ -55,7 +55,7 @@ class Rejected(MedpriorError):
     """One input file is no usable radiograph.
 
     Args:
-        code: stable reason code in snake_case, listed in `medprior/dicom/README.md`.
+        code: stable reason code in snake_case, listed in `medprior/dicom/CODES.md`.
         what: one sentence without any value taken from the file's text elements.
     """
 

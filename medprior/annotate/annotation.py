@@ -14,12 +14,12 @@ from medprior.annotate.body_check import warn_outside_body
 from medprior.annotate.checks import check_masks
 from medprior.annotate.preview import save_mask_preview
 from medprior.dicom.display.resample import resize_pixels
+from medprior.dicom.radiograph import WHITE_16_BIT
 from medprior.errors import InputMissing
 from medprior.provenance import atomic_write, read_config, sha256_file, write_config, write_json
 
 ImageArray = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-UINT16_MAX = 65535
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Annotation:
         """Write the annotation folder; `config.json` is written last."""
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
-        levels = np.rint(np.clip(self.image, 0, 1) * UINT16_MAX).astype(np.uint16)
+        levels = np.rint(np.clip(self.image, 0, 1) * WHITE_16_BIT).astype(np.uint16)
         with atomic_write(folder / "image.png") as temporary:
             Image.fromarray(levels).save(temporary, format="PNG")
         for name, mask in self.masks.items():
@@ -129,7 +129,7 @@ class Annotation:
         if any(Path(name).name != name for name in record["structures"]):
             raise ValueError("the name of a structure is a path")
         with Image.open(folder / "image.png") as image:
-            pixels = np.asarray(image).astype(np.float32) / np.float32(UINT16_MAX)
+            pixels = np.asarray(image).astype(np.float32) / np.float32(WHITE_16_BIT)
         spacing = record["geometry"]["spacing_mm"]
         return cls(
             image=pixels,

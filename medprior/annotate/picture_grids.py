@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
 from medprior.dicom import Radiograph
-from medprior.dicom.derived.native_grid import ORIENTATION_FLAGS, NativeGrid
+from medprior.dicom.derived.native_grid import NativeGrid
 from medprior.dicom.display.resample import resize_pixels
+from medprior.dicom.radiograph import find_turn_flag
 from medprior.errors import MedpriorError
 from medprior.ingest.masks import apply_orientation, has_same_aspect
 
@@ -34,8 +35,8 @@ class PictureGrids:
     @classmethod
     def from_file(cls, radiograph: Radiograph) -> PictureGrids:
         """Grids of a radiograph from a file; other tools use its stored pixels."""
-        native = NativeGrid.of(radiograph)
-        return cls(native.shown, ((native.stored, native.turn), (native.shown, "")))
+        native = NativeGrid.from_radiograph(radiograph)
+        return cls(native.shown, ((native.stored_shape, native.turn), (native.shown, "")))
 
     @classmethod
     def from_cohort_image(cls, cohort: Cohort, image_id: str) -> PictureGrids:
@@ -76,11 +77,6 @@ class PictureGrids:
         if shape == self.shape:
             return upright
         return resize_pixels(upright.astype(np.float32), *self.shape) >= 0.5
-
-
-def find_turn_flag(flags: tuple[str, ...]) -> str:
-    """The orientation flag of an image, '' where reading did not change its orientation."""
-    return next((flag for flag in flags if flag in ORIENTATION_FLAGS), "")
 
 
 def format_size(shape: Shape) -> str:

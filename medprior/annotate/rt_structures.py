@@ -102,11 +102,11 @@ def read_structure_set(path: Path, radiograph: Radiograph, image: Path | None, w
             structures = list(list_contours(header))
             references = collect_references(header, structures)
     warnings = check_references(references, radiograph, plane, where)
-    native, sop = NativeGrid.of(radiograph), radiograph.identity.sop
+    native, sop = NativeGrid.from_radiograph(radiograph), radiograph.identity.sop
     masks_by_name: list[tuple[str, Mask]] = []
     for name, contours in structures:
         own_contours = [c for c in contours if not (sop and c.images) or sop in c.images]
-        mask, mask_warnings = rasterise_contours(own_contours, plane, native.stored, f"{where}: {name}")
+        mask, mask_warnings = rasterise_contours(own_contours, plane, native.stored_shape, f"{where}: {name}")
         warnings += [f"{name}: {text}" for text in mask_warnings]
         if mask is not None:
             masks_by_name.append((name, native.to_radiograph(mask)))

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medprior.dicom.display.resample import resize_pixels
+from medprior.dicom.radiograph import WHITE_16_BIT
 from medprior.errors import InputMissing
 
 PIXEL_FOLDER = "pixels"
-WHITE_VALUE = 65535
 SHARD_BYTES = 256 * 2**20
 SYNC_THREADS = 8
 
@@ -69,7 +69,7 @@ class PixelStore:
             self._maps[place.shard] = np.memmap(path, dtype="<u2", mode="r")
         first = place.offset // 2
         flat = self._maps[place.shard][first : first + place.height * place.width]
-        return flat.reshape(place.height, place.width).astype(np.float32) / np.float32(WHITE_VALUE)
+        return flat.reshape(place.height, place.width).astype(np.float32) / np.float32(WHITE_16_BIT)
 
 
 def encode_stored_pixels(pixels: NDArray[np.float32] | NDArray[np.uint16], size: tuple[int, int]) -> NDArray[np.uint16]:
@@ -82,8 +82,8 @@ def encode_stored_pixels(pixels: NDArray[np.float32] | NDArray[np.uint16], size:
         return np.asarray(pixels, dtype=np.uint16)
     floats = np.asarray(pixels, dtype=np.float32)
     if pixels.dtype == np.uint16:
-        floats = floats / np.float32(WHITE_VALUE)
-    scaled = np.clip(resize_pixels(floats, *size), 0, 1) * np.float32(WHITE_VALUE)
+        floats = floats / np.float32(WHITE_16_BIT)
+    scaled = np.clip(resize_pixels(floats, *size), 0, 1) * np.float32(WHITE_16_BIT)
     return np.asarray(np.rint(scaled), dtype=np.uint16)
 
 

@@ -1,4 +1,4 @@
-"""One file in, one radiograph out: decoded, windowed, oriented, and judged before use."""
+"""Reads DICOM, PNG and JPEG files as display-ready chest radiographs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,18 +9,11 @@ if TYPE_CHECKING:
     from medprior.dicom.raster import read_image, read_raster
     from medprior.dicom.reading import read_radiograph
 
-__all__ = [
-    "Policy",
-    "Radiograph",
-    "RawIdentifiers",
-    "read_image",
-    "read_radiograph",
-    "read_raster",
-]
+__all__ = ["Policy", "Radiograph", "RawIdentifiers", "read_image", "read_radiograph", "read_raster"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: who opens a cohort or owns decoding processes needs no parser."""
+    """Import on first use: opening a cohort or owning decoding processes needs no parser."""
     if name in {"read_image", "read_raster"}:
         from medprior.dicom import raster
 

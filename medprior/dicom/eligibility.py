@@ -1,4 +1,4 @@
-"""Is this file a chest radiograph for display? Judged by its header, before pixels are read."""
+"""Checks by the header, before pixels are read, that a file is a chest radiograph for display."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ OTHER_BODY_PARTS = (
 
 
 def check_chest_radiograph(header: Header, policy: Policy) -> tuple[str, ...]:
-    """Flags for what is odd but usable.
+    """Check the header; return flags for what is unusual but usable.
 
     Raises:
-        Rejected: the file is no single chest radiograph made for display.
+        Rejected: the file is not a single chest radiograph for display.
     """
     flags = [*check_sop_class(header, policy), *find_image_type_flags(header)]
     intent = header.text(0x00080068)
@@ -49,7 +49,7 @@ def check_chest_radiograph(header: Header, policy: Policy) -> tuple[str, ...]:
 
 
 def check_sop_class(header: Header, policy: Policy) -> list[str]:
-    """Check SOP class, modality and conversion type against each other."""
+    """Check SOP class, modality and conversion type against each other; return flags."""
     sop, modality = header.text(0x00080016), header.text(0x00080060)
     if sop not in {CR_STORAGE, DX_PRESENTATION, DX_PROCESSING, SECONDARY_CAPTURE}:
         raise Rejected("sop_class", "not a CR, DX or secondary capture image")
@@ -68,12 +68,12 @@ def check_sop_class(header: Header, policy: Policy) -> list[str]:
 
 
 def check_secondary_capture(header: Header, policy: Policy) -> list[str]:
-    """A digitised film passes; another capture passes only as CR or DX, and not from a screen."""
+    """Accept digitised films, and other captures only if CR or DX and not of a screen; flags."""
     modality, conversion = header.text(0x00080060), header.text(0x00080064)
     if conversion == "DF" and modality in FILM_MODALITIES:
         return ["secondary_capture"]
-    unasked = policy.secondary_capture == "film" or (bool(conversion) and policy.secondary_capture == "radiograph")
-    if unasked or modality not in MODALITIES:
+    is_refused = policy.secondary_capture == "film" or (bool(conversion) and policy.secondary_capture == "radiograph")
+    if is_refused or modality not in MODALITIES:
         raise Rejected("secondary_capture", "a secondary capture that is neither a film nor a radiograph")
     if header.text(0x00280301) == "NO":
         return ["secondary_capture"]
@@ -83,24 +83,22 @@ def check_secondary_capture(header: Header, policy: Policy) -> list[str]:
 
 
 def find_image_type_flags(header: Header) -> list[str]:
-    """Flags from (0008,0008): derived, secondary, and marks of CAD or overlays."""
+    """Flags from ImageType (0008,0008): derived, secondary, and marks of CAD or overlays."""
     values = header.texts(0x00080008)
     flags = ["derived"] if values[:1] == ["DERIVED"] else []
     flags += ["secondary"] if values[1:2] == ["SECONDARY"] else []
-    marked = any(word in value for value in values[2:] for word in ("CAD", "OVERLAY"))
-    return flags + (["marked_image"] if marked else [])
+    has_marks = any(word in value for value in values[2:] for word in ("CAD", "OVERLAY"))
+    return flags + (["marked_image"] if has_marks else [])
 
 
 def check_body_part(header: Header, policy: Policy) -> list[str]:
-    """The chest, or nothing said; another part is refused."""
-    said = [header.text(0x00180015)]
-    for item in header.items(0x00082218):
-        said.append(item.text(0x00080104))
-    words = [part for part in said if part]
-    solid = [re.sub("[^A-Z]", "", part) for part in words]
-    if any(chest in part and not part.startswith(SPINE_WORDS) for part in solid for chest in CHEST_WORDS):
+    """Accept the chest or an absent body part and refuse others; flags."""
+    body_parts = [header.text(0x00180015), *(item.text(0x00080104) for item in header.items(0x00082218))]
+    words = [part for part in body_parts if part]
+    letters = [re.sub("[^A-Z]", "", part) for part in words]
+    if any(chest in part and not part.startswith(SPINE_WORDS) for part in letters for chest in CHEST_WORDS):
         return []
-    if any(part.startswith((*OTHER_BODY_PARTS, *SPINE_WORDS)) for part in solid):
+    if any(part.startswith((*OTHER_BODY_PARTS, *SPINE_WORDS)) for part in letters):
         if not policy.other_body_parts:
             raise Rejected("body_part", "the file names a body part other than the chest")
         return ["other_body_part"]
@@ -108,7 +106,7 @@ def check_body_part(header: Header, policy: Policy) -> list[str]:
 
 
 def check_frame_count(header: Header) -> None:
-    """One frame, or nothing said."""
+    """Accept one frame or an absent number of frames."""
     if 0x00280008 not in header or not header.text(0x00280008):
         return
     frames = header.decimals(0x00280008)

@@ -1,4 +1,4 @@
-"""Opens a file only when it is safe to, and finds out by content what it is."""
+"""Opens regular files safely and detects file types by content."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAGIC_NUMBERS = (
 
 
 def detect_file_type(head: bytes) -> str:
-    """What a file's first 136 bytes say it is: `dicom`, `bare_dicom`, `png`, ... or `unknown`.
+    """Detect a file's type by its first 136 bytes: `dicom`, `bare_dicom`, `png`, ... or `unknown`.
 
     `bare_dicom` has neither preamble nor file meta: its first element is in group 0008.
     """
@@ -41,7 +41,7 @@ def detect_file_type(head: bytes) -> str:
 
 @contextmanager
 def open_regular_file(source: Path | str | BinaryIO, policy: Policy) -> Iterator[tuple[BinaryIO, int]]:
-    """A regular file opened for reading, and its size in bytes.
+    """Open a regular file for reading; yield the stream and its size in bytes.
 
     Links, pipes, sockets, devices and folders are refused without being opened.
 
@@ -60,20 +60,20 @@ def open_regular_file(source: Path | str | BinaryIO, policy: Policy) -> Iterator
         if not stat.S_ISREG(status.st_mode):
             raise Rejected("not_a_file", "not a regular file", fix="give a file, not a link")
         check_file_size(status.st_size, policy)
-        # The checks above can be outrun: the flags make the open itself safe.
+        # The file may change after the checks above: these flags make opening itself safe.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         raise Rejected("unreadable", "the file cannot be opened") from None
     with os.fdopen(handle, "rb") as file:
-        again = os.fstat(handle)
-        if not stat.S_ISREG(again.st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             raise Rejected("not_a_file", "not a regular file")
-        check_file_size(again.st_size, policy)
-        yield file, again.st_size
+        check_file_size(status.st_size, policy)
+        yield file, status.st_size
 
 
 def check_file_size(size: int, policy: Policy) -> None:
-    """Rejected where a file is empty or above the policy's limit."""
+    """Refuse a file that is empty (`empty`) or above the policy's limit (`too_large`)."""
     if size == 0:
         raise Rejected("empty", "the file is empty")
     if size > policy.max_bytes:

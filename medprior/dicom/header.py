@@ -1,4 +1,4 @@
-"""A lenient view of a DICOM header: every value that cannot be read is absent, never an error."""
+"""Lenient access to a DICOM header: values that cannot be read count as absent, not as errors."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 MAX_TEXT_BYTES = 2**16
-BINARY_NUMBER_FORMATS = {
-    "FD": ("d", 8),
-    "FL": ("f", 4),
-    "US": ("H", 2),
-    "SS": ("h", 2),
-    "UL": ("L", 4),
-    "SL": ("l", 4),
-}
+BINARY_NUMBER_FORMATS = {"FD": ("d", 8), "FL": ("f", 4), "US": ("H", 2), "SS": ("h", 2), "UL": ("L", 4), "SL": ("l", 4)}
 
 
 class Header:
-    """Typed access to a data set by tag number, without trust in value representations."""
+    """Typed access to a data set by tag number that does not rely on value representations.
+
+    Args:
+        dataset: the parsed data set.
+        little_endian: byte order of its values.
+    """
 
     def __init__(self, dataset: Dataset, little_endian: bool = True) -> None:
         self.dataset = dataset
@@ -31,7 +29,7 @@ class Header:
         return tag in self.dataset
 
     def raw(self, tag: int) -> bytes | None:
-        """The value's bytes as they stand in the file; None where absent or not plain bytes."""
+        """The value's bytes as stored in the file; None where absent or not plain bytes."""
         element: Any = self.dataset.get_item(tag) if tag in self.dataset else None
         if element is None:
             return None
@@ -48,7 +46,7 @@ class Header:
     def texts(self, tag: int) -> list[str]:
         """The values of a text element, blanks and NULs stripped, in upper case.
 
-        What lies beyond 64 KiB is not looked at.
+        Bytes beyond 64 KiB are ignored.
         """
         raw = self.raw(tag)
         if not raw:
@@ -61,7 +59,7 @@ class Header:
         return next(iter(self.texts(tag)), "")
 
     def shorts(self, tag: int, signed: bool = False) -> list[int]:
-        """The values of a US or SS element; empty where its length does not fit or VR is other."""
+        """The values of a US or SS element; empty where its length is odd or its VR another."""
         raw, vr = self.raw(tag), self.vr(tag)
         if not raw or len(raw) % 2 or vr not in {None, "US", "SS", "OW", "UN"}:
             return []
@@ -69,12 +67,12 @@ class Header:
         return list(struct.unpack(f"{order}{len(raw) // 2}{'h' if signed else 'H'}", raw))
 
     def short(self, tag: int, signed: bool = False) -> int | None:
-        """The one value of a US or SS element, None where there is not exactly one."""
+        """The single value of a US or SS element; None where there is not exactly one."""
         values = self.shorts(tag, signed)
         return values[0] if len(values) == 1 else None
 
     def decimals(self, tag: int) -> list[float]:
-        """The values of a DS, IS or binary number element; NaN for each that is no number."""
+        """The values of a DS, IS or binary number element; NaN for each that is not a number."""
         raw, vr = (self.raw(tag) or b"")[:MAX_TEXT_BYTES], self.vr(tag)
         if not raw:
             return []
@@ -93,13 +91,13 @@ class Header:
             value = self.dataset[tag].value
             return [Header(item, self.little_endian) for item in value]
         except Exception:
-            # pydicom raises many kinds here, some quoting the file: an unreadable one is absent.
+            # pydicom raises many types here, some quoting the file: an unreadable sequence is absent.
             return []
 
     def unicode(self, tag: int) -> str:
         """A text value decoded by the file's character set; as Latin-1 where that fails.
 
-        Of a value above 64 KiB only the beginning is taken, as Latin-1.
+        Of a value above 64 KiB only the first 64 KiB are decoded, as Latin-1.
         """
         raw = self.raw(tag) or b""
         if len(raw) > MAX_TEXT_BYTES:
@@ -112,7 +110,7 @@ class Header:
 
 
 def parse_decimal(text: str) -> float:
-    """A decimal string as a number; NaN for anything else, underscores and commas included."""
+    """Parse a decimal string; NaN for anything else, underscores and commas included."""
     if not text or any(char not in "0123456789+-.E" for char in text):
         return math.nan
     try:

@@ -1,4 +1,4 @@
-"""Facts that are safe to keep: view, sex, age; and the identifiers that are to be hidden."""
+"""Reads view, sex and age from a header, and the raw identifiers for pseudonyms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 from medprior.dicom.header import Header
-from medprior.dicom.radiograph import RawIdentifiers
+from medprior.dicom.radiograph import MAX_AGE_YEARS, RawIdentifiers
 
 VIEW_BY_POSITION = {"PA": "PA", "AP": "AP", "LL": "LL", "RL": "RL", "LATERAL": "LATERAL", "LAT": "LATERAL"}
 VIEW_CODES = {
@@ -22,50 +22,49 @@ VIEW_WORDS = (
     ("LATERAL", "LATERAL"),
 )
 LATERAL_VIEWS = {"LL", "RL", "LATERAL"}
-MAX_AGE_YEARS = 90.0
 MAX_IDENTIFIER_CHARS = 4096
 AGE_UNITS = {"Y": 1.0, "M": 12.0, "W": 52.1775, "D": 365.25}
 
 
 def read_view(header: Header) -> tuple[str, tuple[str, ...]]:
-    """The projection and flags about it; UNKNOWN where the file does not say, never assumed.
+    """Read the projection and its flags; UNKNOWN where the file does not state it.
 
-    Read from ViewPosition, then the view code sequence, then the patient orientation, which can
-    tell a lateral view.
+    Sources in this order: ViewPosition, the view code sequence, the patient orientation (lateral
+    views only).
     """
     flags: list[str] = []
-    said = header.text(0x00185101)
-    found = VIEW_BY_POSITION.get(said, "")
-    if said and not found:
+    position = header.text(0x00185101)
+    view = VIEW_BY_POSITION.get(position, "")
+    if position and not view:
         flags.append("view_unusual")
     for item in header.items(0x00540220):
-        found = found or parse_view_code(item)
+        view = view or parse_view_code(item)
     row = (header.texts(0x00200020) or [""])[0][:1]
-    sideways = row in {"A", "P"}
-    if sideways and not found:
-        found = "LATERAL"
-    elif sideways and found not in LATERAL_VIEWS:
+    is_sideways = row in {"A", "P"}
+    if is_sideways and not view:
+        view = "LATERAL"
+    elif is_sideways and view not in LATERAL_VIEWS:
         flags.append("view_conflict")
-    return found or "UNKNOWN", tuple(flags)
+    return view or "UNKNOWN", tuple(flags)
 
 
 def parse_view_code(item: Header) -> str:
-    """The view named by one code item, or ''."""
-    known = VIEW_CODES.get(item.text(0x00080100))
-    if known:
-        return known
+    """The view that one code item names, or ''."""
+    view = VIEW_CODES.get(item.text(0x00080100))
+    if view:
+        return view
     meaning = re.sub("[^A-Z]", "", item.text(0x00080104))
     return next((name for word, name in VIEW_WORDS if word in meaning), "")
 
 
 def read_sex(header: Header) -> str | None:
-    """M, F, O or None."""
+    """Read the sex: M, F, O or None."""
     value = header.text(0x00100040)
     return value if value in {"M", "F", "O"} else None
 
 
 def read_age_years(header: Header) -> float | None:
-    """Years from an age string such as 045Y, 018M or 81; ages above 89 become 90."""
+    """Read the age in years from a string such as 045Y, 018M or 81; at most 90, None if unusable."""
     match = re.fullmatch(r"(\d{1,3})([YMWD]?)", header.text(0x00101010))
     if not match:
         return None
@@ -74,12 +73,12 @@ def read_age_years(header: Header) -> float | None:
 
 
 def normalise_identifier(text: str) -> str:
-    """NFKC, without NULs and outer blanks; of a text beyond all sense only the beginning."""
+    """Normalise to NFKC without NULs and outer blanks; only the first 4096 characters are kept."""
     return unicodedata.normalize("NFKC", text[:MAX_IDENTIFIER_CHARS].replace("\0", "")).strip()
 
 
 def read_identifiers(header: Header) -> RawIdentifiers:
-    """The raw identifiers of a file, for keyed hashing only."""
+    """Read the raw identifiers of a file, for keyed hashing only."""
     patient = normalise_identifier(header.unicode(0x00100020))
     issuer = normalise_identifier(header.unicode(0x00100021))
     return RawIdentifiers(

@@ -1,4 +1,4 @@
-"""Bytes to header, within limits: header first, pixels only when asked for."""
+"""Parses the header of a DICOM file within limits; pixel data are left in the stream."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
+from pydicom.valuerep import STANDARD_VR
 
 from medprior.dicom.file_opening import PREAMBLE_BYTES, detect_file_type
 from medprior.dicom.header import Header
@@ -29,14 +30,21 @@ from medprior.errors import Rejected
 MAX_VALUE_BYTES = 2**24
 MIN_BOMB_INFLATED_BYTES, MAX_INFLATION_RATIO = 2**26, 100
 INFLATE_CHUNK_BYTES = 2**22
-KNOWN_VRS = set(
-    b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
-)
+KNOWN_VRS = {vr.encode() for vr in STANDARD_VR}
 
 
 @dataclass
 class ParsedHeader:
-    """A header, and the stream standing at its pixel data."""
+    """A header and the stream, positioned at its pixel data.
+
+    Attributes:
+        header: all elements before the pixel data.
+        syntax: transfer syntax UID.
+        guessed_syntax: whether the file states no transfer syntax.
+        implicit: whether elements have no VR.
+        stream: the file, or its inflated data set.
+        size: bytes of `stream`.
+    """
 
     header: Header
     syntax: str
@@ -48,11 +56,11 @@ class ParsedHeader:
 
 @contextmanager
 def convert_parser_errors() -> Iterator[None]:
-    """Turns what the parser raises into a code; its texts may quote the file and are dropped."""
+    """Convert errors of the parser to codes; their texts may quote the file and are dropped."""
     logger = logging.getLogger("pydicom")
     level, silent = logger.level, logging.CRITICAL + 1
     if level != silent:
-        # It looks at every logger there is: a worker has it done once, see `confined`.
+        # `setLevel` visits every logger: a worker process does it once, see `silence_output`.
         logger.setLevel(silent)
     try:
         with warnings.catch_warnings():
@@ -72,7 +80,7 @@ def convert_parser_errors() -> Iterator[None]:
 
 
 def parse_header(stream: BinaryIO, size: int, policy: Policy) -> ParsedHeader:
-    """Read the header up to the pixel data.
+    """Parse the header up to the pixel data.
 
     Raises:
         Rejected: `not_dicom`, `malformed`, `truncated`, `too_deep`, `too_many_elements`,
@@ -98,22 +106,17 @@ def parse_header(stream: BinaryIO, size: int, policy: Policy) -> ParsedHeader:
         implicit = syntax == ImplicitVRLittleEndian
         dataset = read_checked_dataset(stream, size, policy, implicit, little, lambda tag: tag >= 0x7FE00000)
     if kind == "bare_dicom" and 0x00080016 not in dataset:
-        raise Rejected("not_dicom", "no preamble and no SOP class: not DICOM")
-    # A file may be implicit where its meta says explicit; the parser found out by looking.
+        raise Rejected("not_dicom", "neither preamble nor SOP class: not DICOM")
+    # A file may be implicit although its meta header says explicit; the parser detects that.
     implicit = bool(dataset.original_encoding[0])
     return ParsedHeader(Header(dataset, little), syntax, guessed, implicit, stream, size)
 
 
 def read_checked_dataset(
-    stream: BinaryIO,
-    size: int,
-    policy: Policy,
-    implicit: bool,
-    little: bool,
-    ends: Callable[[int], bool],
+    stream: BinaryIO, size: int, policy: Policy, implicit: bool, little: bool, ends: Callable[[int], bool]
 ) -> Dataset:
-    """The elements up to the first that `ends` it; values above 16 MiB are left in the file."""
-    # The parser believes the first element, not the file meta: so does the walk.
+    """Read the elements before the first tag that `ends` accepts; values above 16 MiB stay in the file."""
+    # The parser follows the first element, not the file meta: so does the check.
     head = stream.read(6)
     stream.seek(-len(head), io.SEEK_CUR)
     StructureWalker(stream, head[4:6] not in KNOWN_VRS, little, policy.max_elements, ends).check()
@@ -122,10 +125,10 @@ def read_checked_dataset(
 
 
 def build_stop_rule(stream: BinaryIO, size: int, ends: Callable[[int], bool]) -> Callable[[int, str | None, int], bool]:
-    """A stop rule for the parser that also checks every length."""
+    """Build the stop rule of the parser, which also checks every length."""
 
     def stop(tag: int, vr: str | None, length: int) -> bool:
-        """Stop at the pixels or at an element that is longer than the file."""
+        """Stop at the end; raise at an element that is longer than the file."""
         if ends(int(tag)):
             return True
         check_element_length(length, stream, size)
@@ -135,33 +138,33 @@ def build_stop_rule(stream: BinaryIO, size: int, ends: Callable[[int], bool]) ->
 
 
 def check_element_length(length: int, stream: BinaryIO, size: int) -> None:
-    """Rejected where an element claims more bytes than the file has left."""
+    """Refuse an element that is longer than the rest of the file (`truncated`)."""
     if length != UNDEFINED_LENGTH and length > size - stream.tell():
         raise Rejected("truncated", "an element is longer than the rest of the file")
 
 
 def guess_transfer_syntax(stream: BinaryIO) -> str:
-    """Explicit or implicit little endian, judged by the first element."""
+    """Guess explicit or implicit little endian from the first element."""
     head = stream.read(6)
     stream.seek(-len(head), io.SEEK_CUR)
     return str(ExplicitVRLittleEndian if head[4:6] in KNOWN_VRS else ImplicitVRLittleEndian)
 
 
 def check_byte_order(stream: BinaryIO, syntax: str) -> None:
-    """Rejected where the first element shows that the file meta lies about the byte order."""
+    """Refuse a file whose first element contradicts the byte order of its syntax (`truncated`, `malformed`)."""
     head = stream.read(2)
     stream.seek(-len(head), io.SEEK_CUR)
     order: Literal["big", "little"] = "big" if syntax == ExplicitVRBigEndian else "little"
     if len(head) < 2:
-        raise Rejected("truncated", "the file ends behind its meta header")
+        raise Rejected("truncated", "the file ends after its meta header")
     if int.from_bytes(head, order) > 0x00FF and head != b"\xe0\x7f":
-        raise Rejected("malformed", "the byte order is not the one that the file states")
+        raise Rejected("malformed", "the byte order differs from the transfer syntax")
 
 
 def inflate_dataset(data: bytes, limit: int) -> bytes:
-    """The content of a deflated data set, at most `limit` bytes of it.
+    """Inflate a deflated data set, to at most `limit` bytes.
 
-    Above 64 MiB it may also not be more than 100 times as large as `data` (our choice: pictures
+    Above 64 MiB the result may be at most 100 times as large as `data` (our choice: pictures
     deflate to a half or a quarter).
 
     Raises:
@@ -169,20 +172,20 @@ def inflate_dataset(data: bytes, limit: int) -> bytes:
     """
     limit = min(limit, max(MIN_BOMB_INFLATED_BYTES, MAX_INFLATION_RATIO * len(data)))
     for bits in (-zlib.MAX_WBITS, zlib.MAX_WBITS):
-        # The standard wants the bare stream; some writers put zlib's head before it.
+        # The standard requires the bare stream; some writers add the zlib header.
         with suppress(zlib.error):
             return decompress_limited(zlib.decompressobj(bits), data, limit)
     raise Rejected("malformed", "the deflated part cannot be inflated")
 
 
-def decompress_limited(machine: Any, data: bytes, limit: int) -> bytes:
-    """All that a zlib decompressor makes of `data`, at most `limit` bytes of it."""
-    parts: list[bytes] = []
+def decompress_limited(decompressor: Any, data: bytes, limit: int) -> bytes:
+    """Decompress `data` with a zlib decompressor, to at most `limit` bytes."""
+    chunks: list[bytes] = []
     size = 0
-    while data and not machine.eof:
-        part = machine.decompress(data, INFLATE_CHUNK_BYTES)
-        data, size = machine.unconsumed_tail, size + len(part)
-        parts.append(part)
+    while data and not decompressor.eof:
+        chunk = decompressor.decompress(data, INFLATE_CHUNK_BYTES)
+        data, size = decompressor.unconsumed_tail, size + len(chunk)
+        chunks.append(chunk)
         if size > limit:
             raise Rejected("too_large", f"inflates to more than {limit} bytes")
-    return b"".join(parts)
+    return b"".join(chunks)

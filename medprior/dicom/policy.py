@@ -1,4 +1,4 @@
-"""What counts as a usable radiograph: limits and house rules, with safe defaults."""
+"""Settings that decide which files are usable radiographs, with safe defaults."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from medprior.settings import Settings
 
 
 class Policy(Settings):
-    """What `read_radiograph` accepts. The defaults are the safe side; recorded in the cohort.
+    """Which files `read_radiograph` accepts. The defaults are safe; the cohort records them.
 
     Attributes:
-        max_bytes: largest file that is opened, and largest inflated size of a deflated one.
+        max_bytes: largest file that is opened, and largest inflated size of a deflated file.
         min_side: shortest side of a usable picture, in stored pixels.
         max_side: longest side.
         max_pixels: rows x columns.
         max_elements: data elements and items of a header, nested ones included.
-        lateral: accept lateral views (they are labelled as such, never as frontal).
+        lateral: accept lateral views (labelled as lateral, never as frontal).
         for_processing: accept raw detector data, which is not display-ready.
         secondary_capture: which secondary captures pass: `film` only digitised films, `radiograph`
             also those of modality CR or DX that name no conversion, `any` also those that were
@@ -37,3 +37,8 @@ class Policy(Settings):
     secondary_capture: Literal["film", "radiograph", "any"] = "radiograph"
     burned_in_unknown: bool = True
     other_body_parts: bool = False
+
+    def accepts_shape(self, rows: int, cols: int) -> bool:
+        """Whether sides and number of pixels of a picture are within the limits."""
+        shortest, longest = sorted((rows, cols))
+        return self.min_side <= shortest and longest <= self.max_side and rows * cols <= self.max_pixels

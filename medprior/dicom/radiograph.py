@@ -1,9 +1,10 @@
-"""What comes out of one file: a display-ready picture and the facts that are safe to keep."""
+"""The result of reading one file: a display-ready picture and its metadata."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,14 @@ from numpy.typing import NDArray
 
 from medprior.dicom.decoding.row_blocks import iter_row_blocks
 
+WHITE_16_BIT = 65535
+MAX_AGE_YEARS = 90.0
+ORIENTATION_FLAGS = ("orientation_mirrored", "orientation_rotated")
+
 
 @dataclass(frozen=True)
 class RawIdentifiers:
-    """Raw identifiers of a file, to be turned into keyed pseudonyms; never shown, never written.
+    """Raw identifiers of a file, from which keyed pseudonyms are made; never shown, never written.
 
     Attributes:
         patient: normalised issuer and patient id, empty where the file has no id.
@@ -29,7 +34,7 @@ class RawIdentifiers:
 
 @dataclass(frozen=True)
 class Radiograph:
-    """One radiograph, ready to look at.
+    """One display-ready radiograph.
 
     Shape:
         pixels: float32 [rows, cols] in [0, 1], square pixels, air dark and bone bright.
@@ -42,11 +47,11 @@ class Radiograph:
         spacing_mm: (row, column) millimetres per pixel of `pixels`, or None.
         spacing_kind: calibrated, detector, estimated, film or none.
         polarity_inverted: the stored picture had low values bright.
-        flags: what was odd, in stable words (see the room's README).
+        flags: what is unusual, as stable words (see CODES.md).
         pixel_sha256: of the decoded stored array and its shape.
         syntax: transfer syntax UID, or the raster format.
         identity: raw identifiers, masked in `repr`.
-        stored_rows, stored_cols: size of the stored picture, 0 where unknown; see `Native`.
+        stored_rows, stored_cols: size of the stored picture, 0 where unknown; see `NativeGrid`.
     """
 
     pixels: NDArray[np.float32] = field(repr=False)
@@ -65,32 +70,35 @@ class Radiograph:
     stored_cols: int = 0
 
 
+def find_turn_flag(flags: Iterable[str]) -> str:
+    """How the picture was turned on reading: one of `ORIENTATION_FLAGS`, '' where it was not."""
+    return next((flag for flag in flags if flag in ORIENTATION_FLAGS), "")
+
+
 def dump_metadata(radiograph: Radiograph) -> dict[str, Any]:
-    """All of a radiograph but its arrays, JSON-able; it holds raw identifiers: never write it."""
-    names = [part.name for part in fields(radiograph) if part.name not in {"pixels", "valid"}]
+    """All fields but the arrays, JSON-able; raw identifiers are among them: never write it to a file."""
+    names = [field_info.name for field_info in fields(radiograph) if field_info.name not in {"pixels", "valid"}]
     facts = {name: getattr(radiograph, name) for name in names}
-    identity = {part.name: getattr(radiograph.identity, part.name) for part in fields(RawIdentifiers)}
-    return facts | {"identity": identity}
+    return facts | {"identity": asdict(radiograph.identity)}
 
 
 def restore_radiograph(facts: dict[str, Any], pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> Radiograph:
-    """The radiograph that `facts_of` was given, with its arrays again."""
+    """Restore a radiograph from the result of `dump_metadata` and its arrays."""
     spacing = facts["spacing_mm"]
     pair = (float(spacing[0]), float(spacing[1])) if spacing else None
-    known = {"flags": tuple(facts["flags"]), "spacing_mm": pair}
-    identity = RawIdentifiers(**facts["identity"])
-    return Radiograph(**(facts | known | {"identity": identity}), pixels=pixels, valid=valid)
+    typed = {"flags": tuple(facts["flags"]), "spacing_mm": pair, "identity": RawIdentifiers(**facts["identity"])}
+    return Radiograph(**(facts | typed), pixels=pixels, valid=valid)
 
 
 def compute_pixel_sha256(array: NDArray[Any], values: NDArray[np.int32] | None = None) -> str:
-    """Hex sha256 of a stored picture: its shape and its values as 32-bit integers.
+    """Compute the hex sha256 of a stored picture: its shape and its values as 32-bit integers.
 
     Args:
-        array: values [rows, cols], or where `values` says what they mean, indices into it.
+        array: values [rows, cols], or if `values` is given, indices into `values`.
         values: int32 [n].
     """
     digest = hashlib.sha256(f"{array.shape[0]}x{array.shape[1]}:".encode())
     for block in iter_row_blocks(array):
-        part = array[block] if values is None else values[array[block]]
-        digest.update(np.ascontiguousarray(part, dtype="<i4"))
+        stored_values = array[block] if values is None else values[array[block]]
+        digest.update(np.ascontiguousarray(stored_values, dtype="<i4"))
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""PNG and JPEG pictures of public data sets, under the same limits as DICOM."""
+"""Reads PNG and JPEG pictures of public data sets under the same limits as DICOM."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from PIL import Image
 from medprior.dicom.decoding.codestream import check_scan_count
 from medprior.dicom.file_opening import detect_file_type, open_regular_file
 from medprior.dicom.policy import Policy
-from medprior.dicom.radiograph import Radiograph, compute_pixel_sha256
+from medprior.dicom.radiograph import WHITE_16_BIT, Radiograph, compute_pixel_sha256
 from medprior.dicom.reading import read_radiograph
 from medprior.errors import Rejected
 
 RASTER_FORMATS = {"png": "PNG", "jpeg": "JPEG"}
-WHITE_8_BIT, WHITE_16_BIT = 255, 65535
-# Pixels that any file may have, and pixels for each of its bytes; our choice of what is a bomb.
+WHITE_8_BIT = 255
+# Pixels that any file may have, and pixels per byte of larger ones; the limits on bombs are our choice.
 MIN_BOMB_PIXELS, MAX_PIXELS_PER_BYTE = 2**24, 100
 
 
 def read_image(source: Path | str | BinaryIO, policy: Policy | None = None) -> Radiograph:
-    """Read a DICOM, PNG or JPEG radiograph, whichever its content says it is.
+    """Read a DICOM, PNG or JPEG radiograph; its content decides which.
 
     Raises:
-        Rejected: it is none of them, or no usable radiograph.
+        Rejected: it is none of them, or not a usable radiograph.
     """
     policy = policy or Policy()
     with open_regular_file(source, policy) as (stream, _):
@@ -38,7 +38,7 @@ def read_image(source: Path | str | BinaryIO, policy: Policy | None = None) -> R
 
 
 def read_raster(source: Path | str | BinaryIO, policy: Policy | None = None) -> Radiograph:
-    """Read a grey PNG or JPEG, as it stands: air dark, no facts, EXIF ignored.
+    """Read a grey PNG or JPEG unchanged: air must be dark; no metadata, EXIF ignored.
 
     Raises:
         Rejected: `not_an_image`, `size`, `too_large`, `colour`, `decode_failed` or `constant`.
@@ -51,21 +51,18 @@ def read_raster(source: Path | str | BinaryIO, policy: Policy | None = None) -> 
         raise Rejected("not_an_image", "the content is neither PNG nor JPEG")
     if kind == "jpeg":
         check_scan_count(data)
-    stored, top = decode_raster(data, RASTER_FORMATS[kind], policy)
+    stored, white_level = decode_raster(data, RASTER_FORMATS[kind], policy)
     if stored.min() == stored.max():
         raise Rejected("constant", "all pixels have the same value")
     pixels = stored.astype(np.float32)
-    pixels /= np.float32(top)
+    pixels /= np.float32(white_level)
     return Radiograph(
-        pixels=pixels,
-        valid=np.ones(pixels.shape, dtype=bool),
-        pixel_sha256=compute_pixel_sha256(stored),
-        syntax=kind,
+        pixels=pixels, valid=np.ones(pixels.shape, dtype=bool), pixel_sha256=compute_pixel_sha256(stored), syntax=kind
     )
 
 
 def decode_raster(data: bytes, name: str, policy: Policy) -> tuple[NDArray[Any], int]:
-    """Stored grey values [rows, cols] and the value that means white."""
+    """Decode to stored grey values [rows, cols] and the value of white."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -73,27 +70,25 @@ def decode_raster(data: bytes, name: str, policy: Policy) -> tuple[NDArray[Any],
                 check_raster_size(image, policy)
                 cols, rows = image.size
                 if rows * cols > max(MIN_BOMB_PIXELS, MAX_PIXELS_PER_BYTE * len(data)):
-                    raise Rejected("too_large", "the picture is far larger than its bytes can tell")
+                    raise Rejected("too_large", "the picture is far larger than its compressed bytes can hold")
                 return convert_to_grey(image)
     except Rejected:
         raise
     except MemoryError:
         raise Rejected("memory", "decoding needs more memory than allowed") from None
     except Exception:
-        # Pillow raises many kinds on broken files.
+        # Pillow raises many types on broken files.
         raise Rejected("decode_failed", "the picture cannot be decoded") from None
 
 
 def check_raster_size(image: Image.Image, policy: Policy) -> None:
-    """Rejected where the header announces a picture outside the policy's limits."""
-    cols, rows = image.size
-    inside = policy.min_side <= min(rows, cols) and max(rows, cols) <= policy.max_side
-    if not inside or rows * cols > policy.max_pixels:
+    """Refuse a picture whose header states a size outside the policy's limits (`size`)."""
+    if not policy.accepts_shape(*image.size):
         raise Rejected("size", "rows and columns are outside the accepted range")
 
 
 def convert_to_grey(image: Image.Image) -> tuple[NDArray[Any], int]:
-    """Grey values; colour pictures pass only where their channels agree, alpha is dropped."""
+    """Convert to grey values and the value of white; colour channels must agree, alpha is dropped."""
     if image.mode.startswith("I"):
         return np.asarray(image).astype(np.int32), WHITE_16_BIT
     if image.mode in {"L", "LA", "1"}:

@@ -1,4 +1,4 @@
-"""`read_radiograph`: from a file to a picture ready to look at, every step in its order."""
+"""Reads one DICOM radiograph as a display-ready picture: `read_radiograph`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from medprior.errors import Rejected
 
 @dataclass(frozen=True)
 class DisplayImage:
-    """A display-ready picture before it is made a `Radiograph`."""
+    """A display-ready picture before resampling to square pixels."""
 
     pixels: NDArray[np.float32]
     valid: NDArray[np.bool_]
@@ -42,58 +42,58 @@ class DisplayImage:
 def read_radiograph(source: Path | str | BinaryIO, policy: Policy | None = None) -> Radiograph:
     """Read one DICOM radiograph, display-ready.
 
-    The order is PS3.3's: stored bits, padding, modality, values of interest, polarity, then
+    The order is that of PS3.3: stored bits, padding, modality, values of interest, polarity; then
     orientation and square pixels.
 
     Args:
         source: a regular file, or a seekable binary stream.
-        policy: what to accept; safe defaults.
+        policy: which files to accept; safe defaults.
 
     Returns:
         The radiograph; `pixels` float32 [rows, cols] in [0, 1], air dark and bone bright.
 
     Raises:
-        Rejected: the file is no usable chest radiograph; `.code` says why, see the room's README.
+        Rejected: the file is not a usable chest radiograph; `.code` says why, see CODES.md.
     """
     policy = policy or Policy()
     with open_regular_file(source, policy) as (stream, size):
-        found = parse_header(stream, size, policy)
-        header = found.header
+        parsed = parse_header(stream, size, policy)
+        header = parsed.header
         with convert_parser_errors():
             flags = check_chest_radiograph(header, policy)
             view, view_flags = header_metadata.read_view(header)
             if view in header_metadata.LATERAL_VIEWS and not policy.lateral:
                 raise Rejected("lateral", "a lateral view")
             layout = read_pixel_layout(header, policy)
-            array = read_stored_cells(read_pixel_bytes(found), found.syntax, layout, header.little_endian)
+            cells = read_stored_cells(read_pixel_bytes(parsed), parsed.syntax, layout, header.little_endian)
     with convert_parser_errors():
-        levels = GreyLevels(array)
+        levels = GreyLevels(cells)
         stored = compute_stored_values(levels, layout)
-        same = bool((stored == np.arange(levels.count)).all())
-        digest = compute_pixel_sha256(array, None if same else stored)
+        is_identity = bool((stored == np.arange(levels.count)).all())
+        digest = compute_pixel_sha256(cells, None if is_identity else stored)
         values, modality_flags = compute_modality_values(levels, stored, header, layout.signed)
         shutter_flags = mask_padding_and_shutter(levels, stored, header, layout)
-        shown = render_display_image(levels, values, header, layout.signed)
-        # A large picture barely fits a worker: what is done with goes at once.
-        del array, levels
-        millimetres, kind, spacing_flags = read_pixel_spacing(header)
-        ratio, ratio_flags = read_pixel_aspect(header, millimetres)
-        pixels, valid = resample_to_square_pixels(shown.pixels, shown.valid, ratio)
-        side = min(millimetres) if millimetres and ratio != 1 else None
-        said = (*flags, *view_flags, *shutter_flags, *modality_flags)
-        said = (*said, *shown.flags, *spacing_flags, *ratio_flags)
+        display = render_display_image(levels, values, header, layout.signed)
+        # A large picture barely fits into the memory of a worker: free arrays as early as possible.
+        del cells, levels
+        spacing, spacing_kind, spacing_flags = read_pixel_spacing(header)
+        ratio, ratio_flags = read_pixel_aspect(header, spacing)
+        pixels, valid = resample_to_square_pixels(display.pixels, display.valid, ratio)
+        if spacing and ratio != 1:
+            spacing = (min(spacing), min(spacing))
+        flags = (*flags, *view_flags, *shutter_flags, *modality_flags, *display.flags, *spacing_flags, *ratio_flags)
         return Radiograph(
             pixels=pixels,
             valid=valid,
             view=view,
             sex=header_metadata.read_sex(header),
             age=header_metadata.read_age_years(header),
-            spacing_mm=(side, side) if side else millimetres,
-            spacing_kind=kind,
-            polarity_inverted=shown.inverted,
-            flags=tuple(dict.fromkeys((*said, *(["syntax_guessed"] * found.guessed_syntax)))),
+            spacing_mm=spacing,
+            spacing_kind=spacing_kind,
+            polarity_inverted=display.inverted,
+            flags=tuple(dict.fromkeys((*flags, *(["syntax_guessed"] * parsed.guessed_syntax)))),
             pixel_sha256=digest,
-            syntax=found.syntax,
+            syntax=parsed.syntax,
             identity=header_metadata.read_identifiers(header),
             stored_rows=layout.rows,
             stored_cols=layout.cols,
@@ -103,22 +103,22 @@ def read_radiograph(source: Path | str | BinaryIO, policy: Policy | None = None)
 def mask_padding_and_shutter(
     levels: GreyLevels, stored: NDArray[np.int32], header: Header, layout: PixelLayout
 ) -> tuple[str, ...]:
-    """Leave out of the picture what is padding or behind a shutter; flags."""
+    """Exclude padding and what lies behind a shutter from `levels`; return flags."""
     shutter, flags = compute_shutter_mask(header, (layout.rows, layout.cols))
-    for part in (compute_unpadded_mask(levels, stored, header, layout), shutter):
-        if part is not None:
-            levels.mask(part)
+    for valid in (compute_unpadded_mask(levels, stored, header, layout), shutter):
+        if valid is not None:
+            levels.mask(valid)
     return flags
 
 
 def render_display_image(levels: GreyLevels, values: NDArray[np.float32], header: Header, signed: bool) -> DisplayImage:
-    """Values of interest, polarity and orientation, in this order.
+    """Apply values of interest, polarity and orientation, in this order.
 
     Args:
         levels: the picture.
         values: float32 [levels], their modality values.
         header: of the file.
-        signed: whether stored values are.
+        signed: whether stored values are signed.
 
     Raises:
         Rejected: `constant`.
@@ -128,19 +128,19 @@ def render_display_image(levels: GreyLevels, values: NDArray[np.float32], header
     if inverted:
         np.subtract(1, bright, out=bright)
     darkest, brightest = levels.extremes(bright)
-    # Also where a value is not a number: it is then the smallest and the largest.
+    # Also true for NaN, which is then both extremes.
     if not brightest - darkest > 1e-6:
         raise Rejected("constant", "the picture has no contrast")
-    pixels, valid = levels.through(bright), levels.valid
+    pixels, valid = levels.apply_table(bright), levels.valid
     if valid is None:
         valid = np.ones(pixels.shape, dtype=bool)
     else:
         np.copyto(pixels, 0, where=~valid)
-    turned, turn_flags = find_upright_turn(header)
+    orient, turn_flags = find_upright_turn(header)
     flags = (*flags, *turn_flags)
     if header.text(0x20500020) == ("IDENTITY" if inverted else "INVERSE"):
         flags = (*flags, "presentation_shape_conflict")
-    return DisplayImage(np.ascontiguousarray(turned(pixels)), np.ascontiguousarray(turned(valid)), inverted, flags)
+    return DisplayImage(np.ascontiguousarray(orient(pixels)), np.ascontiguousarray(orient(valid)), inverted, flags)
 
 
 def resample_to_square_pixels(
@@ -152,6 +152,9 @@ def resample_to_square_pixels(
         pixels: float32 [rows, cols].
         valid: bool [rows, cols].
         ratio: height over width of one pixel.
+
+    Returns:
+        Pixels and validity on the new grid.
     """
     if ratio == 1:
         return pixels, valid

@@ -1,4 +1,4 @@
-"""A quick walk over a data set's skeleton: how deep and how many, before a parser builds it."""
+"""Limits the depth and number of elements of a data set before a parser builds it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pydicom._dicom_dict import DicomDictionary
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from medprior.errors import Rejected
 
@@ -16,9 +17,8 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 MAX_SEQUENCE_DEPTH = 64
 CHARACTER_SET_TAG, MAX_CHARACTER_SET_BYTES = 0x00080005, 1024
 ITEM_TAG, ITEM_END_TAG, SEQUENCE_END_TAG = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-LONG_VRS = {
-    b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV",
-}  # fmt: skip
+# Value representations whose explicit length field has 32 bits (PS3.5 7.1.2).
+LONG_VRS = {vr.encode() for vr in EXPLICIT_VR_LENGTH_32}
 
 
 @dataclass
@@ -26,9 +26,9 @@ class OpenElement:
     """One open item or sequence.
 
     Attributes:
-        end: where it ends; None where an end mark says so.
+        end: position of its end; None where a delimitation item ends it.
         kind: `sequence`, `item` or `fragments`.
-        implicit: whether its elements are in implicit VR.
+        implicit: whether its elements have no VR.
     """
 
     end: int | None
@@ -37,46 +37,41 @@ class OpenElement:
 
 
 class StructureWalker:
-    """A walk from the stream's position to the first element that `ends` says ends it.
+    """Walks over element headers from the stream's position to the first tag that `ends` accepts.
 
     Args:
-        stream: standing at the first element.
-        implicit: VRs are not written.
-        little: byte order.
-        most: elements and items accepted, nested ones included.
-        ends: says of a tag at the top level whether the walk is over.
+        stream: positioned at the first element.
+        implicit: whether elements have no VR.
+        little: whether the byte order is little endian.
+        max_elements: largest number of elements and items, nested ones included.
+        ends: whether a tag at the top level ends the walk.
     """
 
     def __init__(
-        self,
-        stream: BinaryIO,
-        implicit: bool,
-        little: bool,
-        most: int,
-        ends: Callable[[int], bool],
+        self, stream: BinaryIO, implicit: bool, little: bool, max_elements: int, ends: Callable[[int], bool]
     ) -> None:
         order = "<" if little else ">"
-        self._stream, self._implicit, self._most, self._ends = stream, implicit, most, ends
+        self._stream, self._implicit, self._max_elements, self._ends = stream, implicit, max_elements, ends
         self._tag = struct.Struct(f"{order}HH")
         self._long, self._short = struct.Struct(f"{order}L"), struct.Struct(f"{order}H")
         self._levels: list[OpenElement] = []
 
     def check(self) -> None:
-        """Walk, and go back to where it began. What makes no sense is left to the parser.
+        """Walk, then seek back to the start. Errors of syntax are left to the parser.
 
         Raises:
             Rejected: `too_deep`, `too_many_elements` or `malformed`.
         """
-        begin = self._stream.tell()
-        for count in range(self._most + 1):
+        start = self._stream.tell()
+        for count in range(self._max_elements + 1):
             if not self._step():
                 break
-            if count == self._most:
-                raise Rejected("too_many_elements", f"more than {self._most} elements")
-        self._stream.seek(begin)
+            if count == self._max_elements:
+                raise Rejected("too_many_elements", f"more than {self._max_elements} elements")
+        self._stream.seek(start)
 
     def _step(self) -> bool:
-        """Pass one element or mark; False at the end."""
+        """Skip one element or item tag; False at the end."""
         position = self._stream.tell()
         while self._levels and (end := self._levels[-1].end) is not None and position >= end:
             self._levels.pop()
@@ -89,12 +84,12 @@ class StructureWalker:
         if not self._levels and self._ends(tag):
             return False
         if tag in {ITEM_TAG, ITEM_END_TAG, SEQUENCE_END_TAG}:
-            self._mark(tag, self._long.unpack_from(head, 4)[0], position + 8)
+            self._handle_item_tag(tag, self._long.unpack_from(head, 4)[0], position + 8)
             return True
-        return self._element(tag, head, position)
+        return self._handle_element(tag, head, position)
 
-    def _mark(self, tag: int, length: int, position: int) -> None:
-        """Open an item, or close what an end mark closes."""
+    def _handle_item_tag(self, tag: int, length: int, position: int) -> None:
+        """Open an item, or close what a delimitation item ends."""
         top = self._levels[-1] if self._levels else None
         if tag == ITEM_TAG and top and top.kind == "fragments":
             self._stream.seek(length, io.SEEK_CUR)
@@ -107,27 +102,27 @@ class StructureWalker:
             while self._levels and self._levels.pop().kind == "item":
                 continue
 
-    def _element(self, tag: int, head: bytes, position: int) -> bool:
-        """Pass an element's value, or open its sequence."""
+    def _handle_element(self, tag: int, head: bytes, position: int) -> bool:
+        """Skip an element's value, or open its sequence; False at the end."""
         implicit = self._levels[-1].implicit if self._levels else self._implicit
         vr = head[4:6]
         if implicit or not vr.isalpha() or not vr.isupper():
             length, vr = self._long.unpack_from(head, 4)[0], b""
         elif vr in LONG_VRS:
-            more = self._stream.read(4)
-            if len(more) < 4:
+            length_field = self._stream.read(4)
+            if len(length_field) < 4:
                 return False
-            length = self._long.unpack(more)[0]
+            length = self._long.unpack(length_field)[0]
         else:
             length = self._short.unpack_from(head, 6)[0]
         if tag == CHARACTER_SET_TAG and length > MAX_CHARACTER_SET_BYTES:
-            # The parser looks at every value of it, wherever it stands.
-            raise Rejected("malformed", "the list of character sets is absurdly long")
-        known = vr == b"SQ" or (not vr and DicomDictionary.get(tag, ("",))[0] == "SQ")
+            # The parser decodes each of its values, at any depth.
+            raise Rejected("malformed", "the list of character sets is too long")
+        is_sequence = vr == b"SQ" or (not vr and dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ")
         if length == UNDEFINED_LENGTH:
             kind = "fragments" if vr.startswith(b"O") else "sequence"
             self._open(OpenElement(None, kind, implicit or vr == b"UN"))
-        elif known and length:
+        elif is_sequence and length:
             self._open(OpenElement(self._stream.tell() + length, "sequence", implicit))
         else:
             self._stream.seek(length, io.SEEK_CUR)

@@ -53,14 +53,14 @@ class ClusterDecodingPool(DaskCluster):
         from medprior.ingest.cluster_worker import decode_sealed_source
 
         messages = (pack_message(serialize_source(source), []) for source in sources)
-        for source, future in zip(sources, self._begun(decode_sealed_source, messages), strict=True):
+        for source, future in zip(sources, self._submit_tasks(decode_sealed_source, messages), strict=True):
             yield self._answer(future, source)
 
     def _answer(self, future: Any, source: ImageSource) -> DecodedImage | RejectedFile:
         from distributed import KilledWorker
 
         try:
-            return deserialize_result(*self._told(future))
+            return deserialize_result(*self._receive_result(future))
         except KilledWorker:
             # The bounded process here decides.
             return self._read_locally(source)

@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from medprior.dicom import Policy, Radiograph, RawIdentifiers
 from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 from medprior.dicom.file_opening import open_regular_file
-from medprior.dicom.radiograph import compute_pixel_sha256, dump_metadata, restore_radiograph
+from medprior.dicom.radiograph import (
+    WHITE_16_BIT,
+    compute_pixel_sha256,
+    dump_metadata,
+    find_turn_flag,
+    restore_radiograph,
+)
 from medprior.errors import Rejected
 from medprior.ingest.descriptor import MaskRule, RawFormat
 from medprior.ingest.plan import ImageSource, MaskFile
 from medprior.workers.sandbox import Message
-
-WHITE_LEVEL = 65535
-TURN_FLAGS = ("orientation_mirrored", "orientation_rotated")
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,10 @@ def decode_source(source: ImageSource, policy: Policy, store_size: int) -> Decod
             found = replace(found, pixels=stretch_contrast(found.pixels))
         rows, cols = found.pixels.shape
         size = compute_resized_shape((rows, cols), store_size)
-        turned = next((flag for flag in found.flags if flag in TURN_FLAGS), "")
+        turned = find_turn_flag(found.flags)
         as_stored = (found.stored_rows or rows, found.stored_cols or cols)
         masks, flags = read_masks(source.masks, size, as_stored, turned, policy)
-        picture = np.rint(np.clip(resize_pixels(found.pixels, *size), 0, 1) * WHITE_LEVEL).astype(np.uint16)
+        picture = np.rint(np.clip(resize_pixels(found.pixels, *size), 0, 1) * WHITE_16_BIT).astype(np.uint16)
         valid = None
         if not found.valid.all():
             valid = resize_pixels(found.valid.astype(np.float32), *size) >= 0.5

@@ -125,7 +125,7 @@ class DecodingPool:
         worker.process, worker.ready = self._start(), False
 
     def _give(self, worker: DecodingProcess, index: int, source: ImageSource) -> None:
-        if worker.ready and not worker.process.alive:
+        if worker.ready and not worker.process.is_alive:
             # It died while idle: no file is to blame.
             self._replace(worker)
         worker.index = index
@@ -142,7 +142,7 @@ class DecodingPool:
 
     def _deadline(self, worker: DecodingProcess) -> float:
         if not worker.ready:
-            return worker.process.begun + self._limits.start_seconds
+            return worker.process.started_at + self._limits.start_seconds
         return worker.since + self._limits.wall_seconds
 
     def _collect(self, sources: Sequence[ImageSource]) -> dict[int, DecodedImage | RejectedFile]:
@@ -177,7 +177,7 @@ class DecodingPool:
         try:
             return deserialize_result(*receive_message(worker.process.channel, self._deadline(worker)))
         except MessageError as error:
-            code = "timeout" if error.late else worker.process.cause()
+            code = "timeout" if error.timed_out else worker.process.end_and_get_code()
             self._replace(worker)
             return WORKER_FAILURES[code]
 

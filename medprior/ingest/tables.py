@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
+from medprior.dicom.radiograph import MAX_AGE_YEARS
 from medprior.errors import InputMissing
 from medprior.ingest.descriptor import DatasetDescriptor, OfficialSplitRule, TableRule, parse_image_key, search_pattern
 
-MAX_TABLE_AGE_YEARS = 90.0
 STUDY_KEY_PREFIX = "study\0"
 VIEW_NAMES = {
     "PA": "PA", "AP": "AP", "LATERAL": "LATERAL", "LL": "LL", "RL": "RL", "L": "LATERAL",
@@ -182,4 +182,4 @@ def parse_table_age(text: str | None) -> float | None:
     """Years, at most 90; None where it is no plausible age."""
     match = re.fullmatch(r"0*(\d+(?:\.\d+)?)\s*Y?", (text or "").strip().upper())
     years = float(match[1]) if match else math.nan
-    return min(years, MAX_TABLE_AGE_YEARS) if 0 <= years <= 130 else None
+    return min(years, MAX_AGE_YEARS) if 0 <= years <= 130 else None

@@ -46,14 +46,14 @@ class ClusterTransfer(DaskCluster):
         from medprior.priors.cluster_plugin import transfer_sealed
 
         messages = (pack_message({}, [np.asarray(squares[chunk], dtype=np.float32)]) for chunk in chunks)
-        for chunk, future in zip(chunks, self._begun(transfer_sealed, messages), strict=True):
+        for chunk, future in zip(chunks, self._submit_tasks(transfer_sealed, messages), strict=True):
             yield chunk, self._maps(future, squares, chunk)
 
     def _maps(self, future: Any, squares: Squares, chunk: list[int]) -> ClusterResult:
         from distributed import KilledWorker
 
         try:
-            facts, arrays = self._told(future)
+            facts, arrays = self._receive_result(future)
         except KilledWorker:
             return self._transfer(np.asarray(squares[chunk]))  # it is done here
         return np.asarray(arrays[0], dtype=np.uint8), list(facts["records"])

@@ -1,4 +1,4 @@
-"""Work on a Dask cluster; the process that began it is the only writer."""
+"""Runs tasks on a Dask cluster; only the calling process writes results."""
 
 from __future__ import annotations
 
@@ -16,35 +16,28 @@ from medprior.errors import InputMissing, MedpriorError
 from medprior.workers.secret_bytes import SecretBytes, unpack_message
 
 CONNECT_SECONDS, WORKER_SECONDS, POLL_SECONDS = 15.0, 120.0, 5.0
-
-
-TASKS_PER_THREAD = 4
-
-
-MIN_PENDING_TASKS = 16
-
-
+TASKS_PER_THREAD, MIN_PENDING_TASKS = 4, 16
 ClusterTask = Callable[[str, SecretBytes], SecretBytes]
 
 
 class DaskCluster:
-    """Work done by the workers of a Dask cluster. A context manager.
+    """A client of a Dask cluster whose workers run tasks. A context manager.
 
-    What it is to the workers is its plugin; tasks find it there by this cluster's name.
+    Each worker gets the plugin of the subclass; tasks find it by the name of this client.
 
     Args:
-        address: of the scheduler, `tcp://HOST:PORT` or `tls://HOST:PORT`.
+        address: address of the scheduler, `tcp://HOST:PORT` or `tls://HOST:PORT`.
     """
 
     def __init__(self, address: str) -> None:
         self._address = address
-        # A scheduler shows and logs names: this one says nothing.
+        # A scheduler shows and logs names: this one reveals nothing.
         self._name = f"medprior-{secrets.token_hex(6)}"
         self._client: Any = None
         self._threads, self._threads_checked_at = 0, 0.0
 
     def _plugin(self) -> Any:
-        """What every worker gets, those that come later too, before its first task."""
+        """Create the plugin that every worker, also one that joins later, gets before its first task."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -63,7 +56,7 @@ class DaskCluster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The cluster may be gone, which then is what ended the run.
+        # The cluster may be gone; the error that ended the run is then more useful than this one.
         try:
             self._client.unregister_worker_plugin(self._name)
         except Exception:
@@ -86,42 +79,42 @@ class DaskCluster:
                 fix="install the same medprior on all of them",
             ) from None
 
-    def _begun(self, task: ClusterTask, messages: Iterable[SecretBytes]) -> Iterator[Any]:
-        """Futures of `task` on each message, in order; only so many are made ahead as `_reach`."""
-        waiting = iter(messages)
-        coming: deque[Any] = deque()
+    def _submit_tasks(self, task: ClusterTask, messages: Iterable[SecretBytes]) -> Iterator[Any]:
+        """Yield futures of `task` on each message, in order; at most `_max_pending_tasks` are pending."""
+        remaining = iter(messages)
+        pending: deque[Any] = deque()
         while True:
-            for message in islice(waiting, max(0, self._max_pending_tasks() - len(coming))):
-                coming.append(self._submit_task(task, message, retries=2))
-            if not coming:
+            for message in islice(remaining, max(0, self._max_pending_tasks() - len(pending))):
+                pending.append(self._submit_task(task, message, retries=2))
+            if not pending:
                 return
-            yield coming.popleft()
+            yield pending.popleft()
 
     def _submit_task(self, task: ClusterTask, message: SecretBytes, retries: int = 0) -> Any:
-        """The future of one task, under a key of its own: an old answer is never taken for it."""
+        """Submit one task under a unique key, so that no earlier result is taken for it."""
         return self._client.submit(task, self._name, message, pure=False, retries=retries)
 
     def _max_pending_tasks(self) -> int:
-        """How many tasks may be under way: a few for each thread that the cluster has now."""
+        """Largest number of pending tasks: a few for each current thread of the cluster."""
         if time.monotonic() - self._threads_checked_at > POLL_SECONDS:
             self._threads = sum(self._client.nthreads().values())
             self._threads_checked_at = time.monotonic()
         return max(MIN_PENDING_TASKS, TASKS_PER_THREAD * self._threads)
 
-    def _told(self, future: Any) -> tuple[dict[str, Any], list[Any]]:
-        """What a task answered: facts and arrays.
+    def _receive_result(self, future: Any) -> tuple[dict[str, Any], list[Any]]:
+        """Wait for the result of a task: facts and arrays.
 
         Raises:
-            KilledWorker: several workers died over it, or happened to.
-            MedpriorError: the task says to stop, or the cluster is gone.
+            KilledWorker: several workers died while they ran the task.
+            MedpriorError: the task asks to stop, or the cluster is gone.
         """
-        facts, arrays = unpack_message(self._waited(future))
+        facts, arrays = unpack_message(self._wait_for_result(future))
         if "stop" in facts:
             raise MedpriorError(str(facts["stop"]), where="--scheduler")
         return facts, arrays
 
-    def _waited(self, future: Any) -> Any:
-        """The result, for as long as there are workers that may give it."""
+    def _wait_for_result(self, future: Any) -> Any:
+        """Wait for the result as long as the cluster has workers."""
         from distributed import KilledWorker
 
         empty_since: float | None = None
@@ -148,7 +141,7 @@ class DaskCluster:
 
 
 def scheduler_unreachable_error(error: BaseException) -> MedpriorError:
-    """The scheduler does not answer, or no longer."""
+    """Build the error of a scheduler that does not answer, or no longer."""
     return InputMissing(
         f"the Dask scheduler does not answer ({type(error).__name__})",
         where="--scheduler",
@@ -158,7 +151,7 @@ def scheduler_unreachable_error(error: BaseException) -> MedpriorError:
 
 
 def no_workers_error() -> MedpriorError:
-    """The cluster is empty."""
+    """Build the error of a cluster without workers."""
     return InputMissing(
         f"the cluster has had no worker for {WORKER_SECONDS:.0f} s",
         where="--scheduler",
@@ -167,7 +160,7 @@ def no_workers_error() -> MedpriorError:
 
 
 def check_worker_version(version: str) -> None:
-    """MedpriorError unless this worker's medprior is of `version`, the caller's."""
+    """Refuse a worker whose medprior has another version than the caller's (MedpriorError)."""
     if medprior.__version__ != version:
         raise MedpriorError(
             "a worker has another version of medprior",

@@ -1,4 +1,4 @@
-"""What a decoding process and its owner say to each other: JSON and plain arrays, never pickles."""
+"""Messages between a decoding process and its owner: JSON and plain arrays, never pickles."""
 
 from __future__ import annotations
 
@@ -19,57 +19,58 @@ LENGTH_PREFIX = struct.Struct("<Q")
 
 
 class MessageError(Exception):
-    """The other side is gone, silent beyond the deadline (`late`), or talks nonsense."""
+    """The other side is gone, missed the deadline (`timed_out`), or sent an invalid message."""
 
-    def __init__(self, what: str, late: bool = False) -> None:
-        self.late = late
+    def __init__(self, what: str, timed_out: bool = False) -> None:
+        self.timed_out = timed_out
         super().__init__(what)
 
 
 def send_message(
-    channel: socket.socket,
-    facts: dict[str, Any],
-    arrays: Sequence[NDArray[Any]] = (),
-    deadline: float = math.inf,
+    channel: socket.socket, facts: dict[str, Any], arrays: Sequence[NDArray[Any]] = (), deadline: float = math.inf
 ) -> None:
     """Send one message.
 
     Args:
         channel: a connected stream socket.
-        facts: JSON-able; text may hold lone surrogates (file names that are no UTF-8).
-        arrays: arrays of the dtypes in `DTYPES`, any shape.
-        deadline: by `time.monotonic`.
+        facts: JSON-able; text may hold lone surrogates (file names that are not UTF-8).
+        arrays: arrays of the dtypes in `MESSAGE_DTYPES`, any shape.
+        deadline: time of `time.monotonic`.
 
     Raises:
-        WireError: it cannot be sent in time.
+        MessageError: it cannot be sent in time.
     """
-    plain = [np.ascontiguousarray(array) for array in arrays]
-    said = {"facts": facts, "arrays": [[a.dtype.str, list(a.shape)] for a in plain]}
-    head = json.dumps(said).encode()
+    contiguous = [np.ascontiguousarray(array) for array in arrays]
+    head = encode_message_head(facts, contiguous)
     try:
         set_socket_deadline(channel, deadline)
         channel.sendall(LENGTH_PREFIX.pack(len(head)) + head)
-        for array in plain:
+        for array in contiguous:
             set_socket_deadline(channel, deadline)
             channel.sendall(memoryview(array.reshape(-1).view(np.uint8)))
     except TimeoutError:
-        raise MessageError("no answer in time", late=True) from None
+        raise MessageError("no answer in time", timed_out=True) from None
     except OSError:
         raise MessageError("the other side is gone") from None
 
 
+def encode_message_head(facts: dict[str, Any], arrays: Sequence[NDArray[Any]]) -> bytes:
+    """Encode the JSON head of a message: its facts, and the dtype and shape of each array."""
+    return json.dumps({"facts": facts, "arrays": [[a.dtype.str, list(a.shape)] for a in arrays]}).encode()
+
+
 def receive_message(
-    channel: socket.socket, deadline: float = math.inf, most_bytes: int = 2**32
+    channel: socket.socket, deadline: float = math.inf, max_bytes: int = 2**32
 ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
     """Receive one message: facts and arrays as they were sent.
 
     Args:
         channel: a connected stream socket.
-        deadline: by `time.monotonic`.
-        most_bytes: refuse larger arrays, all of a message together.
+        deadline: time of `time.monotonic`.
+        max_bytes: largest total size of the arrays of one message.
 
     Raises:
-        WireError: it does not come in time, or is no message.
+        MessageError: it does not arrive in time, or is not a message.
     """
     (length,) = LENGTH_PREFIX.unpack(
         receive_exactly(channel, np.empty(LENGTH_PREFIX.size, np.uint8), deadline).tobytes()
@@ -79,14 +80,14 @@ def receive_message(
     head = receive_exactly(channel, np.empty(length, np.uint8), deadline).tobytes()
     arrays: list[NDArray[Any]] = []
     try:
-        said = json.loads(head)
-        for dtype, shape in said["arrays"]:
+        fields = json.loads(head)
+        for dtype, shape in fields["arrays"]:
             size = math.prod(int(side) for side in shape)
-            most_bytes -= size * np.dtype(dtype).itemsize
-            if dtype not in MESSAGE_DTYPES or size < 0 or most_bytes < 0:
+            max_bytes -= size * np.dtype(dtype).itemsize
+            if dtype not in MESSAGE_DTYPES or size < 0 or max_bytes < 0:
                 raise MessageError("not a message")
             arrays.append(np.empty(shape, dtype))
-        facts: dict[str, Any] = dict(said["facts"])
+        facts: dict[str, Any] = dict(fields["facts"])
     except (ValueError, TypeError, KeyError, MemoryError):
         raise MessageError("not a message") from None
     for array in arrays:
@@ -94,24 +95,24 @@ def receive_message(
     return facts, arrays
 
 
-def receive_exactly(channel: socket.socket, room: NDArray[np.uint8], deadline: float) -> NDArray[np.uint8]:
-    """`room` filled with what comes next."""
-    view, got = memoryview(room), 0
+def receive_exactly(channel: socket.socket, buffer: NDArray[np.uint8], deadline: float) -> NDArray[np.uint8]:
+    """Fill `buffer` with the next bytes of the channel."""
+    view, received = memoryview(buffer), 0
     try:
-        while got < len(view):
+        while received < len(view):
             set_socket_deadline(channel, deadline)
-            count = channel.recv_into(view[got:])
+            count = channel.recv_into(view[received:])
             if not count:
                 raise MessageError("the other side is gone")
-            got += count
+            received += count
     except TimeoutError:
-        raise MessageError("no answer in time", late=True) from None
+        raise MessageError("no answer in time", timed_out=True) from None
     except OSError:
         raise MessageError("the other side is gone") from None
-    return room
+    return buffer
 
 
 def set_socket_deadline(channel: socket.socket, deadline: float) -> None:
-    """Let the next call on `channel` wait until `deadline` and no longer."""
-    left = deadline - time.monotonic()
-    channel.settimeout(None if left == math.inf else max(left, 1e-3))
+    """Limit the next call on `channel` to the time until `deadline`."""
+    seconds = deadline - time.monotonic()
+    channel.settimeout(None if seconds == math.inf else max(seconds, 1e-3))

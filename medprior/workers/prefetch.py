@@ -1,4 +1,4 @@
-"""Runs an iterator in a thread, some items ahead of its consumer."""
+"""Prefetches the items of an iterator in a thread."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ PUT_TIMEOUT_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class EndOfItems:
-    """The iterator has ended, perhaps with an error."""
+    """Marks the end of the iterator, with its error if it failed."""
 
     error: BaseException | None = None
 
 
 @contextmanager
-def prefetch_items(items: Iterable[T], most: int) -> Iterator[Iterator[T]]:
-    """The same items in the same order, made in a thread, at most `most` before they are asked for.
+def prefetch_items(items: Iterable[T], max_waiting: int) -> Iterator[Iterator[T]]:
+    """Yield an iterator over the same items in order, computed in a thread.
 
-    Decoding processes get their next file at once, also while the consumer is busy writing. The
-    thread has ended when the block is left.
+    Decoding processes thus get their next file while the consumer is busy writing. The thread has
+    ended when the block is left.
 
     Args:
-        items: used in the thread alone.
-        most: items that may wait.
+        items: the items; iterated in the thread only.
+        max_waiting: largest number of items computed ahead of the consumer.
     """
-    line: queue.Queue[T | EndOfItems] = queue.Queue(most)
+    buffer: queue.Queue[T | EndOfItems] = queue.Queue(max_waiting)
     stop = threading.Event()
 
     def put(item: T | EndOfItems) -> None:
-        """Wait for room, but not longer than somebody listens."""
+        """Wait for room in the buffer until the consumer stops."""
         while not stop.is_set():
             try:
-                line.put(item, timeout=PUT_TIMEOUT_SECONDS)
+                buffer.put(item, timeout=PUT_TIMEOUT_SECONDS)
                 return
             except queue.Full:
                 continue
 
-    def make() -> None:
-        """The thread's work."""
+    def produce() -> None:
+        """Compute the items in the thread."""
         try:
             for item in items:
                 put(item)
@@ -54,20 +54,20 @@ def prefetch_items(items: Iterable[T], most: int) -> Iterator[Iterator[T]]:
         except BaseException as error:
             put(EndOfItems(error))
 
-    def taken() -> Iterator[T]:
-        """What the consumer sees."""
+    def consume() -> Iterator[T]:
+        """Iterate over the items in the consumer."""
         while True:
-            item = line.get()
+            item = buffer.get()
             if isinstance(item, EndOfItems):
                 if item.error is not None:
                     raise item.error
                 return
             yield item
 
-    thread = threading.Thread(target=make, name="medprior-ahead", daemon=True)
+    thread = threading.Thread(target=produce, name="medprior-prefetch", daemon=True)
     thread.start()
     try:
-        yield taken()
+        yield consume()
     finally:
         stop.set()
         thread.join()

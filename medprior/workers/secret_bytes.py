@@ -1,4 +1,4 @@
-"""What travels to and from a cluster: bytes that no log, key, label or exception shows."""
+"""Messages to and from a cluster as bytes that no log, key, label or exception shows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.workers.messages import MESSAGE_DTYPES
+from medprior.workers.messages import MESSAGE_DTYPES, encode_message_head
 from medprior.workers.sandbox import Message
 
 
 class SecretBytes:
-    """Bytes whose text form says only how many they are. A scheduler writes arguments to its logs.
+    """Bytes whose text form shows only their number, since a scheduler logs arguments.
 
     Args:
         content: the bytes.
@@ -26,7 +26,7 @@ class SecretBytes:
         self.content = content
 
     def __repr__(self) -> str:
-        return f"Sealed({len(self.content)} bytes)"
+        return f"SecretBytes({len(self.content)} bytes)"
 
     def __sizeof__(self) -> int:
         return len(self.content) + 64
@@ -36,28 +36,26 @@ class SecretBytes:
 
 
 def pack_message(facts: dict[str, Any], arrays: list[NDArray[Any]]) -> SecretBytes:
-    """A message as bytes: a JSON head, then the arrays' own bytes."""
-    plain = [np.ascontiguousarray(array) for array in arrays]
-    said = {"facts": facts, "arrays": [[a.dtype.str, list(a.shape)] for a in plain]}
-    head = json.dumps(said).encode()
-    return SecretBytes(b"".join([len(head).to_bytes(8, "little"), head, *(a.tobytes() for a in plain)]))
+    """Pack a message as bytes: a JSON head, then the bytes of the arrays."""
+    head = encode_message_head(facts, arrays)
+    return SecretBytes(b"".join([len(head).to_bytes(8, "little"), head, *(array.tobytes() for array in arrays)]))
 
 
-def unpack_message(sealed: SecretBytes) -> Message:
-    """The message that `packed` was given.
+def unpack_message(message: SecretBytes) -> Message:
+    """Unpack a message from `pack_message`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the bytes are not a message.
     """
-    content = sealed.content
+    content = message.content
     start = 8 + int.from_bytes(content[:8], "little")
-    said = json.loads(content[8:start])
+    fields = json.loads(content[8:start])
     arrays: list[NDArray[Any]] = []
-    for dtype, shape in said["arrays"]:
+    for dtype, shape in fields["arrays"]:
         if dtype not in MESSAGE_DTYPES:
             raise ValueError("not a message")
         count = math.prod(int(side) for side in shape)
         array = np.frombuffer(content, np.dtype(dtype), count, start)
         arrays.append(array.reshape(shape))
         start += array.nbytes
-    return dict(said["facts"]), arrays
+    return dict(fields["facts"]), arrays

@@ -192,7 +192,7 @@ def test_closing():
         reader.close()
         for future in running:
             assert future.exception(timeout=30) is None or isinstance(future.exception(), ValueError)
-    assert not process.alive
+    assert not process.is_alive
     with pytest.raises(ValueError, match="closed"):
         reader.read(GOOD)
 

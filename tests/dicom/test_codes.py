@@ -1,4 +1,4 @@
-"""Every reject code and flag that the code can give is explained in the room's README."""
+"""Every reject code and flag that the code can give is explained in CODES.md of the room."""
 
 import re
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 import medprior
 
 ROOT = Path(medprior.__file__).parent
-README = (ROOT / "dicom" / "README.md").read_text()
-SOURCES = [path.read_text() for room in ("dicom", "ingest") for path in (ROOT / room).glob("*.py")]
+EXPLAINED = (ROOT / "dicom" / "CODES.md").read_text()
+SOURCES = [path.read_text() for room in ("dicom", "ingest") for path in (ROOT / room).rglob("*.py")]
 
 
 def test_every_code_is_listed():
     codes = {c for text in SOURCES for c in re.findall(r'(?:Rejected|Refused)\(\s*"([a-z_]+)"', text)}
     assert len(codes) > 35
-    assert not {code for code in codes | {"conflict"} if f"`{code}`" not in README}
+    assert not {code for code in codes | {"conflict"} if f"`{code}`" not in EXPLAINED}

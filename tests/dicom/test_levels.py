@@ -34,7 +34,7 @@ def test_tables_act_as_on_every_pixel(dtype, table, masks):
         valid &= part
     entries = TABLES[table](levels.count)
     whole = entries[picture.astype(int)]
-    np.testing.assert_array_equal(levels.through(entries), whole)
+    np.testing.assert_array_equal(levels.apply_table(entries), whole)
     assert levels.extremes(entries) == (whole[valid].min(), whole[valid].max())
 
 

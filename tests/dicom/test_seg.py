@@ -22,7 +22,7 @@ def made(content: bytes, **others: np.ndarray):
     masks = {"left_lung": radiograph.pixels > 0.5, **others}
     header = read_source_header(io.BytesIO(content))
     return radiograph, masks, serialise_object(
-        build_segmentation(masks, header, NativeGrid.of(radiograph), MAKER)
+        build_segmentation(masks, header, NativeGrid.from_radiograph(radiograph), MAKER)
     )  # fmt: skip
 
 

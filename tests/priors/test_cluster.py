@@ -107,7 +107,7 @@ def test_work_that_kills_every_worker_is_done_here(thoraxes, drawn, tmp_path, cl
     def killed(self, future):
         raise distributed.KilledWorker("task", None, 3)
 
-    monkeypatch.setattr(ClusterTransfer, "_waited", killed)
+    monkeypatch.setattr(ClusterTransfer, "_wait_for_result", killed)
     part = thoraxes.select(["t001", "t002", "t003"])
     there = build_prior(part, tmp_path / "a", drawn, settings=QUICK, scheduler=cluster.scheduler_address)
     own = build_prior(part, tmp_path / "b", drawn, settings=QUICK, workers=1)

@@ -53,4 +53,4 @@ def test_the_thread_ends_with_the_block():
 
     with pytest.raises(ValueError, match="consumer"):
         consumer()
-    assert not [t for t in threading.enumerate() if t.name == "medprior-ahead"]
+    assert not [t for t in threading.enumerate() if t.name == "medprior-prefetch"]

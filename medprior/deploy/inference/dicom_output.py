@@ -34,7 +34,7 @@ def build_dicom_objects(reading: RadiographPrediction, source: Path | str | Bina
     if reading.native is None:
         raise Rejected("no_dicom", "the radiograph is no DICOM file")
     header = read_source_header(source)
-    if (header.Rows, header.Columns) != reading.native.stored:
+    if (header.Rows, header.Columns) != reading.native.stored_shape:
         raise Rejected("geometry", "the file is not the one that was read")
     now = datetime.datetime.now().replace(microsecond=0)
     maker = CreatorInfo(medprior.__version__, reading.model_digest, now)

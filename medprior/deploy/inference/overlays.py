@@ -118,11 +118,11 @@ def render_native_overlay(reading: RadiographPrediction) -> NDArray[np.uint8]:
     native = reading.native
     if native is None:
         raise ValueError("a reading of a DICOM file is needed")
-    grey = resize_pixels(reading.pixels, *native.stored)
-    thick = max(1, round(max(native.stored) / 400))
+    grey = resize_pixels(reading.pixels, *native.stored_shape)
+    thick = max(1, round(max(native.stored_shape) / 400))
     drawn = render_mask_contours(grey, reading.masks, reading.cardiothoracic, thick)
-    image = Image.fromarray(native.turned(np.asarray(drawn)))
-    size = max(9, native.stored[1] // 45)
+    image = Image.fromarray(native.turn_pixels(np.asarray(drawn)))
+    size = max(9, native.stored_shape[1] // 45)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
     for line, text in enumerate(format_overlay_notes(reading)):
         place = (size // 2, size // 2 + line * (size + size // 3))

@@ -100,7 +100,7 @@ class Predictor:
             },
             flags=(*radiograph.flags, *list_doubt_flags(radiograph, ratio, masks, familiar)),
             familiar=familiar,
-            native=NativeGrid.of(radiograph) if radiograph.stored_rows else None,
+            native=NativeGrid.from_radiograph(radiograph) if radiograph.stored_rows else None,
         )
 
     @property

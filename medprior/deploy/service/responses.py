@@ -19,6 +19,7 @@ from medprior.deploy.inference.overlays import (
 )
 from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
+from medprior.dicom.radiograph import WHITE_16_BIT
 from medprior.pages.problem import Problem
 
 ResponseExtra = Literal["masks", "attention", "contours", "pixels"]
@@ -140,6 +141,6 @@ def encode_displayed_pixels(pixels: NDArray[np.float32]) -> dict[str, Any]:
     """The displayed radiograph in 16 bits, its longest side at most 2048."""
     rows, columns = compute_resized_shape(pixels.shape, MAX_SIDE_PX)
     small = resize_pixels(pixels, rows, columns) if pixels.shape != (rows, columns) else pixels
-    values = np.rint(np.clip(small, 0, 1) * 65535).astype("<u2")
+    values = np.rint(np.clip(small, 0, 1) * WHITE_16_BIT).astype("<u2")
     data = base64.b64encode(values.tobytes()).decode("ascii")
     return {"rows": rows, "columns": columns, "data": data}

@@ -1,4 +1,4 @@
-"""What a compressed frame says of itself, read before any decoder sees it."""
+"""Reads the header of a compressed frame (JPEG, JPEG-LS, JPEG 2000, RLE) before a decoder sees it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def read_jpeg_header(data: bytes) -> CodestreamHeader:
     """Read the frame header of a JPEG or JPEG-LS stream.
 
     Raises:
-        Rejected: `codestream`, it has none; `too_large`, it has too many scans.
+        Rejected: `codestream`, there is no frame header; `too_large`, there are too many scans.
     """
     position = 2
     if data[:2] != b"\xff\xd8":
-        raise Rejected("codestream", "the compressed data is no JPEG stream")
+        raise Rejected("codestream", "the compressed data is not a JPEG stream")
     check_scan_count(data)
     for _ in range(MAX_SEGMENTS):
         if position + 4 > len(data) or data[position] != 0xFF:
@@ -56,7 +56,7 @@ def read_jpeg_header(data: bytes) -> CodestreamHeader:
 
 
 def check_scan_count(data: bytes) -> None:
-    """Rejected where a JPEG paints its picture more often than any needs: each takes as long."""
+    """Refuse a JPEG with more than `MAX_SCANS` scans (`too_large`): each is a pass over the picture."""
     if data.count(b"\xff\xda") > MAX_SCANS:
         raise Rejected("too_large", f"more than {MAX_SCANS} scans")
 
@@ -65,19 +65,18 @@ def read_jpeg2000_header(data: bytes) -> CodestreamHeader:
     """Read the SIZ segment of a JPEG 2000 stream, bare or in a JP2 file.
 
     Raises:
-        Rejected: `codestream`, it has none.
+        Rejected: `codestream`, there is no SIZ segment or its tiles are impossible.
     """
     start = data.find(b"\xff\x4f\xff\x51", 0, 65536)
     if start < 0 or start + 41 > len(data):
-        raise Rejected("codestream", "the compressed data is no JPEG 2000 stream")
+        raise Rejected("codestream", "the compressed data is not a JPEG 2000 stream")
     fields = struct.unpack_from(">LLLLLLLLH", data, start + 8)
-    width, height, left, top, tile_width, tile_height, tile_left, tile_top, count = fields
+    width, height, x_offset, y_offset, tile_width, tile_height, tile_x, tile_y, count = fields
     tiles = max(tile_width, 1) * max(tile_height, 1)
-    if not tile_width or not tile_height or (width * height) // tiles > 65535:
+    impossible_size = not tile_width or not tile_height or (width * height) // tiles > 65535
+    if impossible_size or tile_x > x_offset or tile_y > y_offset:
         raise Rejected("codestream", "the JPEG 2000 stream has impossible tiles")
-    if tile_left > left or tile_top > top:
-        raise Rejected("codestream", "the JPEG 2000 stream has impossible tiles")
-    return CodestreamHeader(height - top, width - left, count, (data[start + 42 - 2] & 0x7F) + 1)
+    return CodestreamHeader(height - y_offset, width - x_offset, count, (data[start + 42 - 2] & 0x7F) + 1)
 
 
 def read_rle_header(data: bytes, rows: int, cols: int, allocated: int) -> CodestreamHeader:
@@ -89,8 +88,8 @@ def read_rle_header(data: bytes, rows: int, cols: int, allocated: int) -> Codest
     if len(data) < 64:
         raise Rejected("codestream", "the RLE frame is shorter than its header")
     count, *offsets = struct.unpack("<16L", data[:64])
-    used = offsets[:count]
-    fits = used[:1] == [64] and used == sorted(used) and used[-1] <= len(data)
+    starts = offsets[:count]
+    fits = starts[:1] == [64] and starts == sorted(starts) and starts[-1] <= len(data)
     if count != allocated // 8 or not fits:
         raise Rejected("codestream", "the RLE segment table does not fit the frame")
     return CodestreamHeader(rows, cols, 1, allocated)

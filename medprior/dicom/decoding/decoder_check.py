@@ -1,4 +1,4 @@
-"""Tries every transfer syntax on a small picture made on the spot, and times each decoder."""
+"""Checks and times every decoder of every transfer syntax on a generated sample picture."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ LOSSY_TOLERANCE = 4
 
 @dataclass(frozen=True)
 class DecoderTrial:
-    """How one decoder did on one transfer syntax.
+    """The result of one decoder on one transfer syntax.
 
     Attributes:
         syntax: UID.
-        name: the syntax in words.
-        plugin: the decoder.
-        state: `right`, `wrong`, `failed` or `not tried` (nothing here can write a sample).
-        milliseconds: per megapixel, the best of three; NaN where it was not tried or failed.
+        name: name of the transfer syntax.
+        plugin: name of the decoder.
+        state: `right`, `wrong`, `failed` or `not tried` (no encoder here can write a sample).
+        milliseconds: per megapixel, best of three; NaN for `failed` and `not tried`.
     """
 
     syntax: str
@@ -46,7 +46,7 @@ class DecoderTrial:
 
 
 def try_decoders(side: int = 512) -> list[DecoderTrial]:
-    """Try all decoders of all transfer syntaxes, the preferred one of each first.
+    """Try all decoders of all transfer syntaxes, in order of preference.
 
     Args:
         side: rows and columns of the sample picture.
@@ -58,7 +58,7 @@ def try_decoders(side: int = 512) -> list[DecoderTrial]:
 
 
 def try_uncompressed(syntax: str, side: int) -> DecoderTrial:
-    """Read an uncompressed file, header included."""
+    """Time `read_radiograph` on an uncompressed sample file."""
     picture, name = create_sample_picture(side, side), uid.UID(syntax).name
     dataset = create_sample_dataset(picture)
     dataset.file_meta.TransferSyntaxUID = uid.UID(syntax)
@@ -71,8 +71,8 @@ def try_uncompressed(syntax: str, side: int) -> DecoderTrial:
     except Rejected:
         return DecoderTrial(syntax, name, "built in", "failed")
     seconds = time.perf_counter() - start
-    right = np.array_equal(np.rint(pixels * 4095), picture)
-    return DecoderTrial(syntax, name, "built in", "right" if right else "wrong", 1e9 * seconds / picture.size)
+    is_correct = np.array_equal(np.rint(pixels * 4095), picture)
+    return DecoderTrial(syntax, name, "built in", "right" if is_correct else "wrong", 1e9 * seconds / picture.size)
 
 
 def try_syntax(syntax: str, plugins: tuple[str, ...], side: int) -> list[DecoderTrial]:
@@ -84,7 +84,7 @@ def try_syntax(syntax: str, plugins: tuple[str, ...], side: int) -> list[Decoder
     try:
         dataset = compress_dataset(create_sample_dataset(stored, bits), syntax)
     except Exception:
-        # Every encoder has its own errors; without a sample nothing can be said.
+        # Every encoder has its own errors; without a sample no decoder can be tried.
         return [DecoderTrial(syntax, name, plugin, "not tried") for plugin in plugins]
     data = next(generate_frames(dataset.PixelData, number_of_frames=1))
     layout = PixelLayout(side, side, 8 * stored.dtype.itemsize, bits, bits - 1, False)
@@ -101,17 +101,16 @@ def time_decoder(
     picture: np.ndarray[tuple[int, ...], np.dtype[np.uint16]],
     tolerance: int,
 ) -> DecoderTrial:
-    """Decode with one plugin, compare, time."""
-    best = float("inf")
+    """Decode `data` with one plugin; compare the result with `picture` and time it."""
+    best_seconds = float("inf")
     try:
         for _ in range(TIMING_ROUNDS):
             start = time.perf_counter()
             with convert_parser_errors():
                 array = decode_with_plugin(plugin, data, syntax, layout)
-            best = min(best, time.perf_counter() - start)
+            best_seconds = min(best_seconds, time.perf_counter() - start)
     except Exception:
-        # A codec that is missing or broken fails in a way of its own.
+        # A missing or broken codec can raise any error.
         return DecoderTrial(syntax, name, plugin, "failed")
-    wrong = np.abs(array.astype(np.int32) - picture.astype(np.int32)).max() > tolerance
-    per_megapixel = 1e9 * best / picture.size
-    return DecoderTrial(syntax, name, plugin, "wrong" if wrong else "right", per_megapixel)
+    is_correct = np.abs(array.astype(np.int32) - picture.astype(np.int32)).max() <= tolerance
+    return DecoderTrial(syntax, name, plugin, "right" if is_correct else "wrong", 1e9 * best_seconds / picture.size)

@@ -1,9 +1,8 @@
-"""Compressed frames to samples: for each transfer syntax the fastest decoder that is right."""
+"""Decodes compressed frames: for each transfer syntax the fastest decoder that is correct."""
 
 from __future__ import annotations
 
 import importlib
-import os
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -28,9 +27,9 @@ UNCOMPRESSED_SYNTAXES = {
     str(uid.DeflatedExplicitVRLittleEndian),
 }
 SIMPLEITK = "simpleitk"
-# Radiographs compress to a tenth, at the very most to a hundredth; our choice of what is a bomb.
+# Radiographs compress to a tenth, at most to a hundredth; the limits on bombs are our choice.
 MIN_BOMB_BYTES, MAX_COMPRESSION_RATIO = 2**24, 1000
-# Order measured on a 5 megapixel radiograph; the next one is asked when the first one fails.
+# Fastest first, measured on a 5 megapixel radiograph; the next one is tried when one fails.
 DECODER_PLUGINS: dict[str, tuple[str, ...]] = {
     str(uid.RLELossless): ("pylibjpeg", "pydicom"),
     str(uid.JPEGBaseline8Bit): ("pillow", "gdcm", SIMPLEITK),
@@ -50,18 +49,25 @@ JPEG2000_FAMILY = {syntax for syntax in DECODER_PLUGINS if uid.UID(syntax).name.
 
 @dataclass(frozen=True)
 class PixelLayout:
-    """How samples are laid out, from the image pixel module."""
+    """Layout of the samples, from the Image Pixel module (PS3.3 C.7.6.3).
+
+    Attributes:
+        bits_allocated: bits of one cell, 8 or 16.
+        bits_stored: bits of one sample.
+        high_bit: position of the most significant bit of a sample.
+        signed: whether samples are two's complement.
+    """
 
     rows: int
     cols: int
-    allocated: int
-    stored: int
+    bits_allocated: int
+    bits_stored: int
     high_bit: int
     signed: bool
 
 
 def read_codestream_header(data: bytes, syntax: str, layout: PixelLayout) -> CodestreamHeader:
-    """What the codestream says of itself.
+    """Read the size and precision that the codestream of one frame states.
 
     Raises:
         Rejected: `syntax_unsupported` or `codestream`.
@@ -69,14 +75,14 @@ def read_codestream_header(data: bytes, syntax: str, layout: PixelLayout) -> Cod
     if syntax not in DECODER_PLUGINS:
         raise Rejected("syntax_unsupported", "this transfer syntax is not for still radiographs")
     if syntax == uid.RLELossless:
-        return codestream.read_rle_header(data, layout.rows, layout.cols, layout.allocated)
+        return codestream.read_rle_header(data, layout.rows, layout.cols, layout.bits_allocated)
     if syntax in JPEG2000_FAMILY:
         return codestream.read_jpeg2000_header(data)
     return codestream.read_jpeg_header(data)
 
 
 def decode_frame(data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
-    """Decode one frame, its announced size checked against the header first.
+    """Decode one frame after the size in its codestream was checked against the DICOM header.
 
     Returns:
         Integer array [rows, cols], cells as the codec left them (not yet masked to stored bits).
@@ -85,16 +91,17 @@ def decode_frame(data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
         Rejected: `syntax_unsupported`, `codestream`, `codestream_mismatch`, `too_large` or
             `decode_failed`.
     """
-    said = read_codestream_header(data, syntax, layout)
-    if (said.rows, said.cols) != (layout.rows, layout.cols) or said.components != 1:
+    frame_header = read_codestream_header(data, syntax, layout)
+    is_same_size = (frame_header.rows, frame_header.cols) == (layout.rows, layout.cols)
+    if not is_same_size or frame_header.components != 1:
         raise Rejected("codestream_mismatch", "header and compressed data differ in size")
-    raw = layout.rows * layout.cols * layout.allocated // 8
-    if raw > MIN_BOMB_BYTES and raw > MAX_COMPRESSION_RATIO * len(data):
-        raise Rejected("too_large", "the picture is far larger than its bytes can tell")
-    if said.precision > layout.allocated:
+    raw_bytes = layout.rows * layout.cols * layout.bits_allocated // 8
+    if raw_bytes > MIN_BOMB_BYTES and raw_bytes > MAX_COMPRESSION_RATIO * len(data):
+        raise Rejected("too_large", "the picture is far larger than its compressed bytes can hold")
+    if frame_header.precision > layout.bits_allocated:
         raise Rejected("codestream_mismatch", "the compressed samples are wider than their cells")
     plugins = DECODER_PLUGINS[syntax]
-    if syntax == uid.JPEGExtended12Bit and said.precision == 8:
+    if syntax == uid.JPEGExtended12Bit and frame_header.precision == 8:
         plugins = DECODER_PLUGINS[str(uid.JPEGBaseline8Bit)]
     for plugin in plugins:
         try:
@@ -102,7 +109,7 @@ def decode_frame(data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
         except MemoryError:
             raise Rejected("memory", "decoding needs more memory than allowed") from None
         except Exception:
-            # Every codec has its own errors, and some quote the file: try the next one.
+            # Every codec has its own errors, and some quote the file: try the next codec.
             continue
         if array.shape == (layout.rows, layout.cols):
             return array
@@ -125,8 +132,8 @@ def decode_with_plugin(plugin: str, data: bytes, syntax: str, layout: PixelLayou
             columns=layout.cols,
             number_of_frames=1,
             samples_per_pixel=1,
-            bits_allocated=layout.allocated,
-            bits_stored=layout.stored,
+            bits_allocated=layout.bits_allocated,
+            bits_stored=layout.bits_stored,
             pixel_representation=int(layout.signed),
             photometric_interpretation="MONOCHROME2",
             pixel_keyword="PixelData",
@@ -135,18 +142,15 @@ def decode_with_plugin(plugin: str, data: bytes, syntax: str, layout: PixelLayou
 
 
 def decode_with_simpleitk(data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
-    """Decode through a temporary file that holds nothing but the pixels."""
+    """Decode with SimpleITK through a temporary file that holds only the pixels."""
     simpleitk: Any = importlib.import_module("SimpleITK")
-    handle, name = tempfile.mkstemp(suffix=".dcm")
-    os.close(handle)
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        name = str(Path(folder, "frame.dcm"))
         build_frame_dataset(data, syntax, layout).save_as(name, enforce_file_format=True)
         reader = simpleitk.ImageFileReader()
         reader.SetImageIO("GDCMImageIO")
         reader.SetFileName(name)
         array = simpleitk.GetArrayFromImage(reader.Execute())
-    finally:
-        Path(name).unlink(missing_ok=True)
     return np.asarray(array.reshape(array.shape[-2:]))
 
 
@@ -160,8 +164,8 @@ def build_frame_dataset(data: bytes, syntax: str, layout: PixelLayout) -> Datase
     dataset.Modality = "OT"
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.Rows, dataset.Columns = layout.rows, layout.cols
-    dataset.BitsAllocated, dataset.BitsStored = layout.allocated, layout.stored
-    dataset.HighBit, dataset.PixelRepresentation = layout.stored - 1, int(layout.signed)
+    dataset.BitsAllocated, dataset.BitsStored = layout.bits_allocated, layout.bits_stored
+    dataset.HighBit, dataset.PixelRepresentation = layout.bits_stored - 1, int(layout.signed)
     dataset.PixelData = encapsulate([data])
     dataset["PixelData"].VR = "OB"
     return dataset

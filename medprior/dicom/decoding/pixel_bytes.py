@@ -1,4 +1,4 @@
-"""The bytes of the top-level pixel data: native, or the fragments of one encapsulated frame."""
+"""Reads the bytes of the top-level pixel data: native, or the fragments of one encapsulated frame."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from medprior.dicom.parsing import ParsedHeader
-from medprior.dicom.structure import UNDEFINED_LENGTH
+from medprior.dicom.structure import ITEM_TAG, LONG_VRS, SEQUENCE_END_TAG, UNDEFINED_LENGTH
 from medprior.errors import Rejected
 
 PIXEL_DATA = 0x7FE00010
 FLOAT_PIXEL_TAGS = {0x7FE00008, 0x7FE00009}
-FRAGMENT_TAG, FRAGMENTS_END_TAG = 0xFFFEE000, 0xFFFEE0DD
-LONG_PIXEL_VRS = {b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN", b"UC", b"UR", b"UT", b"SQ"}
 MAX_FRAGMENTS = 65536
 
 
@@ -34,7 +32,7 @@ class PixelBytes:
 
 
 def read_pixel_bytes(parsed: ParsedHeader) -> PixelBytes:
-    """Read the pixel data that `parsed` stopped at.
+    """Read the pixel data that follows the header at which `parsed` stopped.
 
     Raises:
         Rejected: `no_pixels`, `bits_unsupported`, `truncated` or `malformed`.
@@ -49,8 +47,8 @@ def read_pixel_bytes(parsed: ParsedHeader) -> PixelBytes:
         vr, length = read_element_header(stream, parsed.implicit, order)
         if tag in FLOAT_PIXEL_TAGS:
             raise Rejected("bits_unsupported", "floating-point pixel data")
-        left = parsed.size - stream.tell()
-        if length != UNDEFINED_LENGTH and length > left:
+        bytes_remaining = parsed.size - stream.tell()
+        if length != UNDEFINED_LENGTH and length > bytes_remaining:
             raise Rejected("truncated", "the pixel data is longer than the rest of the file")
         if tag == PIXEL_DATA:
             break
@@ -60,52 +58,52 @@ def read_pixel_bytes(parsed: ParsedHeader) -> PixelBytes:
     if length == 0:
         raise Rejected("no_pixels", "the pixel data is empty")
     if length == UNDEFINED_LENGTH:
-        return PixelBytes(join_frame_fragments(stream, left), True, "OB")
+        return PixelBytes(join_frame_fragments(stream, bytes_remaining), True, "OB")
     return PixelBytes(stream.read(length), False, vr)
 
 
 def read_element_header(stream: BinaryIO, implicit: bool, order: str) -> tuple[str, int]:
-    """VR and length of the element whose tag was just read.
+    """Read the VR and the length of the element whose tag was just read.
 
     Raises:
-        Rejected: `malformed`, the header is cut short.
+        Rejected: `truncated`, the element header is incomplete.
     """
     try:
         if implicit:
             return "OW", struct.unpack(f"{order}L", stream.read(4))[0]
-        vr, short = struct.unpack(f"{order}2sH", stream.read(4))
-        if vr in LONG_PIXEL_VRS:
+        vr, short_length = struct.unpack(f"{order}2sH", stream.read(4))
+        if vr in LONG_VRS:
             return vr.decode(), struct.unpack(f"{order}L", stream.read(4))[0]
-        return vr.decode("latin-1"), short
+        return vr.decode("latin-1"), short_length
     except struct.error:
         raise Rejected("truncated", "the file ends inside an element header") from None
 
 
-def join_frame_fragments(stream: BinaryIO, left: int) -> bytes:
-    """All fragments of a single-frame image joined, its offset table left out.
+def join_frame_fragments(stream: BinaryIO, bytes_remaining: int) -> bytes:
+    """Join all fragments of a single-frame image, without its basic offset table.
 
     Raises:
-        Rejected: `truncated` or `malformed`.
+        Rejected: `truncated`, `malformed` or `no_pixels`.
     """
     fragments: list[bytes] = []
-    first = True
+    is_offset_table = True
     while len(fragments) < MAX_FRAGMENTS:
         head = stream.read(8)
         if len(head) < 8:
             raise Rejected("truncated", "the compressed data has no end mark")
         group, element, length = struct.unpack("<HHL", head)
-        left -= 8
-        if group << 16 | element == FRAGMENTS_END_TAG:
+        bytes_remaining -= 8
+        if group << 16 | element == SEQUENCE_END_TAG:
             break
-        if group << 16 | element != FRAGMENT_TAG or length == UNDEFINED_LENGTH:
+        if group << 16 | element != ITEM_TAG or length == UNDEFINED_LENGTH:
             raise Rejected("malformed", "the compressed data is not made of items")
-        if length > left:
+        if length > bytes_remaining:
             raise Rejected("truncated", "a fragment is longer than the rest of the file")
-        left -= length
+        bytes_remaining -= length
         data = stream.read(length)
-        if not first:
+        if not is_offset_table:
             fragments.append(data)
-        first = False
+        is_offset_table = False
     else:
         raise Rejected("malformed", f"more than {MAX_FRAGMENTS} fragments")
     if not any(fragments):

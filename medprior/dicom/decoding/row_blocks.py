@@ -1,4 +1,4 @@
-"""A large picture piece by piece: what is made of it on the way stays small."""
+"""Iterates over a large picture in blocks of rows, so that temporary arrays stay small."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BLOCK_PIXELS = 2**18
 
 
 def iter_row_blocks(array: NDArray[Any]) -> Iterator[slice]:
-    """Slices of whole rows with about 262 144 values each, or one row."""
+    """Yield slices of whole rows with about 262 144 values each, at least one row."""
     step = max(1, BLOCK_PIXELS // max(1, array[:1].size))
     for start in range(0, len(array), step):
         yield slice(start, start + step)

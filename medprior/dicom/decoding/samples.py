@@ -1,10 +1,9 @@
-"""Small valid radiograph files made on the spot, to try decoders and readers on."""
+"""Generates small valid radiograph files on which decoders and readers are tried."""
 
 from __future__ import annotations
 
 import importlib
 import io
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from medprior.dicom.eligibility import DX_PRESENTATION
 
 LOSSY_JPEG_SYNTAXES = {str(uid.JPEGBaseline8Bit), str(uid.JPEGExtended12Bit)}
-PYDICOM_ENCODED_SYNTAXES = {
-    str(uid.RLELossless),
-    str(uid.JPEGLSLossless),
-    str(uid.JPEG2000Lossless),
-}
+PYDICOM_ENCODED_SYNTAXES = {str(uid.RLELossless), str(uid.JPEGLSLossless), str(uid.JPEG2000Lossless)}
 GDCM_ENCODED_SYNTAXES = {
     str(uid.JPEGLossless): "JPEGLosslessProcess14",
     str(uid.JPEGLosslessSV1): "JPEGLosslessProcess14_1",
@@ -35,7 +30,7 @@ GDCM_ENCODED_SYNTAXES = {
 
 
 def create_sample_picture(rows: int = 96, cols: int = 80, bits: int = 12) -> NDArray[np.uint16]:
-    """A smooth, asymmetric picture that uses the whole range: uint16 [rows, cols]."""
+    """Create a smooth, asymmetric picture with the full range of values: uint16 [rows, cols]."""
     y, x = np.mgrid[0 : 1 : rows * 1j, 0 : 1 : cols * 1j]
     field = 0.6 * x + 0.3 * y + 0.1 * np.sin(9 * x * y)
     scaled = (field - field.min()) / np.ptp(field) * (2**bits - 1)
@@ -43,7 +38,7 @@ def create_sample_picture(rows: int = 96, cols: int = 80, bits: int = 12) -> NDA
 
 
 def create_sample_dataset(stored: NDArray[Any], bits: int = 12, **elements: Any) -> Dataset:
-    """An uncompressed DX image for presentation around `stored`; `elements` override by keyword.
+    """Create an uncompressed DX image for presentation from `stored`; `elements` override by keyword.
 
     Shape:
         stored: integer [rows, cols]; 8-bit cells for uint8 and int8, 16-bit cells otherwise.
@@ -69,23 +64,20 @@ def create_sample_dataset(stored: NDArray[Any], bits: int = 12, **elements: Any)
 
 
 def serialise_dataset(dataset: Dataset) -> bytes:
-    """The file's bytes."""
+    """Serialise a data set as the bytes of a DICOM file."""
     buffer = io.BytesIO()
     syntax = dataset.file_meta.TransferSyntaxUID
     dataset.save_as(
-        buffer,
-        enforce_file_format=True,
-        implicit_vr=syntax.is_implicit_VR,
-        little_endian=syntax.is_little_endian,
+        buffer, enforce_file_format=True, implicit_vr=syntax.is_implicit_VR, little_endian=syntax.is_little_endian
     )
     return buffer.getvalue()
 
 
 def compress_dataset(dataset: Dataset, syntax: str) -> Dataset:
-    """`dataset` with its pixels compressed as `syntax`.
+    """Compress the pixels of `dataset` with transfer syntax `syntax`, in place.
 
     Raises:
-        NotImplementedError: there is no encoder for it here.
+        NotImplementedError: no encoder for this transfer syntax is installed.
     """
     if syntax in PYDICOM_ENCODED_SYNTAXES:
         dataset.compress(uid.UID(syntax), generate_instance_uid=False)
@@ -106,12 +98,10 @@ def compress_dataset(dataset: Dataset, syntax: str) -> Dataset:
 
 
 def compress_with_gdcm(dataset: Dataset, name: str) -> bytes:
-    """One compressed frame, made by GDCM through temporary files."""
+    """Compress one frame with GDCM through temporary files."""
     gdcm: Any = importlib.import_module("gdcm")
-    handle, source = tempfile.mkstemp(suffix=".dcm")
-    os.close(handle)
-    target = source + ".out"
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = str(Path(folder, "source.dcm")), str(Path(folder, "target.dcm"))
         Path(source).write_bytes(serialise_dataset(dataset))
         reader = gdcm.ImageReader()
         reader.SetFileName(source)
@@ -128,8 +118,4 @@ def compress_with_gdcm(dataset: Dataset, name: str) -> bytes:
         writer.SetImage(change.GetOutput())
         if not writer.Write():
             raise NotImplementedError("GDCM cannot write this transfer syntax")
-        made = pydicom.dcmread(target)
-        return next(generate_frames(made.PixelData, number_of_frames=1))
-    finally:
-        Path(source).unlink(missing_ok=True)
-        Path(target).unlink(missing_ok=True)
+        return next(generate_frames(pydicom.dcmread(target).PixelData, number_of_frames=1))

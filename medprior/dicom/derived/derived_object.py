@@ -1,7 +1,7 @@
-"""What every DICOM object about a radiograph shares: its source's header, and who made it.
+"""Shared parts of DICOM objects derived from a radiograph: the source's header and the creator.
 
-These objects go back to the archive the radiograph came from, so they carry the patient and study
-attributes of their source, as PS3.3 asks. They are the only place where medprior writes those.
+The objects return to the archive of the radiograph, so they carry the patient and study attributes
+of their source, as PS3.3 requires. Only these objects contain them; medprior writes them nowhere else.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ UID_TAGS = {
     "SeriesInstanceUID": 0x0020000E,
 }
 # Type 1 and 2 attributes of the Patient and General Study modules (PS3.3 C.7.1.1, C.7.2.1) and the
-# few beside them that tell patients and studies apart; everything else stays in the source.
+# few others that distinguish patients and studies; all other attributes stay in the source.
 TEXT_TAGS = {
     "PatientName": 0x00100010,
     "PatientID": 0x00100020,
@@ -63,43 +63,43 @@ OPTIONAL_TEXTS = {
 
 @dataclass(frozen=True)
 class CreatorInfo:
-    """What made an object.
+    """The software that created an object.
 
     Attributes:
-        version: of medprior.
-        digest: hex sha256 that names the models; the serial number of the device.
-        made: when; the same for all objects of one reading.
+        version: version of medprior.
+        digest: hex sha256 of the models; written as the serial number of the device.
+        created_at: time of creation; the same for all objects of one reading.
     """
 
     version: str
     digest: str
-    made: datetime.datetime
+    created_at: datetime.datetime
 
-    def uid(self, source: Dataset, kind: str) -> UID:
-        """A UID under 2.25 for one kind of object of one source by one model.
+    def build_uid(self, source: Dataset, kind: str) -> UID:
+        """Build the UID under 2.25 of one kind of object, from its source, its models and its time.
 
-        Random 2.25 UIDs (PS3.5 B.2) are made of a UUID; ours is the digest of what it names and of
-        the time it was made, so that nothing is overwritten and a series' objects find each other.
+        Random 2.25 UIDs (PS3.5 B.2) hold a UUID; this one holds a digest of the fields above, so
+        that objects are not overwritten and the objects of a series share its UID.
         """
-        parts = (source.SOPInstanceUID, self.digest, self.version, self.made.isoformat(), kind)
+        parts = (source.SOPInstanceUID, self.digest, self.version, self.created_at.isoformat(), kind)
         seed = hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:16]
         return UID(f"2.25.{int.from_bytes(seed, 'big')}")
 
 
 def create_private_code(value: str, meaning: str = "") -> Code:
-    """A code of medprior's own scheme, where no standard one is known to fit."""
+    """Create a code of medprior's own scheme, for concepts without a known standard code."""
     return Code(value, CODING_SCHEME, (meaning or value.replace("_", " "))[:64])
 
 
 def read_source_header(source: Path | str | BinaryIO, policy: Policy | None = None) -> Dataset:
-    """The attributes of a radiograph's file that objects about it need; no pixels, nothing else.
+    """Read the attributes of a radiograph's file that derived objects need, without its pixels.
 
-    Texts are decoded and written as UTF-8; dates and times that are none are left empty. A frame of
+    Texts are decoded and written as UTF-8; invalid dates and times are left empty. A frame of
     reference is left out: a projection has no plane in the patient's space.
 
     Raises:
-        Rejected: the file cannot be parsed, or `no_uids`: it names itself, its series or its study
-            by no usable UID, so that nothing can refer to it.
+        Rejected: the file cannot be parsed, or `no_uids`: the UIDs of the file, its series or its
+            study are unusable, so that no object can refer to it.
     """
     policy = policy or Policy()
     with open_regular_file(source, policy) as (stream, size), convert_parser_errors():
@@ -108,71 +108,71 @@ def read_source_header(source: Path | str | BinaryIO, policy: Policy | None = No
 
 
 def copy_source_header(header: Header) -> Dataset:
-    """`source_header` of a header that is parsed already."""
-    found = Dataset()
-    found.SpecificCharacterSet = "ISO_IR 192"
+    """Copy the attributes of `read_source_header` from a parsed header."""
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
     for keyword, tag in UID_TAGS.items():
         uid = UID(header.text(tag))
         if not uid or not uid.is_valid:
             raise Rejected("no_uids", "the file has no usable UIDs to refer to")
-        setattr(found, keyword, uid)
+        setattr(dataset, keyword, uid)
     for keyword, tag in TEXT_TAGS.items():
-        several = b"\\" in (header.raw(tag) or b"")  # of which none may be the right one
-        text = "" if several else strip_control_characters(header.unicode(tag))
+        has_several = b"\\" in (header.raw(tag) or b"")  # the right one is unknown
+        text = "" if has_several else strip_control_characters(header.unicode(tag))
         if text or keyword not in OPTIONAL_TEXTS:
-            setattr(found, keyword, text)
+            setattr(dataset, keyword, text)
     for keyword, tag in {"PatientBirthDate": 0x00100030, "StudyDate": 0x00080020}.items():
-        setattr(found, keyword, normalise_date(header.text(tag)))
-    found.StudyTime = normalise_time(header.text(0x00080030))
+        setattr(dataset, keyword, normalise_date(header.text(tag)))
+    dataset.StudyTime = normalise_time(header.text(0x00080030))
     sex = header.text(0x00100040)
-    found.PatientSex = sex if sex in {"M", "F", "O"} else ""
-    found.Modality = header.text(0x00080060) or "OT"
+    dataset.PatientSex = sex if sex in {"M", "F", "O"} else ""
+    dataset.Modality = header.text(0x00080060) or "OT"
     rows, cols = header.short(0x00280010), header.short(0x00280011)
-    found.Rows, found.Columns = rows or 0, cols or 0
+    dataset.Rows, dataset.Columns = rows or 0, cols or 0
     orientation = header.texts(0x00200020)
     if len(orientation) == 2 and all(orientation):
-        found.PatientOrientation = orientation
-    burned = header.text(0x00280301)
-    if burned in {"YES", "NO"}:
-        found.BurnedInAnnotation = burned
-    return found
+        dataset.PatientOrientation = orientation
+    burned_in = header.text(0x00280301)
+    if burned_in in {"YES", "NO"}:
+        dataset.BurnedInAnnotation = burned_in
+    return dataset
 
 
 def strip_control_characters(text: str) -> str:
-    """A text value without control characters."""
+    """Replace control characters of a text value by blanks and strip it."""
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
 def normalise_date(text: str) -> str:
-    """A DICOM date, or '' where it is none."""
+    """Normalise a DICOM date to YYYYMMDD; '' where it is invalid."""
     try:
-        found = DA(text)
+        date = DA(text)
     except ValueError:
         return ""
-    return found.strftime("%Y%m%d") if found else ""
+    return date.strftime("%Y%m%d") if date else ""
 
 
 def normalise_time(text: str) -> str:
-    """A DICOM time, or '' where it is none."""
+    """Return a DICOM time, or '' where it is invalid."""
     try:
         return text if TM(text) else ""
     except ValueError:
         return ""
 
 
-def serialise_object(made: SOPClass) -> bytes:
-    """The bytes of a whole DICOM file."""
+def serialise_object(dataset: SOPClass) -> bytes:
+    """Serialise a data set as the bytes of a DICOM file."""
     buffer = io.BytesIO()
-    made.save_as(buffer, enforce_file_format=True)
+    dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 
 def write_private_file(path: Path, content: bytes) -> None:
-    """Write a file that its owner alone can read, whole or not at all."""
+    """Write a file atomically, readable only by its owner."""
     handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:  # mkstemp made it 0600
+        with os.fdopen(handle, "wb") as file:  # mkstemp sets the mode to 0600
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Between a radiograph's upright square pixels and the pixels its file stores."""
+"""Maps masks between a radiograph's upright square pixels and the pixels stored in its file."""
 
 from __future__ import annotations
 
@@ -8,53 +8,52 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from medprior.dicom.display.orientation import MIRRORED_FLAG, ROTATED_FLAG
 from medprior.dicom.display.resample import resize_pixels
-from medprior.dicom.radiograph import Radiograph
+from medprior.dicom.radiograph import Radiograph, find_turn_flag
 
 Mask = NDArray[np.bool_]
 GridShape = tuple[int, int]
 Pixels = TypeVar("Pixels", NDArray[np.bool_], NDArray[np.float32], NDArray[np.uint8])
-ORIENTATION_FLAGS = ("orientation_mirrored", "orientation_rotated")
 
 
 @dataclass(frozen=True)
 class NativeGrid:
-    """How a file's pixels became a radiograph's: turned first, then resampled to square pixels.
+    """How a file's pixels became a radiograph's: turned, then resampled to square pixels.
 
     Attributes:
-        stored: rows and columns in the file.
-        shown: rows and columns of the radiograph.
+        stored_shape: rows and columns in the file.
+        display_shape: rows and columns of the radiograph.
         turn: "", "orientation_mirrored" (left-right) or "orientation_rotated" (by 180 degrees).
     """
 
-    stored: GridShape
-    shown: GridShape
+    stored_shape: GridShape
+    display_shape: GridShape
     turn: str = ""
 
     @classmethod
-    def of(cls, radiograph: Radiograph) -> NativeGrid:
-        """The record of a radiograph; one that was not read from DICOM is its own native grid."""
+    def from_radiograph(cls, radiograph: Radiograph) -> NativeGrid:
+        """Build the grid of a radiograph; one not read from DICOM is its own native grid."""
         rows, cols = radiograph.pixels.shape
         stored = (radiograph.stored_rows or rows, radiograph.stored_cols or cols)
-        turn = next((flag for flag in radiograph.flags if flag in ORIENTATION_FLAGS), "")
-        return cls(stored, (rows, cols), turn)
+        return cls(stored, (rows, cols), find_turn_flag(radiograph.flags))
 
     def to_stored(self, mask: Mask) -> Mask:
-        """A mask [rows, cols] of the radiograph on the file's own pixels.
+        """Map a mask [rows, cols] of the radiograph to the pixels of the file.
 
-        Exact where pixels are square; else a stored pixel counts when half of it is covered.
+        Exact where pixels are square; else a stored pixel is set if at least half of it is covered.
         """
-        return self.turned(self._resample_mask(mask, self.stored))
+        return self.turn_pixels(self._resample_mask(mask, self.stored_shape))
 
     def to_radiograph(self, mask: Mask) -> Mask:
-        """A mask on the file's own pixels, on the radiograph's."""
-        return self._resample_mask(self.turned(mask), self.shown)
+        """Map a mask on the pixels of the file to those of the radiograph."""
+        return self._resample_mask(self.turn_pixels(mask), self.display_shape)
 
-    def turned(self, pixels: Pixels) -> Pixels:
-        """An array [rows, cols, ...] turned as the file was on reading; its own inverse."""
-        if self.turn == "orientation_mirrored":
+    def turn_pixels(self, pixels: Pixels) -> Pixels:
+        """Turn an array [rows, cols, ...] as the file was turned on reading; its own inverse."""
+        if self.turn == MIRRORED_FLAG:
             return np.ascontiguousarray(np.fliplr(pixels))
-        if self.turn == "orientation_rotated":
+        if self.turn == ROTATED_FLAG:
             return np.ascontiguousarray(np.rot90(pixels, 2))
         return pixels
 

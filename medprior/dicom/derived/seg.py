@@ -1,4 +1,4 @@
-"""Masks as a DICOM Segmentation object on the source's own pixels, and back (PS3.3 A.51)."""
+"""Writes masks as a DICOM Segmentation object on the source's pixels, and reads them (PS3.3 A.51)."""
 
 from __future__ import annotations
 
@@ -31,53 +31,53 @@ MAX_FRAMES = 1000
 
 
 def build_segmentation(
-    masks: Mapping[str, Mask], source: Dataset, native: NativeGrid, maker: CreatorInfo
+    masks: Mapping[str, Mask], source: Dataset, native: NativeGrid, creator: CreatorInfo
 ) -> Segmentation:
-    """Masks of one radiograph as a binary segmentation of its source image.
+    """Build a binary segmentation of the source image from the masks of one radiograph.
 
-    One frame per mask, in their order, masks that overlap and empty ones included. Without a frame
-    of reference (projections have none) the pixels themselves say where: the frames have the
-    source's rows and columns and are in its orientation, each derived from it (PS3.3 C.8.20.3.1).
+    One frame per mask, in order, including masks that overlap or are empty. Projections have no
+    frame of reference, so the frames have the source's rows, columns and orientation and refer to
+    it by derivation (PS3.3 C.8.20.3.1).
 
     Args:
         masks: name -> bool [rows, cols] on the radiograph.
-        source: the source's header, `source_header`.
+        source: the source's header, from `read_source_header`.
         native: how the source's pixels became the radiograph's.
-        maker: what made them.
+        creator: the software that created the masks.
 
     Raises:
-        Rejected: `geometry`, the masks are not of this source.
-        ValueError: no mask, or a header that cannot be copied.
+        Rejected: `geometry`, the masks belong to another source.
+        ValueError: there is no mask, or the header cannot be copied.
     """
     from highdicom.seg import Segmentation
 
-    if native.stored != (source.Rows, source.Columns):
-        raise Rejected("geometry", "the masks are not of this image")
+    if native.stored_shape != (source.Rows, source.Columns):
+        raise Rejected("geometry", "the masks belong to another image")
     stored = np.stack([native.to_stored(mask) for mask in masks.values()], axis=-1)[None]
     return Segmentation(
         source_images=[source],
         pixel_array=stored.astype(np.uint8),
         segmentation_type="BINARY",
-        segment_descriptions=[describe_segment(i, n, maker) for i, n in enumerate(masks, start=1)],
-        series_instance_uid=maker.uid(source, "seg series"),
+        segment_descriptions=[describe_segment(number, name, creator) for number, name in enumerate(masks, start=1)],
+        series_instance_uid=creator.build_uid(source, "seg series"),
         series_number=9001,
-        sop_instance_uid=maker.uid(source, "seg"),
+        sop_instance_uid=creator.build_uid(source, "seg"),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MODEL_NAME,
-        software_versions=maker.version,
-        device_serial_number=maker.digest,
+        software_versions=creator.version,
+        device_serial_number=creator.digest,
         content_description=RESEARCH_NOTE,
         content_label="MASKS",
         series_description="medprior segmentation",
         omit_empty_frames=False,
-        content_date=maker.made.date(),
-        content_time=maker.made.time(),
+        content_date=creator.created_at.date(),
+        content_time=creator.created_at.time(),
     )
 
 
-def describe_segment(number: int, name: str, maker: CreatorInfo) -> SegmentDescription:
-    """What segment `number` is, and what drew it."""
+def describe_segment(number: int, name: str, creator: CreatorInfo) -> SegmentDescription:
+    """Describe segment `number`: its codes and the algorithm that created it."""
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
     from pydicom.sr.codedict import codes
@@ -92,24 +92,24 @@ def describe_segment(number: int, name: str, maker: CreatorInfo) -> SegmentDescr
         algorithm_identification=AlgorithmIdentificationSequence(
             name="medprior",
             family=codes.DCM.ArtificialIntelligence,
-            version=maker.version,
+            version=creator.version,
             source="medprior",
-            parameters={"model_digest": maker.digest},
+            parameters={"model_digest": creator.digest},
         ),
         tracking_uid=None,
     )
 
 
 def read_seg(source: Path | str | BinaryIO, radiograph: Radiograph, policy: Policy | None = None) -> dict[str, Mask]:
-    """The masks of a segmentation object, on the pixels of the radiograph it was drawn on.
+    """Read the masks of a segmentation object, on the pixels of its radiograph.
 
-    Read are binary, fractional (from one half on) and label-map objects whose pixels are not
-    compressed, of whatever tool. Segments of one name are joined, but for two lungs without a side
-    (see `told_apart`).
+    Supports binary, fractional (set from one half on) and label-map objects of any tool whose
+    pixels are not compressed. Segments of equal names are joined, except two lungs without a side
+    (see `assign_lung_sides`).
 
     Args:
-        source: the object's file.
-        radiograph: the radiograph; the object must refer to it where both name themselves.
+        source: file of the object.
+        radiograph: the radiograph; the object must refer to it where both state UIDs.
         policy: limits of the parser.
 
     Returns:
@@ -117,8 +117,8 @@ def read_seg(source: Path | str | BinaryIO, radiograph: Radiograph, policy: Poli
         their code, others by their label.
 
     Raises:
-        Rejected: `not_a_segmentation`, `other_image` (drawn on another one), `geometry` (of another
-            size), `compressed`, `malformed`, or a code of the parser.
+        Rejected: `not_a_segmentation`, `other_image` (it refers to another image), `geometry` (it
+            has another size), `compressed`, `malformed`, or a code of the parser.
     """
     return assign_lung_sides(read_segments(source, radiograph, policy))[0]
 
@@ -126,58 +126,58 @@ def read_seg(source: Path | str | BinaryIO, radiograph: Radiograph, policy: Poli
 def read_segments(
     source: Path | str | BinaryIO, radiograph: Radiograph, policy: Policy | None = None
 ) -> list[tuple[str, Mask]]:
-    """Each segment of an object by itself; a name may come twice. See `read_seg`."""
-    policy, native = policy or Policy(), NativeGrid.of(radiograph)
+    """Read each segment of an object separately; names may repeat. See `read_seg`."""
+    policy, native = policy or Policy(), NativeGrid.from_radiograph(radiograph)
     with open_regular_file(source, policy) as (stream, size):
-        found = parse_header(stream, size, policy)
-        header = found.header
+        parsed = parse_header(stream, size, policy)
+        header = parsed.header
         with convert_parser_errors():
             if header.text(0x00080016) not in SEGMENTATION_SOP_CLASSES:
-                raise Rejected("not_a_segmentation", "the file is no segmentation object")
+                raise Rejected("not_a_segmentation", "the file is not a segmentation object")
             check_source_image(header, radiograph)
-            frames = read_stored_frames(found, native)
-            segments, owners = read_segment_names(header), read_frame_segments(header, len(frames))
-            fits = match_frames_to_source(header, len(frames), radiograph.identity.sop)
-    masks = {number: np.zeros(native.stored, dtype=bool) for number in segments}
-    label_map = header.text(0x00620001) == "LABELMAP"
-    for frame, owner, fit in zip(frames, owners, fits, strict=True):
+            frames = read_stored_frames(parsed, native)
+            segments, segment_numbers = read_segment_names(header), read_frame_segments(header, len(frames))
+            matches = match_frames_to_source(header, len(frames), radiograph.identity.sop)
+    masks = {number: np.zeros(native.stored_shape, dtype=bool) for number in segments}
+    is_label_map = header.text(0x00620001) == "LABELMAP"
+    for frame, segment_number, is_match in zip(frames, segment_numbers, matches, strict=True):
         for number in segments:
-            if fit and (label_map or number == owner):
-                masks[number] |= frame == number if label_map else frame > 0
+            if is_match and (is_label_map or number == segment_number):
+                masks[number] |= frame == number if is_label_map else frame > 0
     return [(segments[number], native.to_radiograph(mask)) for number, mask in masks.items()]
 
 
 def check_source_image(header: Header, radiograph: Radiograph) -> None:
-    """Rejected `other_image` where the object names its source images and ours is not there."""
-    ours, theirs = radiograph.identity.sop, set[str]()
+    """Refuse an object whose stated source images do not include the radiograph (`other_image`)."""
+    sop, referenced_sops = radiograph.identity.sop, set[str]()
     for series in header.items(0x00081115):
         for item in series.items(0x0008114A):
-            theirs.add(item.text(0x00081155))
-    if ours and theirs and ours not in theirs:
+            referenced_sops.add(item.text(0x00081155))
+    if sop and referenced_sops and sop not in referenced_sops:
         raise Rejected("other_image", "the segmentation refers to another image")
 
 
-def read_stored_frames(found: ParsedHeader, native: NativeGrid) -> NDArray[np.generic]:
-    """The frames [n, rows, cols] as stored; of a fractional object, whether half is reached."""
-    header = found.header
+def read_stored_frames(parsed: ParsedHeader, native: NativeGrid) -> NDArray[np.generic]:
+    """Read the frames [n, rows, cols] as stored; of a fractional object, whether at least one half."""
+    header = parsed.header
     shape = (header.short(0x00280010) or 0, header.short(0x00280011) or 0)
-    if shape != native.stored:
+    if shape != native.stored_shape:
         raise Rejected("geometry", "the segmentation has another size than the image")
     count = next((int(n) for n in header.decimals(0x00280008) if n == n), 1)
     if not 1 <= count <= MAX_FRAMES:
         raise Rejected("geometry", f"more than {MAX_FRAMES} frames, or none")
-    data = read_pixel_bytes(found)
-    if data.encapsulated:
+    pixel_bytes = read_pixel_bytes(parsed)
+    if pixel_bytes.encapsulated:
         raise Rejected("compressed", "the segmentation's pixels are compressed", fix="export plain")
     bits, pixels = header.short(0x00280100), count * shape[0] * shape[1]
-    if bits not in {1, 8, 16} or len(data.data) * 8 < pixels * bits:
+    if bits not in {1, 8, 16} or len(pixel_bytes.data) * 8 < pixels * bits:
         raise Rejected("malformed", "the segmentation's pixels do not fill its frames")
     if bits == 1:
-        packed = np.frombuffer(data.data, np.uint8, count=-(-pixels // 8))
+        packed = np.frombuffer(pixel_bytes.data, np.uint8, count=-(-pixels // 8))
         flat = np.unpackbits(packed, count=pixels, bitorder="little")
     else:
         order = "<" if header.little_endian else ">"
-        flat = np.frombuffer(data.data, f"{order}u{bits // 8}", count=pixels)
+        flat = np.frombuffer(pixel_bytes.data, f"{order}u{bits // 8}", count=pixels)
     frames = flat.reshape(count, *shape)
     if header.text(0x00620001) == "FRACTIONAL":
         return np.asarray(2 * frames.astype(np.int32) >= (header.short(0x0062000E) or 255))
@@ -185,8 +185,8 @@ def read_stored_frames(found: ParsedHeader, native: NativeGrid) -> NDArray[np.ge
 
 
 def read_segment_names(header: Header) -> dict[int, str]:
-    """Segment number -> name."""
-    found = {}
+    """Read the names of the segments by their numbers."""
+    names = {}
     for item in header.items(0x00620002):
         kinds = item.items(0x0062000F)
         sides = [side for kind in kinds for side in kind.items(0x00620011)]
@@ -194,34 +194,34 @@ def read_segment_names(header: Header) -> dict[int, str]:
         side = sides[0].text(0x00080100) if sides else ""
         number = item.short(0x00620004)
         if number:
-            found[number] = name_segment(code, side, item.unicode(0x00620005)) or f"segment_{number}"
-    if not found:
+            names[number] = name_segment(code, side, item.unicode(0x00620005)) or f"segment_{number}"
+    if not names:
         raise Rejected("malformed", "the segmentation describes no segment")
-    return found
+    return names
 
 
 def read_frame_groups(header: Header, count: int) -> list[list[Header]]:
-    """For each frame the functional groups that describe it: its own, then the shared ones."""
+    """Read the functional groups of each frame: its own, then the shared ones."""
     shared = header.items(0x52009229)
-    own = header.items(0x52009230)
-    return [[*own[i : i + 1], *shared] for i in range(count)]
+    per_frame = header.items(0x52009230)
+    return [[*per_frame[i : i + 1], *shared] for i in range(count)]
 
 
 def read_frame_segments(header: Header, count: int) -> list[int]:
-    """The segment that each frame shows; by order where the object does not say."""
-    found = []
-    for order, groups in enumerate(read_frame_groups(header, count), start=1):
+    """Read the segment number of each frame; its position where the object does not state it."""
+    numbers = []
+    for position, groups in enumerate(read_frame_groups(header, count), start=1):
         items = [item for group in groups for item in group.items(0x0062000A)]
-        found.append((items[0].short(0x0062000B) if items else None) or order)
-    return found
+        numbers.append((items[0].short(0x0062000B) if items else None) or position)
+    return numbers
 
 
 def match_frames_to_source(header: Header, count: int, sop: str) -> list[bool]:
-    """Whether each frame was derived from image `sop`, or does not say from which."""
-    found = []
+    """Whether each frame is derived from image `sop`, or does not state its source."""
+    matches = []
     for groups in read_frame_groups(header, count):
         derivations = [item for group in groups for item in group.items(0x00089124)]
-        sources = [item for one in derivations for item in one.items(0x00082112)]
+        sources = [item for derivation in derivations for item in derivation.items(0x00082112)]
         uids = {item.text(0x00081155) for item in sources} - {""}
-        found.append(not sop or not uids or sop in uids)
-    return found
+        matches.append(not sop or not uids or sop in uids)
+    return matches

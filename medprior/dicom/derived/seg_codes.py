@@ -1,4 +1,4 @@
-"""Names of masks as DICOM codes and back."""
+"""Converts names of masks and findings to DICOM codes and back."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LUNG_SIDE_MODIFIERS = {"7771000": "left_lung", "24028007": "right_lung"}
 
 
 def find_segment_codes(name: str) -> tuple[Code, Code]:
-    """Category and type of a structure or finding; one we know no code of gets a private one."""
+    """Find category and type of a structure or finding; names without a known code get a private one."""
     if name in ORGAN_CODES:
         return ORGAN_CATEGORY, ORGAN_CODES[name]
     if name in FINDING_CODES:
@@ -38,15 +38,15 @@ def find_segment_codes(name: str) -> tuple[Code, Code]:
 
 
 def find_finding_code(name: str) -> Code:
-    """The code of a label."""
+    """Find the code of a finding; names without a known code get a private one."""
     return FINDING_CODES.get(name) or create_private_code(name)
 
 
 def name_segment(code: str, modifier: str, label: str) -> str:
-    """The name of a segment: by its code, a lung also by its side, else by its label."""
+    """Name a segment by its code, a lung also by its laterality modifier, else by its label."""
     if code == ORGAN_CODES["lungs"].value and modifier in LUNG_SIDE_MODIFIERS:
         return LUNG_SIDE_MODIFIERS[modifier]
-    for name, known in (ORGAN_CODES | FINDING_CODES).items():
-        if known.value == code:
+    for name, concept in (ORGAN_CODES | FINDING_CODES).items():
+        if concept.value == code:
             return name
     return re.sub(r"[^0-9a-z]+", "_", label.lower()).strip("_")

@@ -1,9 +1,9 @@
-"""What the models say as a DICOM structured report: measurements with their source image.
+"""Writes the models' results as a DICOM structured report that refers to the source image.
 
 An Imaging Measurement Report (PS3.16 TID 1500) in a Comprehensive SR document (PS3.3 A.35.3): a
 group (TID 1501) for the cardiothoracic ratio, one for each finding with its calibrated probability
-and the threshold from which on it counts as present, and one for how far the picture is from the
-training images. Codes of medprior's own scheme `99MEDPRIOR` stand where no standard one is known.
+and the threshold from which on it is present, and one for the distance of the picture from the
+training images. Concepts without a known standard code have codes of the scheme `99MEDPRIOR`.
 """
 
 from __future__ import annotations
@@ -52,21 +52,21 @@ class ReportFinding:
     threshold: float
 
     @property
-    def present(self) -> bool:
+    def is_present(self) -> bool:
         """Whether the probability reaches the threshold."""
         return self.probability >= self.threshold
 
 
 @dataclass(frozen=True)
 class ReportContent:
-    """What a report says.
+    """Content of a report.
 
     Attributes:
-        findings: in their order.
-        cardiothoracic_ratio: or None, where it was not measured.
+        findings: findings in order.
+        cardiothoracic_ratio: None where it was not measured.
         familiarity: `score`, `threshold` and `false_alarm_rate`, or empty where they are unknown.
-        flags: reasons to doubt, as stable words.
-        remarks: what else a reader must know, in words.
+        flags: reasons to doubt the results, as stable words.
+        remarks: further text for the reader.
     """
 
     findings: Sequence[ReportFinding] = ()
@@ -76,106 +76,102 @@ class ReportContent:
     remarks: Sequence[str] = ()
 
 
-def build_structured_report(said: ReportContent, source: Dataset, maker: CreatorInfo) -> ComprehensiveSR:
-    """A report about one radiograph: not verified, preliminary, made by a device.
+def build_structured_report(content: ReportContent, source: Dataset, creator: CreatorInfo) -> ComprehensiveSR:
+    """Build a report about one radiograph: preliminary, not verified, observed by a device.
 
     Args:
-        said: what it says.
-        source: the source's header, `source_header`.
-        maker: what made it.
+        content: content of the report.
+        source: the source's header, from `read_source_header`.
+        creator: the software that created it.
 
     Raises:
-        ValueError: a header that cannot be copied.
+        ValueError: the header cannot be copied.
     """
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
     from highdicom.sr import ComprehensiveSR, MeasurementReport
     from pydicom.sr.codedict import codes
 
     report = MeasurementReport(
-        observation_context=build_observation_context(maker),
+        observation_context=build_observation_context(creator),
         procedure_reported=CHEST_XRAY_CODE,
-        imaging_measurements=build_measurement_groups(said, source, maker),
+        imaging_measurements=build_measurement_groups(content, source, creator),
         title=codes.DCM.ImagingMeasurementReport,
     )
-    report[0].ContentSequence.extend(build_comments(said, maker))
+    report[0].ContentSequence.extend(build_comments(content, creator))
     scheme = CodingSchemeIdentificationItem(
-        CODING_SCHEME, name="medprior", version=maker.version, responsible_organization="medprior"
+        CODING_SCHEME, name="medprior", version=creator.version, responsible_organization="medprior"
     )
     return ComprehensiveSR(
         evidence=[source],
         content=report[0],
-        series_instance_uid=maker.uid(source, "sr series"),
+        series_instance_uid=creator.build_uid(source, "sr series"),
         series_number=9002,
-        sop_instance_uid=maker.uid(source, "sr"),
+        sop_instance_uid=creator.build_uid(source, "sr"),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MANUFACTURER,
-        software_versions=maker.version,
-        device_serial_number=maker.digest,
+        software_versions=creator.version,
+        device_serial_number=creator.digest,
         series_description="medprior report, research only",
         is_complete=True,
         coding_schemes=[scheme],
-        content_date=maker.made.date(),
-        content_time=maker.made.time(),
+        content_date=creator.created_at.date(),
+        content_time=creator.created_at.time(),
     )
 
 
-def build_observation_context(maker: CreatorInfo) -> Any:
-    """The device that observed: medprior, its version and the models' digest."""
-    from highdicom.sr import (
-        DeviceObserverIdentifyingAttributes,
-        ObservationContext,
-        ObserverContext,
-    )
+def build_observation_context(creator: CreatorInfo) -> Any:
+    """Build the observer: the device medprior with its version and the digest of its models."""
+    from highdicom.sr import DeviceObserverIdentifyingAttributes, ObservationContext, ObserverContext
     from pydicom.sr.codedict import codes
 
-    number = int(maker.digest[:32] or "0", 16)
+    number = int(creator.digest[:32] or "0", 16)
     device = DeviceObserverIdentifyingAttributes(
         uid=UID(f"2.25.{number}"),
         name="medprior",
         manufacturer_name=MANUFACTURER,
-        model_name=f"medprior {maker.version}",
-        serial_number=maker.digest,
+        model_name=f"medprior {creator.version}",
+        serial_number=creator.digest,
     )
-    return ObservationContext(
-        observer_device_context=ObserverContext(codes.DCM.Device, device),
-    )
+    return ObservationContext(observer_device_context=ObserverContext(codes.DCM.Device, device))
 
 
 def build_measurement_groups(
-    said: ReportContent, source: Dataset, maker: CreatorInfo
+    content: ReportContent, source: Dataset, creator: CreatorInfo
 ) -> list[MeasurementsAndQualitativeEvaluations]:
-    """The measurement groups, one for each thing that is said."""
-    made = []
-    if said.cardiothoracic_ratio is not None:
-        values = [(CARDIOTHORACIC_CODE, said.cardiothoracic_ratio, RATIO_UNIT)]
-        made.append(build_measurement_group("heart", ORGAN_CODES["heart"], values, [], source, maker))
-    for one in said.findings:
-        values = [(PROBABILITY_CODE, one.probability, NO_UNIT), (THRESHOLD_CODE, one.threshold, NO_UNIT)]
-        presence = [(PRESENCE_CODE, PRESENT_CODE if one.present else ABSENT_CODE)]
-        made.append(build_measurement_group(one.name, find_finding_code(one.name), values, presence, source, maker))
+    """Build the measurement groups of the heart, of each finding and of the whole picture."""
+    groups = []
+    if content.cardiothoracic_ratio is not None:
+        values = [(CARDIOTHORACIC_CODE, content.cardiothoracic_ratio, RATIO_UNIT)]
+        groups.append(build_measurement_group("heart", ORGAN_CODES["heart"], values, [], source, creator))
+    for finding in content.findings:
+        values = [(PROBABILITY_CODE, finding.probability, NO_UNIT), (THRESHOLD_CODE, finding.threshold, NO_UNIT)]
+        presence = [(PRESENCE_CODE, PRESENT_CODE if finding.is_present else ABSENT_CODE)]
+        groups.append(
+            build_measurement_group(finding.name, find_finding_code(finding.name), values, presence, source, creator)
+        )
     values = [
-        (code, float(said.familiarity[key]), NO_UNIT)
+        (code, float(content.familiarity[key]), NO_UNIT)
         for code, key in (
             (FAMILIARITY_CODE, "score"),
             (FAMILIARITY_LIMIT_CODE, "threshold"),
             (FALSE_ALARM_CODE, "false_alarm_rate"),
         )
-        if key in said.familiarity
+        if key in content.familiarity
     ]
-    doubts = [(DOUBT_CODE, create_private_code(flag)) for flag in said.flags or ("none_found",)]
-    return [*made, build_measurement_group("picture", None, values, doubts, source, maker)]
+    doubts = [(DOUBT_CODE, create_private_code(flag)) for flag in content.flags or ("none_found",)]
+    return [*groups, build_measurement_group("picture", None, values, doubts, source, creator)]
 
 
 def build_measurement_group(
     name: str,
     finding: Code | None,
     values: Sequence[tuple[Code, float, Code]],
-    said: Sequence[tuple[Code, Code]],
+    evaluations: Sequence[tuple[Code, Code]],
     source: Dataset,
-    maker: CreatorInfo,
+    creator: CreatorInfo,
 ) -> MeasurementsAndQualitativeEvaluations:
-    """One measurement group (TID 1501): numbers and coded answers about one thing."""
+    """Build one measurement group (TID 1501): measurements and coded evaluations of one subject."""
     from highdicom.sr import (
         AlgorithmIdentification,
         Measurement,
@@ -187,20 +183,22 @@ def build_measurement_group(
 
     image = SourceImageForMeasurementGroup.from_source_image(source)
     return MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(maker.uid(source, f"sr {name}"), name),
+        tracking_identifier=TrackingIdentifier(creator.build_uid(source, f"sr {name}"), name),
         finding_type=finding,
-        algorithm_id=AlgorithmIdentification("medprior", maker.version, parameters=[f"model_digest={maker.digest}"]),
+        algorithm_id=AlgorithmIdentification(
+            "medprior", creator.version, parameters=[f"model_digest={creator.digest}"]
+        ),
         measurements=[Measurement(code, round(value, 6), unit) for code, value, unit in values],
-        qualitative_evaluations=[QualitativeEvaluation(code, value) for code, value in said],
+        qualitative_evaluations=[QualitativeEvaluation(code, value) for code, value in evaluations],
         source_images=[image],
     )
 
 
-def build_comments(said: ReportContent, maker: CreatorInfo) -> list[Dataset]:
-    """The note on research use, and in words what else a reader must know."""
+def build_comments(content: ReportContent, creator: CreatorInfo) -> list[Dataset]:
+    """Build the note on research use, the remarks and the reasons to doubt as text items."""
     from highdicom.sr import RelationshipTypeValues, TextContentItem
 
-    texts = [RESEARCH_NOTE, f"medprior {maker.version}, models {maker.digest}", *said.remarks]
-    if said.flags:
-        texts.append("Reasons to doubt: " + ", ".join(flag.replace("_", " ") for flag in said.flags))
+    texts = [RESEARCH_NOTE, f"medprior {creator.version}, models {creator.digest}", *content.remarks]
+    if content.flags:
+        texts.append("Reasons to doubt: " + ", ".join(flag.replace("_", " ") for flag in content.flags))
     return [TextContentItem(COMMENT_CODE, text, relationship_type=RelationshipTypeValues.CONTAINS) for text in texts]

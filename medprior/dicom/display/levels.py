@@ -1,4 +1,4 @@
-"""A picture as its levels: what becomes of a value is worked out once, not once for every pixel."""
+"""Maps a picture through tables of its grey levels instead of pixel by pixel."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ LevelTable = NDArray[Any]
 
 
 class GreyLevels:
-    """Unsigned cells, and tables that say what each level of them means.
+    """Unsigned cells of a picture; steps work on tables with one entry per grey level.
 
-    Millions of pixels have 4096 levels or so, so every step from stored values to brightness works
-    on a table [levels] whose entry i belongs to cells of value i; the picture is looked up at the
-    end, once. The result is the same to the bit, as every step maps value by value.
+    Millions of pixels have about 4096 levels, so every step from stored values to brightness works
+    on a table [levels] whose entry i belongs to cells of value i; the picture is looked up once, at
+    the end. The result is identical to the bit, because every step maps value by value.
 
     Args:
         cells: unsigned integers of at most 16 bits [rows, cols].
 
     Attributes:
-        cells: the same.
+        cells: the cells.
         high: the largest cell.
         count: length of the tables, `high` + 1.
         first, last: the smallest and the largest valid cell; `first` is larger if there is none.
-        valid: bool [rows, cols], False where the picture is none; None where all of it is one.
+        valid: bool [rows, cols], False in padding and behind shutters; None where all cells are valid.
     """
 
     def __init__(self, cells: NDArray[Any]) -> None:
@@ -39,38 +39,38 @@ class GreyLevels:
         self.first, self.last = int(cells.min()), self.high
         self.valid: Mask | None = None
 
-    def through(self, table: LevelTable) -> NDArray[Any]:
-        """The picture [rows, cols] looked up in a table."""
+    def apply_table(self, table: LevelTable) -> NDArray[Any]:
+        """Look up the picture [rows, cols] in a table [levels]."""
         result = np.empty(self.cells.shape, table.dtype)
         for block in iter_row_blocks(self.cells):
-            # No level is beyond the table; `clip` only spares a buffer.
+            # No level is beyond the table; mode `clip` only avoids a buffer.
             np.take(table, self.cells[block], out=result[block], mode="clip")
         return result
 
     def mask(self, valid: Mask) -> None:
-        """Leave out the picture where `valid` is False."""
+        """Exclude the cells where `valid` [rows, cols] is False."""
         if valid.all():
             return
-        both = self.valid = valid if self.valid is None else self.valid & valid
-        self.last = int(self.cells.max(where=both, initial=0))
-        self.first = int(self.cells.min(where=both, initial=self.high)) if both.any() else 1
-        self.__dict__.pop("used", None)
+        combined = self.valid = valid if self.valid is None else self.valid & valid
+        self.last = int(self.cells.max(where=combined, initial=0))
+        self.first = int(self.cells.min(where=combined, initial=self.high)) if combined.any() else 1
+        self.__dict__.pop("used_levels", None)
 
     @cached_property
-    def used(self) -> Mask:
-        """Boolean [levels]: those that occur in the valid picture."""
+    def used_levels(self) -> Mask:
+        """Boolean [levels]: True for levels that occur among the valid cells."""
         counts = np.zeros(self.count, np.int64)
         for block in iter_row_blocks(self.cells):
-            part = self.cells[block]
-            part = part.ravel() if self.valid is None else part[self.valid[block]]
-            counts += np.bincount(part, minlength=self.count)
+            cells = self.cells[block]
+            valid_cells = cells.ravel() if self.valid is None else cells[self.valid[block]]
+            counts += np.bincount(valid_cells, minlength=self.count)
         return counts > 0
 
     def extremes(self, table: LevelTable) -> tuple[float, float]:
-        """Smallest and largest entry of the valid picture; inf, -inf if there is none."""
-        part = table[self.first : self.last + 1]
-        if not part.size:
+        """Smallest and largest entry that a valid cell maps to; inf, -inf if no cell is valid."""
+        entries = table[self.first : self.last + 1]
+        if not entries.size:
             return np.inf, -np.inf
-        if not ((part[1:] >= part[:-1]).all() or (part[1:] <= part[:-1]).all()):
-            part = table[self.used]
-        return float(part.min()), float(part.max())
+        if not ((entries[1:] >= entries[:-1]).all() or (entries[1:] <= entries[:-1]).all()):
+            entries = table[self.used_levels]
+        return float(entries.min()), float(entries.max())

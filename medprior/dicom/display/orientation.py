@@ -1,4 +1,4 @@
-"""Turns a frontal picture so that the patient's left is on its right and the feet are below."""
+"""Orients a frontal picture: the patient's left on the picture's right, the feet below."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.dicom.header import Header
+from medprior.dicom.radiograph import ORIENTATION_FLAGS
 
 Turn = Callable[[NDArray[Any]], NDArray[Any]]
-FRONTAL = {"L", "R"}
+MIRRORED_FLAG, ROTATED_FLAG = ORIENTATION_FLAGS
 
 
 def return_unchanged(array: NDArray[Any]) -> NDArray[Any]:
-    """The array itself."""
+    """Return the array itself."""
     return array
 
 
 def find_upright_turn(header: Header) -> tuple[Turn, tuple[str, ...]]:
-    """How to bring a picture to `L\\F`, from PatientOrientation, and a flag saying so.
+    """Find the function that turns a picture to `L\\F`, from PatientOrientation, and its flags.
 
-    Absent and lateral orientations leave it as it is; so do unusual ones, with a flag.
-    FieldOfViewRotation and FieldOfViewHorizontalFlip tell what was done and are not undone.
+    Absent and lateral orientations leave the picture unchanged; unusual ones too, with a flag.
+    FieldOfViewRotation and FieldOfViewHorizontalFlip describe the past and are not undone.
     """
     values = header.texts(0x00200020)
     if len(values) != 2 or not all(values):
@@ -32,7 +33,7 @@ def find_upright_turn(header: Header) -> tuple[Turn, tuple[str, ...]]:
     if (row, column) == ("L", "F") or row in {"A", "P"}:
         return return_unchanged, ()
     if (row, column) == ("R", "F"):
-        return np.fliplr, ("orientation_mirrored",)
+        return np.fliplr, (MIRRORED_FLAG,)
     if (row, column) == ("R", "H"):
-        return (lambda array: np.rot90(array, 2)), ("orientation_rotated",)
+        return (lambda array: np.rot90(array, 2)), (ROTATED_FLAG,)
     return return_unchanged, ("orientation_unusual",)

@@ -1,4 +1,4 @@
-"""Separable resampling that averages over area when it shrinks: no aliasing, any ratio, exact."""
+"""Separable resampling by any ratio: exact area averaging when shrinking, linear when growing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ TRANSPOSE_STRIP_ROWS = 16
 
 @lru_cache(maxsize=256)
 def compute_axis_weights(source: int, target: int) -> sparse.csr_matrix:
-    """Weights that resample one axis: overlap areas when it shrinks, linear when it grows.
+    """Compute the weights that resample one axis: overlap areas to shrink, linear to grow.
 
     Args:
-        source: samples of the axis.
-        target: samples wanted.
+        source: number of samples of the axis.
+        target: number of samples after resampling.
 
     Returns:
         Sparse float32 [target, source] whose rows sum to 1.
@@ -31,9 +31,9 @@ def compute_axis_weights(source: int, target: int) -> sparse.csr_matrix:
     if target > source:
         centre = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
         low = np.minimum(centre.astype(np.int64), max(source - 2, 0))
-        part = centre - low
+        fraction = centre - low
         column = np.stack([low, np.minimum(low + 1, source - 1)], axis=1)
-        weight = np.stack([1 - part, part], axis=1)
+        weight = np.stack([1 - fraction, fraction], axis=1)
     else:
         edge = np.arange(target + 1) * (source / target)
         first = edge[:-1].astype(np.int64)
@@ -51,7 +51,7 @@ def compute_axis_weights(source: int, target: int) -> sparse.csr_matrix:
 
 
 def resize_pixels(pixels: FloatPixels, rows: int, cols: int) -> FloatPixels:
-    """`pixels` on a grid of `rows` x `cols`, by area averaging where that is smaller.
+    """Resample `pixels` to `rows` x `cols`, by area averaging along axes that shrink.
 
     Shape:
         pixels: float32 [h, w]; the result is float32 [rows, cols] within the range of `pixels`.
@@ -65,7 +65,7 @@ def resize_pixels(pixels: FloatPixels, rows: int, cols: int) -> FloatPixels:
 
 
 def transpose_in_strips(pixels: FloatPixels) -> FloatPixels:
-    """A transposed copy, made in strips: columns a power of two apart share few cache lines."""
+    """Transpose into a copy in strips: columns a power of two apart share few cache lines."""
     result = np.empty(pixels.shape[::-1], np.float32)
     for start in range(0, len(pixels), TRANSPOSE_STRIP_ROWS):
         result[:, start : start + TRANSPOSE_STRIP_ROWS] = pixels[start : start + TRANSPOSE_STRIP_ROWS].T
@@ -73,6 +73,6 @@ def transpose_in_strips(pixels: FloatPixels) -> FloatPixels:
 
 
 def compute_resized_shape(shape: tuple[int, int], longest: int) -> tuple[int, int]:
-    """Rows and columns of `shape` brought to at most `longest`, aspect kept, never enlarged."""
+    """Rows and columns scaled down to a longest side of `longest`, same aspect, never enlarged."""
     scale = min(1.0, longest / max(shape))
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))

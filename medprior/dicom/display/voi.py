@@ -1,4 +1,4 @@
-"""The values-of-interest stage: modality values to brightness in [0, 1]."""
+"""The values-of-interest stage: converts modality values to brightness in [0, 1]."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ VoiFunction = Callable[[Values], Values]
 
 
 def apply_voi(levels: GreyLevels, values: Values, header: Header, signed: bool) -> tuple[Values, tuple[str, ...]]:
-    """Brightness of every level by the first VOI table, else the first window, else the full range.
+    """Compute the brightness of every level by the first VOI LUT, the first window or the full range.
 
-    Table and windows are alternatives, never applied in series. An unusable one, or one that leaves
-    the whole picture at one brightness, is passed over with a flag.
+    LUT and windows are alternatives, never applied in series. One that is unusable, or maps the
+    whole picture to one brightness, is skipped with a flag.
 
     Args:
-        levels: the picture; its valid part has the full range.
+        levels: the picture; its valid cells define the full range.
         values: float32 [levels], their modality values.
         header: of the file.
-        signed: whether stored values are.
+        signed: whether stored values are signed.
 
     Raises:
         Rejected: `constant`, the picture has one value only.
     """
     low, high = levels.extremes(values)
     if low > high:
-        raise Rejected("constant", "nothing but padding")
+        raise Rejected("constant", "all pixels are padding")
     if low == high:
         raise Rejected("constant", "all pixels have the same value")
     flags: list[str] = []
@@ -56,7 +56,7 @@ def apply_voi(levels: GreyLevels, values: Values, header: Header, signed: bool) 
 
 
 def read_voi_table(header: Header, signed: bool, inputs: tuple[float, float]) -> VoiFunction | bool | None:
-    """The first VOI table; False where there is one that is unusable, None where there is none."""
+    """Read the first VOI LUT; False where it is unusable, None where there is none."""
     items = header.items(0x00283010)
     if not items:
         return None
@@ -65,7 +65,7 @@ def read_voi_table(header: Header, signed: bool, inputs: tuple[float, float]) ->
         return False
 
     def look_up(values: Values) -> Values:
-        """Values through the table, in [0, 1]."""
+        """Look up values in the table and scale the result to [0, 1]."""
         result = table(values)
         result /= np.float32(compute_white_level(table))
         return result
@@ -74,14 +74,14 @@ def read_voi_table(header: Header, signed: bool, inputs: tuple[float, float]) ->
 
 
 def compute_white_level(table: LookupTable) -> float:
-    """The entry that means full brightness: by the stated bits, unless half of them go unused."""
+    """The entry of full brightness: by the stated bits, or the largest if it is under half of that."""
     top = float(2**table.bits - 1)
     largest = float(table.entries.max())
     return largest if largest > top or 0 < largest < top / 2 else top
 
 
 def read_voi_window(header: Header) -> VoiFunction | bool | None:
-    """The first window; False where it is unusable, None where there is none."""
+    """Read the first window; False where it is unusable, None where there is none."""
     if 0x00281050 not in header and 0x00281051 not in header:
         return None
     centre = next(iter(header.decimals(0x00281050)), math.nan)
@@ -94,9 +94,9 @@ def read_voi_window(header: Header) -> VoiFunction | bool | None:
 
 
 def build_window_function(kind: str, centre: float, width: float) -> VoiFunction:
-    """PS3.3 C.11.2.1.2 and C.11.2.1.3: LINEAR, LINEAR_EXACT or SIGMOID, clipped to [0, 1].
+    """Build the function LINEAR, LINEAR_EXACT or SIGMOID of PS3.3 C.11.2.1.2 and C.11.2.1.3, in [0, 1].
 
-    An unknown function is taken as LINEAR, the standard's default.
+    An unknown name is treated as LINEAR, the default of the standard.
     """
 
     def sigmoid(values: Values) -> Values:

@@ -68,7 +68,7 @@ class RunCluster(DaskCluster):
         from distributed import KilledWorker
 
         try:
-            facts, _ = unpack_message(self._waited(future))
+            facts, _ = unpack_message(self._wait_for_result(future))
         except KilledWorker:
             raise MedpriorError(
                 "several workers died over this run",

@@ -109,4 +109,4 @@ def test_flags_of_the_file_stay(classifier, dicom):
     radiograph = read_image(dicom)
     reading = load_model(classifier).read(radiograph)
     assert reading.flags[: len(radiograph.flags)] == radiograph.flags
-    assert reading.native.stored == (256, 256)
+    assert reading.native.stored_shape == (256, 256)

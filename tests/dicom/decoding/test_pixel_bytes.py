@@ -1,0 +1,40 @@
+"""Pixel data behind other elements of group 7FE0, whatever their value representation."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from pydicom import uid
+
+from medprior.dicom import read_radiograph
+from medprior.dicom.decoding.samples import (
+    compress_dataset,
+    create_sample_dataset,
+    create_sample_picture,
+    serialise_dataset,
+)
+from medprior.dicom.structure import LONG_VRS
+
+PICTURE = create_sample_picture()
+
+
+def test_extended_offset_tables_precede_the_pixel_data():
+    dataset = compress_dataset(create_sample_dataset(PICTURE), uid.RLELossless)
+    dataset.ExtendedOffsetTable = struct.pack("<Q", 0)
+    dataset.ExtendedOffsetTableLengths = struct.pack("<Q", len(dataset.PixelData) - 24)
+    radiograph = read_radiograph(io.BytesIO(serialise_dataset(dataset)))
+    np.testing.assert_array_equal(np.rint(radiograph.pixels * 4095), PICTURE)
+
+
+@pytest.mark.parametrize(("vr", "value"), [("UV", 1), ("SV", -1), ("OV", bytes(8)), ("UT", "text")])
+def test_elements_with_32_bit_lengths_precede_the_pixel_data(vr, value):
+    dataset = create_sample_dataset(PICTURE)
+    dataset.add_new(0x7FE00003, vr, value)
+    radiograph = read_radiograph(io.BytesIO(serialise_dataset(dataset)))
+    np.testing.assert_array_equal(np.rint(radiograph.pixels * 4095), PICTURE)
+
+
+def test_vr_table():
+    expected = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+    assert expected == LONG_VRS
