@@ -36,7 +36,7 @@ class PictureGrids:
     def from_file(cls, radiograph: Radiograph) -> PictureGrids:
         """Grids of a radiograph from a file; other tools use its stored pixels."""
         native = NativeGrid.from_radiograph(radiograph)
-        return cls(native.shown, ((native.stored_shape, native.turn), (native.shown, "")))
+        return cls(native.display_shape, ((native.stored_shape, native.turn), (native.display_shape, "")))
 
     @classmethod
     def from_cohort_image(cls, cohort: Cohort, image_id: str) -> PictureGrids:
