@@ -28,11 +28,13 @@ from medprior.bench.prior_cases import METHODS, BenchCase, build_method_cases, b
 from medprior.cohort import Cohort, CohortWriter
 from medprior.cohort.journal import FolderLock, Journal
 from medprior.errors import MedpriorError
+from medprior.metrics.bootstrap import Resamples, estimate_mean
 from medprior.phantom import render_phantom
-from medprior.priors.quality import bootstrap_mean_interval, compute_image_scores
+from medprior.priors.quality import compute_image_scores
 from medprior.priors.settings import PriorSettings
 from medprior.provenance import write_json
 
+RESAMPLE_COUNT = 1000
 JOURNAL_FILE, RESULTS_FILE = "scores.jsonl", "results.json"
 TABLE_HEADER = f"{'case':<18} {'s/image':>7}  {'structure':<17} Dice [95 %], 5 %, pixel-AP [95 %]"
 
@@ -105,13 +107,13 @@ def summarise_case(name: str, records: Sequence[dict[str, Any]]) -> dict[str, An
     for structure in sorted({key for record in records for key in record["scores"]}):
         own = [record for record in records if structure in record["scores"]]
         values = np.array([record["scores"][structure] for record in own])
-        patients = np.array([record["patient_id"] for record in own])
+        resamples = Resamples.draw([record["patient_id"] for record in own], RESAMPLE_COUNT, seed=0)
         structures[structure] = {
             "dice": float(values[:, 0].mean()),
-            "dice_ci95": bootstrap_mean_interval(values[:, 0], patients),
+            "dice_ci95": estimate_mean(values[:, 0], resamples).interval(),
             "dice_p5": float(np.percentile(values[:, 0], 5)),
             "pixel_ap": float(values[:, 1].mean()),
-            "pixel_ap_ci95": bootstrap_mean_interval(values[:, 1], patients),
+            "pixel_ap_ci95": estimate_mean(values[:, 1], resamples).interval(),
             "n": len(own),
         }
     seconds = float(np.mean([record["seconds"] for record in records])) if records else 0.0

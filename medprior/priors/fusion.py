@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medprior.metrics.overlap import compute_dice
 from medprior.priors.free_form import downsample_picture, interpolate_bilinear
 from medprior.priors.local_correlation import VARIANCE_FLOOR, LocalCorrelation
 from medprior.priors.registration import Example, Registration, equalise_histogram
@@ -53,11 +54,8 @@ def fuse_label_maps(layers: Layers, matches: Sequence[Array]) -> Layers:
 
 
 def compute_disagreement(layers: Layers) -> float:
-    """1 - mean Dice of each example's say with the mean of all, over structures; 0 for one."""
+    """1 - mean Dice of the maps of each example with the mean map, over structures; 0 for one."""
     if len(layers) < 2:
         return 0.0
-    mean = layers.mean(axis=0) >= 0.5
-    each = layers >= 0.5
-    both = (each & mean).sum(axis=(-2, -1))
-    total = each.sum(axis=(-2, -1)) + mean.sum(axis=(-2, -1))
-    return float(1 - np.mean(2 * both / np.maximum(total, 1)))
+    dice = compute_dice(layers >= 0.5, layers.mean(axis=0) >= 0.5)
+    return float(1 - np.mean(np.nan_to_num(dice)))
