@@ -29,7 +29,7 @@ def transfer_with_itk(image: Picture, example: Example) -> Picture:
     """
     import SimpleITK as sitk
 
-    fixed, moving = equalise_histogram(image), example.levelled
+    fixed, moving = equalise_histogram(image), example.equalised
     found = register_affine(fixed, moving, RegistrationSettings())
     # (y, x) here, (x, y) there.
     start = sitk.AffineTransform(2)

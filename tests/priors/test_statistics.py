@@ -39,7 +39,7 @@ def test_batches_and_order_do_not_matter(cuts):
 
 def test_merging_keeps_small_deviations_on_a_large_mean():
     values = 1e8 + np.random.default_rng(0).normal(0, 1e-2, (400, 2, 2))
-    total = Moments.of(values[:100]).merged(Moments.of(values[100:]))
+    total = Moments.of(values[:100]).merge(Moments.of(values[100:]))
     np.testing.assert_allclose(total.deviation, values.std(axis=0), rtol=1e-6)
 
 
