@@ -25,14 +25,14 @@ class OddityResult:
     Attributes:
         kind: of the picture.
         auroc: chance that such a picture scores higher than a chest.
-        caught: share of the pictures above the threshold.
+        detection_rate: share of the pictures above the threshold.
         masks: share of them whose predicted masks are implausible; None without a segmenter.
         n: number of pictures.
     """
 
     kind: str
     auroc: float
-    caught: float
+    detection_rate: float
     masks: float | None
     n: int
 
@@ -42,14 +42,14 @@ class OutOfDistributionReport:
     """Results of all kinds, and the false alarms on chests.
 
     Attributes:
-        stated: false-alarm rate that the model states.
-        alarms: share of the chests above the threshold. mask_alarms: with implausible masks.
+        stated_rate: false-alarm rate that the model states.
+        false_alarm_rate: share of the chests above the threshold. mask_alarm_rate: with implausible masks.
         chests: number of chests. rows: one result per kind.
     """
 
-    stated: float
-    alarms: float
-    mask_alarms: float | None
+    stated_rate: float
+    false_alarm_rate: float
+    mask_alarm_rate: float | None
     chests: int
     rows: Sequence[OddityResult]
 
@@ -59,16 +59,16 @@ class OutOfDistributionReport:
         return float(np.mean([row.auroc for row in self.rows]))
 
     @property
-    def caught(self) -> float:
+    def detection_rate(self) -> float:
         """Mean over the kinds."""
-        return float(np.mean([row.caught for row in self.rows]))
+        return float(np.mean([row.detection_rate for row in self.rows]))
 
     def table(self) -> str:
         """The report as a Markdown table."""
         lines = ["| picture | AUROC | beyond the limit | implausible masks |", "|---|---|---|---|"]
-        chests = ("frontal chests", None, self.alarms, self.mask_alarms)
-        mean = ("mean of the odd kinds", self.auroc, self.caught, None)
-        kinds = [(row.kind, row.auroc, row.caught, row.masks) for row in self.rows]
+        chests = ("frontal chests", None, self.false_alarm_rate, self.mask_alarm_rate)
+        mean = ("mean of the odd kinds", self.auroc, self.detection_rate, None)
+        kinds = [(row.kind, row.auroc, row.detection_rate, row.masks) for row in self.rows]
         for name, auroc, alarms, masks in (chests, *kinds, mean):
             cell = "" if auroc is None else f"{auroc:.3f}"
             lines.append(f"| {name} | {cell} | {alarms:.3f} | {'' if masks is None else f'{masks:.3f}'} |")
@@ -94,16 +94,16 @@ def bench_out_of_distribution(
         raise InputMissing("the model has no familiarity", where="model", fix="run `medprior finetune` again")
     ids = cohort.split(split).image_ids[:most]
     chests = [cohort.pixels(image_id) for image_id in ids]
-    chest_scores, mask_alarms = score_pictures(model, chests)
+    chest_scores, mask_alarm_rate = score_pictures(model, chests)
     rows = []
     for kind, pictures in create_oddities(chests, seed, max(chests[0].shape)).items():
         scores, masks = score_pictures(model, pictures)
-        caught = float((scores > model.familiarity.threshold).mean())
+        detection_rate = float((scores > model.familiarity.threshold).mean())
         truth = np.repeat([0.0, 1.0], [len(chest_scores), len(scores)])
         auroc = compute_auc(truth, np.concatenate([chest_scores, scores]))
-        rows.append(OddityResult(kind, auroc, caught, masks, len(pictures)))
+        rows.append(OddityResult(kind, auroc, detection_rate, masks, len(pictures)))
     alarms = float((chest_scores > model.familiarity.threshold).mean())
-    return OutOfDistributionReport(model.familiarity.false_alarm_rate, alarms, mask_alarms, len(chests), rows)
+    return OutOfDistributionReport(model.familiarity.false_alarm_rate, alarms, mask_alarm_rate, len(chests), rows)
 
 
 def score_pictures(model: Model, pictures: Sequence[Pixels]) -> tuple[NDArray[np.float64], float | None]:

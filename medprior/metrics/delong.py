@@ -26,7 +26,7 @@ class DeLongResult:
 
 
 def compute_structural_components(truth: Floats, score: Floats) -> tuple[Array, Array]:
-    """Structural components: for each image the share of the other class that it is ranked right to.
+    """Structural components: per image, the share of the other class that it is ordered correctly to.
 
     Args:
         truth: [n] of 0 and 1.
