@@ -47,8 +47,9 @@ def threshold_by_mass(maps: Maps, share: float = 0.6) -> Masks:
     Shape:
         float32 [M, h, w] >= 0; bool [M, h, w] back, empty for a map without mass.
 
-    The rule of DINO and SAR, applied after interpolation instead of to patches (our choice: on the
-    patch grid the result depends on the patch size). Of equal pixels the first are taken.
+    The rule of DINO (arXiv 2104.14294) and SAR (arXiv 2206.04636), applied after interpolation
+    instead of to patches (our choice: on the patch grid the result depends on the patch size). Of
+    equal pixels the first are taken.
     """
     masks = np.zeros(maps.shape, dtype=bool)
     for values, mask in zip(maps, masks, strict=True):

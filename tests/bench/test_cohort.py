@@ -24,7 +24,7 @@ def test_pictures_come_back(tmp_path, way):
 
 def test_the_table_has_a_line_for_every_way(monkeypatch, capsys):
     monkeypatch.setattr(cohort, "load_bench_pictures", lambda *_: PICTURES)
-    for name, value in {"READS": 6, "REMOTE_READS": 3, "ROUNDS": 1}.items():
+    for name, value in {"READ_COUNT": 6, "REMOTE_READ_COUNT": 3, "ROUNDS": 1}.items():
         monkeypatch.setattr(cohort, name, value)
     cohort.main()
     said = capsys.readouterr().out
