@@ -209,7 +209,7 @@ def measure_call_seconds(call: Any) -> dict[str, float]:
     return {"elapsed": statistics.median(elapsed[2:]), "processor": statistics.median(processor[2:])}
 
 
-def print_single_image(models: list[str], files: Path, what: str) -> None:
+def print_single_image(models: list[str], files: Path, tasks: str) -> None:
     """Print `measure_single_image`, run in a separate process."""
     script = (
         "import json, sys; from pathlib import Path; from medprior.bench.deploy import measure_single_image; "
@@ -218,7 +218,7 @@ def print_single_image(models: list[str], files: Path, what: str) -> None:
     command = [sys.executable, "-c", script, json.dumps(models), str(files)]
     completed = subprocess.run(command, capture_output=True, text=True, check=True)
     results = json.loads(completed.stdout.splitlines()[-1])
-    print(f"one 2048 x 2048 image, warm, median of {SINGLE_REPEATS}, {what}, {os.cpu_count()} cores:")
+    print(f"one 2048 x 2048 image, warm, median of {SINGLE_REPEATS}, {tasks}, {os.cpu_count()} cores:")
     for name, target in (
         ("jpeg_2000", MAX_SINGLE_SECONDS), ("uncompressed", None), ("decoded", MAX_DECODED_SECONDS),
         ("as served", MAX_DECODED_SECONDS),

@@ -163,8 +163,8 @@ def time_parallel_decode(folder: Path, count: int) -> float:
 
 def format_median_range(values: list[float], form: str) -> str:
     """Median, and the smallest and largest."""
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle:{form}} [{low:{form}}, {high:{form}}]"
+    low, median, high = min(values), statistics.median(values), max(values)
+    return f"{median:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def print_ingest_report(rounds: list[RoundTimes], files: int) -> None:

@@ -76,7 +76,7 @@ class OutOfDistributionReport:
 
 
 def bench_out_of_distribution(
-    model: Model, cohort: Cohort, split: str = "test", most: int = 100, seed: int = 0
+    model: Model, cohort: Cohort, split: str = "test", max_chests: int = 100, seed: int = 0
 ) -> OutOfDistributionReport:
     """Score the chests of a split and as many out-of-distribution pictures of each kind.
 
@@ -84,7 +84,7 @@ def bench_out_of_distribution(
         model: with a fitted familiarity score.
         cohort: frontal chests of the model's kind.
         split: images that took no part in training.
-        most: largest number of chests.
+        max_chests: largest number of chests.
         seed: of the pictures.
 
     Raises:
@@ -92,7 +92,7 @@ def bench_out_of_distribution(
     """
     if model.familiarity is None:
         raise InputMissing("the model has no familiarity", where="model", fix="run `medprior finetune` again")
-    ids = cohort.split(split).image_ids[:most]
+    ids = cohort.split(split).image_ids[:max_chests]
     chests = [cohort.pixels(image_id) for image_id in ids]
     chest_scores, mask_alarm_rate = score_pictures(model, chests)
     rows = []
@@ -108,8 +108,8 @@ def bench_out_of_distribution(
 
 def score_pictures(model: Model, pictures: Sequence[Pixels]) -> tuple[NDArray[np.float64], float | None]:
     """Familiarity scores [n] of pictures, and the share whose masks are implausible."""
-    answers = [model.predict_pixels(picture) for picture in pictures]
-    scores = [answer.familiar.score for answer in answers if answer.familiar is not None]
+    predictions = [model.predict_pixels(picture) for picture in pictures]
+    scores = [prediction.familiar.score for prediction in predictions if prediction.familiar is not None]
     if not model.structures:
         return np.array(scores), None
-    return np.array(scores), float(np.mean([bool(find_implausible_masks(a.masks)) for a in answers]))
+    return np.array(scores), float(np.mean([bool(find_implausible_masks(p.masks)) for p in predictions]))

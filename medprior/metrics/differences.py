@@ -40,8 +40,8 @@ def compute_prior_differences(estimates: Estimates) -> Estimates:
     result = {}
     for prior in ("prior", "registered_prior"):
         for key, estimate in estimates.items():
-            kind, _, rest = key.partition(".")
-            other = estimates.get(f"{prior}.{rest}")
+            kind, _, metric = key.partition(".")
+            other = estimates.get(f"{prior}.{metric}")
             if kind in ATTENTION_KINDS and other is not None:
                 result[f"difference.{prior}.{key}"] = estimate - other
     return result
@@ -51,8 +51,8 @@ def compute_random_differences(estimates: Estimates) -> Estimates:
     """Frozen features minus those of random weights, under `difference.random_weights.features.*`."""
     result = {}
     for key, estimate in estimates.items():
-        kind, _, rest = key.partition(".")
-        other = estimates.get(f"features.random_{rest}")
+        kind, _, metric = key.partition(".")
+        other = estimates.get(f"features.random_{metric}")
         if kind == "features" and other is not None:
             result[f"difference.random_weights.{key}"] = estimate - other
     return result

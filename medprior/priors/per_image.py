@@ -88,9 +88,9 @@ def resume_journal(folder: Path, key: str) -> Journal:
     return journal
 
 
-def open_maps_file(path: Path, shape: tuple[int, ...], kept: bool) -> np.memmap[Any, np.dtype[np.uint8]]:
-    """The file of maps, existing where `kept`, else new."""
-    mode = "r+" if kept else "w+"
+def open_maps_file(path: Path, shape: tuple[int, ...], exists: bool) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """The file of maps, existing where it `exists`, else new."""
+    mode = "r+" if exists else "w+"
     return np.lib.format.open_memmap(path, mode=mode, dtype=np.uint8, shape=shape)
 
 

@@ -49,15 +49,15 @@ def find_regions(
 
     The IoU is None where one half alone shows no lungs.
     """
-    whole = halves[0].merge(halves[1])
+    combined = halves[0].merge(halves[1])
     find = cluster_regions if settings.regions else find_lungs_and_heart
-    masks = find(whole, settings)
+    masks = find(combined, settings)
     try:
         even, odd = (find(half, settings) for half in halves)
     except MedpriorError:
-        return whole, masks, None
+        return combined, masks, None
     overlaps = [(even[n] & odd[n]).sum() / max(1, (even[n] | odd[n]).sum()) for n in masks]
-    return whole, masks, round(float(np.mean(overlaps)), 4)
+    return combined, masks, round(float(np.mean(overlaps)), 4)
 
 
 def cluster_regions(moments: Moments, settings: StatisticsSettings) -> dict[str, Mask]:
@@ -117,8 +117,8 @@ def trace_valley(depth: Array) -> NDArray[np.intp]:
     """
     rows = len(depth)
     step = max(1, round(0.02 * rows))
-    middle = depth[rows // 5 : 4 * rows // 5]
-    start, column = (int(i) for i in np.unravel_index(int(middle.argmax()), middle.shape))
+    central = depth[rows // 5 : 4 * rows // 5]
+    start, column = (int(i) for i in np.unravel_index(int(central.argmax()), central.shape))
     start += rows // 5
     path = np.full(rows, column)
     for order in (range(start - 1, -1, -1), range(start + 1, rows)):

@@ -34,7 +34,7 @@ def test_oddities_are_pictures_and_the_same_for_the_same_seed():
 
 
 def test_a_tiny_model_tells_most_oddities(classifier, phantom_cohort):
-    found = bench_out_of_distribution(load_finetuned_model(classifier), Cohort.open(phantom_cohort), most=10)
+    found = bench_out_of_distribution(load_finetuned_model(classifier), Cohort.open(phantom_cohort), max_chests=10)
     val = len(Cohort.open(phantom_cohort).split("val"))
     assert found.stated_rate == pytest.approx(1 / (val + 1))
     assert found.auroc > 0.9
