@@ -1,9 +1,9 @@
-"""`medprior bench cohort`: what the pixel store costs, against other ways to keep pictures.
+"""`medprior bench cohort`: read rate and size of the pixel store against other storage formats.
 
-Pictures are phantoms of 512 x 512 that `medprior phantom` and `medprior ingest` have made, or those
-of the cohort that `MEDPRIOR_BENCH_COHORT` names. Every way is read in the same random order, one
-way after the other in every round. Cold: the kernel is told to drop the files from its cache
-(`posix_fadvise`, DONTNEED); what the disk itself keeps cannot be dropped from here.
+Pictures are phantoms of 512 x 512 from `medprior phantom` and `medprior ingest`, or those of the
+cohort that `MEDPRIOR_BENCH_COHORT` names. In every round each format is read in the same random
+order, one format after the other. Cold: the kernel drops the files from its page cache
+(`posix_fadvise`, DONTNEED); the cache of the disk itself stays.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import importlib
 import importlib.util
 import logging
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from medprior.bench.cohort_formats import Picture, ReadPicture, StorageFormat, list_formats
+from medprior.bench.ingest import format_median_range
 from medprior.cohort.cohort import Cohort
 from medprior.cohort.store import encode_stored_pixels
 
@@ -35,13 +35,13 @@ UNMEASURED_STORES = {"litdata": "LitData", "streaming": "MosaicML streaming"}
 
 @dataclass
 class FormatTiming:
-    """One line of the table: bytes a picture, and images/s of every round."""
+    """One row of the table: bytes per picture, and images/s of every round."""
 
     size: float
     rates: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, name: str, rate: float) -> None:
-        """One more measurement."""
+        """Add a measurement."""
         self.rates.setdefault(name, []).append(rate)
 
 
@@ -50,52 +50,49 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="medprior-bench-") as scratch:
         pictures = load_bench_pictures(Path(scratch), PICTURE_COUNT, PICTURE_SIDE_PX)
         order = np.random.default_rng(0).integers(0, len(pictures), READ_COUNT).tolist()
-        ways, rows = list_formats(), {}
-        for way in ways:
-            root = Path(scratch, way.name.replace(" ", "_"))
+        roots, rows = {storage: Path(scratch, storage.name.replace(" ", "_")) for storage in list_formats()}, {}
+        for storage, root in roots.items():
             root.mkdir()
-            way.write(root, pictures)
-            rows[way.name] = FormatTiming(count_disk_bytes(root) / len(pictures))
+            storage.write(root, pictures)
+            rows[storage.name] = FormatTiming(count_disk_bytes(root) / len(pictures))
         for _ in range(ROUNDS):
-            for way in ways:
-                measure_local_round(way, Path(scratch, way.name.replace(" ", "_")), order, rows[way.name])
+            for storage, root in roots.items():
+                measure_local_round(storage, root, order, rows[storage.name])
         with run_object_store(Path(scratch)) as (fs, bucket):
-            for way in ways if fs is not None else ():
-                name = way.name.replace(" ", "_")
-                rows[way.name].add(
-                    "s3", measure_read_rate(way.through(fs, f"{bucket}/{name}"), order[:REMOTE_READ_COUNT])
-                )
+            for storage, root in roots.items() if fs is not None else ():
+                read = storage.open_remote(fs, f"{bucket}/{root.name}")
+                rows[storage.name].add("s3", measure_read_rate(read, order[:REMOTE_READ_COUNT]))
         print_format_table(rows, len(pictures))
 
 
 def load_bench_pictures(scratch: Path, count: int, side: int) -> Picture:
-    """uint16 [count, side, side] of phantoms, or of the cohort that is named."""
-    named = os.environ.get("MEDPRIOR_BENCH_COHORT")
-    cohort = Path(named) if named else scratch / "cohort"
-    if not named:
-        numbers = ("--patients", str(count), "--size", str(side), "--set", "max_images=1")
+    """uint16 [count, side, side] of phantoms, or of the cohort in `MEDPRIOR_BENCH_COHORT`."""
+    path = os.environ.get("MEDPRIOR_BENCH_COHORT")
+    cohort = Path(path) if path else scratch / "cohort"
+    if not path:
+        phantom_options = ("--patients", str(count), "--size", str(side), "--set", "max_images=1")
         folder = str(scratch / "phantoms")
-        run_medprior("phantom", folder, *numbers, "--workers", "2", "--no-tracking")
-        more = ("--dataset", "phantom", "--workers", "2", "--store-size", str(side))
-        run_medprior("ingest", folder, str(cohort), *more, "--no-tracking")
+        run_medprior("phantom", folder, *phantom_options, "--workers", "2", "--no-tracking")
+        ingest_options = ("--dataset", "phantom", "--workers", "2", "--store-size", str(side))
+        run_medprior("ingest", folder, str(cohort), *ingest_options, "--no-tracking")
     opened = Cohort.open(cohort)
     ids = opened.take(count).image_ids
     return np.stack([encode_stored_pixels(opened.pixels(name), (side, side)) for name in ids])
 
 
 def run_medprior(*arguments: str) -> None:
-    """Run a command of ours."""
+    """Run a medprior command."""
     command = [sys.executable, "-m", "medprior", *arguments]
     subprocess.run(command, check=True, capture_output=True)
 
 
 def count_disk_bytes(root: Path) -> int:
-    """What the files take on disk, in blocks as the file system counts them."""
+    """Bytes of the files on disk, in blocks of the file system."""
     return sum(path.stat().st_blocks * 512 for path in root.rglob("*") if path.is_file())
 
 
 def drop_page_cache(root: Path) -> None:
-    """Have the kernel forget the files' pages."""
+    """Drop the files from the page cache of the kernel."""
     for path in root.rglob("*"):
         if path.is_file():
             handle = os.open(path, os.O_RDONLY)
@@ -105,7 +102,7 @@ def drop_page_cache(root: Path) -> None:
 
 
 def measure_read_rate(read: ReadPicture, order: list[int], cpu: bool = False) -> float:
-    """Images/s in this order, by elapsed time, or by processor time of all threads."""
+    """Images/s in this order, by elapsed time, or with `cpu` by processor time of all threads."""
     clock = time.process_time if cpu else time.perf_counter
     total, start = 0, clock()
     for index in order:
@@ -113,21 +110,21 @@ def measure_read_rate(read: ReadPicture, order: list[int], cpu: bool = False) ->
     return len(order) / (clock() - start)
 
 
-def measure_local_round(way: StorageFormat, root: Path, order: list[int], row: FormatTiming) -> None:
-    """Cold, warm, and warm through fsspec. No memory map lives when the cache is dropped."""
+def measure_local_round(storage: StorageFormat, root: Path, order: list[int], row: FormatTiming) -> None:
+    """Measure cold, warm, and warm through fsspec. No memory map is open while the cache is dropped."""
     fsspec: Any = importlib.import_module("fsspec")
     drop_page_cache(root)
-    row.add("cold", measure_read_rate(way.local(root), list(dict.fromkeys(order))))
-    read = way.local(root)
+    row.add("cold", measure_read_rate(storage.open_local(root), list(dict.fromkeys(order))))
+    read = storage.open_local(root)
     measure_read_rate(read, order)
     row.add("warm", measure_read_rate(read, order, cpu=True))
-    there = way.through(fsspec.filesystem("file"), str(root))
-    row.add("file", measure_read_rate(there, order[:REMOTE_READ_COUNT], cpu=True))
+    remote = storage.open_remote(fsspec.filesystem("file"), str(root))
+    row.add("file", measure_read_rate(remote, order[:REMOTE_READ_COUNT], cpu=True))
 
 
 @contextmanager
 def run_object_store(folder: Path) -> Iterator[tuple[Any, str]]:
-    """A real S3 server on this machine that holds the folder; None where there is none."""
+    """A local S3 server that holds the folder; None where moto or s3fs is not installed."""
     if any(importlib.util.find_spec(name) is None for name in ("moto", "s3fs")):
         yield None, ""
         return
@@ -149,7 +146,7 @@ def run_object_store(folder: Path) -> Iterator[tuple[Any, str]]:
 
 
 def print_format_table(rows: dict[str, FormatTiming], count: int) -> None:
-    """Print a line for every way: median [min, max]."""
+    """Print a row per format: median [min, max]."""
     print(f"{count} pictures of {PICTURE_SIDE_PX} x {PICTURE_SIDE_PX}, 16 bit; random reads; {ROUNDS} rounds")
     print("images/s: warm and file:// of processor time, cold and s3:// elapsed, one thread")
     heads = ("warm", "cold", "file", "s3")
@@ -158,18 +155,16 @@ def print_format_table(rows: dict[str, FormatTiming], count: int) -> None:
         cells = [format_rate_range(row.rates.get(head, [])) for head in heads]
         print(f"{name:34}{row.size / 1000:>9.0f}" + "".join(f"{cell:>22}" for cell in cells))
     for module, title in UNMEASURED_STORES.items():
-        there = importlib.util.find_spec(module) is not None
-        said = "installed, but this bench has no code for it" if there else "not installed"
-        print(f"{title}: not measured here ({said})")
+        installed = importlib.util.find_spec(module) is not None
+        reason = "installed, but this bench has no code for it" if installed else "not installed"
+        print(f"{title}: not measured here ({reason})")
 
 
 def format_rate_range(values: list[float]) -> str:
     """Median, and the smallest and largest where there are several."""
     if not values:
         return "not measured"
-    if len(values) == 1:
-        return f"{values[0]:.0f}"
-    return f"{statistics.median(values):.0f} [{min(values):.0f}, {max(values):.0f}]"
+    return f"{values[0]:.0f}" if len(values) == 1 else format_median_range(values, ".0f")
 
 
 if __name__ == "__main__":

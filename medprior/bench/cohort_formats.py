@@ -1,4 +1,4 @@
-"""Ways to keep 16-bit pictures, each written once and read at random, here or through fsspec."""
+"""Storage formats of 16-bit pictures, written once and read at random, locally or through fsspec."""
 
 from __future__ import annotations
 
@@ -21,60 +21,60 @@ ReadPicture = Callable[[int], Picture]
 
 
 class StorageFormat(ABC):
-    """One way to keep pictures of one size.
+    """A storage format of pictures of one size.
 
     Attributes:
-        name: as the table calls it.
+        name: in the table.
     """
 
     name: str
 
     @abstractmethod
     def write(self, root: Path, pictures: Picture) -> None:
-        """Keep uint16 [n, rows, cols] below `root`."""
+        """Write uint16 [n, rows, cols] below `root`."""
 
     @abstractmethod
-    def local(self, root: Path) -> ReadPicture:
-        """Reads picture i as a fresh array from a local folder."""
+    def open_local(self, root: Path) -> ReadPicture:
+        """A function that reads picture i as a new array from a local folder."""
 
     @abstractmethod
-    def through(self, fs: Any, root: str) -> ReadPicture:
-        """Reads picture i through an fsspec file system."""
+    def open_remote(self, fs: Any, root: str) -> ReadPicture:
+        """A function that reads picture i through an fsspec file system."""
 
 
 class ShardFormat(StorageFormat):
-    """medprior's: pictures end to end, memory-mapped here, byte ranges elsewhere."""
+    """Shards of medprior: contiguous pictures, memory-mapped locally, byte ranges remotely."""
 
     name = "medprior shards (memory map)"
 
     def write(self, root: Path, pictures: Picture) -> None:
-        """One shard holds about 500 pictures of 512 x 512."""
+        """Write shards of about 500 pictures of 512 x 512 each."""
         appender = ShardAppender(root, None)
-        self.places: list[PixelLocation] = [appender.append(picture) for picture in pictures]
+        self.locations: list[PixelLocation] = [appender.append(picture) for picture in pictures]
         appender.close()
 
-    def local(self, root: Path) -> ReadPicture:
-        """By memory map, as `PixelStore` does it."""
-        maps = {p.shard: np.memmap(shard_path(root, p.shard), "<u2", "r") for p in self.places}
+    def open_local(self, root: Path) -> ReadPicture:
+        """Read by memory map, as `PixelStore` does."""
+        maps = {p.shard: np.memmap(shard_path(root, p.shard), "<u2", "r") for p in self.locations}
 
         def read(index: int) -> Picture:
-            """One picture."""
-            place = self.places[index]
-            first, count = place.offset // 2, place.height * place.width
-            flat = maps[place.shard][first : first + count]
-            return np.array(flat.reshape(place.height, place.width))
+            """Read one picture."""
+            location = self.locations[index]
+            first, count = location.offset // 2, location.height * location.width
+            flat = maps[location.shard][first : first + count]
+            return np.array(flat.reshape(location.height, location.width))
 
         return read
 
-    def through(self, fs: Any, root: str) -> ReadPicture:
-        """By one byte range."""
+    def open_remote(self, fs: Any, root: str) -> ReadPicture:
+        """Read by one byte range."""
 
         def read(index: int) -> Picture:
-            """One picture."""
-            place = self.places[index]
-            name = f"{root}/pixels/{place.shard:05d}.u16"
-            data = fs.cat_file(name, start=place.offset, end=place.end)
-            return np.frombuffer(data, "<u2").reshape(place.height, place.width)
+            """Read one picture."""
+            location = self.locations[index]
+            name = f"{root}/pixels/{location.shard:05d}.u16"
+            data = fs.cat_file(name, start=location.offset, end=location.end)
+            return np.frombuffer(data, "<u2").reshape(location.height, location.width)
 
         return read
 
@@ -85,16 +85,16 @@ class NpyFormat(StorageFormat):
     name = ".npy files"
 
     def write(self, root: Path, pictures: Picture) -> None:
-        """One file each."""
+        """Write one file per picture."""
         for index, picture in enumerate(pictures):
             np.save(root / f"{index}.npy", picture)
 
-    def local(self, root: Path) -> ReadPicture:
-        """By `numpy.load`."""
+    def open_local(self, root: Path) -> ReadPicture:
+        """Read by `numpy.load`."""
         return lambda index: np.load(root / f"{index}.npy")
 
-    def through(self, fs: Any, root: str) -> ReadPicture:
-        """Whole files."""
+    def open_remote(self, fs: Any, root: str) -> ReadPicture:
+        """Read whole files."""
         return lambda index: np.load(io.BytesIO(fs.cat_file(f"{root}/{index}.npy")))
 
 
@@ -104,19 +104,19 @@ class PngFormat(StorageFormat):
     name = "16-bit PNG files"
 
     def write(self, root: Path, pictures: Picture) -> None:
-        """One file each, Pillow's compression."""
+        """Write one file per picture with Pillow's compression."""
         for index, picture in enumerate(pictures):
             Image.fromarray(picture).save(root / f"{index}.png")
 
-    def local(self, root: Path) -> ReadPicture:
-        """By Pillow."""
+    def open_local(self, root: Path) -> ReadPicture:
+        """Read by Pillow."""
         return lambda index: np.asarray(Image.open(root / f"{index}.png"), dtype=np.uint16)
 
-    def through(self, fs: Any, root: str) -> ReadPicture:
-        """Whole files."""
+    def open_remote(self, fs: Any, root: str) -> ReadPicture:
+        """Read whole files."""
 
         def read(index: int) -> Picture:
-            """One picture."""
+            """Read one picture."""
             data = io.BytesIO(fs.cat_file(f"{root}/{index}.png"))
             return np.asarray(Image.open(data), dtype=np.uint16)
 
@@ -138,7 +138,7 @@ class ZarrFormat(StorageFormat):
         self._zarr: Any = importlib.import_module("zarr")
 
     def write(self, root: Path, pictures: Picture) -> None:
-        """One array."""
+        """Write one array."""
         rows, cols = pictures.shape[1:]
         array = self._zarr.create_array(
             store=str(root / "a.zarr"),
@@ -150,13 +150,13 @@ class ZarrFormat(StorageFormat):
         )
         array[:] = pictures
 
-    def local(self, root: Path) -> ReadPicture:
-        """From a local store."""
+    def open_local(self, root: Path) -> ReadPicture:
+        """Read from a local store."""
         array = self._zarr.open_array(str(root / "a.zarr"), mode="r")
         return lambda index: np.asarray(array[index])
 
-    def through(self, fs: Any, root: str) -> ReadPicture:
-        """From a store over fsspec."""
+    def open_remote(self, fs: Any, root: str) -> ReadPicture:
+        """Read from a store over fsspec."""
         storage: Any = importlib.import_module("zarr.storage")
         if not fs.async_impl:
             wrapper: Any = importlib.import_module("fsspec.implementations.asyn_wrapper")
@@ -169,8 +169,8 @@ class ZarrFormat(StorageFormat):
 
 
 def list_formats() -> list[StorageFormat]:
-    """All that can be tried here."""
-    found: list[StorageFormat] = [ShardFormat(), NpyFormat(), PngFormat()]
+    """All formats whose libraries are installed."""
+    formats: list[StorageFormat] = [ShardFormat(), NpyFormat(), PngFormat()]
     if importlib.util.find_spec("zarr") is not None:
-        found += [ZarrFormat(0, True), ZarrFormat(64, True), ZarrFormat(0, False), ZarrFormat(64, False)]
-    return found
+        formats += [ZarrFormat(0, True), ZarrFormat(64, True), ZarrFormat(0, False), ZarrFormat(64, False)]
+    return formats

@@ -1,4 +1,4 @@
-"""`medprior bench`: time one room against what people would use instead."""
+"""Command line of `medprior bench`, which times one room against its alternatives."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ BENCH_MODULES = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    there = [room for room, module in BENCH_MODULES.items() if importlib.util.find_spec(module)]
-    parser.add_argument("room", choices=there, help="what to time")
+    rooms = [room for room, module in BENCH_MODULES.items() if importlib.util.find_spec(module)]
+    parser.add_argument("room", choices=rooms, help="room to time")
     parser.add_argument(
-        "given", nargs=argparse.REMAINDER, metavar="...",
+        "options", nargs=argparse.REMAINDER, metavar="...",
         help="room prior: a cohort, and options (see `medprior bench prior --help`)",
     )  # fmt: skip
 
 
 def result_folder(args: argparse.Namespace) -> Path:
-    """A bench leaves no folder; it prints."""
+    """The working folder: a bench prints and writes no result folder."""
     return Path.cwd()
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
-    """Run the room's own bench."""
+    """Run the bench of the room."""
     module = importlib.import_module(BENCH_MODULES[args.room])
-    if not args.given:
+    if not args.options:
         module.main()
     elif args.room == "prior":
-        module.main(**module.parse_arguments(args.given))
+        module.main(**module.parse_arguments(args.options))
     else:
-        raise ConfigError("takes no arguments", where=f"bench {args.room}", found=" ".join(args.given))
+        raise ConfigError("takes no arguments", where=f"bench {args.room}", found=" ".join(args.options))

@@ -1,6 +1,6 @@
-"""What the service is tried with: models of the usual size, good files, and hostile ones.
+"""Inputs of the deploy bench: models of the usual size, valid files, and hostile bodies.
 
-The weights are random, so that answers mean nothing; what they cost is what trained ones cost.
+The weights are random: the predictions have no meaning, but cost as much as those of trained ones.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ MULTIPART_TYPE = "multipart/form-data; boundary=b"
 
 
 def create_random_model(folder: Path, task: str, network: dict[str, Any] | None = None) -> Path:
-    """A model folder as `medprior finetune` writes it, with random weights.
+    """A model folder in the format of `medprior finetune`, with random weights.
 
     Args:
-        folder: to write.
+        folder: to write into.
         task: classification or segmentation.
-        network: shape; by default ViT-S/16 at 224 pixels (Touvron et al. 2021).
+        network: settings; by default ViT-S/16 at 224 pixels (Touvron et al. 2021).
     """
     from medprior.finetune.assembly import build_finetune_network
     from medprior.finetune.model import MODEL_WEIGHTS_FILE
@@ -40,13 +40,13 @@ def create_random_model(folder: Path, task: str, network: dict[str, Any] | None 
     settings = FinetuneSettings.checked({"task": task, "network": network or VIT_SMALL_NETWORK})
     settings = settings.resolved(False, settings.network.image_size)
     names = LABELS if task == "classification" else STRUCTURES
-    built = build_finetune_network(settings, len(names), None)
+    network_module = build_finetune_network(settings, len(names), None)
     folder.mkdir(parents=True)
-    save_weights(folder / MODEL_WEIGHTS_FILE, built)
+    save_weights(folder / MODEL_WEIGHTS_FILE, network_module)
     facts = {
         "task": task,
         "labels" if task == "classification" else "structures": list(names),
-        "network": built.vit.settings.model_dump(mode="json"),
+        "network": network_module.vit.settings.model_dump(mode="json"),
         "heads": {name: head for head, name in enumerate(STRUCTURES)},
         "preprocessing": {"size": settings.size, "source_size": settings.source_size},
         "calibration": {"temperature": dict.fromkeys(names, 1.0)},
@@ -57,13 +57,13 @@ def create_random_model(folder: Path, task: str, network: dict[str, Any] | None 
 
 
 def create_good_files(side: int = 512, names: tuple[str, ...] = FILE_FORMS) -> dict[str, bytes]:
-    """One phantom in the transfer syntaxes that hospitals send, and as PNG; name -> content."""
+    """One phantom in common transfer syntaxes and as PNG; name -> content."""
     plain = create_example_dicom(seed=4, side=side)
     return {name: convert_to_form(plain, name) for name in names}
 
 
 def convert_to_form(plain: bytes, name: str) -> bytes:
-    """An uncompressed DICOM file in another form of `FORMS`."""
+    """An uncompressed DICOM file converted to one of `FILE_FORMS`."""
     from pydicom import dcmread
     from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
@@ -98,7 +98,7 @@ def encode_8bit_png(stored: NDArray[Any]) -> bytes:
 
 
 def create_hostile_bodies(seed: int = 0) -> dict[str, tuple[bytes, str]]:
-    """Bodies that must be answered with 4xx; name -> (content, content type)."""
+    """Bodies that the service must refuse with 4xx; name -> (content, content type)."""
     rng = np.random.default_rng(seed)
     plain = create_example_dicom(seed=4, side=192)
     noise = rng.integers(0, 256, 20_000, dtype=np.uint8).tobytes()
@@ -138,16 +138,16 @@ def build_deflate_bomb(plain: bytes) -> bytes:
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     head = encode_dicom_file(dataset)[:2000]
     end = head.index(b"1.2.840.10008.1.2.1.99") + 22
-    machine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    parts = [machine.compress(b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100")]
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    parts = [compressor.compress(b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100")]
     zeros = bytes(2**20)
-    parts += [machine.compress(zeros) for _ in range(1024)]
+    parts += [compressor.compress(zeros) for _ in range(1024)]
     meta_end = 132 + 12 + struct.unpack("<I", head[140:144])[0]
-    return head[: max(meta_end, end)] + b"".join(parts) + machine.flush()
+    return head[: max(meta_end, end)] + b"".join(parts) + compressor.flush()
 
 
 def build_length_bomb(plain: bytes) -> bytes:
-    """A file whose pixel data claims two gigabytes."""
+    """A file whose pixel data announce a length of two gigabytes."""
     start = plain.index(b"\xe0\x7f\x10\x00OW\0\0") + 8
     return plain[:start] + struct.pack("<I", 2**31) + plain[start + 4 :]
 
@@ -178,7 +178,7 @@ def build_png_bomb(side: int = 60_000) -> bytes:
     """A PNG of a few megabytes that announces and holds 60 000 x 60 000 pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        """One PNG chunk."""
+        """Encode one PNG chunk."""
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)

@@ -1,8 +1,8 @@
-"""What `medprior bench ingest` is timed against; each runs in a process of its own.
+"""Reading loops that `medprior bench ingest` compares, each run in a separate process.
 
 `python -m medprior.bench.ingest_peers NAME FOLDER` prints elapsed and processor seconds of the loop
-over the folder's DICOM files as JSON. Imports and one file to warm up are not counted. With `wait`
-behind FOLDER it says `ready` when they are done and begins when it is given a line.
+over the DICOM files of the folder as JSON, without imports and one file to warm up. With `wait`
+after FOLDER it prints `ready` after the warm-up and starts when it reads a line.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ ReadLoop = Callable[[Path], object]
 
 
 def build_pydicom_loop() -> ReadLoop:
-    """What people write: `pixel_array`, modality, VOI."""
+    """The usual pydicom loop: `pixel_array`, modality, VOI."""
     import pydicom
     from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
     def read(path: Path) -> object:
-        """One file."""
+        """Read one file."""
         dataset = pydicom.dcmread(path)
         return apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset)
 
@@ -43,16 +43,16 @@ def build_sitk_loop() -> ReadLoop:
     import SimpleITK
 
     def read(path: Path) -> object:
-        """One file."""
+        """Read one file."""
         return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
 
     return read
 
 
 def build_decode_loop() -> ReadLoop:
-    """The codec alone, reading and parsing included: the part that nobody can do without.
+    """The codec with reading and parsing: the part that every reader needs.
 
-    Memory is kept as our decoding processes keep it, or the bound would be too low.
+    Freed memory is retained as in the decoding processes of ingest, or the bound would be too low.
     """
     from medprior.dicom import Policy
     from medprior.dicom.decoding.pixel_bytes import read_pixel_bytes
@@ -65,17 +65,17 @@ def build_decode_loop() -> ReadLoop:
     retain_freed_memory()
 
     def read(path: Path) -> object:
-        """One file."""
+        """Read one file."""
         with open_regular_file(path, policy) as (stream, size):
-            found = parse_header(stream, size, policy)
-            layout = read_pixel_layout(found.header, policy)
-            return read_stored_cells(read_pixel_bytes(found), found.syntax, layout, found.header.little_endian)
+            dataset = parse_header(stream, size, policy)
+            layout = read_pixel_layout(dataset.header, policy)
+            return read_stored_cells(read_pixel_bytes(dataset), dataset.syntax, layout, dataset.header.little_endian)
 
     return read
 
 
 def build_radiograph_loop() -> ReadLoop:
-    """Our own reading, display-ready, without limits, reduction or store."""
+    """`read_radiograph`, display-ready, without limits, resizing or store."""
     from medprior.dicom import read_radiograph
     from medprior.workers.sandbox import retain_freed_memory
 
@@ -93,23 +93,23 @@ LOOP_FACTORIES: dict[str, Callable[[], ReadLoop]] = {
 
 
 def time_loop(name: str, folder: Path, wait: bool = False) -> dict[str, float]:
-    """Elapsed and processor seconds of one loop, and how many files it could not read."""
+    """Elapsed and processor seconds of one loop, and the number of unreadable files."""
     paths = sorted(folder.rglob("*.dcm"))
     read, failed = LOOP_FACTORIES[name](), 0
     read(paths[0])
     if wait:
         print("ready", flush=True)
-        # Several at once are not at the same file: each begins elsewhere.
+        # Parallel loops start at different files.
         first = int(sys.stdin.readline())
         paths = paths[first:] + paths[:first]
-    start, spent = time.perf_counter(), time.process_time()
+    start, start_cpu = time.perf_counter(), time.process_time()
     for path in paths:
         try:
             read(path)
         except Exception:
             failed += 1
-    elapsed, used = time.perf_counter() - start, time.process_time() - spent
-    return {"elapsed": elapsed, "cpu": used, "files": len(paths), "failed": failed}
+    elapsed, processor = time.perf_counter() - start, time.process_time() - start_cpu
+    return {"elapsed": elapsed, "cpu": processor, "files": len(paths), "failed": failed}
 
 
 if __name__ == "__main__":

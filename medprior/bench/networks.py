@@ -1,4 +1,4 @@
-"""`python -m medprior.bench.networks`: what LIFE, the CLS row and the dense roll-out cost."""
+"""`medprior bench networks`: cost of LIFE, of capturing the CLS row and of the dense roll-out."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ WIDTHS = {"ViT-Ti": 192, "ViT-S": 384, "ViT-B": 768}
 
 
 def main() -> None:
-    """Count parameters, then time in turn, A B A B ..., and print the ratios pair by pair."""
+    """Count parameters, then time alternately, A B A B ..., and print the ratios of the pairs."""
     print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}, {PAIRS} pairs")
     for name, width in WIDTHS.items():
         shape = VIT_TINY | {"width": width, "heads": width // 64}
-        more = count_parameters(shape | {"life": True}) - count_parameters(shape)
-        print(f"{name}: LIFE has {more} parameters more, 12 blocks")
+        extra = count_parameters(shape | {"life": True}) - count_parameters(shape)
+        print(f"{name}: LIFE has {extra} parameters more, 12 blocks")
     images = torch.rand(4, 1, 224, 224)
     plain, life = build_bench_network({}), build_bench_network({"life": True})
     timm = build_bench_network({"source": "timm", "name": "vit_tiny_patch16_224"})
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def build_bench_network(options: dict[str, Any]) -> Encoder:
-    """A ViT-Ti with some options."""
+    """A ViT-Ti with further settings."""
     return build_encoder(ViTSettings.checked(VIT_TINY | options))
 
 
@@ -70,7 +70,7 @@ def build_network_step(net: Encoder, images: torch.Tensor, capture: bool = False
     """Forward and backward of one batch."""
 
     def call() -> None:
-        """One timed call."""
+        """Run one step."""
         tokens = net(images, capture=capture)
         loss = tokens.cls.square().mean() + tokens.patches.square().mean()
         if tokens.cls_logits is not None:
@@ -81,13 +81,13 @@ def build_network_step(net: Encoder, images: torch.Tensor, capture: bool = False
 
 
 def run_forward(net: Encoder, images: torch.Tensor) -> None:
-    """A pass without a graph."""
+    """Forward pass without a graph."""
     with torch.no_grad():
         net(images)
 
 
 def multiply_rollout(attentions: list[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
-    """The roll-out with the T x T product of all blocks."""
+    """The roll-out by the T x T matrix product of all blocks."""
     eye = torch.eye(attentions[0].shape[-1])
     product = eye.expand_as(attentions[0])
     for attention in attentions:
@@ -96,7 +96,7 @@ def multiply_rollout(attentions: list[torch.Tensor], weights: torch.Tensor) -> t
 
 
 def print_time_ratio(title: str, ours: Callable[[], object], other: Callable[[], object]) -> None:
-    """Print the ratio of two calls timed side by side: median, least and greatest."""
+    """Print the ratio of two calls timed side by side: median [min, max]."""
     ours()
     other()
     ratios = [measure_wall_seconds(ours) / measure_wall_seconds(other) for _ in range(PAIRS)]

@@ -1,4 +1,4 @@
-"""`medprior bench pretrain`: what each objective costs beside DINO, in time and in memory."""
+"""`medprior bench pretrain`: time and memory of each objective relative to DINO."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TimedCall = Callable[[], None]
 
 
 def main() -> None:
-    """Time both in turn, A B A B ..., and print the ratios pair by pair."""
+    """Time alternately, A B A B ..., and print the ratios of the pairs."""
     threads = torch.get_num_threads()
     print(f"CPU time, {threads} thread(s), torch {torch.__version__}, {PAIRS} pairs")
     steps = {"SPAN": "span", "SAR": "sar", "LOCA": "loca", "iBOT": "ibot", "LIFE": "life"}
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def print_cost_ratio(title: str, ours: TimedCall, other: TimedCall) -> None:
-    """Print the ratio of two calls timed side by side (median, least, greatest), and of memory."""
+    """Print the ratio of two calls timed side by side (median [min, max]), and of memory."""
     ours()
     other()
     ratios = [measure_cpu_seconds(ours) / measure_cpu_seconds(other) for _ in range(PAIRS)]
@@ -65,31 +65,31 @@ def print_cost_ratio(title: str, ours: TimedCall, other: TimedCall) -> None:
 
 
 def measure_cpu_seconds(call: TimedCall) -> float:
-    """CPU time of one call over all threads, so that other programs hardly count."""
+    """CPU time of one call over all threads, which other programs hardly change."""
     started = time.process_time()
     call()
     return time.process_time() - started
 
 
 def measure_peak_bytes(call: TimedCall) -> int:
-    """Most bytes of tensors alive at once during a call, beyond those before it (CPU)."""
+    """Peak bytes of tensors allocated during a call, beyond those before it (CPU)."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         call()
-    alive = most = 0
+    allocated = peak = 0
     for event in sorted(list_memory_events(profile), key=lambda e: e.start_ns()):
-        alive += event.nbytes()
-        most = max(most, alive)
-    return most
+        allocated += event.nbytes()
+        peak = max(peak, allocated)
+    return peak
 
 
 def list_memory_events(profile: Any) -> list[Any]:
-    """Allocations and releases that torch's profiler saw."""
+    """Allocations and releases in the trace of torch's profiler."""
     events = profile.profiler.kineto_results.events()
     return [event for event in events if event.name() == "[memory]"]
 
 
 def build_training_step(recipe: str, update: bool = False) -> TimedCall:
-    """One training step on random pictures: views, losses, backward; with `update` all of it."""
+    """One training step on random pictures: views, losses, backward; with `update` also the updates."""
     settings = PretrainSettings.checked({"recipe": recipe, "batch": BENCH_BATCH_SIZE, "steps": 1})
     settings = settings.resolved(BENCH_BATCH_SIZE)
     torch.manual_seed(0)
@@ -101,16 +101,16 @@ def build_training_step(recipe: str, update: bool = False) -> TimedCall:
     optimiser = build_pretrain_optimiser(learner.student, settings)
 
     def call() -> None:
-        """One timed call."""
+        """Run one step."""
         part = slice(0, BENCH_BATCH_SIZE)
         globals_, locals_ = maker(images, aspect, 0, part, BENCH_BATCH_SIZE)
-        hidden = None
+        masks = None
         if "ibot" in learner.objectives:
             ibot = learner.objectives["ibot"]
             assert isinstance(ibot, IbotObjective)
-            hidden = ibot.hidden(0, part, BENCH_BATCH_SIZE, globals_.geometry.grid)
+            masks = ibot.hidden(0, part, BENCH_BATCH_SIZE, globals_.geometry.grid)
         prior = maps if settings.needs_prior else None
-        scene = Scene(globals_, locals_, prior, hidden, 1, part, BENCH_BATCH_SIZE)
+        scene = Scene(globals_, locals_, prior, masks, 1, part, BENCH_BATCH_SIZE)
         losses, _ = learner.losses(learner.student, scene)
         total = torch.stack([weights[k] * v for k, v in losses.items()]).sum()
         optimiser.zero_grad(set_to_none=True)
@@ -124,20 +124,20 @@ def build_training_step(recipe: str, update: bool = False) -> TimedCall:
     return call
 
 
-def build_attention_call(tokens: int, how: str) -> TimedCall:
+def build_attention_call(tokens: int, variant: str) -> TimedCall:
     """Forward and backward of one attention layer, 6 heads of 64, batch 4."""
     layer = Attention(384, 6)
     x = torch.randn(4, tokens, 384, requires_grad=True)
 
     def call() -> None:
-        """One timed call."""
-        if how == "full":
+        """Run one step."""
+        if variant == "full":
             q, k, v = layer.split(x)
             weights = (q @ k.transpose(-1, -2) / 8).softmax(-1)
             out = layer.project(rearrange(weights @ v, "b h t d -> b t (h d)"))
             loss = out.square().mean() + weights[:, :, 0].square().sum()
         else:
-            out, row = layer(x, 0 if how == "row" else None)
+            out, row = layer(x, 0 if variant == "row" else None)
             loss = out.square().mean()
             if row is not None:
                 loss = loss + row.softmax(-1).square().sum()

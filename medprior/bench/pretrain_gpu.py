@@ -1,4 +1,4 @@
-"""Throughput on a CUDA device: ViT-S/16, 2 x 224 and 8 x 96 px, bf16. Not run without one."""
+"""Throughput of pretraining on a CUDA device: ViT-S/16, 2 x 224 and 8 x 96 px, bf16."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def vit_small_settings(recipe: str, batch: int) -> PretrainSettings:
 def compute_forward_flops(net: ViTSettings, size: int) -> float:
     """FLOP of the backbone on one view of `size` pixels.
 
-    12 D^2 + 2 T D multiply-adds a token and block, two FLOP each, and the embedding.
+    12 D^2 + 2 T D multiply-adds per token and block, two FLOP each, and the embedding.
     """
     patches = (size // net.patch) ** 2
     tokens = patches + 1 + net.registers
@@ -41,13 +41,13 @@ def compute_forward_flops(net: ViTSettings, size: int) -> float:
 def compute_step_flops(settings: PretrainSettings, batch: int) -> float:
     """FLOP of the backbones in one step: forward of both, backward of the student (twice it)."""
     net, crops = settings.network, settings.crops
-    whole = 2 * compute_forward_flops(net, crops.global_size)
-    local = crops.locals * compute_forward_flops(net, crops.local_size)
-    return batch * (3 * (whole + local) + whole)
+    global_flops = 2 * compute_forward_flops(net, crops.global_size)
+    local_flops = crops.locals * compute_forward_flops(net, crops.local_size)
+    return batch * (3 * (global_flops + local_flops) + global_flops)
 
 
 def print_throughput(batch: int = 128) -> None:
-    """Print images/s, share of the peak (MFU) and memory of DINO's and SPAN's step."""
+    """Print images/s, share of peak FLOP/s (MFU) and memory of the steps of three recipes."""
     device = torch.device("cuda")
     name = torch.cuda.get_device_name()
     limit = next((flops for key, flops in PEAK_FLOPS.items() if key in name), None)
@@ -74,9 +74,9 @@ def print_throughput(batch: int = 128) -> None:
             learner.update_teacher(0.996)
         torch.cuda.synchronize()
         seconds = (time.perf_counter() - started) / TIMED_STEPS
-        used = compute_step_flops(settings, batch) / seconds / limit if limit else float("nan")
+        utilisation = compute_step_flops(settings, batch) / seconds / limit if limit else float("nan")
         memory = torch.cuda.max_memory_allocated() / 2**30
         print(
             f"{name}, {recipe}, ViT-S/16 2x224 + 8x96 bf16, batch {batch}: "
-            f"{batch / seconds:.0f} images/s, MFU {used:.2f}, {memory:.1f} GiB", flush=True,
+            f"{batch / seconds:.0f} images/s, MFU {utilisation:.2f}, {memory:.1f} GiB", flush=True,
         )  # fmt: skip

@@ -1,8 +1,8 @@
-"""DINO as it is usually written down, to time ours against: for `medprior bench pretrain` alone.
+"""A plain PyTorch DINO (arXiv 2104.14294) that `medprior bench pretrain` compares with.
 
-One image at a time is augmented on the CPU with torchvision, each view has a forward pass of its
-own, attention forms the whole matrix, the teacher follows parameter by parameter. Sizes, views,
-heads and losses are those of our step.
+torchvision augments one image at a time on the CPU, each view has its own forward pass, attention
+computes the full matrix, and the teacher is updated parameter by parameter. Sizes, views, heads and
+losses equal those of medprior's step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CENTRE_MOMENTUM, TEACHER_MOMENTUM = 0.9, 0.996
 
 
 class PlainAttention(nn.Module):
-    """Attention with its matrix, in the place of the fused one."""
+    """Attention with an explicit matrix, which replaces the fused one."""
 
     def __init__(self, fused: Attention) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class PlainAttention(nn.Module):
 
 
 class PlainNet(nn.Module):
-    """Backbone and head, one stack of views at a time."""
+    """Backbone and head for one stack of views."""
 
     def __init__(self, settings: PretrainSettings) -> None:
         super().__init__()
@@ -64,17 +64,17 @@ def build_augmentations(settings: PretrainSettings) -> list[Callable[[Tensor], T
 
     names: Any = transforms  # torchvision is untyped
     crops = settings.crops
-    rounds = [(crops.global_size, crops.globals_scale)] * 2
-    rounds += [(crops.local_size, crops.locals_scale)] * crops.locals
-    found: list[Callable[[Tensor], Tensor]] = []
-    for size, scale in rounds:
+    sizes = [(crops.global_size, crops.globals_scale)] * 2
+    sizes += [(crops.local_size, crops.locals_scale)] * crops.locals
+    augmentations: list[Callable[[Tensor], Tensor]] = []
+    for size, scale in sizes:
         steps = [
             names.RandomResizedCrop(size, scale=scale, antialias=True),
             names.RandomApply([names.ColorJitter(0.4, 0.4)], p=0.8),
             names.RandomApply([names.GaussianBlur(5, sigma=(0.1, 2.0))], p=0.3),
         ]
-        found.append(names.Compose(steps))
-    return found
+        augmentations.append(names.Compose(steps))
+    return augmentations
 
 
 def build_plain_step(batch: int) -> Callable[[], None]:
@@ -90,13 +90,13 @@ def build_plain_step(batch: int) -> Callable[[], None]:
     centre = torch.zeros(settings.dino.prototypes or 1)
 
     def call() -> None:
-        """One timed call."""
-        cut = [torch.stack([view(image) for image in images]) for view in views]
-        scores = [student(pixels) for pixels in cut]
+        """Run one step."""
+        stacks = [torch.stack([view(image) for image in images]) for view in views]
+        scores = [student(pixels) for pixels in stacks]
         with torch.no_grad():
-            taught = [teacher(pixels) for pixels in cut[:2]]
+            teacher_scores = [teacher(pixels) for pixels in stacks[:2]]
         losses = []
-        for g, target in enumerate(taught):
+        for g, target in enumerate(teacher_scores):
             p = ((target - centre) / 0.04).softmax(-1)
             for v, score in enumerate(scores):
                 if v != g:
@@ -108,6 +108,6 @@ def build_plain_step(batch: int) -> Callable[[], None]:
         with torch.no_grad():
             for mean, new in zip(teacher.parameters(), student.parameters(), strict=True):
                 mean.mul_(TEACHER_MOMENTUM).add_((1 - TEACHER_MOMENTUM) * new)
-        centre.copy_(CENTRE_MOMENTUM * centre + (1 - CENTRE_MOMENTUM) * torch.cat(taught).mean(0))
+        centre.copy_(CENTRE_MOMENTUM * centre + (1 - CENTRE_MOMENTUM) * torch.cat(teacher_scores).mean(0))
 
     return call

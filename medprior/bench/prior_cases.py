@@ -1,4 +1,4 @@
-"""What the prior's bench compares: every way to a prior, and worse or other examples."""
+"""Cases of the prior bench: every method, other examples, and distorted masks."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from medprior.priors.refinement import refine_prior
 from medprior.priors.registration import Example
 from medprior.priors.settings import PriorSettings
 from medprior.priors.soft_maps import build_static_maps, soften_maps
+from medprior.priors.transfer import LabelTransfer
 from medprior.provenance import sha256_file
 
 METHODS = (
@@ -41,15 +42,15 @@ class BenchCase:
 
     Attributes:
         name: of the row.
-        prepared: does what is done once, then gives what is done for each part of a cohort.
-        batch: images at a time.
-        of: digest of what is not in the cohort but changes the result; '' for nothing.
+        prepare: runs once and returns the function that fits each part of a cohort.
+        batch: images per part.
+        digest: of further inputs outside the cohort; '' without any.
     """
 
     name: str
-    prepared: Callable[[], FitPrior]
+    prepare: Callable[[], FitPrior]
     batch: int = 8
-    of: str = ""
+    digest: str = ""
 
 
 def build_method_cases(
@@ -73,80 +74,72 @@ def build_method_cases(
 
 
 def build_refine_case(cohort: Cohort, first: Annotation, settings: PriorSettings, backbone: Path) -> BenchCase:
-    """`refined`: in larger batches, because each of them opens the backbone."""
+    """`refined`, in larger batches because each opens the backbone."""
 
-    def prepared() -> FitPrior:
-        """Registration first."""
+    def prepare() -> FitPrior:
+        """Register, then refine."""
         fit = fit_from_examples(cohort, [first], "deformable", settings)
         return lambda part: refine_prior(fit(part), part, backbone, settings.refine)
 
-    return BenchCase("refined", prepared, 64, sha256_file(backbone / BACKBONE_WEIGHTS_FILE))
+    return BenchCase("refined", prepare, 64, sha256_file(backbone / BACKBONE_WEIGHTS_FILE))
 
 
 def choose_few_examples(cohort: Cohort, first: Annotation, settings: PriorSettings) -> list[Annotation]:
-    """`first` and four more training images, those `next_examples` asks for, one after another.
+    """`first` and four more training images that `suggest_next_examples` offers one by one.
 
-    Only images whose masks exist can be asked for; the masks themselves are not looked at.
+    Only images with masks are offered; the masks themselves are not used.
     """
     train = select_with_masks(cohort.split("train"), first.structures)
-    drawn, quiet = [first], pd.DataFrame({"image_id": [], "doubt": []})
-    while len(drawn) < FEW_EXAMPLES:
-        pictures = np.stack([annotation.square(SQUARE_SIZE_PX) for annotation in drawn])
-        offers = suggest_next_examples(train, pictures, quiet, settings.seed)
+    annotations, no_doubts = [first], pd.DataFrame({"image_id": [], "doubt": []})
+    while len(annotations) < FEW_EXAMPLES:
+        pictures = np.stack([annotation.square(SQUARE_SIZE_PX) for annotation in annotations])
+        offers = suggest_next_examples(train, pictures, no_doubts, settings.seed)
         if not offers:
             break
-        drawn.append(annotate_from_cohort(cohort, offers[0]["image_id"]))
-    return drawn
+        annotations.append(annotate_from_cohort(cohort, offers[0]["image_id"]))
+    return annotations
 
 
 def select_with_masks(cohort: Cohort, structures: tuple[str, ...]) -> Cohort:
-    """The images that have all these structures drawn."""
-    named = [f"mask_{name}" for name in structures]
-    return cohort.select(cohort.manifest.image_id[cohort.manifest[named].notna().all(axis=1)].tolist())
+    """The images with masks of all these structures."""
+    columns = [f"mask_{name}" for name in structures]
+    return cohort.select(cohort.manifest.image_id[cohort.manifest[columns].notna().all(axis=1)].tolist())
 
 
 def fit_by_statistics(cohort: Cohort, settings: PriorSettings, name: str) -> FitPrior:
-    """No label at all: the same maps for all, or fitted to each image."""
+    """Without labels: the same maps for all, or fitted to each image."""
     prior, transfer = build_from_statistics(cohort, settings)
     if name == "statistics" or transfer is None:
         return lambda part: prior
-    carry = transfer
-
-    def fit(part: Cohort) -> SpatialPrior:
-        """Maps of each image."""
-        per_image, records = carry(np.asarray(part.squares(settings.registration.size)))
-        table = pd.DataFrame(records).assign(image_id=part.image_ids)
-        return replace(prior, per_image=per_image, table=table)
-
-    return fit
+    return partial(fit_to_images, prior, transfer)
 
 
-def fit_from_examples(cohort: Cohort, drawn: list[Annotation], method: str, settings: PriorSettings) -> FitPrior:
-    """From drawings by a method, or by the peer `itk_bspline`."""
-    maps = build_static_maps(drawn[0], settings.size, settings.softness)
-    excluded = frozenset().union(*(find_annotated_images(cohort, annotation) for annotation in drawn))
-    common = SpatialPrior(maps, drawn[0].structures, method, "annotation", excluded)
-    size = settings.registration.size
+def fit_to_images(common: SpatialPrior, transfer: LabelTransfer, part: Cohort) -> SpatialPrior:
+    """`common` with maps of each image of `part` by `transfer`."""
+    per_image, records = transfer(np.asarray(part.squares(transfer.settings.registration.size)))
+    table = pd.DataFrame(records).assign(image_id=part.image_ids)
+    return replace(common, per_image=per_image, table=table)
+
+
+def fit_from_examples(cohort: Cohort, annotations: list[Annotation], method: str, settings: PriorSettings) -> FitPrior:
+    """From annotations by a method, or by the peer `itk_bspline`."""
+    maps = build_static_maps(annotations[0], settings.size, settings.softness)
+    excluded = frozenset().union(*(find_annotated_images(cohort, annotation) for annotation in annotations))
+    common = SpatialPrior(maps, annotations[0].structures, method, "annotation", excluded)
     if method == "static":
         return lambda part: common
     if method == "itk_bspline":
-        example = Example(drawn[0].square(size), drawn[0].coverage(size))
+        size = settings.registration.size
+        example = Example(annotations[0].square(size), annotations[0].coverage(size))
         return lambda part: fit_by_itk(common, part, example, settings)
-    transfer = build_transfer(drawn, settings.model_copy(update={"method": method}))
+    transfer = build_transfer(annotations, settings.model_copy(update={"method": method}))
     if method == "consensus":
         transfer, _ = add_intermediate_examples(cohort, transfer)
-
-    def fit(part: Cohort) -> SpatialPrior:
-        """Maps of each image."""
-        per_image, records = transfer(np.asarray(part.squares(size)))
-        table = pd.DataFrame(records).assign(image_id=part.image_ids)
-        return replace(common, per_image=per_image, table=table)
-
-    return fit
+    return partial(fit_to_images, common, transfer)
 
 
 def fit_by_itk(common: SpatialPrior, part: Cohort, example: Example, settings: PriorSettings) -> SpatialPrior:
-    """Maps by SimpleITK alone, softened as ours are."""
+    """Maps by SimpleITK alone, softened by `soften_maps`."""
     squares = part.squares(settings.registration.size)
     soft = [soften_maps(transfer_with_itk(s, example), settings.softness) for s in squares]
     per_image = np.rint(np.stack(soft) * 255).astype(np.uint8)
@@ -154,8 +147,8 @@ def fit_by_itk(common: SpatialPrior, part: Cohort, example: Example, settings: P
     return replace(common, per_image=per_image, table=table)
 
 
-def distort_annotation(annotation: Annotation, how: str) -> Annotation:
-    """The drawing `eroded`, `dilated` or `shifted` by 5 % of the image's side."""
+def distort_annotation(annotation: Annotation, distortion: str) -> Annotation:
+    """The masks `eroded`, `dilated` or `shifted` by 5 % of the image's side."""
     step = round(0.05 * max(annotation.image.shape))
     disk = np.hypot(*np.mgrid[-step : step + 1, -step : step + 1]) <= step
     change: dict[str, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {
@@ -163,18 +156,18 @@ def distort_annotation(annotation: Annotation, how: str) -> Annotation:
         "dilated": lambda m: ndimage.binary_dilation(m, disk),
         "shifted": lambda m: np.asarray(ndimage.shift(m, (step, step), order=0)),
     }
-    return replace(annotation, masks={n: change[how](m) for n, m in annotation.masks.items()})
+    return replace(annotation, masks={n: change[distortion](m) for n, m in annotation.masks.items()})
 
 
 def build_sensitivity_cases(cohort: Cohort, settings: PriorSettings, examples: int = 10) -> Iterator[BenchCase]:
-    """The deformable prior from other images, typical to untypical, then from worse drawings."""
+    """The deformable prior from other images, typical to untypical, then from distorted masks."""
     first = annotate_from_cohort(cohort, find_typical_annotated(cohort))
-    there = select_with_masks(cohort.split("train"), first.structures)
-    order = [there.image_ids[int(row)] for row in rank_by_typicality(there)]
+    train = select_with_masks(cohort.split("train"), first.structures)
+    order = [train.image_ids[int(row)] for row in rank_by_typicality(train)]
     step = max(1, len(order) // examples)
     for n, image_id in enumerate(order[: examples * step : step], start=1):
-        drawn = [annotate_from_cohort(cohort, image_id)]
-        yield BenchCase(f"example {n}", partial(fit_from_examples, cohort, drawn, "deformable", settings))
-    for how in ("eroded", "dilated", "shifted"):
-        drawn = [distort_annotation(first, how)]
-        yield BenchCase(how, partial(fit_from_examples, cohort, drawn, "deformable", settings))
+        annotations = [annotate_from_cohort(cohort, image_id)]
+        yield BenchCase(f"example {n}", partial(fit_from_examples, cohort, annotations, "deformable", settings))
+    for distortion in ("eroded", "dilated", "shifted"):
+        annotations = [distort_annotation(first, distortion)]
+        yield BenchCase(distortion, partial(fit_from_examples, cohort, annotations, "deformable", settings))

@@ -1,4 +1,4 @@
-"""The bench's peer: the same two steps with ITK's own B-spline and neighbourhood correlation."""
+"""Peer of the prior bench: affine and B-spline registration by SimpleITK alone."""
 # SimpleITK has no type stubs.
 # mypy: disable-error-code="no-untyped-call"
 
@@ -18,25 +18,25 @@ MESH, RADIUS, MAX_ITERATIONS = 10, 4, 20
 
 
 def transfer_with_itk(image: Picture, example: Example) -> Picture:
-    """Structures of `example` on `image`, as SimpleITK alone would do it.
+    """Structures of `example` on `image`, registered by SimpleITK alone.
 
     Mattes affine, then a 10 x 10 B-spline on ANTS neighbourhood correlation of radius 4 by L-BFGS-B
-    at half and full size. The levels run one after another: within one registration ITK's L-BFGS-B
-    was seen to start every level anew.
+    at half and full size. Each level is a separate registration, because within one registration
+    ITK's L-BFGS-B restarts at every level.
 
     Shape:
         image: float32 [n, n]; float32 [K, n, n] back.
     """
     import SimpleITK as sitk
 
-    fixed, moving = equalise_histogram(image), example.levelled
-    found = register_affine(fixed, moving, RegistrationSettings())
-    # (y, x) here, (x, y) there.
+    fixed, moving = equalise_histogram(image), example.equalised
+    affine = register_affine(fixed, moving, RegistrationSettings())
+    # Deformations are (y, x), ITK is (x, y).
     start = sitk.AffineTransform(2)
     start.SetCenter((ITK_SIDE_UNITS / 2 - 0.5,) * 2)
-    if found is not None:
-        start.SetMatrix(found.matrix[::-1, ::-1].ravel().tolist())
-        start.SetTranslation((found.shift[::-1] * ITK_SIDE_UNITS).tolist())
+    if affine is not None:
+        start.SetMatrix(affine.matrix[::-1, ::-1].ravel().tolist())
+        start.SetTranslation((affine.shift[::-1] * ITK_SIDE_UNITS).tolist())
     target, source = convert_to_itk(fixed), convert_to_itk(moving)
     spline = sitk.BSplineTransformInitializer(target, [MESH, MESH], order=3)
     with use_single_itk_thread():

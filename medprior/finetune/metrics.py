@@ -10,8 +10,10 @@ import torch
 from ignite.metrics import Metric
 from monai.utils.dist import evenly_divisible_all_gather
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
+
+from medprior.metrics.auc import compute_auc
+from medprior.metrics.overlap import compute_dice_from_counts
 
 Array = NDArray[np.float64]
 
@@ -28,13 +30,9 @@ def compute_label_aucs(scores: NDArray[Any], truth: NDArray[Any]) -> Array:
     Shape:
         scores, truth: [n, C]; the result is float64 [C], NaN for a label with one class only.
     """
-    result = np.full(scores.shape[1], np.nan)
-    for column in range(scores.shape[1]):
-        certain = np.isin(truth[:, column], (0, 1))
-        wanted = truth[certain, column]
-        if len(np.unique(wanted)) == 2:
-            result[column] = roc_auc_score(wanted, scores[certain, column])
-    return result
+    if not np.isfinite(scores).all():
+        raise ValueError("scores of an AUC are not finite")
+    return np.array([compute_auc(label, score) for label, score in zip(truth.T, scores.T, strict=True)])
 
 
 def compute_dice_per_image(probability: Tensor, targets: Tensor, thresholds: Tensor) -> Tensor:
@@ -51,13 +49,13 @@ def compute_dice_per_image(probability: Tensor, targets: Tensor, thresholds: Ten
     unknown = torch.isnan(targets).flatten(2).any(-1)
     truth = (targets >= 0.5).flatten(2)
     cut = thresholds.to(probability).expand(probability.shape[1], -1)
-    found = []
+    counts = []
     for column in cut.T:
-        called = (probability >= column[:, None, None]).flatten(2)
-        overlap = (called & truth).sum(-1)
-        total = called.sum(-1) + truth.sum(-1)
-        found.append(torch.where((total == 0) | unknown, torch.nan, 2.0 * overlap / total))
-    return torch.stack(found, dim=-1).float()
+        predicted = (probability >= column[:, None, None]).flatten(2)
+        counts.append(torch.stack([(predicted & truth).sum(-1), predicted.sum(-1), truth.sum(-1)]))
+    dice = compute_dice_from_counts(*torch.stack(counts, dim=-1).cpu().numpy())
+    dice[unknown.cpu().numpy()] = np.nan
+    return torch.from_numpy(dice).float().to(targets.device)
 
 
 class WholeEpochMetric(Metric):

@@ -1,1 +1,1 @@
-"""Metrics and their intervals: arrays in, numbers out, without a file, a cohort or a network."""
+"""Metrics and their intervals: pure functions of arrays, without files, cohorts or networks."""

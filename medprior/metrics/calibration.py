@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: reliability and calibration error."""
+"""Calibration of probabilities: reliability diagram and expected calibration error (ECE)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ReliabilityDiagram:
 
 
 def assign_bins(truth: Floats, probability: Floats, bins: int) -> NDArray[np.intp]:
-    """Which of `bins` equal bins of [0, 1] each image falls in; -1 where the truth is unknown."""
+    """Index of each image's bin, of `bins` equal bins of [0, 1]; -1 where the truth is unknown."""
     index = np.minimum((np.asarray(probability, np.float64) * bins).astype(np.intp), bins - 1)
     return np.where(np.isnan(truth), -1, index)
 
@@ -59,17 +59,17 @@ def compute_ece(truth: Floats, probability: Floats, bins: int = 15) -> float:
 def estimate_ece(truth: Floats, probability: Floats, draws: Resamples, bins: int = 15) -> Estimate:
     """ECE of one label with its resamples.
 
-    Resampling adds noise to every bin and so lifts the error; the samples are moved back by the
-    distance between their mean and the value (our choice), never below 0.
+    Resampling adds noise to every bin and so biases the error upwards; the difference between the
+    mean of the samples and the value is subtracted from the samples (our choice), never below 0.
     """
     index = assign_bins(truth, probability, bins)
     gap = np.nan_to_num(np.asarray(probability, np.float64) - truth)
-    total = draws.sums(np.where(index >= 0, 0, -1), 1)[0]
-    samples = safe_divide(np.abs(draws.sums(index, bins, gap)).sum(axis=0), total)
+    total = draws.weighted_sums(np.where(index >= 0, 0, -1), 1)[0]
+    samples = safe_divide(np.abs(draws.weighted_sums(index, bins, gap)).sum(axis=0), total)
     value = compute_ece(truth, probability, bins)
     known = samples[~np.isnan(samples)]
-    lift = float(known.mean()) - value if len(known) else 0.0
-    return Estimate(value, np.maximum(samples - lift, 0), int((index >= 0).sum()))
+    bias = float(known.mean()) - value if len(known) else 0.0
+    return Estimate(value, np.maximum(samples - bias, 0), int((index >= 0).sum()))
 
 
 def compute_logit(probability: Floats) -> Array:

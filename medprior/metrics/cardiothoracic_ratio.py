@@ -1,10 +1,10 @@
-"""Cardiothoracic ratio from masks of the lungs and the heart, with the lines that were measured.
+"""Cardiothoracic ratio from masks of the lungs and the heart, with the measured lines.
 
 The ratio (Danzer 1919) is the transverse cardiac diameter over the greatest inner thoracic
 diameter. The cardiac one is the sum of the greatest distances of the heart's borders to the right
 and to the left of the midline: the horizontal extent of its mask, wherever the midline lies. The
-thoracic one is taken where the outer borders of the lungs are furthest apart. Both are horizontal,
-so that the ratio needs no pixel spacing, only square pixels.
+thoracic one is the greatest distance between the outer borders of the lungs. Both are horizontal,
+so the ratio needs no pixel spacing, only square pixels.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from scipy import ndimage
 
 Mask = NDArray[np.bool_]
 LUNG_STRUCTURES = ("left_lung", "right_lung", "lungs")
-# A frontal chest outside this range has failed masks rather than such a heart (our choice).
+# Outside this range failed masks are likelier than such a heart on a frontal chest (our choice).
 PLAUSIBLE_RATIO_RANGE = (0.25, 0.90)
-MIN_AREA_FRACTION = 0.002  # share of the picture that a structure must fill to be measured (our choice)
+MIN_AREA_FRACTION = 0.002  # smallest measured structure, as a share of the picture (our choice)
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class CardiothoracicRatio:
 
     Attributes:
         ratio: cardiac / thoracic diameter.
-        heart: the heart's two ends, ((x, y) on the picture's left, (x, y) on its right), pixel
+        heart: the ends of the heart, ((x, y) on the picture's left, (x, y) on its right), pixel
             coordinates with (0, 0) the upper-left corner of the upper-left pixel.
         thorax: (x0, x1, y): the widest row of the lungs and its two outer borders.
-        plausible: the ratio lies in the range of real frontal chests.
+        plausible: the ratio lies in `PLAUSIBLE_RATIO_RANGE`.
     """
 
     ratio: float
@@ -41,7 +41,7 @@ class CardiothoracicRatio:
 
     @property
     def plausible(self) -> bool:
-        """True where the ratio lies in `PLAUSIBLE`."""
+        """Whether the ratio lies in `PLAUSIBLE_RATIO_RANGE`."""
         return PLAUSIBLE_RATIO_RANGE[0] <= self.ratio <= PLAUSIBLE_RATIO_RANGE[1]
 
 
@@ -64,8 +64,8 @@ def measure_cardiothoracic_ratio(masks: Mapping[str, Mask]) -> CardiothoracicRat
     row = find_middle_argmax(last - first)
     x0, x1 = float(first[row]), float(last[row])
     left, right = find_row_borders(heart)
-    one, two = find_middle_argmax(-left), find_middle_argmax(right)
-    ends = ((float(left[one]), one + 0.5), (float(right[two]), two + 0.5))
+    left_row, right_row = find_middle_argmax(-left), find_middle_argmax(right)
+    ends = ((float(left[left_row]), left_row + 0.5), (float(right[right_row]), right_row + 0.5))
     ratio = (ends[1][0] - ends[0][0]) / (x1 - x0)
     return CardiothoracicRatio(ratio, ends, (x0, x1, row + 0.5))
 
@@ -78,14 +78,14 @@ def find_middle_argmax(values: NDArray[np.float64]) -> int:
 
 def find_row_borders(mask: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Left and right border of a mask in each row; (inf, -inf) in rows without it."""
-    some = mask.any(axis=1)
-    first = np.where(some, mask.argmax(axis=1), np.inf)
-    last = np.where(some, mask.shape[1] - mask[:, ::-1].argmax(axis=1), -np.inf)
+    nonempty = mask.any(axis=1)
+    first = np.where(nonempty, mask.argmax(axis=1), np.inf)
+    last = np.where(nonempty, mask.shape[1] - mask[:, ::-1].argmax(axis=1), -np.inf)
     return first, last
 
 
 def keep_largest_component(mask: Mask) -> Mask:
-    """The largest connected part of a mask, so that a stray speck moves no border."""
+    """The largest connected component of a mask, without isolated false-positive pixels."""
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask
@@ -100,6 +100,6 @@ def stretch_to_square_pixels(mask: Mask, aspect: float) -> Mask:
     Each pixel takes the value at its own centre.
     """
     side = mask.shape[0]
-    wide = max(1, round(side * aspect))
-    column = ((np.arange(wide) + 0.5) * side / wide).astype(np.intp)
+    width = max(1, round(side * aspect))
+    column = ((np.arange(width) + 0.5) * side / width).astype(np.intp)
     return mask[:, column]

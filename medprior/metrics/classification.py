@@ -1,4 +1,4 @@
-"""How well findings are told apart: mAUC, mAP, calibration, and the cost of a threshold."""
+"""Classification metrics: mAUC, mAP, ECE, and sensitivity and specificity at a threshold."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def validate_binary_labels(truth: Floats, labels: Sequence[str]) -> Floats:
     Raises:
         InputMissing: names the labels with other values.
     """
-    wrong = ~(np.isnan(truth) | (truth == 0) | (truth == 1))
-    if wrong.any():
-        names = ", ".join(labels[int(i)] for i in np.flatnonzero(wrong.any(axis=0)))
+    invalid = ~(np.isnan(truth) | (truth == 0) | (truth == 1))
+    if invalid.any():
+        names = ", ".join(labels[int(i)] for i in np.flatnonzero(invalid.any(axis=0)))
         raise InputMissing(
             "labels that are neither 0, 1 nor unknown cannot be ranked",
             where=names,
             expected="0, 1 or empty",
-            found=f"{float(truth[wrong][0]):g}",
+            found=f"{float(truth[invalid][0]):g}",
             fix="set an uncertainty rule in the data manifest and ingest again",
         )
     return truth
@@ -50,7 +50,7 @@ def estimate_classification(
     draws: Resamples,
     bins: int,
 ) -> dict[str, Estimate]:
-    """Every classification number of one model.
+    """All classification metrics of one model.
 
     Shape:
         truth [n, C] in {0, 1, NaN}, probability [n, C] in [0, 1], thresholds [C].
@@ -86,9 +86,9 @@ def average_over_labels(
     per_class: dict[str, Any] = {
         label: estimate.record() | size for label, estimate, size in zip(labels, estimates, sizes, strict=True)
     }
-    both = [size["positives"] > 0 and size["negatives"] > 0 for size in sizes]
-    absent = [label for label, there in zip(labels, both, strict=True) if not there]
-    used = [estimate for estimate, there in zip(estimates, both, strict=True) if there]
+    has_both = [size["positives"] > 0 and size["negatives"] > 0 for size in sizes]
+    absent = [label for label, defined in zip(labels, has_both, strict=True) if not defined]
+    used = [estimate for estimate, defined in zip(estimates, has_both, strict=True) if defined]
     facts = {"per_class": per_class, "classes": len(used), "absent": absent}
     if not used:
         return Estimate(np.nan, np.full(len(estimates[0].samples), np.nan), n, facts)
@@ -98,15 +98,15 @@ def average_over_labels(
 def estimate_threshold_rates(
     truth: Floats, probability: Floats, threshold: float, draws: Resamples
 ) -> tuple[Estimate, Estimate]:
-    """Sensitivity and specificity at a threshold chosen before, NaN when there is none."""
+    """Sensitivity and specificity at a threshold chosen on other data, NaN without one."""
     if np.isnan(threshold):
-        nothing = Estimate(np.nan, draws.mean(np.full(len(truth), np.nan)), 0)
-        return nothing, nothing
+        undefined = Estimate(np.nan, draws.mean(np.full(len(truth), np.nan)), 0)
+        return undefined, undefined
     rates = compute_sensitivity_specificity(truth, probability, threshold, draws.patient)
-    called = probability >= threshold
+    predicted = probability >= threshold
     hits = (
-        np.where(truth == 1, called, np.nan).astype(np.float64),
-        np.where(truth == 0, ~called, np.nan).astype(np.float64),
+        np.where(truth == 1, predicted, np.nan).astype(np.float64),
+        np.where(truth == 0, ~predicted, np.nan).astype(np.float64),
     )
     sensitivity, specificity = (
         estimate_rate(rate, values, draws, threshold) for rate, values in zip(rates, hits, strict=True)
@@ -115,7 +115,7 @@ def estimate_threshold_rates(
 
 
 def estimate_rate(rate: Rate, hits: Array, draws: Resamples, threshold: float) -> Estimate:
-    """A rate with Wilson's interval, and resamples for its mean over labels and differences."""
+    """A rate with Wilson's interval, and resamples for means over labels and for differences."""
     samples = estimate_mean(hits, draws).samples
     bounds = (rate.low, rate.high)
     return Estimate(rate.value, samples, rate.n, {"threshold": float(threshold)}, bounds)

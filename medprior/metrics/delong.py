@@ -1,8 +1,8 @@
 """DeLong's test for two AUCs on the same images.
 
 DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988); structural components by midranks after Sun
-and Xu, IEEE Signal Processing Letters 21 (2014). It takes images as independent: where patients
-have several, the paired patient-level bootstrap is the interval to quote.
+and Xu, IEEE Signal Processing Letters 21 (2014). The test assumes independent images: where
+patients have several, report the paired patient-level bootstrap interval.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class DeLongResult:
 
 
 def compute_structural_components(truth: Floats, score: Floats) -> tuple[Array, Array]:
-    """Structural components: for each positive (negative) image the share of the others it beats.
+    """Structural components: per image, the share of the other class that it is ordered correctly to.
 
     Args:
         truth: [n] of 0 and 1.
@@ -35,11 +35,11 @@ def compute_structural_components(truth: Floats, score: Floats) -> tuple[Array, 
     Returns:
         float64 [positives], float64 [negatives], both with mean AUC.
     """
-    yes, no = score[truth == 1], score[truth == 0]
-    ranks = rankdata(np.concatenate([yes, no]))
-    beaten = (ranks[: len(yes)] - rankdata(yes)) / len(no)
-    unbeaten = 1 - (ranks[len(yes) :] - rankdata(no)) / len(yes)
-    return beaten, unbeaten
+    positive, negative = score[truth == 1], score[truth == 0]
+    ranks = rankdata(np.concatenate([positive, negative]))
+    of_positives = (ranks[: len(positive)] - rankdata(positive)) / len(negative)
+    of_negatives = 1 - (ranks[len(positive) :] - rankdata(negative)) / len(positive)
+    return of_positives, of_negatives
 
 
 def run_delong_test(truth: Floats, a: Floats, b: Floats) -> DeLongResult:
@@ -49,14 +49,14 @@ def run_delong_test(truth: Floats, a: Floats, b: Floats) -> DeLongResult:
         truth [n] in {0, 1, NaN}, a and b [n].
 
     Returns:
-        NaN throughout with fewer than two images of a class; p = 1 when the scores rank alike.
+        All NaN with fewer than two images of a class; p = 1 when both scores give the same ranks.
     """
     known = ~np.isnan(truth)
     truth, a, b = truth[known], a[known], b[known]
     if min((truth == 1).sum(), (truth == 0).sum()) < 2:
         return DeLongResult(np.nan, np.nan, np.nan, np.nan)
-    (yes_a, no_a), (yes_b, no_b) = compute_structural_components(truth, a), compute_structural_components(truth, b)
-    variance = np.var(yes_a - yes_b, ddof=1) / len(yes_a) + np.var(no_a - no_b, ddof=1) / len(no_a)
-    error, gap = float(np.sqrt(variance)), float(yes_a.mean() - yes_b.mean())
-    p = float(2 * norm.sf(abs(gap) / error)) if error > 0 else float(gap == 0)
-    return DeLongResult(float(yes_a.mean()), float(yes_b.mean()), error, p)
+    (pos_a, neg_a), (pos_b, neg_b) = (compute_structural_components(truth, score) for score in (a, b))
+    variance = np.var(pos_a - pos_b, ddof=1) / len(pos_a) + np.var(neg_a - neg_b, ddof=1) / len(neg_a)
+    error, difference = float(np.sqrt(variance)), float(pos_a.mean() - pos_b.mean())
+    p = float(2 * norm.sf(abs(difference) / error)) if error > 0 else float(difference == 0)
+    return DeLongResult(float(pos_a.mean()), float(pos_b.mean()), error, p)

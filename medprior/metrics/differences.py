@@ -1,4 +1,4 @@
-"""Who is compared with whom: keys of the primary result, its baselines and their differences."""
+"""Differences between the primary result and its baselines, by the keys of their metrics."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ def add_baseline_differences(primary: Estimates, baselines: Mapping[str, Estimat
 
 
 def is_comparable_key(key: str) -> bool:
-    """Whether a difference means something: oracles, health, biases, lost runs have none."""
-    senseless = ("oracle", "random_", *HEALTH_KEYS, "cardiothoracic.bias", "limit_", "runs.")
-    return not any(word in key for word in senseless)
+    """Whether a difference is meaningful: not of oracles, health, biases or failed runs."""
+    excluded = ("oracle", "random_", *HEALTH_KEYS, "cardiothoracic.bias", "limit_", "runs.")
+    return not any(word in key for word in excluded)
 
 
-def compute_prior_differences(found: Estimates) -> Estimates:
+def compute_prior_differences(estimates: Estimates) -> Estimates:
     """Attention minus each prior as predictor, under `difference.<prior>.attention.*`."""
     result = {}
     for prior in ("prior", "registered_prior"):
-        for key, estimate in found.items():
-            kind, _, rest = key.partition(".")
-            other = found.get(f"{prior}.{rest}")
+        for key, estimate in estimates.items():
+            kind, _, metric = key.partition(".")
+            other = estimates.get(f"{prior}.{metric}")
             if kind in ATTENTION_KINDS and other is not None:
                 result[f"difference.{prior}.{key}"] = estimate - other
     return result
 
 
-def compute_random_differences(found: Estimates) -> Estimates:
-    """Frozen features minus those of random weights: `difference.random_weights.features.*`."""
+def compute_random_differences(estimates: Estimates) -> Estimates:
+    """Frozen features minus those of random weights, under `difference.random_weights.features.*`."""
     result = {}
-    for key, estimate in found.items():
-        kind, _, rest = key.partition(".")
-        other = found.get(f"features.random_{rest}")
+    for key, estimate in estimates.items():
+        kind, _, metric = key.partition(".")
+        other = estimates.get(f"features.random_{metric}")
         if kind == "features" and other is not None:
             result[f"difference.random_weights.{key}"] = estimate - other
     return result
@@ -61,11 +61,11 @@ def compute_random_differences(found: Estimates) -> Estimates:
 def compute_relative_differences(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimates:
     """`relative_difference.<name>.<key>` = primary / baseline - 1, of spatial entropies.
 
-    -0.2 means that the primary one's is lower by 20 %. Every estimate must come from the same
-    resamples; where a baseline's is 0 there is no ratio.
+    -0.2 means that the primary entropy is lower by 20 %. Every estimate must come from the same
+    resamples; where a baseline's entropy is 0 the ratio is NaN.
     """
     return {
-        f"relative_difference.{name}.{key}": estimate.over(estimates[key])
+        f"relative_difference.{name}.{key}": estimate.relative_difference(estimates[key])
         for name, estimates in baselines.items()
         for key, estimate in primary.items()
         if key.endswith(".spatial_entropy") and key in estimates

@@ -1,9 +1,10 @@
-"""How well a predicted mask covers the true one: Dice, IoU, and the distance of contours."""
+"""Overlap of a predicted mask with the true one: Dice, IoU, and HD95 of the contours."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +12,22 @@ from numpy.typing import NDArray
 from medprior.metrics.auc import Array, safe_divide
 
 Masks = NDArray[np.bool_]
+Counts = NDArray[np.integer[Any]] | int
+
+
+def compute_dice_from_counts(both: Counts, predicted: Counts, truth: Counts) -> Array:
+    """Dice of pixel counts (in both masks, in the predicted, in the true one); NaN of 0 / 0."""
+    return safe_divide(2.0 * np.asarray(both), np.asarray(predicted + truth, np.float64))
 
 
 def compute_dice(predicted: Masks, truth: Masks) -> Array:
-    """Dice of each pair; NaN where the true mask is empty (nothing to find).
+    """Dice of each pair; NaN where the true mask is empty.
 
     Shape:
         bool [..., h, w] both; float64 [...] back, in [0, 1].
     """
-    both = np.count_nonzero(predicted & truth, axis=(-2, -1))
-    size = np.count_nonzero(truth, axis=(-2, -1))
-    total = size + np.count_nonzero(predicted, axis=(-2, -1))
-    return np.where(size > 0, safe_divide(2.0 * both, np.asarray(total, float)), np.nan)
+    both, predicted_size, size = (np.count_nonzero(m, axis=(-2, -1)) for m in (predicted & truth, predicted, truth))
+    return np.where(size > 0, compute_dice_from_counts(both, predicted_size, size), np.nan)
 
 
 def convert_dice_to_iou(values: Array) -> Array:
@@ -31,7 +36,7 @@ def convert_dice_to_iou(values: Array) -> Array:
 
 
 def compute_hausdorff95(predicted: Masks, truth: Masks, spacing: Sequence[tuple[float, float]] | None = None) -> Array:
-    """The larger of the two directed 95th percentiles of contour distances (HD95), by MONAI.
+    """HD95: the larger of the two directed 95th percentiles of contour distances, by MONAI.
 
     Args:
         predicted: bool [n, h, w].
@@ -39,7 +44,7 @@ def compute_hausdorff95(predicted: Masks, truth: Masks, spacing: Sequence[tuple[
         spacing: (row, column) size of a pixel per image, in mm; None measures in pixels.
 
     Returns:
-        float64 [n]; NaN where the true mask is empty. An empty prediction counts as the diagonal of
+        float64 [n]; NaN where the true mask is empty. An empty prediction scores the diagonal of
         the image, so that a miss cannot improve the mean (our choice).
 
     Units:
@@ -56,7 +61,7 @@ def compute_hausdorff95(predicted: Masks, truth: Masks, spacing: Sequence[tuple[
         if p.any():
             a, b = (torch.from_numpy(np.ascontiguousarray(m))[None, None].float() for m in (p, t))
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # of MONAI's own inner call
+                warnings.simplefilter("ignore", FutureWarning)  # raised inside MONAI
                 distance = compute_hausdorff_distance(a, b, True, percentile=95, spacing=list(step))
             result[index] = float(distance)
         else:

@@ -1,4 +1,4 @@
-"""From a score to yes or no: what a threshold chosen on validation costs on test."""
+"""Sensitivity and specificity at a threshold, with Wilson intervals over patients."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def compute_wilson_rate(hits: NDArray[np.bool_], patients: NDArray[np.intp], lev
     """The share of True with Wilson's interval, widened where a patient has several images.
 
     The effective number of images is p(1 - p) over the variance of p between patients (Rao and
-    Scott, Biometrics 48, 1992), at most the true number. Unlike the bootstrap it stays honest at 0
-    and 1.
+    Scott, Biometrics 48, 1992), at most the true number. Unlike the bootstrap interval it is valid
+    at rates of 0 and 1.
 
     Shape:
         hits bool [n]; patients [n].
@@ -41,9 +41,9 @@ def compute_wilson_rate(hits: NDArray[np.bool_], patients: NDArray[np.intp], lev
     variance = groups / max(groups - 1, 1) * float((residual**2).sum()) / n**2
     effective = min(float(n), p * (1 - p) / variance) if variance > 0 else float(n)
     z2 = float(norm.ppf((1 + level) / 2)) ** 2
-    middle = (p + z2 / (2 * effective)) / (1 + z2 / effective)
+    centre = (p + z2 / (2 * effective)) / (1 + z2 / effective)
     half = np.sqrt(z2 * (p * (1 - p) / effective + z2 / (4 * effective**2))) / (1 + z2 / effective)
-    return Rate(p, max(0.0, float(middle - half)), min(1.0, float(middle + half)), n)
+    return Rate(p, max(0.0, float(centre - half)), min(1.0, float(centre + half)), n)
 
 
 def compute_sensitivity_specificity(
@@ -54,6 +54,7 @@ def compute_sensitivity_specificity(
     Shape:
         truth [n] in {0, 1, NaN}, score [n], patients intp [n].
     """
-    called = score >= threshold
-    yes, no = truth == 1, truth == 0
-    return compute_wilson_rate(called[yes], patients[yes]), compute_wilson_rate(~called[no], patients[no])
+    predicted = score >= threshold
+    positive, negative = truth == 1, truth == 0
+    sensitivity = compute_wilson_rate(predicted[positive], patients[positive])
+    return sensitivity, compute_wilson_rate(~predicted[negative], patients[negative])

@@ -1,4 +1,4 @@
-"""`build_prior`: a cohort and perhaps one annotation in, a spatial prior out."""
+"""Builds a spatial prior from a cohort and annotations, or from the statistics of the cohort."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ REGISTRATION_BY_METHOD: dict[str, RegistrationStatus] = {
 
 
 class WorkerOptions(NamedTuple):
-    """Who registers: so many processes here, or the workers of a Dask scheduler."""
+    """Where images are registered: in local processes, or by the workers of a Dask scheduler."""
 
     workers: int
     scheduler: str | None = None
@@ -60,25 +60,25 @@ def build_prior(
     backbone: Path | str | None = None,
     scheduler: str | None = None,
 ) -> SpatialPrior:
-    """Make a spatial prior and write its folder.
+    """Build a spatial prior and write its folder.
 
-    Maps of single images come from that image and the annotation alone, for all splits; statistics
-    are of the training split only. No mask of the cohort is used but to say how well it went, on
+    Maps of single images depend on that image and the annotation alone, for all splits; statistics
+    are of the training split only. Masks of the cohort are used only to measure quality, on
     training and validation images.
 
     Args:
         cohort: a cohort or its folder.
-        out: the prior's folder; an unfinished run there is taken up.
+        out: the prior's folder; an unfinished run there is resumed.
         annotation: an annotation or its folder, or several of the same structures; every method
             but `statistics` needs one.
         method: overrides `settings.method`.
         settings: see `PriorSettings`.
-        observer: listens to settings, quality and pictures.
+        observer: receives settings, quality and pictures.
         workers: processes (default: one per core).
-        only: image ids to make it for; all others have no maps of their own.
+        only: image ids that get maps of their own; default all.
         backbone: for `refined`, a backbone folder whose heads were trained on these structures.
-        scheduler: `tcp://HOST:PORT` of a Dask scheduler whose workers register the images, in place
-            of processes here; the result is the same.
+        scheduler: `tcp://HOST:PORT` of a Dask scheduler whose workers register the images, instead
+            of local processes; the result is the same.
 
     Raises:
         InputMissing: an id of `only` is not in the cohort.
@@ -91,30 +91,30 @@ def build_prior(
         settings = PriorSettings.checked(settings.model_dump() | {"method": method}, "--method")
     check_backbone(backbone, settings.method)
     IngestSettings.checked({"scheduler": scheduler}, "--scheduler")
-    given = [] if annotation is None else collect_annotations(annotation)
-    drawn = load_annotations(given, settings.method)
+    sources = [] if annotation is None else collect_annotations(annotation)
+    annotations = load_annotations(sources, settings.method)
     observer.params(settings.model_dump(mode="json"))
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    # An old result must not pass for a finished one while the new one is made.
+    # Without it an interrupted run cannot be mistaken for a finished one.
     (folder / "config.json").unlink(missing_ok=True)
-    means = WorkerOptions(workers or len(os.sched_getaffinity(0)), scheduler)
-    prior = compute_prior(cohort, drawn, settings, folder, means, backbone)
-    sources = [Path(one) for one in given if isinstance(one, (str, Path))]
-    inputs = {f"annotation{n or ''}": path for n, path in enumerate(sources)}
+    options = WorkerOptions(workers or len(os.sched_getaffinity(0)), scheduler)
+    prior = compute_prior(cohort, annotations, settings, folder, options, backbone)
+    paths = [Path(source) for source in sources if isinstance(source, (str, Path))]
+    inputs = {f"annotation{n or ''}": path for n, path in enumerate(paths)}
     inputs |= {"backbone": Path(backbone)} if backbone else {}
     return score_and_save_prior(prior, cohort, folder, settings, observer, inputs)
 
 
 def compute_prior(
-    cohort: Cohort, drawn: Sequence[Annotation], settings: PriorSettings, folder: Path,
-    means: WorkerOptions, backbone: Path | str | None,
+    cohort: Cohort, annotations: Sequence[Annotation], settings: PriorSettings, folder: Path,
+    options: WorkerOptions, backbone: Path | str | None,
 ) -> SpatialPrior:  # fmt: skip
-    """The prior, its maps of single images in `folder`: of what was drawn, else of statistics."""
-    if not drawn:
+    """The prior of the annotations, or of statistics without any; per-image maps in `folder`."""
+    if not annotations:
         prior, transfer = build_from_statistics(cohort, settings)
-        return prior if transfer is None else fit_prior_to_cohort(prior, cohort, transfer, folder, means)
-    prior = build_from_annotations(cohort, drawn, settings, folder, means)
+        return prior if transfer is None else fit_prior_to_cohort(prior, cohort, transfer, folder, options)
+    prior = build_from_annotations(cohort, annotations, settings, folder, options)
     if backbone is None:
         return prior
     from medprior.priors.refinement import refine_prior
@@ -123,7 +123,7 @@ def compute_prior(
 
 
 def check_backbone(backbone: Path | str | None, method: str) -> None:
-    """MedpriorError unless `refined`, and no other method, is given a backbone."""
+    """Raise MedpriorError unless `refined` and only `refined` has a backbone."""
     if (backbone is None) == (method != "refined"):
         return
     raise MedpriorError(
@@ -145,60 +145,60 @@ def collect_annotations(
     return list(annotation)
 
 
-def load_annotations(given: Sequence[Annotation | Path | str], method: str) -> tuple[Annotation, ...]:
+def load_annotations(sources: Sequence[Annotation | Path | str], method: str) -> tuple[Annotation, ...]:
     """The annotations, none for `statistics`.
 
     Raises:
-        MedpriorError: none is given, they are of different structures, or the method cannot run.
+        MedpriorError: there is none, or they are of different structures.
     """
     if method == "statistics":
         return ()
-    if not given:
+    if not sources:
         raise MedpriorError(
-            f"method {method} carries one annotated radiograph over to the others",
+            f"method {method} needs an annotated radiograph",
             where="--annotation",
             expected="an annotation folder",
             fix="run `medprior annotate` first, or use --method statistics",
         )
-    drawn = tuple(a if isinstance(a, Annotation) else Annotation.load(a) for a in given)
-    for number, one in enumerate(drawn, start=1):
-        if set(one.structures) != set(drawn[0].structures):
+    annotations = tuple(a if isinstance(a, Annotation) else Annotation.load(a) for a in sources)
+    for number, annotation in enumerate(annotations, start=1):
+        if set(annotation.structures) != set(annotations[0].structures):
             raise MedpriorError(
                 f"annotation {number} is of other structures than the first",
                 where="--annotation",
-                expected=", ".join(drawn[0].structures),
-                found=", ".join(one.structures),
-                fix="draw the same structures on every image",
+                expected=", ".join(annotations[0].structures),
+                found=", ".join(annotation.structures),
+                fix="annotate the same structures on every image",
             )
-    return drawn
+    return annotations
 
 
 def build_from_statistics(cohort: Cohort, settings: PriorSettings) -> tuple[SpatialPrior, LabelTransfer | None]:
-    """What the training images have in common, and what fits it to each of them, if asked for."""
+    """The prior of cohort statistics, and its transfer to each image where `fit` is set."""
     statistics = settings.statistics
-    moments, found, alike = find_regions(compute_cohort_moments(cohort, statistics), statistics)
-    names = tuple(found)
-    coverage = np.stack([weight_by_stability(mask, moments) for mask in found.values()])
+    moments, regions, iou = find_regions(compute_cohort_moments(cohort, statistics), statistics)
+    names = tuple(regions)
+    coverage = np.stack([weight_by_stability(mask, moments) for mask in regions.values()])
     maps = soften_maps(coverage, settings.softness)
-    facts = {"images_averaged": moments.count, "split_half_iou": alike}
+    facts = {"images_averaged": moments.count, "split_half_iou": iou}
     prior = SpatialPrior(maps, names, "statistics", "statistics", facts=facts)
     if not statistics.fit:
         return prior, None
     low, high = float(moments.mean.min()), float(moments.mean.max())
     size = settings.registration.size
     mean = resize_pixels(((moments.mean - low) / max(high - low, 1e-9)).astype(np.float32), size, size)
-    # Whole regions are carried over: what is unstable in the mean is not so in one image.
-    whole = np.stack(list(found.values())).astype(np.float32)
-    return prior, LabelTransfer((Example(mean, whole),), "deformable", settings, names)
+    # Unweighted regions are transferred: places that vary between images are certain within one.
+    unweighted = np.stack(list(regions.values())).astype(np.float32)
+    return prior, LabelTransfer((Example(mean, unweighted),), "deformable", settings, names)
 
 
 def fit_prior_to_cohort(
-    prior: SpatialPrior, cohort: Cohort, transfer: LabelTransfer, folder: Path, means: WorkerOptions
+    prior: SpatialPrior, cohort: Cohort, transfer: LabelTransfer, folder: Path, options: WorkerOptions
 ) -> SpatialPrior:
-    """The prior with maps of its own for every image."""
+    """The prior with per-image maps of the cohort."""
     key = compute_resume_key(cohort, transfer)
     squares = cohort.squares(transfer.settings.registration.size)
-    per_image, table = compute_image_maps(folder, key, cohort.image_ids, squares, transfer, *means)
+    per_image, table = compute_image_maps(folder, key, cohort.image_ids, squares, transfer, *options)
     counts = {str(name): int(number) for name, number in table.status.value_counts().items()}
     facts = prior.facts | {"registered": counts, "doubtful": int((table.doubt != "").sum())}
     return replace(prior, per_image=per_image, table=table, facts=facts)
@@ -206,48 +206,48 @@ def fit_prior_to_cohort(
 
 def build_from_annotations(
     cohort: Cohort,
-    drawn: Sequence[Annotation],
+    annotations: Sequence[Annotation],
     settings: PriorSettings,
     folder: Path,
-    means: WorkerOptions,
+    options: WorkerOptions,
 ) -> SpatialPrior:
-    """The annotations carried over to every image of the cohort by `settings.method`."""
-    names = drawn[0].structures
-    maps = np.mean([build_static_maps(a, settings.size, settings.softness) for a in drawn], axis=0)
-    excluded = frozenset().union(*(find_annotated_images(cohort, annotation) for annotation in drawn))
-    facts: dict[str, Any] = {"annotation": describe_annotation(drawn[0])}
-    if len(drawn) > 1:
-        facts["annotations"] = [describe_annotation(annotation) for annotation in drawn]
+    """The annotations transferred to every image of the cohort by `settings.method`."""
+    names = annotations[0].structures
+    maps = np.mean([build_static_maps(a, settings.size, settings.softness) for a in annotations], axis=0)
+    excluded = frozenset().union(*(find_annotated_images(cohort, annotation) for annotation in annotations))
+    facts: dict[str, Any] = {"annotation": describe_annotation(annotations[0])}
+    if len(annotations) > 1:
+        facts["annotations"] = [describe_annotation(annotation) for annotation in annotations]
     prior = SpatialPrior(maps, names, settings.method, "annotation", excluded, facts=facts)
     if settings.method == "static":
         return prior
-    transfer = build_transfer(drawn, settings)
+    transfer = build_transfer(annotations, settings)
     if settings.method == "consensus":
         from medprior.priors.consensus import add_intermediate_examples
 
-        transfer, stones = add_intermediate_examples(cohort, transfer)
-        facts["stones"] = list(stones)
-    prior = fit_prior_to_cohort(prior, cohort, transfer, folder, means)
+        transfer, image_ids = add_intermediate_examples(cohort, transfer)
+        facts["stones"] = list(image_ids)
+    prior = fit_prior_to_cohort(prior, cohort, transfer, folder, options)
     assert prior.table is not None
-    pictures = np.stack([annotation.square(NEXT_SIZE) for annotation in drawn])
+    pictures = np.stack([annotation.square(NEXT_SIZE) for annotation in annotations])
     prior.facts["next"] = suggest_next_examples(cohort, pictures, prior.table, settings.seed)
     return prior
 
 
-def build_transfer(drawn: Sequence[Annotation], settings: PriorSettings) -> LabelTransfer:
-    """What carries these annotations onto an image; with three or more of them, corrected."""
-    size, names = settings.registration.size, drawn[0].structures
-    examples = tuple(Example(a.square(size), a.coverage(max(size, settings.size))) for a in drawn)
-    rung = REGISTRATION_BY_METHOD[settings.method]
-    transfer = LabelTransfer(examples, rung, settings, names, annotated=len(examples))
+def build_transfer(annotations: Sequence[Annotation], settings: PriorSettings) -> LabelTransfer:
+    """The label transfer of these annotations; with a corrector from three annotations on."""
+    size, names = settings.registration.size, annotations[0].structures
+    examples = tuple(Example(a.square(size), a.coverage(max(size, settings.size))) for a in annotations)
+    transformation = REGISTRATION_BY_METHOD[settings.method]
+    transfer = LabelTransfer(examples, transformation, settings, names, annotated=len(examples))
     if not settings.correct:
         return transfer
-    corrector = fit_corrector(examples, lambda p, others: transfer.carried(p, others)[0], settings.seed)
+    corrector = fit_corrector(examples, lambda p, others: transfer.transfer_labels(p, others)[0], settings.seed)
     return replace(transfer, corrector=corrector)
 
 
 def find_annotated_images(cohort: Cohort, annotation: Annotation) -> frozenset[str]:
-    """Images of the cohort that are the annotated one, by name or by their stored pixels."""
+    """Images of the cohort with the id or the stored pixels of the annotated image."""
     same = cohort.manifest.image_id == annotation.image_id
     if annotation.pixel_sha256:
         same |= cohort.manifest.pixel_sha256 == annotation.pixel_sha256
@@ -255,7 +255,7 @@ def find_annotated_images(cohort: Cohort, annotation: Annotation) -> frozenset[s
 
 
 def describe_annotation(annotation: Annotation) -> dict[str, Any]:
-    """What `prior.json` says of the annotation."""
+    """The entry of an annotation in `prior.json`."""
     return {
         "image_id": annotation.image_id,
         "structures": list(annotation.structures),
@@ -264,7 +264,7 @@ def describe_annotation(annotation: Annotation) -> dict[str, Any]:
 
 
 def compute_resume_key(cohort: Cohort, transfer: LabelTransfer) -> str:
-    """Stands for everything the maps of single images depend on."""
+    """Digest of everything that the per-image maps depend on."""
     settings = transfer.settings.model_dump(mode="json")
     digest = hashlib.sha256(json.dumps([settings, FUSED_BLUR_FACTOR], sort_keys=True).encode())
     for example in transfer.examples[: transfer.annotated]:
@@ -282,9 +282,9 @@ def score_and_save_prior(
     observer: Observer,
     inputs: dict[str, Path],
 ) -> SpatialPrior:
-    """Judge, draw and write the prior; `config.json` comes last."""
-    seen = cohort.manifest.image_id[cohort.manifest.split.isin(["train", "val"])].tolist()
-    scores = summarise_quality(prior, cohort.select(seen), seed=settings.seed)
+    """Measure the quality of the prior, plot it and write it; `config.json` is written last."""
+    scored_ids = cohort.manifest.image_id[cohort.manifest.split.isin(["train", "val"])].tolist()
+    scores = summarise_quality(prior, cohort.select(scored_ids), seed=settings.seed)
     if scores:
         prior.facts["quality"] = {"splits": ["train", "val"], "structures": scores}
     prior.save(folder)
@@ -298,10 +298,10 @@ def score_and_save_prior(
     if prior.table is not None:
         numbers["mean_trust"] = float(prior.table.trust.mean())
     observer.metrics(numbers, 0)
-    own = (PER_IMAGE_FILE, TABLE_FILE) if prior.table is not None else ()
+    files = (PER_IMAGE_FILE, TABLE_FILE) if prior.table is not None else ()
     write_config(
         folder, "prior", settings.model_dump(mode="json"),
         inputs={"cohort": cohort.path, **inputs},
-        outputs=("prior.npz", "prior.json", *own), seed=settings.seed,
+        outputs=("prior.npz", "prior.json", *files), seed=settings.seed,
     )  # fmt: skip
     return SpatialPrior.load(folder)

@@ -1,4 +1,4 @@
-"""Registration on a Dask cluster; the process that started the run stays the only writer."""
+"""Registration on a Dask cluster; only the process that starts the run writes files."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ ClusterResult = tuple[NDArray[np.uint8], list[dict[str, Any]]]
 
 
 class ClusterTransfer(DaskCluster):
-    """Carries examples onto images on a Dask cluster. A context manager.
+    """Transfers examples to images on a Dask cluster. A context manager.
 
-    Connection, waiting and what happens when the scheduler or all workers are gone are those of
-    ingestion (`Cluster`). To the cluster go the examples with their structures and the
-    pictures, sealed; no name, path or identifier. Back come maps and records.
+    `DaskCluster` connects, waits, and handles the loss of the scheduler or of all workers. The
+    cluster receives the examples with their structures and the pictures as sealed messages, without
+    names, paths or identifiers, and returns maps and records.
 
     Args:
         address: of the scheduler, `tcp://HOST:PORT` or `tls://HOST:PORT`.
-        transfer: what is done to each picture.
+        transfer: applied to each picture.
     """
 
     def __init__(self, address: str, transfer: LabelTransfer) -> None:
@@ -38,10 +38,10 @@ class ClusterTransfer(DaskCluster):
         return TransferPlugin(self._transfer)
 
     def chunks(self, chunks: list[list[int]], squares: Squares) -> Iterator[tuple[list[int], ClusterResult]]:
-        """Chunks of rows of `squares` [n, s, s] with their answers, in order.
+        """Chunks of rows of `squares` [n, s, s] with their results, in order.
 
         Raises:
-            MedpriorError: the cluster is gone, or its workers cannot register.
+            MedpriorError: the cluster is lost, or its workers cannot register.
         """
         from medprior.priors.cluster_plugin import transfer_sealed
 
@@ -55,5 +55,5 @@ class ClusterTransfer(DaskCluster):
         try:
             facts, arrays = self._receive_result(future)
         except KilledWorker:
-            return self._transfer(np.asarray(squares[chunk]))  # it is done here
+            return self._transfer(np.asarray(squares[chunk]))  # registered in this process instead
         return np.asarray(arrays[0], dtype=np.uint8), list(facts["records"])

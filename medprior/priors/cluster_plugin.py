@@ -1,4 +1,4 @@
-"""The work of one Dask worker: pictures in, maps out."""
+"""Dask worker plugin that transfers labels to pictures."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from medprior.workers.secret_bytes import SecretBytes, pack_message, unpack_mess
 
 
 class TransferPlugin(WorkerPlugin):
-    """What a worker carries onto pictures, sent to it once.
+    """The label transfer of a run, sent to each worker once.
 
-    ITK and the BLAS count threads per process, and their sums depend on it: one picture at a time
-    in each worker. A machine is filled by workers with one thread each.
+    ITK and the BLAS set their number of threads per process, and their sums depend on it: a worker
+    registers one picture at a time. Start workers with one thread each to use a whole machine.
 
     Args:
         transfer: examples, settings and corrector.
@@ -28,14 +28,14 @@ class TransferPlugin(WorkerPlugin):
         self._transfer, self._version = transfer, medprior.__version__
 
     def setup(self, worker: Worker) -> None:
-        """Nothing is made before the first picture."""
+        """Create the lock."""
         self._lock = threading.Lock()
 
-    def carry(self, sealed: SecretBytes) -> SecretBytes:
+    def transfer(self, sealed: SecretBytes) -> SecretBytes:
         """Maps uint8 [b, K, size, size] and records of the pictures float32 [b, s, s].
 
         Raises:
-            MedpriorError: this worker is of another version.
+            MedpriorError: this worker runs another version.
         """
         check_worker_version(self._version)
         _, arrays = unpack_message(sealed)
@@ -45,15 +45,15 @@ class TransferPlugin(WorkerPlugin):
 
 
 def transfer_sealed(name: str, sealed: SecretBytes) -> SecretBytes:
-    """One task. It never raises: Dask logs arguments.
+    """One task. It never raises, because Dask logs the arguments of a failed task.
 
     Args:
-        name: of the `Carrying` plugin of this run.
+        name: of the `TransferPlugin` of this run.
         sealed: the pictures.
     """
     try:
-        carrying: Any = get_worker().plugins[name]
-        return SecretBytes(carrying.carry(sealed).content)
+        plugin: Any = get_worker().plugins[name]
+        return SecretBytes(plugin.transfer(sealed).content)
     except MedpriorError as error:
         return pack_message({"stop": str(error)}, [])
     except Exception as error:

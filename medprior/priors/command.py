@@ -1,4 +1,4 @@
-"""`medprior prior COHORT PRIOR [--annotation PATH] [--method M]`."""
+"""Command line of `medprior prior COHORT PRIOR [--annotation PATH] [--method M]`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from medprior.priors.settings import Method, PriorSettings
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("cohort", type=Path, metavar="COHORT")
-    parser.add_argument("prior", type=Path, metavar="PRIOR", help="prior folder to make")
+    parser.add_argument("prior", type=Path, metavar="PRIOR", help="prior folder to write")
     parser.add_argument(
         "--annotation", type=Path, action="append", default=[],
         help="annotation folder (medprior annotate); repeat for several of the same structures",
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=get_args(Method),
         help="default: registered with an annotation, else statistics",
     )
-    parser.add_argument("--only", metavar="ID,...", help="only these images of the cohort, for a first look")
+    parser.add_argument("--only", metavar="ID,...", help="only these images of the cohort")
     parser.add_argument("--backbone", type=Path, help="backbone folder, for --method refined")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="register on the workers of a Dask cluster")
@@ -32,12 +32,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
-    """Make the prior, and say how well it fits where masks are known."""
+    """Build the prior and print its quality where masks are known."""
     from medprior.priors.build import build_prior
 
     default = "registered" if args.annotation else "statistics"
-    chosen = [f"method={args.method}"] if args.method else []
-    settings = PriorSettings.load(args.config, [*args.set, *chosen], method=default)
+    overrides = [f"method={args.method}"] if args.method else []
+    settings = PriorSettings.load(args.config, [*args.set, *overrides], method=default)
     only = args.only.split(",") if args.only else None
     prior = build_prior(
         args.cohort, args.prior, args.annotation, None, settings, observer, args.workers, only,
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     for offer in prior.facts.get("next", [])[:1]:
         print(
             f"worth annotating next: {offer['image_id']} "
-            f"(unlike what is drawn, yet typical; the nearest example for {offer['nearer']} of "
+            f"(typical, yet unlike the annotated images; the nearest example for {offer['nearer']} of "
             f"{offer['of']} training images, {offer['doubtful']} of them doubtful now)"
         )
     print(f"prior: {args.prior} ({prior.method}: {', '.join(prior.names)})")

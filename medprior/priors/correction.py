@@ -1,8 +1,8 @@
-"""Learning what registration gets wrong, from annotated images that the others were carried onto.
+"""Corrective learning: classifiers that correct transferred masks near their borders.
 
-Wrapper-based corrective learning (Wang et al. 2011): each annotated image is given the structures
-of the other ones, and a classifier learns from its own drawing where that was wrong, near the
-border. It takes at least three annotated images; features and classifier are our choice.
+Wrapper-based corrective learning (Wang et al. 2011): the structures of the other annotated images
+are transferred to each annotated image, and a classifier learns the errors from its own masks. It
+needs at least three annotated images; features and classifier are our choice.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TransferFunction = Callable[[NDArray[np.float32], Sequence[Example]], Layers]
 
 @dataclass(frozen=True)
 class Corrector:
-    """One classifier per structure; None where the drawings gave nothing to learn from."""
+    """One classifier per structure; None where the annotations hold no training pixels."""
 
     classifiers: tuple[Any, ...]
 
@@ -43,30 +43,34 @@ class Corrector:
         return result
 
 
-def fit_corrector(examples: Sequence[Example], carry: TransferFunction, seed: int) -> Corrector | None:
+def fit_corrector(examples: Sequence[Example], transfer: TransferFunction, seed: int) -> Corrector | None:
     """A corrector from annotated images; None where there are too few.
 
     Args:
         examples: the annotated images alone, coverage on the grid of their pictures.
-        carry: gives a picture the structures of some examples, float32 [K, s, s].
+        transfer: maps of some examples on a picture, float32 [K, s, s].
         seed: of the classifiers.
     """
     if len(examples) < MIN_EXAMPLES:
         return None
-    given = [carry(example.image, [other for other in examples if other is not example]) for example in examples]
+    transferred = [
+        transfer(example.image, [other for other in examples if other is not example]) for example in examples
+    ]
     count = len(examples[0].coverage)
-    return Corrector(tuple(fit_structure_classifier(examples, given, k, seed) for k in range(count)))
+    return Corrector(tuple(fit_structure_classifier(examples, transferred, k, seed) for k in range(count)))
 
 
-def fit_structure_classifier(examples: Sequence[Example], given: Sequence[Layers], structure: int, seed: int) -> Any:
-    """The classifier of one structure, or None."""
+def fit_structure_classifier(
+    examples: Sequence[Example], transferred: Sequence[Layers], structure: int, seed: int
+) -> Any:
+    """The classifier of one structure, or None without two classes of pixels."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     values, truth = [], []
-    for example, layers in zip(examples, given, strict=True):
+    for example, layers in zip(examples, transferred, strict=True):
         if (layers[structure] >= 0.5).any():
-            found, band = compute_pixel_features(example.image, layers[structure])
-            values.append(found[band])
+            features, band = compute_pixel_features(example.image, layers[structure])
+            values.append(features[band])
             truth.append(resize_square(example.coverage[structure], len(band))[band] >= 0.5)
     if not values or len(np.unique(np.concatenate(truth))) < 2:
         return None
@@ -83,26 +87,26 @@ def resize_square(square: NDArray[np.float32], size: int) -> NDArray[np.float32]
 
 
 def compute_pixel_features(picture: NDArray[np.float32], layer: Layers) -> tuple[Array, NDArray[np.bool_]]:
-    """What is known of each pixel, float64 [s, s, F], and which lie near the border, bool [s, s].
+    """Features of each pixel, float64 [s, s, F], and the band around the border, bool [s, s].
 
-    `picture` float32 [n, n], `layer` float32 [s, s] in [0, 1] with some place of a half or more.
-    The map and its blurs, the signed distance to its border, the place relative to its centre, the
-    levelled picture, and its blurs, details and slopes at four scales.
+    `picture` float32 [n, n], `layer` float32 [s, s] in [0, 1] with at least one value >= 0.5.
+    The map and its blurs, the signed distance to its border, the position relative to its centre,
+    the equalised picture, and its blurs, details and gradients at four scales.
     """
     size = len(layer)
     level = equalise_histogram(resize_square(picture, size))
     inside = layer >= 0.5
-    away = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
+    distance = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
     rows, columns = np.nonzero(inside)
     y, x = np.mgrid[:size, :size] / size
-    found: list[NDArray[Any]] = [
+    features: list[NDArray[Any]] = [
         layer,
         *(ndimage.gaussian_filter(layer, s * size / 128) for s in (2, 4)),
     ]
-    found += [away / size, y - rows.mean() / size, x - columns.mean() / size]
-    found += [level, level - level[inside].mean()]
+    features += [distance / size, y - rows.mean() / size, x - columns.mean() / size]
+    features += [level, level - level[inside].mean()]
     for scale in BLUR_SCALES_PX:
         blurred = ndimage.gaussian_filter(level, scale * size / 128)
-        found += [blurred, level - blurred]
-        found += [ndimage.sobel(blurred, axis) for axis in (0, 1)]
-    return np.stack(found, axis=-1).astype(np.float64), np.abs(away) <= BORDER_BAND_FRACTION * size
+        features += [blurred, level - blurred]
+        features += [ndimage.sobel(blurred, axis) for axis in (0, 1)]
+    return np.stack(features, axis=-1).astype(np.float64), np.abs(distance) <= BORDER_BAND_FRACTION * size

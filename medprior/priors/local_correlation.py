@@ -1,4 +1,4 @@
-"""Local correlation of two pictures and its exact gradient: alike wherever one looks closely."""
+"""Local correlation of two pictures and its exact gradient."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ VARIANCE_FLOOR = 1e-4
 class LocalCorrelation:
     """Mean squared correlation over all windows of a fixed picture.
 
-    The similarity of ANTS' neighbourhood correlation (Avants et al. 2008): blind to brightness and
-    contrast of each neighbourhood. Windows are cut off at the border.
+    The neighbourhood correlation of ANTS (Avants et al. 2008): invariant to brightness and contrast
+    of each window. Windows are truncated at the border.
 
     Args:
         fixed: float [n, n].
@@ -43,9 +43,9 @@ class LocalCorrelation:
         common = self.mean(self.fixed * moved) - self.mean_fixed * mean
         by_common = 2 * common / (self.variance_fixed * variance)
         by_variance = 0.5 * by_common * common / variance
-        # Through the window means back to the pixels: the adjoint of `mean` is box(. / count).
-        one, two = by_common / self.count, 2 * by_variance / self.count
-        gradient = self.fixed * self.box(one) - self.box(one * self.mean_fixed)
-        gradient -= moved * self.box(two) - self.box(two * mean)
+        # Back through the window means: the adjoint of `mean` is box(. / count).
+        common_weight, variance_weight = by_common / self.count, 2 * by_variance / self.count
+        gradient = self.fixed * self.box(common_weight) - self.box(common_weight * self.mean_fixed)
+        gradient -= moved * self.box(variance_weight) - self.box(variance_weight * mean)
         value = float((0.5 * by_common * common).mean())
         return value, gradient / moved.size

@@ -1,4 +1,4 @@
-"""Per-pixel statistics of many pictures: in one pass, mergeable, whatever the batches."""
+"""Per-pixel statistics of many pictures in one pass, mergeable over batches."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Array = NDArray[np.float64]
 class Moments:
     """Count, mean, sum of squared deviations and mean edge strength at every pixel.
 
-    Two parts merge into what one pass over both would give, up to rounding (Chan et al. 1979,
-    float64), so that the result does not depend on batches, workers or order.
+    Merged parts equal one pass over both, up to rounding (Chan et al. 1979, float64), so the result
+    does not depend on batches, workers or order.
 
     Shape:
         mean, squares, edge: float64 [n, n].
@@ -40,15 +40,15 @@ class Moments:
             edge=np.hypot(slopes[0], slopes[1]).mean(axis=0),
         )
 
-    def merged(self, other: Moments) -> Moments:
+    def merge(self, other: Moments) -> Moments:
         """Statistics of both parts together."""
         count = self.count + other.count
         share = other.count / count
-        apart = other.mean - self.mean
+        difference = other.mean - self.mean
         return Moments(
             count=count,
-            mean=self.mean + apart * share,
-            squares=self.squares + other.squares + apart**2 * (self.count * share),
+            mean=self.mean + difference * share,
+            squares=self.squares + other.squares + difference**2 * (self.count * share),
             edge=self.edge + (other.edge - self.edge) * share,
         )
 
@@ -59,7 +59,7 @@ class Moments:
 
 
 def standardise_pictures(pictures: NDArray[np.float32]) -> Array:
-    """Pictures without exposure: clipped at their 1st and 99th percentile, mean 0, deviation 1.
+    """Pictures with normalised exposure: clipped at their 1st and 99th percentile, mean 0, deviation 1.
 
     Shape:
         float32 [b, n, n]; float64 back.
@@ -80,7 +80,7 @@ def accumulate_moments(batches: Iterable[NDArray[np.float32]]) -> Moments:
     total: Moments | None = None
     for batch in batches:
         part = Moments.of(standardise_pictures(batch))
-        total = part if total is None else total.merged(part)
+        total = part if total is None else total.merge(part)
     if total is None:
         raise ValueError("no pictures")
     return total

@@ -1,4 +1,4 @@
-"""The affine step: SimpleITK, Mattes' mutual information, coarse to fine."""
+"""Affine registration with SimpleITK by Mattes' mutual information, coarse to fine."""
 # SimpleITK has no type stubs.
 # mypy: disable-error-code="no-untyped-call"
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 ITK_SIDE_UNITS = 128.0
-"""The unit square is so many units wide inside ITK, whose default step lengths expect that."""
+"""Width of the unit square inside ITK, to suit its default step lengths."""
 
 
 def convert_to_itk(picture: Array) -> SimpleITK.Image:
@@ -35,9 +35,9 @@ def convert_to_itk(picture: Array) -> SimpleITK.Image:
 
 @contextmanager
 def use_single_itk_thread() -> Iterator[None]:
-    """ITK works on one thread inside: sums over threads differ in their last digits.
+    """Limit ITK to one thread: sums over threads differ in their last digits.
 
-    The registration's own number of threads was measured not to be enough.
+    `SetNumberOfThreads` of the registration alone does not suffice, by measurement.
     """
     import SimpleITK as sitk
 
@@ -50,9 +50,9 @@ def use_single_itk_thread() -> Iterator[None]:
 
 
 def register_affine(fixed: Array, moving: Array, settings: RegistrationSettings) -> Deformation | None:
-    """The affine map that brings `moving` onto `fixed`, or None where ITK finds no overlap.
+    """The affine map that aligns `moving` with `fixed`, or None where ITK finds no overlap.
 
-    All pixels are used and one thread works, so that the answer is always the same.
+    It is deterministic: all pixels are used, on one thread.
 
     Shape:
         fixed, moving: float [n, n].
@@ -78,6 +78,6 @@ def register_affine(fixed: Array, moving: Array, settings: RegistrationSettings)
             method.Execute(convert_to_itk(fixed), convert_to_itk(moving))
     except RuntimeError:
         return None
-    # ITK speaks in (x, y).
+    # ITK orders coordinates as (x, y).
     matrix = np.array(transform.GetMatrix()).reshape(2, 2)[::-1, ::-1]
     return Deformation(matrix.copy(), np.array(transform.GetTranslation())[::-1] / ITK_SIDE_UNITS)

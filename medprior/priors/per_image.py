@@ -1,4 +1,4 @@
-"""Every image's own maps: computed over processes, kept as they come, taken up after a stop."""
+"""Per-image maps, computed in processes or on a cluster and journalled, so that runs resume."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def compute_image_maps(
 ) -> tuple[NDArray[np.uint8], pd.DataFrame]:
     """Maps and registration records of all images; those already in `folder` are kept.
 
-    The maps are on disk before the journal names them, so that a run that is killed at any moment
-    goes on where it was. One image's maps depend on that image and the examples alone, never on
-    `workers` or `scheduler`, which may change between a stop and going on.
+    Maps are written to disk before their journal record, so that a run that is killed at any time
+    can resume. The maps of an image depend on that image and the examples alone, never on `workers`
+    or `scheduler`, which may differ in the resumed run.
 
     Args:
         folder: the prior's folder.
-        key: stands for examples, settings and images; other work found there is done anew.
+        key: digest of examples, settings and images; results of another key are discarded.
         image_ids: n names.
         squares: float32 [n, s, s].
-        transfer: what is done to each.
+        transfer: applied to each picture.
         workers: processes.
-        scheduler: address of a Dask scheduler whose workers do it instead.
+        scheduler: address of a Dask scheduler whose workers are used instead.
 
     Returns:
         uint8 [n, K, size, size] memory-mapped; the table of `SpatialPrior`.
@@ -71,12 +71,12 @@ def compute_image_maps(
     finally:
         lock.release()
     table = pd.DataFrame([done[row] for row in range(len(image_ids))]).drop(columns="row")
-    first = ["image_id", "trust", "status"]
-    return maps, table[[*first, *(name for name in table if name not in first)]]
+    leading = ["image_id", "trust", "status"]
+    return maps, table[[*leading, *(name for name in table if name not in leading)]]
 
 
 def resume_journal(folder: Path, key: str) -> Journal:
-    """The journal of this work, emptied where it is of other work."""
+    """The journal of this key, emptied where it is of another one."""
     journal = Journal(folder / REGISTRATION_JOURNAL)
     if journal.records and journal.records[0].get("key") != key:
         journal.close()
@@ -88,9 +88,9 @@ def resume_journal(folder: Path, key: str) -> Journal:
     return journal
 
 
-def open_maps_file(path: Path, shape: tuple[int, ...], kept: bool) -> np.memmap[Any, np.dtype[np.uint8]]:
-    """The file of maps, as it is or made anew."""
-    mode = "r+" if kept else "w+"
+def open_maps_file(path: Path, shape: tuple[int, ...], exists: bool) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """The file of maps, existing where it `exists`, else new."""
+    mode = "r+" if exists else "w+"
     return np.lib.format.open_memmap(path, mode=mode, dtype=np.uint8, shape=shape)
 
 
@@ -101,7 +101,7 @@ def transfer_chunks(
     workers: int,
     scheduler: str | None = None,
 ) -> Iterator[tuple[list[int], TransferResult]]:
-    """Chunks of rows with their answers, in order; a few chunks are under way at any time."""
+    """Chunks of rows with their results, in order; a few chunks are in progress at any time."""
     chunks = [rows[start : start + CHUNK_SIZE] for start in range(0, len(rows), CHUNK_SIZE)]
     if scheduler is not None and chunks:
         from medprior.priors.cluster import ClusterTransfer
@@ -113,15 +113,15 @@ def transfer_chunks(
         for chunk in chunks:
             yield chunk, transfer(np.asarray(squares[chunk]))
         return
-    # Fresh processes: a fork would copy whatever threads and locks this one holds.
+    # Spawn: a fork would copy the threads and locks of this process.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context) as pool:
-        waiting: deque[tuple[list[int], Future[TransferResult]]] = deque()
+        pending: deque[tuple[list[int], Future[TransferResult]]] = deque()
         for chunk in chunks:
-            waiting.append((chunk, pool.submit(transfer, np.asarray(squares[chunk]))))
-            if len(waiting) > 2 * workers:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
+            pending.append((chunk, pool.submit(transfer, np.asarray(squares[chunk]))))
+            if len(pending) > 2 * workers:
+                rows_done, future = pending.popleft()
+                yield rows_done, future.result()
+        while pending:
+            rows_done, future = pending.popleft()
+            yield rows_done, future.result()

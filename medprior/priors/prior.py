@@ -1,4 +1,4 @@
-"""The spatial prior: where each structure is expected, for any image or for each of its own."""
+"""`SpatialPrior`: maps of each structure, common to all images or one per image, and its files."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ UINT8_MAX = 255
 
 @dataclass(frozen=True)
 class SpatialPrior:
-    """Maps of K structures on unit squares.
+    """Maps of K structures on the unit square.
 
     Shape:
         maps: float32 [K, H, H] in [0, 1], the same for any image.
-        per_image: uint8 [n, K, H, H], 255 = 1, one image's own maps; or None.
+        per_image: uint8 [n, K, H, H], 255 = 1, the maps of each image; or None.
 
     Attributes:
         names: structure of each map.
-        method: how it was made.
+        method: of `PriorSettings`.
         source: `annotation` or `statistics`.
-        excluded: image ids no evaluation may use, because the prior was drawn on them.
-        table: one row per image with its own maps, in their order: `image_id`, `trust` in [0, 1],
-            and what its registration gave.
+        excluded: ids of the annotated images, which no evaluation may use.
+        table: one row per image of `per_image`, in order: `image_id`, `trust` in [0, 1], and the
+            record of its registration.
         facts: further entries of `prior.json`.
     """
 
@@ -70,10 +70,10 @@ class SpatialPrior:
         return np.stack([self.maps_for(image_id) for image_id in image_ids])
 
     def trust(self, image_id: str) -> float:
-        """How far the maps of an image can be trusted, in [0, 1].
+        """Trust in the maps of an image, in [0, 1].
 
-        A prior that is the same for all is trusted everywhere. Where each image has its own, one
-        whose registration fell back by a rung counts half, and one that failed or is unknown 0.
+        1 where all images share the maps. Of per-image maps: 0.5 where registration fell back to
+        the affine transformation or the maps are doubtful, 0 where it failed or the id is unknown.
         """
         if self.table is None:
             return 1.0
@@ -81,7 +81,7 @@ class SpatialPrior:
         return 0.0 if row is None else float(self.table.trust.iloc[row])
 
     def save(self, path: Path | str) -> None:
-        """Write the prior's own files; `build_prior` adds the picture and `config.json`."""
+        """Write the files of the prior; `build_prior` adds the picture and `config.json`."""
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(folder / "prior.npz") as temporary, temporary.open("wb") as file:
@@ -104,7 +104,7 @@ class SpatialPrior:
 
     @classmethod
     def load(cls, path: Path | str) -> SpatialPrior:
-        """Open a prior; maps of single images stay on disk until they are asked for.
+        """Open a prior; per-image maps are memory-mapped.
 
         Raises:
             InputMissing: no finished prior there, or a file of it is missing or broken.
@@ -115,9 +115,9 @@ class SpatialPrior:
             record = json.loads((folder / "prior.json").read_text(encoding="utf-8"))
             with np.load(folder / "prior.npz", allow_pickle=False) as arrays:
                 maps, names = arrays["maps"], tuple(str(name) for name in arrays["names"])
-            own = record["images"] > 0
-            per_image = np.load(folder / PER_IMAGE_FILE, mmap_mode="r") if own else None
-            table = pd.read_parquet(folder / TABLE_FILE) if own else None
+            has_images = record["images"] > 0
+            per_image = np.load(folder / PER_IMAGE_FILE, mmap_mode="r") if has_images else None
+            table = pd.read_parquet(folder / TABLE_FILE) if has_images else None
             return cls._of(maps, names, record, per_image, table)
         except (
             OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError,
@@ -138,7 +138,7 @@ class SpatialPrior:
         per_image: NDArray[np.uint8] | None,
         table: pd.DataFrame | None,
     ) -> SpatialPrior:
-        known = {"names", "method", "source", "excluded", "size", "images"}
+        fields = {"names", "method", "source", "excluded", "size", "images"}
         if maps.dtype.kind != "f" or maps.ndim != 3 or len(maps) != len(names):
             raise ValueError("not maps [K, H, W] with K names")
         return cls(
@@ -149,5 +149,5 @@ class SpatialPrior:
             excluded=frozenset(record["excluded"]),
             per_image=per_image,
             table=table,
-            facts={key: value for key, value in record.items() if key not in known},
+            facts={key: value for key, value in record.items() if key not in fields},
         )

@@ -1,4 +1,4 @@
-"""`prior.png`: the maps over the mean radiograph, and what became of single images."""
+"""Plots `prior.png`: the maps on the mean radiograph and on single images."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Maps = NDArray[np.float32]
 
 
 def plot_prior(prior: SpatialPrior, cohort: Cohort, path: Path, seed: int = 0) -> None:
-    """Write `path`: the common maps over the mean picture, then a few images with their own.
+    """Write `path`: the common maps on the mean picture, then a few images with their own maps.
 
-    The images are drawn at random from the training split, plus the one that registered worst.
+    The images are sampled at random from the training split, plus the one that registered worst.
     """
     from matplotlib.figure import Figure
 
@@ -52,7 +52,7 @@ def select_plotted_images(prior: SpatialPrior, train: Cohort, seed: int) -> list
 
 
 def plot_prior_panel(axes: Any, title: str, picture: Maps, maps: Maps, names: Sequence[str]) -> None:
-    """One picture with the level lines of its maps."""
+    """Plot one picture with the contours of its maps."""
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
     for order, (name, layer) in enumerate(zip(names, maps, strict=True)):
         if layer.max() > 0.25:

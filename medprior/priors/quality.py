@@ -1,51 +1,38 @@
-"""How well a prior fits the masks a cohort has: Dice of its half level, and pixel-AP."""
+"""Dice at the half level and pixel-AP of a prior against the masks of a cohort."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
+from medprior.metrics.overlap import compute_dice
+from medprior.metrics.pixel_ap import compute_pixel_ap
 from medprior.priors.prior import SpatialPrior
 
 Maps = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Interval = tuple[float, float]
 LUNG_PAIR = ("left_lung", "right_lung")
 
 
-def compute_mask_dice(predicted: Mask, truth: Mask) -> float:
-    """Dice of two masks, [0, 1]."""
-    return float(2 * (predicted & truth).sum() / max(1, predicted.sum() + truth.sum()))
-
-
-def compute_mask_pixel_ap(scores: Maps, truth: Mask) -> float:
-    """Area under the precision-recall curve over pixels, by the step rule, [0, 1]."""
-    from sklearn.metrics import average_precision_score
-
-    return float(average_precision_score(truth.ravel(), scores.ravel()))
-
-
 def select_comparable_maps(maps: Maps, names: tuple[str, ...], structures: tuple[str, ...]) -> dict[str, Maps]:
-    """Maps by structure, among those a cohort has masks of; two lungs make `lungs`.
+    """Maps by structure, of the structures that a cohort has masks of; `lungs` joins two lungs.
 
     Shape:
         maps: float32 [..., K, h, h]; values float32 [..., h, h].
     """
-    found = {name: maps[..., names.index(name), :, :] for name in names if name in structures}
+    selected = {name: maps[..., names.index(name), :, :] for name in names if name in structures}
     if "lungs" in structures and "lungs" not in names and set(LUNG_PAIR) <= set(names):
-        found["lungs"] = np.maximum(*(maps[..., names.index(name), :, :] for name in LUNG_PAIR))
-    return found
+        selected["lungs"] = np.maximum(*(maps[..., names.index(name), :, :] for name in LUNG_PAIR))
+    return selected
 
 
 def load_true_coverage(cohort: Cohort, structure: str, size: int) -> tuple[Maps, Mask]:
     """Coverage float32 [n, size, size] of a structure and whether it is known, bool [n]."""
     if structure == "lungs" and "lungs" not in cohort.structures:
-        (left, one), (right, two) = (cohort.mask_squares(name, size) for name in LUNG_PAIR)
-        return np.maximum(left, right), one & two
+        (left, left_known), (right, right_known) = (cohort.mask_squares(name, size) for name in LUNG_PAIR)
+        return np.maximum(left, right), left_known & right_known
     return cohort.mask_squares(structure, size)
 
 
@@ -54,7 +41,7 @@ def summarise_quality(
 ) -> dict[str, dict[str, float]]:
     """Mean Dice and pixel-AP per structure over images whose mask is known.
 
-    The annotated images are left out. At most `limit` images are judged.
+    Without the annotated images; at most `limit` images are scored.
 
     Returns:
         structure -> {"dice", "pixel_ap", "dice_p5", "n"}; empty where the cohort has no such mask.
@@ -73,7 +60,7 @@ def summarise_quality(
 def compute_image_scores(
     prior: SpatialPrior, cohort: Cohort, limit: int = 200, seed: int = 0
 ) -> dict[str, pd.DataFrame]:
-    """Structure -> `image_id, patient_id, dice, pixel_ap` of each image judged; see `quality`."""
+    """Structure -> `image_id, patient_id, dice, pixel_ap` of each scored image; see `summarise_quality`."""
     structures = cohort.structures
     if set(LUNG_PAIR) <= set(structures):
         structures = (*structures, "lungs")
@@ -81,34 +68,20 @@ def compute_image_scores(
     part = cohort.select(keep).take(limit, seed)
     if not len(part):
         return {}
-    found = select_comparable_maps(prior.batch(part.image_ids), prior.names, structures)
+    maps_by_name = select_comparable_maps(prior.batch(part.image_ids), prior.names, structures)
     tables = {
         name: score_structure_maps(part, maps, *load_true_coverage(part, name, maps.shape[-1]))
-        for name, maps in found.items()
+        for name, maps in maps_by_name.items()
     }
     return {name: table for name, table in tables.items() if len(table)}
 
 
 def score_structure_maps(cohort: Cohort, maps: Maps, coverage: Maps, known: Mask) -> pd.DataFrame:
-    """Dice and pixel-AP of maps [n, h, h] against coverage [n, h, h], where there is truth."""
+    """Dice and pixel-AP of maps [n, h, h] against coverage [n, h, h], where it is known."""
     truth = coverage >= 0.5
     rows = [int(row) for row in np.flatnonzero(known) if truth[row].any()]
     table = cohort.manifest.iloc[rows][["image_id", "patient_id"]].reset_index(drop=True)
     return table.assign(
-        dice=[compute_mask_dice(maps[row] >= 0.5, truth[row]) for row in rows],
-        pixel_ap=[compute_mask_pixel_ap(maps[row], truth[row]) for row in rows],
+        dice=compute_dice(maps[rows] >= 0.5, truth[rows]),
+        pixel_ap=[float(compute_pixel_ap(maps[row][None], truth[row][None])[0, 0]) for row in rows],
     )
-
-
-def bootstrap_mean_interval(values: NDArray[np.float64], patients: NDArray[Any], draws: int = 1000) -> Interval:
-    """95 % interval of the mean over images, by drawing patients with replacement.
-
-    Shape:
-        values: float64 [n]. patients: [n], whose image each is.
-    """
-    _, patient = np.unique(patients, return_inverse=True)
-    sums, counts = np.bincount(patient, values), np.bincount(patient)
-    drawn = np.random.default_rng(0).integers(len(sums), size=(draws, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)

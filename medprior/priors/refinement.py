@@ -1,8 +1,7 @@
-"""A fitted prior, moved a little towards what a pretrained backbone looks at.
+"""Refines a registered prior with the attention of a pretrained backbone.
 
-Where a head's attention agrees with the map it was trained on, the two are blended. The registered
-map stays the anchor: attention that wandered off changes nothing, and no refined prior is refined
-again (our choice).
+Where the attention of a head agrees with the map that it was trained on, the two are blended;
+elsewhere the registered map stays as it is. A refined prior is never refined again (our choice).
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def refine_prior(prior: SpatialPrior, cohort: Cohort, backbone: Path, settings: 
         prior: fitted to the images of `cohort`, in their order.
         cohort: the same cohort.
         backbone: folder of a backbone whose heads were trained on the prior's structures.
-        settings: share of the attention, and the agreement it takes.
+        settings: share of the attention, and the least agreement.
 
     Raises:
         ConfigError: the backbone has no head for a structure.
@@ -68,26 +67,26 @@ def refine_prior(prior: SpatialPrior, cohort: Cohort, backbone: Path, settings: 
 
 
 def blend_with_attention(maps: Maps, attention: Maps, settings: RefineSettings) -> tuple[Maps, Masks]:
-    """Maps moved towards attention where the two agree, and where that was.
+    """Maps blended with attention where the two agree, and where they agree.
 
     Shape:
         maps: float32 [n, K, s, s] in [0, 1]. attention: the same shape, >= 0.
         float32 [n, K, s, s] in [0, 1]; bool [n, K].
     """
-    seen = select_top_mass(attention, settings.mass)
+    attended = select_top_mass(attention, settings.mass)
     inside = maps >= 0.5
-    both = (seen & inside).sum(axis=(-2, -1))
-    either = (seen | inside).sum(axis=(-2, -1))
-    agreed = both > settings.least_iou * np.maximum(either, 1)
+    both = (attended & inside).sum(axis=(-2, -1))
+    union = (attended | inside).sum(axis=(-2, -1))
+    agreed = both > settings.least_iou * np.maximum(union, 1)
     share = settings.share * agreed[..., None, None].astype(np.float32)
-    return (1 - share) * maps + share * seen, agreed
+    return (1 - share) * maps + share * attended, agreed
 
 
 def select_top_mass(attention: Maps, mass: float) -> Masks:
     """The brightest pixels that hold `mass` of each map: bool, the shape of `attention`."""
     flat = attention.reshape(*attention.shape[:-2], -1)
-    falling = -np.sort(-flat, axis=-1)
-    sums = np.cumsum(falling, axis=-1, dtype=np.float64)
+    descending = -np.sort(-flat, axis=-1)
+    sums = np.cumsum(descending, axis=-1, dtype=np.float64)
     last = (sums < mass * sums[..., -1:]).sum(axis=-1, keepdims=True)
-    least = np.take_along_axis(falling, np.minimum(last, flat.shape[-1] - 1), axis=-1)
+    least = np.take_along_axis(descending, np.minimum(last, flat.shape[-1] - 1), axis=-1)
     return np.asarray((flat >= least) & (flat > 0)).reshape(attention.shape)

@@ -1,4 +1,4 @@
-"""One image brought onto another, judged, and taken back where it did not work."""
+"""Registers an example to an image, with a simpler transformation where a complex one fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RegistrationStatus = Literal["static", "affine", "deformable"]
 
 @dataclass(frozen=True)
 class Example:
-    """A picture whose structures are known.
+    """A picture with the coverage of its structures.
 
     Shape:
         image: float32 [n, n] on the unit square.
@@ -33,26 +33,26 @@ class Example:
     coverage: Picture
 
     @cached_property
-    def levelled(self) -> Array:
-        """The picture with its histogram made flat."""
+    def equalised(self) -> Array:
+        """The histogram-equalised picture."""
         return equalise_histogram(self.image)
 
 
 @dataclass(frozen=True)
 class Registration:
-    """What registering one image gave.
+    """Result of the registration of one image.
 
     Attributes:
         deformation: from the image to the example.
-        status: the rung that was kept; below the one asked for, registration failed.
-        local: local correlation of the two pictures, [0, 1], at the rung kept.
-        correlation: plain correlation of the two levelled pictures at the rung kept.
-        gain: local correlation above that of the static rung.
+        status: the transformation that was kept; a simpler one than requested is a failure.
+        local_correlation: of the two pictures under that transformation, [0, 1].
+        correlation: plain correlation of the two equalised pictures under it.
+        gain: local correlation above that without a transformation.
     """
 
     deformation: Deformation
     status: RegistrationStatus
-    local: float
+    local_correlation: float
     correlation: float
     gain: float
 
@@ -66,79 +66,79 @@ def equalise_histogram(image: Picture) -> Array:
 
 
 def register_example(
-    image: Picture, example: Example, rung: RegistrationStatus, settings: RegistrationSettings
+    image: Picture, example: Example, transformation: RegistrationStatus, settings: RegistrationSettings
 ) -> Registration:
-    """Bring `example` onto `image` by `rung`, or by the highest rung below that works.
+    """Align `example` with `image` by `transformation`, or by the next simpler one that succeeds.
 
-    A rung is kept where it leaves the pictures locally as alike as the rung below or more, and its
-    map is plausible (our choice).
+    A transformation is kept where the local correlation is at least that of the simpler one, and
+    the map is plausible (our choice).
 
     Args:
         image: float32 [n, n] on the unit square.
         example: on the same grid.
-        rung: the rung asked for.
+        transformation: `static`, `affine` or `deformable`.
         settings: see `RegistrationSettings`.
     """
-    fixed, moving = equalise_histogram(image), example.levelled
-    judge = SimilarityScorer(fixed, moving)
+    fixed, moving = equalise_histogram(image), example.equalised
+    scorer = SimilarityScorer(fixed, moving)
     best: Deformation = Deformation()
     status: RegistrationStatus = "static"
-    static = local = judge(best)
-    if rung != "static":
-        found = register_affine(fixed, moving, settings)
-        if found is not None and is_plausible_deformation(found, settings):
-            score = judge(found)
+    static = local = scorer(best)
+    if transformation != "static":
+        affine = register_affine(fixed, moving, settings)
+        if affine is not None and is_plausible_deformation(affine, settings):
+            score = scorer(affine)
             if score >= local:
-                best, status, local = found, "affine", score
-    if rung == "deformable":
-        for stiffer in (1, 10):
-            firm = settings.model_copy(update={"bending": stiffer * settings.bending})
-            found = register_deformable(fixed, moving, best, firm)
-            score = judge(found)
-            if score >= local and is_plausible_deformation(found, settings):
-                best, status, local = found, "deformable", score
+                best, status, local = affine, "affine", score
+    if transformation == "deformable":
+        for stiffness in (1, 10):
+            stiffer = settings.model_copy(update={"bending": stiffness * settings.bending})
+            candidate = register_deformable(fixed, moving, best, stiffer)
+            score = scorer(candidate)
+            if score >= local and is_plausible_deformation(candidate, settings):
+                best, status, local = candidate, "deformable", score
                 break
-    correlation = judge.correlation(best)
+    correlation = scorer.correlation(best)
     if correlation < settings.min_correlation:
         best, status, local = Deformation(), "static", static
     return Registration(best, status, local, correlation, local - static)
 
 
 class SimilarityScorer:
-    """Compares rungs on pictures a quarter of the size: what differs is anatomy, not texture.
+    """Scores deformations on pictures a quarter of the size, which compares anatomy, not texture.
 
     Args:
-        fixed: float64 [n, n], levelled.
-        moving: float64 [n, n], levelled.
+        fixed: float64 [n, n], equalised.
+        moving: float64 [n, n], equalised.
     """
 
     def __init__(self, fixed: Array, moving: Array) -> None:
         self.size = max(16, len(fixed) // 4)
         self.fixed, self.moving = (downsample_picture(picture, self.size) for picture in (fixed, moving))
-        self.local = LocalCorrelation(self.fixed, radius=3)
+        self.local_correlation = LocalCorrelation(self.fixed, radius=3)
 
-    def moved(self, deformation: Deformation) -> Array:
-        """The moving picture as the fixed one would see it."""
+    def warp(self, deformation: Deformation) -> Array:
+        """The moving picture on the grid of the fixed one."""
         return interpolate_bilinear(self.moving, deformation.grid(self.size) * self.size - 0.5)[0]
 
     def __call__(self, deformation: Deformation) -> float:
         """Local correlation, [0, 1]."""
-        return self.local(self.moved(deformation))[0]
+        return self.local_correlation(self.warp(deformation))[0]
 
     def correlation(self, deformation: Deformation) -> float:
         """Plain correlation of the two pictures, 0 where one of them is flat."""
-        one, two = (a - a.mean() for a in (self.fixed, self.moved(deformation)))
-        size = float(np.sqrt((one**2).sum() * (two**2).sum()))
-        return float((one * two).sum()) / size if size > 0 else 0.0
+        fixed, moved = (a - a.mean() for a in (self.fixed, self.warp(deformation)))
+        size = float(np.sqrt((fixed**2).sum() * (moved**2).sum()))
+        return float((fixed * moved).sum()) / size if size > 0 else 0.0
 
 
 def is_plausible_deformation(deformation: Deformation, settings: RegistrationSettings) -> bool:
-    """Whether a map neither stretches beyond belief, nor leaves the image, nor folds over."""
+    """Whether a map stays within the limits of scale, overlap with the image and folding."""
     low, high = deformation.scales()
     if low * settings.max_scale < 1 or high > settings.max_scale:
         return False
     if np.linalg.det(deformation.matrix) <= 0:
         return False
-    at = deformation.affine(pixel_centres(32))
-    inside = ((at > 0) & (at < 1)).all(axis=0).mean()
+    points = deformation.affine(pixel_centres(32))
+    inside = ((points > 0) & (points < 1)).all(axis=0).mean()
     return bool(inside > 0.4 and deformation.folding_fraction(64) <= settings.max_folding)

@@ -1,4 +1,4 @@
-"""What can be turned about a spatial prior."""
+"""Settings of `medprior prior`."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class RegistrationSettings(Settings):
-    """How the annotated image is brought onto another one; lengths in pixels of `size`.
+    """Registration of the annotated image to another one; lengths in pixels of `size`.
 
     Attributes:
         size: side of the squares that are registered.
-        bins: histogram bins of the mutual information that the affine step maximises.
-        affine_iterations: most steps of the affine step per level.
+        bins: histogram bins of the mutual information of the affine registration.
+        affine_iterations: most iterations of the affine registration per level.
         mesh: B-spline cells per side.
         radius: of the window of the local correlation.
-        shrink: factors of the deformable step's levels, coarse to fine.
-        iterations: most steps of the deformable step per level.
+        shrink: factors of the levels of the deformable registration, coarse to fine.
+        iterations: most iterations of the deformable registration per level.
         bending: weight of the deformation's bending energy; tenfold in a second try where the
             first one folds over.
-        max_scale: an affine map that scales by more than this, or less than its inverse, failed.
-        min_correlation: two pictures less alike than this after registration did not match.
-        max_folding: a deformation that folds over on more than this share of the image failed.
+        max_scale: largest scale of an affine map; the smallest is its inverse.
+        min_correlation: least correlation of the two pictures after registration.
+        max_folding: largest share of the image where a deformation may fold.
     """
 
     size: int = Field(default=128, ge=32, le=1024)
@@ -44,15 +44,15 @@ class RegistrationSettings(Settings):
 
 
 class StatisticsSettings(Settings):
-    """How regions are found in what a cohort's pictures have in common.
+    """Regions from the per-pixel statistics of a cohort.
 
     Attributes:
         size: side of the squares that are averaged.
         batch: pictures at once; the result does not depend on it.
         heart_share: lower share of the lungs' height beside which the heart lies; 0.45 is the mean
-            height of hearts in 383 drawn radiographs.
-        regions: 0 for lungs and heart; else so many regions without a name (see `clustered`).
-        fit: carry the regions from the mean picture onto every image, as from an annotation.
+            height of hearts in 383 annotated radiographs.
+        regions: 0 for lungs and heart; else the number of unnamed regions of `cluster_regions`.
+        fit: transfer the regions from the mean picture to every image, as from an annotation.
     """
 
     size: int = Field(default=128, ge=64, le=512)
@@ -63,12 +63,12 @@ class StatisticsSettings(Settings):
 
 
 class RefineSettings(Settings):
-    """How far a backbone's attention may move a fitted map.
+    """Blending of a registered map with the attention of a backbone.
 
     Attributes:
         share: of the attention in the blend.
-        mass: the attention's brightest pixels that hold this share of it are what it sees.
-        least_iou: a map and what attention sees must overlap by more than this to be blended.
+        mass: share of the attention in its largest pixels, which form the attended mask.
+        least_iou: a map is blended where its IoU with the attended mask is above this.
     """
 
     share: float = Field(default=0.3, gt=0, le=0.3)
@@ -80,12 +80,12 @@ class PriorSettings(Settings):
     """Settings of the prior stage.
 
     Attributes:
-        method: how one example becomes a map for every image, or `statistics` for no example.
+        method: how annotations become maps of every image, or `statistics` without annotation.
         size: side of the maps.
         softness: standard deviation of the blur that makes maps soft, in percent of the side;
-            half of it where several examples were heard.
-        stones: intermediate images of `consensus`.
-        correct: with three or more annotated images, learn from them what registration gets wrong.
+            half of it where the maps of several examples are fused.
+        stones: number of intermediate examples of `consensus`.
+        correct: with three or more annotated images, fit a corrector of registration errors.
         seed: of every random choice.
     """
 

@@ -1,4 +1,4 @@
-"""Soft maps: a mask's border is never certain, and a soft map ranks pixels better."""
+"""Softens masks by a Gaussian blur, since their borders are uncertain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def soften_maps(coverage: Maps, softness: float) -> Maps:
     """Gaussian blur of maps: float32 [..., h, h] in [0, 1] both.
 
     Args:
-        coverage: what each pixel holds of a structure.
+        coverage: share of each pixel that a structure covers.
         softness: standard deviation in percent of the side.
     """
     sigma = softness / 100 * coverage.shape[-1]

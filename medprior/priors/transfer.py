@@ -1,4 +1,4 @@
-"""Examples carried onto a batch of images: the work of one process."""
+"""Label transfer: registers examples to images and fuses, corrects and softens their maps."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ TRUST_BY_STATUS: dict[tuple[RegistrationStatus, RegistrationStatus], float] = {
     ("deformable", "deformable"): 1.0,
     ("deformable", "affine"): 0.5,
 }
-# Of the blur of one example's maps; Dice and pixel-AP were both higher with it on 40 validation
-# images of the Shenzhen set (our choice).
+# Share of the blur for one example; on 40 validation images of the Shenzhen set Dice and pixel-AP
+# are both higher with it (our choice).
 FUSED_BLUR_FACTOR = 0.5
 
 
 @dataclass(frozen=True)
 class LabelTransfer:
-    """Carries the structures of one or more examples onto images.
+    """Transfers the structures of one or more examples to images.
 
-    The first examples are annotated images; others are images that were given their structures
-    before (stepping stones). Each is registered to the image, what they say is fused, corrected
-    where there is a corrector, and softened.
+    The first examples are annotated images; the others are intermediate ones with transferred
+    structures. Each is registered to the image; their maps are fused, corrected where there is a
+    corrector, and softened.
 
     Attributes:
         examples: at least one.
-        rung: `affine` or `deformable`.
+        transformation: `affine` or `deformable`.
         settings: of the prior.
         names: structure of each map.
-        annotated: how many of the examples are annotated.
-        corrector: learnt from several annotated images, or None.
+        annotated: number of annotated examples.
+        corrector: fitted to several annotated images, or None.
     """
 
     examples: tuple[Example, ...]
-    rung: RegistrationStatus
+    transformation: RegistrationStatus
     settings: PriorSettings
     names: tuple[str, ...]
     annotated: int = 1
     corrector: Corrector | None = None
 
     def __call__(self, pictures: Picture) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
-        """Maps of each picture and what its registration gave.
+        """Maps of each picture and the record of its registration.
 
         Args:
             pictures: float32 [b, n, n] on unit squares of `registration.size`.
@@ -62,33 +62,37 @@ class LabelTransfer:
             uint8 [b, K, size, size], 255 = 1; one record per picture.
         """
         with threadpool_limits(1):
-            results = [self._one(np.asarray(picture)) for picture in pictures]
+            results = [self._transfer_picture(np.asarray(picture)) for picture in pictures]
         return np.stack([maps for maps, _ in results]), [record for _, record in results]
 
-    def carried(self, picture: Picture, examples: Sequence[Example]) -> tuple[Picture, list[Registration], Picture]:
-        """Fused maps [K, s, s], the registrations, and what each example heard says [R, K, s, s].
+    def transfer_labels(
+        self, picture: Picture, examples: Sequence[Example]
+    ) -> tuple[Picture, list[Registration], Picture]:
+        """Fused maps [K, s, s], all registrations, and the maps of each used example [R, K, s, s].
 
-        A stone that could not be matched has nothing to say; an annotated image always has.
+        Annotated examples are always used, intermediate ones where their registration succeeds.
         """
         size = self.settings.size
-        found = [register_example(picture, e, self.rung, self.settings.registration) for e in examples]
-        heard = [
-            (registration, example)
-            for index, (registration, example) in enumerate(zip(found, examples, strict=True))
-            if index < self.annotated or registration.status == self.rung
+        registrations = [
+            register_example(picture, e, self.transformation, self.settings.registration) for e in examples
         ]
-        layers = np.stack([r.deformation.sample(e.coverage, size) for r, e in heard])
-        matches = [compute_local_match(picture, e, r, size) for r, e in heard] if len(heard) > 1 else []
-        return fuse_label_maps(layers, matches), found, layers
+        used = [
+            (registration, example)
+            for index, (registration, example) in enumerate(zip(registrations, examples, strict=True))
+            if index < self.annotated or registration.status == self.transformation
+        ]
+        layers = np.stack([r.deformation.sample(e.coverage, size) for r, e in used])
+        matches = [compute_local_match(picture, e, r, size) for r, e in used] if len(used) > 1 else []
+        return fuse_label_maps(layers, matches), registrations, layers
 
-    def _one(self, picture: Picture) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        coverage, found, layers = self.carried(picture, self.examples)
+    def _transfer_picture(self, picture: Picture) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        coverage, registrations, layers = self.transfer_labels(picture, self.examples)
         if self.corrector is not None:
             coverage = self.corrector(picture, coverage)
-        # What several say, or a corrector, is soft already: a wide blur only wears corners off.
+        # Fused maps are soft already: a wide blur would only round off corners.
         blur = self.settings.softness * (FUSED_BLUR_FACTOR if len(layers) > 1 else 1.0)
         soft = soften_maps(coverage, blur)
-        best = max(found[: self.annotated], key=lambda registration: registration.local)
+        best = max(registrations[: self.annotated], key=lambda registration: registration.local_correlation)
         record = self._record(best) | {
             "heard": len(layers),
             "disagreement": round(compute_disagreement(layers), 6),
@@ -98,11 +102,11 @@ class LabelTransfer:
             record["trust"] = 0.5
         return np.rint(soft * 255).astype(np.uint8), record | {"doubt": ",".join(doubts)}
 
-    def _record(self, found: Registration) -> dict[str, Any]:
+    def _record(self, registration: Registration) -> dict[str, Any]:
         return {
-            "status": found.status,
-            "trust": TRUST_BY_STATUS.get((self.rung, found.status), 0.0),
-            "local": round(found.local, 6),
-            "correlation": round(found.correlation, 6),
-            "gain": round(found.gain, 6),
+            "status": registration.status,
+            "trust": TRUST_BY_STATUS.get((self.transformation, registration.status), 0.0),
+            "local": round(registration.local_correlation, 6),
+            "correlation": round(registration.correlation, 6),
+            "gain": round(registration.gain, 6),
         }

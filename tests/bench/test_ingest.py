@@ -24,7 +24,7 @@ def test_a_finished_cohort_is_skipped_and_not_read_again(tmp_path):
 
 @pytest.mark.slow
 def test_the_bench_prints_all_its_lines(tmp_path, monkeypatch, capsys):
-    for name, value in {"FILES": 6, "SIDE": 64, "ROUNDS": 1, "AGAIN": 20}.items():
+    for name, value in {"FILE_COUNT": 6, "IMAGE_SIDE_PX": 64, "ROUNDS": 1, "RERUN_FILES": 20}.items():
         monkeypatch.setattr(ingest, name, value)
     monkeypatch.setenv("MEDPRIOR_BENCH_FOLDER", str(tmp_path))
     ingest.main()

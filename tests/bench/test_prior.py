@@ -97,7 +97,7 @@ def test_few_are_training_images_and_other_examples_are_thirteen(thoraxes):
     assert areas["eroded"] < own < areas["dilated"]
     assert areas["shifted"] == own
     part = thoraxes.split("test").take(2)
-    prior = cases[-1].prepared()(part)
+    prior = cases[-1].prepare()(part)
     assert prior.per_image is not None
     assert set(summarise_quality(prior, part)) >= {"heart", "left_lung"}
 

@@ -2,11 +2,8 @@
 
 import logging
 import os
-import signal
 import subprocess
 import sys
-import threading
-import time
 
 import fsspec
 import pytest
@@ -22,6 +19,7 @@ from medprior.ingest.pool import ProcessLimits
 from medprior.workers import dask_cluster
 from medprior.workers.secret_bytes import SecretBytes, pack_message, unpack_message
 from tests.ingest.test_pipeline import CANARY, ONE, fill, radiograph, tree
+from tests.workers.dask_workers import killing_a_busy_worker
 
 distributed = pytest.importorskip("distributed")
 
@@ -68,38 +66,11 @@ def test_a_cluster_gives_the_same_bytes(tmp_path, cluster):
     assert CANARY not in content_of(cluster)
 
 
-def busy_pid(dask_scheduler):
-    """Process id of a worker that has work, on the scheduler."""
-    workers = dask_scheduler.workers.values()
-    return next((worker.pid for worker in workers if worker.processing), None)
-
-
-def killed_midway(cluster, cohort, after, stop, killed):
-    """Kill a busy worker once `after` bytes of pixels are written."""
-    shard = cohort / "pixels" / "00000.u16"
-    with distributed.Client(cluster, set_as_default=False) as client:
-        while not stop.is_set():
-            if shard.exists() and shard.stat().st_size >= after:
-                pid = client.run_on_scheduler(busy_pid)
-                if pid is not None:
-                    os.kill(pid, signal.SIGKILL)
-                    killed.append(pid)
-                    return
-            time.sleep(0.005)
-
-
 def disturbed(cluster, folder, cohort, after):
     """Ingest on a cluster one of whose workers is killed while it reads."""
-    stop, killed = threading.Event(), []
-    arguments = (cluster, cohort, after, stop, killed)
-    killer = threading.Thread(target=killed_midway, args=arguments)
-    killer.start()
-    try:
+    shard = cohort / "pixels" / "00000.u16"
+    with killing_a_busy_worker(cluster, lambda: shard.exists() and shard.stat().st_size >= after):
         ingest_images(folder, cohort, settings=on(cluster))
-    finally:
-        stop.set()
-        killer.join()
-    assert len(killed) == 1
 
 
 def test_a_worker_killed_in_the_middle_costs_nothing(tmp_path, cluster):

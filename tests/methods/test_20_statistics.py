@@ -32,7 +32,7 @@ def test_chunks_and_order_do_not_matter(pictures, chunks):
 def test_merging_is_a_tree_of_any_shape(pictures):
     parts = [Moments.of(standardise_pictures(p)) for p in np.array_split(pictures, 5)]
     a, b, c, d, e = parts
-    same(a.merged(b).merged(c.merged(d).merged(e)), e.merged(d).merged(c).merged(b).merged(a))
+    same(a.merge(b).merge(c.merge(d).merge(e)), e.merge(d).merge(c).merge(b).merge(a))
 
 
 def test_halves_find_the_same_regions(pictures):

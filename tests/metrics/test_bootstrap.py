@@ -26,7 +26,7 @@ def test_every_resample_equals_sklearn_with_weights():
     patient, truth, score = clustered(np.random.default_rng(1))
     truth[::17] = np.nan
     draws = Resamples.draw(patient, 300, seed=3)
-    aucs, precisions = draws.ranked(truth, score)
+    aucs, precisions = draws.auc_and_ap(truth, score)
     weights = np.concatenate(draws.blocks, axis=1)[draws.patient]
     known = ~np.isnan(truth)
     assert weights.shape == (150, 300)
@@ -112,7 +112,7 @@ def test_coverage_by_simulation():
         truth = (np.arange(40) % 2)[owner].astype(float)
         score = truth + rng.normal(size=40)[owner] + rng.normal(size=200)
         for name, unit in (("patients", owner), ("images", np.arange(200))):
-            aucs, _ = Resamples.draw(unit, 200, seed).ranked(truth, score)
+            aucs, _ = Resamples.draw(unit, 200, seed).auc_and_ap(truth, score)
             low, high = Estimate(0.0, aucs, 0).interval()
             hits[name] += low <= population <= high
     assert 0.89 <= hits["patients"] / 300 <= 0.99

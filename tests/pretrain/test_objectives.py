@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from medprior.pretrain.objectives.dino import (
-    apply_sinkhorn,
     centred_softmax,
     compute_mean_entropy,
     dino_loss,
@@ -19,7 +18,6 @@ from medprior.pretrain.objectives.divergences import (
     kl_divergence,
 )
 from medprior.pretrain.objectives.koleo import koleo_loss
-from medprior.pretrain.objectives.span import find_visible_pairs
 
 
 def softmax(x):
@@ -61,13 +59,6 @@ def test_centre_and_softmax():
     assert np.allclose(centred_softmax(scores, centre, 0.04).numpy(), twin, atol=1e-5)
 
 
-def test_sinkhorn_marginals():
-    torch.manual_seed(0)
-    q = apply_sinkhorn(torch.randn(64, 32), 0.5, iterations=30)
-    assert torch.allclose(q.sum(1), torch.ones(64), atol=1e-5)
-    assert torch.allclose(q.sum(0), torch.full((32,), 2.0), atol=1e-3)
-
-
 def test_entropy_bounds():
     assert compute_mean_entropy(torch.full((3, 8), 1 / 8)).item() == pytest.approx(np.log(8))
     assert compute_mean_entropy(torch.eye(8)).item() == 0
@@ -79,12 +70,6 @@ def test_koleo_against_twin():
     nearest = [min(np.linalg.norm(unit[i] - unit[j]) for j in range(6) if j != i) for i in range(6)]
     twin = -np.mean(np.log(np.array(nearest) + 1e-8))
     assert koleo_loss(torch.tensor(x)).item() == pytest.approx(twin, rel=1e-4)
-
-
-def test_koleo_survives_equal_rows():
-    x = torch.ones(4, 3, requires_grad=True)
-    koleo_loss(x).backward()
-    assert torch.isfinite(x.grad).all()
 
 
 def twin_span(logits, patches, gate, epsilon):
@@ -154,12 +139,3 @@ def test_overlaps_at_perfect_attention():
     assert compute_mass_overlap(perfect, 0.9).item() == 1
     assert compute_mass_overlap(perfect, 0.5).item() == pytest.approx(3 / 5)
     assert compute_mass_overlap(AttentionComparison(-cover * 40, cover, build_attention_target(cover, 0.0))).item() == 0
-
-
-def test_gate_needs_a_quarter_of_the_structure_and_two_percent_of_the_view():
-    patches = torch.zeros(4, 1, 100)
-    patches[0, 0, :50] = 1  # all of it
-    patches[1, 0, :10] = 1  # a fifth of it
-    patches[2, 0, :1] = 1  # all of it, but 1 % of the view
-    source = torch.tensor([[0.5], [0.5], [0.01], [0.5]])
-    assert find_visible_pairs(patches, source, 0.25, 0.02).flatten().tolist() == [True, False, False, False]

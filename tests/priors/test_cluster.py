@@ -1,10 +1,5 @@
 """A real Dask cluster on loopback: the same prior as here, also when a worker is killed."""
 
-import os
-import signal
-import threading
-import time
-
 import pytest
 
 from medprior.annotate import annotate_from_cohort
@@ -15,6 +10,7 @@ from medprior.priors import per_image as per_image_module
 from medprior.priors.per_image import REGISTRATION_JOURNAL
 from medprior.priors.transfer import LabelTransfer
 from medprior.workers import dask_cluster
+from tests.workers.dask_workers import killing_a_busy_worker
 
 distributed = pytest.importorskip("distributed")
 FILES = ("per_image.npy", "per_image.parquet", "prior.npz", "prior.json")
@@ -48,36 +44,11 @@ def same(one, other):
     return all((one / name).read_bytes() == (other / name).read_bytes() for name in FILES)
 
 
-def killed_midway(cluster, journal, stop, killed):
-    """Kill a busy worker once a few images are in the journal."""
-
-    def busy(dask_scheduler):
-        return next((w.pid for w in dask_scheduler.workers.values() if w.processing), None)
-
-    with distributed.Client(cluster, set_as_default=False) as client:
-        while not stop.is_set():
-            if journal.exists() and journal.read_bytes().count(b"\n") >= 4:
-                pid = client.run_on_scheduler(busy)
-                if pid is not None:
-                    os.kill(pid, signal.SIGKILL)
-                    killed.append(pid)
-                    return
-            time.sleep(0.005)
-
-
 def test_a_worker_killed_in_the_middle_gives_the_identical_prior(thoraxes, drawn, here, cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(per_image_module, "CHUNK_SIZE", 1)
-    stop, killed = threading.Event(), []
-    arguments = (cluster, tmp_path / REGISTRATION_JOURNAL, stop, killed)
-    killer = threading.Thread(target=killed_midway, args=arguments)
-    killer.start()
-    try:
-        address = cluster.scheduler_address
-        build_prior(thoraxes, tmp_path, drawn, settings=QUICK, scheduler=address)
-    finally:
-        stop.set()
-        killer.join()
-    assert len(killed) == 1
+    journal = tmp_path / REGISTRATION_JOURNAL
+    with killing_a_busy_worker(cluster, lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 4):
+        build_prior(thoraxes, tmp_path, drawn, settings=QUICK, scheduler=cluster.scheduler_address)
     assert same(tmp_path, here)
 
 

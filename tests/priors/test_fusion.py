@@ -107,7 +107,7 @@ def test_what_several_say_is_blurred_half_as_much():
     settings = PriorSettings(registration=RegistrationSettings(size=64, iterations=2))
     for count, softness in ((1, 2.5), (2, 1.25)):
         transfer = LabelTransfer((example,) * count, "affine", settings, tuple(masks), count)
-        coverage, _, _ = transfer.carried(picture, transfer.examples)
+        coverage, _, _ = transfer.transfer_labels(picture, transfer.examples)
         maps, (record,) = transfer(picture[None])
         assert record["heard"] == count
         np.testing.assert_array_equal(maps[0], np.rint(soften_maps(coverage, softness) * 255))

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from scipy import optimize
 
+from medprior.metrics.overlap import compute_dice
 from medprior.priors.deformation import Deformation, pixel_centres, spline_basis
 from medprior.priors.free_form import FreeFormCost, interpolate_bilinear
 from medprior.priors.local_correlation import VARIANCE_FLOOR, LocalCorrelation
 from medprior.priors.mutual_information import register_affine
-from medprior.priors.quality import compute_mask_dice
 from medprior.priors.registration import Example, equalise_histogram, is_plausible_deformation, register_example
 from medprior.priors.settings import RegistrationSettings
 
@@ -101,7 +101,7 @@ def test_a_picture_registers_to_itself_by_the_identity():
     assert away < 0.5
     assert found.correlation > 0.99
     for layer, mask in zip(found.deformation.sample(coverage, SIZE), masks.values(), strict=True):
-        assert compute_mask_dice(layer >= 0.5, mask) > 0.99
+        assert compute_dice(layer >= 0.5, mask) > 0.99
 
 
 def test_mutual_information_finds_a_known_affine_map():
@@ -132,7 +132,7 @@ def test_each_rung_is_better_than_the_one_below():
             other, truth = thorax(seed)
             found = register_example(other, example, rung, SETTINGS)
             layers = found.deformation.sample(coverage, SIZE)
-            scores[rung].append([compute_mask_dice(a >= 0.5, b) for a, b in zip(layers, truth.values(), strict=True)])
+            scores[rung].append([compute_dice(a >= 0.5, b) for a, b in zip(layers, truth.values(), strict=True)])
     static, affine, deformable = (np.mean(scores[rung], axis=0) for rung in scores)
     assert (affine > static + 0.03).all()
     assert (deformable > affine).all()

@@ -5,9 +5,10 @@ import pytest
 
 from medprior.cohort import CohortWriter
 from medprior.errors import MedpriorError
+from medprior.metrics.overlap import compute_dice
 from medprior.priors import PriorSettings, build_prior
 from medprior.priors.moments import Moments, accumulate_moments, standardise_pictures
-from medprior.priors.quality import compute_mask_dice, summarise_quality
+from medprior.priors.quality import summarise_quality
 from medprior.priors.settings import StatisticsSettings
 from medprior.priors.statistics import compute_cohort_moments, find_lungs_and_heart
 
@@ -38,7 +39,7 @@ def test_batches_and_order_do_not_matter(cuts):
 
 def test_merging_keeps_small_deviations_on_a_large_mean():
     values = 1e8 + np.random.default_rng(0).normal(0, 1e-2, (400, 2, 2))
-    total = Moments.of(values[:100]).merged(Moments.of(values[100:]))
+    total = Moments.of(values[:100]).merge(Moments.of(values[100:]))
     np.testing.assert_allclose(total.deviation, values.std(axis=0), rtol=1e-6)
 
 
@@ -56,13 +57,13 @@ def test_lungs_and_heart_are_found_without_a_label(tmp_path):
     assert prior.facts["images_averaged"] == len(cohort.split("train"))
     _, truth = thorax(0)
     for layer, name in zip(prior.maps, prior.names, strict=True):
-        assert compute_mask_dice(layer >= 0.5, truth[name]) > (0.5 if name == "heart" else 0.75), name
+        assert compute_dice(layer >= 0.5, truth[name]) > (0.5 if name == "heart" else 0.75), name
     assert prior.maps[0, :, 64:].sum() > 0.95 * prior.maps[0].sum()
     assert prior.maps[1, :, :64].sum() > 0.95 * prior.maps[1].sum()
     assert prior.facts["split_half_iou"] > 0.6
     assert prior.facts["registered"]["deformable"] > 30
     wide, high = thorax(3)[1]["left_lung"], prior.maps_for(cohort.image_ids[3])
-    assert compute_mask_dice(high[0] >= 0.5, wide) > compute_mask_dice(prior.maps[0] >= 0.5, wide)
+    assert compute_dice(high[0] >= 0.5, wide) > compute_dice(prior.maps[0] >= 0.5, wide)
     assert json.loads((tmp_path / "prior" / "config.json").read_text())["stage"] == "prior"
 
 
@@ -88,7 +89,7 @@ def test_halves_of_a_cohort_agree():
     settings = StatisticsSettings()
     one, two = (find_lungs_and_heart(accumulate_moments([half]), settings) for half in (pictures[:60], pictures[60:]))
     for name in ("left_lung", "right_lung"):
-        assert compute_mask_dice(one[name], two[name]) > 0.9
+        assert compute_dice(one[name], two[name]) > 0.9
 
 
 def test_pictures_without_lungs_are_refused(tmp_path):

@@ -1,9 +1,6 @@
 """Runs on a real Dask cluster: the same numbers, also when a worker is killed in the middle."""
 
 import os
-import signal
-import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -17,6 +14,7 @@ from medprior.evaluate.compare.parallel import RunCluster, count_worker_threads,
 from medprior.evaluate.compare.run import ComparisonRun
 from medprior.evaluate.compare.settings import Arm
 from tests.evaluate.comparing import COLLAPSING, PRETRAIN, small
+from tests.workers.dask_workers import killing_a_busy_worker
 
 distributed = pytest.importorskip("distributed")
 ARMS = ["dino", "hot"]
@@ -44,36 +42,9 @@ def without_cost(metrics):
     return {key: record for key, record in metrics.items() if ".cost." not in f".{key}"}
 
 
-def busy_pid(dask_scheduler):
-    """Process id of a worker that has work, on the scheduler."""
-    workers = dask_scheduler.workers.values()
-    return next((worker.pid for worker in workers if worker.processing), None)
-
-
-def killer(cluster, begun, killed, stop):
-    """Kill a busy worker once pretraining has begun in `begun`."""
-    with distributed.Client(cluster, set_as_default=False) as client:
-        while not stop.is_set():
-            if begun.exists():
-                pid = client.run_on_scheduler(busy_pid)
-                if pid is not None:
-                    os.kill(pid, signal.SIGKILL)
-                    killed.append(pid)
-                    return
-            time.sleep(0.02)
-
-
 def test_a_cluster_gives_the_same_numbers_though_a_worker_dies(tmp_path, cohort_path, cluster, serial):
-    killed, stop = [], threading.Event()
-    begun = tmp_path / "runs" / "dino-0" / "backbone"
-    thread = threading.Thread(target=killer, args=(cluster, begun, killed, stop))
-    thread.start()
-    try:
+    with killing_a_busy_worker(cluster, (tmp_path / "runs" / "dino-0" / "backbone").exists):
         found = compare_recipes(cohort_path, tmp_path, ARMS, settings=SETTINGS, scheduler=cluster)
-    finally:
-        stop.set()
-        thread.join()
-    assert killed
     assert without_cost(found) == without_cost(serial)
     assert (tmp_path / "runs" / "dino-0" / "cost.json").is_file()
 

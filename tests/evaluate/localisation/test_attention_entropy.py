@@ -101,6 +101,6 @@ def test_relative_difference_is_paired():
     (only,) = found.values()
     assert only.value == pytest.approx(-0.2)
     assert only.interval() == pytest.approx((-0.2, -0.2))
-    none = lower.over(Estimate(0.0, np.zeros(400), 9))
+    none = lower.relative_difference(Estimate(0.0, np.zeros(400), 9))
     assert np.isnan(none.value)
     assert none.record()["ci95"] == [None, None]
