@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -46,15 +45,6 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def lock_folder(folder: Path, lock: str = ".lock") -> Iterator[None]:
-    """Wait until no other process works in `folder`; a dead one has let go of it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / lock).open("w", encoding="ascii") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def write_json(path: Path, value: object) -> None:

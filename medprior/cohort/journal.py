@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-from medprior.errors import MedpriorError
 
 
 class Journal:
@@ -72,24 +69,3 @@ class Journal:
 def encode_json_line(record: Mapping[str, Any]) -> bytes:
     """A record as a line of JSON, its keys in their order: labels keep theirs."""
     return json.dumps(dict(record), allow_nan=False).encode() + b"\n"
-
-
-class FolderLock:
-    """One writer for a folder; the kernel frees it when the writer dies, however it dies."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._file)
-            raise MedpriorError(
-                "another run is writing this cohort",
-                where=folder.name,
-                fix="wait for it to end, or choose another folder",
-            ) from None
-
-    def release(self) -> None:
-        """Let the next writer in."""
-        os.close(self._file)

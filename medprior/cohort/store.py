@@ -15,6 +15,7 @@ from PIL import Image
 
 from medprior.dicom.display.resample import resize_pixels
 from medprior.errors import InputMissing
+from medprior.locks import LOCK_FILE
 
 PIXEL_FOLDER = "pixels"
 WHITE_VALUE = 65535
@@ -186,5 +187,5 @@ def remove_partial_files(folder: Path) -> None:
     for path in (folder, folder / "pixels", *(folder / "masks").glob("*")):
         if path.is_dir():
             for entry in os.scandir(path):
-                if entry.name.startswith(".") and entry.name != ".lock":
+                if entry.name.startswith(".") and entry.name != LOCK_FILE:
                     Path(entry.path).unlink(missing_ok=True)

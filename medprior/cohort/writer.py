@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medprior.cohort.columns import build_manifest, finite_or_none
 from medprior.cohort.committing import Committer
-from medprior.cohort.journal import FolderLock, Journal, encode_json_line
+from medprior.cohort.journal import Journal, encode_json_line
 from medprior.cohort.publishing import PatientSplitRule, QuarantineRows, load_previous_splits, publish_cohort
 from medprior.cohort.records import (
     ImageMetadata,
@@ -34,6 +34,7 @@ from medprior.cohort.store import (
 )
 from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 from medprior.errors import ConfigError, MedpriorError
+from medprior.locks import LOCK_FILE, acquire_lock
 
 COMMIT_IMAGES, COMMIT_SECONDS = 64, 2.0
 
@@ -57,7 +58,7 @@ class CohortWriter:
     def __init__(self, path: Path | str, store_size: int = 512) -> None:
         self.path = Path(path)
         self.store_size = store_size
-        self._lock = FolderLock(self.path)
+        self._lock = acquire_lock(self.path / LOCK_FILE, "this cohort")
         try:
             self._records, self._last = ImageRecords(), ""
             self._begun: int | None = None
