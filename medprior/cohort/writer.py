@@ -67,7 +67,7 @@ class CohortWriter:
             self._lock.release()
             raise
         remove_partial_files(self.path)
-        last = parse_pixel_location(self._records[self._last]) if self._last_image_id else None
+        last = parse_pixel_location(self._records[self._last_image_id]) if self._last_image_id else None
         self._shards = ShardAppender(self.path, last)
         self._store = PixelStore(self.path)
         self._committer = Committer(self._journal)

@@ -147,8 +147,8 @@ def read_split_list(root: Path, rule: OfficialSplitRule) -> Iterator[str]:
 def parse_file_name(relative: str, descriptor: DatasetDescriptor) -> SourceMetadata:
     """Metadata and labels from an image's path."""
     metadata = SourceMetadata()
-    for name, rule in descriptor.labels_from_name.items():
-        present, absent = (search_pattern(part, relative) for part in (rule.present, rule.absent))
+    for name, patterns in descriptor.labels_from_name.items():
+        present, absent = (search_pattern(part, relative) for part in (patterns.present, patterns.absent))
         metadata.labels[name] = 1.0 if present else 0.0 if absent else math.nan
     if descriptor.patient_from_name:
         match = search_pattern(descriptor.patient_from_name, relative)
