@@ -191,23 +191,23 @@ class Cohort:
         return self._select_rows(load_cached_squares(path, len(self._full_manifest), size, read))
 
     def mask_squares(self, structure: str, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Coverage of a structure on the unit square, and whether it is known.
+        """Coverage of a structure on the unit square, and whether the image has its mask.
 
         Returns:
-            float32 [n, size, size] in [0, 1], 0 where unknown; bool [n].
+            float32 [n, size, size] in [0, 1], 0 without a mask; bool [n].
         """
         column = MASK_PREFIX + structure
         if column not in self._full_manifest.columns:
             return np.zeros((len(self), size, size), np.float32), np.zeros(len(self), bool)
         names = self._full_manifest[column].tolist()
-        known = self._full_manifest[column].notna().to_numpy()
+        has_mask = self._full_manifest[column].notna().to_numpy()
 
         def read(index: int) -> NDArray[np.float32] | None:
             """One mask as coverage, None where unknown."""
-            return read_mask(self.path / names[index]).astype(np.float32) if known[index] else None
+            return read_mask(self.path / names[index]).astype(np.float32) if has_mask[index] else None
 
         path = self.path / "cache" / f"{column}_{size}.npy"
-        return self._select_rows(load_cached_squares(path, len(names), size, read)), known[self._rows]
+        return self._select_rows(load_cached_squares(path, len(names), size, read)), has_mask[self._rows]
 
     def _select_rows(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         is_whole = len(self._rows) == len(values) and bool((self._rows == np.arange(len(values))).all())

@@ -47,7 +47,7 @@ class Journal:
         self._file.truncate(end)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add one record and hand it to the operating system."""
+        """Add one record and flush it to the operating system."""
         self.append_line(encode_json_line(record))
         if self._keeps_records:
             self.records.append(dict(record))

@@ -12,10 +12,10 @@ from tqdm import tqdm
 from medprior.dicom.display.resample import resize_pixels
 from medprior.provenance import atomic_write
 
-PictureSource = Callable[[int], NDArray[np.float32] | None]
+ImageReader = Callable[[int], NDArray[np.float32] | None]
 
 
-def fill_squares(target: NDArray[np.float32], read: PictureSource, title: str) -> None:
+def fill_squares(target: NDArray[np.float32], read: ImageReader, title: str) -> None:
     """Fill `target` [n, size, size] with the images from `read`, area-averaged, clipped to [0, 1]."""
     size = target.shape[1]
     for index in tqdm(range(len(target)), desc=title, unit="img", leave=False, disable=None):
@@ -24,7 +24,7 @@ def fill_squares(target: NDArray[np.float32], read: PictureSource, title: str) -
             target[index] = np.clip(resize_pixels(image, size, size), 0, 1)
 
 
-def load_cached_squares(path: Path, count: int, size: int, read: PictureSource) -> NDArray[np.float32]:
+def load_cached_squares(path: Path, count: int, size: int, read: ImageReader) -> NDArray[np.float32]:
     """A memory map of float32 [count, size, size], read-only; filled by `read` if it is absent.
 
     An array in memory where the folder is not writable.

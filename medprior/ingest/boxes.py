@@ -93,7 +93,7 @@ def normalize_box(box: FindingBox, rows: int, cols: int, flags: str) -> tuple[fl
 
 
 def write_finding_boxes(
-    cohort: Path, boxes: Sequence[FindingBox], dataset: str, names: Pseudonymizer, manifest: pd.DataFrame
+    cohort: Path, boxes: Sequence[FindingBox], dataset: str, pseudonyms: Pseudonymizer, manifest: pd.DataFrame
 ) -> dict[str, int]:
     """Write `boxes.parquet` of a cohort: `image_id, label, x, y, width, height`, shares of sides.
 
@@ -103,7 +103,7 @@ def write_finding_boxes(
         cohort: the cohort folder.
         boxes: of `dataset`.
         dataset: short name.
-        names: pseudonyms of its images.
+        pseudonyms: of its images.
         manifest: of the cohort; source rows and cols, and flags, are used.
 
     Returns:
@@ -118,12 +118,12 @@ def write_finding_boxes(
         path.unlink(missing_ok=True)
         return {}
     sizes = manifest.set_index("image_id")[["rows", "cols", "flags"]]
-    known = {image_id: (int(r), int(c), str(f)) for image_id, r, c, f in sizes.itertuples()}
+    size_and_flags = {image_id: (int(r), int(c), str(f)) for image_id, r, c, f in sizes.itertuples()}
     rows, unusable = [], 0
     for box in boxes:
-        image_id = names.pseudonym("image", f"{dataset}\0{box.key}")
-        if image_id in known:
-            box_shares = normalize_box(box, *known[image_id])
+        image_id = pseudonyms.pseudonym("image", f"{dataset}\0{box.key}")
+        if image_id in size_and_flags:
+            box_shares = normalize_box(box, *size_and_flags[image_id])
             unusable += box_shares is None
             rows += [(image_id, box.label, *box_shares)] if box_shares is not None else []
     new_boxes = pd.DataFrame(rows, columns=list(BOX_COLUMNS))

@@ -134,11 +134,11 @@ def serialize_source(source: ImageSource) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def deserialize_source(facts: dict[str, Any]) -> ImageSource:
+def deserialize_source(fields: dict[str, Any]) -> ImageSource:
     """The source that `serialize_source` encoded."""
-    raw = RawFormat.model_validate(facts["raw"]) if facts["raw"] else None
-    masks = tuple(MaskFile(path, structure, MaskRule.model_validate(rule)) for path, structure, rule in facts["masks"])
-    return ImageSource(facts["path"], facts["relative"], facts["key"], raw, masks, bool(facts["stretch"]))
+    raw = RawFormat.model_validate(fields["raw"]) if fields["raw"] else None
+    masks = tuple(MaskFile(path, structure, MaskRule.model_validate(rule)) for path, structure, rule in fields["masks"])
+    return ImageSource(fields["path"], fields["relative"], fields["key"], raw, masks, bool(fields["stretch"]))
 
 
 def serialize_result(result: DecodedImage | RejectedFile) -> Message:

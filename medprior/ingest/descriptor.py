@@ -263,11 +263,11 @@ def load_descriptor(name: str | None) -> DatasetDescriptor:
         return GENERIC_DATASET
     path = Path(name) if name.endswith((".yaml", ".yml", ".json")) else descriptor_folder() / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in descriptor_folder().glob("*.yaml"))) or "none"
+        available = ", ".join(sorted(file.stem for file in descriptor_folder().glob("*.yaml"))) or "none"
         raise InputMissing(
             "no such data set descriptor",
             where=f"--dataset {Path(name).name}",
-            expected=f"a path to one, or one of: {known}",
+            expected=f"a path to one, or one of: {available}",
             fix=f"set {FOLDER_VARIABLE} to the folder that has it",
         )
     values = read_mapping(path)

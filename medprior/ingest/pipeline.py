@@ -74,9 +74,9 @@ def ingest_images(
         origin.sources(descriptor, (cohort, private_folder(cohort))), settings.limit, settings.seed
     )
     public = descriptor.identity == "public"
-    names = create_public_pseudonyms(descriptor.name) if public else load_private_pseudonyms(key, cohort)
+    pseudonyms = create_public_pseudonyms(descriptor.name) if public else load_private_pseudonyms(key, cohort)
     with CohortWriter(cohort, settings.store_size) as writer:
-        run = IngestRun(writer, SourceJournal(cohort), descriptor, names, origin.tables(descriptor))
+        run = IngestRun(writer, SourceJournal(cohort), descriptor, pseudonyms, origin.tables(descriptor))
         try:
             run.check_key()
             run.decode(sources, origin, settings)
@@ -103,11 +103,11 @@ class IngestRun:
         writer: CohortWriter,
         outcomes: SourceJournal,
         descriptor: DatasetDescriptor,
-        names: Pseudonymizer,
+        pseudonyms: Pseudonymizer,
         tables: Mapping[str, SourceMetadata],
     ) -> None:
         self.writer, self.outcomes, self.descriptor = writer, outcomes, descriptor
-        self.names, self.tables = names, tables
+        self.pseudonyms, self.tables = pseudonyms, tables
 
     def check_key(self) -> None:
         """Raise MedpriorError where the cohort was begun with another identity key."""
@@ -117,8 +117,8 @@ class IngestRun:
             key_ids = {record["dataset"]: record["key_id"] for record in journal.records}
             begun_key_id = key_ids.get(self.descriptor.name)
             if begun_key_id is None:
-                journal.append({"dataset": self.descriptor.name, "key_id": self.names.key_id})
-            elif begun_key_id != self.names.key_id:
+                journal.append({"dataset": self.descriptor.name, "key_id": self.pseudonyms.key_id})
+            elif begun_key_id != self.pseudonyms.key_id:
                 raise MedpriorError(
                     "this cohort was begun with another identity key",
                     where="--key",
@@ -130,26 +130,26 @@ class IngestRun:
     def decode(self, sources: list[ImageSource], origin: LocalFolder | RemoteFolder, settings: IngestSettings) -> None:
         """Decode all sources without an earlier outcome."""
         name, stamps = self.descriptor.name, [origin.stamp(source) for source in sources]
-        todo = [
+        pending = [
             (source, stamp)
             for source, stamp in zip(sources, stamps, strict=True)
             if not self.outcomes.is_done(source.path, stamp, name, self.writer)
         ]
-        if not todo:
+        if not pending:
             return
-        finished = len(sources) - len(todo)
+        finished = len(sources) - len(pending)
         bar = progress_bar(total=len(sources), initial=finished, desc="ingest", unit="file")
         rejected = 0
-        files = [source for source, _ in todo]
-        with bar, decode_sources(files, origin, settings, self.outcomes.folder) as results:
-            for (source, stamp), result in zip(todo, results, strict=True):
+        pending_sources = [source for source, _ in pending]
+        with bar, decode_sources(pending_sources, origin, settings, self.outcomes.folder) as results:
+            for (source, stamp), result in zip(pending, results, strict=True):
                 rejected += not self.store_result(source, stamp, result)
                 bar.set_postfix(refused=rejected, refresh=False)
                 bar.update()
 
     def store_result(self, source: ImageSource, stamp: FileStamp, result: DecodedImage | RejectedFile) -> bool:
         """Store one result, first in the cohort, then in the private journal; True if accepted."""
-        item = self.names.pseudonym("item", source.relative)
+        item = self.pseudonyms.pseudonym("item", source.relative)
         image_id, code, message = "", "", ""
         if isinstance(result, RejectedFile):
             code, message = result.code, result.message
@@ -168,10 +168,10 @@ class IngestRun:
     def assign_image_id(self, source: ImageSource, image: DecodedImage) -> str:
         """Pseudonym of the data set's own id, else of the SOP instance, else of the pixels."""
         if self.descriptor.images[0].match != r"^(?P<id>.*)$":
-            return self.names.pseudonym("image", f"{self.descriptor.name}\0{source.key}")
+            return self.pseudonyms.pseudonym("image", f"{self.descriptor.name}\0{source.key}")
         if is_valid_uid(image.identity.sop):
-            return self.names.pseudonym("instance", image.identity.sop)
-        return self.names.pseudonym("picture", image.metadata.pixel_sha256)
+            return self.pseudonyms.pseudonym("instance", image.identity.sop)
+        return self.pseudonyms.pseudonym("picture", image.metadata.pixel_sha256)
 
     def add_image(self, image_id: str, source: ImageSource, image: DecodedImage) -> None:
         """Add one image with the metadata of header, tables and file name."""
@@ -209,12 +209,12 @@ class IngestRun:
         """Pseudonyms of patient and study; without an id every study is a new patient."""
         identity = image.identity
         study_uid = fields.get("study_id") or (identity.study if is_valid_uid(identity.study) else "")
-        study = self.names.pseudonym("study", study_uid or image_id)
+        study = self.pseudonyms.pseudonym("study", study_uid or image_id)
         if fields.get("patient_id"):
-            return self.names.pseudonym("patient", f"{self.descriptor.name}\0{fields['patient_id']}"), study
+            return self.pseudonyms.pseudonym("patient", f"{self.descriptor.name}\0{fields['patient_id']}"), study
         if identity.patient:
-            return self.names.pseudonym("patient", identity.patient), study
-        return self.names.pseudonym("patient of study", study), study
+            return self.pseudonyms.pseudonym("patient", identity.patient), study
+        return self.pseudonyms.pseudonym("patient of study", study), study
 
     def publish(self, settings: IngestSettings, boxes: Sequence[FindingBox] = ()) -> None:
         """Write all files of the cohort; the manifest and `config.json` come last."""
@@ -234,7 +234,7 @@ class IngestRun:
             )
         manifest = self.writer.manifest()
         write_contact_sheet(self.writer.path / "contact_sheet.png", manifest, self.writer.pixels, self.writer.masks)
-        box_counts = write_finding_boxes(self.writer.path, boxes, self.descriptor.name, self.names, manifest)
+        box_counts = write_finding_boxes(self.writer.path, boxes, self.descriptor.name, self.pseudonyms, manifest)
         self.writer.finish(
             fractions=settings.fractions,
             seed=settings.seed,

@@ -141,5 +141,5 @@ def sample_sources(sources: list[ImageSource], limit: int | None, seed: int) -> 
     """At most `limit` of the sources, sampled at random, in their order."""
     if limit is None or limit >= len(sources):
         return sources
-    chosen = np.random.default_rng([seed, len(sources)]).permutation(len(sources))[:limit]
-    return [sources[index] for index in sorted(chosen.tolist())]
+    rows = np.random.default_rng([seed, len(sources)]).permutation(len(sources))[:limit]
+    return [sources[index] for index in sorted(rows.tolist())]

@@ -185,8 +185,8 @@ class DecodingPool:
 def build_decoder(policy: Policy, store_size: int) -> MessageHandler:
     """The message handler of a decoding process."""
 
-    def decode_message(facts: dict[str, Any], arrays: list[NDArray[Any]]) -> Message:
+    def decode_message(fields: dict[str, Any], arrays: list[NDArray[Any]]) -> Message:
         """Decode one source."""
-        return serialize_result(decode_source(deserialize_source(facts), policy, store_size))
+        return serialize_result(decode_source(deserialize_source(fields), policy, store_size))
 
     return decode_message

@@ -116,8 +116,8 @@ def find_column(names: tuple[str, ...], columns: list[str]) -> str | None:
 
 def find_label_columns(table: TableRule, columns: list[str], used: set[str | None]) -> dict[str, str]:
     """Label -> column."""
-    chosen = {name: find_column(names, columns) for name, names in table.labels.items()}
-    result = {name: column for name, column in chosen.items() if column is not None}
+    column_by_label = {name: find_column(names, columns) for name, names in table.labels.items()}
+    result = {name: column for name, column in column_by_label.items() if column is not None}
     if table.other_labels:
         result |= {name: name for name in columns if name not in used | set(result.values())}
     return result
