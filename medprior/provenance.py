@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -46,15 +45,6 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.close(descriptor)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def lock_folder(folder: Path, lock: str = ".lock") -> Iterator[None]:
-    """Hold an exclusive lock on `folder`; the lock of a process that died is released."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / lock).open("w", encoding="ascii") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def write_json(path: Path, value: object) -> None:

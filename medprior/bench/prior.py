@@ -26,8 +26,9 @@ from tqdm import tqdm
 import medprior
 from medprior.bench.prior_cases import METHODS, BenchCase, build_method_cases, build_sensitivity_cases
 from medprior.cohort import Cohort, CohortWriter
-from medprior.cohort.journal import FolderLock, Journal
+from medprior.cohort.journal import Journal
 from medprior.errors import MedpriorError
+from medprior.locks import LOCK_FILE, acquire_lock
 from medprior.metrics.bootstrap import Resamples, estimate_mean
 from medprior.phantom import render_phantom
 from medprior.priors.quality import compute_image_scores
@@ -176,7 +177,7 @@ def bench_priors(
         sensitivity: also other examples and distorted masks.
     """
     settings = PriorSettings()
-    lock = FolderLock(folder)
+    lock = acquire_lock(folder / LOCK_FILE, "this benchmark")
     try:
         journal = open_bench_journal(folder, cohort, settings)
         cases = list(build_method_cases(cohort, settings, names, backbone))

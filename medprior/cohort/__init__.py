@@ -1,4 +1,4 @@
-"""The cohort on disk: manifest, pixel store, masks, labels and splits."""
+"""Cohorts on disk: manifest, pixel store, masks, labels and splits."""
 
 from medprior.cohort.cohort import Cohort
 from medprior.cohort.splits import assign_patient_splits

@@ -1,4 +1,4 @@
-"""A cohort on disk: manifest, pictures, masks, labels, splits; and cheap views of parts of it."""
+"""Read-only access to a finished cohort: manifest, pixels, masks, labels, splits and subsets."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from medprior.provenance import read_config
 
 
 class Cohort:
-    """Images of a cohort folder, all or some; read-only. Make one with `Cohort.open`."""
+    """All or some images of a cohort folder, read-only. Create one with `Cohort.open`."""
 
     def __init__(
         self,
         path: Path,
         manifest: pd.DataFrame,
-        places: NDArray[np.int64],
+        locations: NDArray[np.int64],
         rows: NDArray[np.intp],
     ) -> None:
         self.path = path
         self._full_manifest = manifest
-        self._places = places
+        self._locations = locations
         self._rows = rows
         self._store = PixelStore(path)
         self.manifest = manifest.iloc[rows].reset_index(drop=True)
         self.image_ids: tuple[str, ...] = tuple(self.manifest.image_id)
-        self._number = {image_id: index for index, image_id in enumerate(self.image_ids)}
+        self._row_by_id = {image_id: index for index, image_id in enumerate(self.image_ids)}
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
         """Open a finished cohort.
 
         Raises:
-            InputMissing: no cohort there, or an unfinished one.
+            InputMissing: the folder holds no cohort, or an unfinished one.
         """
         folder = Path(path)
         read_config(folder, "ingest")
@@ -52,21 +52,21 @@ class Cohort:
             index = pd.read_parquet(folder / "pixels" / "index.parquet")
             if not index.image_id.equals(manifest.image_id):
                 index = index.set_index("image_id").loc[manifest.image_id]
-            places = index[list(PixelLocation.__dataclass_fields__)].to_numpy(dtype=np.int64)
+            locations = index[list(PixelLocation.__dataclass_fields__)].to_numpy(dtype=np.int64)
         except (OSError, ValueError, KeyError):
             raise InputMissing(
                 "the manifest or the pixel index is missing or broken",
                 where=folder.name,
                 fix="run `medprior ingest` into it again",
             ) from None
-        return cls(folder, manifest, places, np.arange(len(manifest)))
+        return cls(folder, manifest, locations, np.arange(len(manifest)))
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     @cached_property
     def digest(self) -> str:
-        """Hex sha256 over the manifest rows of this (sub)cohort: pixels, labels, split, facts."""
+        """Hex sha256 over the manifest rows of this (sub)cohort: pixels, labels, split, metadata."""
         text = self.manifest.to_csv(index=False, float_format="%.9g")
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -91,8 +91,8 @@ class Cohort:
         """Physical width / height of every image (stored pixels are square)."""
         return (self.manifest.cols / self.manifest.rows).to_numpy(dtype=np.float64)
 
-    def _subset(self, keep: NDArray[np.intp]) -> Cohort:
-        return Cohort(self.path, self._full_manifest, self._places, self._rows[keep])
+    def _subset(self, rows: NDArray[np.intp]) -> Cohort:
+        return Cohort(self.path, self._full_manifest, self._locations, self._rows[rows])
 
     def split(self, name: str) -> Cohort:
         """The images of one split.
@@ -103,15 +103,15 @@ class Cohort:
         """
         if name not in SPLITS:
             raise ConfigError("no such split", where=name, expected=" or ".join(SPLITS))
-        keep = np.flatnonzero((self.manifest.split == name).to_numpy())
-        if not len(keep):
+        rows = np.flatnonzero((self.manifest.split == name).to_numpy())
+        if not len(rows):
             patients = self.manifest.patient_id.nunique()
             raise InputMissing(
                 f"split {name!r} is empty; the cohort has {len(self)} image(s) of {patients} patient(s)",
                 where=self.path.name,
                 fix="ingest more patients, or another split seed (`medprior ingest --seed`)",
             )
-        return self._subset(keep)
+        return self._subset(rows)
 
     def select(self, image_ids: Sequence[str]) -> Cohort:
         """The images with these ids, in this order.
@@ -122,7 +122,7 @@ class Cohort:
         return self._subset(np.array([self._index(image_id) for image_id in image_ids], dtype=np.intp))
 
     def take(self, n: int, seed: int = 0) -> Cohort:
-        """At most `n` images drawn without replacement, in manifest order."""
+        """At most `n` images sampled without replacement, in manifest order."""
         if n >= len(self):
             return self
         rng = np.random.default_rng([seed, len(self)])
@@ -130,7 +130,7 @@ class Cohort:
 
     def _index(self, image_id: str) -> int:
         try:
-            return self._number[image_id]
+            return self._row_by_id[image_id]
         except KeyError:
             raise InputMissing(
                 "no such image in the cohort",
@@ -138,22 +138,22 @@ class Cohort:
                 fix=f"look into {self.path.name}/manifest.parquet",
             ) from None
 
-    def _place(self, row: int) -> PixelLocation:
-        """Where the picture of this row of the whole manifest lies."""
-        return PixelLocation(*self._places[row].tolist())
+    def _location(self, row: int) -> PixelLocation:
+        """The stored location of the image in this row of the whole manifest."""
+        return PixelLocation(*self._locations[row].tolist())
 
     def pixels(self, image_id: str) -> NDArray[np.float32]:
-        """One picture at store resolution, aspect kept: float32 [h, w] in [0, 1]."""
-        return self._store.read(self._place(self._rows[self._index(image_id)]))
+        """One image at store resolution with its aspect ratio: float32 [h, w] in [0, 1]."""
+        return self._store.read(self._location(self._rows[self._index(image_id)]))
 
     def valid(self, image_id: str) -> NDArray[np.bool_]:
         """Boolean [h, w] on the grid of `pixels`; False in padding and outside the shutter."""
-        place = self._place(self._rows[self._index(image_id)])
+        location = self._location(self._rows[self._index(image_id)])
         path = self.path / "masks" / "valid" / f"{image_id}.png"
-        return read_mask(path) if path.is_file() else np.ones((place.height, place.width), bool)
+        return read_mask(path) if path.is_file() else np.ones((location.height, location.width), bool)
 
     def mask(self, image_id: str, structure: str) -> NDArray[np.bool_] | None:
-        """Boolean [h, w] on the grid of `pixels`, or None where it is unknown."""
+        """Boolean [h, w] on the grid of `pixels`, or None where the image has no such mask."""
         index = self._index(image_id)
         column = MASK_PREFIX + structure
         if column not in self.manifest.columns or pd.isna(self.manifest[column].iloc[index]):
@@ -166,49 +166,49 @@ class Cohort:
         Raises:
             InputMissing: the cohort has no such label.
         """
-        wanted = list(self.label_names if names is None else names)
-        unknown = sorted(set(wanted) - set(self.label_names))
+        names = list(self.label_names if names is None else names)
+        unknown = sorted(set(names) - set(self.label_names))
         if unknown:
             raise InputMissing(
                 f"no label {', '.join(unknown)}",
                 where=self.path.name,
                 expected=", ".join(self.label_names) or "(the cohort has no labels)",
             )
-        return self.manifest[wanted].to_numpy(dtype=np.float32)
+        return self.manifest[names].to_numpy(dtype=np.float32)
 
     def squares(self, size: int) -> NDArray[np.float32]:
-        """Every picture area-averaged onto the unit square: float32 [n, size, size] in [0, 1].
+        """Every image area-averaged onto the unit square: float32 [n, size, size] in [0, 1].
 
-        Stretched to a square; `medprior.geometry` keeps account of the aspect. Made once for the
-        whole cohort in `cache/squares_<size>.npy`; the whole cohort is a read-only memory map.
+        Images are stretched to a square; `medprior.geometry` tracks the aspect ratio. The array of
+        the whole cohort is computed once, as the read-only memory map `cache/squares_<size>.npy`.
         """
 
         def read(index: int) -> NDArray[np.float32]:
-            """One picture of the store."""
-            return self._store.read(self._place(index))
+            """One image of the store."""
+            return self._store.read(self._location(index))
 
         path = self.path / "cache" / f"squares_{size}.npy"
         return self._select_rows(load_cached_squares(path, len(self._full_manifest), size, read))
 
     def mask_squares(self, structure: str, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Coverage of a structure on the unit square, and whether it is known.
+        """Coverage of a structure on the unit square, and whether the image has its mask.
 
         Returns:
-            float32 [n, size, size] in [0, 1], 0 where unknown; bool [n].
+            float32 [n, size, size] in [0, 1], 0 without a mask; bool [n].
         """
         column = MASK_PREFIX + structure
         if column not in self._full_manifest.columns:
             return np.zeros((len(self), size, size), np.float32), np.zeros(len(self), bool)
         names = self._full_manifest[column].tolist()
-        known = self._full_manifest[column].notna().to_numpy()
+        has_mask = self._full_manifest[column].notna().to_numpy()
 
         def read(index: int) -> NDArray[np.float32] | None:
             """One mask as coverage, None where unknown."""
-            return read_mask(self.path / names[index]).astype(np.float32) if known[index] else None
+            return read_mask(self.path / names[index]).astype(np.float32) if has_mask[index] else None
 
         path = self.path / "cache" / f"{column}_{size}.npy"
-        return self._select_rows(load_cached_squares(path, len(names), size, read)), known[self._rows]
+        return self._select_rows(load_cached_squares(path, len(names), size, read)), has_mask[self._rows]
 
-    def _select_rows(self, whole: NDArray[np.float32]) -> NDArray[np.float32]:
-        everything = len(self._rows) == len(whole) and bool((self._rows == np.arange(len(whole))).all())
-        return whole if everything else np.asarray(whole[self._rows])
+    def _select_rows(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        is_whole = len(self._rows) == len(values) and bool((self._rows == np.arange(len(values))).all())
+        return values if is_whole else np.asarray(values[self._rows])

@@ -1,4 +1,4 @@
-"""Names and types of the manifest's columns: the public contract between rooms."""
+"""Defines names and types of the manifest's columns, a public contract between rooms."""
 
 from __future__ import annotations
 
@@ -40,29 +40,29 @@ def select_label_columns(columns: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_label_names(names: Iterable[str]) -> None:
-    """ConfigError where a label would hide a fact or a mask column."""
-    bad = sorted(name for name in names if name in COLUMN_TYPES or name.startswith(MASK_PREFIX))
-    if bad:
-        raise ConfigError(f"label names {bad} are taken", where="labels", fix="rename them in the descriptor")
+    """Raise ConfigError where a label has the name of a metadata or mask column."""
+    reserved = sorted(name for name in names if name in COLUMN_TYPES or name.startswith(MASK_PREFIX))
+    if reserved:
+        raise ConfigError(f"label names {reserved} are reserved", where="labels", fix="rename them in the descriptor")
 
 
 def build_manifest(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """The manifest of `records`, columns in the contract's order and types, `split` still empty.
 
-    Made in parts, so that no more than one of them is held as Python objects.
+    Rows are converted in chunks, so that only one chunk exists as Python objects.
 
     Args:
-        records: one mapping per image with the facts, `labels` and `masks`.
+        records: one mapping per image with the metadata, `labels` and `masks`.
     """
-    parts: list[pd.DataFrame] = []
+    frames: list[pd.DataFrame] = []
     rows: list[dict[str, Any]] = []
     for record in records:
         rows.append(build_manifest_row(record))
         if len(rows) == CHUNK_ROWS:
-            parts.append(convert_to_typed_frame(rows))
+            frames.append(convert_to_typed_frame(rows))
             rows = []
-    parts += [convert_to_typed_frame(rows)] if rows or not parts else []
-    frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    frames += [convert_to_typed_frame(rows)] if rows or not frames else []
+    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     labels = select_label_columns(frame.columns)
     masks = sorted(name for name in frame.columns if name.startswith(MASK_PREFIX))
     check_label_names(labels)
@@ -79,7 +79,7 @@ def build_manifest_row(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def convert_to_typed_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Rows as a frame of the manifest's types, columns as they come."""
+    """Rows as a frame of the manifest's types, columns in order of appearance."""
     names = dict.fromkeys(METADATA_COLUMNS) | {name: None for row in rows for name in row}
     frame = pd.DataFrame(rows, columns=list(names))
     labels = dict.fromkeys(select_label_columns(names), "float32")

@@ -1,4 +1,4 @@
-"""Batches of added images are made durable in a thread, in the order that survives a power cut."""
+"""Commits batches of added images to disk in a thread, in an order that survives a power cut."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from medprior.cohort.store import fsync_masks
 class Committer:
     """Forces a batch's masks and pixels to disk, then writes the journal lines that name them.
 
-    One batch at a time; who brings the next one waits for the last. A batch that failed is not
-    tried again: a line may be half written.
+    Batches are committed one at a time; `begin` waits for the previous one. A failed batch is not
+    retried, since a journal line may be half written.
 
     Args:
-        journal: of the cohort; written by nobody else while batches are under way.
+        journal: of the cohort; only this object writes it while batches are pending.
     """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="medprior-commit")
-        self._running: Future[None] | None = None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="medprior-commit")
+        self._pending_batch: Future[None] | None = None
 
     def begin(self, lines: Sequence[bytes], masks: Sequence[Path], shard: int) -> None:
         """Commit a batch in the background.
 
         Args:
-            lines: its journal lines.
-            masks: its mask files.
-            shard: descriptor of the shard with its last pixels; closed here.
+            lines: journal lines of the batch.
+            masks: mask files of the batch.
+            shard: file descriptor of the shard with the last pixels; closed here.
 
         Raises:
-            OSError: the batch before could not be committed.
+            OSError: the previous batch could not be committed.
         """
         try:
             self.wait()
         except BaseException:
             os.close(shard)
             raise
-        self._running = self._thread.submit(self._commit, lines, masks, shard)
+        self._pending_batch = self._executor.submit(self._commit, lines, masks, shard)
 
     def _commit(self, lines: Sequence[bytes], masks: Sequence[Path], shard: int) -> None:
         try:
@@ -55,15 +55,15 @@ class Committer:
         self._journal.sync()
 
     def wait(self) -> None:
-        """Wait until nothing is under way.
+        """Wait until no batch is pending.
 
         Raises:
             OSError: the last batch could not be committed.
         """
-        running, self._running = self._running, None
-        if running is not None:
-            running.result()
+        batch, self._pending_batch = self._pending_batch, None
+        if batch is not None:
+            batch.result()
 
     def close(self) -> None:
-        """End the thread; what is under way is finished first."""
-        self._thread.shutdown(wait=True)
+        """Finish the pending batch and end the thread."""
+        self._executor.shutdown(wait=True)

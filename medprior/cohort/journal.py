@@ -1,41 +1,38 @@
-"""An append-only file of JSON lines: after a crash it holds whole records only."""
+"""Implements an append-only file of JSON lines that holds whole records only after a crash."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from medprior.errors import MedpriorError
-
 
 class Journal:
-    """Records appended one line each; a torn last line is dropped on opening.
+    """Records, one per line; an incomplete last line is removed on opening.
 
     Args:
-        path: the file, made if absent.
-        mode: its permission bits when made.
-        each: is called with every record there is and its line, and `records` stays empty: ten
-            million of them are too many to hold twice.
+        path: the file, created if absent.
+        mode: permission bits of a new file.
+        on_record: called with every existing record and its line; `records` then stays empty, since
+            ten million records are too many to hold twice.
     """
 
     def __init__(
         self,
         path: Path,
         mode: int = 0o644,
-        each: Callable[[dict[str, Any], bytes], None] | None = None,
+        on_record: Callable[[dict[str, Any], bytes], None] | None = None,
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.records: list[dict[str, Any]] = []
-        self._keep = each is None
+        self._keeps_records = on_record is None
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, mode), "r+b")
-        self._read(each or (lambda record, line: self.records.append(record)))
+        self._read(on_record or (lambda record, line: self.records.append(record)))
 
-    def _read(self, each: Callable[[dict[str, Any], bytes], None]) -> None:
+    def _read(self, on_record: Callable[[dict[str, Any], bytes], None]) -> None:
         end = 0
         for line in self._file:
             if not line.endswith(b"\n"):
@@ -44,19 +41,19 @@ class Journal:
                 record = json.loads(line)
             except ValueError:
                 break
-            each(record, line)
+            on_record(record, line)
             end += len(line)
         self._file.seek(end)
         self._file.truncate(end)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add one record and hand it to the operating system."""
+        """Add one record and flush it to the operating system."""
         self.append_line(encode_json_line(record))
-        if self._keep:
+        if self._keeps_records:
             self.records.append(dict(record))
 
     def append_line(self, line: bytes) -> None:
-        """Add one record that `line_of` has made a line."""
+        """Add one record that `encode_json_line` encoded."""
         self._file.write(line)
         self._file.flush()
 
@@ -70,26 +67,5 @@ class Journal:
 
 
 def encode_json_line(record: Mapping[str, Any]) -> bytes:
-    """A record as a line of JSON, its keys in their order: labels keep theirs."""
+    """A record as a line of JSON; keys keep their order."""
     return json.dumps(dict(record), allow_nan=False).encode() + b"\n"
-
-
-class FolderLock:
-    """One writer for a folder; the kernel frees it when the writer dies, however it dies."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._file)
-            raise MedpriorError(
-                "another run is writing this cohort",
-                where=folder.name,
-                fix="wait for it to end, or choose another folder",
-            ) from None
-
-    def release(self) -> None:
-        """Let the next writer in."""
-        os.close(self._file)

@@ -1,4 +1,4 @@
-"""Makes a finished cohort of an image journal: splits, manifest, index, summary, `config.json`."""
+"""Publishes a cohort from its records: splits, manifest, index, summary, `config.json`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COHORT_FILES = ("manifest.parquet", "pixels/index.parquet", "summary.json", "qua
 
 @dataclass(frozen=True)
 class PatientSplitRule:
-    """How images without an official split are drawn; see `patient_splits`."""
+    """How images without an official split are split; see `assign_patient_splits`."""
 
     seed: int
     fractions: tuple[float, float, float]
@@ -45,33 +45,33 @@ def publish_cohort(
     summary: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> None:
-    """Write everything that a cohort consists of besides pixels and masks; `config.json` last.
+    """Write all files of a cohort besides pixels and masks; `config.json` comes last.
 
     Args:
         folder: the cohort folder.
         records: journal records.
-        fixed: splits by image_id that win over the images' `official`.
-        rule: how the rest is drawn.
+        fixed: splits by image_id that take precedence over the images' `official`.
+        rule: how the remaining images are split.
         quarantine: rows (item, code, message) of `quarantine.csv`.
-        summary: entries of `summary.json` besides the counts made here.
+        summary: entries of `summary.json` besides the counts.
         settings: the stage's settings.
     """
-    asides = RecordCollector()
-    frame = build_manifest(asides.collect_from(records.in_order()))
-    official = zip(frame.image_id.tolist(), asides.official, strict=True)
+    collector = RecordCollector()
+    frame = build_manifest(collector.collect_from(records.sorted_records()))
+    official = zip(frame.image_id.tolist(), collector.official, strict=True)
     frame["split"] = pd.array(
         assign_patient_splits(
             frame.patient_id.tolist(),
             frame.pixel_sha256.tolist(),
             rule.fractions,
             rule.seed,
-            [fixed.get(image_id, said) for image_id, said in official],
+            [fixed.get(image_id, split) for image_id, split in official],
         ).tolist(),
         dtype="str",
     )
     shutil.rmtree(folder / "cache", ignore_errors=True)
-    places = pd.DataFrame({"image_id": frame.image_id, **asides.places})
-    write_parquet(folder / "pixels" / "index.parquet", places)
+    locations = pd.DataFrame({"image_id": frame.image_id, **collector.locations})
+    write_parquet(folder / "pixels" / "index.parquet", locations)
     write_quarantine(folder / "quarantine.csv", quarantine)
     counts = {
         "images": len(frame),
@@ -85,35 +85,35 @@ def publish_cohort(
 
 
 class RecordCollector:
-    """What records say besides the manifest: official splits, and places in the store."""
+    """Collects what the manifest lacks from records: official splits and stored locations."""
 
     def __init__(self) -> None:
         self.official: list[str | None] = []
-        self._places = {name: array("q") for name in PixelLocation.__dataclass_fields__}
+        self._locations = {name: array("q") for name in PixelLocation.__dataclass_fields__}
 
     def collect_from(self, records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The same records, noted in passing."""
+        """Yield the records unchanged and collect from each."""
         for record in records:
-            said = record["official"]
-            self.official.append(sys.intern(said) if said else None)
-            for name, column in self._places.items():
+            official = record["official"]
+            self.official.append(sys.intern(official) if official else None)
+            for name, column in self._locations.items():
                 column.append(record[name])
             yield record
 
     @property
-    def places(self) -> dict[str, NDArray[np.int64]]:
+    def locations(self) -> dict[str, NDArray[np.int64]]:
         """Columns of the pixel index."""
-        return {name: np.array(column, np.int64) for name, column in self._places.items()}
+        return {name: np.array(column, np.int64) for name, column in self._locations.items()}
 
 
 def load_previous_splits(folder: Path, rule: PatientSplitRule) -> dict[str, str | None]:
-    """Splits of a cohort that was finished before under the same rule: they stay."""
+    """Splits by image_id of a cohort that was finished before by the same rule."""
     if not (folder / "config.json").is_file():
         return {}
     if read_config(folder, "ingest").get("split_rule") != rule.record():
         return {}
-    old = pd.read_parquet(folder / "manifest.parquet", columns=["image_id", "split"])
-    return dict(zip(old.image_id.tolist(), old.split.tolist(), strict=True))
+    previous = pd.read_parquet(folder / "manifest.parquet", columns=["image_id", "split"])
+    return dict(zip(previous.image_id.tolist(), previous.split.tolist(), strict=True))
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:

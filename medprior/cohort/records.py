@@ -1,4 +1,4 @@
-"""What is known of one image, checked, in the form that the journal keeps."""
+"""Defines and checks the journal record of one image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from medprior.errors import ConfigError
 
 
 class ImageMetadata(TypedDict, total=False):
-    """What a cohort knows of an image besides its picture; see the manifest's columns.
+    """Metadata of an image; see the manifest's columns.
 
     Attributes:
         study_id: pseudonym of the study.
@@ -26,9 +26,9 @@ class ImageMetadata(TypedDict, total=False):
         spacing_mm: millimetres per source pixel, or None.
         spacing_kind: calibrated, detector, estimated, film or none.
         polarity_inverted: the source was stored with low values bright.
-        flags: what was odd about the file.
-        pixel_sha256: of the decoded stored array and its shape; made from `pixels` if absent.
-        official: the data set's own split: train, val, test, train_val or None (drawn).
+        flags: irregularities of the file.
+        pixel_sha256: of the decoded stored array and its shape; computed from `pixels` if absent.
+        official: the data set's own split: train, val, test, train_val or None (by hash).
     """
 
     study_id: str
@@ -45,13 +45,13 @@ class ImageMetadata(TypedDict, total=False):
 
 
 class ImageRecords(Mapping[str, dict[str, Any]]):
-    """Records by image_id, kept as lines: a sixth of the memory that dictionaries take."""
+    """Records by image_id, held as JSON lines in a sixth of the memory of dictionaries."""
 
     def __init__(self) -> None:
         self._lines: dict[str, bytes] = {}
 
-    def keep(self, record: Mapping[str, Any], line: bytes) -> None:
-        """Take one in; what is no image is left out."""
+    def add(self, record: Mapping[str, Any], line: bytes) -> None:
+        """Add one record; a record without image_id is ignored."""
         if "image_id" in record:
             self._lines[record["image_id"]] = line
 
@@ -67,26 +67,26 @@ class ImageRecords(Mapping[str, dict[str, Any]]):
     def __len__(self) -> int:
         return len(self._lines)
 
-    def in_order(self) -> Iterator[dict[str, Any]]:
-        """All, by image_id."""
+    def sorted_records(self) -> Iterator[dict[str, Any]]:
+        """All records, sorted by image_id."""
         return (self[image_id] for image_id in sorted(self._lines))
 
 
-def build_metadata_record(image_id: str, patient_id: str, facts: ImageMetadata) -> dict[str, Any]:
-    """The JSON-able facts of one image, defaults filled in."""
+def build_metadata_record(image_id: str, patient_id: str, metadata: ImageMetadata) -> dict[str, Any]:
+    """The JSON-able metadata of one image with defaults."""
     return {
         "image_id": image_id,
         "patient_id": patient_id,
-        "study_id": facts.get("study_id") or patient_id,
-        "dataset": facts.get("dataset", ""),
-        "view": facts.get("view", "UNKNOWN"),
-        "sex": facts.get("sex"),
-        "age": finite_or_none(facts.get("age")),
-        "spacing_mm": finite_or_none(facts.get("spacing_mm")),
-        "spacing_kind": facts.get("spacing_kind", "none"),
-        "polarity_inverted": bool(facts.get("polarity_inverted", False)),
-        "flags": "|".join(facts.get("flags", ())),
-        "official": facts.get("official"),
+        "study_id": metadata.get("study_id") or patient_id,
+        "dataset": metadata.get("dataset", ""),
+        "view": metadata.get("view", "UNKNOWN"),
+        "sex": metadata.get("sex"),
+        "age": finite_or_none(metadata.get("age")),
+        "spacing_mm": finite_or_none(metadata.get("spacing_mm")),
+        "spacing_kind": metadata.get("spacing_kind", "none"),
+        "polarity_inverted": bool(metadata.get("polarity_inverted", False)),
+        "flags": "|".join(metadata.get("flags", ())),
+        "official": metadata.get("official"),
     }
 
 
@@ -96,7 +96,7 @@ def check_cohort_image(
     labels: Mapping[str, float],
     masks: Mapping[str, NDArray[np.bool_]],
 ) -> None:
-    """ConfigError for what would make a broken cohort."""
+    """Raise ConfigError for an image that a cohort cannot hold."""
     where = f"image {image_id}"
     if not image_id or not all(char.isalnum() or char in "-_." for char in image_id):
         raise ConfigError("image_id must be letters, digits, - _ .", where="image_id")
@@ -114,7 +114,7 @@ def check_cohort_image(
 
 
 def compute_array_sha256(array: NDArray[Any]) -> str:
-    """Hex sha256 of an array's shape, type and bytes: equal pictures, equal digest."""
+    """Hex sha256 of an array's shape, type and bytes: equal images have equal digests."""
     digest = hashlib.sha256(f"{array.shape}{array.dtype.str}".encode())
     digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Train, validation and test, disjoint by patient and by picture, stable when files are added."""
+"""Assigns train, val and test splits, disjoint by patient and by pixels, stable under additions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRAIN_VAL = "train_val"
 
 
 def group_linked_images(patient_ids: Sequence[str], pixel_hashes: Sequence[str]) -> NDArray[np.intp]:
-    """Group of every image: two share one when a chain of patients or pixels joins them."""
+    """Group of every image, intp [n]: images linked by equal patients or pixels share one."""
     parent = np.arange(len(patient_ids))
 
     def root(index: int) -> int:
@@ -35,7 +35,7 @@ def group_linked_images(patient_ids: Sequence[str], pixel_hashes: Sequence[str])
 
 
 def hash_to_unit_interval(name: str, seed: int) -> float:
-    """A number in [0, 1) that depends on nothing but `name` and `seed`."""
+    """A number in [0, 1) that depends on `name` and `seed` alone."""
     digest = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
@@ -47,55 +47,59 @@ def assign_patient_splits(
     seed: int = 0,
     official: Sequence[str | None] | None = None,
 ) -> NDArray[np.str_]:
-    """Splits in which no patient and no picture is on two sides.
+    """Splits that share no patient and no pixels.
 
-    A group's place follows from a hash of its smallest patient id and the seed, so that new files
-    leave old ones where they are. Where chance leaves a split empty and there are groups enough,
-    the group nearest to it moves there (our choice).
+    A group's position is a hash of its smallest patient id and the seed, so that new files do not
+    move old ones. Where a split is empty by chance and there are enough groups, the group with the
+    nearest position moves into it (our choice).
 
     Args:
         patient_ids: one per image.
-        pixel_hashes: one per image; equal pictures are kept together whoever they are said to be.
+        pixel_hashes: one per image; images with equal pixels share a split whatever their patient id.
         fractions: expected shares of train, val and test.
-        seed: another seed is another split.
-        official: a data set's own split per image: `train`, `val`, `test`, `train_val` (train and
-            val are drawn by hash) or None. Where a group is in two, test wins over val over train.
+        seed: of the hash; another seed gives another split.
+        official: a data set's own split per image: `train`, `val`, `test`, `train_val` (train or
+            val by hash) or None. A group in several takes test before val before train.
 
     Returns:
         One of `train`, `val`, `test` per image.
     """
     if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ConfigError("not shares of 1", where="fractions", found=str(fractions))
+        raise ConfigError("fractions do not add up to 1", where="fractions", found=str(fractions))
     groups = group_linked_images(patient_ids, pixel_hashes)
     members: dict[int, list[int]] = {}
     for index, group in enumerate(groups.tolist()):
         members.setdefault(group, []).append(index)
-    places = {g: hash_to_unit_interval(min(patient_ids[i] for i in m), seed) for g, m in members.items()}
-    chosen: dict[int, str] = {}
-    free: dict[int, float] = {}
-    for group, place in places.items():
-        given = {official[i] for i in members[group]} if official is not None else set()
-        fixed = next((name for name in reversed(SPLITS) if name in given), None)
-        if fixed is None and TRAIN_VAL in given:
+    positions = {g: hash_to_unit_interval(min(patient_ids[i] for i in m), seed) for g, m in members.items()}
+    split_by_group: dict[int, str] = {}
+    free_positions: dict[int, float] = {}
+    for group, position in positions.items():
+        official_splits = {official[i] for i in members[group]} if official is not None else set()
+        split = next((name for name in reversed(SPLITS) if name in official_splits), None)
+        if split is None and TRAIN_VAL in official_splits:
             share = fractions[0] + fractions[1]
-            fixed = "train" if place * share < fractions[0] else "val"
-        if fixed is None:
-            fixed = SPLITS[int(np.searchsorted(np.cumsum(fractions)[:2], place, side="right"))]
-            free[group] = place
-        chosen[group] = fixed
-    fill_empty_splits(chosen, free, fractions)
-    return np.array([chosen[group] for group in groups.tolist()], dtype=np.str_)
+            split = "train" if position * share < fractions[0] else "val"
+        if split is None:
+            split = SPLITS[int(np.searchsorted(np.cumsum(fractions)[:2], position, side="right"))]
+            free_positions[group] = position
+        split_by_group[group] = split
+    fill_empty_splits(split_by_group, free_positions, fractions)
+    return np.array([split_by_group[group] for group in groups.tolist()], dtype=np.str_)
 
 
-def fill_empty_splits(chosen: dict[int, str], free: dict[int, float], fractions: tuple[float, float, float]) -> None:
-    """Move, in place, the nearest free group into each split that chance left empty."""
+def fill_empty_splits(
+    split_by_group: dict[int, str], free_positions: dict[int, float], fractions: tuple[float, float, float]
+) -> None:
+    """Move, in place, the nearest group without official split into each empty split."""
     edges = np.concatenate([[0.0], np.cumsum(fractions)])
     for number, name in enumerate(SPLITS):
-        held = Counter(chosen.values())
-        movable = [group for group in free if held[chosen[group]] > 1]
-        if name in held or fractions[number] == 0 or len(chosen) < len(SPLITS) or not movable:
+        group_counts = Counter(split_by_group.values())
+        movable = [group for group in free_positions if group_counts[split_by_group[group]] > 1]
+        if name in group_counts or fractions[number] == 0 or len(split_by_group) < len(SPLITS) or not movable:
             continue
         low, high = edges[number], edges[number + 1]
-        nearest = min(movable, key=lambda g: (max(low - free[g], free[g] - high), free[g]))
-        chosen[nearest] = name
-        del free[nearest]
+        nearest = min(
+            movable, key=lambda g: (max(low - free_positions[g], free_positions[g] - high), free_positions[g])
+        )
+        split_by_group[nearest] = name
+        del free_positions[nearest]

@@ -1,4 +1,4 @@
-"""Every picture of a cohort on one square grid, made once and kept beside the store."""
+"""Resamples every image of a cohort onto one square grid, cached beside the pixel store."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from tqdm import tqdm
 from medprior.dicom.display.resample import resize_pixels
 from medprior.provenance import atomic_write
 
-PictureSource = Callable[[int], NDArray[np.float32] | None]
+ImageReader = Callable[[int], NDArray[np.float32] | None]
 
 
-def fill_squares(target: NDArray[np.float32], read: PictureSource, title: str) -> None:
-    """Fill `target` [n, size, size] with the pictures that `read` gives, area-averaged, clipped."""
+def fill_squares(target: NDArray[np.float32], read: ImageReader, title: str) -> None:
+    """Fill `target` [n, size, size] with the images from `read`, area-averaged, clipped to [0, 1]."""
     size = target.shape[1]
     for index in tqdm(range(len(target)), desc=title, unit="img", leave=False, disable=None):
-        picture = read(index)
-        if picture is not None:
-            target[index] = np.clip(resize_pixels(picture, size, size), 0, 1)
+        image = read(index)
+        if image is not None:
+            target[index] = np.clip(resize_pixels(image, size, size), 0, 1)
 
 
-def load_cached_squares(path: Path, count: int, size: int, read: PictureSource) -> NDArray[np.float32]:
-    """A memory map of float32 [count, size, size], read-only; made by `read` if it is not there.
+def load_cached_squares(path: Path, count: int, size: int, read: ImageReader) -> NDArray[np.float32]:
+    """A memory map of float32 [count, size, size], read-only; filled by `read` if it is absent.
 
-    Made in memory where the cohort's folder cannot be written.
+    An array in memory where the folder is not writable.
     """
     shape = (count, size, size)
     if path.is_file():
-        kept = np.load(path, mmap_mode="r")
-        if kept.shape == shape and kept.dtype == np.float32:
-            return np.asanyarray(kept)
+        cached = np.load(path, mmap_mode="r")
+        if cached.shape == shape and cached.dtype == np.float32:
+            return np.asanyarray(cached)
     title = f"{size}x{size} squares"
     try:
         with atomic_write(path) as temporary:
@@ -42,6 +42,6 @@ def load_cached_squares(path: Path, count: int, size: int, read: PictureSource) 
             target.flush()
         return np.asanyarray(np.load(path, mmap_mode="r"))
     except PermissionError:
-        made = np.zeros(shape, dtype=np.float32)
-        fill_squares(made, read, title)
-        return made
+        squares = np.zeros(shape, dtype=np.float32)
+        fill_squares(squares, read, title)
+        return squares

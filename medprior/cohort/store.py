@@ -1,4 +1,4 @@
-"""The pixel store: 16-bit pictures end to end in large shard files, read through memory maps."""
+"""Stores 16-bit images back to back in large shard files and reads them through memory maps."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from PIL import Image
 from medprior.dicom.display.resample import resize_pixels
 from medprior.dicom.radiograph import WHITE_16_BIT
 from medprior.errors import InputMissing
+from medprior.locks import LOCK_FILE
 
 PIXEL_FOLDER = "pixels"
 SHARD_BYTES = 256 * 2**20
@@ -24,7 +25,7 @@ SYNC_THREADS = 8
 
 @dataclass(frozen=True)
 class PixelLocation:
-    """Where one picture lies: shard number, byte offset, and its size in the store."""
+    """Location of one stored image: shard number, byte offset, and size in pixels."""
 
     shard: int
     offset: int
@@ -33,7 +34,7 @@ class PixelLocation:
 
     @property
     def end(self) -> int:
-        """First byte after the picture."""
+        """First byte after the image."""
         return self.offset + 2 * self.height * self.width
 
     def record(self) -> dict[str, int]:
@@ -47,7 +48,7 @@ def shard_path(root: Path, shard: int) -> Path:
 
 
 class PixelStore:
-    """Reads pictures by their place; maps each shard on first use, and anew in a worker process."""
+    """Reads images by location; maps each shard on first use, and again in a worker process."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -56,24 +57,24 @@ class PixelStore:
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root, "_maps": {}}
 
-    def read(self, place: PixelLocation) -> NDArray[np.float32]:
+    def read(self, location: PixelLocation) -> NDArray[np.float32]:
         """float32 [height, width] in [0, 1]."""
-        path = shard_path(self.root, place.shard)
-        if place.shard not in self._maps or 2 * len(self._maps[place.shard]) < place.end:
-            if not path.is_file() or path.stat().st_size < place.end:
+        path = shard_path(self.root, location.shard)
+        if location.shard not in self._maps or 2 * len(self._maps[location.shard]) < location.end:
+            if not path.is_file() or path.stat().st_size < location.end:
                 raise InputMissing(
-                    "a pixel shard is missing or cut short",
+                    "a pixel shard is missing or truncated",
                     where=f"{self.root.name}/{PIXEL_FOLDER}/{path.name}",
                     fix="run `medprior ingest` into this cohort again",
                 )
-            self._maps[place.shard] = np.memmap(path, dtype="<u2", mode="r")
-        first = place.offset // 2
-        flat = self._maps[place.shard][first : first + place.height * place.width]
-        return flat.reshape(place.height, place.width).astype(np.float32) / np.float32(WHITE_16_BIT)
+            self._maps[location.shard] = np.memmap(path, dtype="<u2", mode="r")
+        first = location.offset // 2
+        flat = self._maps[location.shard][first : first + location.height * location.width]
+        return flat.reshape(location.height, location.width).astype(np.float32) / np.float32(WHITE_16_BIT)
 
 
 def encode_stored_pixels(pixels: NDArray[np.float32] | NDArray[np.uint16], size: tuple[int, int]) -> NDArray[np.uint16]:
-    """What the store keeps of a picture, uint16 of `size`; stored values of that size stay.
+    """The stored form of an image, uint16 of `size`; a uint16 image of that size is unchanged.
 
     Shape:
         pixels: float32 [rows, cols] in [0, 1], or uint16 [rows, cols] with 65535 for 1.
@@ -88,7 +89,7 @@ def encode_stored_pixels(pixels: NDArray[np.float32] | NDArray[np.uint16], size:
 
 
 class ShardAppender:
-    """Appends pictures; what lies behind the last known place is cut off on opening."""
+    """Appends images; bytes after the last known location are truncated on opening."""
 
     def __init__(self, root: Path, last: PixelLocation | None, shard_bytes: int = SHARD_BYTES) -> None:
         self.root, self.limit = root, shard_bytes
@@ -105,33 +106,30 @@ class ShardAppender:
         return file
 
     def append(self, pixels: NDArray[np.uint16]) -> PixelLocation:
-        """Store uint16 [h, w] and say where."""
+        """Store uint16 [h, w] and return its location."""
         height, width = pixels.shape
         if self.size and self.size + 2 * pixels.size > self.limit:
             os.fsync(self._file.fileno())
             self.close()
             self.shard, self.size = self.shard + 1, 0
             self._file = self._open()
-        place = PixelLocation(self.shard, self.size, height, width)
+        location = PixelLocation(self.shard, self.size, height, width)
         self._file.write(np.ascontiguousarray(pixels, dtype="<u2").data)
         self._file.flush()
-        self.size = place.end
-        return place
+        self.size = location.end
+        return location
 
     def close(self) -> None:
-        """Close the shard in use."""
+        """Close the current shard."""
         self._file.close()
 
     def duplicate(self) -> int:
-        """A descriptor of the shard in use, to force what it holds now onto the disk.
-
-        Full shards were forced there before the next began.
-        """
+        """A file descriptor of the current shard for `fsync`; full shards are already on disk."""
         return os.dup(self._file.fileno())
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
-    """Write bool [h, w] as a one-bit PNG: whole or not at all, and not yet forced to disk."""
+    """Write bool [h, w] as a one-bit PNG, atomically, without `fsync`."""
     draft = path.with_name(f".{path.name}")
     try:
         with draft.open("wb") as file:
@@ -143,15 +141,12 @@ def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
 
 
 def fsync_masks(paths: Sequence[Path]) -> None:
-    """Force mask files, and then their folders, onto the disk.
-
-    Many at once: a file system writes what waits together in one go, 20 times as fast.
-    """
+    """Force mask files, and then their folders, onto the disk; in parallel, which is 20 times as fast."""
     if not paths:
         return
     with ThreadPoolExecutor(SYNC_THREADS) as pool:
-        for parts in (paths, sorted({path.parent for path in paths})):
-            list(pool.map(fsync_path, parts))
+        for batch in (paths, sorted({path.parent for path in paths})):
+            list(pool.map(fsync_path, batch))
 
 
 def fsync_path(path: Path) -> None:
@@ -177,14 +172,14 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
 
 
 def parse_pixel_location(record: Mapping[str, Any]) -> PixelLocation:
-    """The place in a journal or index record."""
+    """The location in a journal or index record."""
     return PixelLocation(*(int(record[key]) for key in ("shard", "offset", "height", "width")))
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove half-written files that a killed writer left behind."""
+    """Remove half-written files of a killed writer."""
     for path in (folder, folder / "pixels", *(folder / "masks").glob("*")):
         if path.is_dir():
             for entry in os.scandir(path):
-                if entry.name.startswith(".") and entry.name != ".lock":
+                if entry.name.startswith(".") and entry.name != LOCK_FILE:
                     Path(entry.path).unlink(missing_ok=True)

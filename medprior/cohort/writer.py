@@ -1,4 +1,4 @@
-"""Writes a cohort image by image; killed at any moment, it goes on where it was."""
+"""Writes a cohort image by image; a killed writer resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medprior.cohort.columns import build_manifest, finite_or_none
 from medprior.cohort.committing import Committer
-from medprior.cohort.journal import FolderLock, Journal, encode_json_line
+from medprior.cohort.journal import Journal, encode_json_line
 from medprior.cohort.publishing import PatientSplitRule, QuarantineRows, load_previous_splits, publish_cohort
 from medprior.cohort.records import (
     ImageMetadata,
@@ -34,6 +34,7 @@ from medprior.cohort.store import (
 )
 from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 from medprior.errors import ConfigError, MedpriorError
+from medprior.locks import LOCK_FILE, acquire_lock
 
 COMMIT_IMAGES, COMMIT_SECONDS = 64, 2.0
 
@@ -41,33 +42,32 @@ COMMIT_IMAGES, COMMIT_SECONDS = 64, 2.0
 class CohortWriter:
     """The one writer of a cohort folder. Use it as a context manager, call `finish` at the end.
 
-    Images are committed in batches while further ones are added; see `Committer`. Whatever ends
-    the writer, kill or power cut, a line of the journal never names what is not there; at most the
-    last batches are added again.
+    Images are committed in batches while further ones are added; see `Committer`. After a kill or a
+    power cut every journal line names complete files; at most the last batches must be added again.
 
     Args:
-        path: the cohort folder; an unfinished or finished cohort there is continued.
-        store_size: longest side of stored pictures; smaller ones stay as they are.
+        path: the cohort folder; an existing cohort, finished or not, is continued.
+        store_size: longest side of stored images in pixels; smaller images keep their size.
 
     Raises:
         MedpriorError: another process writes this folder.
-        ConfigError: it was begun with another `store_size`.
+        ConfigError: the cohort has another `store_size`.
     """
 
     def __init__(self, path: Path | str, store_size: int = 512) -> None:
         self.path = Path(path)
         self.store_size = store_size
-        self._lock = FolderLock(self.path)
+        self._lock = acquire_lock(self.path / LOCK_FILE, "this cohort")
         try:
-            self._records, self._last = ImageRecords(), ""
-            self._begun: int | None = None
-            self._journal = Journal(self.path / "journal.jsonl", each=self._replay_record)
+            self._records, self._last_image_id = ImageRecords(), ""
+            self._begun_store_size: int | None = None
+            self._journal = Journal(self.path / "journal.jsonl", on_record=self._replay_record)
             self._check_store_size()
         except BaseException:
             self._lock.release()
             raise
         remove_partial_files(self.path)
-        last = parse_pixel_location(self._records[self._last]) if self._last else None
+        last = parse_pixel_location(self._records[self._last_image_id]) if self._last_image_id else None
         self._shards = ShardAppender(self.path, last)
         self._store = PixelStore(self.path)
         self._committer = Committer(self._journal)
@@ -76,21 +76,21 @@ class CohortWriter:
         self._last_commit_time = time.monotonic()
 
     def _replay_record(self, record: dict[str, Any], line: bytes) -> None:
-        """Take in one line of the journal; the first says the store size."""
-        if self._begun is None:
-            self._begun = int(record.get("store_size", 0))
-        self._records.keep(record, line)
-        self._last = record.get("image_id", self._last)
+        """Read one line of the journal; the first holds the store size."""
+        if self._begun_store_size is None:
+            self._begun_store_size = int(record.get("store_size", 0))
+        self._records.add(record, line)
+        self._last_image_id = record.get("image_id", self._last_image_id)
 
     def _check_store_size(self) -> None:
-        if self._begun is None:
+        expected = self._begun_store_size
+        if expected is None:
             self._journal.append({"store_size": self.store_size})
-        begun = self.store_size if self._begun is None else self._begun
-        if begun != self.store_size:
+        elif expected != self.store_size:
             raise ConfigError(
-                "this cohort was begun with another store_size",
+                "this cohort has another store_size",
                 where=self.path.name,
-                expected=str(begun),
+                expected=str(expected),
                 found=str(self.store_size),
                 fix="use the same value or another folder",
             )
@@ -108,8 +108,8 @@ class CohortWriter:
         return image_id in self._records
 
     def close(self) -> None:
-        """Close files and let the next writer in."""
-        # On a full disk the last flush fails again; the error that led here is already on its way.
+        """Close files and release the lock."""
+        # On a full disk the last flush fails again; the first error is already raised.
         with suppress(OSError):
             self.commit()
         self._committer.close()
@@ -120,7 +120,7 @@ class CohortWriter:
         self._lock.release()
 
     def pixels(self, image_id: str) -> NDArray[np.float32]:
-        """A picture already added, float32 [h, w] in [0, 1]."""
+        """The pixels of an image already added, float32 [h, w] in [0, 1]."""
         return self._store.read(parse_pixel_location(self._records[image_id]))
 
     def masks(self, image_id: str) -> dict[str, NDArray[np.bool_]]:
@@ -133,8 +133,8 @@ class CohortWriter:
         return str(self._records[image_id]["pixel_sha256"])
 
     def manifest(self) -> pd.DataFrame:
-        """The manifest so far, by image_id, `split` still empty."""
-        return build_manifest(self._records.in_order())
+        """The manifest so far, sorted by image_id, `split` still empty."""
+        return build_manifest(self._records.sorted_records())
 
     def add(
         self,
@@ -146,23 +146,23 @@ class CohortWriter:
         masks: Mapping[str, NDArray[np.bool_]] | None = None,
         valid: NDArray[np.bool_] | None = None,
         source_size: tuple[int, int] | None = None,
-        **facts: Unpack[ImageMetadata],
+        **metadata: Unpack[ImageMetadata],
     ) -> None:
-        """Add one image; one that is already there is left as it is.
+        """Add one image; an image_id that exists is not changed.
 
         Args:
-            image_id: unique name without patient data; becomes a file name of masks.
+            image_id: unique name without patient data; also the file name of masks.
             pixels: float32 [rows, cols] in [0, 1], or uint16 as stored (65535 is 1); square
                 pixels, air dark and bone bright.
             patient_id: pseudonym; images of one patient stay in one split.
             labels: name -> value in [0, 1]; a missing name or NaN is unknown.
             masks: structure -> bool [rows, cols] on the grid of `pixels`.
-            valid: bool [rows, cols], False where there is no picture (padding, shutter).
-            source_size: (rows, cols) of the source where `pixels` was already reduced.
-            facts: see `Facts`.
+            valid: bool [rows, cols], False in padding and outside the shutter.
+            source_size: (rows, cols) of the source where `pixels` is already reduced.
+            metadata: see `ImageMetadata`.
 
         Raises:
-            ConfigError: what is given cannot be an image of a cohort.
+            ConfigError: a cohort cannot hold this image.
         """
         if image_id in self._records:
             return
@@ -174,19 +174,19 @@ class CohortWriter:
         if valid is not None and not valid.all():
             self._write_mask("valid", image_id, valid, size)
         rows, cols = source_size or pixels.shape
-        record = build_metadata_record(image_id, patient_id, facts) | {
+        record = build_metadata_record(image_id, patient_id, metadata) | {
             "rows": int(rows),
             "cols": int(cols),
-            "pixel_sha256": facts.get("pixel_sha256") or compute_array_sha256(pixels),
+            "pixel_sha256": metadata.get("pixel_sha256") or compute_array_sha256(pixels),
             "labels": {name: finite_or_none(float(value)) for name, value in (labels or {}).items()},
             "masks": paths,
             **self._shards.append(encode_stored_pixels(pixels, size)).record(),
         }
         line = encode_json_line(record)
         self._pending.append(line)
-        self._records.keep(record, line)
-        late = time.monotonic() - self._last_commit_time > COMMIT_SECONDS
-        if late or len(self._pending) >= COMMIT_IMAGES:
+        self._records.add(record, line)
+        is_due = time.monotonic() - self._last_commit_time > COMMIT_SECONDS
+        if is_due or len(self._pending) >= COMMIT_IMAGES:
             self._start_commit()
 
     def _write_mask(self, structure: str, image_id: str, mask: NDArray[np.bool_], size: tuple[int, int]) -> str:
@@ -198,16 +198,16 @@ class CohortWriter:
         return relative
 
     def commit(self) -> None:
-        """Make all images added so far survive whatever happens next; returns when they do."""
+        """Force all images added so far onto the disk and wait until they are there."""
         self._start_commit()
         self._committer.wait()
 
     def _start_commit(self) -> None:
-        pending, self._pending = self._pending, []
-        written, self._unsynced_masks = self._unsynced_masks, []
+        lines, self._pending = self._pending, []
+        masks, self._unsynced_masks = self._unsynced_masks, []
         self._last_commit_time = time.monotonic()
-        if pending:
-            self._committer.begin(pending, written, self._shards.duplicate())
+        if lines:
+            self._committer.begin(lines, masks, self._shards.duplicate())
 
     def finish(
         self,
@@ -221,15 +221,15 @@ class CohortWriter:
     ) -> None:
         """Split the images and publish the cohort; `config.json` is written last.
 
-        Images of a cohort that was finished before by the same seed and fractions keep theirs.
+        Images of a cohort finished before with the same seed and fractions keep their split.
 
         Args:
-            split: split by image_id instead of the images' `official` (see `patient_splits`).
-            fractions: expected shares of train, val and test among what is drawn.
-            seed: of the drawn split.
+            split: split by image_id instead of the images' `official` (see `assign_patient_splits`).
+            fractions: expected shares of train, val and test without official split.
+            seed: of the hash that splits.
             quarantine: rows (item, code, message) of `quarantine.csv`.
             summary: further entries of `summary.json`.
-            settings: what to record as the stage's settings.
+            settings: recorded as the stage's settings.
 
         Raises:
             MedpriorError: no image was added.

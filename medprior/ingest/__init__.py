@@ -1,4 +1,4 @@
-"""DICOM, PNG and JPEG folders become cohorts."""
+"""Turns folders of DICOM, PNG and JPEG files into cohorts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["IngestSettings", "ingest_images"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: decoding processes need this package, but not all of it."""
+    """Import on first use: decoding processes need only part of this package."""
     if name == "ingest_images":
         from medprior.ingest.pipeline import ingest_images
 

@@ -1,4 +1,4 @@
-"""Boxes around findings: from a data set's table onto the unit square, beside the manifest."""
+"""Reads a data set's boxes around findings and writes them beside the manifest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BOX_COLUMNS = ("image_id", "label", *BOX_SIDES)
 
 @dataclass(frozen=True)
 class FindingBox:
-    """One box in pixels of its picture's file; x and y are the upper left corner."""
+    """One box in pixels of the image file; x and y are the upper left corner."""
 
     key: str
     label: str
@@ -33,35 +33,35 @@ class FindingBox:
     height: float
 
 
-def read_finding_boxes(root: Path, described: DatasetDescriptor) -> list[FindingBox]:
+def read_finding_boxes(root: Path, descriptor: DatasetDescriptor) -> list[FindingBox]:
     """All boxes of a data set's tables.
 
     Raises:
         InputMissing: a table lacks a column.
     """
-    found: list[FindingBox] = []
-    for rule in described.boxes:
+    boxes: list[FindingBox] = []
+    for rule in descriptor.boxes:
         path = find_first_file(root, rule.files)
         if path is not None:
-            found += read_box_rows(path, rule)
-    return found
+            boxes += read_box_rows(path, rule)
+    return boxes
 
 
 def read_box_rows(path: Path, rule: BoxRule) -> Iterator[FindingBox]:
-    """The boxes of one table; rows without four numbers are left out."""
+    """The boxes of one table; rows without four numbers are skipped."""
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file)
-        names = [name for name in reader.fieldnames or [] if name]
-        wanted = {"key": rule.key, **{side: getattr(rule, side) for side in BOX_SIDES}}
+        header = [name for name in reader.fieldnames or [] if name]
+        aliases = {"key": rule.key, **{side: getattr(rule, side) for side in BOX_SIDES}}
         if rule.label:
-            wanted["label"] = rule.label
-        columns = {what: find_column(offer, names) for what, offer in wanted.items()}
-        for what, column in columns.items():
+            aliases["label"] = rule.label
+        columns = {field: find_column(names, header) for field, names in aliases.items()}
+        for field, column in columns.items():
             if column is None:
-                expected = " or ".join(wanted[what])
+                expected = " or ".join(aliases[field])
                 raise InputMissing("a column is missing", where=path.name, expected=expected)
         for row in reader:
-            cell = {what: (row.get(str(column)) or "").strip() for what, column in columns.items()}
+            cell = {field: (row.get(str(column)) or "").strip() for field, column in columns.items()}
             numbers = [parse_box_number(cell[side]) for side in BOX_SIDES]
             label = cell.get("label") or rule.finding or ""
             if all(math.isfinite(value) for value in numbers):
@@ -70,7 +70,7 @@ def read_box_rows(path: Path, rule: BoxRule) -> Iterator[FindingBox]:
 
 
 def parse_box_number(text: str) -> float:
-    """A cell as a number, NaN where it is none."""
+    """A cell as a number, NaN where it is not one."""
     try:
         return float(text)
     except ValueError:
@@ -78,9 +78,9 @@ def parse_box_number(text: str) -> float:
 
 
 def normalize_box(box: FindingBox, rows: int, cols: int, flags: str) -> tuple[float, ...] | None:
-    """(x, y, width, height) as shares of the picture's sides, turned as the picture was.
+    """(x, y, width, height) as shares of the image's sides, in the orientation of the cohort.
 
-    None where nothing of the box lies in the picture; what reaches past an edge is cut off.
+    None where the box lies outside the image; parts beyond an edge are clipped.
     """
     left, right = box.x / cols, (box.x + box.width) / cols
     top, bottom = box.y / rows, (box.y + box.height) / rows
@@ -93,42 +93,41 @@ def normalize_box(box: FindingBox, rows: int, cols: int, flags: str) -> tuple[fl
 
 
 def write_finding_boxes(
-    cohort: Path, boxes: Sequence[FindingBox], dataset: str, names: Pseudonymizer, manifest: pd.DataFrame
+    cohort: Path, boxes: Sequence[FindingBox], dataset: str, pseudonyms: Pseudonymizer, manifest: pd.DataFrame
 ) -> dict[str, int]:
     """Write `boxes.parquet` of a cohort: `image_id, label, x, y, width, height`, shares of sides.
 
-    Boxes of other data sets in the cohort stay; those of images that were not ingested are left
-    out.
+    Boxes of other data sets in the cohort are kept; boxes of images outside the cohort are skipped.
 
     Args:
         cohort: the cohort folder.
         boxes: of `dataset`.
         dataset: short name.
-        names: pseudonyms of its images.
-        manifest: of the cohort; rows and cols before reduction, and flags, are used.
+        pseudonyms: of its images.
+        manifest: of the cohort; source rows and cols, and flags, are used.
 
     Returns:
-        Entries of `summary.json`: `boxes`, and `boxes_unusable` outside their picture; nothing
-        where there are no boxes.
+        Entries of `summary.json`: `boxes`, and `boxes_unusable` outside their image; empty
+        without boxes.
     """
     path = cohort / BOXES_FILE
-    others = manifest.image_id[manifest.dataset != dataset]
-    kept = pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=list(BOX_COLUMNS))
-    kept = kept[kept.image_id.isin(others)]
-    if not boxes and kept.empty:
+    other_images = manifest.image_id[manifest.dataset != dataset]
+    other_boxes = pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=list(BOX_COLUMNS))
+    other_boxes = other_boxes[other_boxes.image_id.isin(other_images)]
+    if not boxes and other_boxes.empty:
         path.unlink(missing_ok=True)
         return {}
-    table = manifest.set_index("image_id")[["rows", "cols", "flags"]]
-    known = {image_id: (int(r), int(c), str(f)) for image_id, r, c, f in table.itertuples()}
-    found, unusable = [], 0
+    sizes = manifest.set_index("image_id")[["rows", "cols", "flags"]]
+    size_and_flags = {image_id: (int(r), int(c), str(f)) for image_id, r, c, f in sizes.itertuples()}
+    rows, unusable = [], 0
     for box in boxes:
-        image_id = names.of("image", f"{dataset}\0{box.key}")
-        if image_id in known:
-            place = normalize_box(box, *known[image_id])
-            unusable += place is None
-            found += [(image_id, box.label, *place)] if place is not None else []
-    made = pd.DataFrame(found, columns=list(BOX_COLUMNS))
-    whole = pd.concat([part for part in (kept, made) if len(part)] or [made], ignore_index=True)
+        image_id = pseudonyms.pseudonym("image", f"{dataset}\0{box.key}")
+        if image_id in size_and_flags:
+            box_shares = normalize_box(box, *size_and_flags[image_id])
+            unusable += box_shares is None
+            rows += [(image_id, box.label, *box_shares)] if box_shares is not None else []
+    new_boxes = pd.DataFrame(rows, columns=list(BOX_COLUMNS))
+    table = pd.concat([part for part in (other_boxes, new_boxes) if len(part)] or [new_boxes], ignore_index=True)
     with atomic_write(path) as temporary:
-        whole.astype(dict.fromkeys(BOX_SIDES, "float64")).to_parquet(temporary, index=False)
-    return {"boxes": len(whole), "boxes_unusable": unusable}
+        table.astype(dict.fromkeys(BOX_SIDES, "float64")).to_parquet(temporary, index=False)
+    return {"boxes": len(table), "boxes_unusable": unusable}

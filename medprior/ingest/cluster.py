@@ -1,4 +1,4 @@
-"""Reading on a Dask cluster; the process that began it is the only writer."""
+"""Decodes sources on a Dask cluster; the calling process is the only writer."""
 
 from __future__ import annotations
 
@@ -14,53 +14,54 @@ from medprior.workers.secret_bytes import pack_message
 
 
 class ClusterDecodingPool(DaskCluster):
-    """Reads sources on a Dask cluster, answers in the order of the sources. A context manager.
+    """Decodes sources on a Dask cluster. A context manager.
 
-    To the cluster go paths or URLs, the policy and the limits, sealed; no identity key and no
-    credentials. Back come pictures, facts and raw identifiers, sealed; pseudonyms are made here.
+    The cluster receives paths or URLs, the policy and the limits, sealed, and neither identity key
+    nor credentials. It returns images, metadata and raw identifiers, sealed; pseudonyms are
+    computed in this process.
 
     Args:
         address: of the scheduler, `tcp://HOST:PORT` or `tls://HOST:PORT`.
-        place: root of the input: a folder's path, or a URL.
-        remote: whether `place` is a URL.
-        job: policy, store size and limits of the reading.
-        alone: reads one source here; asked where workers died over a file.
+        location: root of the input: a folder's path, or a URL.
+        remote: whether `location` is a URL.
+        job: policy, store size and limits of decoding.
+        read_locally: decodes one source in this process, for files on which workers died.
     """
 
     def __init__(
         self,
         address: str,
-        place: str,
+        location: str,
         remote: bool,
         job: tuple[Policy, int, ProcessLimits],
-        alone: Callable[[ImageSource], DecodedImage | RejectedFile],
+        read_locally: Callable[[ImageSource], DecodedImage | RejectedFile],
     ) -> None:
         super().__init__(address)
-        self._job, self._read_locally = job, alone
-        self._place = pack_message({"url": place if remote else "", "folder": place}, [])
+        self._job, self._read_locally = job, read_locally
+        self._location = pack_message({"url": location if remote else "", "folder": location}, [])
 
     def _plugin(self) -> Any:
         from medprior.ingest.cluster_worker import DecodingPlugin
 
-        return DecodingPlugin(*self._job, self._place)
+        return DecodingPlugin(*self._job, self._location)
 
     def map(self, sources: Sequence[ImageSource]) -> Iterator[DecodedImage | RejectedFile]:
-        """Read all sources; answers come in the order of `sources`.
+        """Decode all sources; results come in the order of `sources`.
 
         Raises:
-            MedpriorError: the cluster is gone, or its workers cannot read.
+            MedpriorError: the cluster is gone, or its workers cannot read the input.
         """
         from medprior.ingest.cluster_worker import decode_sealed_source
 
         messages = (pack_message(serialize_source(source), []) for source in sources)
         for source, future in zip(sources, self._submit_tasks(decode_sealed_source, messages), strict=True):
-            yield self._answer(future, source)
+            yield self._unpack_result(future, source)
 
-    def _answer(self, future: Any, source: ImageSource) -> DecodedImage | RejectedFile:
+    def _unpack_result(self, future: Any, source: ImageSource) -> DecodedImage | RejectedFile:
         from distributed import KilledWorker
 
         try:
             return deserialize_result(*self._receive_result(future))
         except KilledWorker:
-            # The bounded process here decides.
+            # A local bounded process decides the result.
             return self._read_locally(source)

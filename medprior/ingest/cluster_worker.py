@@ -1,4 +1,4 @@
-"""The work of one Dask worker: files are read in bounded processes of its own."""
+"""Decodes files on one Dask worker, in bounded processes of that worker."""
 
 from __future__ import annotations
 
@@ -26,49 +26,49 @@ DecodingJob = tuple[Policy, int, ProcessLimits]
 
 
 class DecodingPlugin(WorkerPlugin):
-    """Bounded decoding processes, one for each thread of a Dask worker, made on first use.
+    """Bounded decoding processes, one per thread of a Dask worker, started on first use.
 
     Args:
-        policy: what counts as a usable radiograph.
-        store_size: longest side of the pictures handed back.
-        limits: what each process may use for one file.
-        place: root of the input, a folder or a URL, sealed.
+        policy: acceptance criteria for radiographs.
+        store_size: longest side of returned images in pixels.
+        limits: resource limits of a process for one file.
+        location: root of the input, a folder or a URL, sealed.
     """
 
-    def __init__(self, policy: Policy, store_size: int, limits: ProcessLimits, place: SecretBytes) -> None:
+    def __init__(self, policy: Policy, store_size: int, limits: ProcessLimits, location: SecretBytes) -> None:
         self._job: DecodingJob = (policy, store_size, limits)
-        self._place, self._version = place, medprior.__version__
+        self._location, self._version = location, medprior.__version__
 
     def setup(self, worker: Worker) -> None:
-        """Start with no process."""
+        """Prepare the worker; no process starts yet."""
         self._idle: queue.LifoQueue[DecodingPool] = queue.LifoQueue()
         self._folder = Path(tempfile.mkdtemp(prefix="medprior-", dir=worker.local_directory))
         self._remote: RemoteStore | None = None
-        self._checked = False
-        self._number, self._lock = 0, threading.Lock()
+        self._is_checked = False
+        self._source_count, self._lock = 0, threading.Lock()
 
     def teardown(self, worker: Worker) -> None:
-        """End all processes and remove what was fetched."""
+        """End all processes and remove fetched files."""
         while not self._idle.empty():
             self._idle.get_nowait().__exit__()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def read(self, source: ImageSource) -> DecodedImage | RejectedFile:
-        """Read one source.
+        """Decode one source.
 
         Raises:
-            MedpriorError: this worker cannot read any.
+            MedpriorError: this worker cannot read any source.
         """
         with self._lock:
-            if not self._checked:
+            if not self._is_checked:
                 self._check()
-            self._number += 1
-            number = self._number
+            self._source_count += 1
+            number = self._source_count
         if self._remote is None:
             return self._decode_bounded(source)
         try:
-            near = fetch_source(source, self._remote, self._folder, number, self._job[0])
-            return self._decode_bounded(near)
+            local = fetch_source(source, self._remote, self._folder, number, self._job[0])
+            return self._decode_bounded(local)
         except Rejected as error:
             return RejectedFile(error.code, error.what)
         finally:
@@ -76,44 +76,44 @@ class DecodingPlugin(WorkerPlugin):
 
     def _check(self) -> None:
         check_worker_version(self._version)
-        facts, _ = unpack_message(self._place)
-        if facts["url"]:
-            self._remote = RemoteStore(facts["url"])
-        elif not Path(facts["folder"]).exists():
+        settings, _ = unpack_message(self._location)
+        if settings["url"]:
+            self._remote = RemoteStore(settings["url"])
+        elif not Path(settings["folder"]).exists():
             raise MedpriorError(
                 "a worker of the cluster does not see the input",
                 where="INPUT",
                 fix="use a file system that all workers share, or an object store",
             )
-        self._checked = True
+        self._is_checked = True
 
     def _decode_bounded(self, source: ImageSource) -> DecodedImage | RejectedFile:
         try:
-            workers = self._idle.get_nowait()
+            pool = self._idle.get_nowait()
         except queue.Empty:
             policy, store_size, limits = self._job
-            workers = DecodingPool(1, policy, store_size, limits).__enter__()
+            pool = DecodingPool(1, policy, store_size, limits).__enter__()
         try:
-            (answer,) = workers.map([source])
+            (result,) = pool.map([source])
         except BaseException:
-            workers.__exit__()
+            pool.__exit__()
             raise
-        self._idle.put(workers)
-        return answer
+        self._idle.put(pool)
+        return result
 
 
 def decode_sealed_source(name: str, sealed: SecretBytes) -> SecretBytes:
-    """One task: a sealed source becomes a sealed answer. It never raises: Dask logs arguments.
+    """Decode a sealed source into a sealed result. It never raises, since Dask logs arguments.
 
     Args:
-        name: of the `Reading` plugin of this run.
-        sealed: what `source_message` says.
+        name: of the `DecodingPlugin` of this run.
+        sealed: message of `serialize_source`.
     """
     try:
-        reading: Any = get_worker().plugins[name]
-        facts, _ = unpack_message(sealed)
-        return pack_message(*serialize_result(reading.read(deserialize_source(facts))))
+        plugin: Any = get_worker().plugins[name]
+        source, _ = unpack_message(sealed)
+        return pack_message(*serialize_result(plugin.read(deserialize_source(source))))
     except MedpriorError as error:
         return pack_message({"stop": str(error)}, [])
     except Exception as error:
-        return pack_message({"stop": f"unforeseen {type(error).__name__} in a worker"}, [])
+        return pack_message({"stop": f"unexpected {type(error).__name__} in a worker"}, [])

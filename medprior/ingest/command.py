@@ -1,4 +1,4 @@
-"""`medprior ingest INPUT COHORT [--dataset NAME]`."""
+"""Command line of `medprior ingest INPUT COHORT [--dataset NAME]`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from medprior.observer import Observer
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("input", help="folder with DICOM, PNG or JPEG files, or a URL: s3://bucket/prefix, gs://...")
-    parser.add_argument("cohort", type=Path, help="cohort folder to make, continue or extend")
+    parser.add_argument("cohort", type=Path, help="cohort folder to create, continue or extend")
     parser.add_argument("--dataset", help="name of a data set descriptor, or a path to one")
-    parser.add_argument("--limit", type=int, help="at most so many files, drawn at random")
+    parser.add_argument("--limit", type=int, help="maximum number of files, sampled at random")
     parser.add_argument("--seed", type=int, help="of the split and of --limit (default 0)")
     parser.add_argument("--workers", type=int, help="decoding processes (default: one per core)")
     parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="read on the workers of a Dask cluster")
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key",
         type=Path,
-        help="identity key file, made on first use (default: MEDPRIOR_IDENTITY_KEY, else "
+        help="identity key file, created on first use (default: MEDPRIOR_IDENTITY_KEY, else "
         "~/.config/medprior/identity.key)",
     )
     parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
@@ -41,12 +41,12 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         from medprior.ingest.pool import POOL_PRELOAD
         from medprior.workers.sandbox import start_fork_server
 
-        # Beside our own imports, which take as long.
+        # In parallel with the imports below, which take as long.
         start_fork_server(POOL_PRELOAD)
     from medprior.ingest.pipeline import ingest_images
 
-    # The input's path may carry a patient's name: it is no parameter of the run.
-    observer.params(settings.lasting() | {"workers": settings.workers})
+    # The input's path may contain a patient's name, so it is not logged as a parameter.
+    observer.params(settings.dump_cohort_settings() | {"workers": settings.workers})
     cohort = ingest_images(args.input, args.cohort, args.dataset, settings, args.key)
     observer.metrics({"images": float(len(cohort)), "patients": float(len(set(cohort.patient_ids.tolist())))}, 0)
     for name in ("contact_sheet.png", "summary.json"):

@@ -1,4 +1,4 @@
-"""Forty-eight images of a cohort on one page, to be judged by eye."""
+"""Renders up to 48 images of a cohort on one page for visual inspection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MaskReader = Callable[[str], Mapping[str, NDArray[np.bool_]]]
 
 
 def write_contact_sheet(path: Path, manifest: pd.DataFrame, read: PixelReader, masks: MaskReader) -> None:
-    """Draw images spread evenly over the manifest, with view, facts, flags and mask outlines.
+    """Render images spaced evenly over the manifest, with metadata, flags and mask outlines.
 
     Args:
         path: PNG to write.
@@ -29,31 +29,31 @@ def write_contact_sheet(path: Path, manifest: pd.DataFrame, read: PixelReader, m
         read: image_id -> float32 [h, w] in [0, 1].
         masks: image_id -> structure -> bool [h, w].
     """
-    chosen = np.unique(np.linspace(0, len(manifest) - 1, min(IMAGE_COUNT, len(manifest))).astype(int))
-    across = min(MAX_COLUMNS, len(chosen))
-    down = -(-len(chosen) // across)
+    indices = np.unique(np.linspace(0, len(manifest) - 1, min(IMAGE_COUNT, len(manifest))).astype(int))
+    columns = min(MAX_COLUMNS, len(indices))
+    rows = -(-len(indices) // columns)
     cell = (CELL_PX + GAP_PX, CELL_PX + CAPTION_PX + GAP_PX)
-    sheet = Image.new("RGB", (across * cell[0] + GAP_PX, down * cell[1] + GAP_PX), PAGE_RGB)
-    for number, index in enumerate(chosen.tolist()):
+    sheet = Image.new("RGB", (columns * cell[0] + GAP_PX, rows * cell[1] + GAP_PX), PAGE_RGB)
+    for number, index in enumerate(indices.tolist()):
         row = manifest.iloc[index]
-        corner = (GAP_PX + number % across * cell[0], GAP_PX + number // across * cell[1])
+        corner = (GAP_PX + number % columns * cell[0], GAP_PX + number // columns * cell[1])
         sheet.paste(render_thumbnail(read(row.image_id), masks(row.image_id)), corner)
         render_thumbnail_caption(ImageDraw.Draw(sheet), row, (corner[0], corner[1] + CELL_PX + 2))
     with atomic_write(path) as temporary:
-        # A quarter of the time of Pillow's own level.
+        # This takes a quarter of the time of Pillow's default level.
         sheet.save(temporary, format="PNG", compress_level=1)
 
 
 def render_thumbnail(pixels: NDArray[np.float32], masks: Mapping[str, NDArray[np.bool_]]) -> Image.Image:
-    """A picture with coloured outlines, fitted into a square."""
+    """An image with coloured mask outlines, fitted into a square."""
     grey = Image.fromarray((pixels * 255).astype(np.uint8))
     grey.thumbnail((CELL_PX, CELL_PX), Image.Resampling.BOX)
     colour = np.stack([np.asarray(grey)] * 3, axis=-1)
     for order, (name, mask) in enumerate(masks.items()):
-        small = np.asarray(Image.fromarray(mask).resize(grey.size, Image.Resampling.NEAREST))
-        inner = small[1:-1, 1:-1] & small[:-2, 1:-1] & small[2:, 1:-1]
-        inner &= small[1:-1, :-2] & small[1:-1, 2:]
-        edge = small.copy()
+        scaled = np.asarray(Image.fromarray(mask).resize(grey.size, Image.Resampling.NEAREST))
+        inner = scaled[1:-1, 1:-1] & scaled[:-2, 1:-1] & scaled[2:, 1:-1]
+        inner &= scaled[1:-1, :-2] & scaled[1:-1, 2:]
+        edge = scaled.copy()
         edge[1:-1, 1:-1] &= ~inner
         colour[edge] = structure_rgb(name, order)
     square = Image.new("RGB", (CELL_PX, CELL_PX), (0, 0, 0))
@@ -62,13 +62,13 @@ def render_thumbnail(pixels: NDArray[np.float32], masks: Mapping[str, NDArray[np
 
 
 def render_thumbnail_caption(draw: ImageDraw.ImageDraw, row: pd.Series, corner: tuple[int, int]) -> None:
-    """Three lines: id, facts, flags."""
+    """Draw three lines: id, metadata, flags."""
     font = ImageFont.load_default(size=11)
     age = "" if pd.isna(row.age) else f"{row.age:.0f} y"
     sex = row.sex if isinstance(row.sex, str) else ""
     inverted = "inverted" if row.polarity_inverted else ""
-    facts = " ".join(part for part in (row["view"], sex, age, f"{row.cols}x{row.rows}", inverted) if part)
+    metadata = " ".join(part for part in (row["view"], sex, age, f"{row.cols}x{row.rows}", inverted) if part)
     flags = str(row["flags"]).replace("|", " ")
-    lines = ((str(row.image_id)[:30], MUTED_RGB), (facts, TEXT_RGB), (flags[:30], FLAG_RGB))
+    lines = ((str(row.image_id)[:30], MUTED_RGB), (metadata, TEXT_RGB), (flags[:30], FLAG_RGB))
     for number, (text, colour) in enumerate(lines):
         draw.text((corner[0], corner[1] + 14 * number), text, fill=colour, font=font)

@@ -1,4 +1,4 @@
-"""Descriptors of public data sets: where images, labels, masks and splits are; no pixels."""
+"""Defines descriptors of data sets: where images, labels, masks and splits are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|dcm|dicom|gif|img|bmp)$", re.IGNORECASE
 
 
 def validate_pattern(pattern: str) -> str:
-    """The pattern itself, if it is a regular expression."""
+    """Return a valid regular expression; raise ValueError for any other text."""
     try:
         re.compile(pattern)
     except re.error as error:
@@ -38,7 +38,7 @@ class RawFormat(Settings):
         bits: bits used.
         big_endian: byte order.
         inverted: low values are bright.
-        spacing_mm: millimetres per pixel, if published.
+        spacing_mm: millimetres per pixel, where published.
     """
 
     rows: int
@@ -55,7 +55,7 @@ class ImageRule(Settings):
     Attributes:
         match: expression on the path below the input, with the group `id`.
         raw: set for headerless files.
-        stretch: bring the file's smallest value to black and its largest to white.
+        stretch: scale the file's smallest value to black and its largest to white.
     """
 
     match: Pattern
@@ -74,13 +74,13 @@ class MaskRule(Settings):
     """Which files are masks.
 
     Attributes:
-        match: expression on the path below the input, with the group `id` of the image and perhaps
-            the group `structure`.
-        structure: name of the structure where `match` does not give it.
-        rename: structure names of the source -> ours.
+        match: expression on the path below the input, with the group `id` of the image and
+            optionally the group `structure`.
+        structure: name of the structure where `match` has no such group.
+        rename: structure names of the source -> medprior's.
         bits: bit value -> structure, for several structures in one file.
         split_components: structures for the two largest components, first the one further left in
-            the picture (the patient's right).
+            the image (the patient's right).
     """
 
     match: Pattern
@@ -94,9 +94,9 @@ class FindingsColumn(Settings):
     """A column that lists the findings that are present.
 
     Attributes:
-        columns: name of the column, as the first of these that is there.
+        columns: possible names of the column; the first that exists is used.
         separator: between findings.
-        names: finding in the column -> label of ours; all others stay unknown to medprior.
+        names: finding in the column -> medprior's label; other findings are ignored.
     """
 
     columns: tuple[str, ...]
@@ -108,18 +108,17 @@ class TableRule(Settings):
     """A CSV table about images.
 
     Attributes:
-        files: names below the input; the first that is there is read.
-        required: whether one of them must be there.
+        files: possible names below the input; the first that exists is read.
+        required: whether one of them must exist.
         about: whether a row is about an image or about a study; see `study_from_name`.
-        repeated: what several rows about one image or study give: the mean of their labels, or the
-            largest.
-        key: column with the image, as the first of these that is there.
+        repeated: how the labels of several rows about one image or study are combined.
+        key: possible names of the column with the image; the first that exists is used.
         key_match: expression with the group `id` on the key; by default its last path part without
             suffix.
-        facts: patient_id, study_id, sex, age, view, split -> column (the first that is there).
-        labels: label -> column (the first that is there).
-        findings: a column that lists what is present.
-        other_labels: every further numeric column is a label.
+        facts: patient_id, study_id, sex, age, view, split -> column (the first that exists).
+        labels: label -> column (the first that exists).
+        findings: a column that lists the findings that are present.
+        other_labels: every other numeric column is a label.
         values: texts of label cells -> number, null for unknown.
         splits: texts of the split column -> train, val, test, train_val.
     """
@@ -141,19 +140,19 @@ class TableRule(Settings):
 
 
 class BoxRule(Settings):
-    """A CSV table of boxes around findings, in square pixels of the picture's file.
+    """A CSV table of boxes around findings, in square pixels of the image file.
 
     Attributes:
-        files: names below the input; the first that is there is read; none is no error.
-        key: column with the image, as the first of these that is there.
-        key_match: as a table's.
-        label: column with the finding; without it every box is of `finding`.
+        files: possible names below the input; the first that exists is read; all are optional.
+        key: possible names of the column with the image; the first that exists is used.
+        key_match: as of `TableRule`.
+        label: column with the finding; without it every box has `finding`.
         finding: see `label`.
-        rename: findings of the source -> labels of ours.
-        x: column of the left edge, as the first of these that is there.
+        rename: findings of the source -> medprior's labels.
+        x: possible names of the column of the left edge; the first that exists is used.
         y: column of the upper edge.
         width: column of the width.
-        height: column of the height. A row without four numbers is no box.
+        height: column of the height. A row without four numbers is skipped.
     """
 
     files: tuple[str, ...]
@@ -169,7 +168,7 @@ class BoxRule(Settings):
 
 
 class FileNameLabel(Settings):
-    """A label that the file name tells; unknown where neither expression matches.
+    """A label from the file name; unknown where neither expression matches.
 
     Attributes:
         present: expression on the path below the input.
@@ -184,8 +183,8 @@ class OfficialSplitRule(Settings):
     """Part of an official split: a list file of image names, or an expression on paths.
 
     Attributes:
-        split: train, val, test, or train_val (train and val are drawn).
-        files: list files; the first that is there is read; none is no error.
+        split: train, val, test, or train_val (train or val by hash).
+        files: possible list files; the first that exists is read; all are optional.
         match: images whose path below the input matches.
     """
 
@@ -200,20 +199,20 @@ class DatasetDescriptor(Settings):
     Attributes:
         name: short name, the manifest's `dataset`.
         title: full name.
-        homepage: where it is described and obtained.
+        homepage: where the data set is described and obtained.
         licence: terms of use.
         citation: what to cite.
         identity: `public` where ids are published pseudonyms (the same ids for everybody),
-            `private` where they must be hidden with one's own key.
-        images: kinds of image files, the first that matches a file counts.
+            `private` where they need pseudonyms under the user's own key.
+        images: kinds of image files; the first that matches a file applies.
         exclude: expression for paths that are never images.
         tables: tables about images.
         labels_from_name: label -> expressions on the path.
         patient_from_name: expression on the path with the group `id`.
         study_from_name: expression on the path with the group `id`, the key of study tables.
         views_from_name: view -> expression on the path.
-        view: view of all images where nothing else says it.
-        policy: what this data set needs accepted besides the defaults; see `medprior.dicom.Policy`.
+        view: view of images without any other information.
+        policy: changes of the default policy for this data set; see `medprior.dicom.Policy`.
         masks: kinds of mask files.
         boxes: tables of boxes around findings.
         splits: the official split.
@@ -248,27 +247,27 @@ GENERIC_DATASET = DatasetDescriptor(
 
 
 def descriptor_folder() -> Path:
-    """Where descriptors lie: `MEDPRIOR_DATA_MANIFESTS`, else `data_manifests` of the checkout."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named) if named else Path(medprior.__file__).resolve().parents[1] / "data_manifests"
+    """Folder of descriptors: `MEDPRIOR_DATA_MANIFESTS`, else `data_manifests` of the checkout."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    return Path(folder) if folder else Path(medprior.__file__).resolve().parents[1] / "data_manifests"
 
 
 def load_descriptor(name: str | None) -> DatasetDescriptor:
-    """The descriptor of a data set by name or path; `ANY` for None.
+    """The descriptor of a data set by name or path; `GENERIC_DATASET` for None.
 
     Raises:
-        InputMissing: there is none.
-        ConfigError: it does not fit the schema.
+        InputMissing: there is no such descriptor.
+        ConfigError: the descriptor does not fit the schema.
     """
     if name is None:
         return GENERIC_DATASET
     path = Path(name) if name.endswith((".yaml", ".yml", ".json")) else descriptor_folder() / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in descriptor_folder().glob("*.yaml"))) or "none"
+        available = ", ".join(sorted(file.stem for file in descriptor_folder().glob("*.yaml"))) or "none"
         raise InputMissing(
             "no such data set descriptor",
             where=f"--dataset {Path(name).name}",
-            expected=f"a path to one, or one of: {known}",
+            expected=f"a path to one, or one of: {available}",
             fix=f"set {FOLDER_VARIABLE} to the folder that has it",
         )
     values = read_mapping(path)
@@ -278,7 +277,7 @@ def load_descriptor(name: str | None) -> DatasetDescriptor:
 
 
 def search_pattern(pattern: str, text: str) -> re.Match[str] | None:
-    """Where a descriptor's expression matches; file names may hold line breaks."""
+    """Match of a descriptor's expression; file names may contain line breaks."""
     return re.search(pattern, text, re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""Who reads the files of a run: processes here, fetching where they must, or a cluster."""
+"""Selects who decodes the files of a run: local processes, with fetching, or a Dask cluster."""
 
 from __future__ import annotations
 
@@ -19,56 +19,58 @@ PREFETCHED_RESULTS = 32
 
 @contextmanager
 def decode_sources(
-    todo: Sequence[ImageSource], origin: LocalFolder | RemoteFolder, settings: IngestSettings, private: Path
+    sources: Sequence[ImageSource], origin: LocalFolder | RemoteFolder, settings: IngestSettings, private: Path
 ) -> Iterator[Iterator[DecodedImage | RejectedFile]]:
-    """Answers to `todo`, in its order, whoever gives them.
+    """Results of `sources`, in their order.
 
     Args:
-        todo: sources of `origin`.
-        origin: where they come from.
+        sources: sources of `origin`.
+        origin: the input.
         settings: of the run.
-        private: the cohort's private folder; fetched files are in it for a moment.
+        private: the cohort's private folder; it holds fetched files for a moment.
     """
     if settings.scheduler is None:
-        count = min(settings.workers or os.cpu_count() or 1, max(1, len(todo)))
+        count = min(settings.workers or os.cpu_count() or 1, max(1, len(sources)))
         with (
-            decode_locally(todo, origin, settings, private, count) as answers,
-            prefetch_items(answers, PREFETCHED_RESULTS) as waiting,
+            decode_locally(sources, origin, settings, private, count) as results,
+            prefetch_items(results, PREFETCHED_RESULTS) as prefetched,
         ):
-            yield waiting
+            yield prefetched
         return
     from medprior.ingest.cluster import ClusterDecodingPool
 
-    def alone(source: ImageSource) -> DecodedImage | RejectedFile:
-        """Read one source here."""
-        with decode_locally([source], origin, settings, private, 1) as answers:
-            return next(answers)
+    def read_locally(source: ImageSource) -> DecodedImage | RejectedFile:
+        """Decode one source on this machine."""
+        with decode_locally([source], origin, settings, private, 1) as results:
+            return next(results)
 
     job = (settings.policy, settings.store_size, worker_limits(settings))
-    cluster = ClusterDecodingPool(settings.scheduler, origin.place, origin.remote is not None, job, alone)
-    with cluster as workers:
-        yield workers.map(todo)
+    cluster_pool = ClusterDecodingPool(
+        settings.scheduler, origin.location, origin.remote is not None, job, read_locally
+    )
+    with cluster_pool as pool:
+        yield pool.map(sources)
 
 
 @contextmanager
 def decode_locally(
-    todo: Sequence[ImageSource],
+    sources: Sequence[ImageSource],
     origin: LocalFolder | RemoteFolder,
     settings: IngestSettings,
     private: Path,
     count: int,
 ) -> Iterator[Iterator[DecodedImage | RejectedFile]]:
-    """Answers of `count` processes on this machine."""
-    with DecodingPool(count, settings.policy, settings.store_size, worker_limits(settings)) as workers:
+    """Results of `count` processes on this machine."""
+    with DecodingPool(count, settings.policy, settings.store_size, worker_limits(settings)) as pool:
         if origin.remote is None:
-            yield workers.map(todo)
+            yield pool.map(sources)
             return
         from medprior.ingest.fetching import PrefetchedSources
 
-        with PrefetchedSources(todo, origin.remote, private / "fetched", settings.policy) as local:
-            yield local.answers(workers)
+        with PrefetchedSources(sources, origin.remote, private / "fetched", settings.policy) as fetched:
+            yield fetched.decode_with(pool)
 
 
 def worker_limits(settings: IngestSettings) -> ProcessLimits:
-    """What a decoding process may use."""
+    """Resource limits of a decoding process."""
     return ProcessLimits(settings.memory_mb, settings.cpu_seconds, settings.wall_seconds)

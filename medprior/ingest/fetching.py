@@ -1,4 +1,4 @@
-"""Remote files fetched ahead of the decoding processes, a bounded number at a time."""
+"""Fetches a bounded number of remote files ahead of the decoding processes."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ FETCH_THREADS = 16
 
 
 class PrefetchedSources(Sequence[ImageSource]):
-    """Sources as local files that are fetched when their turn comes near. A context manager.
+    """Remote sources as local files, fetched ahead of use. A context manager.
 
     Args:
         sources: remote sources.
-        remote: their store.
-        folder: private folder for the files; emptied before and removed after.
+        remote: store of the sources.
+        folder: private folder for the files; emptied on entry and removed on exit.
         policy: its `max_bytes` bounds every file.
     """
 
     def __init__(self, sources: Sequence[ImageSource], remote: RemoteStore, folder: Path, policy: Policy) -> None:
         self._sources, self._remote, self._folder, self._policy = sources, remote, folder, policy
-        self._pool = ThreadPoolExecutor(FETCH_THREADS, thread_name_prefix="medprior-fetch")
+        self._executor = ThreadPoolExecutor(FETCH_THREADS, thread_name_prefix="medprior-fetch")
         self._pending_fetches: dict[int, Future[ImageSource | RejectedFile]] = {}
-        self._begun = 0
+        self._fetch_count = 0
 
     def __enter__(self) -> Self:
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -42,7 +42,7 @@ class PrefetchedSources(Sequence[ImageSource]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._executor.shutdown(wait=True, cancel_futures=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __len__(self) -> int:
@@ -57,14 +57,14 @@ class PrefetchedSources(Sequence[ImageSource]):
     def __getitem__(self, index: int | slice) -> ImageSource | Sequence[ImageSource]:
         """The local source; waits for its files."""
         if isinstance(index, slice):
-            raise TypeError("one at a time")
-        while self._begun < min(len(self), index + FETCH_AHEAD):
-            number = self._begun
-            self._pending_fetches[number] = self._pool.submit(self._fetch, number)
-            self._begun += 1
-        found = self._pending_fetches[index].result()
-        # The decoding process finds no file there; its answer is then not the one that counts.
-        return self._sources[index] if isinstance(found, RejectedFile) else found
+            raise TypeError("slices are not supported")
+        while self._fetch_count < min(len(self), index + FETCH_AHEAD):
+            number = self._fetch_count
+            self._pending_fetches[number] = self._executor.submit(self._fetch, number)
+            self._fetch_count += 1
+        fetched = self._pending_fetches[index].result()
+        # The decoding process finds no file then; `decode_with` ignores its result.
+        return self._sources[index] if isinstance(fetched, RejectedFile) else fetched
 
     def _fetch(self, number: int) -> ImageSource | RejectedFile:
         try:
@@ -72,9 +72,9 @@ class PrefetchedSources(Sequence[ImageSource]):
         except Rejected as error:
             return RejectedFile(error.code, error.what)
 
-    def answers(self, workers: DecodingPool) -> Iterator[DecodedImage | RejectedFile]:
-        """What `workers` make of the files, in order; each is removed once it is read."""
-        for number, answer in enumerate(workers.map(self)):
-            found = self._pending_fetches.pop(number).result()
+    def decode_with(self, pool: DecodingPool) -> Iterator[DecodedImage | RejectedFile]:
+        """Decode the files with `pool`, in order; a file is removed once it is decoded."""
+        for number, result in enumerate(pool.map(self)):
+            fetched = self._pending_fetches.pop(number).result()
             remove_fetched_files(self._folder, number)
-            yield found if isinstance(found, RejectedFile) else answer
+            yield fetched if isinstance(fetched, RejectedFile) else result

@@ -1,4 +1,4 @@
-"""Keyed pseudonyms: the same key gives the same ids, no key gives no way back."""
+"""Derives pseudonyms from identifiers by HMAC-SHA-256 under a secret key."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Pseudonymizer:
         self._key = key
 
     def __repr__(self) -> str:
-        return f"Pseudonyms(key_id={self.key_id!r})"
+        return f"Pseudonymizer(key_id={self.key_id!r})"
 
     @property
     def key_id(self) -> str:
-        """A short name of the key that does not give it away."""
-        return self.of("key id", "")[:8]
+        """A short name of the key that does not reveal it."""
+        return self.pseudonym("key id", "")[:8]
 
-    def of(self, kind: str, name: str) -> str:
+    def pseudonym(self, kind: str, name: str) -> str:
         """The pseudonym of `name` among names of this `kind`: 20 hex digits."""
         message = f"{kind}\0".encode() + name.encode("utf-8", "surrogateescape")
         return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:20]
@@ -49,15 +49,15 @@ def create_public_pseudonyms(dataset: str) -> Pseudonymizer:
 def load_private_pseudonyms(path: Path | None, cohort: Path) -> Pseudonymizer:
     """Pseudonyms under the key in `path`, `MEDPRIOR_IDENTITY_KEY` or the user's configuration.
 
-    The key file is made on first use, readable by its owner only.
+    The key file is created on first use, readable by its owner only.
 
     Raises:
         ConfigError: the key is too short, open to others, or beside the data.
-        InputMissing: it cannot be read or made.
+        InputMissing: the key cannot be read or created.
     """
     path = (path or default_key_path()).absolute()
-    beside = (cohort.absolute(), cohort.absolute().with_name(cohort.name + ".private"))
-    if any(folder == path or folder in path.parents for folder in beside):
+    data_folders = (cohort.absolute(), cohort.absolute().with_name(cohort.name + ".private"))
+    if any(folder == path or folder in path.parents for folder in data_folders):
         raise ConfigError(
             "the identity key must not lie beside the data",
             where="--key",
@@ -69,7 +69,7 @@ def load_private_pseudonyms(path: Path | None, cohort: Path) -> Pseudonymizer:
         mode = path.stat().st_mode
         key = path.read_bytes().strip()
     except OSError as error:
-        raise InputMissing(f"the identity key cannot be read or made ({error.strerror})", where="--key") from None
+        raise InputMissing(f"the identity key cannot be read or created ({error.strerror})", where="--key") from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigError("the identity key is open to other users", where="--key", fix="chmod 600 the file")
     if len(key) < MIN_KEY_BYTES:
@@ -78,14 +78,14 @@ def load_private_pseudonyms(path: Path | None, cohort: Path) -> Pseudonymizer:
 
 
 def default_key_path() -> Path:
-    """The key file in use when none is named on the command line."""
-    named = os.environ.get(KEY_VARIABLE)
+    """The key file that is used without `--key`."""
+    key_path = os.environ.get(KEY_VARIABLE)
     config = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(named) if named else Path(config) / "medprior" / "identity.key"
+    return Path(key_path) if key_path else Path(config) / "medprior" / "identity.key"
 
 
 def create_key_file(path: Path) -> None:
-    """Write a new random key, readable by its owner only, whole or not at all."""
+    """Write a new random key, readable by its owner only, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -94,7 +94,7 @@ def create_key_file(path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     try:
-        # A link fails where another process was first; its key is then the one in use.
+        # The link fails where another process was first; then the key of that process is used.
         os.link(draft, path)
     except FileExistsError:
         pass
@@ -103,5 +103,5 @@ def create_key_file(path: Path) -> None:
 
 
 def is_valid_uid(text: str) -> bool:
-    """Whether a UID has the form of one."""
+    """Whether `text` has the form of a DICOM UID."""
     return len(text) <= 64 and UID_PATTERN.fullmatch(text) is not None

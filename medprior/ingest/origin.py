@@ -1,4 +1,4 @@
-"""Where the files of an ingest come from: a local folder, or a remote one in the same words."""
+"""Opens the input of an ingest run, a local or remote folder, behind one interface."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ class LocalFolder:
     """A local folder, or one local file.
 
     Attributes:
-        remote: None: its files are read where they are.
-        place: its absolute path.
+        remote: None, since local files need no fetching.
+        location: absolute path of the input.
     """
 
     remote = None
 
     def __init__(self, path: Path) -> None:
-        self._path, self.place = path, str(path.absolute())
+        self._path, self.location = path, str(path.absolute())
 
-    def sources(self, described: DatasetDescriptor, without: tuple[Path, ...]) -> list[ImageSource]:
-        """All images of the data set; see `plan.sources`."""
-        return list_sources(self._path, described, without)
+    def sources(self, descriptor: DatasetDescriptor, skipped: tuple[Path, ...]) -> list[ImageSource]:
+        """All images of the data set; see `plan.list_sources`."""
+        return list_sources(self._path, descriptor, skipped)
 
-    def tables(self, described: DatasetDescriptor) -> dict[str, SourceMetadata]:
-        """What the data set's tables say; see `tables.read_tables`."""
-        return read_tables(self._path if self._path.is_dir() else self._path.parent, described)
+    def tables(self, descriptor: DatasetDescriptor) -> dict[str, SourceMetadata]:
+        """Metadata from the data set's tables; see `tables.read_tables`."""
+        return read_tables(self._path if self._path.is_dir() else self._path.parent, descriptor)
 
-    def boxes(self, described: DatasetDescriptor) -> list[FindingBox]:
-        """The data set's boxes of findings; see `boxes.read_boxes`."""
-        return read_finding_boxes(self._path if self._path.is_dir() else self._path.parent, described)
+    def boxes(self, descriptor: DatasetDescriptor) -> list[FindingBox]:
+        """The data set's boxes of findings; see `boxes.read_finding_boxes`."""
+        return read_finding_boxes(self._path if self._path.is_dir() else self._path.parent, descriptor)
 
     def stamp(self, source: ImageSource) -> FileStamp:
-        """What changes when the file does."""
+        """A stamp that changes with the file."""
         return file_stamp(source.path)
 
 
@@ -51,35 +51,35 @@ class RemoteFolder:
     """A remote folder, or one remote file.
 
     Attributes:
-        remote: fetches its files.
-        place: its URL.
+        remote: store that fetches the files.
+        location: URL of the input.
     """
 
     def __init__(self, url: str) -> None:
-        self.remote, self.place = RemoteStore(url), url
+        self.remote, self.location = RemoteStore(url), url
         self._entries: dict[str, FileStamp] = {}
 
-    def sources(self, described: DatasetDescriptor, without: tuple[Path, ...]) -> list[ImageSource]:
+    def sources(self, descriptor: DatasetDescriptor, skipped: tuple[Path, ...]) -> list[ImageSource]:
         """All images of the data set; masks come from the same store."""
         self._entries = self.remote.entries()
-        return match_sources(sorted(self._entries), self.remote.url, described)
+        return match_sources(sorted(self._entries), self.remote.url, descriptor)
 
-    def tables(self, described: DatasetDescriptor) -> dict[str, SourceMetadata]:
-        """What the data set's tables say; they are copied into a folder of ours and read there."""
-        wanted = [name for table in described.tables for name in table.files]
-        wanted += [name for rule in described.splits for name in rule.files]
+    def tables(self, descriptor: DatasetDescriptor) -> dict[str, SourceMetadata]:
+        """Metadata from the data set's tables, fetched into a temporary folder."""
+        names = [name for table in descriptor.tables for name in table.files]
+        names += [name for rule in descriptor.splits for name in rule.files]
         with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
-            self._copy_tables(wanted, Path(folder))
-            return read_tables(Path(folder), described)
+            self._copy_tables(names, Path(folder))
+            return read_tables(Path(folder), descriptor)
 
-    def boxes(self, described: DatasetDescriptor) -> list[FindingBox]:
-        """The data set's boxes of findings; see `boxes.read_boxes`."""
+    def boxes(self, descriptor: DatasetDescriptor) -> list[FindingBox]:
+        """The data set's boxes of findings; see `boxes.read_finding_boxes`."""
         with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
-            self._copy_tables([name for rule in described.boxes for name in rule.files], Path(folder))
-            return read_finding_boxes(Path(folder), described)
+            self._copy_tables([name for rule in descriptor.boxes for name in rule.files], Path(folder))
+            return read_finding_boxes(Path(folder), descriptor)
 
-    def _copy_tables(self, wanted: list[str], folder: Path) -> None:
-        for name in dict.fromkeys(wanted):
+    def _copy_tables(self, names: list[str], folder: Path) -> None:
+        for name in dict.fromkeys(names):
             if name in self._entries and ".." not in Path(name).parts:
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ class RemoteFolder:
             raise InputMissing("a table of the data set cannot be read", where=name, found=error.code) from None
 
     def stamp(self, source: ImageSource) -> FileStamp:
-        """What changes when the object does, as the listing said."""
+        """A stamp that changes with the object, from the listing."""
         return self._entries[source.relative]
 
 
@@ -100,7 +100,7 @@ def open_input(source: Path | str) -> LocalFolder | RemoteFolder:
     """A local folder for a path or a `file://` URL, a remote one for any other URL.
 
     Raises:
-        ConfigError: a URL that cannot be used.
+        ConfigError: the URL cannot be used.
     """
     if not is_url(source):
         return LocalFolder(Path(source))
@@ -116,15 +116,15 @@ def open_input(source: Path | str) -> LocalFolder | RemoteFolder:
 def fetch_source(source: ImageSource, remote: RemoteStore, folder: Path, number: int, policy: Policy) -> ImageSource:
     """The source with its files, masks included, fetched into `folder`.
 
-    Names of ours are given to the files: what a store calls them never becomes a local path. A
-    mask that cannot be had is left out by the reader, as a local one is.
+    Local names are numbers, so that object names never become local paths. A mask that cannot be
+    fetched is skipped by the reader, as a missing local one is.
 
     Raises:
-        Rejected: the image itself cannot be had.
-        MedpriorError: the store cannot be used any more.
+        Rejected: the image cannot be fetched.
+        MedpriorError: the store is no longer usable.
     """
-    here = folder / f"{number}.image"
-    remote.fetch(source.path, here, policy)
+    image = folder / f"{number}.image"
+    remote.fetch(source.path, image, policy)
     masks = []
     for index, mask in enumerate(source.masks):
         target = folder / f"{number}.{index}.mask"
@@ -133,10 +133,10 @@ def fetch_source(source: ImageSource, remote: RemoteStore, folder: Path, number:
         except Rejected:
             target.unlink(missing_ok=True)
         masks.append(replace(mask, path=str(target)))
-    return replace(source, path=str(here), masks=tuple(masks))
+    return replace(source, path=str(image), masks=tuple(masks))
 
 
 def remove_fetched_files(folder: Path, number: int) -> None:
-    """Remove what was fetched for one source."""
+    """Remove the fetched files of one source."""
     for path in folder.glob(f"{number}.*"):
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""One walk over the input: which files are images, which masks belong to them, in a fixed order."""
+"""Lists the images of an input with their masks, in a fixed order."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class MaskFile:
 
     Attributes:
         path: the file.
-        structure: its structure, where it holds one.
-        rule: how to read it.
+        structure: its structure, where it holds a single one.
+        rule: how to read the file.
     """
 
     path: str
@@ -39,8 +39,8 @@ class ImageSource:
         relative: path below the input, with slashes.
         key: the data set's id of the image.
         raw: set for headerless files.
-        stretch: bring the file's value range to black and white.
-        masks: its mask files.
+        stretch: scale the file's value range to black and white.
+        masks: mask files of the image.
     """
 
     path: str
@@ -51,95 +51,95 @@ class ImageSource:
     stretch: bool = False
 
 
-def list_files(root: Path, without: tuple[Path, ...]) -> Iterator[str]:
-    """Paths below `root` of everything but folders; links are named, not followed."""
-    skipped = {str(path.absolute()) for path in without}
+def list_files(root: Path, skipped: tuple[Path, ...]) -> Iterator[str]:
+    """Relative paths of all files and links below `root`; links are not followed."""
+    skipped_paths = {str(path.absolute()) for path in skipped}
     for parent, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if str(Path(parent, name).absolute()) not in skipped)
+        folders[:] = sorted(name for name in folders if str(Path(parent, name).absolute()) not in skipped_paths)
         links = [name for name in folders if Path(parent, name).is_symlink()]
         for name in sorted([*files, *links]):
             yield os.path.relpath(Path(parent, name), root).replace(os.sep, "/")
 
 
-def list_sources(root: Path, described: DatasetDescriptor, without: tuple[Path, ...] = ()) -> list[ImageSource]:
+def list_sources(root: Path, descriptor: DatasetDescriptor, skipped: tuple[Path, ...] = ()) -> list[ImageSource]:
     """All images of a data set below `root`, sorted by path.
 
     Raises:
-        InputMissing: `root` is no folder, or holds no image of this data set.
+        InputMissing: `root` does not exist, or holds no image of this data set.
     """
     root = root.absolute()
     if root.is_dir():
-        paths = sorted(list_files(root, without))
+        paths = sorted(list_files(root, skipped))
     elif root.exists():
         paths, root = [root.name], root.parent
     else:
         raise InputMissing("no such file or folder", where="INPUT", fix="check the path")
     if not paths:
         raise MedpriorError("the input folder is empty", where="INPUT", fix="check the path")
-    return match_sources(paths, lambda relative: str(root / relative), described)
+    return match_sources(paths, lambda relative: str(root / relative), descriptor)
 
 
-def match_sources(paths: list[str], located: PathResolver, described: DatasetDescriptor) -> list[ImageSource]:
+def match_sources(paths: list[str], resolve: PathResolver, descriptor: DatasetDescriptor) -> list[ImageSource]:
     """Those of `paths` that are images of a data set, with their masks, sorted by path.
 
     Args:
         paths: of all files, below the input, sorted.
-        located: path below the input -> where the file is.
-        described: the data set.
+        resolve: path below the input -> full path or URL.
+        descriptor: the data set.
 
     Raises:
-        InputMissing: none is an image of this data set.
+        InputMissing: no path is an image of this data set.
     """
-    masks = match_mask_files(located, paths, described)
-    found: dict[str, tuple[int, ImageSource]] = {}
+    masks = match_mask_files(resolve, paths, descriptor)
+    ranked: dict[str, tuple[int, ImageSource]] = {}
     for relative in paths:
-        if described.exclude and search_pattern(described.exclude, relative):
+        if descriptor.exclude and search_pattern(descriptor.exclude, relative):
             continue
-        for rank, kind in enumerate(described.images):
+        for rank, kind in enumerate(descriptor.images):
             match = search_pattern(kind.match, relative)
             if match is None:
                 continue
             key = match["id"]
             source = ImageSource(
-                located(relative),
+                resolve(relative),
                 relative,
                 key,
                 kind.raw,
                 tuple(masks.get(key, ())),
                 kind.stretch,
             )
-            if key not in found or rank < found[key][0]:
-                found[key] = (rank, source)
+            if key not in ranked or rank < ranked[key][0]:
+                ranked[key] = (rank, source)
             break
-    if not found:
+    if not ranked:
         raise InputMissing(
             f"none of the {len(paths)} files is an image of this data set",
-            where=f"--dataset {described.name}",
-            expected=" or ".join(kind.match for kind in described.images),
+            where=f"--dataset {descriptor.name}",
+            expected=" or ".join(kind.match for kind in descriptor.images),
             fix="check the folder, or ingest it without --dataset",
         )
-    return sorted((source for _, source in found.values()), key=lambda source: source.relative)
+    return sorted((source for _, source in ranked.values()), key=lambda source: source.relative)
 
 
 def match_mask_files(
-    located: PathResolver, paths: list[str], described: DatasetDescriptor
+    resolve: PathResolver, paths: list[str], descriptor: DatasetDescriptor
 ) -> dict[str, list[MaskFile]]:
     """Mask files by image id."""
     result: dict[str, list[MaskFile]] = {}
-    for rule in described.masks:
+    for rule in descriptor.masks:
         for relative in paths:
             match = search_pattern(rule.match, relative)
             if match is None:
                 continue
-            said = match.groupdict().get("structure") or rule.structure or ""
-            name = rule.rename.get(said, said)
-            result.setdefault(match["id"], []).append(MaskFile(located(relative), name, rule))
+            source_name = match.groupdict().get("structure") or rule.structure or ""
+            name = rule.rename.get(source_name, source_name)
+            result.setdefault(match["id"], []).append(MaskFile(resolve(relative), name, rule))
     return result
 
 
-def sample_sources(found: list[ImageSource], limit: int | None, seed: int) -> list[ImageSource]:
-    """At most `limit` of the sources, drawn at random, order kept."""
-    if limit is None or limit >= len(found):
-        return found
-    chosen = np.random.default_rng([seed, len(found)]).permutation(len(found))[:limit]
-    return [found[index] for index in sorted(chosen.tolist())]
+def sample_sources(sources: list[ImageSource], limit: int | None, seed: int) -> list[ImageSource]:
+    """At most `limit` of the sources, sampled at random, in their order."""
+    if limit is None or limit >= len(sources):
+        return sources
+    rows = np.random.default_rng([seed, len(sources)]).permutation(len(sources))[:limit]
+    return [sources[index] for index in sorted(rows.tolist())]

@@ -1,4 +1,4 @@
-"""A pool of decoding processes: one that dies or hangs costs one file, and is replaced."""
+"""Decodes files in a pool of sandboxed processes and replaces those that die or hang."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ WORKER_FAILURES = {
 
 @dataclass
 class DecodingProcess:
-    """One process and what it is busy with.
+    """One process and its current source.
 
     Attributes:
         process: the process.
-        index: of the source it was given.
-        since: when it was given it, or when it began to start.
-        ready: whether it has started.
+        index: of its source.
+        since: monotonic time in seconds at which the source was sent.
+        ready: whether the process has started.
     """
 
     process: SandboxedProcess
@@ -62,52 +62,52 @@ class DecodingProcess:
 
 
 class DecodingPool:
-    """A pool of bounded workers. Use it as a context manager.
+    """A pool of sandboxed decoding processes. A context manager.
 
     Args:
-        count: processes.
-        policy: what counts as a usable radiograph.
-        store_size: longest side of the pictures handed back.
-        limits: what each process may use for one file.
+        count: number of processes.
+        policy: acceptance criteria for radiographs.
+        store_size: longest side of returned images in pixels.
+        limits: resource limits of a process for one file.
     """
 
     def __init__(self, count: int, policy: Policy, store_size: int, limits: ProcessLimits) -> None:
-        self._job = (policy, store_size)
+        self._decoder_args = (policy, store_size)
         self._limits = limits
         self._count = count
-        self._all: list[DecodingProcess] = []
+        self._workers: list[DecodingProcess] = []
         self._failed_starts = 0
 
     def __enter__(self) -> DecodingPool:
-        self._all = [DecodingProcess(self._start()) for _ in range(self._count)]
+        self._workers = [DecodingProcess(self._start()) for _ in range(self._count)]
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in self._all:
+        for worker in self._workers:
             worker.process.end()
 
     def map(self, sources: Sequence[ImageSource]) -> Iterator[DecodedImage | RejectedFile]:
-        """Read all sources; answers come in the order of `sources`.
+        """Decode all sources; results come in the order of `sources`.
 
         Raises:
             MedpriorError: processes do not start.
         """
-        answers: dict[int, DecodedImage | RejectedFile] = {}
-        following = 0
-        for done in range(len(sources)):
-            while done not in answers:
-                reach = min(len(sources), done + SOURCES_PER_WORKER * self._count)
-                for worker in self._all:
-                    if worker.index is None and following < reach:
-                        self._give(worker, following, sources[following])
-                        following += 1
-                answers |= self._collect(sources)
-            yield answers.pop(done)
+        results: dict[int, DecodedImage | RejectedFile] = {}
+        next_index = 0
+        for index in range(len(sources)):
+            while index not in results:
+                limit = min(len(sources), index + SOURCES_PER_WORKER * self._count)
+                for worker in self._workers:
+                    if worker.index is None and next_index < limit:
+                        self._assign(worker, next_index, sources[next_index])
+                        next_index += 1
+                results |= self._collect(sources)
+            yield results.pop(index)
 
     def _start(self) -> SandboxedProcess:
         while True:
             try:
-                return SandboxedProcess(build_decoder, self._job, self._limits, POOL_PRELOAD)
+                return SandboxedProcess(build_decoder, self._decoder_args, self._limits, POOL_PRELOAD)
             except ProcessStartError:
                 self._count_failed_start()
 
@@ -124,9 +124,9 @@ class DecodingPool:
         worker.process.end()
         worker.process, worker.ready = self._start(), False
 
-    def _give(self, worker: DecodingProcess, index: int, source: ImageSource) -> None:
+    def _assign(self, worker: DecodingProcess, index: int, source: ImageSource) -> None:
         if worker.ready and not worker.process.is_alive:
-            # It died while idle: no file is to blame.
+            # The process died while idle, so no file caused it.
             self._replace(worker)
         worker.index = index
         if worker.ready:
@@ -137,7 +137,7 @@ class DecodingPool:
         try:
             send_message(worker.process.channel, serialize_source(source), (), self._deadline(worker))
         except MessageError:
-            # The answer is then read as its death, on this file.
+            # `_receive_result` then reports the failure for this file.
             return
 
     def _deadline(self, worker: DecodingProcess) -> float:
@@ -146,10 +146,10 @@ class DecodingPool:
         return worker.since + self._limits.wall_seconds
 
     def _collect(self, sources: Sequence[ImageSource]) -> dict[int, DecodedImage | RejectedFile]:
-        """Answers of workers that are done, dead or overdue; waits for at least one of them."""
-        busy = [worker for worker in self._all if worker.index is not None]
+        """Results of workers that are finished, dead or overdue; waits up to one second for one."""
+        busy = [worker for worker in self._workers if worker.index is not None]
         ready = wait([worker.process.channel for worker in busy], timeout=1.0)
-        answers: dict[int, DecodedImage | RejectedFile] = {}
+        results: dict[int, DecodedImage | RejectedFile] = {}
         for worker in busy:
             index, overdue = worker.index, time.monotonic() > self._deadline(worker)
             if index is None or not (overdue or worker.process.channel in ready):
@@ -157,12 +157,12 @@ class DecodingPool:
             if not worker.ready:
                 self._confirm_start(worker, sources[index])
                 continue
-            answers[index] = self._answer(worker)
+            results[index] = self._receive_result(worker)
             worker.index = None
-        return answers
+        return results
 
     def _confirm_start(self, worker: DecodingProcess, source: ImageSource) -> None:
-        """Give a worker that has started its source; start another where it has not."""
+        """Send the source to a worker that has started; replace a worker that has not."""
         try:
             receive_message(worker.process.channel, self._deadline(worker))
         except MessageError:
@@ -172,8 +172,8 @@ class DecodingPool:
         worker.ready, self._failed_starts = True, 0
         self._send(worker, source)
 
-    def _answer(self, worker: DecodingProcess) -> DecodedImage | RejectedFile:
-        """An answer, or how the worker ended; it is then replaced."""
+    def _receive_result(self, worker: DecodingProcess) -> DecodedImage | RejectedFile:
+        """The worker's result, or its failure; a failed worker is replaced."""
         try:
             return deserialize_result(*receive_message(worker.process.channel, self._deadline(worker)))
         except MessageError as error:
@@ -183,10 +183,10 @@ class DecodingPool:
 
 
 def build_decoder(policy: Policy, store_size: int) -> MessageHandler:
-    """In the process: a source becomes an item."""
+    """The message handler of a decoding process."""
 
-    def answer(facts: dict[str, Any], arrays: list[NDArray[Any]]) -> Message:
-        """Read one source."""
-        return serialize_result(decode_source(deserialize_source(facts), policy, store_size))
+    def decode_message(fields: dict[str, Any], arrays: list[NDArray[Any]]) -> Message:
+        """Decode one source."""
+        return serialize_result(decode_source(deserialize_source(fields), policy, store_size))
 
-    return answer
+    return decode_message

@@ -1,4 +1,4 @@
-"""Object stores and other remote folders through fsspec: listed once, fetched file by file."""
+"""Lists object stores and other remote folders and fetches their files through fsspec."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ CREDENTIAL_ERRORS = {"NoCredentialsError", "DefaultCredentialsError", "PartialCr
 
 
 class ObjectChanged(Exception):
-    """An object was written again after it was listed."""
+    """An object changed after it was listed."""
 
 
 class RemoteStore:
-    """One folder, or one file, of a remote store. Credentials are the backend's own business.
+    """One folder, or one file, of a remote store. The backend finds its own credentials.
 
-    Nothing of a URL but its scheme is ever said: bucket and key names may name people.
+    Messages contain only the scheme of a URL, since bucket and key names may name people.
 
     Args:
-        url: anything that fsspec understands.
+        url: any URL that fsspec supports.
 
     Raises:
-        ConfigError: a password in the URL, an unknown scheme, or its backend is not installed.
+        ConfigError: the URL contains a password, its scheme is unknown, or its backend is not
+            installed.
         MedpriorError: the store cannot be used.
     """
 
@@ -45,27 +46,28 @@ class RemoteStore:
         self.scheme = url.split(":", 1)[0].lower()
         if URL_SECRET_PATTERN.search(url):
             raise ConfigError(
-                "credentials do not belong into a URL",
+                "a URL must not contain credentials",
                 where=f"{self.scheme}://",
-                fix="give them as the store's own client wants them: environment or configuration",
+                fix="configure them as the store's own client expects: environment or configuration",
             )
         with translate_store_errors(self.scheme):
             core: Any = importlib.import_module("fsspec.core")
-            # A connection of its own: a kept one knows neither new credentials nor a new address.
-            self._fs, root = core.url_to_fs(url, skip_instance_cache=True)
+            # A cached connection would ignore new credentials and a new address.
+            self._filesystem, root = core.url_to_fs(url, skip_instance_cache=True)
             self.root = str(root).rstrip("/")
-        self._readable: str | None = None
+        self._last_readable: str | None = None
 
     def entries(self) -> dict[str, list[int | str]]:
-        """Path below the root -> stamp (size and what changes with the content) of every file.
+        """Path below the root -> stamp of every file (size and a version that changes with the content).
 
         Raises:
-            InputMissing: nothing there. MedpriorError: the store cannot be used.
+            InputMissing: the folder is empty.
+            MedpriorError: the store cannot be used.
         """
         with translate_store_errors(self.scheme):
-            self._fs.invalidate_cache()
-            found = self._fs.find(self.root, detail=True)
-            files = {str(p): i for p, i in found.items() if i.get("type", "file") == "file"}
+            self._filesystem.invalidate_cache()
+            entries = self._filesystem.find(self.root, detail=True)
+            files = {str(p): i for p, i in entries.items() if i.get("type", "file") == "file"}
         if self.root in files:
             name = self.root.rsplit("/", 1)[-1]
             info, self.root = files[self.root], self.root[: -len(name)].rstrip("/")
@@ -75,92 +77,92 @@ class RemoteStore:
         # Object stores mark folders with empty objects whose names end with a slash.
         result = {path: object_stamp(info) for path, info in inside.items() if not path.endswith("/")}
         if not result:
-            raise InputMissing("nothing is there", where=f"{self.scheme}://", fix="check bucket and prefix")
+            raise InputMissing("no files found", where=f"{self.scheme}://", fix="check bucket and prefix")
         return result
 
     def url(self, relative: str) -> str:
-        """The full name of a file, for the private list of sources."""
-        return str(self._fs.unstrip_protocol(f"{self.root}/{relative}" if self.root else relative))
+        """The full URL of a file, for the private list of sources."""
+        return str(self._filesystem.unstrip_protocol(f"{self.root}/{relative}" if self.root else relative))
 
     def fetch(self, url: str, target: Path, policy: Policy) -> None:
-        """Copy one file into `target`, which is made with mode 0600.
+        """Copy one file into `target`, which is created with mode 0600.
 
         Raises:
-            Rejected: `unreadable`, it is gone or forbidden; `too_large`; `empty`.
-            MedpriorError: the store itself cannot be used any more.
+            Rejected: `unreadable`, gone or forbidden; `too_large`; `empty`.
+            MedpriorError: the store is no longer usable.
             OSError: the local disk is full.
         """
-        path = self._fs._strip_protocol(url)
+        path = self._filesystem._strip_protocol(url)
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:
-            for again in (True, False):
+            for may_retry in (True, False):
                 try:
                     self._copy(path, file, policy)
                     break
                 except ObjectChanged:
-                    if not again:
-                        raise Rejected("unreadable", "the object changes all the time") from None
-                    self._fs.invalidate_cache()
+                    if not may_retry:
+                        raise Rejected("unreadable", "the object keeps changing") from None
+                    self._filesystem.invalidate_cache()
                     file.seek(0)
                     file.truncate()
                 except FileNotFoundError:
                     raise Rejected("unreadable", "the object is gone") from None
                 except PermissionError:
                     if self._has_store_access():
-                        raise Rejected("unreadable", "the object is not ours to read") from None
+                        raise Rejected("unreadable", "access to the object is forbidden") from None
                     raise build_access_error(self.scheme) from None
-        self._readable = path
+        self._last_readable = path
 
     def _copy(self, path: str, file: Any, policy: Policy) -> None:
-        got = 0
+        byte_count = 0
         with translate_store_errors(self.scheme, (Rejected, ObjectChanged, FileNotFoundError, PermissionError)):
-            with self._fs.open(path, "rb", block_size=BLOCK_BYTES) as stream:
+            with self._filesystem.open(path, "rb", block_size=BLOCK_BYTES) as stream:
                 while block := stream.read(BLOCK_BYTES):
-                    got += len(block)
-                    check_file_size(got, policy)
+                    byte_count += len(block)
+                    check_file_size(byte_count, policy)
                     file.write(block)
-            check_file_size(got, policy)
+            check_file_size(byte_count, policy)
 
     def _has_store_access(self) -> bool:
-        """Whether a file that could be read before still can: else the credentials have run out."""
-        if self._readable is None:
+        """Whether the last readable file still is; if not, the credentials have expired."""
+        if self._last_readable is None:
             return False
         try:
-            with self._fs.open(self._readable, "rb", block_size=BLOCK_BYTES) as stream:
+            with self._filesystem.open(self._last_readable, "rb", block_size=BLOCK_BYTES) as stream:
                 return bool(stream.read(1))
         except Exception:
             return False
 
 
 def is_url(source: object) -> bool:
-    """Whether `source` names something that is reached through fsspec."""
+    """Whether `source` is a URL for fsspec."""
     return isinstance(source, str) and URL_PATTERN.match(source) is not None
 
 
 def object_stamp(info: dict[str, Any]) -> list[int | str]:
-    """Size, and what the store says that changes with the content."""
-    told = next((str(info[name]) for name in VERSION_FIELDS if info.get(name) is not None), "")
-    return [int(info.get("size") or 0), told]
+    """Size, and the first version field that the store reports."""
+    version = next((str(info[name]) for name in VERSION_FIELDS if info.get(name) is not None), "")
+    return [int(info.get("size") or 0), version]
 
 
 def build_access_error(scheme: str) -> MedpriorError:
-    """The store says no."""
+    """The error for refused access to the store."""
     return MedpriorError(
         "the store refuses access",
         where=f"{scheme}://",
-        fix="check bucket, credentials and their rights; what was read so far is kept",
+        fix="check bucket, credentials and their rights; images read so far are kept",
     )
 
 
 @contextmanager
-def translate_store_errors(scheme: str, through: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Any fault of a store in our words: theirs quote names and keys."""
+def translate_store_errors(scheme: str, unchanged: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Replace a store's errors, which quote names and keys; those in `unchanged` pass through."""
     try:
         yield
     except Exception as error:
-        if isinstance(error, (MedpriorError, *through)):
+        if isinstance(error, (MedpriorError, *unchanged)):
             raise
-        if ObjectChanged in through and type(error).__name__ == "FileExpired":
+        if ObjectChanged in unchanged and type(error).__name__ == "FileExpired":
             raise ObjectChanged from None
         if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
             raise
@@ -168,7 +170,7 @@ def translate_store_errors(scheme: str, through: tuple[type[Exception], ...] = (
 
 
 def build_remote_error(error: Exception, scheme: str) -> MedpriorError:
-    """Why a store cannot be used, told by the kind of error alone."""
+    """The error for a store that cannot be used, derived from the kind of error alone."""
     where, kind = f"{scheme}://", type(error).__name__
     if isinstance(error, ImportError):
         extra = BACKEND_PACKAGES.get(scheme)
@@ -182,7 +184,7 @@ def build_remote_error(error: Exception, scheme: str) -> MedpriorError:
         return ConfigError(
             "the store found no credentials",
             where=where,
-            fix="set them as its own client wants them, for instance AWS_PROFILE or "
+            fix="set them as its own client expects, for instance AWS_PROFILE or "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         )
     if isinstance(error, ValueError):
@@ -190,5 +192,5 @@ def build_remote_error(error: Exception, scheme: str) -> MedpriorError:
     return MedpriorError(
         f"the store does not answer ({kind})",
         where=where,
-        fix="check address and network and run the same command again; what was read is kept",
+        fix="check address and network and run the same command again; images read so far are kept",
     )

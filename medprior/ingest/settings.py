@@ -1,4 +1,4 @@
-"""Settings of the ingest stage."""
+"""Defines the settings of the ingest stage."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from medprior.settings import Settings
 
 
 class IngestSettings(Settings):
-    """How a folder becomes a cohort.
+    """Settings of an ingest run.
 
     Attributes:
-        store_size: longest side of stored pictures, in pixels.
-        seed: of the split and of `limit`'s draw.
-        limit: at most so many files, drawn at random; None for all.
-        fractions: expected shares of train, val and test where the data set has none.
+        store_size: longest side of stored images, in pixels.
+        seed: of the split and of the sample of `limit` files.
+        limit: maximum number of files, sampled at random; None for all.
+        fractions: expected shares of train, val and test where the data set has no official split.
         workers: decoding processes; None for one per core.
-        memory_mb: address space of a worker beyond what it has at its start.
-        cpu_seconds: processor time that one file may take, and one more second for each 10 MB.
-        wall_seconds: time after which a silent worker is ended.
+        memory_mb: address space of a worker in MB, in addition to that at its start.
+        cpu_seconds: processor time for one file, plus one second for each 10 MB.
+        wall_seconds: time after which an unresponsive worker is ended.
         scheduler: address of a Dask scheduler whose workers read the files; None for this machine.
-        policy: what counts as a usable radiograph.
+        policy: acceptance criteria for radiographs.
     """
 
     store_size: int = Field(default=512, ge=16, le=16384)
@@ -37,6 +37,6 @@ class IngestSettings(Settings):
     scheduler: str | None = Field(default=None, pattern=r"^[a-z]+://[^/@]+$")
     policy: Policy = Policy()
 
-    def lasting(self) -> dict[str, Any]:
-        """What shapes the cohort, JSON-able: all but who reads the files."""
+    def dump_cohort_settings(self) -> dict[str, Any]:
+        """The JSON-able settings that affect the cohort: all but `workers` and `scheduler`."""
         return self.model_dump(mode="json", exclude={"workers", "scheduler"})

@@ -1,4 +1,4 @@
-"""The private side of a cohort: which source became which image; readable by its owner only."""
+"""Records the outcome of every source in the cohort's private folder (mode 0700)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ FileStamp = list[int | str]
 
 
 class SourceJournal:
-    """What became of every source so far; appended one by one, survives any kill.
+    """Outcomes of all sources so far, appended one by one; a kill loses none.
 
     Args:
-        cohort: the cohort folder; the private folder lies beside it.
+        cohort: the cohort folder; the private folder is `<cohort>.private`.
     """
 
     def __init__(self, cohort: Path) -> None:
@@ -29,7 +29,7 @@ class SourceJournal:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.folder.chmod(0o700)
-            self._done: dict[str, bytes] = {}
+            self._lines: dict[str, bytes] = {}
             self._journal = Journal(self.folder / "journal.jsonl", 0o600, self._remember)
         except OSError as error:
             raise InputMissing(f"cannot be written ({error.strerror})", where=self.folder.name) from None
@@ -37,34 +37,34 @@ class SourceJournal:
             draft.unlink()
 
     def _remember(self, record: dict[str, Any], line: bytes) -> None:
-        self._done[record["source"]] = line
+        self._lines[record["source"]] = line
 
     def __len__(self) -> int:
-        return len(self._done)
+        return len(self._lines)
 
     def close(self) -> None:
         """Close the journal."""
         self._journal.close()
 
-    def is_done(self, path: str, stamp: FileStamp, dataset: str, images: Container[object]) -> bool:
-        """Whether this very file was dealt with before, as part of this data set.
+    def is_done(self, path: str, stamp: FileStamp, dataset: str, image_ids: Container[object]) -> bool:
+        """Whether this unchanged file has an outcome in this data set.
 
         Args:
             path: the file, or its URL.
-            stamp: what changes when it does.
+            stamp: changes with the file.
             dataset: the data set's name.
-            images: what the cohort holds; an image that was cut off with the power is missing.
+            image_ids: images of the cohort; images lost in a power cut are missing there.
         """
-        line = self._done.get(path)
+        line = self._lines.get(path)
         if line is None:
             return False
         record = json.loads(line)
         if record["dataset"] != dataset:
             return False
-        kept = not record["image_id"] or record["image_id"] in images
-        return kept and bool(record["stamp"] == stamp)
+        is_kept = not record["image_id"] or record["image_id"] in image_ids
+        return is_kept and bool(record["stamp"] == stamp)
 
-    def keep(
+    def record_outcome(
         self,
         path: str,
         stamp: FileStamp,
@@ -75,7 +75,7 @@ class SourceJournal:
         code: str,
         message: str,
     ) -> None:
-        """Record one outcome: an image id, or a code with its message."""
+        """Record one outcome: an image id, or a reject code with its message."""
         record = {
             "source": path,
             "dataset": dataset,
@@ -87,11 +87,11 @@ class SourceJournal:
         }
         line = encode_json_line(record)
         self._journal.append_line(line)
-        self._done[path] = line
+        self._lines[path] = line
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """The last outcome of every source, by source."""
-        return (json.loads(self._done[path]) for path in sorted(self._done))
+        """The last outcome of every source, sorted by source."""
+        return (json.loads(self._lines[path]) for path in sorted(self._lines))
 
     def write_sources(self) -> None:
         """Write `sources.csv` (source, image_id, code), mode 0600."""
@@ -106,13 +106,13 @@ class SourceJournal:
 
 
 def private_folder(cohort: Path) -> Path:
-    """Where a cohort's private folder lies."""
+    """The private folder beside a cohort."""
     cohort = cohort.absolute()
     return cohort.with_name(cohort.name + ".private")
 
 
 def file_stamp(path: str) -> FileStamp:
-    """Size and time of a file, which change with its content."""
+    """Size in bytes and modification time in ns of a file; [-1, -1] where it is missing."""
     try:
         status = os.lstat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""Counts that tell a reader what went into a cohort and what did not."""
+"""Counts accepted and rejected files, metadata, labels and masks for `summary.json`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def summarize_cohort(manifest: pd.DataFrame, outcomes: Iterable[Mapping[str, Any
 
     Args:
         manifest: the cohort's manifest.
-        outcomes: what became of every source.
+        outcomes: records of `SourceJournal`, one per source.
     """
     codes = Counter(record["code"] or "accepted" for record in outcomes)
     flags = Counter(flag for cell in manifest["flags"] for flag in str(cell).split("|") if flag)
@@ -42,12 +42,12 @@ def summarize_cohort(manifest: pd.DataFrame, outcomes: Iterable[Mapping[str, Any
 
 
 def count_values(column: pd.Series) -> dict[str, int]:
-    """How often each value occurs, by value."""
+    """Number of occurrences of each value, sorted by value."""
     return {str(value): int(count) for value, count in sorted(Counter(column).items())}
 
 
 def count_label_values(column: pd.Series) -> dict[str, int]:
-    """Present, absent and unknown of one label."""
+    """Numbers of present, absent and unknown values of one label."""
     return {
         "present": int((column >= 0.5).sum()),
         "absent": int((column < 0.5).sum()),

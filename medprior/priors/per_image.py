@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from medprior.cohort.journal import FolderLock, Journal
+from medprior.cohort.journal import Journal
+from medprior.locks import LOCK_FILE, acquire_lock
 from medprior.priors.prior import PER_IMAGE_FILE
 from medprior.priors.transfer import LabelTransfer
 
@@ -51,7 +52,7 @@ def compute_image_maps(
     Returns:
         uint8 [n, K, size, size] memory-mapped; the table of `SpatialPrior`.
     """
-    lock = FolderLock(folder)
+    lock = acquire_lock(folder / LOCK_FILE, "this prior")
     try:
         journal = resume_journal(folder, key)
         done = {record["row"]: record for record in journal.records[1:]}

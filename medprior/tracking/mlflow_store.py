@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from medprior.errors import MedpriorError
-from medprior.provenance import lock_folder
+from medprior.locks import hold_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -105,9 +105,10 @@ def connect_to_store(uri: str | None) -> MlflowClient:
     from mlflow import MlflowClient
 
     prepare_mlflow_environment()  # importing MLflow resets the level of its loggers
+    tables = path and path.with_name(f".{path.name}-tables.lock")
     try:
         # MLflow's migrations clash where two processes make the tables of one new file.
-        with lock_folder(path.parent, f".{path.name}-tables.lock") if path else nullcontext():
+        with hold_lock(tables, "the tables of the store", wait_seconds=None, mode=0o666) if tables else nullcontext():
             client = MlflowClient(tracking_uri=chosen)
             client.search_experiments(max_results=1)
     except Exception as error:  # MLflow wraps whatever its stores raise in many classes

@@ -307,10 +307,10 @@ def test_records_are_kept_as_lines_and_read_in_order():
     kept = ImageRecords()
     for name in ("b", "a"):
         record = {"image_id": name, "labels": {"z": 1.0, "a": 0.0}}
-        kept.keep(record, encode_json_line(record))
-    kept.keep({"store_size": 1}, b"{}")
+        kept.add(record, encode_json_line(record))
+    kept.add({"store_size": 1}, b"{}")
     assert list(kept) == ["b", "a"]
-    assert [record["image_id"] for record in kept.in_order()] == ["a", "b"]
+    assert [record["image_id"] for record in kept.sorted_records()] == ["a", "b"]
     assert list(kept["a"]["labels"]) == ["z", "a"]
     assert "c" not in kept
     assert len(kept) == 2

@@ -53,7 +53,7 @@ def dice(one: Array, other: Array) -> float:
 def test_the_mask_lies_on_the_picture(tmp_path, name, turn, size):
     spacing = SPACINGS[name]
     item = drawn(tmp_path, spacing, size, **({"PatientOrientation": turn} if turn else {}))
-    assert "mask_unusable" not in item.facts.flags
+    assert "mask_unusable" not in item.metadata.flags
     mask = item.masks["heart"]
     assert mask.shape == item.stored.shape
     assert dice(mask, item.stored > 65535 / 2) > 0.98
@@ -75,4 +75,4 @@ def test_a_mask_on_square_pixels_fits_an_oblong_picture(tmp_path):
 def test_a_mask_of_another_picture_is_passed_over(tmp_path):
     item = drawn(tmp_path, (0.5, 0.5), mask_spacing=(0.5, 0.25))
     assert item.masks == {}
-    assert "mask_unusable" in item.facts.flags
+    assert "mask_unusable" in item.metadata.flags

@@ -55,7 +55,7 @@ def test_a_killed_worker_costs_one_file(tmp_path):
     with DecodingPool(1, Policy(), 64, EASY) as workers:
         # The first file takes a second: the worker is ended in its middle.
         list(workers.map(found[1:]))
-        victim = workers._all[0].process
+        victim = workers._workers[0].process
         threading.Timer(0.15, lambda: os.kill(victim.pid, signal.SIGSEGV)).start()
         assert codes(workers.map(found)) == ["worker_died", "", "", ""]
 
@@ -64,7 +64,7 @@ def test_a_stopped_worker_is_replaced(tmp_path):
     found = [write(tmp_path, f"{i}") for i in range(3)]
     with DecodingPool(1, Policy(), 64, ProcessLimits(800, 20, 8.0)) as workers:
         list(workers.map(found))
-        os.kill(workers._all[0].process.pid, signal.SIGSTOP)
+        os.kill(workers._workers[0].process.pid, signal.SIGSTOP)
         start = time.monotonic()
         assert codes(workers.map(found)) == ["timeout", "", ""]
         assert time.monotonic() - start < 40
@@ -88,15 +88,15 @@ def test_a_worker_that_dies_idle_is_replaced(tmp_path, index):
     found = [write(tmp_path, f"{i}") for i in range(4)]
     with DecodingPool(2, Policy(), 64, EASY) as workers:
         list(workers.map(found))
-        os.kill(workers._all[index].process.pid, signal.SIGKILL)
-        workers._all[index].process._popen.wait()
+        os.kill(workers._workers[index].process.pid, signal.SIGKILL)
+        workers._workers[index].process._popen.wait()
         assert codes(workers.map(found)) == ["", "", "", ""]
 
 
 def test_a_worker_that_hangs_at_its_start_is_replaced(tmp_path):
     found = [write(tmp_path, f"{i}") for i in range(2)]
     with DecodingPool(1, Policy(), 64, ProcessLimits(800, 20, 60, start_seconds=3)) as workers:
-        worker = workers._all[0]
+        worker = workers._workers[0]
         while not worker.process.channel.recv(1, socket.MSG_PEEK):
             pass
         # It is stopped, and what it said on starting is taken away.
@@ -143,4 +143,4 @@ def test_masks_and_facts_survive_the_way_back(tmp_path):
     np.testing.assert_array_equal(far.masks["heart"], near.masks["heart"])
     assert near.masks["heart"].any()
     assert (far.size, far.identity, far.valid) == (near.size, near.identity, near.valid)
-    assert dump_metadata(far.facts) == dump_metadata(near.facts)
+    assert dump_metadata(far.metadata) == dump_metadata(near.metadata)

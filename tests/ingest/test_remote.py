@@ -127,8 +127,8 @@ def test_a_second_run_reads_only_what_changed(tmp_path, s3, monkeypatch):
     ("url", "words"),
     [
         ("s3://no-such-bucket-7/x", "no such bucket"),
-        (f"s3://{BUCKET}/nothing", "nothing is there"),
-        ("s3://user:password@bucket/x", "credentials do not belong into a URL"),
+        (f"s3://{BUCKET}/nothing", "no files found"),
+        ("s3://user:password@bucket/x", "a URL must not contain credentials"),
         ("nosuchstore://x/y", "not a URL of a known kind of store"),
         ("gs://bucket/x", "not installed"),
         ("file://elsewhere/x", "not on this machine"),
@@ -182,7 +182,7 @@ def test_a_forbidden_object_costs_itself_and_lost_rights_end_the_run(tmp_path, s
     s3.pipe_file(f"{BUCKET}/set/a", b"x")
     s3.pipe_file(f"{BUCKET}/set/b", b"y")
     remote = RemoteStore(f"s3://{BUCKET}/set")
-    real = remote._fs.open
+    real = remote._filesystem.open
     closed = {f"{BUCKET}/set/b"}
 
     def guarded(path, *rest, **more):
@@ -190,7 +190,7 @@ def test_a_forbidden_object_costs_itself_and_lost_rights_end_the_run(tmp_path, s
             raise PermissionError(path)
         return real(path, *rest, **more)
 
-    monkeypatch.setattr(remote._fs, "open", guarded)
+    monkeypatch.setattr(remote._filesystem, "open", guarded)
     remote.fetch(remote.url("a"), tmp_path / "a", Policy())
     with pytest.raises(Rejected, match="unreadable"):
         remote.fetch(remote.url("b"), tmp_path / "b", Policy())

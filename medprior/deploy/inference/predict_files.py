@@ -18,10 +18,11 @@ from typing import Any
 
 import pandas as pd
 
-from medprior.cohort.journal import FolderLock, Journal
+from medprior.cohort.journal import Journal
 from medprior.deploy.inference.overlays import render_mask, render_overlay
 from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.errors import InputMissing, MedpriorError, Rejected
+from medprior.locks import LOCK_FILE, acquire_lock
 from medprior.provenance import atomic_write, sha256_file, write_json
 
 REPORT_FILE, DICOM_FOLDER = "report.csv", "dicom"
@@ -65,7 +66,7 @@ def predict_path(
     claim_result_folder(out, model_digest, refusing)
     private = out.parent / f"{out.name}.private"
     private.mkdir(mode=0o700, exist_ok=True)
-    lock = FolderLock(private)
+    lock = acquire_lock(private / LOCK_FILE, "these predictions")
     journal = Journal(private / "sources.jsonl", mode=0o600)
     counts = PredictionCounts()
     try:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medprior.errors import InputMissing, MedpriorError
+from medprior.locks import hold_lock
 from medprior.tracking import mlflow_store
 
 if TYPE_CHECKING:
@@ -92,30 +90,12 @@ def hold_champion_lock(client: MlflowClient, name: str) -> Iterator[None]:
     """
     path = mlflow_store.sqlite_path(client.tracking_uri)
     if path is not None:
-        with hold_file_lock(path.with_name(f".{path.name}.{mlflow_store.slugify_name(name)}.lock"), name):
+        lock = path.with_name(f".{path.name}.{mlflow_store.slugify_name(name)}.lock")
+        with hold_lock(lock, f"the champion of {name!r}", wait_seconds=LOCK_WAIT_SECONDS, mode=0o600):
             yield
     else:
         with hold_registry_lock(client, name):
             yield
-
-
-@contextmanager
-def hold_file_lock(path: Path, name: str) -> Iterator[None]:
-    """An advisory lock on a file beside a SQLite store; the system frees it when a process dies."""
-    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + LOCK_WAIT_SECONDS
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise promotion_busy_error(name) from None
-                time.sleep(LOCK_POLL_SECONDS)
-        yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager
@@ -158,8 +138,3 @@ def read_lock_time_ms(client: MlflowClient, lock: str) -> int | None:
         return int(client.get_registered_model(lock).creation_timestamp)
     except MlflowException:
         return None
-
-
-def promotion_busy_error(name: str) -> MedpriorError:
-    """The error for a lock that is not given up."""
-    return MedpriorError("another promotion is under way", where=repr(name), fix="try again when it has ended")

@@ -15,7 +15,7 @@ from medprior.errors import InputMissing, MedpriorError, TrainingFailed
 from medprior.evaluate.compare.run import ComparisonRun, score_run
 from medprior.evaluate.compare.settings import Arm, CompareSettings
 from medprior.evaluate.study import EvaluationStudy
-from medprior.provenance import lock_folder
+from medprior.locks import LOCK_FILE, hold_lock
 from medprior.workers.dask_cluster import check_worker_version
 from medprior.workers.secret_bytes import SecretBytes, pack_message, unpack_message
 
@@ -70,5 +70,5 @@ def execute_run(facts: Mapping[str, Any]) -> None:
     torch.set_num_threads(facts["threads"])
     study = EvaluationStudy.of(Cohort.open(cohort), "test", frozenset(facts["excluded"]), settings.evaluate)
     run = ComparisonRun(folder, Arm.checked(facts["arm"]), facts["seed"], Path(facts["origin"]))
-    with lock_folder(folder):
+    with hold_lock(folder / LOCK_FILE, "this run", wait_seconds=None, mode=0o666):
         score_run(run, cohort, study, settings)

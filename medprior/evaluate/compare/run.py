@@ -32,9 +32,10 @@ from medprior.finetune.data.targets import select_patient_share
 from medprior.finetune.model import Model, load_finetuned_model
 from medprior.finetune.settings import Task
 from medprior.finetune.training import finetune_model
+from medprior.locks import hold_lock
 from medprior.networks import load_backbone
 from medprior.pretrain.pipeline import pretrain_backbone
-from medprior.provenance import atomic_write, lock_folder, read_config
+from medprior.provenance import atomic_write, read_config
 
 SCORES_FILE = "scores.npz"
 
@@ -122,7 +123,7 @@ def pretrain_run_backbone(run: ComparisonRun, cohort: Path, settings: CompareSet
     if run.arm.recipe is None:
         return None
     backbone = run.source / BACKBONE_STAGE
-    with lock_folder(run.source, ".pretraining"):
+    with hold_lock(run.source / ".pretraining", "this backbone", wait_seconds=None, mode=0o666):
         if not (backbone / "config.json").is_file():
             chosen = build_pretrain_settings(run.arm, run.seed, settings)
             with measure_cost(run.source, BACKBONE_STAGE):
