@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import sys
 from collections import Counter
@@ -28,6 +27,7 @@ from medprior.ingest.identity import (
 )
 from medprior.ingest.origin import LocalFolder, RemoteFolder, open_input
 from medprior.ingest.plan import ImageSource, sample_sources
+from medprior.ingest.remote import DISK_FULL_ERRNOS
 from medprior.ingest.settings import IngestSettings
 from medprior.ingest.source_journal import FileStamp, SourceJournal, private_folder
 from medprior.ingest.summary import summarize_cohort
@@ -40,8 +40,6 @@ from medprior.ingest.tables import (
     parse_table_view,
 )
 from medprior.observer import progress_bar
-
-DISK_FULL_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def ingest_images(
@@ -82,7 +80,7 @@ def ingest_images(
             run.decode(found, origin, settings)
             run.publish(settings, origin.boxes(described))
         except OSError as error:
-            if error.errno not in DISK_FULL_CODES:
+            if error.errno not in DISK_FULL_ERRNOS:
                 raise
             raise MedpriorError(
                 f"the disk is full ({error.strerror}); what was read so far is kept",

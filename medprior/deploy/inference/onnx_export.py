@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medprior.deploy.registry import package
+from medprior.deploy.inference.model_folder import compute_models_digest, read_checked_config
 from medprior.errors import MedpriorError
 from medprior.finetune.model import Model, load_finetuned_model
 from medprior.phantom import render_phantom
@@ -72,7 +72,7 @@ def export_onnx(folder: Path | str, out: Path | str) -> OnnxAgreement:
             than 1e-4.
     """
     folder, out = Path(folder), Path(out)
-    package.read_checked_config(folder)
+    read_checked_config(folder)
     model = load_finetuned_model(folder)
     network = ProbabilityNetwork(model).eval()
     data = add_onnx_metadata(convert_to_onnx(network, model.size), build_onnx_metadata(model, folder))
@@ -135,7 +135,7 @@ def build_onnx_metadata(model: Model, folder: Path) -> dict[str, Any]:
             "polarity": "air dark, bone bright (MONOCHROME1 inverted)",
             "normalisation": f"inside: (x - {shape['mean']}) / {shape['std']}",
         },
-        "model_digest": package.compute_models_digest({"model": folder}),
+        "model_digest": compute_models_digest({"model": folder}),
         "intended_use": "research; not a medical device",
     }
 

@@ -10,22 +10,22 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from medprior.cohort.columns import FRONTAL_VIEWS
+from medprior.deploy.inference.model_folder import compute_models_digest, load_checked_model
 from medprior.deploy.inference.out_of_distribution import (
     find_implausible_masks,
     refuse_unfamiliar,
     select_familiarity,
 )
 from medprior.deploy.inference.prediction import RadiographPrediction
-from medprior.deploy.registry import package
 from medprior.dicom import Radiograph, read_image
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.dicom.derived.native_grid import NativeGrid
-from medprior.errors import InputMissing, MedpriorError
+from medprior.errors import MedpriorError
 from medprior.finetune.familiarity import FamiliarityScore
-from medprior.finetune.model import Model, Prediction, load_finetuned_model
+from medprior.finetune.model import Model, Prediction
 from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio, measure_cardiothoracic_ratio
 
-FRONTAL_VIEWS = {"PA", "AP", "UNKNOWN"}
 ADULT_AGE_YEARS = 18
 
 
@@ -58,7 +58,7 @@ class Predictor:
                     expected="one for classification and one for segmentation",
                 )
             models[model.task] = model
-        return cls(models, package.compute_models_digest(folders))
+        return cls(models, compute_models_digest(folders))
 
     def predict(self, source: Path | str | bytes | BinaryIO) -> RadiographPrediction:
         """Read one DICOM, PNG or JPEG file, given as a path, its bytes or an open file.
@@ -135,19 +135,6 @@ def build_file_predictor(
         return refuse_unfamiliar(reading) if refusing else reading
 
     return predict
-
-
-def load_checked_model(folder: Path) -> Model:
-    """A model folder, checked; a `config.json` that lacks something is refused in one line."""
-    package.read_checked_config(folder)
-    try:
-        return load_finetuned_model(folder)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputMissing(
-            f"config.json is not a model's ({type(error).__name__})",
-            where=str(folder),
-            fix="run `medprior finetune` again",
-        ) from None
 
 
 def label_thresholds(model: Model) -> dict[str, float]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medprior.cohort import Cohort
+from medprior.deploy.inference.model_folder import ARTIFACT_NAMES
 from medprior.deploy.promotion.gate import GateCheck, GateVerdict, build_gate_tags, compare_with_champion
 from medprior.deploy.promotion.settings import GateSettings
 from medprior.deploy.promotion.smoke_test import run_smoke_prediction
-from medprior.deploy.registry import champion, package, training_patients
+from medprior.deploy.registry import champion, training_patients
 from medprior.deploy.registry.download import connect_existing_store, fetch_package
 from medprior.deploy.registry.load import load_package
 from medprior.errors import InputMissing, MedpriorError
@@ -143,7 +144,7 @@ def run_gate_checks(
     verdict = GateVerdict()
     with fetch_package(f"models:/{name}/{version}", uri) as folder:
         asked = study.part.patient_ids.tolist()
-        for model in sorted(path for path in folder.iterdir() if path.name in package.ARTIFACT_NAMES):
+        for model in sorted(path for path in folder.iterdir() if path.name in ARTIFACT_NAMES):
             shared, text = training_patients.count_training_overlap(model, study.cohort, asked)
             verdict.checks.append(GateCheck(f"{model.name} patients apart", not shared, text))
         new = load_package(folder)

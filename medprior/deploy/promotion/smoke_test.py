@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from medprior.deploy.inference.model_folder import ARTIFACT_NAMES
 from medprior.errors import MedpriorError
 
 
@@ -31,7 +32,7 @@ def run_smoke_prediction(package: Path) -> str:
     from medprior.deploy.registry.pyfunc import RadiographModel
     from medprior.deploy.registry.register import build_input_example
 
-    names = [name for name in ("model", "segmenter") if (package / name).is_dir()]
+    names = [name for name in ARTIFACT_NAMES if (package / name).is_dir()]
     make: Any = door.PythonModelContext
     context = make({name: str(package / name) for name in names}, None)
     model = RadiographModel()

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from medprior.deploy.inference.model_folder import ARTIFACT_NAMES
 from medprior.errors import InputMissing, MedpriorError
+from medprior.finetune.model import MODEL_WEIGHTS_FILE
 from medprior.tracking import mlflow_store
 
 if TYPE_CHECKING:
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 CODE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".ckpt", ".npy", ".npz", ".h5", ".bin", ".zip"}
 LOADER_MODULE = "mlflow.pyfunc.loaders.code_model"
 ENTRY_FILE = "pyfunc_entry.py"
-PACKAGE_WEIGHTS_FILE = "model.safetensors"
-PACKAGE_ARTIFACTS = ("model", "segmenter")
 MAX_MLMODEL_BYTES = 1 << 20
 URI_PATTERN = re.compile(r"(models|runs):/")
 
@@ -167,7 +167,7 @@ def is_medprior_package(root: Path, flavour: dict[str, Any]) -> bool:
     if any(path.is_symlink() for path in root.rglob("*")):
         return False
     artifacts = flavour.get("artifacts")
-    if not isinstance(artifacts, dict) or not {"model"} <= artifacts.keys() <= set(PACKAGE_ARTIFACTS):
+    if not isinstance(artifacts, dict) or not {"model"} <= artifacts.keys() <= set(ARTIFACT_NAMES):
         return False
     paths = {name: entry.get("path") if isinstance(entry, dict) else None for name, entry in artifacts.items()}
     there = [path for path in (root / "artifacts").rglob("*") if path.is_file()]
@@ -176,6 +176,6 @@ def is_medprior_package(root: Path, flavour: dict[str, Any]) -> bool:
         and flavour.get("code") == "code"
         and Path(str(flavour.get("model_code_path"))).name == ENTRY_FILE
         and paths == {name: f"artifacts/{name}" for name in artifacts}
-        and all(path.suffix == ".json" or path.name == PACKAGE_WEIGHTS_FILE for path in there)
+        and all(path.suffix == ".json" or path.name == MODEL_WEIGHTS_FILE for path in there)
         and all((root / path / "config.json").is_file() for path in paths.values() if path)
     )

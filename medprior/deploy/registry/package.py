@@ -1,8 +1,7 @@
-"""A model made ready for the registry: checked weights, JSON, code and pinned requirements."""
+"""Packages a model for the registry: checked weights, JSON, code, pinned requirements and tags."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -12,65 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import medprior
+from medprior.deploy.inference.model_folder import compute_models_digest, read_checked_config
 from medprior.deploy.registry import training_patients
 from medprior.errors import InputMissing, MedpriorError
-from medprior.networks import load_weights
-from medprior.provenance import find_git_commit, read_config, result_digest, sha256_file
-
-MODEL_WEIGHTS_FILE = "model.safetensors"
-MODEL_TASKS = ("classification", "segmentation")
-ARTIFACT_NAMES = ("model", "segmenter")
-
-
-def read_checked_config(folder: Path) -> dict[str, Any]:
-    """The `config.json` of a model folder whose weights are whole, finite and the recorded ones.
-
-    Raises:
-        InputMissing: no finished model there, or its weights are damaged, replaced or not finite.
-    """
-    try:
-        config = read_config(folder, "finetune")
-    except (ValueError, AttributeError, RecursionError):
-        raise InputMissing("config.json is broken", where=str(folder), fix="run `medprior finetune` again") from None
-    outputs = config.get("outputs")
-    digest = outputs.get(MODEL_WEIGHTS_FILE) if isinstance(outputs, dict) else None
-    if config.get("task") not in MODEL_TASKS or not isinstance(digest, str):
-        raise InputMissing(
-            "config.json names no task or no digest of the weights",
-            where=str(folder),
-            expected=" or ".join(MODEL_TASKS),
-            found=repr(config.get("task")),
-            fix="run `medprior finetune` again",
-        )
-    load_weights(folder / MODEL_WEIGHTS_FILE, digest)
-    if compute_min_weight_bytes(config) > (folder / MODEL_WEIGHTS_FILE).stat().st_size:
-        raise InputMissing(
-            "the recorded architecture is larger than the weights",
-            where=str(folder),
-            fix="run `medprior finetune` again",
-        )
-    return config
-
-
-def compute_min_weight_bytes(config: dict[str, Any]) -> float:
-    """Bytes that the recorded architecture's weights must have, were they all 16 bit.
-
-    A forged `config.json` could otherwise make a small file claim all memory. A CNN's is 0:
-    `load_model` compares every shape before anything is allocated.
-    """
-    network = config.get("network")
-    if isinstance(network, dict) and "architecture" in network:
-        return 0.0
-    try:
-        shape, settings = config["network"], config["settings"]
-        width, ratio = float(shape["width"]), float(shape["mlp_ratio"])
-        tokens = (float(shape["image_size"]) / float(shape["patch"])) ** 2
-        blocks = float(shape["depth"]) * (4 + 2 * ratio) * width**2
-        pyramid = config["task"] == "segmentation" and settings["decoder"] == "pyramid"
-        decoder = 9 * float(settings["channels"]) ** 2 if pyramid else 0.0
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
-        return float("inf")
-    return 2 * (blocks + tokens * width + decoder)
+from medprior.finetune.model import MODEL_WEIGHTS_FILE
+from medprior.provenance import find_git_commit, read_config, result_digest
 
 
 def stage_artifacts(model: Path, segmenter: Path | None, out: Path, cohorts: Sequence[Path] = ()) -> dict[str, Path]:
@@ -105,12 +50,6 @@ def stage_artifacts(model: Path, segmenter: Path | None, out: Path, cohorts: Seq
     staged = {name: out / name for name in tasks}
     training_patients.write_training_patients(staged, cohorts)
     return staged
-
-
-def compute_models_digest(folders: dict[str, Path]) -> str:
-    """Hex sha256 that names the models: their settings, thresholds and weights."""
-    digests = {name: sha256_file(folder / "config.json") for name, folder in folders.items()}
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
 def copy_package_code(out: Path) -> Path:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from medprior.deploy.inference.predictor import Predictor
 from medprior.deploy.registry import champion, package
+from medprior.deploy.registry.download import ENTRY_FILE, connect_existing_store, resolve_alias
 from medprior.errors import MedpriorError
 from medprior.tracking import mlflow_store
 
@@ -97,8 +98,6 @@ def find_alias_version(name: str, alias: str = "champion", tracking_uri: str | N
     Raises:
         MedpriorError: no such store, model or alias.
     """
-    from medprior.deploy.registry.download import connect_existing_store, resolve_alias
-
     resolved = resolve_alias(connect_existing_store(tracking_uri), f"models:/{name}@{alias}")
     return resolved.rsplit("/", 1)[1]
 
@@ -128,7 +127,7 @@ def log_model_version(
     ):
         info = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(shutil.copy(code / "deploy" / "registry" / "pyfunc_entry.py", folder)),
+            python_model=str(shutil.copy(code / "deploy" / "registry" / ENTRY_FILE, folder)),
             artifacts={key: str(path) for key, path in artifacts.items()},
             code_paths=[str(code)],
             pip_requirements=package.list_pinned_requirements(),

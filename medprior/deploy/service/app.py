@@ -14,7 +14,13 @@ from starlette.responses import Response
 
 import medprior
 from medprior.deploy.inference.predictor import Predictor
-from medprior.deploy.service.request_bodies import RAW_MEDIA_TYPES, BodyMemory, extract_instances, extract_radiograph
+from medprior.deploy.service.request_bodies import (
+    RAW_MEDIA_TYPES,
+    RETRY_HEADERS,
+    BodyMemory,
+    extract_instances,
+    extract_radiograph,
+)
 from medprior.deploy.service.request_queue import RequestQueue
 from medprior.deploy.service.responses import PredictionResponse, RefusalResponse, parse_include
 from medprior.deploy.service.settings import ServiceSettings
@@ -75,7 +81,7 @@ def build_health_routes(desk: RequestQueue) -> APIRouter:
     async def ready() -> dict[str, str]:
         """The model is loaded and has read a generated radiograph."""
         if desk.state != "ready":
-            raise Problem(503, desk.state, "the self-test has not passed", {"Retry-After": "2"})
+            raise Problem(503, desk.state, "the self-test has not passed", RETRY_HEADERS)
         return {"status": "ready", "model_digest": desk.predictor.digest}
 
     return routes
