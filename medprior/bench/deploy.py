@@ -186,10 +186,10 @@ def measure_single_image(models: list[str], files: Path) -> dict[str, Any]:
         data = (files / name).read_bytes()
         found[name] = measure_call_seconds(functools.partial(predictor.predict, data))
     decoded = read_image(files / "uncompressed")
-    found["decoded"] = measure_call_seconds(lambda: predictor.read(decoded))
+    found["decoded"] = measure_call_seconds(lambda: predictor.predict_radiograph(decoded))
     gathering = DynamicBatcher(most=1)
     served = gathering.predictor(predictor)
-    found["as served"] = measure_call_seconds(lambda: served.read(decoded))
+    found["as served"] = measure_call_seconds(lambda: served.predict_radiograph(decoded))
     gathering.close()
     found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return found

@@ -17,10 +17,13 @@ ARTIFACT_NAMES = ("model", "segmenter")
 
 
 def read_checked_config(folder: Path) -> dict[str, Any]:
-    """The `config.json` of a model folder whose weights are whole, finite and the recorded ones.
+    """Read the `config.json` of a model folder after checking its weights.
+
+    The weights must be whole, finite, those of the recorded digest, and as large as the recorded
+    architecture needs.
 
     Raises:
-        InputMissing: no finished model there, or its weights are damaged, replaced or not finite.
+        InputMissing: the model is not finished, or its weights are damaged, replaced or not finite.
     """
     try:
         config = read_config(folder, "finetune")
@@ -47,19 +50,19 @@ def read_checked_config(folder: Path) -> dict[str, Any]:
 
 
 def compute_min_weight_bytes(config: dict[str, Any]) -> float:
-    """Bytes that the recorded architecture's weights must have, were they all 16 bit.
+    """Least size in bytes of the recorded architecture's weights, if all were 16 bit.
 
-    A forged `config.json` could otherwise make a small file claim all memory. A CNN's is 0:
-    `load_model` compares every shape before anything is allocated.
+    Without this bound a forged `config.json` could make a small file allocate all memory. For a CNN
+    it is 0: `load_finetuned_model` compares every shape before anything is allocated.
     """
     network = config.get("network")
     if isinstance(network, dict) and "architecture" in network:
         return 0.0
     try:
-        shape, settings = config["network"], config["settings"]
-        width, ratio = float(shape["width"]), float(shape["mlp_ratio"])
-        tokens = (float(shape["image_size"]) / float(shape["patch"])) ** 2
-        blocks = float(shape["depth"]) * (4 + 2 * ratio) * width**2
+        network, settings = config["network"], config["settings"]
+        width, ratio = float(network["width"]), float(network["mlp_ratio"])
+        tokens = (float(network["image_size"]) / float(network["patch"])) ** 2
+        blocks = float(network["depth"]) * (4 + 2 * ratio) * width**2
         pyramid = config["task"] == "segmentation" and settings["decoder"] == "pyramid"
         decoder = 9 * float(settings["channels"]) ** 2 if pyramid else 0.0
     except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
@@ -68,7 +71,7 @@ def compute_min_weight_bytes(config: dict[str, Any]) -> float:
 
 
 def compute_models_digest(folders: dict[str, Path]) -> str:
-    """Hex sha256 that names the models: their settings, thresholds and weights."""
+    """Hex sha256 that identifies the models: their settings, thresholds and weights."""
     digests = {name: sha256_file(folder / "config.json") for name, folder in folders.items()}
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 

@@ -66,23 +66,25 @@ class RadiographModel(PythonModel):
             return refused | {"model_digest": digest}
 
 
-def build_output_row(reading: RadiographPrediction) -> dict[str, Any]:
-    """A reading as one row; masks and attention are base64 PNG at the radiograph's own frame."""
-    record = reading.record()
+def build_output_row(prediction: RadiographPrediction) -> dict[str, Any]:
+    """A prediction as one row; masks and attention are base64 PNG at the radiograph's own frame."""
+    record = prediction.record()
     ratio = record["cardiothoracic_ratio"] or {}
     return {
         "status": "ok",
         "findings": {name: entry["probability"] for name, entry in record["findings"].items()},
         "thresholds": {name: entry["threshold"] for name, entry in record["findings"].items()},
-        "present": reading.positive(),
+        "present": prediction.present_labels(),
         "cardiothoracic_ratio": ratio.get("value"),
         "heart_line": ratio.get("heart_line"),
         "thorax_line": ratio.get("thorax_line"),
-        "masks": {name: encode_png_base64(render_mask(mask)) for name, mask in reading.masks.items()},
-        "attention": {name: encode_png_base64(render_attention_map(map_)) for name, map_ in reading.attention.items()},
+        "masks": {name: encode_png_base64(render_mask(mask)) for name, mask in prediction.masks.items()},
+        "attention": {
+            name: encode_png_base64(render_attention_map(map_)) for name, map_ in prediction.attention.items()
+        },
         "flags": record["flags"],
         "view": record.get("view"),
         "spacing_kind": record.get("spacing_kind"),
-        "pixel_sha256": reading.pixel_sha256,
-        "model_digest": reading.model_digest,
+        "pixel_sha256": prediction.pixel_sha256,
+        "model_digest": prediction.model_digest,
     }

@@ -103,9 +103,9 @@ class RequestQueue:
         self.batcher.count_incoming(1)
         try:
             radiograph = self.reader.read(data)
-            reading = self.predictor.read(radiograph)
+            prediction = self.predictor.predict_radiograph(radiograph)
             if self.settings.refuse_unfamiliar:
-                reading = refuse_unfamiliar(reading)
-            return build_response(reading, include)
+                prediction = refuse_unfamiliar(prediction)
+            return build_response(prediction, include)
         finally:
             self.batcher.count_incoming(-1)

@@ -1,4 +1,4 @@
-"""A reading as the JSON of the service, with as many pictures as were asked for."""
+"""A prediction as the JSON of the service, with as many pictures as were asked for."""
 
 from __future__ import annotations
 
@@ -93,23 +93,23 @@ def parse_include(include: str) -> set[str]:
     return asked
 
 
-def build_response(reading: RadiographPrediction, include: set[str]) -> dict[str, Any]:
-    """The JSON values of one reading; see `Answer`."""
-    record = reading.record() | {"medprior_version": medprior.__version__}
+def build_response(prediction: RadiographPrediction, include: set[str]) -> dict[str, Any]:
+    """The JSON values of one prediction; see `Answer`."""
+    record = prediction.record() | {"medprior_version": medprior.__version__}
     if "masks" in include:
-        record["masks"] = {name: encode_png_base64(render_mask(mask)) for name, mask in reading.masks.items()}
+        record["masks"] = {name: encode_png_base64(render_mask(mask)) for name, mask in prediction.masks.items()}
     if "attention" in include:
-        record |= encode_attention_maps(reading)
+        record |= encode_attention_maps(prediction)
     if "contours" in include:
-        record["contours"] = {name: extract_contours(mask) for name, mask in reading.masks.items()}
+        record["contours"] = {name: extract_contours(mask) for name, mask in prediction.masks.items()}
     if "pixels" in include:
-        record["pixels"] = encode_displayed_pixels(reading.pixels)
+        record["pixels"] = encode_displayed_pixels(prediction.pixels)
     return record
 
 
-def encode_attention_maps(reading: RadiographPrediction) -> dict[str, Any]:
+def encode_attention_maps(prediction: RadiographPrediction) -> dict[str, Any]:
     """Maps by structure as pictures, with the values that their white and full colour stand for."""
-    maps = reading.attention
+    maps = prediction.attention
     full = {name: max(float(np.quantile(item, 0.995)), FULL_COLOUR_ATTENTION) for name, item in maps.items()}
     return {
         "attention": {name: encode_png_base64(render_attention_map(item)) for name, item in maps.items()},
