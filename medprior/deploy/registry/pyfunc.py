@@ -1,4 +1,4 @@
-"""The served model: DICOM bytes in, one row of JSON values out for each radiograph."""
+"""The pyfunc model that MLflow serves: DICOM bytes in, one row of JSON values per radiograph out."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ OUTPUT_SCHEMA: dict[str, Any] = {
 
 
 class RadiographModel(PythonModel):
-    """MLflow's door to `Predictor`; answers every radiograph, refused ones with their code."""
+    """`Predictor` as an MLflow pyfunc model; a rejected radiograph gives a row with its code."""
 
     predictor: Predictor
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the packaged models; damaged weights are refused here."""
+        """Load the packaged models; refuses damaged weights."""
         artifacts = context.artifacts
         segmenter = artifacts.get("segmenter")
         self.predictor = Predictor.load(Path(artifacts["model"]), Path(segmenter) if segmenter else None)
@@ -52,22 +52,21 @@ class RadiographModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Answer a table with the column `dicom` (bytes); columns as in `OUTPUTS`."""
-        rows = [self.answer(data) for data in model_input["dicom"]]
+        """Predict on a table with the column `dicom` (bytes); returns the columns of `OUTPUT_SCHEMA`."""
+        rows = [self.predict_row(data) for data in model_input["dicom"]]
         return pd.DataFrame(rows, columns=list(OUTPUT_SCHEMA), index=model_input.index)
 
-    def answer(self, data: bytes) -> dict[str, Any]:
+    def predict_row(self, data: bytes) -> dict[str, Any]:
         """One radiograph's row; `status` is `ok`, or `rejected` with `code` and `message`."""
         try:
             return build_output_row(self.predictor.predict(bytes(data)))
         except Rejected as error:
-            digest = self.predictor.digest
-            refused = {"status": "rejected", "code": error.code, "message": error.what}
-            return refused | {"model_digest": digest}
+            rejection = {"status": "rejected", "code": error.code, "message": error.what}
+            return rejection | {"model_digest": self.predictor.digest}
 
 
 def build_output_row(prediction: RadiographPrediction) -> dict[str, Any]:
-    """A prediction as one row; masks and attention are base64 PNG at the radiograph's own frame."""
+    """Build one row from a prediction; masks and attention are base64 PNG in the radiograph's frame."""
     record = prediction.record()
     ratio = record["cardiothoracic_ratio"] or {}
     return {
@@ -80,7 +79,7 @@ def build_output_row(prediction: RadiographPrediction) -> dict[str, Any]:
         "thorax_line": ratio.get("thorax_line"),
         "masks": {name: encode_png_base64(render_mask(mask)) for name, mask in prediction.masks.items()},
         "attention": {
-            name: encode_png_base64(render_attention_map(map_)) for name, map_ in prediction.attention.items()
+            name: encode_png_base64(render_attention_map(item)) for name, item in prediction.attention.items()
         },
         "flags": record["flags"],
         "view": record.get("view"),
