@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from medprior.errors import InputMissing
 from medprior.observer import Observer
 
 
@@ -71,12 +70,8 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         from medprior.dicom.bounded_reader import BoundedReader
 
         predictor = load_model(args.model, args.tracking_uri, segmenter=args.segmenter)
-        if args.refuse_unfamiliar and not predictor.has_familiarity:
-            raise InputMissing(
-                "the model does not know what its training images look like",
-                where="--refuse-unfamiliar",
-                fix="run `medprior finetune` again, with at least 8 images in train and val",
-            )
+        if args.refuse_unfamiliar:
+            predictor.check_familiarity()
         policy = Policy(max_bytes=settings.access.max_bytes)
         with BoundedReader(args.workers, policy) as reader:
             app = build_app(predictor, reader, settings)

@@ -21,7 +21,7 @@ from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.dicom import Radiograph, read_image
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.dicom.derived.native_grid import NativeGrid
-from medprior.errors import MedpriorError
+from medprior.errors import InputMissing, MedpriorError
 from medprior.finetune.familiarity import FamiliarityScore
 from medprior.finetune.model import Model, Prediction
 from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio, measure_cardiothoracic_ratio
@@ -103,10 +103,18 @@ class Predictor:
             native=NativeGrid.of(radiograph) if radiograph.stored_rows else None,
         )
 
-    @property
-    def has_familiarity(self) -> bool:
-        """Whether a model can measure how far an image is from its training images."""
-        return any(model.familiarity is not None for model in self.models.values())
+    def check_familiarity(self) -> None:
+        """Check that a model can measure how far an image is from its training images.
+
+        Raises:
+            InputMissing: no model can.
+        """
+        if all(model.familiarity is None for model in self.models.values()):
+            raise InputMissing(
+                "the model does not know what its training images look like",
+                where="--refuse-unfamiliar",
+                fix="run `medprior finetune` again, with at least 5 images in train and val",
+            )
 
 
 def build_file_predictor(
@@ -120,14 +128,10 @@ def build_file_predictor(
         refusing: refuse images that are far from the training images.
 
     Raises:
-        MedpriorError: `refusing`, and no model can measure familiarity.
+        InputMissing: `refusing`, and no model can measure familiarity.
     """
-    if refusing and not predictor.has_familiarity:
-        raise MedpriorError(
-            "the model does not know what its training images look like",
-            where="--refuse-unfamiliar",
-            fix="run `medprior finetune` again, with at least 5 images in train and val",
-        )
+    if refusing:
+        predictor.check_familiarity()
 
     def predict(path: Path) -> RadiographPrediction:
         """Predict on one file."""
