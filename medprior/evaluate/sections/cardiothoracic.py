@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
+from medprior.cohort.columns import FRONTAL_VIEWS
 from medprior.metrics.auc import Array
 from medprior.metrics.bootstrap import Estimate, Resamples, estimate_mean
 from medprior.metrics.cardiothoracic_ratio import measure_cardiothoracic_ratio, stretch_to_square_pixels
 
 RATIO_STRUCTURES = ("left_lung", "right_lung", "heart")
-RATIO_VIEWS = {"PA", "AP", "UNKNOWN"}
 RATIO_PREFIX = "cardiothoracic"
 MIN_RATIO_PAIRS = 3  # pairs from which on agreement is worth a number
 LIMITS_IN_SD = 1.96
@@ -53,7 +53,7 @@ def measure_ratios(masks: dict[str, NDArray[np.bool_]], cohort: Cohort) -> Array
     """
     found = np.full(len(cohort), np.nan)
     for index, view in enumerate(cohort.manifest["view"].fillna("UNKNOWN")):
-        if (view or "UNKNOWN") not in RATIO_VIEWS:
+        if (view or "UNKNOWN") not in FRONTAL_VIEWS:
             continue
         aspect = float(cohort.aspect[index])
         one = measure_cardiothoracic_ratio(

@@ -1,4 +1,4 @@
-"""The encoder's streams, decoded by two independent decoders."""
+"""JPEG Lossless files, decoded by two independent decoders."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from pydicom.encaps import encapsulate
 
-from medprior.phantom.jpeg_lossless import encode_jpeg_lossless
+from medprior.phantom.pixel_encoding import encode_pixels
+from medprior.phantom.vendors import JPEG_LOSSLESS
 
 PICTURES = {
     "noise": lambda bits: np.random.default_rng(1).integers(0, 1 << bits, (33, 47)),
@@ -20,19 +20,17 @@ PICTURES = {
 
 @pytest.mark.parametrize("bits", [8, 12, 14, 16])
 @pytest.mark.parametrize("name", PICTURES)
-def test_round_trip(tmp_path, name, bits):
+def test_jpeg_lossless_round_trip(tmp_path, name, bits):
     stored = PICTURES[name](bits).astype(np.uint16)
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLosslessSV1
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1", "2.25.1"
     dataset.Rows, dataset.Columns = stored.shape
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, bits, bits - 1
     dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
     dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.PixelData = encapsulate([encode_jpeg_lossless(stored, bits)])
-    dataset["PixelData"].VR = "OB"
-    dataset["PixelData"].is_undefined_length = True
+    encode_pixels(dataset, stored, JPEG_LOSSLESS)
     assert np.array_equal(dataset.pixel_array, stored)
     dataset.save_as(tmp_path / "one.dcm", enforce_file_format=True)
     if bits > 8:
