@@ -55,5 +55,5 @@ class EvaluateSettings(Settings):
     @classmethod
     def _check_folds(cls, folds: int) -> int:
         if folds in (1, 2):
-            raise ValueError("one fold trains, one chooses, one is judged: 3 folds or more, or 0")
+            raise ValueError("training, choosing and evaluation need one fold each: 3 folds or more, or 0")
         return folds

@@ -1,4 +1,4 @@
-"""What an arm of a comparison is trained with: shared settings under its own."""
+"""Training settings of an arm: its own settings over those shared by all arms."""
 
 from __future__ import annotations
 
@@ -16,21 +16,25 @@ FINETUNE_TASKS: tuple[Task, ...] = ("classification", "segmentation")
 
 
 def list_arm_tasks(arm: Arm, settings: CompareSettings) -> list[Task]:
-    """The tasks an arm is fine-tuned for: the comparison's but those it sets to null."""
+    """Tasks an arm is fine-tuned for: those of the comparison that it does not set to null."""
     return [task for task in settings.finetune if arm.finetune.get(task, {}) is not None]
 
 
 def build_pretrain_settings(arm: Arm, seed: int, settings: CompareSettings) -> PretrainSettings:
-    """Settings of the arm's pretraining; ConfigError where they do not fit."""
+    """Pretraining settings of the arm; ConfigError if they are invalid."""
     values = merge_mappings(settings.pretrain, arm.pretrain)
     return PretrainSettings.checked(values | {"recipe": arm.recipe, "seed": seed})
 
 
 def find_shared_backbones(arms: Mapping[str, Arm]) -> dict[str, str]:
-    """Arm -> the first arm of the same recipe, prior and settings of pretraining; else itself."""
-    alike = {name: arm.model_copy(update={"finetune": {}}) for name, arm in arms.items()}
+    """Arm -> first arm with the same recipe, prior and pretraining settings, or itself."""
+    pretraining = {name: arm.model_copy(update={"finetune": {}}) for name, arm in arms.items()}
     return {
-        name: next(first for first in arms if first == name or (arm.recipe is not None and alike[first] == alike[name]))
+        name: next(
+            first
+            for first in arms
+            if first == name or (arm.recipe is not None and pretraining[first] == pretraining[name])
+        )
         for name, arm in arms.items()
     }
 
@@ -38,14 +42,16 @@ def find_shared_backbones(arms: Mapping[str, Arm]) -> dict[str, str]:
 def build_finetune_settings(
     arm: Arm, seed: int, settings: CompareSettings, task: Task, budget: LabelBudget
 ) -> FinetuneSettings:
-    """Settings of one of the arm's models; ConfigError where they do not fit.
+    """Fine-tuning settings of one model of the arm; ConfigError if they are invalid.
 
-    Under a task's name an arm has settings for that task alone (a CNN's architecture is for one).
+    Settings under a task's name hold for that task alone, such as a CNN's architecture.
     """
-    own: dict[str, Any] = {k: v for k, v in arm.finetune.items() if k not in FINETUNE_TASKS}
-    alone = arm.finetune.get(task, {})
-    if not isinstance(alone, dict):
+    arm_values: dict[str, Any] = {key: value for key, value in arm.finetune.items() if key not in FINETUNE_TASKS}
+    task_values = arm.finetune.get(task, {})
+    if not isinstance(task_values, dict):
         raise ConfigError("not settings of a task", where=f"finetune.{task}", expected="a mapping")
-    values = merge_mappings(merge_mappings(drop_budget_axes(settings.finetune[task]), own), drop_budget_axes(alone))
+    values = merge_mappings(
+        merge_mappings(drop_budget_axes(settings.finetune[task]), arm_values), drop_budget_axes(task_values)
+    )
     values |= budget.values
     return FinetuneSettings.checked(values | {"task": task, "seed": seed})

@@ -1,4 +1,4 @@
-"""What a comparison is about to do, checked before hours of training."""
+"""Checks of a comparison before training, and its `plan.json`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLAN_FILE = "plan.json"
 
 
 def check_recipes(recipes: Sequence[str], settings: CompareSettings) -> None:
-    """ConfigError unless these are different arms or recipes of `medprior pretrain`."""
+    """ConfigError unless `recipes` are different arms or recipes of `medprior pretrain`."""
     unknown = [name for name in recipes if name not in settings.arms and set(name.split("+")) - set(RECIPES)]
     if not recipes or unknown or len(set(recipes)) < len(recipes):
         raise ConfigError(
@@ -29,7 +29,7 @@ def check_recipes(recipes: Sequence[str], settings: CompareSettings) -> None:
 
 
 def check_arms(arms: Mapping[str, Arm], settings: CompareSettings) -> None:
-    """ConfigError for the first arm whose settings do not fit, before anything is trained."""
+    """ConfigError for the first arm with invalid settings."""
     for name, arm in arms.items():
         try:
             if arm.recipe is not None:
@@ -42,17 +42,17 @@ def check_arms(arms: Mapping[str, Arm], settings: CompareSettings) -> None:
 
 
 def save_or_check_plan(out: Path, recipes: Sequence[str], settings: CompareSettings) -> None:
-    """Write down what a folder compares, or check that it is the same as when it was begun.
+    """Write `plan.json`, or ConfigError if an existing one differs from this comparison.
 
-    A setting that did not exist then counts as its default.
+    A setting missing in the existing plan counts as its default.
     """
     path = out / PLAN_FILE
     if not path.is_file():
         write_json(path, {"recipes": list(recipes), **settings.model_dump(mode="json")})
         return
-    known = read_mapping(path)
-    before = known.pop("recipes", None)
-    if before != list(recipes) or CompareSettings.checked(known, f"{out.name}/{PLAN_FILE}") != settings:
+    values = read_mapping(path)
+    saved_recipes = values.pop("recipes", None)
+    if saved_recipes != list(recipes) or CompareSettings.checked(values, f"{out.name}/{PLAN_FILE}") != settings:
         raise ConfigError(
             "this comparison was begun with other recipes or settings",
             where=out.name,

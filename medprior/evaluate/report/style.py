@@ -1,4 +1,4 @@
-"""How every figure looks: one palette for the colour-blind, one size of type, 150 dots per inch."""
+"""Style of all figures: a colour-blind safe palette, one type size, 150 dpi."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from medprior.provenance import atomic_write
 
-# Okabe and Ito (2008), black first for the primary result, yellow left out: unreadable on paper.
+# Okabe and Ito (2008): black for the primary result; without yellow, unreadable on paper.
 PALETTE = ("#000000", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 STRUCTURE_COLOURS = {
     "left_lung": "#56B4E9",
@@ -38,7 +38,7 @@ MATPLOTLIB_STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn figure: its file, what it shows in a few words, and how to read it."""
+    """A saved figure: its file, title, and a caption that says how to read it."""
 
     path: Path
     title: str
