@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 from medprior.cohort import Cohort
 from medprior.evaluate.inputs import select_evaluation_split, select_split_images, select_tuning_split
 from medprior.evaluate.settings import EvaluateSettings
-from medprior.metrics.bootstrap import Estimate, Resamples
+from medprior.metrics.bootstrap import Estimate, Resamples, average_estimates
 from medprior.metrics.differences import Estimates, add_baseline_differences
 
 
@@ -92,6 +92,16 @@ class Section:
         if groups:
             first, *others = groups
             self.estimates |= add_baseline_differences(groups[first], {name: groups[name] for name in others})
+
+
+def add_structure_means(estimates: Estimates, prefixes: Iterable[str]) -> None:
+    """Add `<prefix>.mean` over the estimates `<prefix>.<structure>` of each prefix that has any."""
+    for prefix in prefixes:
+        parts = {key: estimate for key, estimate in estimates.items() if key.startswith(f"{prefix}.")}
+        if parts:
+            names = [key.rpartition(".")[2] for key in parts]
+            n = max(estimate.n for estimate in parts.values())
+            estimates[f"{prefix}.mean"] = average_estimates(list(parts.values()), n, structures=names)
 
 
 def exact_estimate(value: float, n: int, **facts: Any) -> Estimate:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from medprior.cohort import Cohort
 from medprior.errors import ConfigError, TrainingFailed
 from medprior.evaluate.compare.arm_metrics import estimate_arm_metrics, has_finished_run
-from medprior.evaluate.compare.arm_settings import find_shared_backbones
 from medprior.evaluate.compare.context import ComparisonContext
 from medprior.evaluate.compare.failed_runs import clear_failed_stages, format_failures
 from medprior.evaluate.compare.mlflow_runs import dump_compare_settings, log_nested_runs
 from medprior.evaluate.compare.output import write_comparison
-from medprior.evaluate.compare.plan import check_arms, check_recipes, save_or_check_plan
+from medprior.evaluate.compare.plan import check_arms, check_recipes, find_shared_backbones, save_or_check_plan
 from medprior.evaluate.compare.run import ComparisonRun, score_run
 from medprior.evaluate.compare.run_metrics import estimate_run_metrics
 from medprior.evaluate.compare.settings import Arm, CompareSettings

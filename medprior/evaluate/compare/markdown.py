@@ -40,27 +40,16 @@ def build_arm_table(metrics: ReportMetrics, recipes: Sequence[str]) -> list[list
     (▲ means a lower entropy).
     """
     arms = list_arm_prefixes(recipes)
-    columns = [
-        (key, heading) for key, heading in ARM_COLUMNS if any(f"{prefix}{key}" in metrics for prefix in arms.values())
-    ]
-    plain_columns = [
-        (key, heading) for key, heading in PLAIN_COLUMNS if any(f"{prefix}{key}" in metrics for prefix in arms.values())
-    ]
-    rows = [
-        ["arm", *(heading for _, heading in columns), *(heading for _, heading in plain_columns), "step, of the first"]
-    ]
+    columns, plain_columns = (
+        [(key, heading) for key, heading in group if any(prefix + key in metrics for prefix in arms.values())]
+        for group in (ARM_COLUMNS, PLAIN_COLUMNS)
+    )
+    rows = [["arm", *(heading for _, heading in [*columns, *plain_columns]), "step, of the first"]]
     for name, prefix in arms.items():
-        values = [
-            format_cell(metrics.get(f"{prefix}{key}")) + format_arm_sign(metrics, name, key) for key, _ in columns
-        ]
-        values += [format_value(metrics.get(f"{prefix}{key}")) for key, _ in plain_columns]
-        rows.append(
-            [
-                format_arm_title(metrics, name, prefix),
-                *values,
-                format_cost_ratio(metrics.get(f"{prefix}{STEP_COST_KEY}"), metrics.get(STEP_COST_KEY)),
-            ]
-        )
+        values = [format_cell(metrics.get(prefix + key)) + format_arm_sign(metrics, name, key) for key, _ in columns]
+        values += [format_value(metrics.get(prefix + key)) for key, _ in plain_columns]
+        cost = format_cost_ratio(metrics.get(prefix + STEP_COST_KEY), metrics.get(STEP_COST_KEY))
+        rows.append([format_arm_title(metrics, name, prefix), *values, cost])
     random_cells = [
         format_cell(metrics.get(f"features.random_{name}")) if kind == "features" else "-"
         for kind, _, name in (key.partition(".") for key, _ in columns)

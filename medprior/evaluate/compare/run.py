@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from medprior.errors import TrainingFailed
-from medprior.evaluate.compare.arm_settings import build_finetune_settings, build_pretrain_settings, list_arm_tasks
 from medprior.evaluate.compare.cost import measure_cost, summarise_costs
 from medprior.evaluate.compare.failed_runs import (
     BACKBONE_STAGE,
@@ -20,6 +19,7 @@ from medprior.evaluate.compare.failed_runs import (
     record_failure,
 )
 from medprior.evaluate.compare.label_budgets import LabelBudget, format_share_key, list_label_budgets
+from medprior.evaluate.compare.plan import build_finetune_settings, build_pretrain_settings, list_arm_tasks
 from medprior.evaluate.compare.run_metrics import RunScores
 from medprior.evaluate.compare.settings import Arm, CompareSettings
 from medprior.evaluate.localisation.attention_scores import extract_backbone, score_attention

@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from medprior.cohort import Cohort
 from medprior.evaluate.localisation.targets import LUNGS_TARGET, Targets, find_target_maps, load_true_masks
+from medprior.evaluate.study import add_structure_means
 from medprior.metrics.auc import Array
-from medprior.metrics.bootstrap import Estimate, Resamples, average_estimates, estimate_mean
+from medprior.metrics.bootstrap import Estimate, Resamples, estimate_mean
 from medprior.metrics.overlap import compute_dice, convert_dice_to_iou
 from medprior.metrics.pixel_ap import (
     DICE_THRESHOLDS,
@@ -205,18 +206,6 @@ def estimate_localisation(localisation: Localisation, draws: Resamples, prefix: 
     for target, values in localisation.oracle.items():
         facts = {"choice": "oracle per image"}
         result[f"{prefix}.oracle_pixel_ap.{target}"] = estimate_mean(values, draws, **facts)
-    for metric in (
-        "pixel_ap",
-        "iou60",
-        "dice_at_threshold",
-        "iou_at_threshold",
-        ANNOTATED_IOU_KEY,
-        "oracle_pixel_ap",
-    ):
-        estimates = {k: e for k, e in result.items() if k.startswith(f"{prefix}.{metric}.")}
-        if estimates:
-            names = [key.rpartition(".")[2] for key in estimates]
-            n = max(estimate.n for estimate in estimates.values())
-            mean = average_estimates(list(estimates.values()), n, structures=names)
-            result[f"{prefix}.{metric}.mean"] = mean
+    metrics = ("pixel_ap", "iou60", "dice_at_threshold", "iou_at_threshold", ANNOTATED_IOU_KEY, "oracle_pixel_ap")
+    add_structure_means(result, [f"{prefix}.{metric}" for metric in metrics])
     return {key: estimate for key, estimate in result.items() if estimate.n}

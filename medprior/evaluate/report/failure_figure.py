@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,16 +56,19 @@ def find_confident_errors(
     cut = 0.5 if np.isnan(threshold) else threshold
     is_called = probability >= cut
     errors = ((truth == 0) & is_called, -probability), ((truth == 1) & ~is_called, probability)
-    error_rows = []
-    for is_error, order in errors:
-        rows: list[int] = []
-        seen_patients: set[str] = set()
-        for row in np.argsort(order, kind="stable"):
-            if is_error[row] and patients[row] not in seen_patients and len(rows) < limit:
-                rows.append(int(row))
-                seen_patients.add(patients[row])
-        error_rows.append(rows)
-    return error_rows[0], error_rows[1]
+    false_positives, false_negatives = (
+        pick_rows([row for row in np.argsort(order, kind="stable") if is_error[row]], patients, limit)
+        for is_error, order in errors
+    )
+    return false_positives, false_negatives
+
+
+def pick_rows(order: Iterable[int], patients: Sequence[str], limit: int) -> list[int]:
+    """The first `limit` rows of `order` with one row per patient."""
+    first_rows: dict[str, int] = {}
+    for row in order:
+        first_rows.setdefault(patients[row], int(row))
+    return list(first_rows.values())[:limit]
 
 
 def plot_errors(path: Path, name: str, cohort: Cohort, section: Section, columns: slice) -> Figure:
@@ -169,11 +172,5 @@ def plot_worst_masks(
 
 def find_lowest_rows(values: Array, patients: Sequence[str], limit: int) -> list[int]:
     """Rows of the lowest known `values` [n], at most one per patient."""
-    rows: list[int] = []
-    seen_patients: set[str] = set()
     order: NDArray[np.intp] = np.argsort(values, kind="stable")
-    for row in order[: int((~np.isnan(values)).sum())]:
-        if patients[row] not in seen_patients and len(rows) < limit:
-            rows.append(int(row))
-            seen_patients.add(patients[row])
-    return rows
+    return pick_rows(order[: int((~np.isnan(values)).sum())], patients, limit)

@@ -35,11 +35,9 @@ def compute_weighted_curve(truth: Floats, score: Floats, weight: Floats, kind: s
     if kind == "roc":
         x, y = np.append(0, false_positives / false_positives[-1]), np.append(0, true_positives / true_positives[-1])
         return np.interp(CURVE_GRID, x, np.maximum.accumulate(y))
-    has_positives = true_positives > 0
-    recall, precision = (
-        true_positives[has_positives] / true_positives[-1],
-        true_positives[has_positives] / (true_positives[has_positives] + false_positives[has_positives]),
-    )
+    has_hits = true_positives > 0
+    true_positives, false_positives = true_positives[has_hits], false_positives[has_hits]
+    recall, precision = true_positives / true_positives[-1], true_positives / (true_positives + false_positives)
     step = np.minimum(np.searchsorted(recall, CURVE_GRID - 1e-12), len(recall) - 1)
     return np.asarray(precision[step])
 
@@ -51,12 +49,7 @@ def compute_curve_band(truth: Floats, score: Floats, draws: Resamples, kind: str
     curve = compute_weighted_curve(known_truth, known_score, np.ones(len(known_truth)), kind)
     blocks = np.concatenate(draws.blocks, axis=1)[:, :BAND_RESAMPLES]
     weights = blocks[draws.patient[known]]
-    curves = np.stack(
-        [
-            compute_weighted_curve(known_truth, known_score, weights[:, column], kind)
-            for column in range(weights.shape[1])
-        ]
-    )
+    curves = np.stack([compute_weighted_curve(known_truth, known_score, weight, kind) for weight in weights.T])
     curves = curves[~np.isnan(curves).any(axis=1)]
     if not len(curves):
         return CURVE_GRID, curve, curve, curve

@@ -105,11 +105,10 @@ def group_attention_records(
 def list_comparisons(metrics: ReportMetrics, primary: PrimaryNames) -> list[Comparison]:
     """Every headline difference with its verdict, baselines in the order of the inputs."""
     result = []
+    baselines = dict.fromkeys(name.split(".")[1] for name in metrics if name.startswith("difference."))
     for key, quantity in HEADLINES:
         kind = PRIMARY_KINDS[key.partition(".")[0]]
-        for baseline in dict.fromkeys(
-            metric_key.split(".")[1] for metric_key in metrics if metric_key.startswith("difference.")
-        ):
+        for baseline in baselines:
             difference_key = f"difference.{baseline}.{key}"
             if difference_key not in metrics:
                 continue

@@ -81,16 +81,13 @@ def find_two_class_labels(home: Floats, away: Floats, labels: Sequence[str]) -> 
     Shape:
         home [n, C], away [m, C] in {0, 1, NaN}.
     """
-    has_both = [
-        all(len(np.unique(side[~np.isnan(side)])) == 2 for side in (home[:, column], away[:, column]))
-        for column in range(len(labels))
+    columns = [
+        column
+        for column, values in enumerate(zip(home.T, away.T, strict=True))
+        if all(len(np.unique(side[~np.isnan(side)])) == 2 for side in values)
     ]
-    skipped = [
-        f"{label}: without both classes at home or away"
-        for label, is_kept in zip(labels, has_both, strict=True)
-        if not is_kept
-    ]
-    return [column for column, is_kept in enumerate(has_both) if is_kept], skipped
+    lacking = [label for column, label in enumerate(labels) if column not in columns]
+    return columns, [f"{label}: without both classes at home or away" for label in lacking]
 
 
 def compare_external_to_home(

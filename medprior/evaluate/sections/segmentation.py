@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
+from medprior.evaluate.study import add_structure_means
 from medprior.metrics.auc import Array
-from medprior.metrics.bootstrap import Estimate, Resamples, average_estimates, estimate_mean
+from medprior.metrics.bootstrap import Estimate, Resamples, estimate_mean
 from medprior.metrics.overlap import compute_dice, compute_hausdorff95, convert_dice_to_iou
 
 SEGMENTATION_PREFIX = "segmentation"
@@ -46,12 +47,5 @@ def estimate_segmentation(scores: dict[str, dict[str, Array]], draws: Resamples)
         for metric, values in metrics.items():
             result[f"{SEGMENTATION_PREFIX}.{metric}.{structure}"] = estimate_mean(values, draws)
     result = {key: estimate for key, estimate in result.items() if estimate.n}
-    for metric in ("dice", "iou", "hd95_mm"):
-        estimates = {k: e for k, e in result.items() if k.startswith(f"{SEGMENTATION_PREFIX}.{metric}.")}
-        if estimates:
-            names = [key.rpartition(".")[2] for key in estimates]
-            n = max(estimate.n for estimate in estimates.values())
-            result[f"{SEGMENTATION_PREFIX}.{metric}.mean"] = average_estimates(
-                list(estimates.values()), n, structures=names
-            )
+    add_structure_means(result, [f"{SEGMENTATION_PREFIX}.{metric}" for metric in ("dice", "iou", "hd95_mm")])
     return result

@@ -5,10 +5,10 @@ import pytest
 
 from medprior.cli import main
 from medprior.errors import ConfigError
-from medprior.evaluate.compare.arm_settings import find_shared_backbones
+from medprior.evaluate.compare.arm_metrics import average_over_seeds
 from medprior.evaluate.compare.compare import compare_recipes
 from medprior.evaluate.compare.label_budgets import format_share_key
-from medprior.evaluate.compare.seeds import average_over_seeds
+from medprior.evaluate.compare.plan import find_shared_backbones
 from medprior.evaluate.compare.settings import Arm, CompareSettings
 from medprior.metrics.bootstrap import Estimate
 from medprior.pretrain.settings import RECIPES

@@ -3,7 +3,6 @@
 import pytest
 
 from medprior.errors import ConfigError
-from medprior.evaluate.compare.arm_settings import build_finetune_settings, list_arm_tasks
 from medprior.evaluate.compare.label_budgets import drop_budget_axes, list_label_budgets
 from medprior.evaluate.compare.low_data import (
     format_budget,
@@ -11,6 +10,7 @@ from medprior.evaluate.compare.low_data import (
     list_measured_budgets,
     parse_budget_key,
 )
+from medprior.evaluate.compare.plan import build_finetune_settings, list_arm_tasks
 from medprior.evaluate.compare.settings import Arm, CompareSettings
 
 
