@@ -79,8 +79,8 @@ def evaluate_cohort(
     study = replace(study, boxes=load_finding_boxes(cohort, boxes, settings.box_units))
     observer.params(settings.model_dump(mode="json") | {"split": split})
     sections = evaluate_sections(study, inputs)
-    for other in external_cohorts:
-        sections[other.prefix] = evaluate_external_cohort(study, inputs, other)
+    for external_cohort in external_cohorts:
+        sections[external_cohort.prefix] = evaluate_external_cohort(study, inputs, external_cohort)
     return write_evidence(Path(out), study, inputs, sections, observer, external_cohorts)
 
 
@@ -140,7 +140,7 @@ def write_evidence(
         "evaluate",
         study.settings.model_dump(mode="json"),
         inputs={"cohort": study.cohort.path, **inputs.folders}
-        | {other.prefix: other.cohort.path for other in external_cohorts},
+        | {external_cohort.prefix: external_cohort.cohort.path for external_cohort in external_cohorts},
         outputs=(*files, report.name),
         seed=study.settings.seed,
         facts=facts,

@@ -41,9 +41,9 @@ class FindingTruth:
 
     def list_located_findings(self, cohort: Cohort, labels: Iterable[str]) -> list[str]:
         """Those of `labels` that at least one positive image has a mask or box of."""
-        known = [label for label in labels if label in cohort.label_names]
-        is_located = np.asarray(self.find_located(cohort, known).any(axis=0))
-        return [label for label, kept in zip(known, is_located, strict=True) if kept]
+        available = [label for label in labels if label in cohort.label_names]
+        is_located = np.asarray(self.find_located(cohort, available).any(axis=0))
+        return [label for label, located in zip(available, is_located, strict=True) if located]
 
     def select_located_images(self, cohort: Cohort, names: Iterable[str], limit: int, seed: int) -> Cohort | None:
         """The images with at least one located finding, at most `limit` of them; None without."""

@@ -107,7 +107,7 @@ def choose_finding_maps(
     scores = None
     if selection is not None:
         scores = score_finding_maps(source, selection, truth(selection), candidates, tolerance)
-    chosen = {}
+    choices = {}
     for column, (name, option) in enumerate(options.items()):
         rule = "its own" if len(option) == 1 else "best on validation"
         rows = [candidates.index(candidate) for candidate in option]
@@ -116,12 +116,12 @@ def choose_finding_maps(
             is_known = np.asarray(~np.isnan(scores.pixel_ap[:, rows, column]).any(axis=1))
         if scores is None or not is_known.any():
             rule = rule if len(option) == 1 else "mean of all, no validation image to choose on"
-            chosen[name] = (option[-1], rule, 0.5, False)
+            choices[name] = (option[-1], rule, 0.5, False)
             continue
         best = rows[int(scores.pixel_ap[:, rows, column][is_known].mean(axis=0).argmax())]
         threshold = find_best_threshold(scores.dice[:, best, column])[1]
-        chosen[name] = (candidates[best], rule, threshold, True)
-    return chosen
+        choices[name] = (candidates[best], rule, threshold, True)
+    return choices
 
 
 def localise_findings(
@@ -133,11 +133,11 @@ def localise_findings(
     tolerance: float,
 ) -> dict[str, FindingScores]:
     """Choose on `selection`, score on `part`: finding -> scores."""
-    chosen = choose_finding_maps(source, findings, selection, truth, tolerance)
-    candidates = sorted({candidate for candidate, *_ in chosen.values()})
+    choices = choose_finding_maps(source, findings, selection, truth, tolerance)
+    candidates = sorted({candidate for candidate, *_ in choices.values()})
     scores = score_finding_maps(source, part, truth(part), candidates, tolerance)
     result = {}
-    for column, (name, (candidate, rule, threshold, on_validation)) in enumerate(chosen.items()):
+    for column, (name, (candidate, rule, threshold, on_validation)) in enumerate(choices.items()):
         map_index = candidates.index(candidate)
         threshold_index = int(np.searchsorted(DICE_THRESHOLDS, threshold - 1e-9))
         metric_scores = {
@@ -182,9 +182,9 @@ def estimate_finding_scores(
 
 def add_wilson_bounds(estimate: Estimate, values: Array, draws: Resamples) -> Estimate:
     """The estimate with Wilson's bounds, if all values are 0 or 1; otherwise unchanged."""
-    known = ~np.isnan(values)
-    if not known.any() or not np.isin(values[known], (0.0, 1.0)).all():
+    is_known = ~np.isnan(values)
+    if not is_known.any() or not np.isin(values[is_known], (0.0, 1.0)).all():
         return estimate
-    rate = compute_wilson_rate(values[known] == 1, draws.patient[known])
+    rate = compute_wilson_rate(values[is_known] == 1, draws.patient[is_known])
     bounds = (rate.low, rate.high)
     return Estimate(estimate.value, estimate.samples, estimate.n, estimate.facts, bounds)

@@ -72,11 +72,11 @@ def match_pieces(pieces: InstanceMasks, truth: InstanceMasks) -> NDArray[np.bool
     intersection = piece_rows @ truth_rows.T
     iou = intersection / (piece_rows.sum(1)[:, None] + truth_rows.sum(1) - intersection)
     for row, threshold in enumerate(IOU_THRESHOLDS):
-        free = np.ones(len(truth), dtype=bool)
+        unmatched = np.ones(len(truth), dtype=bool)
         for piece in range(len(pieces)):
-            best = int(np.argmax(np.where(free, iou[piece], -1)))
-            if free[best] and iou[piece, best] >= threshold:
-                hit[row, piece], free[best] = True, False
+            best = int(np.argmax(np.where(unmatched, iou[piece], -1)))
+            if unmatched[best] and iou[piece, best] >= threshold:
+                hit[row, piece], unmatched[best] = True, False
     return hit
 
 

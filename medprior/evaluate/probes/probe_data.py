@@ -26,7 +26,7 @@ def select_probe_labels(study: EvaluationStudy) -> tuple[list[str], str]:
         return [], "the cohort has no labels"
     splits = set(study.cohort.manifest.split)
     if study.split != "test" or not {"train", "val", "test"} <= splits:
-        return [], "they need train, val and test, and judge test only"
+        return [], "they need train, val and test, and evaluate test only"
     truths = [validate_binary_labels(part.labels(), labels) for part in select_probe_images(study).values()]
     counts = [[(truth == value).sum(axis=0) for value in (0, 1)] for truth in truths]
     usable = np.flatnonzero(np.min(counts, axis=(0, 1)) >= study.settings.probe_least)

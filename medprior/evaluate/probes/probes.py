@@ -82,13 +82,13 @@ def score_nearest_neighbours(splits: ProbeSplits, neighbours: int) -> Array:
     similarity = (test @ (x / np.maximum(norm, 1e-12)).T).astype(np.float64)
     result = np.full((len(test), y.shape[1]), 0.5)
     for column, truth in enumerate(y.T):
-        known = np.flatnonzero(~np.isnan(truth))
-        if not len(known):
+        known_rows = np.flatnonzero(~np.isnan(truth))
+        if not len(known_rows):
             continue
-        k = min(neighbours, len(known))
-        nearest = np.argpartition(-similarity[:, known], k - 1, axis=1)[:, :k]
-        weight = np.exp(np.take_along_axis(similarity[:, known], nearest, axis=1) / KNN_TEMPERATURE)
-        result[:, column] = (weight * truth[known][nearest]).sum(axis=1) / weight.sum(axis=1)
+        k = min(neighbours, len(known_rows))
+        nearest = np.argpartition(-similarity[:, known_rows], k - 1, axis=1)[:, :k]
+        weight = np.exp(np.take_along_axis(similarity[:, known_rows], nearest, axis=1) / KNN_TEMPERATURE)
+        result[:, column] = (weight * truth[known_rows][nearest]).sum(axis=1) / weight.sum(axis=1)
     return result
 
 
@@ -124,16 +124,16 @@ def fit_logistic_regressions(
     from sklearn.linear_model import LogisticRegression
 
     regression: Any = LogisticRegression
-    results = tuple(np.zeros((len(other), y.shape[1])) for other in others)
+    results = tuple(np.zeros((len(features), y.shape[1])) for features in others)
     for column, truth in enumerate(y.T):
-        known = ~np.isnan(truth)
-        if len(np.unique(truth[known])) < 2:
+        is_known = ~np.isnan(truth)
+        if len(np.unique(truth[is_known])) < 2:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model = regression(C=penalty, max_iter=300).fit(x[known], truth[known])
-        for result, other in zip(results, others, strict=True):
-            result[:, column] = model.decision_function(other)
+            model = regression(C=penalty, max_iter=300).fit(x[is_known], truth[is_known])
+        for result, features in zip(results, others, strict=True):
+            result[:, column] = model.decision_function(features)
     return results
 
 

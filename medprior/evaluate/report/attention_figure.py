@@ -22,19 +22,19 @@ MIN_PEAK_RATIO = 3.0  # a map's peak over its mean from which it is shown at ful
 
 def pick_cases(scores: Array) -> dict[str, int]:
     """Index of the best, median and worst image of `scores` [n] (NaN left out), by name."""
-    known = np.flatnonzero(~np.isnan(scores))
-    if not len(known):
+    known_rows = np.flatnonzero(~np.isnan(scores))
+    if not len(known_rows):
         return {}
-    order = known[np.argsort(-scores[known], kind="stable")]
+    order = known_rows[np.argsort(-scores[known_rows], kind="stable")]
     ranks = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
     return {name: int(order[rank]) for name, rank in ranks.items()}
 
 
 def select_shown_maps(source: MapSource, localisation: Localisation) -> list[int]:
     """Indices of the maps to show: those chosen for a structure first, `MAX_MAPS` at most."""
-    chosen = dict.fromkeys(index for candidate in localisation.chosen.values() for index in candidate)
-    other_maps = [index for index in range(source.count) if index not in chosen]
-    return [*chosen, *other_maps][:MAX_MAPS]
+    chosen_maps = dict.fromkeys(index for candidate in localisation.chosen.values() for index in candidate)
+    other_maps = [index for index in range(source.count) if index not in chosen_maps]
+    return [*chosen_maps, *other_maps][:MAX_MAPS]
 
 
 def format_map_title(index: int, localisation: Localisation) -> str:

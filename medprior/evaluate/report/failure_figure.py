@@ -96,7 +96,7 @@ def plot_errors(path: Path, name: str, cohort: Cohort, section: Section, columns
                     panels[0].set_title(f"false {('positive', 'negative')[number]}s", loc="left")
             axes[row, 0].set_ylabel(key_to_words(label))
     caption = (
-        f"The most confident wrong answers of {name} on the judged images, at the thresholds "
+        f"The most confident wrong answers of {name} on the evaluated images, at the thresholds "
         "chosen on validation: false positives on the left, false negatives on the right, at most "
         "one image per patient. Below each: probability, the label, and the image's pseudonym."
     )
@@ -164,8 +164,8 @@ def plot_worst_masks(
             axis.set_xlabel(shorten_pseudonym(cohort.image_ids[row]), fontsize=7)
         plot_contour_legend(figure, names)
     caption = (
-        f"The images with the lowest mean Dice of {entry.name} among those judged, at most one per "
-        "patient: true contours (full lines) and drawn ones (dotted); below, the image's pseudonym."
+        f"The images with the lowest mean Dice of {entry.name}, at most one per "
+        "patient: true contours (full lines) and predicted ones (dotted); below, the image's pseudonym."
     )
     return Figure(path, f"Worst contours of {entry.name}", caption)
 

@@ -62,11 +62,13 @@ def plot_attention_figures(
     path = folder / "pixel_ap.png"
     figures = [plot_intervals(path, "Attention as a locator", "pixel-AP", groups, caption)]
     localisations: dict[str, Any] = section.extra["localisations"]
-    shown = [name for name in names if localisations.get(f"attention:{name}") and has_chosen_map(localisations, name)]
-    if not shown:
+    shown_names = [
+        name for name in names if localisations.get(f"attention:{name}") and has_chosen_map(localisations, name)
+    ]
+    if not shown_names:
         return figures
-    cases = pick_cases(compute_nan_mean(np.stack(list(localisations[f"attention:{shown[0]}"].ap.values()))))
-    for name in shown if cases else []:
+    cases = pick_cases(compute_nan_mean(np.stack(list(localisations[f"attention:{shown_names[0]}"].ap.values()))))
+    for name in shown_names if cases else []:
         key = f"attention:{name}"
         source, localisation = section.extra["sources"][key], localisations[key]
         targets, path = section.extra["targets"], folder / f"attention_{name}.png"

@@ -103,6 +103,6 @@ def plot_finding_maps(path: Path, name: str, section: Section, sources: dict[str
 
 def find_median_row(scores: Any) -> int:
     """The row with the median of the known `scores` [n]."""
-    known = np.flatnonzero(~np.isnan(scores))
-    order = known[np.argsort(scores[known], kind="stable")]
+    known_rows = np.flatnonzero(~np.isnan(scores))
+    order = known_rows[np.argsort(scores[known_rows], kind="stable")]
     return int(order[len(order) // 2])

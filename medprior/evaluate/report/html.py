@@ -48,7 +48,7 @@ def list_provenance(study: EvaluationStudy, inputs: Mapping[str, Path], **facts:
     """Rows that identify code and inputs: digests, commit, versions, `facts`, digest of each input."""
     rows = {
         "cohort digest": study.cohort.digest,
-        "digest of the images judged": study.part.digest,
+        "digest of the evaluated images": study.part.digest,
         "commit": find_git_commit() or "installed package",
         "versions": ", ".join(f"{name} {value}" for name, value in collect_versions().items()),
     }

@@ -51,7 +51,7 @@ def plot_reliability(
         figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 4))
     caption = (
         "Images in ten bins of predicted probability against the share that is positive; on the "
-        "dotted line probabilities mean what they say. Bars: 95 % interval of the first model."
+        "dotted line both agree. Bars: 95 % interval of the first model."
     )
     return Figure(path, "Reliability", caption)
 

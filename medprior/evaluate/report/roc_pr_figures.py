@@ -44,11 +44,11 @@ def compute_weighted_curve(truth: Floats, score: Floats, weight: Floats, kind: s
 
 def compute_curve_band(truth: Floats, score: Floats, draws: Resamples, kind: str) -> CurveBand:
     """The curve with percentile bounds over the first 200 resamples."""
-    known = ~np.isnan(truth)
-    known_truth, known_score = truth[known], score[known]
+    is_known = ~np.isnan(truth)
+    known_truth, known_score = truth[is_known], score[is_known]
     curve = compute_weighted_curve(known_truth, known_score, np.ones(len(known_truth)), kind)
     blocks = np.concatenate(draws.blocks, axis=1)[:, :BAND_RESAMPLES]
-    weights = blocks[draws.patient[known]]
+    weights = blocks[draws.patient[is_known]]
     curves = np.stack([compute_weighted_curve(known_truth, known_score, weight, kind) for weight in weights.T])
     curves = curves[~np.isnan(curves).any(axis=1)]
     if not len(curves):

@@ -74,20 +74,20 @@ def plot_segmentation_rollout(path: Path, entry: NamedInput[Any], cohort: Cohort
     images = cohort.select([cohort.image_ids[index] for index in cases.values()])
     names = list(entry.item.structures)[:MAX_MAPS]
     rollout = compute_model_rollout(entry.item, images, PANEL_SIZE_PX)
-    known = [name for name in names if name in cohort.structures]
-    truth = load_true_masks(images, {name: (name,) for name in known}, PANEL_SIZE_PX)
+    annotated = [name for name in names if name in cohort.structures]
+    truth = load_true_masks(images, {name: (name,) for name in annotated}, PANEL_SIZE_PX)
     size = (1.5 * (len(names) + 1) + 0.4, 1.7 * len(cases) + 0.7)
     with open_figure(path, len(cases), len(names) + 1, *size) as (figure, axes):
         titles = [key_to_words(name) for name in names]
         plot_rollout_panels(axes, images, list(cases), rollout, list(range(len(names))), titles)
         for row in range(len(cases)):
             aspect = float(images.aspect[row])
-            plot_contours(axes[row, 0], truth[row], known, aspect)
+            plot_contours(axes[row, 0], truth[row], annotated, aspect)
             for column, name in enumerate(names, start=1):
-                if name in known:
-                    mask = truth[row, [known.index(name)]]
+                if name in annotated:
+                    mask = truth[row, [annotated.index(name)]]
                     plot_contours(axes[row, column], mask, [name], aspect)
-        plot_contour_legend(figure, known)
+        plot_contour_legend(figure, annotated)
     caption = (
         f"Dense attention roll-out of {entry.name}: where the patches predicted as a structure took "
         "their content from, through all blocks. Lines are the true contours." + LEFT_OUT_NOTE

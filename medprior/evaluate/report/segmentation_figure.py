@@ -48,7 +48,7 @@ def plot_segmentation(
             axes[row, 0].set_ylabel(entry.name)
         plot_contour_legend(figure, names)
     caption = (
-        "True contours (full lines) and the contours drawn by the model (dotted) in the image with "
+        "True contours (full lines) and predicted contours (dotted) in the image with "
         "the best, the median and the worst mean Dice of the primary model."
     )
     return Figure(path, "Segmentation", caption)

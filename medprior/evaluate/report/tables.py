@@ -58,11 +58,11 @@ def build_source_table(
     keys = {key: find_source_keys(metrics, key, primary) for key, _ in columns}
     names = dict.fromkeys(name for source_keys in keys.values() for name in source_keys)
     rows = [(name, [build_cell(metrics, keys[key].get(name, "")) for key, _ in columns]) for name in names]
-    shown = [i for i in range(len(columns)) if any(cells[i].key for _, cells in rows)]
-    if not shown:
+    measured = [i for i in range(len(columns)) if any(cells[i].key for _, cells in rows)]
+    if not measured:
         return None
-    heads = [columns[i][1] for i in shown]
-    return ReportTable(title, heads, [(name, [cells[i] for i in shown]) for name, cells in rows], note)
+    heads = [columns[i][1] for i in measured]
+    return ReportTable(title, heads, [(name, [cells[i] for i in measured]) for name, cells in rows], note)
 
 
 def build_attention_tables(metrics: ReportMetrics, primary: PrimaryNames) -> list[ReportTable | None]:
@@ -93,7 +93,7 @@ def build_attention_tables(metrics: ReportMetrics, primary: PrimaryNames) -> lis
             primary,
             overlap,
             "Attention as a mask: overlap, mean over structures",
-            "Pixel-AP rewards soft maps, so overlaps stand beside it. The threshold, a share of "
+            "Pixel-AP rewards soft maps, so overlaps are given as well. The threshold, a share of "
             "each map's maximum, was chosen on validation images. The oracle takes the best single "
             "head image by image: a bound, not a method.",
         ),
@@ -173,7 +173,7 @@ def build_crossval_table(metrics: ReportMetrics, primary: PrimaryNames) -> Repor
         primary,
         list_crossval_columns(metrics),
         "Frozen features, cross-validated",
-        "Every patient of the cohort is judged once, by probes of other patients; the backbone has "
+        "Every patient of the cohort is scored once, by probes of other patients; the backbone has "
         "seen those of the train split without their labels.",
     )
 

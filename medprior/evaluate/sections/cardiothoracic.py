@@ -68,9 +68,9 @@ def measure_true_ratios(cohort: Cohort, size: int) -> Array:
     """The ratio from the true masks at `size` x `size`, NaN where one is unknown."""
     masks, is_complete = {}, np.ones(len(cohort), dtype=bool)
     for name in RATIO_STRUCTURES:
-        coverage, known = cohort.mask_squares(name, size)
+        coverage, is_known = cohort.mask_squares(name, size)
         masks[name] = coverage >= 0.5
-        is_complete &= known
+        is_complete &= is_known
     return np.where(is_complete, measure_ratios(masks, cohort), np.nan)
 
 
@@ -84,12 +84,12 @@ def estimate_ratio_agreement(predicted: Array, truth: Array, draws: Resamples) -
         truth: float64 [n], those from the true masks.
         draws: resamples of the patients.
     """
-    known = ~np.isnan(truth)
+    is_known = ~np.isnan(truth)
     difference = predicted - truth
     count = int((~np.isnan(difference)).sum())
     if count < MIN_RATIO_PAIRS:
         return {}
-    is_measured = np.where(known, (~np.isnan(predicted)).astype(np.float64), np.nan)
+    is_measured = np.where(is_known, (~np.isnan(predicted)).astype(np.float64), np.nan)
     bias = estimate_mean(difference, draws)
     deviation = float(np.nanstd(difference, ddof=1))
     mean_squares = draws.mean(difference**2)

@@ -61,9 +61,9 @@ def select_external_labels(
 ) -> list[str]:
     """Labels that both cohorts have; a label that one lacks is named in `skipped`, never taken as 0."""
     cohorts = (("at home", study.cohort), ("away", external.cohort))
-    for where, cohort in cohorts:
+    for side, cohort in cohorts:
         missing = [label for label in labels if label not in cohort.label_names]
-        section.skipped += [f"{label}: no such label {where}" for label in missing]
+        section.skipped += [f"{label}: no such label {side}" for label in missing]
     return [label for label in labels if all(label in cohort.label_names for _, cohort in cohorts)]
 
 

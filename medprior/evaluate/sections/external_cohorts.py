@@ -39,12 +39,12 @@ class ExternalCohort:
         return f"external.{self.name}"
 
 
-def find_unseen_images(other: Cohort, home: Cohort) -> list[str]:
+def find_unseen_images(external: Cohort, home: Cohort) -> list[str]:
     """Ids of the images whose patient has no picture and no pseudonym in the home cohort.
 
     All splits of the home cohort count. Pictures are compared by the sha256 of their pixels.
     """
-    table = other.manifest
+    table = external.manifest
     is_shared = table.pixel_sha256.isin(home.manifest.pixel_sha256)
     is_shared |= table.patient_id.isin(home.manifest.patient_id)
     shared_patients = set(table.patient_id[is_shared])
@@ -61,17 +61,17 @@ def open_external_cohorts(
     """
     result = []
     for number, (name, path) in enumerate(parse_named_paths(list_entries(entries), "--external")):
-        other = Cohort.open(Path(path))
-        ids = find_unseen_images(other, home)
+        cohort = Cohort.open(Path(path))
+        ids = find_unseen_images(cohort, home)
         if not ids:
             raise InputMissing(
                 "every patient of this cohort is in the home cohort too",
                 where=f"--external {name}",
                 expected="a cohort of other patients",
             )
-        unseen = other if len(ids) == len(other) else other.select(ids)
+        unseen = cohort if len(ids) == len(cohort) else cohort.select(ids)
         draws = Resamples.draw(unseen.patient_ids, settings.resamples, settings.seed + 1 + number)
-        result.append(ExternalCohort(name, other, unseen, len(other) - len(unseen), draws))
+        result.append(ExternalCohort(name, cohort, unseen, len(cohort) - len(unseen), draws))
     return tuple(result)
 
 

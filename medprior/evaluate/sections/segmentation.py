@@ -33,10 +33,10 @@ def compute_overlap_scores(predicted: NDArray[np.bool_], truth: NDArray[np.bool_
     values = compute_dice(predicted, truth)
     pixel_sizes = compute_pixel_sizes_mm(cohort, truth.shape[-1])
     distance = np.full(len(truth), np.nan)
-    known = np.flatnonzero(~np.isnan(pixel_sizes).any(axis=1))
-    if len(known):
-        sizes = [(float(row), float(column)) for row, column in pixel_sizes[known]]
-        distance[known] = compute_hausdorff95(predicted[known], truth[known], sizes)
+    rows = np.flatnonzero(~np.isnan(pixel_sizes).any(axis=1))
+    if len(rows):
+        row_sizes = [(float(row), float(column)) for row, column in pixel_sizes[rows]]
+        distance[rows] = compute_hausdorff95(predicted[rows], truth[rows], row_sizes)
     return {"dice": values, "iou": convert_dice_to_iou(values), "hd95_mm": distance}
 
 
