@@ -124,7 +124,7 @@ def finish_comparison(
     metrics = write_comparison(out, context, estimates, observer, complete)
     if not complete:
         raise TrainingFailed(
-            f"no run of the first arm is left: {format_failures(metrics['runs.lost'])}",
+            f"no run of the first arm finished: {format_failures(metrics['runs.lost'])}",
             where=first,
             fix="change its settings in another folder; the other arms' results are kept",
         )

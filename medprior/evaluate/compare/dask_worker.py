@@ -47,7 +47,7 @@ def execute_sealed_run(name: str, sealed: SecretBytes) -> SecretBytes:
     except MedpriorError as error:
         return pack_message({"stop": str(error), "failed": isinstance(error, TrainingFailed)}, [])
     except Exception as error:
-        message = f"unforeseen {type(error).__name__} in a worker"
+        message = f"unexpected {type(error).__name__} in a worker"
         return pack_message({"stop": message, "failed": False}, [])
     return pack_message({}, [])
 

@@ -68,7 +68,7 @@ def format_arm_title(metrics: ReportMetrics, name: str, prefix: str) -> str:
     """The arm with its failed runs: `span (1 of 3 collapsed)`."""
     failures = format_failures(metrics.get(f"{prefix}runs.lost"))
     done = metrics.get(f"{prefix}runs.done")
-    suffix = "; no run left" if done and not done["value"] else ""
+    suffix = "; no run finished" if done and not done["value"] else ""
     return f"{name} ({failures}{suffix})" if failures else name
 
 

@@ -72,7 +72,7 @@ class RunCluster(DaskCluster):
             raise MedpriorError(
                 "several workers died over this run",
                 where=run.folder.name,
-                fix="give workers more memory and run the same command again; it goes on",
+                fix="give workers more memory and run the same command again; it continues",
             ) from None
         if "stop" in facts:
             error_class = TrainingFailed if facts["failed"] else MedpriorError

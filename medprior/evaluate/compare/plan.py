@@ -98,7 +98,7 @@ def save_or_check_plan(out: Path, recipes: Sequence[str], settings: CompareSetti
     saved_recipes = values.pop("recipes", None)
     if saved_recipes != list(recipes) or CompareSettings.checked(values, f"{out.name}/{PLAN_FILE}") != settings:
         raise ConfigError(
-            "this comparison was begun with other recipes or settings",
+            "this folder holds a comparison with other recipes or settings",
             where=out.name,
-            fix="use the same ones to go on, or another folder",
+            fix="use the same ones to continue, or another folder",
         )

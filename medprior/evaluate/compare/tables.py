@@ -41,7 +41,7 @@ ENTROPY_COLUMNS = (
 
 
 def build_comparison_tables(metrics: ReportMetrics, recipes: Sequence[str]) -> list[ReportTable]:
-    """All tables that have something to show, in reading order."""
+    """All tables that are not empty, in reading order."""
     primary = dict.fromkeys(("attention", "classification", "segmentation"), recipes[0])
     tables = [
         build_runs_table(metrics, recipes),
@@ -77,10 +77,10 @@ def build_runs_table(metrics: ReportMetrics, recipes: Sequence[str]) -> ReportTa
             for row in record.get("failures", ())
         )
         cells = [build_integer_cell(metrics, f"{prefix}runs.done"), build_integer_cell(metrics, f"{prefix}runs.lost")]
-        texts = [ReportCell(value=format_failures(record) or "none lost"), ReportCell(value=reasons or "–")]
+        texts = [ReportCell(value=format_failures(record) or "none failed"), ReportCell(value=reasons or "–")]
         rows.append((name, [*cells, *texts]))
-    note = "An arm's numbers are means over the runs that are left; what is lost is in no mean."
-    return ReportTable("Runs", ["sound", "lost", "in words", "why"], rows, note)
+    note = "An arm's numbers are means over its finished runs; failed runs are in no mean."
+    return ReportTable("Runs", ["finished", "failed", "summary", "reasons"], rows, note)
 
 
 def build_finetuned_table(metrics: ReportMetrics, primary: dict[str, str]) -> ReportTable | None:
@@ -110,7 +110,7 @@ def build_entropy_table(metrics: ReportMetrics, recipes: Sequence[str]) -> Repor
         rows.append((name, cells))
     heads = [head for _, heading in columns for head in (f"{heading} (nats)", f"{recipes[0]} relative to it")]
     note = (
-        "Into how many separate regions the heads that follow no structure scatter their attention "
+        "Scatter of the attention of free heads over separate regions "
         f"(0: one region; lower is better). {recipes[0]} relative to an arm: −0.200 means that "
         f"the entropy of {recipes[0]} is lower by 20 %."
     )
@@ -179,9 +179,9 @@ def build_cost_table(metrics: ReportMetrics, recipes: Sequence[str]) -> ReportTa
         for name, prefix in arms.items()
     ]
     note = (
-        "Means over runs. Training: all stages of a run that never stopped. Peak memory of the "
-        "process, libraries included. Times hold for the machine and load they were taken on; each "
-        "run's own are in its cost.json."
+        "Means over runs. Training: all stages of a run that was never resumed. Peak memory of the "
+        "process, libraries included. Times hold for the machine and load they were measured on; "
+        "cost.json of each run has its own."
     )
     return ReportTable("Cost of a run", [title for _, title, _ in columns], rows, note)
 

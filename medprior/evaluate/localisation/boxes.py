@@ -40,7 +40,7 @@ def load_finding_boxes(cohort: Cohort, table: Path | None = None, units: BoxUnit
     if table is not None:
         fix = "give x, y, width and height on the unit square, or set box_units=pixels"
         if units == "pixels":
-            fix = "give pixels of the picture before it was reduced (rows, cols of the manifest)"
+            fix = "give pixels of the image before it was resized (rows, cols of the manifest)"
         parts.append(validate_boxes(scale_boxes(read_box_table(table), cohort, units), cohort, "--boxes", fix))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(BOX_COLUMNS))
 
@@ -89,7 +89,7 @@ def validate_boxes(frame: pd.DataFrame, cohort: Cohort, where: str, fix: str) ->
         ("of a label that the cohort does not have", ~frame.label.isin(cohort.label_names)),
         ("without four numbers", ~np.isfinite(values).all(axis=1)),
         ("without area", (values[:, 2:] <= 0).any(axis=1)),
-        ("outside the picture", outside),
+        ("outside the image", outside),
     )
     for fault, is_faulty in faults:
         rows = np.flatnonzero(np.asarray(is_faulty))

@@ -74,7 +74,7 @@ def check_mask_size(cohort: Cohort, structure: str) -> None:
     mask, pixels = cohort.mask(image_id, structure), cohort.pixels(image_id)
     if mask is not None and mask.shape != pixels.shape:
         raise InputMissing(
-            f"mask {structure!r} has another size than its picture",
+            f"mask {structure!r} has another size than its image",
             where=f"image {image_id}",
             expected="x".join(map(str, pixels.shape)),
             found="x".join(map(str, mask.shape)),

@@ -27,7 +27,7 @@ KNN_TEMPERATURE = 0.07  # of the k-NN vote, as in DINO
 
 @dataclass(frozen=True)
 class ProbeSplits:
-    """Features and truth of the images that train, select and test a probe.
+    """Features and truth of the images to train a probe, choose its penalty and test it.
 
     Shape:
         x float32 [n, D], y float32 [n, C] in {0, 1, NaN} each.

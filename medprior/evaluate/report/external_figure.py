@@ -29,8 +29,8 @@ def plot_external_figures(folder: Path, sections: dict[str, Section]) -> list[Fi
         caption = (
             f"The primary results at home and on the cohort {name}, on the labels and structures "
             "that both have; line: 95 % interval over resampled patients of each cohort. Nothing "
-            "was trained, calibrated or cut there. Images left out because their patient or "
-            f"picture is in the home cohort too: {left_out}."
+            "was trained, calibrated or chosen there. Images left out because their patient or "
+            f"pixels are in the home cohort too: {left_out}."
         )
         path = folder / f"external_{name}.png"
         figures.append(plot_intervals(path, f"External test: {name}", "value", groups, caption))

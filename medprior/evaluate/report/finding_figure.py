@@ -52,8 +52,8 @@ def plot_hit_rates(path: Path, section: Section) -> Figure | None:
     caption = (
         "Pointing game of the primary model on images positive for the finding that have a mask or "
         f"box of it: share whose map has its maximum inside or within {tolerance:.0%} of the side; "
-        "line: 95 % interval (Wilson, or resampled patients). Uniform, centre and prior see no "
-        "finding: what a map must beat."
+        "line: 95 % interval (Wilson, or resampled patients). Uniform, centre and prior use no "
+        "image: the baselines."
     )
     return plot_intervals(path, "Where is the finding: hit rate", "hit rate", groups, caption)
 

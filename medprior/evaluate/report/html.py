@@ -32,7 +32,7 @@ def compute_css_width(path: Path) -> int:
 
 
 def format_evaluate_command(study: EvaluationStudy, inputs: Inputs, metrics: ReportMetrics) -> str:
-    """The command that gives this evidence, folders named by role instead of by path."""
+    """The command of this evaluation, with roles in place of paths."""
     words = ["medprior evaluate COHORT EVIDENCE"]
     for role in inputs.folders:
         kind, _, name = role.partition(".")

@@ -138,7 +138,7 @@ def format_number(value: float | None, signed: bool = False) -> str:
 
 
 def format_interval(record: Record, signed: bool = False) -> str:
-    """`0.912 to 0.948`, or nothing where there is no interval."""
+    """`0.912 to 0.948`, or "" without an interval."""
     low, high = record["ci95"]
     if low is None or high is None:
         return ""

@@ -85,8 +85,7 @@ def build_attention_tables(metrics: ReportMetrics, primary: PrimaryNames) -> lis
             "Attention as a locator: pixel-AP",
             "Area under the pixel-wise precision-recall curve per image, mean over images; chance "
             "is the structure's share of the image. Heads are assigned by the prior they were "
-            "trained with, or the best on validation images. The priors themselves are predictors "
-            "to beat.",
+            "trained with, or the best on validation images. The priors themselves are baselines.",
         ),
         build_source_table(
             metrics,
@@ -240,8 +239,8 @@ def build_finding_table(metrics: ReportMetrics) -> ReportTable | None:
         return None
     note = (
         "Primary classifier; images with the finding and a mask or box of it; means over findings. "
-        "A hit: the map's maximum lies on the finding. The uniform, centre and prior maps have not "
-        "seen the image."
+        "A hit: the map's maximum lies on the finding. The uniform, centre and prior maps do not use "
+        "the image."
     )
     return ReportTable("Where the finding is", list(columns.values()), rows, note)
 
@@ -266,7 +265,7 @@ def build_external_tables(metrics: ReportMetrics) -> list[ReportTable]:
 
 
 def build_evaluation_tables(metrics: ReportMetrics, primary: PrimaryNames) -> list[ReportTable]:
-    """All tables that have something to show, in reading order."""
+    """All tables that are not empty, in reading order."""
     tables = [
         build_difference_table(metrics, primary),
         *build_attention_tables(metrics, primary),

@@ -82,6 +82,6 @@ def score_source_group(
 
 
 def build_attention_columns(localisation: Localisation, prefix: str) -> dict[str, Array]:
-    """Per-image scores as columns `<lead>_pixel_ap_<target>` and `<lead>_dice_<target>`."""
+    """Per-image scores as columns `<prefix>_pixel_ap_<target>` and `<prefix>_dice_<target>`."""
     columns = {f"{prefix}_pixel_ap_{target}": values for target, values in localisation.ap.items()}
     return columns | {f"{prefix}_dice_{target}": values for target, values in localisation.dice.items()}

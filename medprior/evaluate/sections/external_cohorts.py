@@ -23,7 +23,7 @@ class ExternalCohort:
 
     Attributes:
         name: in keys and tables. cohort: all images. part: images of patients not known at home.
-        shared: number of images left out: their patient or picture is in the home cohort too.
+        shared: number of images left out: their patient or pixels are in the home cohort too.
         draws: resamples of the patients of `part`, independent of those at home.
     """
 
@@ -40,9 +40,9 @@ class ExternalCohort:
 
 
 def find_unseen_images(external: Cohort, home: Cohort) -> list[str]:
-    """Ids of the images whose patient has no picture and no pseudonym in the home cohort.
+    """Ids of the images whose patient has no image and no pseudonym in the home cohort.
 
-    All splits of the home cohort count. Pictures are compared by the sha256 of their pixels.
+    All splits of the home cohort count. Images are compared by the sha256 of their pixels.
     """
     table = external.manifest
     is_shared = table.pixel_sha256.isin(home.manifest.pixel_sha256)

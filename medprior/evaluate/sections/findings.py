@@ -56,14 +56,14 @@ class FindingScorer:
         return self.truth.load_masks(cohort, names, self.settings.map_size)
 
     def score(self, source: MapSource, names: Sequence[str]) -> dict[str, FindingScores]:
-        """Scores of one source."""
+        """Scores of one source for the findings `names`."""
         assert self.part is not None
         tolerance = self.settings.pointing_tolerance
         truth = partial(self.load_masks, names)
         return localise_findings(source, names, self.part, self.selection, truth, tolerance)
 
     def estimate(self, scores: dict[str, FindingScores], kind: str) -> Estimates:
-        """`localisation.<kind>.*`."""
+        """Estimates `localisation.<kind>.*` from the scores of one map."""
         assert self.draws is not None
         tolerance = self.settings.pointing_tolerance
         return estimate_finding_scores(scores, self.draws, f"{LOCALISATION_PREFIX}.{kind}", tolerance)

@@ -38,7 +38,7 @@ def find_subgroups(cohort: Cohort) -> Iterator[tuple[str, NDArray[np.bool_]]]:
 
 
 def estimate_subgroup_aucs(cohort: Cohort, truth: Floats, score: Floats, draws: Resamples) -> Estimates:
-    """`subgroup.<fact>.<value>.mauc` of one model, over the labels with both classes in the group.
+    """`subgroup.<column>.<value>.mauc` of one model, over the labels with both classes in the group.
 
     Shape:
         truth [n, C] in {0, 1, NaN}, score [n, C].

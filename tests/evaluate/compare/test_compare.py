@@ -64,7 +64,7 @@ def test_compare_runs_resumes_and_refuses_another_plan(tmp_path, cohort_path, mo
     assert compare_recipes(cohort_path, tmp_path, ["dino"], settings=SETTINGS) == first
     assert json.loads((tmp_path / "metrics.json").read_text()) == first
     other = SETTINGS.model_copy(update={"seeds": 3})
-    with pytest.raises(ConfigError, match="begun with other"):
+    with pytest.raises(ConfigError, match="comparison with other"):
         compare_recipes(cohort_path, tmp_path, ["dino"], settings=other)
 
 

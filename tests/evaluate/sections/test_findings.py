@@ -128,7 +128,7 @@ def test_a_mask_of_another_size_is_refused(tmp_path, planted_home, planted_model
     shutil.copytree(planted_home, tmp_path / "c", ignore=shutil.ignore_patterns("cache"))
     for mask in (tmp_path / "c" / "masks" / "spot").glob("*.png"):
         Image.fromarray(np.zeros((5, 5), np.uint8)).save(mask)
-    with pytest.raises(InputMissing, match="'spot' has another size than its picture"):
+    with pytest.raises(InputMissing, match="'spot' has another size than its image"):
         evaluate_cohort(tmp_path / "c", tmp_path / "out", model=planted_models["plain"], settings=QUICK)
 
 
