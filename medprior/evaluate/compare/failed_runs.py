@@ -34,7 +34,7 @@ def record_failure(run: Path, stage: str, error: TrainingFailed) -> None:
     if not isinstance(error, (TrainingCollapsed, TrainingDiverged)):
         raise error  # a full disk or too little memory is no result
     failure = {
-        "kind": type(error).__name__.lower(),
+        "kind": "collapsed" if isinstance(error, TrainingCollapsed) else "diverged",
         "reason": str(error),
         "step": find_failed_step(error, run / stage),
     }
