@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from medprior.cohort import Cohort
 from medprior.geometry import create_whole_image_views
 from medprior.networks.convolutional import CnnEncoder
-from medprior.networks.encoder import Encoder
+from medprior.networks.encoder import Encoder, Tokens
 from medprior.networks.views import crop_views
 
 Array = NDArray[np.float64]
@@ -178,10 +178,8 @@ class FamiliarityDetector:
         return cls(gaussians, parts["middle"], parts["spread"], threshold, rate)
 
 
-@torch.inference_mode()
-def compute_view_features(vit: Encoder | CnnEncoder, images: Tensor) -> Features:
-    """The three descriptions of views [B, 1, S, S] in [0, 1]: float64 [B, d] each."""
-    tokens = vit(images)
+def compute_view_features(tokens: Tokens, images: Tensor) -> Features:
+    """The three descriptions of views [B, 1, S, S] in [0, 1] and their tokens: float64 [B, d] each."""
     rows, columns = tokens.grid
     maps = tokens.patches.float().transpose(1, 2).reshape(len(images), -1, rows, columns)
     small = F.adaptive_avg_pool2d(images.float(), THUMBNAIL_PX)
@@ -210,7 +208,9 @@ def compute_cohort_features(
         index = chosen[start : start + 64]
         views = create_whole_image_views(aspect[index], (size, size))
         sources = torch.from_numpy(np.array(squares[index], dtype=np.float32))[:, None].to(device)
-        parts.append(compute_view_features(vit, crop_views(sources, views, size, torch.arange(len(index)))))
+        images = crop_views(sources, views, size, torch.arange(len(index)))
+        with torch.inference_mode():
+            parts.append(compute_view_features(vit(images), images))
     return {name: np.concatenate([part[name] for part in parts]) for name in FEATURE_NAMES}
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from medprior.finetune.familiarity import (
 )
 from medprior.finetune.image_grid import keep_largest_components, resample_to_image
 from medprior.finetune.settings import FinetuneSettings, Task
-from medprior.finetune.single_pass import SinglePassNetwork
+from medprior.finetune.single_pass import NetworkOutput, run_single_pass
 from medprior.geometry import Views, create_whole_image_views
 from medprior.networks.architectures import build_cnn, check_weight_shapes
 from medprior.networks.attention import compute_attention_maps
@@ -39,6 +39,7 @@ from medprior.provenance import read_config
 
 MODEL_WEIGHTS_FILE = "model.safetensors"
 ATTENTION_SIDE_PX = 512
+ForwardPass = Callable[[Network, Tensor], NetworkOutput]
 
 
 @dataclass(frozen=True)
@@ -149,41 +150,39 @@ class Model:
         return np.concatenate(list(self.batches(cohort, batch)))
 
     @torch.inference_mode()
-    def predict_pixels(self, pixels: NDArray[np.float32]) -> Prediction:
-        """Read one radiograph.
+    def predict_pixels(self, pixels: NDArray[np.float32], forward: ForwardPass = run_single_pass) -> Prediction:
+        """Predict one radiograph from one forward pass.
 
         Args:
             pixels: float32 [rows, cols] in [0, 1], square pixels, air dark.
+            forward: runs the network on one view [1, 1, S, S]; a service batches the views of
+                several requests in it.
 
         Raises:
-            ConfigError: no such picture.
+            ConfigError: `pixels` is no such image.
         """
         validate_pixels(pixels)
         rows, cols = pixels.shape
         square = resize_pixels(pixels, self.source_size, self.source_size)
         images, views = self.view(square[None], np.array([cols / rows]))
-        # A service puts a stand-in of its own in the network's place.
-        own = isinstance(self.network, torch.nn.Module)
-        network = SinglePassNetwork(self.network) if own else self.network
-        vit = cast(Encoder, network.vit)  # or what stands for one
-        logits = network(images).float()
-        maps = compute_attention_maps(vit, images)
+        output = forward(self.network, images)
+        logits, maps = output.logits.float(), output.attention
         height, width = compute_resized_shape((rows, cols), ATTENTION_SIDE_PX)
         patches = maps.shape[-2] * maps.shape[-1]
-        looked = resample_to_image(maps * patches, views, height, width)[0].cpu().numpy()
+        attention = resample_to_image(maps * patches, views, height, width)[0].cpu().numpy()
         familiar = None
         if self.familiarity is not None:
-            familiar = self.familiarity.familiar(compute_view_features(vit, images))[0]
+            familiar = self.familiarity.familiar(compute_view_features(output.tokens, images))[0]
         if self.task == "segmentation":
-            return Prediction({}, self._masks(logits, views, rows, cols), looked, familiar)
-        shares = compute_probabilities(logits.cpu().numpy(), self.temperature)[0]
-        chances = dict(zip(self.labels, shares.tolist(), strict=True))
-        return Prediction(chances, {}, looked, familiar)
+            return Prediction({}, self._extract_masks(logits, views, rows, cols), attention, familiar)
+        probabilities = compute_probabilities(logits.cpu().numpy(), self.temperature)[0]
+        return Prediction(dict(zip(self.labels, probabilities.tolist(), strict=True)), {}, attention, familiar)
 
-    def _masks(self, logits: Tensor, views: Views, rows: int, cols: int) -> dict[str, NDArray[np.bool_]]:
-        found = resample_to_image(logits.sigmoid(), views, rows, cols)[0].cpu().numpy()
+    def _extract_masks(self, logits: Tensor, views: Views, rows: int, cols: int) -> dict[str, NDArray[np.bool_]]:
+        probabilities = resample_to_image(logits.sigmoid(), views, rows, cols)[0].cpu().numpy()
         return {
-            name: keep_largest_components(found[k] >= self.threshold[k], name) for k, name in enumerate(self.labels)
+            name: keep_largest_components(probability >= threshold, name)
+            for name, probability, threshold in zip(self.labels, probabilities, self.threshold, strict=True)
         }
 
     def attention(self, cohort: Cohort, batch: int = 64) -> NDArray[np.float32]:

@@ -69,7 +69,7 @@ def test_a_model_knows_its_pictures_and_not_others(cohort, tmp_path):
     assert np.mean([one.far for one in own]) < 0.35
     assert all(answer.familiar.far for answer in noise + turned)
     images, _ = model.view(np.zeros((1, model.source_size, model.source_size)), np.ones(1))
-    score = model.familiarity.familiar(compute_view_features(model.vit, images))[0].score
+    score = model.familiarity.familiar(compute_view_features(model.vit(images), images))[0].score
     square = np.zeros((64, 64), np.float32)
     assert model.predict_pixels(square).familiar.score == pytest.approx(score, rel=1e-3)
 

@@ -22,7 +22,8 @@ from medprior.dicom.bounded_reader import BoundedReader
 from medprior.dicom.derived.native_grid import NativeGrid
 from medprior.errors import InputMissing, MedpriorError
 from medprior.finetune.familiarity import FamiliarityScore
-from medprior.finetune.model import Model, Prediction, load_finetuned_model
+from medprior.finetune.model import ForwardPass, Model, Prediction, load_finetuned_model
+from medprior.finetune.single_pass import run_single_pass
 from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio, measure_cardiothoracic_ratio
 
 FRONTAL_VIEWS = {"PA", "AP", "UNKNOWN"}
@@ -35,10 +36,11 @@ class Predictor:
     Attributes:
         models: task -> model.
         digest: hex sha256 that names the models; every answer carries it.
+        forward: runs the networks.
     """
 
-    def __init__(self, models: dict[str, Model], digest: str) -> None:
-        self.models, self.digest = models, digest
+    def __init__(self, models: dict[str, Model], digest: str, forward: ForwardPass = run_single_pass) -> None:
+        self.models, self.digest, self.forward = models, digest, forward
 
     @classmethod
     def load(cls, folder: Path, segmenter: Path | None = None) -> Predictor:
@@ -79,7 +81,7 @@ class Predictor:
 
     def read(self, radiograph: Radiograph) -> RadiographPrediction:
         """Read a decoded radiograph."""
-        answers = {task: m.predict_pixels(radiograph.pixels) for task, m in self.models.items()}
+        answers = {task: m.predict_pixels(radiograph.pixels, self.forward) for task, m in self.models.items()}
         masks = answers["segmentation"].masks if "segmentation" in answers else {}
         ratio = measure_cardiothoracic_ratio(masks) if radiograph.view in FRONTAL_VIEWS else None
         classifier = self.models.get("classification")
