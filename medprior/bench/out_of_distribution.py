@@ -107,7 +107,7 @@ def bench_out_of_distribution(
 def score_pictures(model: Model, pictures: Sequence[Pixels]) -> tuple[NDArray[np.float64], float | None]:
     """Scores [n] of pictures, and the share whose masks are implausible."""
     answers = [model.predict_pixels(picture) for picture in pictures]
-    scores = [answer.familiar.score for answer in answers if answer.familiar is not None]
+    scores = [answer.familiarity.score for answer in answers if answer.familiarity is not None]
     if not model.structures:
         return np.array(scores), None
     return np.array(scores), float(np.mean([bool(find_implausible_masks(a.masks)) for a in answers]))

@@ -41,7 +41,7 @@ def test_what_is_loaded_says_what_was_trained(cohort, folders, task):
     assert record["settings"]["architecture"] == SMALL[task]
     model, test = load_finetuned_model(folders / task), cohort.split("test")
     found = model.predict_cohort(test)
-    images, _ = model.view(test.squares(64), test.aspect)
+    images, _ = model.create_views(test.squares(64), test.aspect)
     logits = model.network(images)
     if task == "classification":
         np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits.numpy() / model.temperature)), atol=1e-6)
@@ -51,7 +51,7 @@ def test_what_is_loaded_says_what_was_trained(cohort, folders, task):
     assert reading.attention.shape == (0, 48, 40)
     assert bool(reading.masks) == (task == "segmentation")
     assert model.familiarity is not None
-    assert reading.familiar is not None
+    assert reading.familiarity is not None
 
 
 def test_attention_is_none_and_says_so(cohort, folders):

@@ -186,7 +186,7 @@ def list_doubt_flags(
         "ap_magnifies_heart": radiograph.view == "AP" and ratio is not None,
         "implausible_cardiothoracic_ratio": ratio is not None and not ratio.plausible,
         "implausible_masks": frontal and bool(find_implausible_masks(masks)),
-        "far_from_training": familiar is not None and familiar.far,
+        "far_from_training": familiar is not None and familiar.is_far,
         "familiarity_unknown": familiar is None,
     }
     return [name for name, true in found.items() if true]

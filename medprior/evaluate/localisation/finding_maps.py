@@ -74,7 +74,7 @@ class ModelMaps:
         squares, aspect = cohort.squares(self.model.source_size), cohort.aspect
         for start in range(0, len(cohort), self.batch):
             part = slice(start, start + self.batch)
-            images, views = self.model.view(squares[part], aspect[part])
+            images, views = self.model.create_views(squares[part], aspect[part])
             yield resample_maps_to_source(self.maps(images), views, size).cpu().numpy()
 
     def maps(self, images: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def compute_model_rollout(
         settings: variants; by default the task's.
     """
     squares, aspect = cohort.squares(model.source_size), cohort.aspect
-    images, views = model.view(squares[: len(cohort)], aspect)
+    images, views = model.create_views(squares[: len(cohort)], aspect)
     network = model.network
     found: RolloutResult
     if isinstance(network, Segmenter):
