@@ -55,7 +55,7 @@ class ScheduleHandler:
         self.settings = settings
 
     def attach(self, engine: SupervisedTrainer) -> None:
-        """Listen to the trainer."""
+        """Register with the trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         engine.add_event_handler(Events.ITERATION_STARTED, self._start_step)
 
@@ -88,7 +88,7 @@ class BestWeightsHandler:
         self.keep_last = keep_last
 
     def attach(self, engine: SupervisedTrainer) -> None:
-        """Listen to the trainer; attach after the handler that validates."""
+        """Register with the trainer; attach after the validation handler."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._compare)
 
     def _compare(self, engine: Any) -> None:
@@ -117,7 +117,7 @@ class MetricsRecorder:
         self._epoch_start = 0.0
 
     def attach(self, engine: SupervisedTrainer) -> None:
-        """Listen to the trainer; attach after the handler that validates."""
+        """Register with the trainer; attach after the validation handler."""
         engine.add_event_handler(Events.STARTED, self._open_bar)
         engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add_step)
@@ -196,7 +196,7 @@ class FinetuneCheckpointHandler:
         self.stop = stop
 
     def attach(self, engine: SupervisedTrainer) -> None:
-        """Listen to the trainer; attach last, so that a checkpoint holds the whole epoch."""
+        """Register with the trainer; attach last, so that a checkpoint holds the whole epoch."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._after_step)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._after_epoch)
 
