@@ -91,9 +91,9 @@ class Gaussian:
         mean = x.mean(axis=0)
         _, singular, axes = np.linalg.svd(x - mean, full_matrices=False)
         variance = singular**2 / (count - 1)
-        kept = max(1, min(rank, (count - 1) // 2, width - 1))
-        rest = max(variance[kept:].sum() / max(width - kept, 1), 1e-6 * variance.max(), 1e-12)
-        return cls(mean, axes[:kept], np.maximum(variance[:kept], rest), np.asarray(rest))
+        directions = max(1, min(rank, (count - 1) // 2, width - 1))
+        rest = max(variance[directions:].sum() / max(width - directions, 1), 1e-6 * variance.max(), 1e-12)
+        return cls(mean, axes[:directions], np.maximum(variance[:directions], rest), np.asarray(rest))
 
     def distance(self, x: Array) -> Array:
         """Mahalanobis distance of rows x [n, d]: [n]."""

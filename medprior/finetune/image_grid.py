@@ -47,6 +47,6 @@ def keep_largest_components(mask: NDArray[np.bool_], structure: str) -> NDArray[
     labels, count = ndimage.label(mask)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     largest = np.argsort(sizes)[::-1][:max_components]
-    kept = np.zeros(count + 1, dtype=bool)
-    kept[[number + 1 for number in largest if sizes[number] >= MIN_COMPONENT_SHARE * mask.size]] = True
-    return np.asarray(kept[labels])
+    is_kept = np.zeros(count + 1, dtype=bool)
+    is_kept[[number + 1 for number in largest if sizes[number] >= MIN_COMPONENT_SHARE * mask.size]] = True
+    return np.asarray(is_kept[labels])

@@ -160,11 +160,11 @@ def check_database_store(uri: str) -> None:
         raise build_store_error(uri, "the database does not answer", type(error).__name__) from None
 
 
-def build_store_error(uri: str, what: str, detail: str) -> MedpriorError:
+def build_store_error(uri: str, problem: str, detail: str) -> MedpriorError:
     """The one-line error for an unusable store; only the first line of `detail` is kept."""
     first = mask_credentials(detail.strip().splitlines()[0][:200]) if detail.strip() else ""
     return MedpriorError(
-        f"MLflow store cannot be used: {what}" + (f" ({first})" if first else ""),
+        f"MLflow store cannot be used: {problem}" + (f" ({first})" if first else ""),
         where="tracking URI",
         found=repr(mask_credentials(uri)),
         fix=STORE_URI_HINT,

@@ -60,10 +60,10 @@ class DynamicBatcher:
         self._thread.join()
 
     def _run_batches(self) -> None:
-        held: QueuedView | None = None
+        next_view: QueuedView | None = None
         while True:
-            first = held or self._queue.get()
-            held = None
+            first = next_view or self._queue.get()
+            next_view = None
             if first is None:
                 return
             batch, deadline = [first], time.monotonic() + self.window
@@ -73,7 +73,7 @@ class DynamicBatcher:
                 except queue.Empty:
                     break
                 if item is None or item[0] is not first[0] or item[1].shape != first[1].shape:
-                    held = item
+                    next_view = item
                     if item is None:
                         self._queue.put(None)
                     break

@@ -27,13 +27,13 @@ from medprior.priors.quality import select_comparable_maps
 CHUNK_IMAGES = 64
 
 
-def choose_prior_structures(prior: SpatialPrior, wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """The structures to learn: those of `wanted`, by default all of the prior.
+def choose_prior_structures(prior: SpatialPrior, requested: Sequence[str] | None) -> tuple[str, ...]:
+    """The structures to learn: those of `requested`, by default all of the prior.
 
     Raises:
-        InputMissing: the prior has no map of a structure of `wanted`.
+        InputMissing: the prior has no map of a structure of `requested`.
     """
-    names = tuple(wanted) if wanted else prior.names
+    names = tuple(requested) if requested else prior.names
     missing = [name for name in names if name not in select_comparable_maps(prior.maps, prior.names, names)]
     if missing:
         raise InputMissing(

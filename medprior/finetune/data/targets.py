@@ -25,9 +25,9 @@ def select_patient_share(cohort: Cohort, fraction: float, seed: int) -> Cohort:
     if fraction >= 1:
         return cohort
     patients = sort_patients_by_hash(cohort.patient_ids.tolist(), seed)
-    kept = set(patients[: max(1, math.ceil(fraction * len(patients)))])
+    share = set(patients[: max(1, math.ceil(fraction * len(patients)))])
     ids = zip(cohort.image_ids, cohort.patient_ids.tolist(), strict=True)
-    return cohort.select([image_id for image_id, patient in ids if patient in kept])
+    return cohort.select([image_id for image_id, patient in ids if patient in share])
 
 
 def sort_patients_by_hash(patients: Iterable[str], seed: int) -> list[str]:
@@ -63,13 +63,13 @@ def resolve_uncertain_labels(labels: NDArray[np.float32], policy: UncertainPolic
     return np.where(uncertain, np.float32(value), labels)
 
 
-def choose_labels(cohort: Cohort, wanted: Sequence[str] | None) -> tuple[str, ...]:
+def choose_labels(cohort: Cohort, requested: Sequence[str] | None) -> tuple[str, ...]:
     """The labels to learn.
 
     Raises:
-        InputMissing: the cohort has no labels, or lacks one of `wanted`.
+        InputMissing: the cohort has no labels, or lacks one of `requested`.
     """
-    names = tuple(wanted) if wanted else cohort.label_names
+    names = tuple(requested) if requested else cohort.label_names
     cohort.labels(names)
     if not names:
         raise InputMissing(
@@ -80,14 +80,14 @@ def choose_labels(cohort: Cohort, wanted: Sequence[str] | None) -> tuple[str, ..
     return names
 
 
-def choose_structures(cohort: Cohort, wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """The structures to segment: those of `wanted`, by default lungs and heart if they have masks.
+def choose_structures(cohort: Cohort, requested: Sequence[str] | None) -> tuple[str, ...]:
+    """The structures to segment: those of `requested`, by default lungs and heart if they have masks.
 
     Raises:
-        InputMissing: the cohort has no masks, or none of a structure of `wanted`.
+        InputMissing: the cohort has no masks, or none of a structure of `requested`.
     """
     available = cohort.structures
-    missing = sorted(set(wanted or ()) - set(available))
+    missing = sorted(set(requested or ()) - set(available))
     if missing or not available:
         raise InputMissing(
             f"no masks of {', '.join(missing) or 'any structure'}",
@@ -95,8 +95,8 @@ def choose_structures(cohort: Cohort, wanted: Sequence[str] | None) -> tuple[str
             expected=", ".join(available) or "mask_<structure> columns",
             fix="ingest masks with the images, or name structures the cohort has",
         )
-    if wanted:
-        return tuple(wanted)
+    if requested:
+        return tuple(requested)
     defaults = tuple(name for name in DEFAULT_STRUCTURES if name in available)
     if "lungs" in available and not {"left_lung", "right_lung"} & set(defaults):
         defaults = ("lungs", *defaults)
