@@ -187,7 +187,7 @@ def measure_single_image(models: list[str], files: Path) -> dict[str, Any]:
         found[name] = measure_call_seconds(functools.partial(predictor.predict, data))
     decoded = read_image(files / "uncompressed")
     found["decoded"] = measure_call_seconds(lambda: predictor.read(decoded))
-    gathering = DynamicBatcher(most=1)
+    gathering = DynamicBatcher(max_batch=1)
     served = gathering.predictor(predictor)
     found["as served"] = measure_call_seconds(lambda: served.read(decoded))
     gathering.close()

@@ -1,7 +1,7 @@
 """Dynamic batching: views of simultaneous requests share one forward pass, run by one thread.
 
 Requests are read in threads of their own. Each hands its view to `DynamicBatcher.run` and waits; one
-thread takes the queued views, up to `most`, as one batch. On a GPU a batch costs little more than
+thread takes the queued views, up to `max_batch`, as one batch. On a GPU a batch costs little more than
 one image; for two CPU cores see the README. A view waits only while other requests are on their way.
 """
 
@@ -26,12 +26,12 @@ class DynamicBatcher:
     """The thread that runs networks.
 
     Args:
-        most: largest batch.
-        window: longest wait in seconds for the views of requests that are being read.
+        max_batch: largest batch.
+        window_seconds: longest wait for the views of requests that are being read.
     """
 
-    def __init__(self, most: int = 4, window: float = 0.004) -> None:
-        self.most, self.window = max(1, most), window
+    def __init__(self, max_batch: int = 4, window_seconds: float = 0.004) -> None:
+        self.max_batch, self.window_seconds = max(1, max_batch), window_seconds
         self.incoming_requests = 0  # requests being read that have not queued a view yet
         self.batches = self.images = 0
         self._lock = threading.Lock()
@@ -66,8 +66,8 @@ class DynamicBatcher:
             next_view = None
             if first is None:
                 return
-            batch, deadline = [first], time.monotonic() + self.window
-            while len(batch) < self.most and self.incoming_requests > len(batch):
+            batch, deadline = [first], time.monotonic() + self.window_seconds
+            while len(batch) < self.max_batch and self.incoming_requests > len(batch):
                 try:
                     item = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
                 except queue.Empty:
