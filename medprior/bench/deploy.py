@@ -190,7 +190,7 @@ def measure_single_image(models: list[str], files: Path) -> dict[str, Any]:
         results[name] = measure_call_seconds(functools.partial(predictor.predict, data))
     decoded = read_image(files / "uncompressed")
     results["decoded"] = measure_call_seconds(lambda: predictor.predict_radiograph(decoded))
-    batcher = DynamicBatcher(most=1)
+    batcher = DynamicBatcher(max_batch=1)
     served = batcher.predictor(predictor)
     results["as served"] = measure_call_seconds(lambda: served.predict_radiograph(decoded))
     batcher.close()

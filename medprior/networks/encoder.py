@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from einops import rearrange
 from torch import Tensor, nn
 
 from medprior.errors import ConfigError
@@ -92,19 +93,38 @@ class Encoder(nn.Module, ABC):
             capture: also compute the last block's CLS row.
             mask: bool [B, N], patches the network does not see; needs `mask_token` in the settings.
         """
+        return self.forward_with_maps(images, (), capture, mask)[0]
+
+    def forward_with_maps(
+        self, images: Tensor, depths: Collection[int], capture: bool = False, mask: Tensor | None = None
+    ) -> tuple[Tokens, list[Tensor]]:
+        """Encode images, and keep the patch tokens after some blocks.
+
+        Args:
+            images: [B, 1, S, S] in [0, 1].
+            depths: numbers of blocks; 1 is after the first block.
+            capture: see `forward`.
+            mask: see `forward`.
+
+        Returns:
+            The tokens, and one map [B, D, rows, columns] per depth after the final norm.
+        """
         x, grid = self.embed_images(images, mask)
         context = self.context(grid)
-        row = None
+        row, maps = None, []
         for index in range(len(self.blocks)):
             last = capture and index == len(self.blocks) - 1
             x, row = self.step(index, x, context, last, self.watch)
+            if index + 1 in depths:
+                patches = self.norm(x)[:, self.prefix :]
+                maps.append(rearrange(patches, "b (y x) d -> b d y x", y=grid[0]))
         x = self.norm(x)
         patches = x[:, self.prefix :]
         if row is None:
-            return Tokens(x[:, 0], patches, grid)
+            return Tokens(x[:, 0], patches, grid), maps
         logits = row[..., self.prefix :]
         mass = (logits.logsumexp(-1) - row.logsumexp(-1)).exp()
-        return Tokens(x[:, 0], patches, grid, logits, mass)
+        return Tokens(x[:, 0], patches, grid, logits, mass), maps
 
     def patch_grid(self, images: Tensor) -> Grid:
         """The grid of patches of images [..., rows, columns].

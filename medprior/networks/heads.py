@@ -66,7 +66,10 @@ class Classifier(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Pooled tokens [B, P, D] of images [B, 1, S, S], CLS first."""
-        tokens: Tokens = self.vit(images, capture=self.kind == "pooled")
+        return self.pool(self.vit(images, capture=self.kind == "pooled"))
+
+    def pool(self, tokens: Tokens) -> Tensor:
+        """Pooled tokens [B, P, D], CLS first; the `pooled` kind needs `tokens.cls_logits`."""
         first = tokens.cls[:, None]
         if self.kind == "cls":
             return first
@@ -76,5 +79,14 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] of images [B, 1, S, S] in [0, 1]."""
-        logits: Tensor = self.linear(self.dropout(self.norm(self.features(images))).flatten(1))
+        return self.classify(self.features(images))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits [B, C] of pooled tokens [B, P, D]."""
+        logits: Tensor = self.linear(self.dropout(self.norm(features)).flatten(1))
         return logits
+
+    def forward_with_tokens(self, images: Tensor) -> tuple[Tensor, Tokens]:
+        """Logits and the backbone's tokens, CLS row included, from one pass."""
+        tokens = self.vit(images, capture=True)
+        return self.classify(self.pool(tokens)), tokens

@@ -27,8 +27,8 @@ HEART_Y_RANGE = (0.40, 0.95)  # centre, from its top
 def select_familiarity(answers: Mapping[str, Prediction]) -> FamiliarityScore | None:
     """The classifier's familiarity score of an image, else the segmenter's."""
     for task in ("classification", "segmentation"):
-        if task in answers and answers[task].familiar is not None:
-            return answers[task].familiar
+        if task in answers and answers[task].familiarity is not None:
+            return answers[task].familiarity
     return None
 
 
@@ -38,7 +38,7 @@ def refuse_unfamiliar(prediction: RadiographPrediction) -> RadiographPrediction:
     Raises:
         Rejected: `far_from_training`.
     """
-    if prediction.familiar is not None and prediction.familiar.far:
+    if prediction.familiar is not None and prediction.familiar.is_far:
         raise Rejected(
             "far_from_training",
             "the picture is unlike those the models were trained on",

@@ -23,7 +23,8 @@ from medprior.dicom.bounded_reader import BoundedReader
 from medprior.dicom.derived.native_grid import NativeGrid
 from medprior.errors import InputMissing, MedpriorError
 from medprior.finetune.familiarity import FamiliarityScore
-from medprior.finetune.model import Model, Prediction
+from medprior.finetune.model import ForwardPass, Model, Prediction
+from medprior.finetune.single_pass import run_single_pass
 from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio, measure_cardiothoracic_ratio
 
 ADULT_AGE_YEARS = 18
@@ -35,10 +36,11 @@ class Predictor:
     Attributes:
         models: task -> model.
         digest: hex sha256 that identifies the models; every prediction carries it.
+        forward: runs the networks.
     """
 
-    def __init__(self, models: dict[str, Model], digest: str) -> None:
-        self.models, self.digest = models, digest
+    def __init__(self, models: dict[str, Model], digest: str, forward: ForwardPass = run_single_pass) -> None:
+        self.models, self.digest, self.forward = models, digest, forward
 
     @classmethod
     def load(cls, folder: Path, segmenter: Path | None = None) -> Predictor:
@@ -79,7 +81,7 @@ class Predictor:
 
     def predict_radiograph(self, radiograph: Radiograph) -> RadiographPrediction:
         """Predict on a decoded radiograph."""
-        outputs = {task: model.predict_pixels(radiograph.pixels) for task, model in self.models.items()}
+        outputs = {task: model.predict_pixels(radiograph.pixels, self.forward) for task, model in self.models.items()}
         masks = outputs["segmentation"].masks if "segmentation" in outputs else {}
         ratio = measure_cardiothoracic_ratio(masks) if radiograph.view in FRONTAL_VIEWS else None
         classifier = self.models.get("classification")
@@ -175,7 +177,7 @@ def list_doubt_flags(
         "ap_magnifies_heart": radiograph.view == "AP" and ratio is not None,
         "implausible_cardiothoracic_ratio": ratio is not None and not ratio.plausible,
         "implausible_masks": frontal and bool(find_implausible_masks(masks)),
-        "far_from_training": familiar is not None and familiar.far,
+        "far_from_training": familiar is not None and familiar.is_far,
         "familiarity_unknown": familiar is None,
     }
     return [flag for flag, holds in conditions.items() if holds]

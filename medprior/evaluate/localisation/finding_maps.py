@@ -74,7 +74,7 @@ class ModelMaps:
         squares, aspect = cohort.squares(self.model.source_size), cohort.aspect
         for start in range(0, len(cohort), self.batch):
             rows = slice(start, start + self.batch)
-            images, boxes = self.model.view(squares[rows], aspect[rows])
+            images, boxes = self.model.create_views(squares[rows], aspect[rows])
             yield resample_maps_to_source(self.compute_maps(images), boxes, size).cpu().numpy()
 
     def compute_maps(self, images: Tensor) -> Tensor:

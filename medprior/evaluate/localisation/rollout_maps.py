@@ -47,7 +47,7 @@ def compute_model_rollout(
         settings: roll-out variant; by default that of the task.
     """
     squares, aspect = cohort.squares(model.source_size), cohort.aspect
-    images, boxes = model.view(squares[: len(cohort)], aspect)
+    images, boxes = model.create_views(squares[: len(cohort)], aspect)
     network = model.network
     rollout: RolloutResult
     if isinstance(network, Segmenter):

@@ -135,7 +135,7 @@ def score_segmentation(
     skipped = [f"{name}: no masks in this split" for name in model.structures if name not in structures]
     batches: dict[str, dict[str, list[Array]]] = {name: {} for name in structures}
     done = 0
-    for maps in tqdm(model.batches(cohort), desc="segment", leave=False, disable=None):
+    for maps in tqdm(model.predict_batches(cohort), desc="segment", leave=False, disable=None):
         images = cohort.select(cohort.image_ids[done : done + len(maps)])
         done += len(maps)
         predicted: dict[str, NDArray[np.bool_]] = {}

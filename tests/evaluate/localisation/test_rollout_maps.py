@@ -23,7 +23,7 @@ def test_maps_are_the_networks_over_unit_squares(models, cohort):
     found = compute_model_rollout(model, some, 48)
     assert found.maps.shape == (3, len(model.labels), 48, 48)
     assert found.is_predicted.all()
-    images, _ = model.view(some.squares(model.source_size), some.aspect)
+    images, _ = model.create_views(some.squares(model.source_size), some.aspect)
     expected = compute_classifier_rollout(model.network, images)
     lost = (expected.cls_mass + expected.register_mass).numpy()
     assert np.allclose(found.dropped_share, lost)
