@@ -12,7 +12,6 @@ from einops import rearrange
 
 from medprior.networks.vit import Attention
 from medprior.pretrain.learner import Learner
-from medprior.pretrain.objectives.ibot import IbotObjective
 from medprior.pretrain.objectives.objective import PriorMaps, Scene
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.trainer import build_pretrain_optimiser
@@ -104,11 +103,7 @@ def build_training_step(recipe: str, update: bool = False) -> TimedCall:
         """One timed call."""
         part = slice(0, BENCH_BATCH_SIZE)
         globals_, locals_ = maker(images, aspect, 0, part, BENCH_BATCH_SIZE)
-        hidden = None
-        if "ibot" in learner.objectives:
-            ibot = learner.objectives["ibot"]
-            assert isinstance(ibot, IbotObjective)
-            hidden = ibot.hidden(0, part, BENCH_BATCH_SIZE, globals_.geometry.grid)
+        hidden = learner.sample_masks(0, part, BENCH_BATCH_SIZE, globals_.geometry.grid)
         prior = maps if settings.needs_prior else None
         scene = Scene(globals_, locals_, prior, hidden, 1, part, BENCH_BATCH_SIZE)
         losses, _ = learner.losses(learner.student, scene)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ignite.engine import Events
 
-from medprior.errors import TrainingCollapsed, TrainingFailed
+from medprior.errors import TrainingFailed
 from medprior.networks.checkpoint import load_newest_checkpoint, save_checkpoint
 from medprior.observer import Observer, progress_bar
 from medprior.pretrain.distributed import process_rank
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from medprior.pretrain.trainer import PretrainTrainer
-
-HEALTHY_ENTROPY_RANGE = (0.02, 0.98)
 
 
 class MetricsHandler:
@@ -77,18 +74,18 @@ class MetricsHandler:
         assert self._bar is not None
         self._bar.close()
 
-    def _name(self, key: str) -> str:
+    def _name_column(self, engine: PretrainTrainer, key: str) -> str:
         """`span_kl_0` with the structure's name in place of its number."""
-        lead, _, number = key.rpartition("_")
-        named = lead.startswith("span_") and number.isdigit()
-        return f"{lead}_{self.names[int(number)]}" if named else key
+        for _, objective in engine.learner.named_objectives():
+            key = objective.log_name(key, self.names)
+        return key
 
     def _close(self, engine: PretrainTrainer) -> None:
         seconds = max(time.perf_counter() - self._since, 1e-9)
         keys = {key: None for logs in self.window for key in logs}
         row = {"step": float(engine.state.iteration)}
         for key in keys:
-            row[self._name(key)] = float(np.mean([logs[key] for logs in self.window if key in logs]))
+            row[self._name_column(engine, key)] = float(np.mean([logs[key] for logs in self.window if key in logs]))
         row["images_per_second"] = len(self.window) * engine.settings.batch / seconds
         row["data_wait"] = self._waited / seconds
         self.rows.append(row)
@@ -127,22 +124,11 @@ class HealthHandler:
         now = engine.state.iteration
         if self.metrics.rows[-1]["step"] != now:
             return
-        assert engine.settings.dino.prototypes is not None
         assert engine.settings.steps is not None
         since = now - self.lasting * engine.settings.steps
         late = [row for row in self.metrics.rows if row["step"] > since]
-        limit = math.log(engine.settings.dino.prototypes)
-        shares = [row["teacher_entropy"] / limit for row in late if "teacher_entropy" in row]
-        if not shares:
-            return
-        uniform = min(shares) >= HEALTHY_ENTROPY_RANGE[1]
-        if uniform or max(shares) <= HEALTHY_ENTROPY_RANGE[0]:
-            raise TrainingCollapsed(
-                f"collapsed: teacher entropy is {shares[-1]:.2f} of ln K at step {now}",
-                fix="lower dino.teacher_temperature or dino.prototypes, or set dino.batch_norm=true"
-                if uniform
-                else "lower optimiser.lr or raise dino.teacher_momentum",
-            )
+        for _, objective in engine.learner.named_objectives():
+            objective.check_health(late, now)
 
 
 class CheckpointHandler:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from medprior.pretrain.distributed import all_gather_rows, all_reduce_sum, world_size
 from medprior.pretrain.network import PretrainNetwork
 from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene, isolate_rng
-from medprior.pretrain.objectives.registry import build_objectives
+from medprior.pretrain.objectives.registry import list_objectives
 from medprior.pretrain.settings import PretrainSettings
 
 SceneTargets = dict[str, tuple[Any, Tensor | None]]
@@ -40,30 +40,33 @@ class Learner(nn.Module):
         if state is not None:
             self.student.backbone.load_state_dict(state)
         self.objectives = build_objectives(settings, heads)
-        for name, objective in self.each():
+        for name, objective in self.named_objectives():
             with isolate_rng(settings.seed, name):
                 self.student.parts.update(objective.parts())
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
-        for name, objective in self.each():
+        for name, objective in self.named_objectives():
             with isolate_rng(settings.seed, f"{name}, student only"):
                 self.student.parts.update(objective.student_parts())
 
-    def each(self) -> Iterator[tuple[str, Objective]]:
+    def named_objectives(self) -> Iterator[tuple[str, Objective]]:
         """The objectives, in their order."""
         for name, objective in self.objectives.items():
             assert isinstance(objective, Objective)
             yield name, objective
 
-    def assigned(self) -> Tensor:
+    def structure_heads(self) -> Tensor:
         """Head of each structure, int64 [K]; -1 where none is assigned yet."""
-        if "span" in self.objectives:
-            heads: Tensor = self.objectives["span"].heads  # type: ignore[assignment]
-            return heads
-        return torch.empty(0, dtype=torch.long)
+        heads = [objective.structure_heads() for _, objective in self.named_objectives()]
+        return next((x for x in heads if x is not None), torch.empty(0, dtype=torch.long))
+
+    def sample_masks(self, step: int, part: slice, whole: int, grid: tuple[int, int]) -> Tensor | None:
+        """Masked patches of the global views, bool [2B, N]; None where no objective masks them."""
+        masks = [objective.sample_masks(step, part, whole, grid) for _, objective in self.named_objectives()]
+        return next((mask for mask in masks if mask is not None), None)
 
     def weights(self, progress: float) -> dict[str, float]:
         """Factor of every loss at `progress` of the run."""
-        return {name: objective.weight(progress) for name, objective in self.each()}
+        return {name: objective.weight(progress) for name, objective in self.named_objectives()}
 
     def prepared(self, scenes: Sequence[Scene]) -> list[SceneTargets]:
         """Targets of the parts of a batch, and over how many terms each loss is a mean.
@@ -72,7 +75,7 @@ class Learner(nn.Module):
         little: then the mean of the parts' losses is the loss of the whole batch.
         """
         found: list[SceneTargets] = [{} for _ in scenes]
-        for name, objective in self.each():
+        for name, objective in self.named_objectives():
             made = [objective.targets(scene) for scene in scenes]
             counts = [count for _, count in made if count is not None]
             mean = None
@@ -98,7 +101,7 @@ class Learner(nn.Module):
         outputs = self._run_networks(student, scene)
         found: dict[str, Tensor] = {}
         logs: Logs = {}
-        for name, objective in self.each():
+        for name, objective in self.named_objectives():
             targets, count = prepared[name]
             found[name], told = objective.loss(scene, targets, count, outputs)
             logs |= told
@@ -109,25 +112,22 @@ class Learner(nn.Module):
         return found, logs
 
     def _run_networks(self, student: nn.Module, scene: Scene) -> NetworkOutputs:
-        span = self.settings.span
-        rows = 0
-        if any(objective.needs_cls_row for _, objective in self.each()):
-            rows = 2 if span.local_views and "span" in self.objectives else 1
+        rows = max((objective.cls_row_stacks for _, objective in self.named_objectives()), default=0)
         views, scores = student([stack.pixels for stack in scene.stacks], rows, scene.hidden)
         taught, taught_scores = None, None
-        if any(objective.needs_teacher for _, objective in self.each()):
+        if any(objective.needs_teacher for _, objective in self.named_objectives()):
             with torch.no_grad():
                 (taught,), taught_scores = self.teacher([scene.globals_.pixels], 0)
-        return NetworkOutputs(self.student, self.teacher, views, scores, taught, taught_scores, self.assigned())
+        return NetworkOutputs(self.student, self.teacher, views, scores, taught, taught_scores, self.structure_heads())
 
     def commit_step(self) -> None:
         """The step was taken."""
-        for _, objective in self.each():
+        for _, objective in self.named_objectives():
             objective.commit_step()
 
     def discard_step(self) -> None:
         """The step was left out."""
-        for _, objective in self.each():
+        for _, objective in self.named_objectives():
             objective.discard_step()
 
     @torch.no_grad()
@@ -138,3 +138,15 @@ class Learner(nn.Module):
         teacher: list[Tensor] = [pair[0] for pair in pairs]
         student: list[Tensor] = [pair[1] for pair in pairs]
         torch._foreach_lerp_(teacher, student, 1 - momentum)
+
+
+def build_objectives(settings: PretrainSettings, heads: Sequence[int]) -> nn.ModuleDict:
+    """The objectives of a run whose weight is above 0, by name, in the registry's order.
+
+    Args:
+        settings: resolved settings.
+        heads: head of the last block for each structure of the prior, -1 where it is yet to be
+            assigned; empty without a prior.
+    """
+    objectives = {name: added.create(settings, heads) for name, added in list_objectives().items()}
+    return nn.ModuleDict({name: objective for name, objective in objectives.items() if objective is not None})

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from medprior.networks.encoder import Tokens
 from medprior.networks.factory import build_encoder
-from medprior.pretrain.objectives.projection_head import ProjectionHead
+from medprior.pretrain.objectives.projection_head import build_projection_head
 from medprior.pretrain.settings import PretrainSettings
 
 
 class PretrainNetwork(nn.Module):
-    """A backbone, DINO's projection head, and what further objectives bring.
+    """A backbone, the shared projection head, and what further objectives bring.
 
     Attributes:
         head: None where no objective reads it.
@@ -21,11 +21,9 @@ class PretrainNetwork(nn.Module):
 
     def __init__(self, settings: PretrainSettings) -> None:
         super().__init__()
-        dino, ibot = settings.dino, settings.ibot
         self.backbone = build_encoder(settings.network)
-        shared = ibot.weight > 0 and not ibot.separate_head
-        self.head = build_projection_head(settings) if dino.weight > 0 or shared else None
-        self.scores_cls = dino.weight > 0
+        self.head = build_projection_head(settings) if settings.needs_shared_head else None
+        self.scores_cls = settings.scores_cls
         self.parts = nn.ModuleDict()
 
     def forward(
@@ -43,13 +41,3 @@ class PretrainNetwork(nn.Module):
             return tokens, None
         scores: Tensor = self.head(torch.cat([t.cls for t in tokens]))
         return tokens, scores
-
-
-def build_projection_head(settings: PretrainSettings) -> ProjectionHead:
-    """A head of DINO's shape."""
-    dino = settings.dino
-    assert dino.prototypes is not None
-    return ProjectionHead(
-        settings.network.width, dino.hidden, dino.bottleneck, dino.prototypes,
-        batch_norm=bool(dino.batch_norm),
-    )  # fmt: skip

@@ -23,7 +23,6 @@ from medprior.pretrain.figure import plot_head_attention
 from medprior.pretrain.handlers import CheckpointHandler, HealthHandler, MetricsHandler
 from medprior.pretrain.initial_weights import State, compute_state_digest, find_result_folder, load_initial_weights
 from medprior.pretrain.learner import Learner
-from medprior.pretrain.objectives.head_assignment import assign_heads, check_free_heads
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.trainer import PretrainTrainer
 from medprior.pretrain.views.dataset import SquaresDataset, build_step_loader
@@ -87,9 +86,8 @@ class Pretraining:
         if not settings.needs_prior:
             return None
         if path is None:
-            name = "SPAN" if settings.span.weight else "sar.excess"
             raise MedpriorError(
-                f"{name} needs a spatial prior", where="--prior", expected="a prior folder",
+                f"{settings.prior_readers[0]} needs a spatial prior", where="--prior", expected="a prior folder",
                 fix="run `medprior prior` first, or use --recipe dino",
             )  # fmt: skip
         from medprior.priors import SpatialPrior
@@ -106,21 +104,14 @@ class Pretraining:
         )  # fmt: skip
 
     def _learner(self) -> Learner:
-        span, network = self.settings.span, self.settings.network
-        heads: list[int] = []
-        if span.weight and span.assignment == "hungarian":
-            check_free_heads(len(self.names), network.heads)
-            heads = [-1] * len(self.names)
-        elif span.weight:
-            chosen = assign_heads(self.names, network.heads, span.heads, life=network.life)
-            heads = list(chosen.values())
+        heads = self.settings.initial_heads(self.names, self.settings.network)
         torch.manual_seed(self.settings.seed)
         return Learner(self.settings, heads, self.state)
 
     @property
     def heads(self) -> dict[str, int]:
         """Structure -> head that follows it, as far as heads are assigned."""
-        found = self.trainer.learner.assigned().tolist()
+        found = self.trainer.learner.structure_heads().tolist()
         return {k: head for k, head in zip(self.names, found, strict=False) if head >= 0}
 
     def run(self) -> None:
@@ -153,7 +144,7 @@ class Pretraining:
             "view_size": self.settings.crops.global_size,
             "cohort_digest": self.cohort.digest,
             "seen_cohorts": merge_seen_cohorts(self.cohort_path, self.initial),
-            "training": last | {"uniform_entropy": float(np.log(self.settings.dino.prototypes or 1))},
+            "training": last | {"uniform_entropy": self.settings.uniform_entropy},
         }
         write_config(
             self.out, "pretrain", self.settings.model_dump(mode="json"), inputs=inputs,

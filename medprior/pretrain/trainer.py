@@ -20,7 +20,6 @@ from medprior.pretrain.distributed import all_reduce_sum, world_size
 from medprior.pretrain.learner import Learner, SceneTargets
 from medprior.pretrain.objectives.gradient_guard import compute_gradient_norms
 from medprior.pretrain.objectives.objective import Logs, Scene
-from medprior.pretrain.objectives.span import SpanObjective
 from medprior.pretrain.schedules import cosine_schedule, warmup_cosine_schedule
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.dataset import PretrainSample, SquaresDataset, StepSampler
@@ -28,7 +27,6 @@ from medprior.pretrain.views.pretrain_views import SceneMaker
 
 log = logging.getLogger(__name__)
 MAX_SKIPPED_STEPS = 10
-SCHEDULED_OBJECTIVES = ("span", "sar", "loca")
 
 
 class PretrainTrainer(Trainer):
@@ -96,7 +94,8 @@ class PretrainTrainer(Trainer):
         else:
             self._skip()
         told["loss"] = float(sum(weights[name] * told[f"loss_{name}"] for name in means))
-        told |= {f"{name}_weight": weights[name] for name in SCHEDULED_OBJECTIVES if name in weights}
+        scheduled = (name for name, objective in self.learner.named_objectives() if objective.scheduled)
+        told |= {f"{name}_weight": weights[name] for name in scheduled}
         told["lr"] = self.optimiser.param_groups[0]["lr"]
         told["skipped_steps"] = float(self.skipped_steps)
         return told
@@ -156,18 +155,16 @@ class PretrainTrainer(Trainer):
             return self.learner.losses(self.student, scene, prepared)
 
     def _look(self, losses: dict[str, Tensor], weights: dict[str, float]) -> Logs:
-        """Every so often, each objective's gradient at the last block; the guard looks too."""
-        step, span = self.state.iteration, self.settings.span
-        guarded = span.guard and step % span.guard_every == 0 and {"span", "dino"} <= set(losses)
+        """Every so often, each objective's gradient at the last block, for logs and objectives."""
+        step, objectives = self.state.iteration, self.learner.named_objectives()
+        readers = [objective for _, objective in objectives if objective.reads_gradients(step, list(losses))]
         record = step % self.settings.gradient_every == 0
-        if not guarded and not record:
+        if not readers and not record:
             return {}
         block = list(self.learner.student.backbone.blocks[-1].parameters())
         norms = compute_gradient_norms(losses, weights, block)
-        if guarded:
-            objective = self.learner.objectives["span"]
-            assert isinstance(objective, SpanObjective)
-            objective.guard.update_norms(norms["span"], norms["dino"])
+        for objective in readers:
+            objective.read_gradients(norms)
         return {f"gradient_{name}": norm for name, norm in norms.items()} if record else {}
 
     def _told(self, means: Logs, logs: Logs, norm: Tensor) -> dict[str, float]:
@@ -185,8 +182,7 @@ class PretrainTrainer(Trainer):
             if group["decays"]:
                 group["weight_decay"] = cosine_schedule(*settings.weight_decay, progress)
         self.optimiser.step()
-        assert self.settings.dino.teacher_momentum is not None
-        self.learner.update_teacher(cosine_schedule(self.settings.dino.teacher_momentum, 1.0, progress))
+        self.learner.update_teacher(cosine_schedule(self.settings.teacher_momentum, 1.0, progress))
         self.learner.commit_step()
         self.skipped = 0
 

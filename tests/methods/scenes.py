@@ -47,10 +47,7 @@ def scene_of(settings, learner, images, maps=None, step=0, part=None, detail=Fal
     prior = None
     if maps is not None:
         prior = PriorMaps(maps[part], torch.ones(len(maps[part])))
-    hidden = None
-    if "ibot" in learner.objectives:
-        grid = globals_.geometry.grid
-        hidden = learner.objectives["ibot"].hidden(step, part, whole, grid)
+    hidden = learner.sample_masks(step, part, whole, globals_.geometry.grid)
     return Scene(globals_, locals_, prior, hidden, step, part, whole, detail)
 
 

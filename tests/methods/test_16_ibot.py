@@ -53,10 +53,10 @@ def test_masks_are_blocks_of_the_wanted_size():
 def test_same_step_same_masks_whatever_the_parts():
     settings = tiny(recipe="ibot")
     ibot = learner_of(settings).objectives["ibot"]
-    whole = ibot.hidden(3, slice(0, 8), 8, (6, 6)).view(2, 8, 36)
-    parts = [ibot.hidden(3, slice(i, i + 4), 8, (6, 6)).view(2, 4, 36) for i in (0, 4)]
+    whole = ibot.sample_masks(3, slice(0, 8), 8, (6, 6)).view(2, 8, 36)
+    parts = [ibot.sample_masks(3, slice(i, i + 4), 8, (6, 6)).view(2, 4, 36) for i in (0, 4)]
     assert torch.equal(whole, torch.cat(parts, 1))
-    assert not torch.equal(whole, ibot.hidden(4, slice(0, 8), 8, (6, 6)).view(2, 8, 36))
+    assert not torch.equal(whole, ibot.sample_masks(4, slice(0, 8), 8, (6, 6)).view(2, 8, 36))
 
 
 @pytest.mark.parametrize("separate", [False, True])

@@ -58,7 +58,7 @@ def test_heads_are_assigned_once_after_a_hundredth_of_the_run():
     sums = sum((each * gate[..., None]).sum(0) for each, gate in costs)
     mean = sums / sum(gate.sum(0) for _, gate in costs)[:, None]
     assert span.heads.tolist() == find_best_assignment(mean)
-    assert torch.equal(learner.assigned(), span.heads)
+    assert torch.equal(learner.structure_heads(), span.heads)
 
 
 def test_guard_halves_only_where_span_asks_too_much():

@@ -5,12 +5,19 @@ Evidence: confirmed in the authors' code (methods 2.1).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
+from medprior.errors import TrainingCollapsed
 from medprior.pretrain.distributed import all_reduce_sum, count_all_rows, world_size
 from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
-from medprior.pretrain.objectives.objective_settings import DinoSettings
+from medprior.pretrain.settings import PretrainSettings
+
+HEALTHY_ENTROPY_RANGE = (0.02, 0.98)
+"""Mean entropy of the teacher over ln K, outside of which a run has collapsed (our choice)."""
 
 
 def dino_loss(student: Tensor, teacher: Tensor, student_temperature: float) -> Tensor:
@@ -79,11 +86,11 @@ class DinoObjective(Objective):
     needs_teacher = True
     centre: Tensor
 
-    def __init__(self, settings: DinoSettings) -> None:
+    def __init__(self, settings: PretrainSettings) -> None:
         super().__init__()
-        assert settings.prototypes is not None
-        self.settings = settings
-        self.register_buffer("centre", torch.zeros(settings.prototypes))
+        assert settings.dino.prototypes is not None
+        self.settings = settings.dino
+        self.register_buffer("centre", torch.zeros(settings.dino.prototypes))
         self._told: list[Tensor] = []
 
     def weight(self, progress: float) -> float:
@@ -114,6 +121,22 @@ class DinoObjective(Objective):
             return torch.stack([apply_sinkhorn(half, temperature) for half in halves])
         self._told.append(scores.float().flatten(0, -2).mean(0))
         return centred_softmax(scores, self.centre, temperature).reshape(2, size, -1)
+
+    def check_health(self, rows: Sequence[Mapping[str, float]], step: int) -> None:
+        """TrainingCollapsed where the teacher's entropy is at ln K, or at 0, in all of `rows`."""
+        assert self.settings.prototypes is not None
+        limit = math.log(self.settings.prototypes)
+        shares = [row["teacher_entropy"] / limit for row in rows if "teacher_entropy" in row]
+        if not shares:
+            return
+        uniform = min(shares) >= HEALTHY_ENTROPY_RANGE[1]
+        if uniform or max(shares) <= HEALTHY_ENTROPY_RANGE[0]:
+            raise TrainingCollapsed(
+                f"collapsed: teacher entropy is {shares[-1]:.2f} of ln K at step {step}",
+                fix="lower dino.teacher_temperature or dino.prototypes, or set dino.batch_norm=true"
+                if uniform
+                else "lower optimiser.lr or raise dino.teacher_momentum",
+            )
 
     @torch.no_grad()
     def commit_step(self) -> None:

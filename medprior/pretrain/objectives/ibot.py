@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from medprior.pretrain.distributed import all_reduce_sum, world_size
-from medprior.pretrain.network import PretrainNetwork, build_projection_head
+from medprior.pretrain.network import PretrainNetwork
 from medprior.pretrain.objectives.dino import apply_sinkhorn, centred_softmax, update_centre
 from medprior.pretrain.objectives.masking import sample_patch_masks
 from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
+from medprior.pretrain.objectives.projection_head import build_projection_head
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.batches import MASK_STREAM
 
@@ -64,7 +65,7 @@ class IbotObjective(Objective):
         """The patches' own head, if they have one."""
         return {"ibot": build_projection_head(self.settings)} if self.settings.ibot.separate_head else {}
 
-    def hidden(self, step: int, part: slice, whole: int, grid: tuple[int, int]) -> Tensor:
+    def sample_masks(self, step: int, part: slice, whole: int, grid: tuple[int, int]) -> Tensor:
         """Masks of a part of the step's batch: bool [2B, N], from seed and step alone."""
         rng = np.random.default_rng([self.settings.seed, MASK_STREAM, step])
         masks = sample_patch_masks(rng, 2 * whole, grid, self.settings.ibot)

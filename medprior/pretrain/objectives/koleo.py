@@ -5,13 +5,16 @@ Evidence: confirmed in DINOv2's code (methods 2.2).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Self
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from medprior.pretrain.distributed import all_gather_rows
 from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
-from medprior.pretrain.objectives.objective_settings import DinoSettings
+from medprior.pretrain.settings import PretrainSettings
 
 
 def koleo_loss(features: Tensor) -> Tensor:
@@ -37,9 +40,14 @@ class KoleoObjective(Objective):
 
     name = "koleo"
 
-    def __init__(self, settings: DinoSettings) -> None:
+    def __init__(self, settings: PretrainSettings) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings = settings.dino
+
+    @classmethod
+    def create(cls, settings: PretrainSettings, heads: Sequence[int]) -> Self | None:
+        """None where `dino.koleo_weight` is 0."""
+        return cls(settings) if settings.dino.koleo_weight else None
 
     def weight(self, progress: float) -> float:
         """Constant."""

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medprior.pretrain.distributed import all_reduce_sum, count_all_rows, world_size
-from medprior.pretrain.network import build_projection_head
 from medprior.pretrain.objectives.dino import apply_sinkhorn
 from medprior.pretrain.objectives.locator import Locator
 from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
 from medprior.pretrain.objectives.positions import locate_patches, sample_visible_patches
+from medprior.pretrain.objectives.projection_head import build_projection_head
 from medprior.pretrain.schedules import warmup_hold_schedule
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.batches import VISIBLE_STREAM
@@ -75,6 +75,7 @@ class LocaObjective(Objective):
 
     name = "loca"
     needs_teacher = True
+    scheduled = True
 
     def __init__(self, settings: PretrainSettings) -> None:
         super().__init__()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from medprior.networks.encoder import Tokens
+from medprior.pretrain.objectives.objective_settings import ObjectiveSettings
+from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.augment import ViewBatch
 
 if TYPE_CHECKING:
@@ -75,9 +77,9 @@ class NetworkOutputs:
         student, teacher: the networks, for the parts that objectives brought.
         views: the student's tokens of each of the scene's stacks.
         scores: the student's head on CLS of all views [V * B, K], None without a head.
-        taught: the teacher's tokens of the global views; taught_scores: [2B, K]; None where no
-            objective needs the teacher.
-        assigned: int64 [K], head of the last block that follows each structure, -1 for none yet.
+        teacher_tokens: the teacher's tokens of the global views; teacher_scores: [2B, K]; None where
+            no objective needs the teacher.
+        structure_heads: int64 [K], head of the last block that follows each structure, -1 for none yet.
     """
 
     student: PretrainNetwork
@@ -86,7 +88,7 @@ class NetworkOutputs:
     scores: Tensor | None
     teacher_tokens: Tokens | None
     teacher_scores: Tensor | None
-    assigned: Tensor
+    structure_heads: Tensor
 
 
 class Objective(nn.Module, ABC):
@@ -97,13 +99,29 @@ class Objective(nn.Module, ABC):
     parts of an accumulated batch is the loss of the whole batch.
 
     Attributes:
-        name: key in settings, logs and checkpoints.
-        needs_teacher: reads `Outputs.taught`. needs_row: reads `Tokens.cls_logits`.
+        name: key in the registry, in settings, logs and checkpoints.
+        section_type: its section of the settings, where `ObjectiveSections` does not declare one.
+        needs_teacher: reads `NetworkOutputs.teacher_tokens` or `teacher_scores`.
+        scheduled: the weight changes during the run, and is logged.
     """
 
     name: ClassVar[str]
+    section_type: ClassVar[type[ObjectiveSettings] | None] = None
     needs_teacher: ClassVar[bool] = False
-    needs_cls_row: ClassVar[bool] = False
+    scheduled: ClassVar[bool] = False
+
+    @classmethod
+    def create(cls, settings: PretrainSettings, heads: Sequence[int]) -> Self | None:
+        """The objective of a run, None where its weight is 0; arguments as of `build_objectives`.
+
+        By default `cls(settings)`.
+        """
+        return cls(settings) if settings.sections[cls.name].weight else None  # type: ignore[call-arg]
+
+    @property
+    def cls_row_stacks(self) -> int:
+        """Of how many stacks of views it reads `Tokens.cls_logits` (1: of the global views)."""
+        return 0
 
     @abstractmethod
     def weight(self, progress: float) -> float:
@@ -116,6 +134,17 @@ class Objective(nn.Module, ABC):
     def student_parts(self) -> dict[str, nn.Module]:
         """Networks of its own that the student alone holds."""
         return {}
+
+    def sample_masks(self, step: int, part: slice, whole: int, grid: tuple[int, int]) -> Tensor | None:
+        """Patches of the global views that the student does not see: bool [2B, N], or None.
+
+        A function of seed and step alone; the section's `masks_views` announces it.
+        """
+        return None
+
+    def structure_heads(self) -> Tensor | None:
+        """Head of each structure, int64 [K], -1 for none yet; None where it assigns no heads."""
+        return None
 
     def targets(self, scene: Scene) -> tuple[Any, Tensor | None]:
         """What follows from the scene alone, and the number of terms the loss is a mean over.
@@ -134,6 +163,20 @@ class Objective(nn.Module, ABC):
             count: terms of a part of the batch, the mean over all parts of all processes.
             outputs: of the networks.
         """
+
+    def reads_gradients(self, step: int, names: Sequence[str]) -> bool:
+        """Whether it wants `read_gradients` at `step` (from 1) of a run with the objectives `names`."""
+        return False
+
+    def read_gradients(self, norms: Mapping[str, Tensor]) -> None:
+        """Take in the norm of each objective's weighted gradient at the last block."""
+
+    def log_name(self, key: str, structures: Sequence[str]) -> str:
+        """Column of `metrics.csv` for the logged `key`, where it carries a structure's number."""
+        return key
+
+    def check_health(self, rows: Sequence[Mapping[str, float]], step: int) -> None:
+        """Raise TrainingCollapsed if the latest rows of metrics, up to `step`, say so."""
 
     def commit_step(self) -> None:
         """The step was taken: keep what it told (a centre, an assignment)."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medprior.pretrain.distributed import BatchStandardise
+from medprior.pretrain.settings import PretrainSettings
 
 
 class ProjectionHead(nn.Module):
@@ -38,3 +39,13 @@ class ProjectionHead(nn.Module):
         """Scores [B, K] in [-1, 1] of features [B, D]: cosines with the prototypes."""
         x = F.normalize(self.mlp(x), dim=-1, eps=1e-6)
         return F.linear(x, F.normalize(self.prototypes, dim=-1, eps=1e-6))
+
+
+def build_projection_head(settings: PretrainSettings) -> ProjectionHead:
+    """A head of DINO's shape."""
+    dino = settings.dino
+    assert dino.prototypes is not None
+    return ProjectionHead(
+        settings.network.width, dino.hidden, dino.bottleneck, dino.prototypes,
+        batch_norm=bool(dino.batch_norm),
+    )  # fmt: skip

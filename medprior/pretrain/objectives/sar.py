@@ -16,9 +16,9 @@ from medprior.networks.views import compute_patch_coverage
 from medprior.pretrain.distributed import all_reduce_sum, world_size
 from medprior.pretrain.objectives.components import Connectivity
 from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
-from medprior.pretrain.objectives.objective_settings import SarSettings
 from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
 from medprior.pretrain.schedules import warmup_cosine_schedule
+from medprior.pretrain.settings import PretrainSettings
 
 
 def sar_loss(
@@ -58,11 +58,16 @@ class SarObjective(Objective):
     """SAR on both global views; of masked ones, on the patches that are seen (our choice)."""
 
     name = "sar"
-    needs_cls_row = True
+    scheduled = True
 
-    def __init__(self, settings: SarSettings) -> None:
+    def __init__(self, settings: PretrainSettings) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings = settings.sar
+
+    @property
+    def cls_row_stacks(self) -> int:
+        """The global views."""
+        return 1
 
     def weight(self, progress: float) -> float:
         """Linear warm-up, then a cosine to 0 (confirmed; there per epoch, here per step)."""
@@ -84,7 +89,7 @@ class SarObjective(Objective):
         """Mean over views and free heads; logs the entropy over all processes."""
         tokens = outputs.views[0]
         assert tokens.cls_logits is not None
-        free = list_free_heads(tokens.cls_logits.shape[1], outputs.assigned.tolist())
+        free = list_free_heads(tokens.cls_logits.shape[1], outputs.structure_heads.tolist())
         seen = None if scene.hidden is None else ~scene.hidden
         loss, plain = sar_loss(
             tokens.cls_logits[:, free], tokens.grid, self.settings.connectivity,

@@ -8,8 +8,9 @@ gate, the heads and their assignment are our choice (methods 3).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -82,7 +83,7 @@ class SpanObjective(Objective):
     """
 
     name = "span"
-    needs_cls_row = True
+    scheduled = True
     heads: Tensor
     cost: Tensor
     pairs: Tensor
@@ -97,6 +98,33 @@ class SpanObjective(Objective):
         self.register_buffer("cost", torch.zeros(len(heads), settings.network.heads))
         self.register_buffer("pairs", torch.zeros(len(heads)))
         self._told: list[tuple[int, Tensor, Tensor]] = []
+
+    @classmethod
+    def create(cls, settings: PretrainSettings, heads: Sequence[int]) -> Self | None:
+        """None where the weight is 0, or without a prior."""
+        return cls(settings, heads) if settings.span.weight and len(heads) else None
+
+    @property
+    def cls_row_stacks(self) -> int:
+        """The global views, with `local_views` also the local ones."""
+        return 2 if self.settings.local_views else 1
+
+    def structure_heads(self) -> Tensor:
+        """Head of each structure."""
+        return self.heads
+
+    def log_name(self, key: str, structures: Sequence[str]) -> str:
+        """`span_kl_0` with the structure's name in place of its number."""
+        lead, _, number = key.rpartition("_")
+        return f"{lead}_{structures[int(number)]}" if lead.startswith("span_") and number.isdigit() else key
+
+    def reads_gradients(self, step: int, names: Sequence[str]) -> bool:
+        """Every `guard_every` steps of a run with DINO."""
+        return self.settings.guard and step % self.settings.guard_every == 0 and "dino" in names
+
+    def read_gradients(self, norms: Mapping[str, Tensor]) -> None:
+        """Show the guard SPAN's and DINO's norm."""
+        self.guard.update_norms(norms["span"], norms["dino"])
 
     @property
     def pending(self) -> bool:

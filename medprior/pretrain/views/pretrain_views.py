@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from medprior.pretrain.learner import Learner
-from medprior.pretrain.objectives.ibot import IbotObjective
 from medprior.pretrain.objectives.objective import PriorMaps, Scene
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.augment import ViewMaker
@@ -51,11 +50,8 @@ class SceneMaker:
         indices = compute_step_indices(self.settings.seed, step, len(self.dataset), whole)
         aspect = self.dataset.aspect[indices]
         globals_, locals_ = self.views(images, aspect, step, part, whole)
-        hidden = None
-        if "ibot" in self.learner.objectives:
-            ibot = self.learner.objectives["ibot"]
-            assert isinstance(ibot, IbotObjective)
-            hidden = ibot.hidden(step, part, whole, globals_.geometry.grid).to(images.device)
+        hidden = self.learner.sample_masks(step, part, whole, globals_.geometry.grid)
+        hidden = None if hidden is None else hidden.to(images.device)
         return Scene(
             globals_, locals_, prior, hidden, step, part, whole,
             detail=step % self.settings.window == 0,
