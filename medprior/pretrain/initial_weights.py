@@ -33,7 +33,7 @@ def load_initial_weights(path: Path, settings: PretrainSettings) -> tuple[ViTSet
         InputMissing: no such file, or a damaged one.
     """
     asked = settings.network.model_dump(exclude_unset=True)
-    masks = settings.network.mask_token or settings.masks_views
+    masks = settings.network.mask_token or settings.needs.masks
     folder = find_result_folder(path)
     if not folder.is_dir() or (path.is_file() and not (folder / "config.json").is_file()):
         chosen = asked | {"image_size": settings.crops.global_size, "mask_token": masks}

@@ -22,8 +22,8 @@ class PretrainNetwork(nn.Module):
     def __init__(self, settings: PretrainSettings) -> None:
         super().__init__()
         self.backbone = build_encoder(settings.network)
-        self.head = build_projection_head(settings) if settings.needs_shared_head else None
-        self.scores_cls = settings.scores_cls
+        self.head = build_projection_head(settings) if settings.needs.head else None
+        self.scores_cls = settings.needs.scores
         self.parts = nn.ModuleDict()
 
     def forward(

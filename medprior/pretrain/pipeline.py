@@ -87,7 +87,7 @@ class Pretraining:
             return None
         if path is None:
             raise MedpriorError(
-                f"{settings.prior_readers[0]} needs a spatial prior", where="--prior", expected="a prior folder",
+                f"{settings.needs.prior} needs a spatial prior", where="--prior", expected="a prior folder",
                 fix="run `medprior prior` first, or use --recipe dino",
             )  # fmt: skip
         from medprior.priors import SpatialPrior

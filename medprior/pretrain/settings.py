@@ -112,9 +112,7 @@ class PretrainSettings(ObjectiveSections, RunSettings):
         if self.steps is not None:
             epochs = -(-self.steps // length)
         steps = epochs * length
-        masks = self.network.mask_token or self.masks_views
-        update = self.resolve_sections(images, steps) | {
-            "network": self.network.model_copy(update={"mask_token": masks}),
-            "steps": steps, "epochs": epochs, "batch": batch,
-        }  # fmt: skip
-        return self.model_copy(update=update)
+        masks = self.network.mask_token or self.needs.masks
+        network = self.network.model_copy(update={"mask_token": masks})
+        update = {"network": network, "steps": steps, "epochs": epochs, "batch": batch}
+        return self.resolve_sections(images, steps).model_copy(update=update)

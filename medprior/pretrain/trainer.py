@@ -156,8 +156,8 @@ class PretrainTrainer(Trainer):
 
     def _look(self, losses: dict[str, Tensor], weights: dict[str, float]) -> Logs:
         """Every so often, each objective's gradient at the last block, for logs and objectives."""
-        step, objectives = self.state.iteration, self.learner.named_objectives()
-        readers = [objective for _, objective in objectives if objective.reads_gradients(step, list(losses))]
+        step, objectives = self.state.iteration, [objective for _, objective in self.learner.named_objectives()]
+        readers = [each for each in objectives if each.gradient_period and step % each.gradient_period == 0]
         record = step % self.settings.gradient_every == 0
         if not readers and not record:
             return {}

@@ -103,12 +103,16 @@ class Objective(nn.Module, ABC):
         section_type: its section of the settings, where `ObjectiveSections` does not declare one.
         needs_teacher: reads `NetworkOutputs.teacher_tokens` or `teacher_scores`.
         scheduled: the weight changes during the run, and is logged.
+        cls_row_stacks: number of stacks of views whose `Tokens.cls_logits` it reads.
+        gradient_period: steps between calls of `read_gradients`, 0 for none.
     """
 
     name: ClassVar[str]
     section_type: ClassVar[type[ObjectiveSettings] | None] = None
     needs_teacher: ClassVar[bool] = False
     scheduled: ClassVar[bool] = False
+    cls_row_stacks: int = 0
+    gradient_period: int = 0
 
     @classmethod
     def create(cls, settings: PretrainSettings, heads: Sequence[int]) -> Self | None:
@@ -117,11 +121,6 @@ class Objective(nn.Module, ABC):
         By default `cls(settings)`.
         """
         return cls(settings) if settings.sections[cls.name].weight else None  # type: ignore[call-arg]
-
-    @property
-    def cls_row_stacks(self) -> int:
-        """Of how many stacks of views it reads `Tokens.cls_logits` (1: of the global views)."""
-        return 0
 
     @abstractmethod
     def weight(self, progress: float) -> float:
@@ -138,7 +137,7 @@ class Objective(nn.Module, ABC):
     def sample_masks(self, step: int, part: slice, whole: int, grid: tuple[int, int]) -> Tensor | None:
         """Patches of the global views that the student does not see: bool [2B, N], or None.
 
-        A function of seed and step alone; the section's `masks_views` announces it.
+        A function of seed and step alone; `ObjectiveNeeds.masks` announces it.
         """
         return None
 
@@ -163,10 +162,6 @@ class Objective(nn.Module, ABC):
             count: terms of a part of the batch, the mean over all parts of all processes.
             outputs: of the networks.
         """
-
-    def reads_gradients(self, step: int, names: Sequence[str]) -> bool:
-        """Whether it wants `read_gradients` at `step` (from 1) of a run with the objectives `names`."""
-        return False
 
     def read_gradients(self, norms: Mapping[str, Tensor]) -> None:
         """Take in the norm of each objective's weighted gradient at the last block."""

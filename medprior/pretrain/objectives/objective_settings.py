@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, Self
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -18,36 +18,36 @@ Normaliser = Literal["centering", "sinkhorn"]
 Divergence = Literal["kl", "region", "dice", "iou", "bce", "js", "mse"]
 
 
+class ObjectiveNeeds(NamedTuple):
+    """What an objective needs of a run.
+
+    Attributes:
+        prior: what reads a spatial prior, in the words of an error message; empty for nothing.
+        masks: patches of the student's global views are masked.
+        head: the projection head that student and teacher share. scores: its scores of CLS.
+    """
+
+    prior: str = ""
+    masks: bool = False
+    head: bool = False
+    scores: bool = False
+
+
 class ObjectiveSettings(Settings):
     """An objective's section of the settings, and what it asks of the run before it is built."""
 
     weight: float = Field(default=0.0, ge=0)
 
     @property
-    def prior_reader(self) -> str | None:
-        """What reads a spatial prior, in the words of an error message; None where nothing does."""
-        return None
+    def needs(self) -> ObjectiveNeeds:
+        """What a run must offer; nothing by default."""
+        return ObjectiveNeeds()
 
-    @property
-    def masks_views(self) -> bool:
-        """Whether patches of the student's global views are masked."""
-        return False
+    def check_sections(self, run: ObjectiveSections) -> None:
+        """ValueError where the section contradicts another one."""
 
-    @property
-    def needs_shared_head(self) -> bool:
-        """Whether it reads the projection head of student and teacher."""
-        return False
-
-    @property
-    def scores_cls(self) -> bool:
-        """Whether it reads that head's scores of CLS, `NetworkOutputs.scores`."""
-        return False
-
-    def check_sections(self, sections: Mapping[str, Settings]) -> None:
-        """ValueError where it does not go together with the other sections."""
-
-    def resolved(self, sections: Mapping[str, Settings], images: int, steps: int) -> Self:
-        """With what depends on the cohort's size, or on other sections (those before: resolved)."""
+    def resolved(self, run: ObjectiveSections, images: int, steps: int) -> Self:
+        """The section with its defaults for a run whose sections before this one are resolved."""
         return self
 
     def initial_heads(self, names: Sequence[str], network: ViTSettings) -> list[int]:
@@ -71,16 +71,11 @@ class DinoSettings(ObjectiveSettings):
     koleo_weight: float = Field(default=0.1, ge=0)
 
     @property
-    def needs_shared_head(self) -> bool:
-        """DINO scores CLS with it."""
-        return self.weight > 0
+    def needs(self) -> ObjectiveNeeds:
+        """The shared head's scores of CLS."""
+        return ObjectiveNeeds(head=self.weight > 0, scores=self.weight > 0)
 
-    @property
-    def scores_cls(self) -> bool:
-        """DINO compares them."""
-        return self.weight > 0
-
-    def resolved(self, sections: Mapping[str, Settings], images: int, steps: int) -> Self:
+    def resolved(self, run: ObjectiveSections, images: int, steps: int) -> Self:
         """Fill `None`; see `PretrainSettings.resolved`."""
         small = images < SMALL_COHORT_IMAGES
         defaults = {
@@ -111,20 +106,13 @@ class IbotSettings(ObjectiveSettings):
     teacher: Normaliser | None = None
 
     @property
-    def masks_views(self) -> bool:
-        """The masked patches are what iBOT predicts."""
-        return self.weight > 0
+    def needs(self) -> ObjectiveNeeds:
+        """Masked views, and the shared head unless it has its own."""
+        return ObjectiveNeeds(masks=self.weight > 0, head=self.weight > 0 and not self.separate_head)
 
-    @property
-    def needs_shared_head(self) -> bool:
-        """Unless it has a head of its own."""
-        return self.weight > 0 and not self.separate_head
-
-    def resolved(self, sections: Mapping[str, Settings], images: int, steps: int) -> Self:
+    def resolved(self, run: ObjectiveSections, images: int, steps: int) -> Self:
         """The teacher's normalisation is DINO's by default."""
-        dino = sections["dino"]
-        assert isinstance(dino, DinoSettings)
-        return self.model_copy(update={"teacher": self.teacher or dino.teacher})
+        return self.model_copy(update={"teacher": self.teacher or run.dino.teacher})
 
 
 class SpanSettings(ObjectiveSettings):
@@ -161,9 +149,9 @@ class SpanSettings(ObjectiveSettings):
     guard_every: int = Field(default=100, ge=1)
 
     @property
-    def prior_reader(self) -> str | None:
-        """SPAN always does."""
-        return "SPAN" if self.weight else None
+    def needs(self) -> ObjectiveNeeds:
+        """A prior."""
+        return ObjectiveNeeds(prior="SPAN" if self.weight else "")
 
     def initial_heads(self, names: Sequence[str], network: ViTSettings) -> list[int]:
         """Heads by `assignment`; ConfigError where the network has too few."""
@@ -189,9 +177,9 @@ class SarSettings(ObjectiveSettings):
     excess: bool = False
 
     @property
-    def prior_reader(self) -> str | None:
-        """With `excess`."""
-        return "sar.excess" if self.weight and self.excess else None
+    def needs(self) -> ObjectiveNeeds:
+        """A prior, with `excess`."""
+        return ObjectiveNeeds(prior="sar.excess" if self.weight and self.excess else "")
 
 
 class LocaSettings(ObjectiveSettings):
@@ -212,21 +200,17 @@ class LocaSettings(ObjectiveSettings):
     teacher_temperature: float = Field(default=0.05, gt=0)
     student_temperature: float = Field(default=0.1, gt=0)
 
-    def check_sections(self, sections: Mapping[str, Settings]) -> None:
-        """ValueError where the student's own patches would be a masked reference."""
-        ibot = sections["ibot"]
-        assert isinstance(ibot, IbotSettings)
-        if self.weight and ibot.weight and self.reference == "student":
+    def check_sections(self, run: ObjectiveSections) -> None:
+        """The student's own patches are no reference where iBOT masks them."""
+        if self.weight and run.ibot.weight and self.reference == "student":
             raise ValueError(
                 "loca.reference=student and ibot.weight > 0: the student's reference is masked; "
                 "use loca.reference=teacher"
             )
 
-    def resolved(self, sections: Mapping[str, Settings], images: int, steps: int) -> Self:
+    def resolved(self, run: ObjectiveSections, images: int, steps: int) -> Self:
         """The cluster loss is on by default unless iBOT is."""
-        ibot = sections["ibot"]
-        assert isinstance(ibot, IbotSettings)
-        return self.model_copy(update={"cluster": ibot.weight == 0 if self.cluster is None else self.cluster})
+        return self.model_copy(update={"cluster": run.ibot.weight == 0 if self.cluster is None else self.cluster})
 
 
 class ObjectiveSections(Settings):
@@ -246,19 +230,18 @@ class ObjectiveSections(Settings):
 
     @model_validator(mode="after")
     def _check_sections(self) -> Self:
-        sections = self.sections
-        if not any(section.weight for section in sections.values()):
+        if not any(section.weight for section in self.sections.values()):
             raise ValueError("every objective has weight 0; there is nothing to learn")
-        for section in sections.values():
-            section.check_sections(sections)
+        for section in self.sections.values():
+            section.check_sections(self)
         return self
 
-    def resolve_sections(self, images: int, steps: int) -> dict[str, ObjectiveSettings]:
-        """`sections`, each resolved for a number of training images and of steps."""
-        sections = self.sections
-        for name, section in sections.items():
-            sections[name] = section.resolved(sections, images, steps)
-        return sections
+    def resolve_sections(self, images: int, steps: int) -> Self:
+        """Settings with every section resolved for a number of training images and of steps."""
+        run = self
+        for name, section in self.sections.items():
+            run = run.model_copy(update={name: section.resolved(run, images, steps)})
+        return run
 
     def initial_heads(self, names: Sequence[str], network: ViTSettings) -> list[int]:
         """Heads of the first section that assigns some; empty where none does."""
@@ -266,29 +249,15 @@ class ObjectiveSections(Settings):
         return next((heads for heads in assigned if heads), [])
 
     @property
-    def prior_readers(self) -> list[str]:
-        """What reads a spatial prior, in the words of an error message."""
-        return [section.prior_reader for section in self.sections.values() if section.prior_reader]
+    def needs(self) -> ObjectiveNeeds:
+        """What the objectives together need; `prior` names the first of its readers."""
+        columns = zip(*(section.needs for section in self.sections.values()), strict=True)
+        return ObjectiveNeeds(*(next(filter(None, column), column[0]) for column in columns))
 
     @property
     def needs_prior(self) -> bool:
         """Whether an objective reads a spatial prior."""
-        return bool(self.prior_readers)
-
-    @property
-    def masks_views(self) -> bool:
-        """Whether an objective masks patches of the student's global views."""
-        return any(section.masks_views for section in self.sections.values())
-
-    @property
-    def needs_shared_head(self) -> bool:
-        """Whether an objective reads the projection head of student and teacher."""
-        return any(section.needs_shared_head for section in self.sections.values())
-
-    @property
-    def scores_cls(self) -> bool:
-        """Whether an objective reads the shared head's scores of CLS."""
-        return any(section.scores_cls for section in self.sections.values())
+        return bool(self.needs.prior)
 
     @property
     def teacher_momentum(self) -> float:

@@ -5,11 +5,10 @@ The module imports no objective before one is asked for, so that settings can re
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import entry_points
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from pkgutil import resolve_name
+from runpy import run_path
 from typing import Any
 
 from medprior.errors import ConfigError, InputMissing
@@ -49,16 +48,13 @@ def load_plugin(path: Path) -> None:
     """
     if not path.is_file():
         raise InputMissing("no such plugin", where=str(path), fix="check the path")
-    spec = spec_from_file_location(f"medprior_plugin_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError("a plugin is a Python file", where=str(path), expected="*.py", found=path.name)
-    module = sys.modules[spec.name] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    classes = [c for c in vars(module).values() if hasattr(c, "section_type") and c.__module__ == spec.name]
+    module = f"medprior_plugin_{path.stem}"
+    values = run_path(str(path), run_name=module).values()
+    classes = [value for value in values if hasattr(value, "section_type") and value.__module__ == module]
     if not classes:
         raise ConfigError("the plugin defines no subclass of Objective", where=str(path))
     for added in classes:
         registered = OBJECTIVES.get(added.name)
-        if registered is not None and getattr(registered, "__module__", None) != spec.name:
+        if registered is not None and getattr(registered, "__module__", None) != module:
             raise ConfigError("an objective of this name exists", where=str(path), found=added.name)
         OBJECTIVES[added.name] = added

@@ -59,15 +59,11 @@ class SarObjective(Objective):
 
     name = "sar"
     scheduled = True
+    cls_row_stacks = 1
 
     def __init__(self, settings: PretrainSettings) -> None:
         super().__init__()
         self.settings = settings.sar
-
-    @property
-    def cls_row_stacks(self) -> int:
-        """The global views."""
-        return 1
 
     def weight(self, progress: float) -> float:
         """Linear warm-up, then a cosine to 0 (confirmed; there per epoch, here per step)."""

@@ -93,6 +93,8 @@ class SpanObjective(Objective):
         assert settings.steps is not None
         self.settings = settings.span
         self.assign_at = max(1, math.ceil(settings.span.assign_after * settings.steps))
+        self.cls_row_stacks = 2 if settings.span.local_views else 1
+        self.gradient_period = settings.span.guard_every if settings.span.guard else 0
         self.guard = GradientGuard()
         self.register_buffer("heads", torch.tensor(list(heads), dtype=torch.long))
         self.register_buffer("cost", torch.zeros(len(heads), settings.network.heads))
@@ -104,11 +106,6 @@ class SpanObjective(Objective):
         """None where the weight is 0, or without a prior."""
         return cls(settings, heads) if settings.span.weight and len(heads) else None
 
-    @property
-    def cls_row_stacks(self) -> int:
-        """The global views, with `local_views` also the local ones."""
-        return 2 if self.settings.local_views else 1
-
     def structure_heads(self) -> Tensor:
         """Head of each structure."""
         return self.heads
@@ -118,13 +115,10 @@ class SpanObjective(Objective):
         lead, _, number = key.rpartition("_")
         return f"{lead}_{structures[int(number)]}" if lead.startswith("span_") and number.isdigit() else key
 
-    def reads_gradients(self, step: int, names: Sequence[str]) -> bool:
-        """Every `guard_every` steps of a run with DINO."""
-        return self.settings.guard and step % self.settings.guard_every == 0 and "dino" in names
-
     def read_gradients(self, norms: Mapping[str, Tensor]) -> None:
-        """Show the guard SPAN's and DINO's norm."""
-        self.guard.update_norms(norms["span"], norms["dino"])
+        """Compare SPAN's norm with DINO's."""
+        if "dino" in norms:
+            self.guard.update_norms(norms["span"], norms["dino"])
 
     @property
     def pending(self) -> bool:

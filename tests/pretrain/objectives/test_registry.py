@@ -20,15 +20,15 @@ from __future__ import annotations
 import torch
 
 from medprior.pretrain.objectives.objective import Objective
-from medprior.pretrain.objectives.objective_settings import ObjectiveSettings
+from medprior.pretrain.objectives.objective_settings import ObjectiveNeeds, ObjectiveSettings
 
 
 class SpreadSettings(ObjectiveSettings):
     target: float = 1.0
 
     @property
-    def masks_views(self):
-        return self.weight > 0
+    def needs(self):
+        return ObjectiveNeeds(masks=self.weight > 0)
 
 
 class SpreadObjective(Objective):
