@@ -94,8 +94,8 @@ def build_timm_cnn(name: str, outputs: int, dropout: float) -> tuple[nn.Module, 
             where="architecture", expected="another CNN of timm",
         ) from None  # fmt: skip
 
-    made: nn.Module = body
-    return made, forward_timm_cnn
+    network: nn.Module = body
+    return network, forward_timm_cnn
 
 
 def build_unet(name: str, outputs: int) -> tuple[nn.Module, ForwardPass]:
@@ -130,13 +130,13 @@ def forward_timm_cnn(body: Any, images: Tensor) -> tuple[Tensor, Tensor]:
 
 def forward_unet(body: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """A pass of a U-Net, its deepest map caught on the way."""
-    caught: list[Tensor] = []
-    hook = find_bottleneck_layer(body).register_forward_hook(lambda _, __, maps: caught.append(maps))
+    deepest: list[Tensor] = []
+    hook = find_bottleneck_layer(body).register_forward_hook(lambda _, __, maps: deepest.append(maps))
     try:
         logits: Tensor = body(images)
     finally:
         hook.remove()
-    return logits, caught[-1]
+    return logits, deepest[-1]
 
 
 def find_bottleneck_layer(unet: nn.Module) -> nn.Module:
@@ -166,9 +166,9 @@ def check_view_size(
         with torch.device("meta"):
             network = build_cnn(settings, task, outputs).train()
             logits, tokens = network.passed(torch.empty(2, 1, size, size))
-        wanted = (2, outputs) if task == "classification" else (2, outputs, size, size)
+        expected_shape = (2, outputs) if task == "classification" else (2, outputs, size, size)
         rows, columns = tokens.grid
-        if rows != columns or tuple(logits.shape) != wanted:
+        if rows != columns or tuple(logits.shape) != expected_shape:
             raise ValueError("no square feature maps")
     except ARCHITECTURE_ERRORS as error:
         raise ConfigError(
@@ -203,6 +203,6 @@ def check_weight_shapes(
             network = build_cnn(settings, task, outputs)
     except ARCHITECTURE_ERRORS as error:
         raise ConfigError(f"the architecture cannot be made ({type(error).__name__})", where=where) from None
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    if wanted != {name: tuple(value.shape) for name, value in tensors.items()}:
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    if shapes != {name: tuple(value.shape) for name, value in tensors.items()}:
         raise InputMissing("weights do not fit the recorded architecture", where=where, fix="rerun the stage")

@@ -61,9 +61,9 @@ def compute_segmenter_rollout(
         shares = (shares >= 0.5).float()
     tokens = compute_token_weights(shares, model.vit.prefix)
 
-    def scores(own: Tensor) -> Tensor:
+    def scores(pixels: Tensor) -> Tensor:
         """Mean logit over each structure's patches, [B, K]."""
-        logits = average_over_patches(model(own).float(), patch)
+        logits = average_over_patches(model(pixels).float(), patch)
         return (logits * tokens[..., model.vit.prefix :]).sum(-1)
 
     return roll_out_weights(model.vit, images, tokens, scores, settings or RolloutSettings())
@@ -110,8 +110,8 @@ def compute_finding_weights(model: Classifier, images: Tensor) -> Tensor:
         even = torch.full((batch, 1, patches), 1 / patches, device=images.device)
         spread = torch.cat([spread, F.pad(even, (model.vit.prefix, 0))], dim=1)
     if tokens.cls_logits is not None:
-        looked = tokens.cls_logits[:, model.heads].softmax(-1)
-        spread = torch.cat([spread, F.pad(looked, (model.vit.prefix, 0))], dim=1)
+        attention = tokens.cls_logits[:, model.heads].softmax(-1)
+        spread = torch.cat([spread, F.pad(attention, (model.vit.prefix, 0))], dim=1)
     pooled = model.norm(model.features(images)).float()
     columns = rearrange(model.linear.weight.float(), "c (p d) -> c p d", p=pooled.shape[1])
     parts = torch.einsum("bpd,cpd->bcp", pooled, columns).relu()
@@ -140,19 +140,19 @@ def roll_out_weights(
     """
     nosn, start = encoder.settings.nosn, settings.start
 
-    def rolled(attentions: Sequence[Tensor], some: Tensor) -> Tensor:
+    def roll_out(attentions: Sequence[Tensor], token_weights: Tensor) -> Tensor:
         """Roll out after dropping the weakest entries."""
-        kept = [discard_weakest_entries(attention, settings.discard) for attention in attentions]
-        return compute_dense_rollout(kept, some, start=start, nosn=nosn)
+        strongest = [discard_weakest_entries(attention, settings.discard) for attention in attentions]
+        return compute_dense_rollout(strongest, token_weights, start=start, nosn=nosn)
 
     if settings.gradients:
         parts = []
         for index in range(weights.shape[1]):
-            one = partial(select_class_score, scores, index)
-            attentions = compute_gradient_attention(encoder, one, images, settings.fusion)
+            score = partial(select_class_score, scores, index)
+            attentions = compute_gradient_attention(encoder, score, images, settings.fusion)
             attentions = [normalise_row_sums(attention) for attention in attentions]
-            parts.append(rolled(attentions, weights[:, index : index + 1]))
-        found = torch.cat(parts, dim=1)
+            parts.append(roll_out(attentions, weights[:, index : index + 1]))
+        token_shares = torch.cat(parts, dim=1)
     else:
-        found = rolled(collect_block_attention(encoder, images, settings.fusion), weights)
-    return build_rollout_maps(found, encoder.patch_grid(images), encoder.prefix)
+        token_shares = roll_out(collect_block_attention(encoder, images, settings.fusion), weights)
+    return build_rollout_maps(token_shares, encoder.patch_grid(images), encoder.prefix)

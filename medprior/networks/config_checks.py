@@ -22,14 +22,14 @@ def check_network_size(shape: ViTSettings, tensors: Mapping[str, Tensor], where:
     Raises:
         InputMissing: the network would have more numbers than the weights.
     """
-    there = sum(tensor.numel() for tensor in tensors.values())
+    available = sum(tensor.numel() for tensor in tensors.values())
     blocks = shape.depth * 4.0 * shape.width**2
     positions = (shape.image_size // shape.patch) ** 2 * float(shape.width)
     if shape.source == "medprior":
         blocks += shape.depth * 2.0 * shape.mlp_ratio * shape.width**2
     else:
         positions = 0.0  # an architecture of timm may have none
-    if shape.depth > len(tensors) or not blocks + positions + 9.0 * channels**2 <= there:
+    if shape.depth > len(tensors) or not blocks + positions + 9.0 * channels**2 <= available:
         raise InputMissing(
             "the recorded architecture is larger than the weights",
             where=where,

@@ -55,9 +55,9 @@ class Classifier(nn.Module):
         width = vit.settings.width
         self.vit = vit
         self.kind = kind
-        chosen = heads or tuple(range(vit.settings.heads))
-        self.register_buffer("heads", torch.tensor(chosen), persistent=False)
-        count = {"cls": 1, "cls_mean": 2, "pooled": 1 + len(chosen)}[kind]
+        used_heads = heads or tuple(range(vit.settings.heads))
+        self.register_buffer("heads", torch.tensor(used_heads), persistent=False)
+        count = {"cls": 1, "cls_mean": 2, "pooled": 1 + len(used_heads)}[kind]
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(count * width, labels)

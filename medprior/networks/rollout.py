@@ -68,10 +68,10 @@ def collect_block_attention(encoder: Encoder, images: Tensor, fusion: HeadFusion
     Returns:
         L of float32 [B, T, T], the first block's first; with `mean` every row sums to 1.
     """
-    found: list[Tensor] = []
-    with watch_attention(encoder, lambda attention: found.append(fuse_heads(attention, fusion))):
+    fused: list[Tensor] = []
+    with watch_attention(encoder, lambda attention: fused.append(fuse_heads(attention, fusion))):
         encoder(images)
-    return found
+    return fused
 
 
 def compute_gradient_attention(
@@ -91,13 +91,13 @@ def compute_gradient_attention(
     Returns:
         L of float32 [B, T, T] >= 0; rows need not sum to 1.
     """
-    shown: list[Tensor] = []
+    attentions: list[Tensor] = []
     with torch.inference_mode(False), torch.enable_grad():
-        own = images.detach().clone().requires_grad_()  # frozen weights must not cut the graph
-        with watch_attention(encoder, shown.append):
-            value = score(own)
-        gradients = torch.autograd.grad(value.sum(), shown)
-    pairs = zip(shown, gradients, strict=True)
+        inputs = images.detach().clone().requires_grad_()  # frozen weights must not cut the graph
+        with watch_attention(encoder, attentions.append):
+            scores = score(inputs)
+        gradients = torch.autograd.grad(scores.sum(), attentions)
+    pairs = zip(attentions, gradients, strict=True)
     return [fuse_heads((a * g).relu(), fusion).detach() for a, g in pairs]
 
 
@@ -144,9 +144,9 @@ def compute_dense_rollout(
     v = weights
     for index in range(len(attentions) - 1, start - 1, -1):
         attention = attentions[index].to(v.dtype)
-        kept = 0.0 if nosn and index == len(attentions) - 1 else 1.0
-        share = v / (kept + attention.sum(-1)).clamp_min(torch.finfo(v.dtype).tiny)[:, None]
-        v = kept * share + share @ attention
+        skip = 0.0 if nosn and index == len(attentions) - 1 else 1.0
+        share = v / (skip + attention.sum(-1)).clamp_min(torch.finfo(v.dtype).tiny)[:, None]
+        v = skip * share + share @ attention
     return v
 
 
@@ -174,7 +174,7 @@ def compute_token_weights(shares: Tensor, prefix: int) -> Tensor:
     return torch.nn.functional.pad(weights, (prefix, 0))
 
 
-def build_rollout_maps(rolled: Tensor, grid: Grid, prefix: int) -> RolloutResult:
+def build_rollout_maps(token_shares: Tensor, grid: Grid, prefix: int) -> RolloutResult:
     """Rolled-out weights [B, C, T] as maps; CLS and registers are left out and accounted for."""
-    maps = rearrange(rolled[..., prefix:], "b c (y x) -> b c y x", y=grid[0])
-    return RolloutResult(maps, rolled[..., 0], rolled[..., 1:prefix].sum(-1))
+    maps = rearrange(token_shares[..., prefix:], "b c (y x) -> b c y x", y=grid[0])
+    return RolloutResult(maps, token_shares[..., 0], token_shares[..., 1:prefix].sum(-1))

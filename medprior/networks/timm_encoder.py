@@ -39,8 +39,8 @@ class TimmEncoder(Encoder):
         x = self.stem.patch_embed((images - self.mean) / self.std)
         if mask is not None and self.mask_token is not None:
             x = torch.where(mask.reshape(-1, *grid, 1), self.mask_token.to(x.dtype), x)
-        found = self.stem._pos_embed(x)
-        x = found[0] if isinstance(found, tuple) else found
+        embedded = self.stem._pos_embed(x)
+        x = embedded[0] if isinstance(embedded, tuple) else embedded
         return self.stem.norm_pre(x), grid
 
     def context(self, grid: Grid) -> list[dict[str, Tensor]]:
@@ -64,6 +64,6 @@ class TimmEncoder(Encoder):
         block = self.blocks[index]
         if not row and watch is None:
             return block(x, **context[index]), None
-        with AttentionCaptureMode(row, watch) as seen:
+        with AttentionCaptureMode(row, watch) as attention:
             x = block(x, **context[index])
-        return x, seen.row
+        return x, attention.row

@@ -34,8 +34,8 @@ def crop_views(sources: Tensor, views: Views, size: int, index: Tensor, *, overs
     fine = size * oversampling
     theta = torch.as_tensor(views.affine(), dtype=torch.float32, device=sources.device)
     grid = F.affine_grid(theta, [len(views), 1, fine, fine], align_corners=False)
-    picked = sources[index].float()
-    out = F.grid_sample(picked, grid, padding_mode="border", align_corners=False)
+    images = sources[index].float()
+    out = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     inside = (grid.abs() <= 1).all(dim=-1)
     out = out * inside[:, None]
     return F.avg_pool2d(out, oversampling) if oversampling > 1 else out

@@ -55,14 +55,14 @@ def load_local(
     refuse_pickles(path)
     tensors = load_weights(path, None)
     layout, prefix = detect_layout(tensors, path.name)
-    found = rename_to_timm(tensors, layout, prefix)
-    wrapped = network.get("source") == "timm"
-    shift, scale = default_normalisation(layout, network.get("name", "") if wrapped else "")
-    found, grey = fold_to_one_channel(found, mean or shift, std or scale, path.name)
-    if wrapped:
-        settings, state = convert_to_timm_vit(found, network, grey)
+    converted = rename_to_timm(tensors, layout, prefix)
+    is_timm = network.get("source") == "timm"
+    shift, scale = default_normalisation(layout, network.get("name", "") if is_timm else "")
+    converted, grey = fold_to_one_channel(converted, mean or shift, std or scale, path.name)
+    if is_timm:
+        settings, state = convert_to_timm_vit(converted, network, grey)
     else:
-        settings, state = convert_to_own_vit(found, network, grey, path.name)
+        settings, state = convert_to_own_vit(converted, network, grey, path.name)
     check_state_fits(settings, state, path.name)
     return settings, state
 
@@ -92,19 +92,19 @@ def default_normalisation(layout: Layout, name: str) -> tuple[ChannelValues, Cha
 def check_state_fits(settings: ViTSettings, state: Tensors, where: str) -> None:
     """ConfigError naming what is missing, left over or of another shape."""
     with torch.random.fork_rng(devices=[]):
-        wanted = build_encoder(settings).state_dict()
+        expected_state = build_encoder(settings).state_dict()
     faults = {
-        "missing": sorted(k for k in wanted if k not in state),
-        "left over": sorted(k for k in state if k not in wanted),
+        "missing": sorted(k for k in expected_state if k not in state),
+        "left over": sorted(k for k in state if k not in expected_state),
         "of another shape": [
-            f"{k} {list(state[k].shape)} for {list(wanted[k].shape)}"
-            for k in wanted
-            if k in state and state[k].shape != wanted[k].shape
+            f"{k} {list(state[k].shape)} for {list(expected_state[k].shape)}"
+            for k in expected_state
+            if k in state and state[k].shape != expected_state[k].shape
         ],
     }
     if any(faults.values()):
-        told = [f"{len(v)} {k} ({', '.join(v[:3])}, ...)" for k, v in faults.items() if v]
+        listed = [f"{len(v)} {k} ({', '.join(v[:3])}, ...)" for k, v in faults.items() if v]
         raise ConfigError(
-            f"weights do not fit: {'; '.join(told)}", where=where,
+            f"weights do not fit: {'; '.join(listed)}", where=where,
             fix="say which network they were made for: source=timm, name, options",
         )  # fmt: skip

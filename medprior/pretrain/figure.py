@@ -26,20 +26,20 @@ def plot_head_attention(
     """Draw every head's CLS attention over `images` images of the cohort, one row each."""
     from matplotlib.figure import Figure
 
-    chosen = cohort.take(images)
-    squares = torch.from_numpy(np.array(chosen.squares(2 * size)))[:, None]
+    subset = cohort.take(images)
+    squares = torch.from_numpy(np.array(subset.squares(2 * size)))[:, None]
     side = size // network.settings.patch
-    views = create_whole_image_views(chosen.aspect, (side, side))
-    pixels = crop_views(squares, views, size, torch.arange(len(chosen)))
+    views = create_whole_image_views(subset.aspect, (side, side))
+    pixels = crop_views(squares, views, size, torch.arange(len(subset)))
     maps = compute_attention_maps(network, pixels).numpy()
-    shown = pixels[:, 0].numpy()
+    pictures = pixels[:, 0].numpy()
     structure = {head: name.replace("_", " ") for name, head in heads.items()}
     columns = maps.shape[1] + 1
-    figure = Figure(figsize=(1.6 * columns, 1.75 * len(chosen)), dpi=150)
-    axes = figure.subplots(len(chosen), columns, squeeze=False)
+    figure = Figure(figsize=(1.6 * columns, 1.75 * len(subset)), dpi=150)
+    axes = figure.subplots(len(subset), columns, squeeze=False)
     for row, line in enumerate(axes):
         for column, axis in enumerate(line):
-            axis.imshow(shown[row], cmap="gray", extent=(0, 1, 1, 0), vmin=0, vmax=1)
+            axis.imshow(pictures[row], cmap="gray", extent=(0, 1, 1, 0), vmin=0, vmax=1)
             axis.set_axis_off()
             if column:
                 axis.imshow(

@@ -94,8 +94,8 @@ class MetricsHandler:
             self.observer.metrics({k: v for k, v in row.items() if k != "step"}, engine.state.iteration)
             write_metrics_csv(self.path, self.rows)
         assert self._bar is not None
-        shown: dict[str, Any] = {"entropy": f"{row['teacher_entropy']:.2f}"} if "teacher_entropy" in row else {}
-        self._bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False, **shown)
+        postfix: dict[str, Any] = {"entropy": f"{row['teacher_entropy']:.2f}"} if "teacher_entropy" in row else {}
+        self._bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False, **postfix)
 
 
 class HealthHandler:

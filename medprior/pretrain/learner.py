@@ -74,17 +74,17 @@ class Learner(nn.Module):
         Counts are taken over all parts of all processes, so that a part with few terms weighs
         little: then the mean of the parts' losses is the loss of the whole batch.
         """
-        found: list[SceneTargets] = [{} for _ in scenes]
+        prepared_scenes: list[SceneTargets] = [{} for _ in scenes]
         for name, objective in self.named_objectives():
-            made = [objective.targets(scene) for scene in scenes]
-            counts = [count for _, count in made if count is not None]
+            scene_targets = [objective.targets(scene) for scene in scenes]
+            counts = [count for _, count in scene_targets if count is not None]
             mean = None
             if counts:
                 parts = world_size() * len(scenes)
                 mean = all_reduce_sum(torch.stack(counts).sum()).clamp_min(1e-6) / parts
-            for prepared, (targets, _) in zip(found, made, strict=True):
+            for prepared, (targets, _) in zip(prepared_scenes, scene_targets, strict=True):
                 prepared[name] = (targets, mean)
-        return found
+        return prepared_scenes
 
     def losses(
         self, student: nn.Module, scene: Scene, prepared: SceneTargets | None = None
@@ -99,26 +99,28 @@ class Learner(nn.Module):
         if prepared is None:
             (prepared,) = self.prepared([scene])
         outputs = self._run_networks(student, scene)
-        found: dict[str, Tensor] = {}
+        losses: dict[str, Tensor] = {}
         logs: Logs = {}
         for name, objective in self.named_objectives():
             targets, count = prepared[name]
-            found[name], told = objective.loss(scene, targets, count, outputs)
-            logs |= told
+            losses[name], objective_logs = objective.loss(scene, targets, count, outputs)
+            logs |= objective_logs
         with torch.no_grad():
             unit = nn.functional.normalize(outputs.views[0].cls[: scene.size].float(), dim=-1)
             unit = all_gather_rows(unit)
             logs["feature_std"] = unit.std(0).mean() * unit.shape[1] ** 0.5
-        return found, logs
+        return losses, logs
 
     def _run_networks(self, student: nn.Module, scene: Scene) -> NetworkOutputs:
         rows = max((objective.cls_row_stacks for _, objective in self.named_objectives()), default=0)
         views, scores = student([stack.pixels for stack in scene.stacks], rows, scene.hidden)
-        taught, taught_scores = None, None
+        teacher_tokens, teacher_scores = None, None
         if any(objective.needs_teacher for _, objective in self.named_objectives()):
             with torch.no_grad():
-                (taught,), taught_scores = self.teacher([scene.globals_.pixels], 0)
-        return NetworkOutputs(self.student, self.teacher, views, scores, taught, taught_scores, self.structure_heads())
+                (teacher_tokens,), teacher_scores = self.teacher([scene.globals_.pixels], 0)
+        return NetworkOutputs(
+            self.student, self.teacher, views, scores, teacher_tokens, teacher_scores, self.structure_heads()
+        )
 
     def commit_step(self) -> None:
         """The step was taken."""

@@ -111,8 +111,8 @@ class Pretraining:
     @property
     def heads(self) -> dict[str, int]:
         """Structure -> head that follows it, as far as heads are assigned."""
-        found = self.trainer.learner.structure_heads().tolist()
-        return {k: head for k, head in zip(self.names, found, strict=False) if head >= 0}
+        heads = self.trainer.learner.structure_heads().tolist()
+        return {k: head for k, head in zip(self.names, heads, strict=False) if head >= 0}
 
     def run(self) -> None:
         """Train from the newest checkpoint to the end, then export the teacher."""
@@ -192,9 +192,9 @@ def save_on_signal(checkpoints: CheckpointHandler) -> Iterator[None]:
         yield
         return
     numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, checkpoints.stop_after_step) for number in numbers]
+    previous = [signal.signal(number, checkpoints.stop_after_step) for number in numbers]
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(numbers, previous, strict=True):
             signal.signal(number, handler)

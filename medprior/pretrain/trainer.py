@@ -88,17 +88,17 @@ class PretrainTrainer(Trainer):
         self.optimiser.zero_grad(set_to_none=True)
         means, logs = self._fit_in_memory(batch, weights)
         norm = nn.utils.clip_grad_norm_(self.learner.student.parameters(), self.settings.optimiser.clip)
-        told = self._told(means, logs, norm)
-        if math.isfinite(sum(told[f"loss_{name}"] for name in means) + told.pop("gradient")):
+        values = self._told(means, logs, norm)
+        if math.isfinite(sum(values[f"loss_{name}"] for name in means) + values.pop("gradient")):
             self._update()
         else:
             self._skip()
-        told["loss"] = float(sum(weights[name] * told[f"loss_{name}"] for name in means))
+        values["loss"] = float(sum(weights[name] * values[f"loss_{name}"] for name in means))
         scheduled = (name for name, objective in self.learner.named_objectives() if objective.scheduled)
-        told |= {f"{name}_weight": weights[name] for name in scheduled}
-        told["lr"] = self.optimiser.param_groups[0]["lr"]
-        told["skipped_steps"] = float(self.skipped_steps)
-        return told
+        values |= {f"{name}_weight": weights[name] for name in scheduled}
+        values["lr"] = self.optimiser.param_groups[0]["lr"]
+        values["skipped_steps"] = float(self.skipped_steps)
+        return values
 
     def _fit_in_memory(self, batch: Any, weights: dict[str, float]) -> tuple[Logs, Logs]:
         """`_gradients`, in twice as many parts for as long as the device's memory does not hold it.
@@ -132,7 +132,7 @@ class PretrainTrainer(Trainer):
         scenes = self.scenes(batch, self.state.iteration - 1, self.state.device)
         prepared = self.learner.prepared(scenes)
         sums: Logs = {}
-        kept: list[Logs] = []
+        part_logs: list[Logs] = []
         for index, scene in enumerate(scenes):
             last = index == len(scenes) - 1
             with ExitStack() as stack:
@@ -143,11 +143,11 @@ class PretrainTrainer(Trainer):
                     logs |= self._look(losses, weights)
                 loss = torch.stack([weights[k] * v for k, v in losses.items()]).sum()
                 (loss / len(scenes)).backward()  # type: ignore[no-untyped-call]
-            kept.append(logs)
+            part_logs.append(logs)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0) + value.detach()
         means = {name: value / len(scenes) for name, value in sums.items()}
-        return means, average_logs(kept)
+        return means, average_logs(part_logs)
 
     def _losses(self, scene: Scene, prepared: SceneTargets) -> tuple[dict[str, Tensor], Logs]:
         half = self.settings.precision == "bf16"
@@ -157,7 +157,9 @@ class PretrainTrainer(Trainer):
     def _look(self, losses: dict[str, Tensor], weights: dict[str, float]) -> Logs:
         """Every so often, each objective's gradient at the last block, for logs and objectives."""
         step, objectives = self.state.iteration, [objective for _, objective in self.learner.named_objectives()]
-        readers = [each for each in objectives if each.gradient_period and step % each.gradient_period == 0]
+        readers = [
+            objective for objective in objectives if objective.gradient_period and step % objective.gradient_period == 0
+        ]
         record = step % self.settings.gradient_every == 0
         if not readers and not record:
             return {}
@@ -197,19 +199,19 @@ class PretrainTrainer(Trainer):
             )
 
 
-def average_logs(kept: Sequence[Logs]) -> Logs:
+def average_logs(part_logs: Sequence[Logs]) -> Logs:
     """Means over the parts of a batch that logged a key."""
-    if len(kept) == 1:
-        return kept[0]
-    keys = dict.fromkeys(key for logs in kept for key in logs)
-    return {k: torch.stack([logs[k].float() for logs in kept if k in logs]).mean() for k in keys}
+    if len(part_logs) == 1:
+        return part_logs[0]
+    keys = dict.fromkeys(key for logs in part_logs for key in logs)
+    return {k: torch.stack([logs[k].float() for logs in part_logs if k in logs]).mean() for k in keys}
 
 
 def build_pretrain_optimiser(student: nn.Module, settings: PretrainSettings) -> torch.optim.AdamW:
     """AdamW; matrices decay, vectors and biases do not."""
     groups = []
     for decays in (True, False):
-        chosen = [p for p in student.parameters() if (p.ndim > 1) == decays]
+        parameters = [p for p in student.parameters() if (p.ndim > 1) == decays]
         decay = settings.optimiser.weight_decay[0] if decays else 0.0
-        groups.append({"params": chosen, "decays": decays, "weight_decay": decay})
+        groups.append({"params": parameters, "decays": decays, "weight_decay": decay})
     return torch.optim.AdamW(groups, lr=settings.optimiser.lr, betas=(0.9, 0.999))

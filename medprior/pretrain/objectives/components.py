@@ -41,9 +41,9 @@ def label_with_scipy(on: Tensor, connectivity: Connectivity) -> Tensor:
     ndimage.label(cells, structure, output=labels)
     # Labels count on from map to map: each map starts after the largest of those before it.
     largest = np.maximum.accumulate(labels.reshape(len(labels), -1).max(axis=1, initial=0))
-    before = np.concatenate([[0], largest[:-1]])[:, None, None] if len(labels) else 0
-    own = np.where(cells, labels - 1 - before, 0)
-    return torch.from_numpy(own.astype(np.int64)).to(on.device)
+    preceding = np.concatenate([[0], largest[:-1]])[:, None, None] if len(labels) else 0
+    map_labels = np.where(cells, labels - 1 - preceding, 0)
+    return torch.from_numpy(map_labels.astype(np.int64)).to(on.device)
 
 
 def label_by_propagation(on: Tensor, connectivity: Connectivity) -> Tensor:
@@ -55,10 +55,10 @@ def label_by_propagation(on: Tensor, connectivity: Connectivity) -> Tensor:
     number = torch.arange(1, rows * columns + 1, device=on.device, dtype=torch.float32)
     marks = torch.where(on, number.view(1, rows, columns), 0.0)
     for _ in range(0, rows * columns, ROUNDS_PER_CHECK):
-        before = marks
+        previous = marks
         for _ in range(ROUNDS_PER_CHECK):
             marks = torch.where(on, propagate_marks(marks, connectivity), 0.0)
-        if torch.equal(before, marks):
+        if torch.equal(previous, marks):
             break
     return torch.where(on, marks.long() - 1, 0)
 

@@ -47,8 +47,8 @@ class AttentionComparison:
         """Mean of [V, K, N] over the seen patches."""
         if self.seen is None:
             return values.mean(-1)
-        kept = torch.where(self.seen, values, 0.0)
-        return kept.sum(-1) / self.seen.sum(-1).clamp_min(1)
+        visible_values = torch.where(self.seen, values, 0.0)
+        return visible_values.sum(-1) / self.seen.sum(-1).clamp_min(1)
 
 
 def build_attention_target(cover: Tensor, epsilon: float, seen: Tensor | None = None) -> Tensor:
@@ -79,8 +79,8 @@ def region_divergence(x: AttentionComparison) -> Tensor:
     missed = -(attention * inside).sum(-1).clamp_min(1e-8).log()
     spread = -(attention * log_a).sum(-1)
     floor = x.entropy_floor * torch.special.entr(x.target).sum(-1)
-    found: Tensor = missed + (floor - spread).relu()
-    return found
+    divergence: Tensor = missed + (floor - spread).relu()
+    return divergence
 
 
 def scale_attention(x: AttentionComparison) -> Tensor:
@@ -106,8 +106,8 @@ def bce_divergence(x: AttentionComparison) -> Tensor:
     """Binary cross-entropy of centred scores and cover: 0.5 becomes a threshold."""
     scores = x.logits.float()
     centred = scores - x.mean_over_visible(scores)[..., None]
-    each = F.binary_cross_entropy_with_logits(centred, x.cover.float(), reduction="none")
-    return x.mean_over_visible(each)
+    losses = F.binary_cross_entropy_with_logits(centred, x.cover.float(), reduction="none")
+    return x.mean_over_visible(losses)
 
 
 def js_divergence(x: AttentionComparison) -> Tensor:
@@ -116,9 +116,9 @@ def js_divergence(x: AttentionComparison) -> Tensor:
     middle = (attention + x.target) / 2
     entr = torch.special.entr
     mixed = entr(middle.clamp_min(1e-12)).sum(-1)
-    own = entr(attention.clamp_min(1e-12)).sum(-1)
-    found: Tensor = mixed - (own + entr(x.target).sum(-1)) / 2
-    return found
+    separate = entr(attention.clamp_min(1e-12)).sum(-1)
+    divergence: Tensor = mixed - (separate + entr(x.target).sum(-1)) / 2
+    return divergence
 
 
 def mse_divergence(x: AttentionComparison) -> Tensor:
@@ -151,5 +151,5 @@ def compute_mass_overlap(x: AttentionComparison, share: float = 0.6) -> Tensor:
 def find_densest_patches(mass: Tensor, share: float) -> Tensor:
     """Bool [..., N]: the fewest patches that hold `share` of a distribution."""
     ordered, order = mass.sort(-1, descending=True)
-    before = ordered.cumsum(-1) - ordered
-    return torch.zeros_like(mass, dtype=torch.bool).scatter(-1, order, before < share)
+    preceding = ordered.cumsum(-1) - ordered
+    return torch.zeros_like(mass, dtype=torch.bool).scatter(-1, order, preceding < share)

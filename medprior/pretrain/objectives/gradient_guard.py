@@ -20,15 +20,15 @@ def compute_gradient_norms(
 
     The graph is kept for the backward pass that follows.
     """
-    found = {}
+    norms = {}
     for name, loss in losses.items():
         flat = torch.zeros((), device=loss.device)
         if loss.requires_grad:
             parts = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-            present = [part.float().flatten() for part in parts if part is not None]
-            flat = torch.cat(present) if present else flat
-        found[name] = (all_reduce_sum(flat) / world_size()).norm() * weights[name]
-    return found
+            gradients = [part.float().flatten() for part in parts if part is not None]
+            flat = torch.cat(gradients) if gradients else flat
+        norms[name] = (all_reduce_sum(flat) / world_size()).norm() * weights[name]
+    return norms
 
 
 class GradientGuard(nn.Module):
@@ -54,9 +54,9 @@ class GradientGuard(nn.Module):
     @torch.no_grad()
     def update_norms(self, span: Tensor, dino: Tensor) -> None:
         """Take in two norms, and halve if SPAN's average is too large."""
-        seen = torch.stack([span, dino]).to(self.norms)
-        kept = NORM_MOMENTUM if int(self.looks) else 0.0
-        self.norms.copy_(kept * self.norms + (1 - kept) * seen)
+        latest = torch.stack([span, dino]).to(self.norms)
+        momentum = NORM_MOMENTUM if int(self.looks) else 0.0
+        self.norms.copy_(momentum * self.norms + (1 - momentum) * latest)
         self.looks += 1
         if self.norms[0] > MAX_NORM_RATIO * self.norms[1]:
             self.factor *= 0.5

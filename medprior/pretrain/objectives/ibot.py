@@ -34,9 +34,9 @@ def ibot_loss(student: Tensor, teacher: Tensor, view: Tensor, views: int, tau: f
         mask count as 0 (confirmed).
     """
     log_p = (student.float() / tau).log_softmax(-1)
-    each = -(teacher * log_p).sum(-1)
-    hidden = torch.bincount(view, minlength=views).clamp_min(1)
-    return (each / hidden[view]).sum() / views
+    losses = -(teacher * log_p).sum(-1)
+    masked_count = torch.bincount(view, minlength=views).clamp_min(1)
+    return (losses / masked_count[view]).sum() / views
 
 
 class IbotObjective(Objective):
@@ -78,8 +78,8 @@ class IbotObjective(Objective):
         view, patch = scene.hidden.nonzero(as_tuple=True)
         student = self._score_patches(outputs.student, outputs.views[0].patches[view, patch])
         with torch.no_grad():
-            taught = self._score_patches(outputs.teacher, outputs.teacher_tokens.patches[view, patch])
-            teacher = self._teacher_probabilities(taught)
+            teacher_scores = self._score_patches(outputs.teacher, outputs.teacher_tokens.patches[view, patch])
+            teacher = self._teacher_probabilities(teacher_scores)
         loss = ibot_loss(student, teacher, view, len(scene.hidden), self.settings.dino.student_temperature)
         return loss, {"hidden_share": all_reduce_sum(scene.hidden.float().mean()) / world_size()}
 
@@ -102,8 +102,8 @@ class IbotObjective(Objective):
     def commit_step(self) -> None:
         """Move the centre towards the mean over all hidden patches of the step."""
         if self._told:
-            sums = all_reduce_sum(torch.stack([told[0] for told in self._told]).sum(0))
-            count = all_reduce_sum(torch.stack([told[1] for told in self._told]).sum())
+            sums = all_reduce_sum(torch.stack([step[0] for step in self._told]).sum(0))
+            count = all_reduce_sum(torch.stack([step[1] for step in self._told]).sum())
             if count > 0:
                 momentum = self.settings.dino.centre_momentum
                 self.centre.copy_(update_centre(self.centre, sums / count, momentum))

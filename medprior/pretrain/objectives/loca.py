@@ -56,8 +56,8 @@ def cluster_loss(scores: Tensor, targets: Tensor, cell: Tensor, tau: float) -> T
     log_p = (scores.float() / tau).log_softmax(-1)
     valid = cell >= 0
     at = torch.where(valid, cell, 0)[..., None].expand_as(log_p)
-    each = -(targets.gather(1, at) * log_p).sum(-1)
-    return torch.where(valid, each, 0.0).sum()
+    losses = -(targets.gather(1, at) * log_p).sum(-1)
+    return torch.where(valid, losses, 0.0).sum()
 
 
 def mean_entropy_penalty(scores: Tensor, tau: float) -> Tensor:
@@ -137,10 +137,10 @@ class LocaObjective(Objective):
 
     def _queries(self, scene: Scene, outputs: NetworkOutputs) -> Tensor:
         """Patch tokens of global view 2 and of all local views, [B, Q, D]."""
-        found = [outputs.views[0].patches[scene.size :]]
+        queries = [outputs.views[0].patches[scene.size :]]
         for tokens in outputs.views[1:]:
-            found += torch.split(tokens.patches, scene.size)
-        return torch.cat(found, dim=1)
+            queries += torch.split(tokens.patches, scene.size)
+        return torch.cat(queries, dim=1)
 
     def _reference(self, scene: Scene, outputs: NetworkOutputs) -> Tensor:
         """Patch tokens of global view 1, [B, N, D]."""
@@ -156,9 +156,9 @@ class LocaObjective(Objective):
         scores = scores.reshape(*queries.shape[:2], -1)
         with torch.no_grad():
             reference = outputs.teacher_tokens.patches[:size]
-            taught = outputs.teacher.parts[name](reference.flatten(0, 1))
+            teacher_scores = outputs.teacher.parts[name](reference.flatten(0, 1))
             # The authors' order: softmax first, then three rounds on its rows.
-            log_q = (taught.float() / loca.teacher_temperature).log_softmax(-1)
+            log_q = (teacher_scores.float() / loca.teacher_temperature).log_softmax(-1)
             targets = apply_sinkhorn(log_q, 1.0).reshape(*reference.shape[:2], -1)
         tau = loca.student_temperature
         feature = cluster_loss(scores, targets, cell, tau) / count

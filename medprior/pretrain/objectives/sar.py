@@ -43,15 +43,15 @@ def sar_loss(
     """
     if logits.shape[1] == 0:
         return logits.sum() * 0, logits.new_zeros(())
-    found = compute_spatial_entropy(logits, grid, connectivity, None if seen is None else seen[:, None])
-    excess = found if allowed is None else (found - allowed[:, None]).relu()
-    return excess.mean(), found.detach().mean()
+    entropy = compute_spatial_entropy(logits, grid, connectivity, None if seen is None else seen[:, None])
+    excess = entropy if allowed is None else (entropy - allowed[:, None]).relu()
+    return excess.mean(), entropy.detach().mean()
 
 
 def list_free_heads(heads: int, assigned: Iterable[int]) -> list[int]:
     """Heads of the last block that follow no structure."""
-    taken = set(assigned)
-    return [head for head in range(heads) if head not in taken]
+    assigned_set = set(assigned)
+    return [head for head in range(heads) if head not in assigned_set]
 
 
 class SarObjective(Objective):

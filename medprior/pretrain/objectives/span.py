@@ -151,9 +151,9 @@ class SpanObjective(Objective):
         seen = None
         if hidden is not None:
             seen = ~hidden[:, None]
-            shown = cover * seen
-            gate &= shown.sum(-1) >= span.visible_share * cover.sum(-1)
-            cover = shown
+            visible_cover = cover * seen
+            gate &= visible_cover.sum(-1) >= span.visible_share * cover.sum(-1)
+            cover = visible_cover
         return SpanTargets(cover, gate * prior.weight[views.index][:, None], seen)
 
     def loss(
@@ -166,23 +166,23 @@ class SpanObjective(Objective):
             self._note(scene.step, views[0], targets[0])
             return count.new_zeros(()), {}
         losses, measured = [], []
-        for tokens, followed in zip(views, targets, strict=True):
-            x = self._compare_attention(tokens, followed, self.heads)
+        for tokens, stack_targets in zip(views, targets, strict=True):
+            x = self._compare_attention(tokens, stack_targets, self.heads)
             divergence = DIVERGENCES[self.settings.loss](x)
-            measured.append((x, followed.gate, divergence.detach()))
+            measured.append((x, stack_targets.gate, divergence.detach()))
             if self.settings.mass_penalty:
                 assert tokens.cls_mass is not None
-                lost = compute_mass_penalty(tokens.cls_mass[:, self.heads])
-                divergence = divergence + self.settings.mass_penalty * lost
-            losses.append((divergence * followed.gate).sum() / count)
+                penalty = compute_mass_penalty(tokens.cls_mass[:, self.heads])
+                divergence = divergence + self.settings.mass_penalty * penalty
+            losses.append((divergence * stack_targets.gate).sum() / count)
         logs = self._structure_logs(*measured[0], scene.detail)
         assert views[0].cls_mass is not None
         logs["cls_mass"] = all_reduce_sum(views[0].cls_mass[:, self.heads].detach().mean()) / world_size()
         return sum(losses[1:], losses[0]), logs
 
-    def _compare_attention(self, tokens: Tokens, followed: SpanTargets, heads: Tensor) -> AttentionComparison:
+    def _compare_attention(self, tokens: Tokens, stack_targets: SpanTargets, heads: Tensor) -> AttentionComparison:
         assert tokens.cls_logits is not None
-        span, cover, seen = self.settings, followed.cover, followed.seen
+        span, cover, seen = self.settings, stack_targets.cover, stack_targets.seen
         target = build_attention_target(cover, span.epsilon, seen)
         return AttentionComparison(tokens.cls_logits[:, heads], cover, target, seen, span.entropy_floor)
 
@@ -203,15 +203,15 @@ class SpanObjective(Objective):
         return logs
 
     @torch.no_grad()
-    def _note(self, step: int, tokens: Tokens, followed: SpanTargets) -> None:
+    def _note(self, step: int, tokens: Tokens, stack_targets: SpanTargets) -> None:
         """Remember the divergence of every head from every structure."""
         assert tokens.cls_logits is not None
         costs = []
         for head in range(tokens.cls_logits.shape[1]):
-            alike = torch.full_like(self.heads, head)
-            x = self._compare_attention(tokens, followed, alike)
-            costs.append((kl_divergence(x) * followed.gate).sum(0))
-        self._told.append((step, torch.stack(costs, 1), followed.gate.sum(0)))
+            same_head = torch.full_like(self.heads, head)
+            x = self._compare_attention(tokens, stack_targets, same_head)
+            costs.append((kl_divergence(x) * stack_targets.gate).sum(0))
+        self._told.append((step, torch.stack(costs, 1), stack_targets.gate.sum(0)))
 
     @torch.no_grad()
     def commit_step(self) -> None:

@@ -50,6 +50,6 @@ def compute_spatial_entropy(
         whole = regions.sum(-1, keepdim=True)
         share = regions / torch.where(whole > 0, whole, 1.0)
         # The guard stands before the logarithm: entr(0) has an infinite slope, and 0 * inf is NaN.
-        some = share > 0
-        safe = torch.where(some, share, 1.0)
+        positive = share > 0
+        safe = torch.where(positive, share, 1.0)
         return -(safe * safe.log()).sum(-1).reshape(logits.shape[:-1])

@@ -55,14 +55,14 @@ class ViewMaker:
         if crops.locals:
             rounds.append((crops.locals, crops.locals_scale, crops.local_size))
         batches = []
-        for each, scale, size in rounds:
+        for per_image, scale, size in rounds:
             grid = (size // patch, size // patch)
-            views = sample_crops(rng, aspect, each, scale, grid, flip_p=crops.flip_p)
-            exposures = sample_exposures(rng, each * whole, self.settings.intensity)
+            views = sample_crops(rng, aspect, per_image, scale, grid, flip_p=crops.flip_p)
+            exposures = sample_exposures(rng, per_image * whole, self.settings.intensity)
             lattice = choose_oversampling(views, images.shape[-1], size)
-            mine = np.arange(each * whole).reshape(each, whole)[:, part].ravel()
-            views, exposures = views.take(mine), exposures[mine]
-            index = torch.arange(len(images), device=images.device).repeat(each)
+            rows = np.arange(per_image * whole).reshape(per_image, whole)[:, part].ravel()
+            views, exposures = views.take(rows), exposures[rows]
+            index = torch.arange(len(images), device=images.device).repeat(per_image)
             pixels = crop_views(images, views, size, index, oversampling=lattice)
             pixels = apply_exposures(pixels, exposures)
             batches.append(ViewBatch(pixels, views, index))

@@ -43,9 +43,9 @@ def apply_exposures(views: Tensor, exposures: NDArray[np.float64]) -> Tensor:
     )
     mean = views.mean(dim=(1, 2, 3), keepdim=True)
     out = ((views.clamp(0, 1) + 1e-6) ** gamma - mean) * contrast + mean + shift
-    chosen = blurred.flatten() > 0
-    if bool(chosen.any()):
+    blurred_views = blurred.flatten() > 0
+    if bool(blurred_views.any()):
         from torchvision.transforms.functional import gaussian_blur
 
-        out = torch.where(chosen[:, None, None, None], gaussian_blur(out, [5, 5], [0.8, 0.8]), out)
+        out = torch.where(blurred_views[:, None, None, None], gaussian_blur(out, [5, 5], [0.8, 0.8]), out)
     return out.clamp(0, 1)

@@ -35,15 +35,15 @@ class SceneMaker:
         prior = None
         if "maps" in batch:
             prior = PriorMaps(batch["maps"].to(device), batch["trust"].to(device))
-        mine = compute_rank_slice(self.settings.batch)
+        rank_slice = compute_rank_slice(self.settings.batch)
         size = len(images) // self.parts
-        found = []
+        scenes = []
         for first in range(0, len(images), size):
-            inside = slice(first, first + size)
-            part = slice(mine.start + first, mine.start + first + size)
-            maps = PriorMaps(prior.maps[inside], prior.weight[inside]) if prior else None
-            found.append(self._scene(images[inside], maps, step, part))
-        return found
+            local = slice(first, first + size)
+            part = slice(rank_slice.start + first, rank_slice.start + first + size)
+            maps = PriorMaps(prior.maps[local], prior.weight[local]) if prior else None
+            scenes.append(self._scene(images[local], maps, step, part))
+        return scenes
 
     def _scene(self, images: Tensor, prior: PriorMaps | None, step: int, part: slice) -> Scene:
         whole = self.settings.batch
