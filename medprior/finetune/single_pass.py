@@ -41,7 +41,7 @@ class NetworkOutput:
 def run_single_pass(network: Network, images: Tensor) -> NetworkOutput:
     """Run a network in evaluation mode on images [B, 1, S, S] in [0, 1]."""
     if isinstance(network, ConvNet):
-        return NetworkOutput(*network.passed(images))
+        return NetworkOutput(*network.forward_with_tokens(images))
     if isinstance(network, Segmenter):
         passing = RecordingEncoder(network.vit)
         maps = collect_block_maps(cast(Encoder, passing), images, network.decoder.depths)

@@ -165,7 +165,7 @@ def check_view_size(
     try:
         with torch.device("meta"):
             network = build_cnn(settings, task, outputs).train()
-            logits, tokens = network.passed(torch.empty(2, 1, size, size))
+            logits, tokens = network.forward_with_tokens(torch.empty(2, 1, size, size))
         expected_shape = (2, outputs) if task == "classification" else (2, outputs, size, size)
         rows, columns = tokens.grid
         if rows != columns or tuple(logits.shape) != expected_shape:

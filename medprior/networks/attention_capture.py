@@ -26,7 +26,7 @@ class AttentionCaptureMode(TorchFunctionMode):
 
     def __init__(self, row: bool, watch: AttentionCallback | None) -> None:
         super().__init__()
-        self._wanted, self._watch = row, watch
+        self._capture_row, self._watch = row, watch
         self.row: Tensor | None = None
 
     def __torch_function__(
@@ -43,7 +43,7 @@ class AttentionCaptureMode(TorchFunctionMode):
         q, k, v = args
         if kwargs.get("attn_mask") is not None or kwargs.get("is_causal"):
             raise ValueError("masked attention has no map")
-        if self._wanted:
+        if self._capture_row:
             self.row = compute_cls_scores(q, k)
         if self._watch is not None:
             return attend_with_callback(q, k, v, self._watch)

@@ -55,7 +55,7 @@ class ConvNet(nn.Module):
         logits: Tensor = self.body((images - self.mean) / self.std)
         return logits
 
-    def passed(self, images: Tensor) -> tuple[Tensor, Tokens]:
+    def forward_with_tokens(self, images: Tensor) -> tuple[Tensor, Tokens]:
         """Logits, and the deepest feature map's cells as tokens, from one pass."""
         logits, maps = self._run(self.body, (images - self.mean) / self.std)
         return logits, tokenise_feature_map(maps)
@@ -75,7 +75,7 @@ class CnnEncoder:
 
     def __call__(self, images: Tensor, capture: bool = False, **_: Any) -> Tokens:
         """Tokens of images [B, 1, S, S]; their attention has 0 heads, asked for or not."""
-        return self.network.passed(images)[1]
+        return self.network.forward_with_tokens(images)[1]
 
 
 def tokenise_feature_map(maps: Tensor) -> Tokens:

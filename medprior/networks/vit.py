@@ -199,8 +199,8 @@ class VisionTransformer(Encoder):
         grid = self.patch_grid(images)
         maps: Tensor = self.embed((images - self.mean) / self.std)
         if mask is not None and self.mask_token is not None:
-            hidden = rearrange(mask, "b (y x) -> b 1 y x", y=grid[0])
-            maps = torch.where(hidden, self.mask_token.to(maps.dtype)[:, None, None], maps)
+            masked = rearrange(mask, "b (y x) -> b 1 y x", y=grid[0])
+            maps = torch.where(masked, self.mask_token.to(maps.dtype)[:, None, None], maps)
         position: Tensor = self.position
         if position.shape[-2:] != maps.shape[-2:]:
             position = F.interpolate(position, size=grid, mode="bicubic", antialias=True)

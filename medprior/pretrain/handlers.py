@@ -43,9 +43,9 @@ class MetricsHandler:
     def attach(self, engine: PretrainTrainer) -> None:
         """Listen to the trainer."""
         engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.GET_BATCH_STARTED, self._ask)
+        engine.add_event_handler(Events.GET_BATCH_STARTED, self._start_wait)
         engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._record_wait)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count_step)
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def _start(self, engine: PretrainTrainer) -> None:
@@ -55,22 +55,22 @@ class MetricsHandler:
         )  # fmt: skip
         self._since = time.perf_counter()
 
-    def _ask(self, engine: PretrainTrainer) -> None:
+    def _start_wait(self, engine: PretrainTrainer) -> None:
         self._loaded = time.perf_counter()
 
     def _record_wait(self, engine: PretrainTrainer) -> None:
         self._waited += time.perf_counter() - self._loaded
 
-    def _count(self, engine: PretrainTrainer) -> None:
+    def _count_step(self, engine: PretrainTrainer) -> None:
         self.window.append(engine.state.output)
         assert self._bar is not None
         self._bar.update()
         if len(self.window) >= engine.settings.window:
-            self._close(engine)
+            self._close_window(engine)
 
     def _finish(self, engine: PretrainTrainer) -> None:
         if self.window:
-            self._close(engine)
+            self._close_window(engine)
         assert self._bar is not None
         self._bar.close()
 
@@ -80,7 +80,7 @@ class MetricsHandler:
             key = objective.log_name(key, self.names)
         return key
 
-    def _close(self, engine: PretrainTrainer) -> None:
+    def _close_window(self, engine: PretrainTrainer) -> None:
         seconds = max(time.perf_counter() - self._since, 1e-9)
         keys = {key: None for logs in self.window for key in logs}
         row = {"step": float(engine.state.iteration)}
@@ -116,9 +116,9 @@ class HealthHandler:
 
     def attach(self, engine: PretrainTrainer) -> None:
         """Listen to the trainer."""
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._look)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._check)
 
-    def _look(self, engine: PretrainTrainer) -> None:
+    def _check(self, engine: PretrainTrainer) -> None:
         if not self.metrics.rows or engine.progress() < self.patience:
             return
         now = engine.state.iteration

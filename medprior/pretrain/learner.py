@@ -68,7 +68,7 @@ class Learner(nn.Module):
         """Factor of every loss at `progress` of the run."""
         return {name: objective.weight(progress) for name, objective in self.named_objectives()}
 
-    def prepared(self, scenes: Sequence[Scene]) -> list[SceneTargets]:
+    def build_targets(self, scenes: Sequence[Scene]) -> list[SceneTargets]:
         """Targets of the parts of a batch, and over how many terms each loss is a mean.
 
         Counts are taken over all parts of all processes, so that a part with few terms weighs
@@ -86,7 +86,7 @@ class Learner(nn.Module):
                 prepared[name] = (targets, mean)
         return prepared_scenes
 
-    def losses(
+    def compute_losses(
         self, student: nn.Module, scene: Scene, prepared: SceneTargets | None = None
     ) -> tuple[dict[str, Tensor], Logs]:
         """Every objective's loss for one scene, and what is worth logging.
@@ -94,10 +94,10 @@ class Learner(nn.Module):
         Args:
             student: the student, perhaps wrapped for several processes.
             scene: views, prior and masks of a batch or of a part of it.
-            prepared: of `self.prepared`; by default the scene is the whole batch.
+            prepared: of `self.build_targets`; by default the scene is the whole batch.
         """
         if prepared is None:
-            (prepared,) = self.prepared([scene])
+            (prepared,) = self.build_targets([scene])
         outputs = self._run_networks(student, scene)
         losses: dict[str, Tensor] = {}
         logs: Logs = {}
@@ -113,7 +113,7 @@ class Learner(nn.Module):
 
     def _run_networks(self, student: nn.Module, scene: Scene) -> NetworkOutputs:
         rows = max((objective.cls_row_stacks for _, objective in self.named_objectives()), default=0)
-        views, scores = student([stack.pixels for stack in scene.stacks], rows, scene.hidden)
+        views, scores = student([stack.pixels for stack in scene.stacks], rows, scene.masked)
         teacher_tokens, teacher_scores = None, None
         if any(objective.needs_teacher for _, objective in self.named_objectives()):
             with torch.no_grad():

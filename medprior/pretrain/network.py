@@ -27,16 +27,16 @@ class PretrainNetwork(nn.Module):
         self.parts = nn.ModuleDict()
 
     def forward(
-        self, pixels: list[Tensor], rows: int, hidden: Tensor | None = None
+        self, pixels: list[Tensor], rows: int, masked: Tensor | None = None
     ) -> tuple[list[Tokens], Tensor | None]:
         """Tokens of each stack of views, and the head's scores of all of them, in order.
 
         Args:
             pixels: stacks [V, 1, S, S] in [0, 1], the global views first.
             rows: of how many stacks the last block's CLS row is wanted.
-            hidden: bool [V, N], masked patches of the first stack.
+            masked: bool [V, N], masked patches of the first stack.
         """
-        tokens = [self.backbone(x, i < rows, hidden if i == 0 else None) for i, x in enumerate(pixels)]
+        tokens = [self.backbone(x, i < rows, masked if i == 0 else None) for i, x in enumerate(pixels)]
         if self.head is None or not self.scores_cls:
             return tokens, None
         scores: Tensor = self.head(torch.cat([t.cls for t in tokens]))

@@ -62,7 +62,7 @@ class Pretraining:
         self.prior_path = Path(prior) if self.prior and prior else None
         self.initial = find_result_folder(Path(settings.init)) if settings.init is not None else None
         settings, self.state = self._resolve_network(settings)
-        settings = settings.resolved(len(self.cohort))
+        settings = settings.resolve(len(self.cohort))
         check_batch_size(settings)
         self.settings = settings
         self.names = self.prior.names if self.prior else ()

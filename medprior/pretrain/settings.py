@@ -92,11 +92,11 @@ class PretrainSettings(ObjectiveSections, RunSettings):
 
     @field_validator("recipe")
     @classmethod
-    def _known(cls, recipe: str) -> str:
+    def _check_recipe(cls, recipe: str) -> str:
         build_recipe_settings(recipe)
         return recipe
 
-    def resolved(self, images: int) -> Self:
+    def resolve(self, images: int) -> Self:
         """Fill what depends on the number of training images, in this one place.
 
         Below 10 000 images: a batch-normalised head, without which the teacher collapses; few

@@ -88,7 +88,7 @@ class PretrainTrainer(Trainer):
         self.optimiser.zero_grad(set_to_none=True)
         means, logs = self._fit_in_memory(batch, weights)
         norm = nn.utils.clip_grad_norm_(self.learner.student.parameters(), self.settings.optimiser.clip)
-        values = self._told(means, logs, norm)
+        values = self._collect_values(means, logs, norm)
         if math.isfinite(sum(values[f"loss_{name}"] for name in means) + values.pop("gradient")):
             self._update()
         else:
@@ -130,7 +130,7 @@ class PretrainTrainer(Trainer):
     def _accumulate_gradients(self, batch: Any, weights: dict[str, float]) -> tuple[Logs, Logs]:
         """Gradients of the step's batch, part by part; mean losses of this process, and logs."""
         scenes = self.scenes(batch, self.state.iteration - 1, self.state.device)
-        prepared = self.learner.prepared(scenes)
+        prepared = self.learner.build_targets(scenes)
         sums: Logs = {}
         part_logs: list[Logs] = []
         for index, scene in enumerate(scenes):
@@ -140,7 +140,7 @@ class PretrainTrainer(Trainer):
                     stack.enter_context(self.student.no_sync())
                 losses, logs = self._losses(scene, prepared[index])
                 if last:
-                    logs |= self._look(losses, weights)
+                    logs |= self._measure_gradients(losses, weights)
                 loss = torch.stack([weights[k] * v for k, v in losses.items()]).sum()
                 (loss / len(scenes)).backward()  # type: ignore[no-untyped-call]
             part_logs.append(logs)
@@ -152,9 +152,9 @@ class PretrainTrainer(Trainer):
     def _losses(self, scene: Scene, prepared: SceneTargets) -> tuple[dict[str, Tensor], Logs]:
         half = self.settings.precision == "bf16"
         with torch.autocast(self.state.device.type, torch.bfloat16, enabled=half):
-            return self.learner.losses(self.student, scene, prepared)
+            return self.learner.compute_losses(self.student, scene, prepared)
 
-    def _look(self, losses: dict[str, Tensor], weights: dict[str, float]) -> Logs:
+    def _measure_gradients(self, losses: dict[str, Tensor], weights: dict[str, float]) -> Logs:
         """Every so often, each objective's gradient at the last block, for logs and objectives."""
         step, objectives = self.state.iteration, [objective for _, objective in self.learner.named_objectives()]
         readers = [
@@ -169,7 +169,7 @@ class PretrainTrainer(Trainer):
             objective.read_gradients(norms)
         return {f"gradient_{name}": norm for name, norm in norms.items()} if record else {}
 
-    def _told(self, means: Logs, logs: Logs, norm: Tensor) -> dict[str, float]:
+    def _collect_values(self, means: Logs, logs: Logs, norm: Tensor) -> dict[str, float]:
         """All that is logged as numbers, in one transfer; losses are means over the processes."""
         names = [f"loss_{name}" for name in means]
         losses = all_reduce_sum(torch.stack(list(means.values())).float()) / world_size()

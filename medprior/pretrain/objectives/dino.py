@@ -91,7 +91,7 @@ class DinoObjective(Objective):
         assert settings.dino.prototypes is not None
         self.settings = settings.dino
         self.register_buffer("centre", torch.zeros(settings.dino.prototypes))
-        self._told: list[Tensor] = []
+        self._step_means: list[Tensor] = []
 
     def weight(self, progress: float) -> float:
         """Constant."""
@@ -119,7 +119,7 @@ class DinoObjective(Objective):
         if self.settings.teacher == "sinkhorn":
             halves = scores.reshape(2, size, -1)
             return torch.stack([apply_sinkhorn(half, temperature) for half in halves])
-        self._told.append(scores.float().flatten(0, -2).mean(0))
+        self._step_means.append(scores.float().flatten(0, -2).mean(0))
         return centred_softmax(scores, self.centre, temperature).reshape(2, size, -1)
 
     def check_health(self, rows: Sequence[Mapping[str, float]], step: int) -> None:
@@ -141,11 +141,11 @@ class DinoObjective(Objective):
     @torch.no_grad()
     def commit_step(self) -> None:
         """Move the centre towards the step's mean scores."""
-        if self._told:
-            mean = all_reduce_sum(torch.stack(self._told).mean(0)) / world_size()
+        if self._step_means:
+            mean = all_reduce_sum(torch.stack(self._step_means).mean(0)) / world_size()
             self.centre.copy_(update_centre(self.centre, mean, self.settings.centre_momentum))
         self.discard_step()
 
     def discard_step(self) -> None:
         """Leave the centre where it is."""
-        self._told.clear()
+        self._step_means.clear()

@@ -24,7 +24,7 @@ class AttentionComparison:
     Shape:
         logits: float32 [V, K, N], scores of the assigned heads on the patches (CLS and registers
             out). cover: [V, K, N] in [0, 1], share of each patch that the structure covers.
-        target: [V, K, N], sums to 1 over the seen patches. seen: bool [V, 1, N], or None for all.
+        target: [V, K, N], sums to 1 over the visible patches. visible: bool [V, 1, N], or None for all.
 
     Attributes:
         entropy_floor: of `region`.
@@ -33,37 +33,37 @@ class AttentionComparison:
     logits: Tensor
     cover: Tensor
     target: Tensor
-    seen: Tensor | None = None
+    visible: Tensor | None = None
     entropy_floor: float = 0.0
 
     @property
     def log_attention(self) -> Tensor:
-        """Log-softmax over the seen patches."""
-        if self.seen is None:
+        """Log-softmax over the visible patches."""
+        if self.visible is None:
             return self.logits.float().log_softmax(-1)
-        return self.logits.float().masked_fill(~self.seen, MASKED_LOGIT).log_softmax(-1)
+        return self.logits.float().masked_fill(~self.visible, MASKED_LOGIT).log_softmax(-1)
 
     def mean_over_visible(self, values: Tensor) -> Tensor:
-        """Mean of [V, K, N] over the seen patches."""
-        if self.seen is None:
+        """Mean of [V, K, N] over the visible patches."""
+        if self.visible is None:
             return values.mean(-1)
-        visible_values = torch.where(self.seen, values, 0.0)
-        return visible_values.sum(-1) / self.seen.sum(-1).clamp_min(1)
+        visible_values = torch.where(self.visible, values, 0.0)
+        return visible_values.sum(-1) / self.visible.sum(-1).clamp_min(1)
 
 
-def build_attention_target(cover: Tensor, epsilon: float, seen: Tensor | None = None) -> Tensor:
+def build_attention_target(cover: Tensor, epsilon: float, visible: Tensor | None = None) -> Tensor:
     """The distribution that attention is compared with.
 
     Args:
         cover: [V, K, N] in [0, 1], 0 on unseen patches.
-        epsilon: share of uniform mass over the seen patches, so that the target is nowhere 0.
-        seen: bool [V, 1, N], None for all.
+        epsilon: share of uniform mass over the visible patches, so that the target is nowhere 0.
+        visible: bool [V, 1, N], None for all.
     """
     target = cover / cover.sum(-1, keepdim=True).clamp_min(1e-8)
-    if seen is None:
+    if visible is None:
         return (1 - epsilon) * target + epsilon / cover.shape[-1]
-    count = seen.sum(-1, keepdim=True).clamp_min(1)
-    return (1 - epsilon) * target + epsilon * seen / count
+    count = visible.sum(-1, keepdim=True).clamp_min(1)
+    return (1 - epsilon) * target + epsilon * visible / count
 
 
 def kl_divergence(x: AttentionComparison) -> Tensor:

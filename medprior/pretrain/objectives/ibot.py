@@ -1,4 +1,4 @@
-"""iBOT: say of hidden patches what the teacher says, who sees them (Zhou et al. 2022).
+"""iBOT: say of masked patches what the teacher says, who sees them (Zhou et al. 2022).
 
 Evidence: confirmed in DINOv2's code (methods 2.2), from which weight, masks and the mean come.
 """
@@ -20,17 +20,17 @@ from medprior.pretrain.views.batches import MASK_STREAM
 
 
 def ibot_loss(student: Tensor, teacher: Tensor, view: Tensor, views: int, tau: float) -> Tensor:
-    """Cross-entropy at hidden patches.
+    """Cross-entropy at masked patches.
 
     Args:
-        student: scores [M, K] at the hidden patches of all views.
+        student: scores [M, K] at the masked patches of all views.
         teacher: probabilities [M, K] at the same patches, without gradient.
         view: int64 [M], the view of each patch.
         views: number of views, masked or not.
         tau: softmax temperature of the student.
 
     Returns:
-        Scalar: mean over a view's hidden patches, then over all views, of which those without a
+        Scalar: mean over a view's masked patches, then over all views, of which those without a
         mask count as 0 (confirmed).
     """
     log_p = (student.float() / tau).log_softmax(-1)
@@ -43,7 +43,7 @@ class IbotObjective(Objective):
     """iBOT on the global views.
 
     With it the student's global views are masked for every objective, as in DINOv2: one forward
-    pass, not two. SPAN, SAR and LOCA then read seen patches alone (our choice).
+    pass, not two. SPAN, SAR and LOCA then read visible patches alone (our choice).
     """
 
     name = "ibot"
@@ -55,7 +55,7 @@ class IbotObjective(Objective):
         assert settings.dino.prototypes is not None
         self.settings = settings
         self.register_buffer("centre", torch.zeros(settings.dino.prototypes))
-        self._told: list[tuple[Tensor, Tensor]] = []
+        self._step_sums: list[tuple[Tensor, Tensor]] = []
 
     def weight(self, progress: float) -> float:
         """Constant."""
@@ -72,16 +72,16 @@ class IbotObjective(Objective):
         return torch.from_numpy(masks.reshape(2, whole, -1)[:, part].reshape(-1, masks.shape[1]))
 
     def loss(self, scene: Scene, targets: None, count: Tensor | None, outputs: NetworkOutputs) -> tuple[Tensor, Logs]:
-        """Loss at hidden patches; logs how many are hidden, over all processes."""
-        assert scene.hidden is not None
+        """Loss at masked patches; logs how many are masked, over all processes."""
+        assert scene.masked is not None
         assert outputs.teacher_tokens is not None
-        view, patch = scene.hidden.nonzero(as_tuple=True)
+        view, patch = scene.masked.nonzero(as_tuple=True)
         student = self._score_patches(outputs.student, outputs.views[0].patches[view, patch])
         with torch.no_grad():
             teacher_scores = self._score_patches(outputs.teacher, outputs.teacher_tokens.patches[view, patch])
             teacher = self._teacher_probabilities(teacher_scores)
-        loss = ibot_loss(student, teacher, view, len(scene.hidden), self.settings.dino.student_temperature)
-        return loss, {"hidden_share": all_reduce_sum(scene.hidden.float().mean()) / world_size()}
+        loss = ibot_loss(student, teacher, view, len(scene.masked), self.settings.dino.student_temperature)
+        return loss, {"hidden_share": all_reduce_sum(scene.masked.float().mean()) / world_size()}
 
     def _score_patches(self, net: PretrainNetwork, patches: Tensor) -> Tensor:
         head = net.parts["ibot"] if self.settings.ibot.separate_head else net.head
@@ -95,15 +95,15 @@ class IbotObjective(Objective):
         if self.settings.ibot.teacher == "sinkhorn":
             return apply_sinkhorn(scores, temperature)
         count = torch.tensor(float(len(scores)), device=scores.device)
-        self._told.append((scores.float().sum(0), count))
+        self._step_sums.append((scores.float().sum(0), count))
         return centred_softmax(scores, self.centre, temperature)
 
     @torch.no_grad()
     def commit_step(self) -> None:
-        """Move the centre towards the mean over all hidden patches of the step."""
-        if self._told:
-            sums = all_reduce_sum(torch.stack([step[0] for step in self._told]).sum(0))
-            count = all_reduce_sum(torch.stack([step[1] for step in self._told]).sum())
+        """Move the centre towards the mean over all masked patches of the step."""
+        if self._step_sums:
+            sums = all_reduce_sum(torch.stack([step[0] for step in self._step_sums]).sum(0))
+            count = all_reduce_sum(torch.stack([step[1] for step in self._step_sums]).sum())
             if count > 0:
                 momentum = self.settings.dino.centre_momentum
                 self.centre.copy_(update_centre(self.centre, sums / count, momentum))
@@ -111,4 +111,4 @@ class IbotObjective(Objective):
 
     def discard_step(self) -> None:
         """Leave the centre where it is."""
-        self._told.clear()
+        self._step_sums.clear()

@@ -71,7 +71,7 @@ def mean_entropy_penalty(scores: Tensor, tau: float) -> Tensor:
 
 
 class LocaObjective(Objective):
-    """LOCA with DINO's views; of masked views the seen patches alone are queries."""
+    """LOCA with DINO's views; of masked views the visible patches alone are queries."""
 
     name = "loca"
     needs_teacher = True
@@ -102,8 +102,8 @@ class LocaObjective(Objective):
         geometry = scene.globals_.geometry
         reference = geometry.take(slice(0, size))
         cells = [locate_patches(reference, geometry.take(slice(size, 2 * size)))]
-        if scene.hidden is not None:
-            cells[0] = np.where(scene.hidden[size:].cpu().numpy(), -1, cells[0])
+        if scene.masked is not None:
+            cells[0] = np.where(scene.masked[size:].cpu().numpy(), -1, cells[0])
         if scene.locals_ is not None:
             for first in range(0, len(scene.locals_.geometry), size):
                 local = scene.locals_.geometry.take(slice(first, first + size))

@@ -39,8 +39,8 @@ class Locator(nn.Module):
         q = rearrange(self.query(self.norm_query(queries)), "b q (h d) -> b h q d", h=self.heads)
         both = self.key_value(self.norm_context(context))
         k, v = rearrange(both, "b c (two h d) -> two b h c d", two=2, h=self.heads)
-        seen = rearrange(F.scaled_dot_product_attention(q, k, v), "b h q d -> b q (h d)")
-        x = queries + self.project(seen)
+        context_values = rearrange(F.scaled_dot_product_attention(q, k, v), "b h q d -> b q (h d)")
+        x = queries + self.project(context_values)
         x = x + self.mlp(self.norm_mlp(x))
         scores: Tensor = self.classify(self.norm(x))
         return scores

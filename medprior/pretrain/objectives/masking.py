@@ -1,4 +1,4 @@
-"""Which patches of the global views are hidden from the student: blocks, drawn per step."""
+"""Which patches of the global views are masked for the student: blocks, drawn per step."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def sample_block_mask(rng: np.random.Generator, count: int, grid: tuple[int, int
 
 
 def add_block(rng: np.random.Generator, mask: BoolArray, remaining: int, aspect: float) -> bool:
-    """Add one rectangle that hides between 1 and `remaining` further patches; False where none fits."""
+    """Add one rectangle that masks between 1 and `remaining` further patches; False where none fits."""
     rows, columns = mask.shape
     for _ in range(MAX_ATTEMPTS):
         area = rng.uniform(min(MIN_BLOCK_PATCHES, remaining), remaining)

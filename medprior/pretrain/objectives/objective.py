@@ -43,7 +43,7 @@ class Scene:
     Attributes:
         globals_: 2 views an image. locals_: further smaller ones, or None.
         prior: maps of the images, or None.
-        hidden: bool [2B, N], patches of the global views that the student does not see, or None.
+        masked: bool [2B, N], patches of the global views that the student does not see, or None.
         step: index of the step, from 0; with the seed it fixes every random number.
         part: where the B images lie in the global batch. whole: size of the global batch.
         detail: whether to measure what is too dear for every step.
@@ -52,7 +52,7 @@ class Scene:
     globals_: ViewBatch
     locals_: ViewBatch | None = None
     prior: PriorMaps | None = None
-    hidden: Tensor | None = None
+    masked: Tensor | None = None
     step: int = 0
     part: slice = field(default_factory=lambda: slice(None))
     whole: int = 0

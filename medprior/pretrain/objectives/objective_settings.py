@@ -46,7 +46,7 @@ class ObjectiveSettings(Settings):
     def check_sections(self, run: ObjectiveSections) -> None:
         """ValueError where the section contradicts another one."""
 
-    def resolved(self, run: ObjectiveSections, images: int, steps: int) -> Self:
+    def resolve(self, run: ObjectiveSections, images: int, steps: int) -> Self:
         """The section with its defaults for a run whose sections before this one are resolved."""
         return self
 
@@ -56,7 +56,7 @@ class ObjectiveSettings(Settings):
 
 
 class DinoSettings(ObjectiveSettings):
-    """Self-distillation; `resolved` fills `None` from the cohort's size."""
+    """Self-distillation; `resolve` fills `None` from the cohort's size."""
 
     weight: float = Field(default=1.0, ge=0)
     prototypes: int | None = Field(default=None, ge=2)
@@ -75,8 +75,8 @@ class DinoSettings(ObjectiveSettings):
         """The shared head's scores of CLS."""
         return ObjectiveNeeds(head=self.weight > 0, scores=self.weight > 0)
 
-    def resolved(self, run: ObjectiveSections, images: int, steps: int) -> Self:
-        """Fill `None`; see `PretrainSettings.resolved`."""
+    def resolve(self, run: ObjectiveSections, images: int, steps: int) -> Self:
+        """Fill `None`; see `PretrainSettings.resolve`."""
         small = images < SMALL_COHORT_IMAGES
         defaults = {
             "prototypes": 256 if small else 8192,
@@ -89,12 +89,12 @@ class DinoSettings(ObjectiveSettings):
 
 
 class IbotSettings(ObjectiveSettings):
-    """Masked patches (methods 2.2): how many are hidden, and which head scores them.
+    """Masked patches (methods 2.2): how many are masked, and which head scores them.
 
     Attributes:
-        probability: share of the global views with hidden patches.
-        ratio: least and largest share of patches hidden in such a view.
-        aspect: least height / width of a hidden block; its inverse is the largest.
+        probability: share of the global views with masked patches.
+        ratio: least and largest share of patches masked in such a view.
+        aspect: least height / width of a masked block; its inverse is the largest.
         separate_head: a head of its own, else DINO's.
         teacher: normalisation of the teacher's scores; DINO's by default.
     """
@@ -110,7 +110,7 @@ class IbotSettings(ObjectiveSettings):
         """Masked views, and the shared head unless it has its own."""
         return ObjectiveNeeds(masks=self.weight > 0, head=self.weight > 0 and not self.separate_head)
 
-    def resolved(self, run: ObjectiveSections, images: int, steps: int) -> Self:
+    def resolve(self, run: ObjectiveSections, images: int, steps: int) -> Self:
         """The teacher's normalisation is DINO's by default."""
         return self.model_copy(update={"teacher": self.teacher or run.dino.teacher})
 
@@ -208,7 +208,7 @@ class LocaSettings(ObjectiveSettings):
                 "use loca.reference=teacher"
             )
 
-    def resolved(self, run: ObjectiveSections, images: int, steps: int) -> Self:
+    def resolve(self, run: ObjectiveSections, images: int, steps: int) -> Self:
         """The cluster loss is on by default unless iBOT is."""
         return self.model_copy(update={"cluster": run.ibot.weight == 0 if self.cluster is None else self.cluster})
 
@@ -240,7 +240,7 @@ class ObjectiveSections(Settings):
         """Settings with every section resolved for a number of training images and of steps."""
         run = self
         for name, section in self.sections.items():
-            run = run.model_copy(update={name: section.resolved(run, images, steps)})
+            run = run.model_copy(update={name: section.resolve(run, images, steps)})
         return run
 
     def initial_heads(self, names: Sequence[str], network: ViTSettings) -> list[int]:

@@ -26,7 +26,7 @@ def sar_loss(
     grid: tuple[int, int],
     connectivity: Connectivity = 8,
     *,
-    seen: Tensor | None = None,
+    visible: Tensor | None = None,
     allowed: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Mean spatial entropy over images and heads.
@@ -35,7 +35,7 @@ def sar_loss(
         logits: CLS scores [B, H, N] of the heads to regularise.
         grid: (rows, columns) of the patches.
         connectivity: 8 or 4.
-        seen: bool [B, N], patches that count, None for all.
+        visible: bool [B, N], patches that count, None for all.
         allowed: [B], entropy that costs nothing (our choice), None for 0.
 
     Returns:
@@ -43,7 +43,7 @@ def sar_loss(
     """
     if logits.shape[1] == 0:
         return logits.sum() * 0, logits.new_zeros(())
-    entropy = compute_spatial_entropy(logits, grid, connectivity, None if seen is None else seen[:, None])
+    entropy = compute_spatial_entropy(logits, grid, connectivity, None if visible is None else visible[:, None])
     excess = entropy if allowed is None else (entropy - allowed[:, None]).relu()
     return excess.mean(), entropy.detach().mean()
 
@@ -55,7 +55,7 @@ def list_free_heads(heads: int, assigned: Iterable[int]) -> list[int]:
 
 
 class SarObjective(Objective):
-    """SAR on both global views; of masked ones, on the patches that are seen (our choice)."""
+    """SAR on both global views; of masked ones, on the patches that are visible (our choice)."""
 
     name = "sar"
     scheduled = True
@@ -86,9 +86,9 @@ class SarObjective(Objective):
         tokens = outputs.views[0]
         assert tokens.cls_logits is not None
         free = list_free_heads(tokens.cls_logits.shape[1], outputs.structure_heads.tolist())
-        seen = None if scene.hidden is None else ~scene.hidden
+        visible = None if scene.masked is None else ~scene.masked
         loss, plain = sar_loss(
             tokens.cls_logits[:, free], tokens.grid, self.settings.connectivity,
-            seen=seen, allowed=targets,
+            visible=visible, allowed=targets,
         )  # fmt: skip
         return loss, {"spatial_entropy": all_reduce_sum(plain) / world_size()}

@@ -16,7 +16,7 @@ def compute_spatial_entropy(
     logits: Tensor,
     grid: tuple[int, int],
     connectivity: Connectivity = 8,
-    seen: Tensor | None = None,
+    visible: Tensor | None = None,
 ) -> Tensor:
     """Entropy of the mass in the connected regions above a map's mean.
 
@@ -25,7 +25,7 @@ def compute_spatial_entropy(
             measure (methods 4).
         grid: (rows, columns), N = rows * columns.
         connectivity: 8 as in the authors' code, or 4.
-        seen: bool, broadcast to [..., N]; other patches count as off and not in the mean (our
+        visible: bool, broadcast to [..., N]; other patches count as off and not in the mean (our
             choice, for masked views).
 
     Returns:
@@ -36,11 +36,11 @@ def compute_spatial_entropy(
     with torch.autocast(logits.device.type, enabled=False):
         precise = logits if logits.dtype == torch.float64 else logits.float()
         maps = precise.reshape(-1, logits.shape[-1])
-        if seen is None:
+        if visible is None:
             above = maps - maps.mean(-1, keepdim=True)
             on = above > 0
         else:
-            keep = seen.expand_as(logits).reshape(-1, logits.shape[-1])
+            keep = visible.expand_as(logits).reshape(-1, logits.shape[-1])
             count = keep.sum(-1, keepdim=True).clamp_min(1)
             above = maps - (maps * keep).sum(-1, keepdim=True) / count
             on = (above > 0) & keep

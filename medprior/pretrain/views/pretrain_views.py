@@ -50,9 +50,9 @@ class SceneMaker:
         indices = compute_step_indices(self.settings.seed, step, len(self.dataset), whole)
         aspect = self.dataset.aspect[indices]
         globals_, locals_ = self.views(images, aspect, step, part, whole)
-        hidden = self.learner.sample_masks(step, part, whole, globals_.geometry.grid)
-        hidden = None if hidden is None else hidden.to(images.device)
+        masked = self.learner.sample_masks(step, part, whole, globals_.geometry.grid)
+        masked = None if masked is None else masked.to(images.device)
         return Scene(
-            globals_, locals_, prior, hidden, step, part, whole,
+            globals_, locals_, prior, masked, step, part, whole,
             detail=step % self.settings.window == 0,
         )  # fmt: skip

@@ -53,7 +53,7 @@ class SpreadObjective(Objective):
 
     def loss(self, scene, targets, count, outputs):
         tokens = outputs.views[0]
-        assert tokens.cls_logits is not None and not scene.hidden.any()
+        assert tokens.cls_logits is not None and not scene.masked.any()
         score = outputs.student.parts["spread"](tokens.cls).square().mean()
         return (score - self.settings.target).abs(), {"spread_steps": self.steps.clone()}
 
@@ -101,10 +101,10 @@ def test_by_a_line_of_the_registry_or_an_entry_point(monkeypatch, tmp_path, plug
         PretrainSettings.checked(values)
     with monkeypatch.context() as patch:
         patch.setitem(registry.OBJECTIVES, "spread", line)
-        assert list(Learner(PretrainSettings.checked(values).resolved(64)).objectives)[-1] == "spread"
+        assert list(Learner(PretrainSettings.checked(values).resolve(64)).objectives)[-1] == "spread"
     entry = EntryPoint("spread", line, "medprior.objectives")
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry] if group == entry.group else [])
-    learner = Learner(PretrainSettings.checked(values).resolved(64))
+    learner = Learner(PretrainSettings.checked(values).resolve(64))
     assert list(learner.objectives)[-1] == "spread"
     assert "student.parts.spread.weight" in learner.state_dict()
 
@@ -112,7 +112,7 @@ def test_by_a_line_of_the_registry_or_an_entry_point(monkeypatch, tmp_path, plug
 def test_a_plugin_at_weight_zero_does_not_exist_and_a_bad_one_is_refused(tmp_path, plugin):
     registry.load_plugin(plugin)
     registry.load_plugin(plugin)
-    settings = PretrainSettings.checked(TINY).resolved(64)
+    settings = PretrainSettings.checked(TINY).resolve(64)
     assert settings.sections["spread"].weight == 0
     assert "spread" not in Learner(settings).objectives
     with pytest.raises(InputMissing, match="no such plugin"):
