@@ -1,4 +1,4 @@
-"""Which CNN a name stands for, and the check that weights on disk are of it.
+"""CNNs by architecture name, and checks of view size and recorded weights.
 
 Nothing is downloaded: all start from random weights.
 """
@@ -18,23 +18,12 @@ UNET_NAMES = ("unet", "basic_unet")
 DENSENET = "densenet121"
 UNET_CHANNELS = (16, 32, 64, 128, 256)
 MIN_MAP_SIDE = 2
-# What building or running an architecture that does not fit raises, in torch, MONAI or timm.
-ARCHITECTURE_ERRORS = (
-    RuntimeError,
-    ValueError,
-    TypeError,
-    AssertionError,
-    AttributeError,
-    KeyError,
-    IndexError,
-)
+# Errors of torch, MONAI or timm for an architecture that does not fit.
+ARCHITECTURE_ERRORS = (RuntimeError, ValueError, TypeError, AssertionError, AttributeError, KeyError, IndexError)
 
 
 def build_cnn(
-    settings: ConvSettings,
-    task: Literal["classification", "segmentation"],
-    outputs: int,
-    dropout: float = 0.0,
+    settings: ConvSettings, task: Literal["classification", "segmentation"], outputs: int, dropout: float = 0.0
 ) -> ConvNet:
     """A freshly initialised CNN, from torch's global random state.
 
@@ -44,7 +33,7 @@ def build_cnn(
 
     Args:
         settings: the architecture and its input statistics.
-        task: what for.
+        task: of the network.
         outputs: number of labels or structures.
         dropout: before the classifier.
 
@@ -61,7 +50,7 @@ def build_cnn(
 
 
 def unknown_architecture_error(name: str, task: str) -> ConfigError:
-    """The error for a name that stands for nothing."""
+    """The error for an unknown name."""
     expected = f"{DENSENET}, or a CNN of timm such as convnext_atto or resnet18"
     return ConfigError(
         f"no CNN for {task} is called so", where="architecture",
@@ -99,7 +88,7 @@ def build_timm_cnn(name: str, outputs: int, dropout: float) -> tuple[nn.Module, 
 
 
 def build_unet(name: str, outputs: int) -> tuple[nn.Module, ForwardPass]:
-    """MONAI's UNet or BasicUNet; the deepest map is caught on its way."""
+    """MONAI's UNet or BasicUNet; the deepest map comes from a hook."""
     from monai.networks.nets.basic_unet import BasicUNet
     from monai.networks.nets.unet import UNet
 
@@ -129,7 +118,7 @@ def forward_timm_cnn(body: Any, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def forward_unet(body: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """A pass of a U-Net, its deepest map caught on the way."""
+    """A pass of a U-Net, its deepest map by a hook."""
     deepest: list[Tensor] = []
     hook = find_bottleneck_layer(body).register_forward_hook(lambda _, __, maps: deepest.append(maps))
     try:
@@ -150,10 +139,7 @@ def find_bottleneck_layer(unet: nn.Module) -> nn.Module:
 
 
 def check_view_size(
-    settings: ConvSettings,
-    task: Literal["classification", "segmentation"],
-    outputs: int,
-    size: int,
+    settings: ConvSettings, task: Literal["classification", "segmentation"], outputs: int, size: int
 ) -> None:
     """Refuse an architecture that does not take square views of this size; nothing is allocated.
 

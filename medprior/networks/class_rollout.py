@@ -38,12 +38,9 @@ def average_over_patches(maps: Tensor, patch: int) -> Tensor:
 
 
 def compute_segmenter_rollout(
-    model: Segmenter,
-    images: Tensor,
-    weights: PatchWeights | Tensor = "hard",
-    settings: RolloutSettings | None = None,
+    model: Segmenter, images: Tensor, weights: PatchWeights | Tensor = "hard", settings: RolloutSettings | None = None
 ) -> RolloutResult:
-    """Where each structure's patches took their content from.
+    """Roll-out maps of a segmenter's structures.
 
     Args:
         model: in evaluation mode.
@@ -72,7 +69,7 @@ def compute_segmenter_rollout(
 def compute_classifier_rollout(
     model: Classifier | ConvNet, images: Tensor, settings: RolloutSettings | None = None
 ) -> RolloutResult:
-    """Where each finding's logit took its content from.
+    """Roll-out maps of a classifier's findings.
 
     Args:
         model: in evaluation mode.
@@ -95,7 +92,7 @@ def compute_classifier_rollout(
 
 @torch.no_grad()
 def compute_finding_weights(model: Classifier, images: Tensor) -> Tensor:
-    """How much of each finding's logit each output token is, [B, C, T], summing to 1.
+    """Share of each output token in each finding's logit, [B, C, T], summing to 1.
 
     The head's pooled tokens share a logit in proportion to their positive contributions; each is
     then spread over the tokens it was pooled from. Where no contribution is positive, pooled tokens

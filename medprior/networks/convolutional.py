@@ -1,4 +1,4 @@
-"""CNNs in the place of a Vision Transformer: the baselines that every comparison needs."""
+"""CNN baselines behind the interface of a Vision Transformer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ForwardPass = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 
 
 class ConvSettings(Settings):
-    """What a CNN is made from.
+    """Settings of a CNN.
 
     `architecture` is a name of `medprior.networks.architectures`; `mean` and `std` are the
     intensity statistics the network normalises its [0, 1] input with.
@@ -62,12 +62,12 @@ class ConvNet(nn.Module):
 
     @property
     def vit(self) -> CnnEncoder:
-        """What stands where other networks have their Vision Transformer."""
+        """The encoder, in place of a Vision Transformer."""
         return CnnEncoder(self)
 
 
 class CnnEncoder:
-    """Answers for a CNN as a Vision Transformer without a single attention head would."""
+    """Encoder of a CNN: a Vision Transformer's interface without attention heads."""
 
     def __init__(self, network: ConvNet) -> None:
         self.network = network

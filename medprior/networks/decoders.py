@@ -51,7 +51,7 @@ def build_refine_block(channels: int) -> nn.Sequential:
 
 
 class LinearDecoder(nn.Module):
-    """One linear layer per patch token; the probe of what the tokens know."""
+    """One linear layer per patch token; a linear probe."""
 
     def __init__(self, width: int, structures: int, depth: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class PyramidDecoder(nn.Module):
         self.head = nn.Conv2d(channels, structures, 1)
 
     def forward(self, maps: list[Tensor], images: Tensor) -> Tensor:
-        """Logits [B, K, S, S] from `tapped_maps` at `depths` and the images [B, 1, S, S]."""
+        """Logits [B, K, S, S] from `collect_block_maps` at `depths` and the images [B, 1, S, S]."""
         deep = [project(m) for project, m in zip(self.project, maps, strict=True)]
         x = self.bottom(deep.pop())
         for edge, level in zip(self.edges, self.levels, strict=True):
@@ -105,13 +105,7 @@ class Segmenter(nn.Module):
         channels: width of the pyramid.
     """
 
-    def __init__(
-        self,
-        vit: Encoder,
-        structures: int,
-        kind: DecoderKind = "pyramid",
-        channels: int = 32,
-    ) -> None:
+    def __init__(self, vit: Encoder, structures: int, kind: DecoderKind = "pyramid", channels: int = 32) -> None:
         super().__init__()
         shape = vit.settings
         self.vit = vit

@@ -1,4 +1,4 @@
-"""What every network of this room is: images in, CLS and patch tokens out, attention on demand."""
+"""Interface of the Vision Transformers: CLS and patch tokens of images, attention on demand."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from medprior.networks.vit_settings import ViTSettings
 
 Grid = tuple[int, int]
 AttentionCallback = Callable[[Tensor], None]
-"""Is shown a block's attention [B, H, T, T], attached to the graph and used for its output."""
+"""Receives a block's attention [B, H, T, T], attached to the graph and used for its output."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the network says of a batch, after the final norm.
+    """Output tokens of a batch, after the final norm.
 
     Shape:
         cls: [B, D]. patches: [B, N, D] in raster order. grid: (rows, columns), N = rows * columns.
@@ -41,7 +41,7 @@ class Encoder(nn.Module, ABC):
 
     Subclasses say how images become tokens and how one block runs; the rest is the same for all.
     `blocks` are its transformer blocks and `norm` the norm after the last of them. `watch` is set
-    by `watching` for the length of a pass.
+    inside `watch_attention`.
     """
 
     settings: ViTSettings
@@ -68,7 +68,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def context(self, grid: Grid) -> Any:
-        """What blocks must know beside the tokens, computed once a pass."""
+        """Inputs of the blocks beside the tokens, computed once per pass."""
 
     @abstractmethod
     def step(
@@ -81,7 +81,7 @@ class Encoder(nn.Module, ABC):
             x: tokens.
             context: of `self.context`.
             row: also return the CLS query's scaled scores on all keys, float32 [B, H, T].
-            watch: is shown the whole attention matrix; the block then does without fused attention.
+            watch: receives the whole attention matrix; the block then does not use fused attention.
         """
 
     def forward(self, images: Tensor, capture: bool = False, mask: Tensor | None = None) -> Tokens:
@@ -90,7 +90,7 @@ class Encoder(nn.Module, ABC):
         Args:
             images: [B, 1, S, S] in [0, 1].
             capture: also compute the last block's CLS row.
-            mask: bool [B, N], patches the network does not see; needs `mask_token` in the settings.
+            mask: bool [B, N], masked patches; needs `mask_token` in the settings.
         """
         x, grid = self.embed_images(images, mask)
         context = self.context(grid)
@@ -134,7 +134,7 @@ def watch_attention(encoder: Encoder, watch: AttentionCallback) -> Iterator[None
 
 
 def check_mask_token(mask: Tensor | None, token: nn.Parameter | None) -> None:
-    """ConfigError where patches are masked and the network has no token to put in their place."""
+    """ConfigError where patches are masked and the network has no mask token."""
     if mask is not None and token is None:
         raise ConfigError(
             "patches are masked and the network has no mask token",

@@ -13,7 +13,7 @@ HeadKind = Literal["cls", "cls_mean", "pooled"]
 
 
 def pool_by_attention(tokens: Tokens, heads: Tensor) -> Tensor:
-    """Mean of the patch tokens, weighted by where the CLS token looks with each head (our choice).
+    """Mean of the patch tokens, weighted by each head's CLS attention (our choice).
 
     A head that was trained on an organ's prior gives that organ's token.
 
@@ -44,12 +44,7 @@ class Classifier(nn.Module):
     heads: Tensor
 
     def __init__(
-        self,
-        vit: Encoder,
-        labels: int,
-        kind: HeadKind = "cls",
-        heads: tuple[int, ...] = (),
-        dropout: float = 0.0,
+        self, vit: Encoder, labels: int, kind: HeadKind = "cls", heads: tuple[int, ...] = (), dropout: float = 0.0
     ) -> None:
         super().__init__()
         width = vit.settings.width

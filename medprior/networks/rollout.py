@@ -1,7 +1,7 @@
 """Dense Attention Roll-Out: which input patches an output token, or a class, was made from.
 
 Attention roll-out (Abnar and Zuidema 2020) multiplies the attention of all blocks; it is known for
-the CLS row. For dense prediction LIFE's paper names a roll-out over all tokens (methods 6: name and
+the CLS row. For dense prediction LIFE's paper names a roll-out over all tokens (name and
 purpose from its abstract alone); the formula here is our design. Attention is not attribution.
 """
 
@@ -75,12 +75,9 @@ def collect_block_attention(encoder: Encoder, images: Tensor, fusion: HeadFusion
 
 
 def compute_gradient_attention(
-    encoder: Encoder,
-    score: Callable[[Tensor], Tensor],
-    images: Tensor,
-    fusion: HeadFusion = "mean",
+    encoder: Encoder, score: Callable[[Tensor], Tensor], images: Tensor, fusion: HeadFusion = "mean"
 ) -> list[Tensor]:
-    """Heads by how much a score hangs on them: relu(A * dy/dA), fused (Chefer et al. 2021).
+    """Heads weighted by their gradient: relu(A * dy/dA), fused (Chefer et al. 2021).
 
     Args:
         encoder: is run inside `score`.
@@ -133,7 +130,7 @@ def compute_dense_rollout(
     whose rows sum to 1 is (v + v A) / 2. The T x T product of all blocks is never formed.
 
     Args:
-        attentions: L of [B, T, T], the first block's first, as of `block_attention`.
+        attentions: L of [B, T, T], the first block's first, as of `collect_block_attention`.
         weights: [B, C, T] >= 0, how much of each class each output token is.
         start: leave out the blocks before this one.
         nosn: the last block has no skip, so nothing is kept there.
@@ -151,7 +148,7 @@ def compute_dense_rollout(
 
 
 def compute_cls_rollout(attentions: Sequence[Tensor], *, start: int = 0, nosn: bool = False) -> Tensor:
-    """The classic roll-out of the CLS token, [B, T]: `dense_rollout` of all weight on CLS."""
+    """The classic roll-out of the CLS token, [B, T]: `compute_dense_rollout` of all weight on CLS."""
     first = attentions[0]
     weights = torch.zeros(len(first), 1, first.shape[-1], device=first.device, dtype=first.dtype)
     weights[..., 0] = 1

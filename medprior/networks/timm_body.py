@@ -1,4 +1,4 @@
-"""Vision Transformers of timm: made with random weights, and their shape read off.
+"""Build timm's Vision Transformers with random weights, and read their shape.
 
 Nothing is downloaded here; weights come from a local file (`weights.py`).
 """
@@ -77,7 +77,7 @@ def fill_timm_fields(values: dict[str, Any], defaults: dict[str, Any]) -> dict[s
     """Fields of `ViTSettings` for a timm model, those not given read off the architecture.
 
     Raises:
-        ValueError: as `make_body`, or an option that only our own network has.
+        ValueError: as `build_timm_body`, or an option that only our own network has.
     """
     unsupported = [key for key in OWN_ONLY_FIELDS if key in values and values[key] != defaults[key]]
     if unsupported:

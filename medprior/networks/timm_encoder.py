@@ -1,4 +1,4 @@
-"""A Vision Transformer of timm behind this room's interface."""
+"""Adapter of timm's Vision Transformers to `Encoder`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TimmEncoder(Encoder):
         self.mask_token = nn.Parameter(torch.zeros(settings.width)) if settings.mask_token else None
 
     def embed_images(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Grid]:
-        """Tokens before any block, and the grid; see `Encoder.embedded`."""
+        """Tokens before any block, and the grid; see `Encoder.embed_images`."""
         check_mask_token(mask, self.mask_token)
         grid = self.patch_grid(images)
         x = self.stem.patch_embed((images - self.mean) / self.std)

@@ -1,4 +1,4 @@
-"""Cut views out of source images and lay maps back over them, from one geometry record."""
+"""Crop views from source images, and resample their maps to the sources, from one geometry record."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def compute_patch_coverage(maps: Tensor, views: Views, index: Tensor) -> Tensor:
         index: int64 [V], the source of each view.
 
     Returns:
-        [V, K, rows * columns] in [0, 1]: mean over at least 8 x 8 samples a patch (methods 3.3).
+        [V, K, rows * columns] in [0, 1]: mean over at least 8 x 8 samples a patch.
     """
     rows, columns = views.grid
     if rows != columns:
@@ -68,7 +68,7 @@ def compute_patch_coverage(maps: Tensor, views: Views, index: Tensor) -> Tensor:
 
 
 def resample_maps_to_source(maps: Tensor, views: Views, size: int) -> Tensor:
-    """Lay maps of views back over the unit squares of their sources.
+    """Resample maps of views to the unit squares of their sources.
 
     Args:
         maps: [V, C, rows, columns].

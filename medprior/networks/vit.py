@@ -43,11 +43,7 @@ class Attention(nn.Module):
         return rearrange(qkv, "b t (three h d) -> three b h t d", three=3, h=self.heads)
 
     def forward(
-        self,
-        x: Tensor,
-        row_from: int | None = None,
-        grid: Grid | None = None,
-        watch: AttentionCallback | None = None,
+        self, x: Tensor, row_from: int | None = None, grid: Grid | None = None, watch: AttentionCallback | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Attend over tokens.
 
@@ -55,7 +51,7 @@ class Attention(nn.Module):
             x: [B, T, D].
             row_from: with an index, also return the CLS query's scaled scores, float32 [B, H, T].
             grid: rows and columns of the patches, for LIFE.
-            watch: is shown the attention matrix [B, H, T, T].
+            watch: receives the attention matrix [B, H, T, T].
         """
         q, k, v = self.split(x, grid)
         out = F.scaled_dot_product_attention(q, k, v) if watch is None else attend_with_callback(q, k, v, watch)
@@ -76,7 +72,7 @@ def compute_cls_scores(q: Tensor, k: Tensor) -> Tensor:
 
 
 def attend_with_callback(q: Tensor, k: Tensor, v: Tensor, watch: AttentionCallback) -> Tensor:
-    """Attention of [B, H, T, d] with the matrix in the open: float32 softmax, shown, then used."""
+    """Attention of [B, H, T, d] by the explicit matrix: float32 softmax, given to `watch`, then used."""
     with torch.autocast(q.device.type, enabled=False):
         scores = (q.float() * q.shape[-1] ** -0.5) @ k.float().transpose(-1, -2)
         attention = scores.softmax(-1)
@@ -107,7 +103,7 @@ class Block(nn.Module):
         settings: of the network.
         drop_path: rate of stochastic depth.
         nosn: no skip around the attention and no norm before the MLP, as in the last block of
-            SAR's command (methods 4, confirmed); it has no drop-path and no LayerScale there
+            SAR's command (helia95/SAR); it has no drop-path and no LayerScale there
             (LayerScale: our choice).
     """
 
@@ -129,11 +125,7 @@ class Block(nn.Module):
         self.scale2 = nn.Parameter(torch.full((width,), scale)) if scale else None
 
     def forward(
-        self,
-        x: Tensor,
-        row_from: int | None = None,
-        grid: Grid | None = None,
-        watch: AttentionCallback | None = None,
+        self, x: Tensor, row_from: int | None = None, grid: Grid | None = None, watch: AttentionCallback | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Transform tokens x [B, T, D]; arguments and second value as of `Attention.forward`."""
         branch, row = self.attention(self.norm1(x), row_from, grid, watch)
@@ -147,7 +139,7 @@ class Block(nn.Module):
 def build_sine_positions(width: int, rows: int, columns: int) -> Tensor:
     """Sines and cosines of the patch's row and column, [1, width, rows, columns] in [-1, 1].
 
-    The start of the learned position embedding: from it a short training finds out where things are
+    The start of the learned position embedding: from it a short training learns positions
     in far fewer steps than from noise (our choice, after Chen et al. 2021, MoCo v3).
     """
     quarter = -(-width // 4)
@@ -194,7 +186,7 @@ class VisionTransformer(Encoder):
             nn.init.zeros_(self.embed.bias)
 
     def embed_images(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Grid]:
-        """Tokens before any block, and the grid; see `Encoder.embedded`."""
+        """Tokens before any block, and the grid; see `Encoder.embed_images`."""
         check_mask_token(mask, self.mask_token)
         grid = self.patch_grid(images)
         maps: Tensor = self.embed((images - self.mean) / self.std)

@@ -19,9 +19,9 @@ class ViTSettings(Settings):
     the network normalises its [0, 1] input with.
 
     `mask_token` adds the learned token that stands for masked patches (iBOT). `life` puts LIFE's
-    multi-scale queries, keys and values into every block (methods 5), with `life_aux_key="repo"`
+    multi-scale queries, keys and values into every block, with `life_aux_key="repo"`
     as the authors' code has it and `life_norm` their shared LayerNorm. `nosn` is the last block
-    without skip and without norm (methods 4, the authors' option for SAR). Each changes the
+    without skip and without norm (arXiv 2206.04636, an option of the authors' code). Each changes the
     function that weights stand for, so each is recorded beside them.
 
     `source="timm"` takes the architecture that timm calls `name` instead of our own, with any of

@@ -1,4 +1,4 @@
-"""Published tensors as the state of one of this room's networks."""
+"""Convert published tensors to the state of `VisionTransformer` or of `TimmEncoder`."""
 
 from __future__ import annotations
 
@@ -63,17 +63,10 @@ def infer_grid_side(tokens: int, where: str) -> tuple[int, int]:
     raise ConfigError("position embedding of no square grid", where=where, found=f"{tokens} tokens")
 
 
-def resize_position(position: Tensor, side: int) -> Tensor:
-    """Position embedding [1, D, g, g] on another grid, bicubic, as the network does on the fly."""
-    if position.shape[-1] == side:
-        return position
-    return F.interpolate(position, size=(side, side), mode="bicubic", antialias=True)
-
-
 def convert_to_own_vit(
     tensors: Tensors, network: Mapping[str, Any], grey: GreyStatistics, where: str
 ) -> tuple[ViTSettings, Tensors]:
-    """Settings and state of our own network; unknown tensors stay, to be named as left over.
+    """Settings and state of `VisionTransformer`; unknown tensors stay and are reported as left over.
 
     Args:
         tensors: under timm's names, for one channel.
@@ -121,9 +114,9 @@ def resize_to_image_size(position: Tensor, settings: ViTSettings) -> Tensor:
 
 
 def infer_block_shape(tensors: Tensors, width: int) -> dict[str, Any]:
-    """What the tensors say of the blocks; heads are D / 64, as in all published ViTs (our choice).
+    """Shape of the blocks from the tensors; D / 64 heads, as in all published ViTs (our choice).
 
-    The value of `layer_scale` only says that there is one.
+    The value of `layer_scale` only marks that LayerScale is present.
     """
     depth = 1 + max((int(k.split(".")[1]) for k in tensors if k.startswith("blocks.")), default=0)
     hidden = tensors.get("blocks.0.mlp.fc1.weight", torch.zeros(4 * width, 1)).shape[0]
@@ -131,8 +124,7 @@ def infer_block_shape(tensors: Tensors, width: int) -> dict[str, Any]:
     if int(width * ratio) != hidden:
         ratio = math.nextafter(ratio, math.inf)
     scaled = 1e-5 if "blocks.0.ls1.gamma" in tensors else None
-    found = {"depth": depth, "mlp_ratio": ratio, "layer_scale": scaled}
-    return found | {"heads": max(1, width // 64)}
+    return {"depth": depth, "mlp_ratio": ratio, "layer_scale": scaled, "heads": max(1, width // 64)}
 
 
 def convert_tensor_name(key: str) -> str:
@@ -151,7 +143,7 @@ def convert_to_timm_vit(
 ) -> tuple[ViTSettings, Tensors]:
     """Settings and state of a timm architecture; position embedding resized by timm's rule.
 
-    Arguments as of `as_own`; `network` names the architecture.
+    Arguments as of `convert_to_own_vit`; `network` names the architecture.
     """
     from timm.layers.pos_embed import resample_abs_pos_embed
 

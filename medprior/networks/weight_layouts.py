@@ -1,4 +1,4 @@
-"""Names of a Vision Transformer's tensors in published files, brought to one: timm's.
+"""Rename the tensors of published Vision Transformers to timm's names.
 
 timm and facebookresearch/dino and dinov2 share their names but for registers and chunked blocks;
 Hugging Face's `Dinov2Model`, the layout of RAD-DINO, differs throughout and keeps queries, keys and

@@ -1,4 +1,4 @@
-"""Start from published weights in a local file; nothing is downloaded."""
+"""Load published weights from a local file; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from medprior.networks.weight_conversion import (
 from medprior.networks.weight_layouts import Layout, Tensors, detect_layout, rename_to_timm
 
 IMAGENET_STATISTICS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# Remembered, not verified here: pass mean and std where it matters.
+# From memory, not verified: pass mean and std where it matters.
 RAD_DINO_STATISTICS = (0.5307,) * 3, (0.2583,) * 3
 
 

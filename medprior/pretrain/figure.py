@@ -1,4 +1,4 @@
-"""`attention.png`: what each head looks at, over a few training images."""
+"""Figure `attention.png`: the CLS attention of every head over a few training images."""
 
 from __future__ import annotations
 
@@ -16,14 +16,9 @@ from medprior.provenance import atomic_write
 
 
 def plot_head_attention(
-    path: Path,
-    network: Encoder,
-    cohort: Cohort,
-    size: int,
-    heads: dict[str, int],
-    images: int = 4,
+    path: Path, network: Encoder, cohort: Cohort, size: int, heads: dict[str, int], images: int = 4
 ) -> None:
-    """Draw every head's CLS attention over `images` images of the cohort, one row each."""
+    """Plot every head's CLS attention over `images` images of the cohort, one row each."""
     from matplotlib.figure import Figure
 
     subset = cohort.take(images)

@@ -1,4 +1,4 @@
-"""What happens around the steps: progress, metrics, health, checkpoints."""
+"""Handlers of the trainer: progress, metrics, health checks, checkpoints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class MetricsHandler:
     """Means over windows of steps, to `metrics.csv`, to the observer, and to the progress bar.
 
     Args:
-        folder: result folder. observer: told of every window. names: structures of the prior.
+        folder: result folder. observer: receives every window. names: structures of the prior.
     """
 
     def __init__(self, folder: Path, observer: Observer, names: tuple[str, ...]) -> None:
@@ -99,14 +99,13 @@ class MetricsHandler:
 
 
 class HealthHandler:
-    """Stops a collapsed run: teacher entropy at ln K or at 0, late in the run and for long.
+    """Stops a collapsed run, late in the run and after a lasting collapse (our choice).
 
-    Small cohorts pass through one prototype on their way (see README), so a single window is none
-    (our choice).
+    Small cohorts pass through one prototype for a while (see RESULTS.md), so a single window does not count.
 
     Args:
-        metrics: the windows. patience: share of the run before anything counts. lasting: share of
-            the run for which the entropy must stay there.
+        metrics: the windows. patience: share of the run before the first check. lasting: share of
+            the run that a collapse must last.
     """
 
     def __init__(self, metrics: MetricsHandler, patience: float = 0.5, lasting: float = 0.15) -> None:
@@ -136,7 +135,7 @@ class CheckpointHandler:
 
     Args:
         folder: `checkpoints/` of the result folder.
-        metrics: its rows are kept with the state, so that `metrics.csv` goes on too.
+        metrics: its rows are saved with the state, so that `metrics.csv` continues.
     """
 
     def __init__(self, folder: Path, metrics: MetricsHandler) -> None:
@@ -173,7 +172,7 @@ class CheckpointHandler:
         """Write the state after the current step.
 
         Raises:
-            TrainingFailed: the disk does not take it; earlier checkpoints are untouched.
+            TrainingFailed: the disk refuses the file; earlier checkpoints are untouched.
         """
         if process_rank() > 0:
             return

@@ -1,4 +1,4 @@
-"""Start pretraining from weights on this machine; nothing is downloaded."""
+"""Load the initial weights of pretraining from a local file; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ State = dict[str, Tensor]
 
 
 def load_initial_weights(path: Path, settings: PretrainSettings) -> tuple[ViTSettings, State]:
-    """The network that weights were made for, and its state.
+    """Settings and state of the network that the weights belong to.
 
-    The shape, and the intensities the network expects, come from the weights; what `settings` say
-    of `network` must agree.
+    The shape, and the intensities the network expects, come from the weights; `settings.network` must agree.
 
     Args:
         path: folder of `medprior pretrain` or the weights in it; else a safetensors file that
@@ -59,12 +58,12 @@ def load_initial_weights(path: Path, settings: PretrainSettings) -> tuple[ViTSet
 
 
 def find_result_folder(path: Path) -> Path:
-    """The result folder that weights were named by, or in."""
+    """The result folder, given itself or by its weights file."""
     return path.parent if path.name == BACKBONE_FILE else path
 
 
 def compute_state_digest(state: State) -> str:
-    """Hex sha256 of names and values, whatever file they came in."""
+    """Hex sha256 of names and values, independent of the file format."""
     digest = hashlib.sha256()
     for name, value in sorted(state.items()):
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""Student, teacher and objectives: one training step without any engine around it."""
+"""Student, teacher and objectives: the losses of a training step, without an engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SceneTargets = dict[str, tuple[Any, Tensor | None]]
 
 
 class Learner(nn.Module):
-    """The state that training changes: student, teacher, and what objectives remember.
+    """The state that training changes: student, teacher, and the objectives' buffers.
 
     Args:
         settings: resolved settings.
@@ -29,10 +29,7 @@ class Learner(nn.Module):
     """
 
     def __init__(
-        self,
-        settings: PretrainSettings,
-        heads: Sequence[int] = (),
-        state: Mapping[str, Tensor] | None = None,
+        self, settings: PretrainSettings, heads: Sequence[int] = (), state: Mapping[str, Tensor] | None = None
     ) -> None:
         super().__init__()
         self.settings = settings
@@ -69,10 +66,10 @@ class Learner(nn.Module):
         return {name: objective.weight(progress) for name, objective in self.named_objectives()}
 
     def build_targets(self, scenes: Sequence[Scene]) -> list[SceneTargets]:
-        """Targets of the parts of a batch, and over how many terms each loss is a mean.
+        """Targets of the parts of a batch, and the number of terms of each loss.
 
-        Counts are taken over all parts of all processes, so that a part with few terms weighs
-        little: then the mean of the parts' losses is the loss of the whole batch.
+        Counts are taken over all parts of all processes, so that a part with few
+        terms weighs little and the mean of the parts' losses is the loss of the whole batch.
         """
         prepared_scenes: list[SceneTargets] = [{} for _ in scenes]
         for name, objective in self.named_objectives():
@@ -89,7 +86,7 @@ class Learner(nn.Module):
     def compute_losses(
         self, student: nn.Module, scene: Scene, prepared: SceneTargets | None = None
     ) -> tuple[dict[str, Tensor], Logs]:
-        """Every objective's loss for one scene, and what is worth logging.
+        """Every objective's loss for one scene, and its logs.
 
         Args:
             student: the student, perhaps wrapped for several processes.
@@ -123,12 +120,12 @@ class Learner(nn.Module):
         )
 
     def commit_step(self) -> None:
-        """The step was taken."""
+        """Commit the step in every objective."""
         for _, objective in self.named_objectives():
             objective.commit_step()
 
     def discard_step(self) -> None:
-        """The step was left out."""
+        """Discard the step in every objective."""
         for _, objective in self.named_objectives():
             objective.discard_step()
 

@@ -1,4 +1,4 @@
-"""A Vision Transformer with the heads that objectives read: student and teacher are one each."""
+"""A Vision Transformer with the heads of the objectives: the student, or the teacher."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PretrainNetwork(nn.Module):
 
     Attributes:
         head: None where no objective reads it.
-        parts: networks of objectives, by their names.
+        parts: networks that objectives add, by name.
     """
 
     def __init__(self, settings: PretrainSettings) -> None:
@@ -33,7 +33,7 @@ class PretrainNetwork(nn.Module):
 
         Args:
             pixels: stacks [V, 1, S, S] in [0, 1], the global views first.
-            rows: of how many stacks the last block's CLS row is wanted.
+            rows: number of stacks for which the last block's CLS row is computed.
             masked: bool [V, N], masked patches of the first stack.
         """
         tokens = [self.backbone(x, i < rows, masked if i == 0 else None) for i, x in enumerate(pixels)]

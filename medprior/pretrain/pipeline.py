@@ -1,4 +1,4 @@
-"""`medprior pretrain`: a cohort and a prior in, a backbone out."""
+"""Pretraining of a backbone from a cohort and a prior (`medprior pretrain`)."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 
 class Pretraining:
-    """Everything one run of pretraining is made of; `run` does it, `trainer` is MONAI's.
+    """One run of pretraining: `run` executes it, `trainer` is MONAI's.
 
     Args:
         cohort: folder of the cohort; its `train` split is used.
-        out: result folder; an unfinished run in it goes on.
+        out: result folder; an unfinished run in it continues.
         prior: folder of a spatial prior, needed by SPAN and by SAR's `excess`.
         settings: a settings object, or a mapping that makes one.
-        observer: told of settings, metrics and figures.
+        observer: receives settings, metrics and figures.
         handlers: further MONAI or ignite handlers, attached after our own.
     """
 
@@ -110,7 +110,7 @@ class Pretraining:
 
     @property
     def heads(self) -> dict[str, int]:
-        """Structure -> head that follows it, as far as heads are assigned."""
+        """Structure -> its head, for the structures that have one."""
         heads = self.trainer.learner.structure_heads().tolist()
         return {k: head for k, head in zip(self.names, heads, strict=False) if head >= 0}
 

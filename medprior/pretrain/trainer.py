@@ -40,8 +40,7 @@ class PretrainTrainer(Trainer):
         handlers: MONAI or ignite handlers.
 
     Attributes:
-        skipped: steps left out in a row, because loss or gradient was not finite. skipped_steps: in
-            all.
+        skipped: successive steps skipped because loss or gradient was not finite. skipped_steps: in total.
     """
 
     def __init__(
@@ -101,17 +100,17 @@ class PretrainTrainer(Trainer):
         return values
 
     def _fit_in_memory(self, batch: Any, weights: dict[str, float]) -> tuple[Logs, Logs]:
-        """`_gradients`, in twice as many parts for as long as the device's memory does not hold it.
+        """`_accumulate_gradients`, in twice as many parts while the device runs out of memory.
 
-        What is a statistic of the batch is then one of a part (see `accumulate`). Several processes
-        cannot agree on it within a step, so they stop with advice.
+        Batch statistics become those of a part (see `accumulate`). Several processes cannot agree on
+        the parts within a step, so they stop with advice.
         """
         while True:
             try:
                 return self._accumulate_gradients(batch, weights)
             except torch.OutOfMemoryError:
                 parts = 2 * self.scenes.parts
-            # Outside of the except clause, whose traceback holds the tensors of the failed try.
+            # Outside of the except clause, whose traceback holds the tensors of the failed attempt.
             if world_size() > 1 or len(batch["image"]) % parts or len(batch["image"]) // parts < 2:
                 raise TrainingFailed(
                     "the device's memory does not hold a step",
@@ -170,7 +169,7 @@ class PretrainTrainer(Trainer):
         return {f"gradient_{name}": norm for name, norm in norms.items()} if record else {}
 
     def _collect_values(self, means: Logs, logs: Logs, norm: Tensor) -> dict[str, float]:
-        """All that is logged as numbers, in one transfer; losses are means over the processes."""
+        """All logged values as numbers, in one transfer; losses are means over the processes."""
         names = [f"loss_{name}" for name in means]
         losses = all_reduce_sum(torch.stack(list(means.values())).float()) / world_size()
         values = torch.cat([losses, torch.stack([v.float() for v in (norm, *logs.values())])])

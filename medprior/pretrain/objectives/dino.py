@@ -1,6 +1,6 @@
 """Self-distillation without labels: DINO (Caron et al. 2021) and its two teacher normalisations.
 
-Evidence: confirmed in the authors' code (methods 2.1).
+Source: arXiv 2104.14294 and the authors' code (facebookresearch/dino, `main_dino.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How far a head's attention is from a prior: the forms that SPAN's loss can take.
+"""Divergences of a head's attention from a prior: the forms of SPAN's loss.
 
-All are our choice (methods 3.3): the abstract of arXiv 2209.03745 gives the idea, not the loss.
-Each takes `Compared` and returns [V, K], 0 where attention is as the prior wants it (`dice`, `iou`
+All are our choice: the abstract of arXiv 2209.03745 gives the idea, not the loss.
+Each takes `AttentionComparison` and returns [V, K], 0 where attention is as the prior wants it (`dice`, `iou`
 and `bce`: where it is the cover itself).
 """
 
@@ -19,7 +19,7 @@ MASKED_LOGIT = -1e9
 
 @dataclass(frozen=True)
 class AttentionComparison:
-    """Attention beside prior.
+    """Attention and prior of the same views.
 
     Shape:
         logits: float32 [V, K, N], scores of the assigned heads on the patches (CLS and registers
@@ -27,7 +27,7 @@ class AttentionComparison:
         target: [V, K, N], sums to 1 over the visible patches. visible: bool [V, 1, N], or None for all.
 
     Attributes:
-        entropy_floor: of `region`.
+        entropy_floor: share of the target's entropy that `region` asks for.
     """
 
     logits: Tensor

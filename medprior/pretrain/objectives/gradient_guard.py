@@ -1,4 +1,4 @@
-"""Gradients at the last block: what each objective asks of it, and when SPAN asks too much."""
+"""Norms of the objectives' gradients at the last block, and the limit on SPAN's."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def compute_gradient_norms(
 
 
 class GradientGuard(nn.Module):
-    """Halves SPAN's weight where its gradient is over half of DINO's (methods 3.6, our choice).
+    """Halves SPAN's weight where its gradient is over half of DINO's (our choice).
 
     Both are weighted gradients at the last block, as moving averages; of unweighted ones the
     comparison would not change by halving. After a halving SPAN's average is halved too.
@@ -53,7 +53,7 @@ class GradientGuard(nn.Module):
 
     @torch.no_grad()
     def update_norms(self, span: Tensor, dino: Tensor) -> None:
-        """Take in two norms, and halve if SPAN's average is too large."""
+        """Update both averages, and halve the factor if SPAN's is too large."""
         latest = torch.stack([span, dino]).to(self.norms)
         momentum = NORM_MOMENTUM if int(self.looks) else 0.0
         self.norms.copy_(momentum * self.norms + (1 - momentum) * latest)

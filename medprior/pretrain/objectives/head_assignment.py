@@ -1,4 +1,4 @@
-"""Which head of the last block follows which structure of the prior."""
+"""Assignment of the last block's heads to the structures of the prior."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ def assign_heads(
     """Structure name -> head index, in the prior's order.
 
     Without `head_map`, structures take heads 0, 1, ...; with LIFE the last ones, which see the widest
-    neighbourhood. At least half of the heads stay free for the self-distillation. All our choice,
-    after methods 3.5.
+    neighbourhood. At least half of the heads stay free for the self-distillation. All our choice.
 
     Raises:
         ConfigError: more structures than half the heads, an unknown structure or head, or one head

@@ -1,6 +1,6 @@
-"""iBOT: say of masked patches what the teacher says, who sees them (Zhou et al. 2022).
+"""iBOT: predicts the teacher's prototypes of masked patches (Zhou et al. 2022, arXiv 2111.07832).
 
-Evidence: confirmed in DINOv2's code (methods 2.2), from which weight, masks and the mean come.
+Weight, masks and the mean are those of DINOv2's code (arXiv 2304.07193; `ssl_meta_arch.py`).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class IbotObjective(Objective):
         return self.settings.ibot.weight
 
     def parts(self) -> dict[str, nn.Module]:
-        """The patches' own head, if they have one."""
+        """With `separate_head`: the head of the patches."""
         return {"ibot": build_projection_head(self.settings)} if self.settings.ibot.separate_head else {}
 
     def sample_masks(self, step: int, part: slice, whole: int, grid: tuple[int, int]) -> Tensor:

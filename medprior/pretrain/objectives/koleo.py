@@ -1,6 +1,6 @@
-"""KoLeo: spread features by pushing each away from its nearest neighbour.
+"""KoLeo: spreads features by pushing each away from its nearest neighbour.
 
-Evidence: confirmed in DINOv2's code (methods 2.2).
+Source: DINOv2 (arXiv 2304.07193) and its code, `dinov2/loss/koleo_loss.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""LOCA: each patch of a view says where it lies in another view of which it sees little.
+"""LOCA: locates each patch of a view in another view of which few patches are visible.
 
-Evidence: losses, visible patches and block confirmed in the authors' code (scenic,
-`projects/loca`; methods 7). That global view 1 is the reference and the other views of DINO are the
-queries, with CLS and registers left out, is our choice: it needs no further pass of the backbone.
+Source: arXiv 2212.02400 and the authors' code (scenic, `projects/loca`) for losses, visible patches and block.
+Global view 1 as the reference and DINO's other views as queries, without CLS and registers, are our choice: no
+further pass of the backbone is needed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from medprior.pretrain.views.batches import VISIBLE_STREAM
 
 @dataclass(frozen=True)
 class LocaTargets:
-    """Where queries lie, and what they see.
+    """Positions of the queries, and the patches visible to them.
 
     Shape:
         cell: int64 [B, Q], cell of the reference or -1. visible: int64 [B, C], patches of the
@@ -91,7 +91,7 @@ class LocaObjective(Objective):
         return {"loca_prototypes": build_projection_head(self.settings)} if self.loca.cluster else {}
 
     def student_parts(self) -> dict[str, nn.Module]:
-        """The block that locates."""
+        """The cross-attention block."""
         shape = self.settings.network
         cells = (self.settings.crops.global_size // shape.patch) ** 2
         return {"loca": Locator(shape.width, shape.heads, cells)}

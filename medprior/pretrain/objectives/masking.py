@@ -1,4 +1,4 @@
-"""Which patches of the global views are masked for the student: blocks, drawn per step."""
+"""Block masks of the student's global views, sampled per step."""
 
 from __future__ import annotations
 

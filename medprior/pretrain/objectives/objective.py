@@ -1,4 +1,4 @@
-"""What an objective of pretraining is, what it is shown, and what it may read."""
+"""Interface of a pretraining objective, its inputs and the networks' outputs."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ class PriorMaps:
 
 @dataclass(frozen=True)
 class Scene:
-    """What B images show in one step, before any network has seen them.
+    """Views, prior maps and masks of B images in one step, the input of networks and objectives.
 
     Attributes:
         globals_: 2 views an image. locals_: further smaller ones, or None.
         prior: maps of the images, or None.
-        masked: bool [2B, N], patches of the global views that the student does not see, or None.
+        masked: bool [2B, N], masked patches of the student's global views, or None.
         step: index of the step, from 0; with the seed it fixes every random number.
         part: where the B images lie in the global batch. whole: size of the global batch.
-        detail: whether to measure what is too dear for every step.
+        detail: whether to compute logs that are too costly for every step.
     """
 
     globals_: ViewBatch
@@ -71,10 +71,10 @@ class Scene:
 
 @dataclass(frozen=True)
 class NetworkOutputs:
-    """What student and teacher say of a scene.
+    """Outputs of student and teacher for a scene.
 
     Attributes:
-        student, teacher: the networks, for the parts that objectives brought.
+        student, teacher: the networks, for the parts that objectives add.
         views: the student's tokens of each of the scene's stacks.
         scores: the student's head on CLS of all views [V * B, K], None without a head.
         teacher_tokens: the teacher's tokens of the global views; teacher_scores: [2B, K]; None where
@@ -92,10 +92,9 @@ class NetworkOutputs:
 
 
 class Objective(nn.Module, ABC):
-    """One term of the sum that training makes small.
+    """One term of the training loss.
 
-    Removable exactly: what is not in the registry draws no random number, holds no parameter and
-    takes no part in the step. An objective's loss is such that its mean over processes and over the
+    At weight 0 an objective samples no random number, holds no parameter and takes no part in the step. An objective's loss is such that its mean over processes and over the
     parts of an accumulated batch is the loss of the whole batch.
 
     Attributes:
@@ -146,15 +145,15 @@ class Objective(nn.Module, ABC):
         return None
 
     def targets(self, scene: Scene) -> tuple[Any, Tensor | None]:
-        """What follows from the scene alone, and the number of terms the loss is a mean over.
+        """Targets from the scene alone, and the number of terms the loss is a mean over.
 
-        The second is None where every part of the batch has equally many.
+        The number is None where every part of the batch has equally many terms.
         """
         return None, None
 
     @abstractmethod
     def loss(self, scene: Scene, targets: Any, count: Tensor | None, outputs: NetworkOutputs) -> tuple[Tensor, Logs]:
-        """The loss of a scene, and what is worth logging.
+        """The loss of a scene, and its logs.
 
         Args:
             scene: the views.
@@ -174,15 +173,15 @@ class Objective(nn.Module, ABC):
         """Raise TrainingCollapsed if the latest rows of metrics, up to `step`, say so."""
 
     def commit_step(self) -> None:
-        """The step was taken: keep what it told (a centre, an assignment)."""
+        """After an update: apply the step's statistics (a centre, an assignment)."""
 
     def discard_step(self) -> None:
-        """The step was left out: drop what it told."""
+        """After a skipped step: drop its statistics."""
 
 
 @contextmanager
 def isolate_rng(seed: int, name: str) -> Iterator[None]:
-    """Torch's random numbers from `seed` and `name` alone; those of the caller stay untouched."""
+    """Torch's random numbers from `seed` and `name` alone; the caller's stay untouched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(zlib.crc32(f"{seed}/{name}".encode()))
         yield

@@ -89,7 +89,7 @@ class DinoSettings(ObjectiveSettings):
 
 
 class IbotSettings(ObjectiveSettings):
-    """Masked patches (methods 2.2): how many are masked, and which head scores them.
+    """Masked patches (arXiv 2111.07832): their number, and the head that scores them.
 
     Attributes:
         probability: share of the global views with masked patches.
@@ -116,7 +116,7 @@ class IbotSettings(ObjectiveSettings):
 
 
 class SpanSettings(ObjectiveSettings):
-    """Attention towards the prior (methods 3).
+    """Attention towards the prior (idea: arXiv 2209.03745).
 
     Attributes:
         loss: `kl`; `region` with an entropy floor; `dice`, `iou`, `bce`, `js`, `mse`.
@@ -124,12 +124,12 @@ class SpanSettings(ObjectiveSettings):
         epsilon: uniform share of the target.
         entropy_floor: `region` keeps the attention's entropy above this share of the prior's.
         visible_share, visible_cover: what a view must show of a structure to count.
-        assignment: `fixed`, or `hungarian` after `assign_after` of the run (methods 3.5).
+        assignment: `fixed`, or `hungarian` after `assign_after` of the run.
         heads: structure -> head for `fixed`; by default the first, with LIFE the last.
         local_views: also on local views, where their grid is at least 6 x 6.
-        mass_penalty: factor of the penalty on assigned heads that look at patches with less than
-            half of their attention.
-        guard: halve the weight where SPAN's gradient is over half of DINO's (methods 3.6).
+        mass_penalty: factor of the penalty on assigned heads with less than half of their attention
+            on patches.
+        guard: halve the weight where SPAN's gradient is over half of DINO's.
     """
 
     weight: float = Field(default=0.3, ge=0)
@@ -164,7 +164,7 @@ class SpanSettings(ObjectiveSettings):
 
 
 class SarSettings(ObjectiveSettings):
-    """Spatial entropy of the free heads (methods 4).
+    """Spatial entropy of the free heads (arXiv 2206.04636).
 
     Attributes:
         warmup: linear to `weight` over this share of the run, then a cosine to 0.
@@ -183,7 +183,7 @@ class SarSettings(ObjectiveSettings):
 
 
 class LocaSettings(ObjectiveSettings):
-    """Where a patch lies in another view (methods 7).
+    """Location of patches in another view (arXiv 2212.02400).
 
     Attributes:
         visible: share of the reference's patches that queries see.

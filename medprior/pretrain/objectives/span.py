@@ -2,7 +2,7 @@
 
 The idea (regularise the attention of separate heads towards priors of semantic regions) is stated
 in the abstract of arXiv 2209.03745 and known from it only; the form of the loss, its weight, its
-gate, the heads and their assignment are our choice (methods 3).
+gate, the heads and their assignment are our choice.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MIN_LOCAL_GRID_SIDE = 6
 
 @dataclass(frozen=True)
 class SpanTargets:
-    """What the heads are to follow in one stack of views.
+    """Targets of the heads in one stack of views.
 
     Shape:
         cover: [V, K, N] in [0, 1], 0 on masked patches. gate: [V, K] in [0, 1], what each pair
@@ -135,11 +135,11 @@ class SpanObjective(Objective):
     def targets(self, scene: Scene) -> tuple[list[SpanTargets], Tensor]:
         """The prior in each view, and how many pairs count."""
         assert scene.prior is not None
-        found = [self._build_targets(scene.globals_, scene.prior, scene.masked)]
+        stacks = [self._build_targets(scene.globals_, scene.prior, scene.masked)]
         local = scene.locals_
         if self.settings.local_views and local and min(local.geometry.grid) >= MIN_LOCAL_GRID_SIDE:
-            found.append(self._build_targets(local, scene.prior, None))
-        return found, torch.stack([each.gate.sum() for each in found]).sum()
+            stacks.append(self._build_targets(local, scene.prior, None))
+        return stacks, torch.stack([stack.gate.sum() for stack in stacks]).sum()
 
     def _build_targets(self, views: ViewBatch, prior: PriorMaps, masked: Tensor | None) -> SpanTargets:
         span = self.settings
@@ -204,7 +204,7 @@ class SpanObjective(Objective):
 
     @torch.no_grad()
     def _record_costs(self, step: int, tokens: Tokens, stack_targets: SpanTargets) -> None:
-        """Remember the divergence of every head from every structure."""
+        """Store the divergence of every head from every structure."""
         assert tokens.cls_logits is not None
         costs = []
         for head in range(tokens.cls_logits.shape[1]):

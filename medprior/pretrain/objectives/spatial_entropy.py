@@ -1,7 +1,7 @@
-"""Spatial entropy of attention: over how many separate regions a map is scattered.
+"""Spatial entropy of attention: how scattered a map is over separate regions.
 
-Evidence: confirmed in the code of SAR (helia95/SAR, `attention_losses.py`; methods 4). Rewritten
-from its description for any grid, empty maps and gradients without NaN.
+Source: SAR (arXiv 2206.04636; helia95/SAR, `attention_losses.py`), rewritten from its description for any grid,
+empty maps and gradients without NaN.
 """
 
 from __future__ import annotations
@@ -13,16 +13,13 @@ from medprior.pretrain.objectives.components import Connectivity, label_componen
 
 
 def compute_spatial_entropy(
-    logits: Tensor,
-    grid: tuple[int, int],
-    connectivity: Connectivity = 8,
-    visible: Tensor | None = None,
+    logits: Tensor, grid: tuple[int, int], connectivity: Connectivity = 8, visible: Tensor | None = None
 ) -> Tensor:
     """Entropy of the mass in the connected regions above a map's mean.
 
     Args:
         logits: scaled scores before softmax [..., N] in raster order; softmax would change the
-            measure (methods 4).
+            measure.
         grid: (rows, columns), N = rows * columns.
         connectivity: 8 as in the authors' code, or 4.
         visible: bool, broadcast to [..., N]; other patches count as off and not in the mean (our

@@ -1,4 +1,4 @@
-"""The views of one step: drawn once for all processes, pixels cut on the device."""
+"""The views of one step: sampled once for all processes, pixels cropped on the device."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from medprior.pretrain.views.intensity import apply_exposures, sample_exposures
 
 @dataclass(frozen=True)
 class ViewBatch:
-    """Views of B images: `each` rounds of B, round after round.
+    """Views of B images: R rounds of B, round after round.
 
     Shape:
-        pixels: [each * B, 1, S, S] in [0, 1]. index: int64 [each * B] into the batch's images.
+        pixels: [R * B, 1, S, S] in [0, 1]. index: int64 [R * B] into the batch's images.
     """
 
     pixels: Tensor
@@ -31,7 +31,7 @@ class ViewBatch:
 
 
 class ViewMaker:
-    """Cuts and exposes the global and local views of a step."""
+    """Crops and augments the global and local views of a step."""
 
     def __init__(self, settings: PretrainSettings) -> None:
         self.settings = settings

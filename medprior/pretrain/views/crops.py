@@ -1,4 +1,4 @@
-"""Random views of a batch: geometry only, drawn from the step's own random numbers."""
+"""Random crops of a batch (geometry only) from the random numbers of the step."""
 
 from __future__ import annotations
 

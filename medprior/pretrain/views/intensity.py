@@ -1,4 +1,4 @@
-"""Random exposure of views; geometry is never touched."""
+"""Random exposure changes of views; the geometry stays."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from medprior.settings import Settings
 
 
 class IntensitySettings(Settings):
-    """Strength of the exposure changes: no solarisation, no grey level is turned upside down.
+    """Strength of the exposure changes: no solarisation, no inversion of grey levels.
 
-    `brightness` shifts by up to that share of the range, `contrast` and `gamma` are factors drawn
+    `brightness` shifts by up to that share of the range, `contrast` and `gamma` are factors sampled
     log-uniformly from [1 / (1 + x), 1 + x], `blur_p` of the views are blurred (sigma 0.8 px).
     """
 

@@ -1,4 +1,4 @@
-"""From the loader's batch to what objectives are shown: views, prior maps, masks."""
+"""From a batch of the loader to the scenes of a step: views, prior maps, masks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from medprior.pretrain.views.dataset import SquaresDataset, compute_rank_slice
 class SceneMaker:
     """Makes the scenes of a step: this process's share of the batch, in parts.
 
-    Whatever the number of processes and parts, together they show the same views.
+    The views do not depend on the number of processes and parts.
 
     Attributes:
-        parts: how many of them a step has; may be raised while training.
+        parts: number of scenes of a step; may be raised while training.
     """
 
     def __init__(self, settings: PretrainSettings, dataset: SquaresDataset, learner: Learner) -> None:
@@ -30,7 +30,7 @@ class SceneMaker:
         self.views = ViewMaker(settings)
 
     def __call__(self, batch: Mapping[str, Tensor], step: int, device: torch.device) -> list[Scene]:
-        """Scenes of step `step` (from 0) on `device`; `batch` is what `SquaresDataset` gives."""
+        """Scenes of step `step` (from 0) on `device`; `batch` holds samples of `SquaresDataset`."""
         images = batch["image"].to(device, non_blocking=True)
         prior = None
         if "maps" in batch:
