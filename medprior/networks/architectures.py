@@ -27,9 +27,9 @@ def build_cnn(
 ) -> ConvNet:
     """A freshly initialised CNN, from torch's global random state.
 
-    Classification: `densenet121` (MONAI's; Huang et al. 2017), or any network of timm that makes
-    feature maps, by its timm name. Segmentation: `unet` (MONAI's with residual units, Kerfoot et
-    al. 2018) or `basic_unet` (Falk et al. 2019).
+    Classification: `densenet121` (MONAI's; Huang et al. 2017), or any network of timm that makes feature maps, by its
+    timm name. Segmentation: `unet` (MONAI's with residual units, Kerfoot et al. 2018) or `basic_unet` (Falk et al.
+    2019).
 
     Args:
         settings: the architecture and its input statistics.
@@ -144,8 +144,8 @@ def check_view_size(
     """Refuse an architecture that does not take square views of this size; nothing is allocated.
 
     Raises:
-        ConfigError: no such architecture, it is no CNN, or its deepest map would be smaller than
-            2 x 2, on which a norm over one image has nothing to go by.
+        ConfigError: no such architecture, it is no CNN, or its deepest map would be smaller than 2 x 2, on which a norm
+            over one image has nothing to go by.
     """
     name = settings.architecture
     try:

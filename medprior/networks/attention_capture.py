@@ -16,7 +16,8 @@ from medprior.networks.vit import attend_with_callback, compute_cls_scores
 class AttentionCaptureMode(TorchFunctionMode):
     """Context that captures the queries and keys of every call of fused attention.
 
-    Queries and keys come after norms and rotary embedding, independent of the module. Attention masks are not for encoders and are refused.
+    Queries and keys come after norms and rotary embedding, independent of the module. Attention masks are not for
+    encoders and are refused.
 
     Args:
         row: keep the CLS row of the last call in `self.row`, float32 [B, H, T], on the graph.

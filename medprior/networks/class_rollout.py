@@ -45,8 +45,8 @@ def compute_segmenter_rollout(
     Args:
         model: in evaluation mode.
         images: [B, 1, S, S] in [0, 1].
-        weights: output patches of a structure: `hard`, those the model gives at least 0.5;
-            `soft`, its probability; or the truth's coverage, [B, K, S, S] in [0, 1].
+        weights: output patches of a structure: `hard`, those the model gives at least 0.5; `soft`, its probability; or
+            the truth's coverage, [B, K, S, S] in [0, 1].
         settings: variants; with gradients, of the mean logit over the structure's patches.
     """
     patch = model.vit.settings.patch
@@ -74,8 +74,8 @@ def compute_classifier_rollout(
     Args:
         model: in evaluation mode.
         images: [B, 1, S, S] in [0, 1].
-        settings: variants. With a head on CLS alone and no gradients every finding has the same
-            map, so gradients are the default here.
+        settings: variants. With a head on CLS alone and no gradients every finding has the same map, so gradients are
+            the default here.
 
     Raises:
         ConfigError: a CNN.
@@ -94,9 +94,8 @@ def compute_classifier_rollout(
 def compute_finding_weights(model: Classifier, images: Tensor) -> Tensor:
     """Share of each output token in each finding's logit, [B, C, T], summing to 1.
 
-    The head's pooled tokens share a logit in proportion to their positive contributions; each is
-    then spread over the tokens it was pooled from. Where no contribution is positive, pooled tokens
-    count alike.
+    The head's pooled tokens share a logit in proportion to their positive contributions; each is then spread over the
+    tokens it was pooled from. Where no contribution is positive, pooled tokens count alike.
     """
     capture = model.kind == "pooled"
     tokens: Tokens = model.vit(images, capture=capture)

@@ -20,8 +20,8 @@ ForwardPass = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 class ConvSettings(Settings):
     """Settings of a CNN.
 
-    `architecture` is a name of `medprior.networks.architectures`; `mean` and `std` are the
-    intensity statistics the network normalises its [0, 1] input with.
+    `architecture` is a name of `medprior.networks.architectures`; `mean` and `std` are the intensity statistics the
+    network normalises its [0, 1] input with.
     """
 
     architecture: str = Field(pattern=ARCHITECTURE_PATTERN)
@@ -35,8 +35,8 @@ class ConvNet(nn.Module):
     Args:
         settings: recorded beside the weights.
         body: the network itself.
-        run: from `body` and normalised images [B, 1, S, S] to its logits, [B, C] or [B, K, S, S],
-            and its deepest feature map [B, D, h, w].
+        run: from `body` and normalised images [B, 1, S, S] to its logits, [B, C] or [B, K, S, S], and its deepest
+            feature map [B, D, h, w].
     """
 
     mean: Tensor

@@ -67,8 +67,8 @@ class LinearDecoder(nn.Module):
 class PyramidDecoder(nn.Module):
     """Upsamples patch tokens in steps of two, adding shallower blocks and the image's own edges.
 
-    In the manner of UNETR (Hatamizadeh et al. 2022), reduced to one convolution a level (our
-    choice). It stops at half the image's resolution; logits are enlarged from there.
+    In the manner of UNETR (Hatamizadeh et al. 2022), reduced to one convolution a level (our choice). It stops at half
+    the image's resolution; logits are enlarged from there.
     """
 
     def __init__(self, width: int, structures: int, depth: int, patch: int, channels: int = 32) -> None:

@@ -24,8 +24,8 @@ class Tokens:
 
     Shape:
         cls: [B, D]. patches: [B, N, D] in raster order. grid: (rows, columns), N = rows * columns.
-        cls_logits: float32 [B, H, N] or None; scaled scores of the CLS query on the patch keys in
-            the last block, before softmax, attached to the graph.
+        cls_logits: float32 [B, H, N] or None; scaled scores of the CLS query on the patch keys in the last block,
+            before softmax, attached to the graph.
         cls_mass: float32 [B, H] or None; share of the CLS query's attention that falls on patches.
     """
 
@@ -39,9 +39,8 @@ class Tokens:
 class Encoder(nn.Module, ABC):
     """A Vision Transformer for one-channel images; tokens: CLS, registers, patches.
 
-    Subclasses say how images become tokens and how one block runs; the rest is the same for all.
-    `blocks` are its transformer blocks and `norm` the norm after the last of them. `watch` is set
-    inside `watch_attention`.
+    Subclasses say how images become tokens and how one block runs; the rest is the same for all. `blocks` are its
+    transformer blocks and `norm` the norm after the last of them. `watch` is set inside `watch_attention`.
     """
 
     settings: ViTSettings
@@ -62,8 +61,7 @@ class Encoder(nn.Module, ABC):
 
         Args:
             images: sides are multiples of the patch.
-            mask: bool [B, N]; these patches are replaced by the mask token before positions are
-                added, None for none.
+            mask: bool [B, N]; these patches are replaced by the mask token before positions are added, None for none.
         """
 
     @abstractmethod

@@ -18,17 +18,17 @@ SCALE_COUNT = 3
 class LifeProjection(nn.Module):
     """Replaces `Linear(D, 3D)` by a cascade of 1x1, 3x3 and 5x5 convolutions.
 
-    Patches see 1, 3 x 3 and 7 x 7 neighbours at the three scales; CLS and registers skip the
-    depthwise steps. Each scale gives a third of every query, key and value, so with a number of
-    heads that 3 divides each head sees exactly one scale. Affine in its input without `norm`.
+    Patches see 1, 3 x 3 and 7 x 7 neighbours at the three scales; CLS and registers skip the depthwise steps. Each
+    scale gives a third of every query, key and value, so with a number of heads that 3 divides each head sees exactly
+    one scale. Affine in its input without `norm`.
 
     Parameters: 3 D^2 + 35 D, 32 D more than the linear layer.
 
     Args:
         width: D, a multiple of 3.
         prefix: tokens before the patches.
-        aux_key: `fixed`, or `repo`: the authors' code repeats the first scale in the keys of the
-            tokens before the patches; for weights that were trained so.
+        aux_key: `fixed`, or `repo`: the authors' code repeats the first scale in the keys of the tokens before the
+            patches; for weights that were trained so.
         norm: one LayerNorm shared by queries, keys and values (the authors' `--qkv_norm`).
 
     Raises:

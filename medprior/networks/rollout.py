@@ -1,8 +1,8 @@
 """Dense Attention Roll-Out: which input patches an output token, or a class, was made from.
 
-Attention roll-out (Abnar and Zuidema 2020) multiplies the attention of all blocks; it is known for
-the CLS row. For dense prediction LIFE's paper names a roll-out over all tokens (name and
-purpose from its abstract alone); the formula here is our design. Attention is not attribution.
+Attention roll-out (Abnar and Zuidema 2020) multiplies the attention of all blocks; it is known for the CLS row. For
+dense prediction LIFE's paper names a roll-out over all tokens (name and purpose from its abstract alone); the formula
+here is our design. Attention is not attribution.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ HeadFusion = Literal["mean", "max"]
 class RolloutSettings(Settings):
     """Variants of the roll-out.
 
-    `fusion` of heads in each block; `gradients` weighs heads by the gradient of the class's score
-    (Chefer et al. 2021); `discard` drops that share of the weakest entries of each block; blocks
-    before `start` are left out.
+    `fusion` of heads in each block; `gradients` weighs heads by the gradient of the class's score (Chefer et al. 2021);
+    `discard` drops that share of the weakest entries of each block; blocks before `start` are left out.
     """
 
     fusion: HeadFusion = "mean"
@@ -41,9 +40,8 @@ class RolloutResult:
     """Roll-out maps and what they leave out.
 
     Shape:
-        maps: [B, C, rows, columns] >= 0, share of each input patch. cls_mass, register_mass:
-            [B, C], shares that end on the CLS token and on registers, in no map. The three add up
-            to 1, or to 0 for a class without output tokens.
+        maps: [B, C, rows, columns] >= 0, share of each input patch. cls_mass, register_mass: [B, C], shares that end on
+            the CLS token and on registers, in no map. The three add up to 1, or to 0 for a class without output tokens.
     """
 
     maps: Tensor
@@ -101,8 +99,8 @@ def compute_gradient_attention(
 def normalise_row_sums(attention: Tensor) -> Tensor:
     """Gradient-weighted attention [B, T, T] with the greatest sum of a row made 1 per image.
 
-    Our choice: a gradient is small beside the identity that the skip adds, so that nothing would
-    move; so scaled, the map does not depend on the unit of the score, and rows keep their relation.
+    Our choice: a gradient is small beside the identity that the skip adds, so that nothing would move; so scaled, the
+    map does not depend on the unit of the score, and rows keep their relation.
     """
     greatest = attention.sum(-1).amax(-1)[:, None, None]
     return attention / greatest.clamp_min(torch.finfo(attention.dtype).tiny)
@@ -126,8 +124,8 @@ def compute_dense_rollout(
 ) -> Tensor:
     """Carry weights of output tokens back to input tokens, block by block.
 
-    Each block gives and keeps: v <- v (I + A) with rows of (I + A) normalised, which for attention
-    whose rows sum to 1 is (v + v A) / 2. The T x T product of all blocks is never formed.
+    Each block gives and keeps: v <- v (I + A) with rows of (I + A) normalised, which for attention whose rows sum to 1
+    is (v + v A) / 2. The T x T product of all blocks is never formed.
 
     Args:
         attentions: L of [B, T, T], the first block's first, as of `collect_block_attention`.
@@ -159,8 +157,7 @@ def compute_token_weights(shares: Tensor, prefix: int) -> Tensor:
     """Weights of output tokens from how much each patch belongs to each class.
 
     Args:
-        shares: [B, C, N] >= 0: 0 and 1 for hard weights, scores for soft ones, coverage by a mask
-            for the truth's.
+        shares: [B, C, N] >= 0: 0 and 1 for hard weights, scores for soft ones, coverage by a mask for the truth's.
         prefix: tokens before the patches, which get none.
 
     Returns:

@@ -25,8 +25,8 @@ def build_timm_body(values: dict[str, Any]) -> nn.Module:
         values: fields of `ViTSettings`; those of the shape override the named architecture.
 
     Raises:
-        ValueError: unknown name, an override the model does not take, or another kind of model
-            than a Vision Transformer with a CLS token and plain self-attention.
+        ValueError: unknown name, an override the model does not take, or another kind of model than a Vision
+            Transformer with a CLS token and plain self-attention.
     """
     import timm
 

@@ -16,9 +16,9 @@ from medprior.networks.vit_settings import ViTSettings
 class TimmEncoder(Encoder):
     """Wraps timm's VisionTransformer and Eva: one channel, any size, attention on demand.
 
-    Blocks and last norm are held under the names our own network has, so that layer-wise learning
-    rates work alike; `stem` is the rest. Fused attention runs everywhere; the CLS row is computed
-    beside it from the very queries and keys the kernel gets.
+    Blocks and last norm are held under the names our own network has, so that layer-wise learning rates work alike;
+    `stem` is the rest. Fused attention runs everywhere; the CLS row is computed beside it from the very queries and
+    keys the kernel gets.
     """
 
     def __init__(self, settings: ViTSettings) -> None:

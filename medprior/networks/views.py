@@ -16,8 +16,8 @@ MAX_OVERSAMPLING = 4
 def crop_views(sources: Tensor, views: Views, size: int, index: Tensor, *, oversampling: int | None = None) -> Tensor:
     """Sample views from their sources in one batched `grid_sample`.
 
-    Each output pixel is the mean of a lattice of bilinear samples, so that shrinking does not alias
-    and a map's mass is kept (area averaging).
+    Each output pixel is the mean of a lattice of bilinear samples, so that shrinking does not alias and a map's mass is
+    kept (area averaging).
 
     Args:
         sources: [n, C, S, S], images or maps on the unit square.

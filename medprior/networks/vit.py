@@ -102,9 +102,8 @@ class Block(nn.Module):
     Args:
         settings: of the network.
         drop_path: rate of stochastic depth.
-        nosn: no skip around the attention and no norm before the MLP, as in the last block of
-            SAR's command (helia95/SAR); it has no drop-path and no LayerScale there
-            (LayerScale: our choice).
+        nosn: no skip around the attention and no norm before the MLP, as in the last block of SAR's command
+            (helia95/SAR); it has no drop-path and no LayerScale there (LayerScale: our choice).
     """
 
     def __init__(self, settings: ViTSettings, drop_path: float, nosn: bool = False) -> None:
@@ -139,8 +138,8 @@ class Block(nn.Module):
 def build_sine_positions(width: int, rows: int, columns: int) -> Tensor:
     """Sines and cosines of the patch's row and column, [1, width, rows, columns] in [-1, 1].
 
-    The start of the learned position embedding: from it a short training learns positions
-    in far fewer steps than from noise (our choice, after Chen et al. 2021, MoCo v3).
+    The start of the learned position embedding: from it a short training learns positions in far fewer steps than from
+    noise (our choice, after Chen et al. 2021, MoCo v3).
     """
     quarter = -(-width // 4)
     rates = torch.exp(-math.log(10_000) * torch.arange(quarter) / quarter)

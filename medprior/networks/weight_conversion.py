@@ -29,8 +29,8 @@ def fold_to_one_channel(
 ) -> tuple[Tensors, GreyStatistics]:
     """Fold channels and their normalisation into one; exact for grey images.
 
-    W'(x - m) / s with W' = s * sum_c W_c / s_c, the bias taking up sum_c W_c (m - m_c) / s_c. Equal
-    channels make it a plain sum. m and s are the means over channels.
+    W'(x - m) / s with W' = s * sum_c W_c / s_c, the bias taking up sum_c W_c (m - m_c) / s_c. Equal channels make it a
+    plain sum. m and s are the means over channels.
     """
     weight = tensors.get("patch_embed.proj.weight")
     if weight is None or weight.ndim != 4:

@@ -1,8 +1,7 @@
 """Rename the tensors of published Vision Transformers to timm's names.
 
-timm and facebookresearch/dino and dinov2 share their names but for registers and chunked blocks;
-Hugging Face's `Dinov2Model`, the layout of RAD-DINO, differs throughout and keeps queries, keys and
-values apart.
+timm and facebookresearch/dino and dinov2 share their names but for registers and chunked blocks; Hugging Face's
+`Dinov2Model`, the layout of RAD-DINO, differs throughout and keeps queries, keys and values apart.
 """
 
 from __future__ import annotations

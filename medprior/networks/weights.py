@@ -34,17 +34,16 @@ def load_local(
 ) -> tuple[ViTSettings, Tensors]:
     """Settings and state of `build_network(settings)` from a safetensors file.
 
-    Weights for colour images become weights for one channel that give the same answer to a grey
-    image normalised channel by channel. Position embeddings are resized to `image_size`.
+    Weights for colour images become weights for one channel that give the same answer to a grey image normalised
+    channel by channel. Position embeddings are resized to `image_size`.
 
     Args:
         path: in the layout of timm, facebookresearch dino or dinov2, or Dinov2Model (RAD-DINO).
-        network: fields of `ViTSettings` that go before what the file says: `heads`, which a file
-            does not tell (by default D / 64), `image_size`, `mask_token`, `drop_path`; or
-            `source="timm"` with `name`, for a file in timm's layout that our own network cannot
-            hold (rotary embedding, norms of queries and keys).
-        mean: what was subtracted from each channel of [0, 1]; by default ImageNet's, timm's record
-            of the architecture, or RAD-DINO's.
+        network: fields of `ViTSettings` that go before what the file says: `heads`, which a file does not tell (by
+            default D / 64), `image_size`, `mask_token`, `drop_path`; or `source="timm"` with `name`, for a file in
+            timm's layout that our own network cannot hold (rotary embedding, norms of queries and keys).
+        mean: what was subtracted from each channel of [0, 1]; by default ImageNet's, timm's record of the architecture,
+            or RAD-DINO's.
         std: what each channel was then divided by; the same defaults.
 
     Raises:

@@ -104,8 +104,8 @@ class HealthHandler:
     Small cohorts pass through one prototype for a while (see RESULTS.md), so a single window does not count.
 
     Args:
-        metrics: the windows. patience: share of the run before the first check. lasting: share of
-            the run that a collapse must last.
+        metrics: the windows. patience: share of the run before the first check. lasting: share of the run that a
+            collapse must last.
     """
 
     def __init__(self, metrics: MetricsHandler, patience: float = 0.5, lasting: float = 0.15) -> None:

@@ -68,8 +68,8 @@ class Learner(nn.Module):
     def build_targets(self, scenes: Sequence[Scene]) -> list[SceneTargets]:
         """Targets of the parts of a batch, and the number of terms of each loss.
 
-        Counts are taken over all parts of all processes, so that a part with few
-        terms weighs little and the mean of the parts' losses is the loss of the whole batch.
+        Counts are taken over all parts of all processes, so that a part with few terms weighs little and the mean of
+        the parts' losses is the loss of the whole batch.
         """
         prepared_scenes: list[SceneTargets] = [{} for _ in scenes]
         for name, objective in self.named_objectives():
@@ -144,8 +144,8 @@ def build_objectives(settings: PretrainSettings, heads: Sequence[int]) -> nn.Mod
 
     Args:
         settings: resolved settings.
-        heads: head of the last block for each structure of the prior, -1 where it is yet to be
-            assigned; empty without a prior.
+        heads: head of the last block for each structure of the prior, -1 where it is yet to be assigned; empty without
+            a prior.
     """
     objectives = {name: added.create(settings, heads) for name, added in list_objectives().items()}
     return nn.ModuleDict({name: objective for name, objective in objectives.items() if objective is not None})

@@ -99,10 +99,9 @@ class PretrainSettings(ObjectiveSections, RunSettings):
     def resolve(self, images: int) -> Self:
         """Fill what depends on the number of training images, in this one place.
 
-        Below 10 000 images: a batch-normalised head, without which the teacher collapses; few
-        prototypes and a sharp teacher; and a teacher that turns over at least four times in the
-        run, without which a short run exports its random start (measured, see README). Above: the
-        published settings.
+        Below 10 000 images: a batch-normalised head, without which the teacher collapses; few prototypes and a sharp
+        teacher; and a teacher that turns over at least four times in the run, without which a short run exports its
+        random start (measured, see README). Above: the published settings.
         """
         batch = min(self.batch, images)
         if batch < 2:

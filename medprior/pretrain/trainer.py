@@ -102,8 +102,8 @@ class PretrainTrainer(Trainer):
     def _fit_in_memory(self, batch: Any, weights: dict[str, float]) -> tuple[Logs, Logs]:
         """`_accumulate_gradients`, in twice as many parts while the device runs out of memory.
 
-        Batch statistics become those of a part (see `accumulate`). Several processes cannot agree on
-        the parts within a step, so they stop with advice.
+        Batch statistics become those of a part (see `accumulate`). Several processes cannot agree on the parts within a
+        step, so they stop with advice.
         """
         while True:
             try:

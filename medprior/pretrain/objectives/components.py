@@ -22,8 +22,8 @@ def label_components(on: Tensor, connectivity: Connectivity) -> Tensor:
         connectivity: whether diagonal neighbours touch (8) or not (4).
 
     Returns:
-        int64 [M, rows, columns]: cells of one map share a value in [0, rows * columns) where they
-        are on and connected; cells that are off hold 0.
+        int64 [M, rows, columns]: cells of one map share a value in [0, rows * columns) where they are on and connected;
+        cells that are off hold 0.
     """
     if on.device.type == "cpu":
         return label_with_scipy(on, connectivity)

@@ -29,8 +29,8 @@ def dino_loss(student: Tensor, teacher: Tensor, student_temperature: float) -> T
         student_temperature: softmax temperature of the student.
 
     Returns:
-        Scalar: mean over ordered pairs (teacher view g, student view v != g) and images. At uniform
-        collapse it is ln K.
+        Scalar: mean over ordered pairs (teacher view g, student view v != g) and images. At uniform collapse it is ln
+            K.
     """
     log_p = (student.float() / student_temperature).log_softmax(-1)
     cross = -torch.einsum("gbk,vbk->gvb", teacher, log_p).mean(-1)
@@ -53,8 +53,7 @@ def apply_sinkhorn(scores: Tensor, temperature: float, iterations: int = 3) -> T
     """Teacher probabilities by Sinkhorn-Knopp (Caron et al. 2020): prototypes used evenly.
 
     Args:
-        scores: [B, K] of one process; the processes' rows, perhaps differently many, are balanced
-            together.
+        scores: [B, K] of one process; the processes' rows, perhaps differently many, are balanced together.
         temperature: softmax temperature.
         iterations: rounds of prototype, then sample normalisation.
 

@@ -1,8 +1,7 @@
 """Divergences of a head's attention from a prior: the forms of SPAN's loss.
 
-All are our choice: the abstract of arXiv 2209.03745 gives the idea, not the loss.
-Each takes `AttentionComparison` and returns [V, K], 0 where attention is as the prior wants it (`dice`, `iou`
-and `bce`: where it is the cover itself).
+All are our choice: the abstract of arXiv 2209.03745 gives the idea, not the loss. Each takes `AttentionComparison` and
+returns [V, K], 0 where attention is as the prior wants it (`dice`, `iou` and `bce`: where it is the cover itself).
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ class AttentionComparison:
     """Attention and prior of the same views.
 
     Shape:
-        logits: float32 [V, K, N], scores of the assigned heads on the patches (CLS and registers
-            out). cover: [V, K, N] in [0, 1], share of each patch that the structure covers.
+        logits: float32 [V, K, N], scores of the assigned heads on the patches (CLS and registers out). cover: [V, K, N]
+            in [0, 1], share of each patch that the structure covers.
         target: [V, K, N], sums to 1 over the visible patches. visible: bool [V, 1, N], or None for all.
 
     Attributes:
@@ -141,8 +140,8 @@ DIVERGENCES: dict[str, Callable[[AttentionComparison], Tensor]] = {
 def compute_mass_overlap(x: AttentionComparison, share: float = 0.6) -> Tensor:
     """Intersection over union of attention and prior, [V, K].
 
-    The attention's region is the fewest patches that hold `share` of its mass (rule of DINO and
-    SAR, confirmed), the prior's the patches it covers at least half (our choice).
+    The attention's region is the fewest patches that hold `share` of its mass (rule of DINO and SAR, confirmed), the
+    prior's the patches it covers at least half (our choice).
     """
     first, second = find_densest_patches(x.log_attention.exp(), share), x.cover >= 0.5
     return (first & second).sum(-1) / (first | second).sum(-1).clamp_min(1)

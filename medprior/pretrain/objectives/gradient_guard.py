@@ -34,8 +34,8 @@ def compute_gradient_norms(
 class GradientGuard(nn.Module):
     """Halves SPAN's weight where its gradient is over half of DINO's (our choice).
 
-    Both are weighted gradients at the last block, as moving averages; of unweighted ones the
-    comparison would not change by halving. After a halving SPAN's average is halved too.
+    Both are weighted gradients at the last block, as moving averages; of unweighted ones the comparison would not
+    change by halving. After a halving SPAN's average is halved too.
 
     Attributes:
         factor: of SPAN's weight, a power of 1/2. norms: averages of SPAN's and DINO's norm.

@@ -14,12 +14,11 @@ def assign_heads(
 ) -> dict[str, int]:
     """Structure name -> head index, in the prior's order.
 
-    Without `head_map`, structures take heads 0, 1, ...; with LIFE the last ones, which see the widest
-    neighbourhood. At least half of the heads stay free for the self-distillation. All our choice.
+    Without `head_map`, structures take heads 0, 1, ...; with LIFE the last ones, which see the widest neighbourhood. At
+    least half of the heads stay free for the self-distillation. All our choice.
 
     Raises:
-        ConfigError: more structures than half the heads, an unknown structure or head, or one head
-            for two structures.
+        ConfigError: more structures than half the heads, an unknown structure or head, or one head for two structures.
     """
     if head_map is None:
         check_free_heads(len(names), heads)

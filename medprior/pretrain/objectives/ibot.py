@@ -30,8 +30,8 @@ def ibot_loss(student: Tensor, teacher: Tensor, view: Tensor, views: int, tau: f
         tau: softmax temperature of the student.
 
     Returns:
-        Scalar: mean over a view's masked patches, then over all views, of which those without a
-        mask count as 0 (confirmed).
+        Scalar: mean over a view's masked patches, then over all views, of which those without a mask count as 0
+            (confirmed).
     """
     log_p = (student.float() / tau).log_softmax(-1)
     losses = -(teacher * log_p).sum(-1)
@@ -42,8 +42,8 @@ def ibot_loss(student: Tensor, teacher: Tensor, view: Tensor, views: int, tau: f
 class IbotObjective(Objective):
     """iBOT on the global views.
 
-    With it the student's global views are masked for every objective, as in DINOv2: one forward
-    pass, not two. SPAN, SAR and LOCA then read visible patches alone (our choice).
+    With it the student's global views are masked for every objective, as in DINOv2: one forward pass, not two. SPAN,
+    SAR and LOCA then read visible patches alone (our choice).
     """
 
     name = "ibot"

@@ -24,8 +24,7 @@ def koleo_loss(features: Tensor) -> Tensor:
         features: CLS features [B, D] of ONE global view, so that no pair shares an image; B >= 2.
 
     Returns:
-        Scalar -mean log(distance to the nearest neighbour + 1e-8) of the L2-normalised features of
-        all processes.
+        Scalar -mean log(distance to the nearest neighbour + 1e-8) of the L2-normalised features of all processes.
     """
     x = F.normalize(all_gather_rows(features.float()), dim=-1, eps=1e-8)
     with torch.no_grad():

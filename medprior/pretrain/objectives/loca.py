@@ -1,8 +1,8 @@
 """LOCA: locates each patch of a view in another view of which few patches are visible.
 
-Source: arXiv 2212.02400 and the authors' code (scenic, `projects/loca`) for losses, visible patches and block.
-Global view 1 as the reference and DINO's other views as queries, without CLS and registers, are our choice: no
-further pass of the backbone is needed.
+Source: arXiv 2212.02400 and the authors' code (scenic, `projects/loca`) for losses, visible patches and block. Global
+view 1 as the reference and DINO's other views as queries, without CLS and registers, are our choice: no further pass of
+the backbone is needed.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ class LocaTargets:
     """Positions of the queries, and the patches visible to them.
 
     Shape:
-        cell: int64 [B, Q], cell of the reference or -1. visible: int64 [B, C], patches of the
-            reference.
+        cell: int64 [B, Q], cell of the reference or -1. visible: int64 [B, C], patches of the reference.
     """
 
     cell: Tensor

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 class Locator(nn.Module):
     """One cross-attention block, a norm and a linear classifier over positions.
 
-    Source: LOCA's code (scenic, `projects/loca/vit.py`): pre-norm on queries and on keys and values,
-    attention, MLP, residuals, then LayerNorm and Linear.
+    Source: LOCA's code (scenic, `projects/loca/vit.py`): pre-norm on queries and on keys and values, attention, MLP,
+    residuals, then LayerNorm and Linear.
 
     Args:
         width: D. heads: of the attention. positions: number of cells of the reference.

@@ -18,8 +18,8 @@ def sample_patch_masks(
 ) -> BoolArray:
     """Masks of a step's global views.
 
-    A share `probability` of the views is masked, each by a ratio from its own slice of `ratio`, so
-    that the ratios of a batch are evenly spread (confirmed in DINOv2's code).
+    A share `probability` of the views is masked, each by a ratio from its own slice of `ratio`, so that the ratios of a
+    batch are evenly spread (confirmed in DINOv2's code).
 
     Returns:
         bool [views, rows * columns].
@@ -37,9 +37,8 @@ def sample_patch_masks(
 def sample_block_mask(rng: np.random.Generator, count: int, grid: tuple[int, int], aspect: float) -> BoolArray:
     """A mask of exactly `count` patches made of rectangles (BEiT; Bao et al. 2022).
 
-    Rectangles have an area of at least 4 patches and a log-uniform height / width in
-    [aspect, 1 / aspect]. What no further rectangle fits is filled with single patches (our choice;
-    the authors leave it open).
+    Rectangles have an area of at least 4 patches and a log-uniform height / width in [aspect, 1 / aspect]. What no
+    further rectangle fits is filled with single patches (our choice; the authors leave it open).
 
     Returns:
         bool [rows, columns].

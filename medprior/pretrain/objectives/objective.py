@@ -77,8 +77,8 @@ class NetworkOutputs:
         student, teacher: the networks, for the parts that objectives add.
         views: the student's tokens of each of the scene's stacks.
         scores: the student's head on CLS of all views [V * B, K], None without a head.
-        teacher_tokens: the teacher's tokens of the global views; teacher_scores: [2B, K]; None where
-            no objective needs the teacher.
+        teacher_tokens: the teacher's tokens of the global views; teacher_scores: [2B, K]; None where no objective needs
+            the teacher.
         structure_heads: int64 [K], head of the last block that follows each structure, -1 for none yet.
     """
 
@@ -94,8 +94,8 @@ class NetworkOutputs:
 class Objective(nn.Module, ABC):
     """One term of the training loss.
 
-    At weight 0 an objective samples no random number, holds no parameter and takes no part in the step. An objective's loss is such that its mean over processes and over the
-    parts of an accumulated batch is the loss of the whole batch.
+    At weight 0 an objective samples no random number, holds no parameter and takes no part in the step. An objective's
+    loss is such that its mean over processes and over the parts of an accumulated batch is the loss of the whole batch.
 
     Attributes:
         name: key in the registry, in settings, logs and checkpoints.

@@ -127,8 +127,7 @@ class SpanSettings(ObjectiveSettings):
         assignment: `fixed`, or `hungarian` after `assign_after` of the run.
         heads: structure -> head for `fixed`; by default the first, with LIFE the last.
         local_views: also on local views, where their grid is at least 6 x 6.
-        mass_penalty: factor of the penalty on assigned heads with less than half of their attention
-            on patches.
+        mass_penalty: factor of the penalty on assigned heads with less than half of their attention on patches.
         guard: halve the weight where SPAN's gradient is over half of DINO's.
     """
 

@@ -39,8 +39,8 @@ def sample_visible_patches(
         images: number of references.
         patches: N of each.
         share: of them that is visible, at least one.
-        pattern: `consecutive` in raster order from a random start, which may wrap around the ends
-            of rows (confirmed), or `random`.
+        pattern: `consecutive` in raster order from a random start, which may wrap around the ends of rows (confirmed),
+            or `random`.
 
     Returns:
         int64 [images, max(1, floor(share * N))].

@@ -13,9 +13,9 @@ from medprior.pretrain.settings import PretrainSettings
 class ProjectionHead(nn.Module):
     """MLP, L2 norm, then weight-normalised prototypes with unit gain (Caron et al. 2021, sec. 3.1).
 
-    `batch_norm` standardises the hidden layers over the global batch. The published ViT head has
-    none; with a few hundred alike radiographs the features of different images are nearly parallel
-    at the start and the teacher collapses without it (measured, see README). Our choice.
+    `batch_norm` standardises the hidden layers over the global batch. The published ViT head has none; with a few
+    hundred alike radiographs the features of different images are nearly parallel at the start and the teacher
+    collapses without it (measured, see README). Our choice.
     """
 
     def __init__(self, width: int, hidden: int, bottleneck: int, prototypes: int, *, batch_norm: bool) -> None:

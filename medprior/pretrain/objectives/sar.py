@@ -1,8 +1,7 @@
 """SAR: concentrates the free heads' attention in few connected regions.
 
-Source: arXiv 2206.04636 and the authors' code (helia95/SAR) for loss, last block, logits and schedule, in
-supervised training. Pretraining, on free heads alone, is our choice: the loss is least at one region, and two
-lungs are two.
+Source: arXiv 2206.04636 and the authors' code (helia95/SAR) for loss, last block, logits and schedule, in supervised
+training. Pretraining, on free heads alone, is our choice: the loss is least at one region, and two lungs are two.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """SPAN: heads of the last block follow a spatial prior.
 
-The idea (regularise the attention of separate heads towards priors of semantic regions) is stated
-in the abstract of arXiv 2209.03745 and known from it only; the form of the loss, its weight, its
-gate, the heads and their assignment are our choice.
+The idea (regularise the attention of separate heads towards priors of semantic regions) is stated in the abstract of
+arXiv 2209.03745 and known from it only; the form of the loss, its weight, its gate, the heads and their assignment are
+our choice.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class SpanTargets:
     """Targets of the heads in one stack of views.
 
     Shape:
-        cover: [V, K, N] in [0, 1], 0 on masked patches. gate: [V, K] in [0, 1], what each pair
-            counts. visible: bool [V, 1, N], None for all.
+        cover: [V, K, N] in [0, 1], 0 on masked patches. gate: [V, K] in [0, 1], what each pair counts. visible: bool
+            [V, 1, N], None for all.
     """
 
     cover: Tensor
@@ -73,9 +73,8 @@ def compute_mass_penalty(mass: Tensor) -> Tensor:
 class SpanObjective(Objective):
     """SPAN on the student's global views (and local ones on request).
 
-    Of a masked view (iBOT) the visible patches alone are compared: prior and attention are
-    renormalised over them, and a pair counts only where a quarter of what the view shows of the
-    structure is visible (`visible_share`).
+    Of a masked view (iBOT) the visible patches alone are compared: prior and attention are renormalised over them, and
+    a pair counts only where a quarter of what the view shows of the structure is visible (`visible_share`).
 
     Args:
         settings: resolved settings.

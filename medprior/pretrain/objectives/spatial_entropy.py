@@ -1,7 +1,7 @@
 """Spatial entropy of attention: how scattered a map is over separate regions.
 
-Source: SAR (arXiv 2206.04636; helia95/SAR, `attention_losses.py`), rewritten from its description for any grid,
-empty maps and gradients without NaN.
+Source: SAR (arXiv 2206.04636; helia95/SAR, `attention_losses.py`), rewritten from its description for any grid, empty
+maps and gradients without NaN.
 """
 
 from __future__ import annotations
@@ -18,17 +18,15 @@ def compute_spatial_entropy(
     """Entropy of the mass in the connected regions above a map's mean.
 
     Args:
-        logits: scaled scores before softmax [..., N] in raster order; softmax would change the
-            measure.
+        logits: scaled scores before softmax [..., N] in raster order; softmax would change the measure.
         grid: (rows, columns), N = rows * columns.
         connectivity: 8 as in the authors' code, or 4.
-        visible: bool, broadcast to [..., N]; other patches count as off and not in the mean (our
-            choice, for masked views).
+        visible: bool, broadcast to [..., N]; other patches count as off and not in the mean (our choice, for masked
+            views).
 
     Returns:
-        float32 or float64 [...], nats: 0 for one region or a constant map, ln n for n equal
-        regions. Invariant to scale and shift of the map. Regions are constant for the gradient, the
-        mean is not.
+        float32 or float64 [...], nats: 0 for one region or a constant map, ln n for n equal regions. Invariant to scale
+        and shift of the map. Regions are constant for the gradient, the mean is not.
     """
     with torch.autocast(logits.device.type, enabled=False):
         precise = logits if logits.dtype == torch.float64 else logits.float()

@@ -12,8 +12,8 @@ SHUFFLE_STREAM, CROP_STREAM, MASK_STREAM, VISIBLE_STREAM = 1, 2, 4, 5
 def compute_step_indices(seed: int, step: int, images: int, batch: int) -> NDArray[np.intp]:
     """Indices of the images of one step.
 
-    Every epoch is a new permutation; a step that crosses its end continues in the next one, so that
-    all images are used equally often.
+    Every epoch is a new permutation; a step that crosses its end continues in the next one, so that all images are used
+    equally often.
 
     Returns:
         int [batch].
