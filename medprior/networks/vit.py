@@ -207,6 +207,5 @@ class VisionTransformer(Encoder):
         self, index: int, x: Tensor, context: Grid, row: bool = False, watch: AttentionCallback | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Run one block; see `Encoder.step`."""
-        found: tuple[Tensor, Tensor | None]
-        found = self.blocks[index](x, 0 if row else None, context, watch)
-        return found
+        output: tuple[Tensor, Tensor | None] = self.blocks[index](x, 0 if row else None, context, watch)
+        return output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -36,12 +36,13 @@ class ObjectiveNeeds(NamedTuple):
 class ObjectiveSettings(Settings):
     """An objective's section of the settings, and what it asks of the run before it is built."""
 
+    active_needs: ClassVar[ObjectiveNeeds] = ObjectiveNeeds()
     weight: float = Field(default=0.0, ge=0)
 
     @property
     def needs(self) -> ObjectiveNeeds:
-        """What a run must offer; nothing by default."""
-        return ObjectiveNeeds()
+        """What a run must offer; with a weight of 0 nothing."""
+        return self.active_needs if self.weight else ObjectiveNeeds()
 
     def check_sections(self, run: ObjectiveSections) -> None:
         """ValueError where the section contradicts another one."""
@@ -58,6 +59,7 @@ class ObjectiveSettings(Settings):
 class DinoSettings(ObjectiveSettings):
     """Self-distillation; `resolve` fills `None` from the cohort's size."""
 
+    active_needs = ObjectiveNeeds(head=True, scores=True)
     weight: float = Field(default=1.0, ge=0)
     prototypes: int | None = Field(default=None, ge=2)
     hidden: int = Field(default=512, ge=8)
@@ -69,11 +71,6 @@ class DinoSettings(ObjectiveSettings):
     centre_momentum: float = Field(default=0.9, ge=0, lt=1)
     teacher_momentum: float | None = Field(default=None, ge=0, lt=1)
     koleo_weight: float = Field(default=0.1, ge=0)
-
-    @property
-    def needs(self) -> ObjectiveNeeds:
-        """The shared head's scores of CLS."""
-        return ObjectiveNeeds(head=self.weight > 0, scores=self.weight > 0)
 
     def resolve(self, run: ObjectiveSections, images: int, steps: int) -> Self:
         """Fill `None`; see `PretrainSettings.resolve`."""
@@ -131,6 +128,7 @@ class SpanSettings(ObjectiveSettings):
         guard: halve the weight where SPAN's gradient is over half of DINO's.
     """
 
+    active_needs = ObjectiveNeeds(prior="SPAN")
     weight: float = Field(default=0.3, ge=0)
     loss: Divergence = "kl"
     warmup: float = Field(default=0.05, ge=0, le=1)
@@ -146,11 +144,6 @@ class SpanSettings(ObjectiveSettings):
     mass_penalty: float = Field(default=0.0, ge=0)
     guard: bool = False
     guard_every: int = Field(default=100, ge=1)
-
-    @property
-    def needs(self) -> ObjectiveNeeds:
-        """A prior."""
-        return ObjectiveNeeds(prior="SPAN" if self.weight else "")
 
     def initial_heads(self, names: Sequence[str], network: ViTSettings) -> list[int]:
         """Heads by `assignment`; ConfigError where the network has too few."""

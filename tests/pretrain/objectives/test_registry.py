@@ -24,11 +24,8 @@ from medprior.pretrain.objectives.objective_settings import ObjectiveNeeds, Obje
 
 
 class SpreadSettings(ObjectiveSettings):
+    active_needs = ObjectiveNeeds(masks=True)
     target: float = 1.0
-
-    @property
-    def needs(self):
-        return ObjectiveNeeds(masks=self.weight > 0)
 
 
 class SpreadObjective(Objective):
