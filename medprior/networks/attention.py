@@ -11,7 +11,7 @@ from medprior.networks.encoder import Encoder, Tokens
 
 @torch.no_grad()
 def compute_attention_maps(network: Encoder, images: Tensor) -> Tensor:
-    """Where each head of the last block looks from the CLS token (Caron et al. 2021, sec. 4.2).
+    """CLS attention of each head of the last block (Caron et al. 2021, sec. 4.2).
 
     Args:
         network: in evaluation mode.

@@ -28,7 +28,7 @@ def build_refine_block(channels: int) -> nn.Sequential:
 
 
 class LinearDecoder(nn.Module):
-    """One linear layer per patch token; the probe of what the tokens know."""
+    """One linear layer per patch token; a linear probe."""
 
     def __init__(self, width: int, structures: int, depth: int) -> None:
         super().__init__()
@@ -44,8 +44,8 @@ class LinearDecoder(nn.Module):
 class PyramidDecoder(nn.Module):
     """Upsamples patch tokens in steps of two, adding shallower blocks and the image's own edges.
 
-    In the manner of UNETR (Hatamizadeh et al. 2022), reduced to one convolution a level (our
-    choice). It stops at half the image's resolution; logits are enlarged from there.
+    In the manner of UNETR (Hatamizadeh et al. 2022), reduced to one convolution a level (our choice). It stops at half
+    the image's resolution; logits are enlarged from there.
     """
 
     def __init__(self, width: int, structures: int, depth: int, patch: int, channels: int = 32) -> None:
@@ -82,13 +82,7 @@ class Segmenter(nn.Module):
         channels: width of the pyramid.
     """
 
-    def __init__(
-        self,
-        vit: Encoder,
-        structures: int,
-        kind: DecoderKind = "pyramid",
-        channels: int = 32,
-    ) -> None:
+    def __init__(self, vit: Encoder, structures: int, kind: DecoderKind = "pyramid", channels: int = 32) -> None:
         super().__init__()
         shape = vit.settings
         self.vit = vit

@@ -1,4 +1,4 @@
-"""What every network of this room is: images in, CLS and patch tokens out, attention on demand."""
+"""Interface of the Vision Transformers: CLS and patch tokens of images, attention on demand."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from medprior.networks.vit_settings import ViTSettings
 
 Grid = tuple[int, int]
 AttentionCallback = Callable[[Tensor], None]
-"""Is shown a block's attention [B, H, T, T], attached to the graph and used for its output."""
+"""Receives a block's attention [B, H, T, T], attached to the graph and used for its output."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the network says of a batch, after the final norm.
+    """Output tokens of a batch, after the final norm.
 
     Shape:
         cls: [B, D]. patches: [B, N, D] in raster order. grid: (rows, columns), N = rows * columns.
-        cls_logits: float32 [B, H, N] or None; scaled scores of the CLS query on the patch keys in
-            the last block, before softmax, attached to the graph.
+        cls_logits: float32 [B, H, N] or None; scaled scores of the CLS query on the patch keys in the last block,
+            before softmax, attached to the graph.
         cls_mass: float32 [B, H] or None; share of the CLS query's attention that falls on patches.
     """
 
@@ -40,9 +40,8 @@ class Tokens:
 class Encoder(nn.Module, ABC):
     """A Vision Transformer for one-channel images; tokens: CLS, registers, patches.
 
-    Subclasses say how images become tokens and how one block runs; the rest is the same for all.
-    `blocks` are its transformer blocks and `norm` the norm after the last of them. `watch` is set
-    by `watching` for the length of a pass.
+    Subclasses say how images become tokens and how one block runs; the rest is the same for all. `blocks` are its
+    transformer blocks and `norm` the norm after the last of them. `watch` is set inside `watch_attention`.
     """
 
     settings: ViTSettings
@@ -63,13 +62,12 @@ class Encoder(nn.Module, ABC):
 
         Args:
             images: sides are multiples of the patch.
-            mask: bool [B, N]; these patches are replaced by the mask token before positions are
-                added, None for none.
+            mask: bool [B, N]; these patches are replaced by the mask token before positions are added, None for none.
         """
 
     @abstractmethod
     def context(self, grid: Grid) -> Any:
-        """What blocks must know beside the tokens, computed once a pass."""
+        """Inputs of the blocks beside the tokens, computed once per pass."""
 
     @abstractmethod
     def step(
@@ -82,7 +80,7 @@ class Encoder(nn.Module, ABC):
             x: tokens.
             context: of `self.context`.
             row: also return the CLS query's scaled scores on all keys, float32 [B, H, T].
-            watch: is shown the whole attention matrix; the block then does without fused attention.
+            watch: receives the whole attention matrix; the block then does not use fused attention.
         """
 
     def forward(self, images: Tensor, capture: bool = False, mask: Tensor | None = None) -> Tokens:
@@ -91,7 +89,7 @@ class Encoder(nn.Module, ABC):
         Args:
             images: [B, 1, S, S] in [0, 1].
             capture: also compute the last block's CLS row.
-            mask: bool [B, N], patches the network does not see; needs `mask_token` in the settings.
+            mask: bool [B, N], masked patches; needs `mask_token` in the settings.
         """
         return self.forward_with_maps(images, (), capture, mask)[0]
 
@@ -154,7 +152,7 @@ def watch_attention(encoder: Encoder, watch: AttentionCallback) -> Iterator[None
 
 
 def check_mask_token(mask: Tensor | None, token: nn.Parameter | None) -> None:
-    """ConfigError where patches are masked and the network has no token to put in their place."""
+    """ConfigError where patches are masked and the network has no mask token."""
     if mask is not None and token is None:
         raise ConfigError(
             "patches are masked and the network has no mask token",

@@ -16,7 +16,7 @@ from medprior.finetune.training import prepare_run
 from medprior.geometry import create_whole_image_views
 from medprior.networks import ViTSettings, build_encoder, save_weights
 from medprior.networks.views import compute_patch_coverage
-from medprior.pretrain.settings import SpanSettings
+from medprior.pretrain.objectives.objective_settings import SpanSettings
 from medprior.provenance import write_config
 from tests.finetune.conftest import TINY, tiny
 from tests.finetune.priors import SIDE, discs, write_prior

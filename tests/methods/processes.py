@@ -55,10 +55,10 @@ def case(settings, rank: int, world: int, parts: int = 1):
         scene_of(settings, learner, images, masks, 2, ours(rank, world, i, parts), True) for i in range(parts)
     ]
     student = DistributedDataParallel(learner.student) if world > 1 else learner.student
-    prepared = learner.prepared(scenes)
+    prepared = learner.build_targets(scenes)
     sums, logs = {}, {}
     for index, scene in enumerate(scenes):
-        losses, logs = learner.losses(student, scene, prepared[index])
+        losses, logs = learner.compute_losses(student, scene, prepared[index])
         (sum(losses.values()) / parts).backward()
         for name, loss in losses.items():
             sums[name] = sums.get(name, 0.0) + all_reduce_sum(loss.detach()).item() / world / parts

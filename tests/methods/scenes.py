@@ -22,7 +22,7 @@ STRUCTURES = ("left_lung", "right_lung", "heart")
 def tiny(**changes):
     settings = PretrainSettings.checked(merge_mappings(TINY, changes))
     network = settings.network.model_copy(update={"image_size": settings.crops.global_size})
-    return settings.model_copy(update={"network": network}).resolved(64)
+    return settings.model_copy(update={"network": network}).resolve(64)
 
 
 def learner_of(settings, heads=(0, 1, 2)):
@@ -47,17 +47,14 @@ def scene_of(settings, learner, images, maps=None, step=0, part=None, detail=Fal
     prior = None
     if maps is not None:
         prior = PriorMaps(maps[part], torch.ones(len(maps[part])))
-    hidden = None
-    if "ibot" in learner.objectives:
-        grid = globals_.geometry.grid
-        hidden = learner.objectives["ibot"].hidden(step, part, whole, grid)
-    return Scene(globals_, locals_, prior, hidden, step, part, whole, detail)
+    masked = learner.sample_masks(step, part, whole, globals_.geometry.grid)
+    return Scene(globals_, locals_, prior, masked, step, part, whole, detail)
 
 
 def gradients(learner, scene, weights=None):
     """Gradient of the weighted sum of losses on the student, by parameter."""
     learner.zero_grad(set_to_none=True)
-    losses, _ = learner.losses(learner.student, scene)
+    losses, _ = learner.compute_losses(learner.student, scene)
     factors = weights or dict.fromkeys(losses, 1.0)
     sum(factors[name] * losses[name] for name in factors).backward()
     return {n: p.grad.clone() for n, p in learner.student.named_parameters() if p.grad is not None}

@@ -52,7 +52,7 @@ def test_scores_of_cls_and_registers_do_not_matter():
             return x, None if scores is None else shifted(scores.clone())
 
         backbone.step = step
-        losses, logs = learner.losses(learner.student, scene)
+        losses, logs = learner.compute_losses(learner.student, scene)
         found.append((losses["span"].item(), logs["cls_mass"].item()))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
     assert found[1][1] < found[0][1] / 2  # the shift did reach the row

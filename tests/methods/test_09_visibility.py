@@ -68,7 +68,7 @@ def test_a_closed_gate_gives_no_loss_and_no_gradient():
     geometry = Views(box, box[:, 0] > 9, (6, 6))
     views = ViewBatch(torch.rand(2, 1, 48, 48), geometry, torch.zeros(2, dtype=torch.long))
     empty = PriorMaps(torch.zeros(1, 3, 96, 96), torch.ones(1))
-    losses, _ = learner.losses(learner.student, Scene(views, None, empty))
+    losses, _ = learner.compute_losses(learner.student, Scene(views, None, empty))
     losses["span"].backward()
     assert losses["span"].item() == 0
     grads = [p.grad for p in learner.student.parameters() if p.grad is not None]

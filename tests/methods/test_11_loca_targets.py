@@ -110,7 +110,7 @@ def test_gradient_reaches_the_reference_only_without_the_moving_average(referenc
     learner = learner_of(settings)
     scene = scene_of(settings, learner, pictures(4)[0])
     pixels = scene.globals_.pixels.requires_grad_()
-    losses, _ = learner.losses(learner.student, scene)
+    losses, _ = learner.compute_losses(learner.student, scene)
     losses["loca"].backward()
     reached = pixels.grad.abs().amax((1, 2, 3)) > 0
     assert reached[4:].all()

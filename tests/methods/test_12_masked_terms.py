@@ -30,7 +30,7 @@ def test_all_outside_is_zero_not_nan():
     learner = learner_of(settings)
     scene = scene_of(settings, learner, pictures(4)[0])
     scene.globals_.geometry.box[4:, :2] += 5  # views elsewhere
-    losses, _ = learner.losses(learner.student, scene)
+    losses, _ = learner.compute_losses(learner.student, scene)
     losses["loca"].backward()
     assert torch.isfinite(losses["loca"])
     block = learner.student.parts["loca"]
@@ -42,10 +42,10 @@ def test_hidden_patches_are_no_queries_and_hold_no_target():
     learner = learner_of(settings)
     images, masks = pictures(6)
     scene = scene_of(settings, learner, images, masks)
-    assert scene.hidden.any()
+    assert scene.masked.any()
     located, _ = learner.objectives["loca"].targets(scene)
-    second = scene.hidden[6:]
+    second = scene.masked[6:]
     assert (located.cell[:, : second.shape[1]][second] == -1).all()
     (followed,), _ = learner.objectives["span"].targets(scene)
-    covered = followed.cover.transpose(1, 2)[scene.hidden]
+    covered = followed.cover.transpose(1, 2)[scene.masked]
     assert torch.equal(covered, torch.zeros_like(covered))

@@ -28,7 +28,7 @@ def step():
     settings = tiny(dino={"centre_momentum": 0.9})
     learner = learner_of(settings)
     scene = scene_of(settings, learner, pictures(4)[0])
-    losses, logs = learner.losses(learner.student, scene)
+    losses, logs = learner.compute_losses(learner.student, scene)
     return settings, learner, scene, losses, logs
 
 
@@ -46,7 +46,7 @@ def test_centre_moves_when_the_step_is_taken_and_only_then():
     learner.discard_step()
     learner.commit_step()
     assert torch.equal(dino.centre, torch.zeros(32))
-    learner.losses(learner.student, scene)
+    learner.compute_losses(learner.student, scene)
     learner.commit_step()
     with torch.no_grad():
         _, scores = learner.teacher([scene.globals_.pixels], 0)
@@ -60,7 +60,7 @@ def test_a_step_that_is_not_finite_leaves_no_trace():
     learner.discard_step()
     before = copy.deepcopy(learner.state_dict())
     scene.globals_.pixels[0] = torch.nan
-    losses, _ = learner.losses(learner.student, scene)
+    losses, _ = learner.compute_losses(learner.student, scene)
     assert not torch.isfinite(losses["dino"])
     learner.discard_step()
     after = learner.state_dict()

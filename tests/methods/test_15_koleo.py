@@ -19,7 +19,7 @@ def test_two_views_of_an_image_are_no_neighbours():
     views, _ = learner.student([scene.globals_.pixels], 0)
     tokens = [type(views[0])(cls, views[0].patches, views[0].grid)]
     outputs = NetworkOutputs(learner.student, learner.teacher, tokens, None, None, None, torch.empty(0))
-    loss, _ = KoleoObjective(settings.dino).loss(scene, None, None, outputs)
+    loss, _ = KoleoObjective(settings).loss(scene, None, None, outputs)
     assert loss.item() == pytest.approx(koleo_loss(cls[:4]).item())
     assert loss.item() < 1
     assert koleo_loss(cls).item() > 10

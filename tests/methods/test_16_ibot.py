@@ -53,10 +53,10 @@ def test_masks_are_blocks_of_the_wanted_size():
 def test_same_step_same_masks_whatever_the_parts():
     settings = tiny(recipe="ibot")
     ibot = learner_of(settings).objectives["ibot"]
-    whole = ibot.hidden(3, slice(0, 8), 8, (6, 6)).view(2, 8, 36)
-    parts = [ibot.hidden(3, slice(i, i + 4), 8, (6, 6)).view(2, 4, 36) for i in (0, 4)]
+    whole = ibot.sample_masks(3, slice(0, 8), 8, (6, 6)).view(2, 8, 36)
+    parts = [ibot.sample_masks(3, slice(i, i + 4), 8, (6, 6)).view(2, 4, 36) for i in (0, 4)]
     assert torch.equal(whole, torch.cat(parts, 1))
-    assert not torch.equal(whole, ibot.hidden(4, slice(0, 8), 8, (6, 6)).view(2, 8, 36))
+    assert not torch.equal(whole, ibot.sample_masks(4, slice(0, 8), 8, (6, 6)).view(2, 8, 36))
 
 
 @pytest.mark.parametrize("separate", [False, True])
@@ -76,11 +76,11 @@ def test_only_hidden_patches_of_the_output_matter(separate, teacher):
         return tokens, scores
 
     learner.student.forward = watched
-    losses, logs = learner.losses(learner.student, scene)
+    losses, logs = learner.compute_losses(learner.student, scene)
     losses["ibot"].backward()
     reached = kept[0].grad.abs().amax(-1) > 0
-    assert torch.equal(reached, scene.hidden)
-    assert logs["hidden_share"].item() == pytest.approx(scene.hidden.float().mean().item())
+    assert torch.equal(reached, scene.masked)
+    assert logs["hidden_share"].item() == pytest.approx(scene.masked.float().mean().item())
     names = {n for n, p in learner.student.named_parameters() if p.grad is not None}
     assert ("parts.ibot.prototypes" in names) is separate
     assert ("head.prototypes" in names) is not separate
@@ -92,10 +92,10 @@ def test_student_does_not_see_what_is_hidden_and_the_teacher_does():
     learner = learner_of(settings)
     scene = scene_of(settings, learner, pictures(4)[0])
     pixels = scene.globals_.pixels
-    hidden = scene.hidden.view(8, 1, 6, 6).float()
+    hidden = scene.masked.view(8, 1, 6, 6).float()
     over = torch.nn.functional.interpolate(hidden, scale_factor=8) > 0
-    tokens, _ = learner.student([pixels], 0, scene.hidden)
-    again, _ = learner.student([torch.where(over, 0.9, pixels)], 0, scene.hidden)
+    tokens, _ = learner.student([pixels], 0, scene.masked)
+    again, _ = learner.student([torch.where(over, 0.9, pixels)], 0, scene.masked)
     assert torch.equal(tokens[0].patches, again[0].patches)
     (taught,), _ = learner.teacher([pixels], 0)
     (other,), _ = learner.teacher([torch.where(over, 0.9, pixels)], 0)
@@ -110,7 +110,7 @@ def test_centre_is_that_of_hidden_patches():
     learner.commit_step()
     with torch.no_grad():
         (taught,), _ = learner.teacher([scene.globals_.pixels], 0)
-        mean = learner.teacher.head(taught.patches[scene.hidden]).mean(0)
+        mean = learner.teacher.head(taught.patches[scene.masked]).mean(0)
     assert torch.allclose(learner.objectives["ibot"].centre, 0.1 * mean, atol=1e-6)
 
 
@@ -118,7 +118,7 @@ def test_nothing_hidden_is_zero():
     settings = tiny(recipe="ibot", ibot={"probability": 0.0})
     learner = learner_of(settings)
     scene = scene_of(settings, learner, pictures(4)[0])
-    losses, _ = learner.losses(learner.student, scene)
+    losses, _ = learner.compute_losses(learner.student, scene)
     sum(losses.values()).backward()
     assert losses["ibot"].item() == 0
     learner.commit_step()

@@ -27,7 +27,7 @@ def trained(settings, steps=2):
     for step in range(steps):
         scene = scene_of(settings, learner, IMAGES, MASKS, step)
         weights = learner.weights(0.3)
-        losses, _ = learner.losses(learner.student, scene)
+        losses, _ = learner.compute_losses(learner.student, scene)
         optimiser.zero_grad()
         sum(weights[name] * loss for name, loss in losses.items()).backward()
         optimiser.step()
@@ -81,7 +81,7 @@ def test_streams_are_each_ones_own():
     for scene, visible in zip(scenes[1:], located[1:], strict=True):
         assert torch.equal(scene.globals_.pixels, scenes[0].globals_.pixels)
         assert torch.equal(visible, located[0])
-    assert torch.equal(scenes[1].hidden, scenes[2].hidden)
+    assert torch.equal(scenes[1].masked, scenes[2].masked)
 
 
 def test_building_objectives_leaves_the_callers_random_numbers_alone():

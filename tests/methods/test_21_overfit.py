@@ -14,7 +14,7 @@ def learned(settings, done, most=300):
     scene = scene_of(settings, learner, images, masks, detail=True)
     optimiser = torch.optim.AdamW(learner.student.parameters(), lr=3e-3)
     for step in range(1, most + 1):
-        losses, logs = learner.losses(learner.student, scene)
+        losses, logs = learner.compute_losses(learner.student, scene)
         if done(losses, logs):
             return step
         optimiser.zero_grad()

@@ -41,7 +41,7 @@ def test_heads_are_assigned_once_after_a_hundredth_of_the_run():
     costs = []
     for step in range(4):
         scene = scene_of(settings, learner, images, masks, step)
-        losses, logs = learner.losses(learner.student, scene)
+        losses, logs = learner.compute_losses(learner.student, scene)
         pending = step < 3
         assert (losses["span"].item() == 0) is pending
         assert ("span_kl_0" in logs) is not pending
@@ -58,7 +58,7 @@ def test_heads_are_assigned_once_after_a_hundredth_of_the_run():
     sums = sum((each * gate[..., None]).sum(0) for each, gate in costs)
     mean = sums / sum(gate.sum(0) for _, gate in costs)[:, None]
     assert span.heads.tolist() == find_best_assignment(mean)
-    assert torch.equal(learner.assigned(), span.heads)
+    assert torch.equal(learner.structure_heads(), span.heads)
 
 
 def test_guard_halves_only_where_span_asks_too_much():
@@ -96,11 +96,11 @@ def test_gradient_norms_are_those_of_separate_backward_passes():
     scene = scene_of(settings, learner, images, masks)
     block = list(learner.student.backbone.blocks[-1].parameters())
     weights = learner.weights(0.3)
-    losses, _ = learner.losses(learner.student, scene)
+    losses, _ = learner.compute_losses(learner.student, scene)
     found = compute_gradient_norms(losses, weights, block)
     for name in losses:
         learner.zero_grad(set_to_none=True)
-        alone, _ = learner.losses(learner.student, scene)
+        alone, _ = learner.compute_losses(learner.student, scene)
         (weights[name] * alone[name]).backward()
         squares = sum(float(p.grad.square().sum()) for p in block if p.grad is not None)
         assert found[name].item() == pytest.approx(squares**0.5, rel=1e-4), name

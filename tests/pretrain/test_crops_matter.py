@@ -57,7 +57,7 @@ def trained(crops, images, prior, seed):
             view = create_whole_image_views(np.ones(2 * BATCH), (8, 8))
             pixels = crop_views(images[chosen], view, 64, index)
             scene = Scene(ViewBatch(pixels, view, index), None, PriorMaps(maps, torch.ones(BATCH)))
-        losses, _ = learner.losses(learner.student, scene)
+        losses, _ = learner.compute_losses(learner.student, scene)
         for group in optimiser.param_groups:
             group["lr"] = warmup_cosine_schedule(1e-3, 1e-6, 0.1, step / STEPS + 1e-9)
         optimiser.zero_grad()

@@ -107,11 +107,11 @@ def test_passing_through_one_prototype_is_no_collapse(phantom_cohort, tmp_path):
     run.metrics.rows = rows
     health = handlers.HealthHandler(run.metrics)
     rows[-1]["teacher_entropy"] = 0.0
-    health._look(run.trainer)
+    health._check(run.trainer)
     for row in rows[-9:]:
         row["teacher_entropy"] = 0.0
     with pytest.raises(TrainingFailed, match="teacher_momentum"):
-        health._look(run.trainer)
+        health._check(run.trainer)
 
 
 def test_non_finite_loss_is_skipped_then_stops(phantom_cohort, tmp_path):
