@@ -83,7 +83,7 @@ def compute_classifier_rollout(
     if isinstance(model, ConvNet):
         raise ConfigError(
             "a CNN has no attention to roll out",
-            where=model.settings.architecture, fix="ask Model.attends first",
+            where=model.settings.architecture, fix="ask Model.has_attention first",
         )  # fmt: skip
     settings = settings or RolloutSettings(gradients=True)
     weights = compute_finding_weights(model, images)

@@ -76,7 +76,7 @@ class PretrainSettings(ObjectiveSections, RunSettings):
         """As of `Settings`, with a section for each objective from outside the package."""
         added = {k: (v, v()) for k, v in list_added_sections().items() if k not in cls.model_fields}
         model = create_model(cls.__name__, __base__=cls, **added) if added else cls  # type: ignore[call-overload]
-        checked: Self = super(PretrainSettings, model).checked(values, where)
+        checked: Self = super(PretrainSettings, model).checked(values, where)  # type: ignore[misc]
         return checked
 
     @model_validator(mode="before")

@@ -119,7 +119,7 @@ class Objective(nn.Module, ABC):
 
         By default `cls(settings)`.
         """
-        return cls(settings) if settings.sections[cls.name].weight else None  # type: ignore[call-arg]
+        return cls(settings) if settings.sections[cls.name].weight else None
 
     @abstractmethod
     def weight(self, progress: float) -> float:
