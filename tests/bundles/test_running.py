@@ -161,6 +161,22 @@ def test_two_processes_give_the_losses_of_one(phantom_cohort, tmp_path):
     assert load_backbone(tmp_path / "two").config["settings"]["batch"] == 8
 
 
+def test_two_processes_finetune_an_ibot_backbone(phantom_cohort, tmp_path):
+    """The mask token of the backbone has no gradient in fine-tuning; the second step waits for none."""
+    pretraining = TINY_PRETRAINING | {"recipe": "ibot", "dataset_dir": str(phantom_cohort)}
+    run("chest_xray_pretraining", "train.json", **pretraining, out=str(tmp_path / "backbone"))
+    name = "chest_xray_classification"
+    given = {"dataset_dir": phantom_cohort, "backbone_dir": tmp_path / "backbone", "out": tmp_path / "model"}
+    files = config_files(name, ("train.json", "multi_gpu_train.json"))
+    done = start(
+        "--config_file", str(files), *words({"epochs": 1, "batch": 8, "device": "cpu", **given}),
+        launcher=("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m",
+                  "monai.bundle", "run"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert load_finetuned_model(tmp_path / "model").task == "classification"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_commands_of_the_readme_word_for_word(tmp_path):
