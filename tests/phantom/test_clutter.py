@@ -7,16 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medprior.phantom.anatomy import sample_anatomy, sample_patient
 from medprior.phantom.clutter import render_clutter, render_ecg_leads, render_granuloma, render_skin_fold, render_tube
-from medprior.phantom.collimation import sample_collimation
 from medprior.phantom.frame import build_frame
-from medprior.phantom.outline import compute_structure_masks
-
-
-def anatomy_of(seed):
-    rng = np.random.default_rng(seed)
-    return sample_anatomy(sample_patient(rng), False, rng)
+from tests.phantom.thorax import anatomy_of
 
 
 @pytest.mark.parametrize("part", [render_skin_fold, render_granuloma, render_ecg_leads, render_tube])
@@ -36,12 +29,3 @@ def test_portable_images_have_more():
         frame = build_frame(anatomy, 64, 64)
         counts.append(sum(render_clutter(anatomy, frame, np.random.default_rng(s)).any() for s in range(80)))
     assert 5 < counts[0] < 0.7 * counts[1]
-
-
-def test_field_never_cuts_the_lungs():
-    for seed in range(60):
-        anatomy = anatomy_of(seed)
-        field = sample_collimation(anatomy, np.random.default_rng(seed)).field_mask(128, 128)
-        frame = build_frame(replace(anatomy, roll=0.0), 128, 128)
-        masks = compute_structure_masks(anatomy, frame.u, frame.v)
-        assert field[masks["left_lung"] | masks["right_lung"]].all()
