@@ -8,6 +8,7 @@ from PIL import Image
 
 from medprior.annotate import Annotation
 from medprior.errors import InputMissing
+from medprior.provenance import write_config
 from tests.annotate.drawings import disc, lungs, picture
 
 
@@ -47,3 +48,37 @@ def test_coverage_is_the_share_of_each_pixel_in_the_order_of_the_names():
         coverage.mean(axis=(1, 2)), [annotation.masks[name].mean() for name in annotation.structures], atol=1e-6
     )
     assert coverage[0, :, 10:].sum() > 0.99 * coverage[0].sum()
+
+
+def test_grey_levels_are_stored_in_sixteen_bits(tmp_path):
+    image = np.zeros((120, 90), np.float32)
+    image[0, :5] = [-0.2, 0.25, 0.5, 1.0, 1.7]
+    Annotation(image, lungs()).save(tmp_path)
+    with Image.open(tmp_path / "image.png") as stored:
+        assert np.asarray(stored)[0, :5].tolist() == [0, 16384, 32768, 65535, 65535]
+    assert Annotation.load(tmp_path).spacing_mm is None
+
+
+def test_warnings_of_files_and_masks_stand_once():
+    warnings = ("file: odd", "heart: lies above the lung's centre", "file: odd")
+    annotation = Annotation(
+        np.full((120, 90), 0.5, np.float32), lungs() | {"heart": disc(0.5, 0.1, 0.1)}, warnings=warnings
+    )
+    assert annotation.warnings == ("file: odd", "heart: lies above the lung's centre")
+
+
+def test_the_square_is_the_area_average():
+    image = np.zeros((120, 90), np.float32)
+    image[:60, :45] = 0.8
+    np.testing.assert_allclose(Annotation(image, lungs()).square(2), [[0.8, 0], [0, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("structures", ['["../left_lung"]', '["no_such"]', "3"])
+def test_a_record_that_names_other_files_is_not_readable(tmp_path, structures):
+    Annotation(picture(), lungs()).save(tmp_path / "a")
+    record = json.loads((tmp_path / "a" / "annotation.json").read_text())
+    (tmp_path / "a" / "annotation.json").write_text(json.dumps(record | {"structures": json.loads(structures)}))
+    (tmp_path / "left_lung.png").write_bytes((tmp_path / "a" / "left_lung.png").read_bytes())
+    write_config(tmp_path / "a", "annotate", {}, outputs=("annotation.json", "image.png"))
+    with pytest.raises(InputMissing, match="not readable"):
+        Annotation.load(tmp_path / "a")

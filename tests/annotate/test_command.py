@@ -1,10 +1,15 @@
 """The command line of `medprior annotate`."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from PIL import Image
 
 from medprior.annotate import Annotation
+from medprior.annotate.command import parse_mask_paths
 from medprior.cli import main
+from medprior.errors import MedpriorError
 from tests.annotate.drawings import (
     assert_is_drawing,
     cohort_at,
@@ -72,3 +77,27 @@ def test_a_structure_set_needs_the_millimetres_of_its_radiograph(tmp_path, capsy
     (tmp_path / "chest.dcm").write_bytes(source())
     assert main([*call, "--annotations", str(tmp_path / "rt.dcm")]) == 2
     assert "no millimetres per pixel" in capsys.readouterr().err
+
+
+def test_masks_are_pairs_each_structure_once():
+    assert parse_mask_paths(["heart=a=b.png", "lungs=c"]) == {"heart": Path("a=b.png"), "lungs": Path("c")}
+    for items, words in (
+        (["heart"], "not NAME=PATH"),
+        (["heart="], "not NAME=PATH"),
+        (["heart=a", "heart=b"], "given twice"),
+    ):
+        with pytest.raises(MedpriorError, match=words):
+            parse_mask_paths(items)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--page", "--mask", "heart=x.png"], "draw, or give files"),
+        (["--image", "x.png", "--mask", "heart=x.png", "--names", "1=heart"], "the option needs --annotations"),
+    ],
+)
+def test_options_that_exclude_or_need_each_other(tmp_path, capsys, words, said):
+    assert main(["annotate", str(tmp_path / "out"), *words, "--no-tracking"]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out" / "annotation.json").exists()

@@ -7,7 +7,9 @@ from PIL import Image
 
 from medprior.annotate import annotate_from_files
 from medprior.annotate.mask_inputs import MaskInputs
+from medprior.annotate.picture_grids import PictureGrids, format_size, suggest_size_fix
 from medprior.annotate.sources import annotate_cohort_image
+from medprior.errors import MedpriorError
 from tests.annotate.dicom_files import radiograph_at
 from tests.annotate.drawings import SHAPE, assert_refused, dice, label_map, masks
 
@@ -48,3 +50,41 @@ def test_masks_of_a_cohorts_image_at_its_own_or_its_sources_size(tmp_path, unmas
 def test_another_size_is_refused_with_the_next_step(tmp_path, data, words):
     nibabel.save(nibabel.Nifti1Image(data, None), tmp_path / "seg.nii")
     assert_refused(tmp_path, tmp_path / "seg.nii", words)
+
+
+CORNER = np.array([[True, False, False], [False, False, False]])
+
+
+@pytest.mark.parametrize(
+    ("turn", "is_upright", "pixel"),
+    [
+        ("", False, (0, 0)),
+        ("orientation_mirrored", False, (0, 2)),
+        ("orientation_rotated", False, (1, 2)),
+        ("orientation_rotated", True, (0, 0)),
+    ],
+)
+def test_a_mask_is_turned_with_its_grid_unless_it_is_upright(turn, is_upright, pixel):
+    grids = PictureGrids((2, 3), (((2, 3), turn),))
+    assert np.argwhere(grids.to_picture_grid("heart", CORNER, is_upright)).tolist() == [list(pixel)]
+
+
+def test_the_first_of_two_equal_grids_counts():
+    grids = PictureGrids((2, 3), (((2, 3), "orientation_mirrored"), ((2, 3), "")))
+    assert grids.default_shape == (2, 3)
+    assert np.argwhere(grids.to_picture_grid("heart", CORNER)).tolist() == [[0, 2]]
+
+
+def test_a_larger_mask_keeps_pixels_that_it_half_covers():
+    mask = np.zeros((4, 6), bool)
+    mask[0, 0:2] = mask[0, 2] = mask[2:4, 4] = True
+    grids = PictureGrids((2, 3), (((2, 3), ""), ((4, 6), "")))
+    assert np.argwhere(grids.to_picture_grid("heart", mask)).tolist() == [[0, 0], [1, 2]]
+
+
+def test_the_next_step_depends_on_the_size():
+    assert format_size((2, 3)) == "2 rows x 3 columns"
+    for shape, words in (((3, 2), "exchanged"), ((4, 6), "proportions are right"), ((9, 2), "uncropped")):
+        assert words in suggest_size_fix(shape, (2, 3))
+    with pytest.raises(MedpriorError, match="expected 2 rows x 3 columns, found 3 rows x 2 columns"):
+        PictureGrids((2, 3), (((2, 3), ""),)).to_picture_grid("heart", CORNER.T)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from medprior.annotate import annotate_from_cohort, annotate_from_files
 from medprior.annotate.mask_inputs import MaskInputs
+from medprior.annotate.sources import check_masks_or_preview, compute_stored_spacing, is_finding
 from medprior.annotate.typicality import find_typical_annotated
 from medprior.dicom import read_image
 from medprior.dicom.derived.seg import read_seg
@@ -122,3 +123,29 @@ def test_three_or_a_named_side_or_one_over_both_are_joined():
     merged, warnings = assign_lung_sides([("heart", part), ("heart", ON_LEFT)])
     np.testing.assert_array_equal(merged["heart"], part | ON_LEFT)
     assert "joined" in warnings[0]
+
+
+def test_spacing_of_stored_pixels_follows_their_number():
+    assert compute_stored_spacing(0.2, 1000, 500) == (0.4, 0.4)
+    assert compute_stored_spacing(0.2, 500, 1000) == (0.1, 0.1)
+    assert compute_stored_spacing(float("nan"), 1000, 500) is None
+
+
+def test_a_labelled_structure_is_a_finding(tmp_path):
+    cohort = cohort_at(tmp_path / "cohort")
+    assert is_finding(cohort, "effusion")
+    assert not is_finding(cohort, "left_lung")
+
+
+def test_refused_masks_of_the_pictures_size_are_previewed(tmp_path):
+    image, refused = picture(), tmp_path / "refused.png"
+    swapped = {"left_lung": disc(0.25), "right_lung": disc(0.75)}
+    with pytest.raises(MedpriorError, match=r"swapped.*see refused\.png in the folder given"):
+        check_masks_or_preview(image, swapped, refused)
+    assert refused.is_file()
+    refused.unlink()
+    for refused_masks, path in ((swapped, None), ({"heart": disc(0.5, shape=(90, 90))}, refused), ({}, refused)):
+        with pytest.raises(MedpriorError) as caught:
+            check_masks_or_preview(image, refused_masks, path)
+        assert "refused.png" not in str(caught.value)
+    assert not refused.exists()

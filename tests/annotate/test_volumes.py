@@ -6,6 +6,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from medprior.annotate.volumes import (
+    check_attached_data,
+    has_known_directions,
+    pad_to_picture,
+    parse_segment_names,
+    parse_whole_number,
+)
 from medprior.errors import MedpriorError
 from tests.annotate.drawings import (
     SHAPE,
@@ -122,3 +129,56 @@ def test_a_volume_without_readable_labels_is_refused(tmp_path, name):
     write, words = BAD[name]
     write(tmp_path / name)
     assert_refused(tmp_path, tmp_path / name, words)
+
+
+def test_segment_names_have_a_layer_and_a_value():
+    header = {
+        "Segment0_Name": "heart", "Segment0_LabelValue": "3", "Segment0_Layer": "1",
+        "Segment1_Name": " left lung ", "Segment2_Name": "  ", "Segment3_ID": "x", "MySegment4_Name": "y",
+    }  # fmt: skip
+    assert parse_segment_names(header) == {(1, 3): "heart", (0, 2): "left lung"}
+    assert parse_whole_number(" 7 ", 1) == 7
+    assert [parse_whole_number(text, 4) for text in (None, "", "-1", "2.0")] == [4, 4, 4, 4]
+
+
+def test_a_part_is_put_at_its_offset_in_columns_and_rows():
+    part = np.ones((2, 3, 1), np.uint8)
+    padded = pad_to_picture(part, {"Segmentation_ReferenceImageExtentOffset": "1 2 0"}, (6, 5))
+    assert padded.shape == (5, 6, 1)
+    assert np.argwhere(padded[..., 0]).tolist() == [[i, j] for i in (1, 2) for j in (2, 3, 4)]
+
+
+@pytest.mark.parametrize("offset", ["", "1 2", "4 2 0", "1 4 0", "-1 2 0"])
+def test_a_part_without_a_place_in_the_picture_stays_as_it_is(offset):
+    part = np.ones((2, 3, 1), np.uint8)
+    assert pad_to_picture(part, {"Segmentation_ReferenceImageExtentOffset": offset}, (6, 5)) is part
+
+
+@pytest.mark.parametrize(
+    ("codes", "diagonal", "origin", "known"),
+    [
+        ({"qform_code": "1"}, (-1, -1, 1), 0.0, False),
+        ({"qform_code": "1"}, (-1, -1, 1), 3.0, True),
+        ({"sform_code": " 02 "}, (1, 1, 1), 0.0, True),
+        ({"qform_code": "0", "sform_code": "0"}, (1, 1, 1), 3.0, False),
+        ({}, (1, 1, 1), 3.0, False),
+    ],
+)
+def test_nifti_directions_need_a_code_and_more_than_the_default(codes, diagonal, origin, known):
+    directions = np.diag(np.array(diagonal, float))
+    assert has_known_directions("nifti", codes, directions, np.full(3, origin)) == known
+
+
+def test_nrrd_directions_need_a_space():
+    assert has_known_directions("nrrd", {"NRRD_space": "left-posterior-superior"}, np.eye(3), np.zeros(3))
+    assert not has_known_directions("nrrd", {}, np.diag([-1.0, 1, 1]), np.ones(3))
+
+
+def test_only_the_header_can_point_to_another_file(tmp_path):
+    path = tmp_path / "a.nrrd"
+    for text in (b"NRRD0004\nDataFile: x.raw\n\n", b"NRRD0004\r\ntype: uchar\r\ndata file : LIST\r\n\r\n"):
+        path.write_bytes(text)
+        with pytest.raises(MedpriorError, match="another file"):
+            check_attached_data(path, "file")
+    path.write_bytes(b"NRRD0004\n# no data file: here\n\ndata file: only pixels")
+    check_attached_data(path, "file")

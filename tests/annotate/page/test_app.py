@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from medprior.annotate import Annotation
+from medprior.annotate.page.app import format_prior_command, load_saved_contours
 from medprior.annotate.page.drawing_session import DrawingSession
 from medprior.annotate.page.transfer_preview import TransferPreview
 from medprior.cohort import Cohort
@@ -118,3 +119,39 @@ def test_kept_contours_that_are_damaged_are_not_shown(tmp_path, phantom_cohort):
     for text in ("{", json.dumps({"picture": "p0001", "structures": 3}), "[]"):
         (tmp_path / "contours.json").write_text(text)
         assert client.get("/api/picture", params={"key": "p0001"}).json()["structures"] == []
+
+
+def test_without_a_cohort_there_is_nothing_to_suggest_or_carry_over(client):
+    start = client.get("/api/start").json()
+    assert (start["first"], start["cohort"], start["suggestions"]) == ("", False, [])
+    assert start["structures"] == ["right_lung", "left_lung", "heart"]
+    assert client.get("/api/carried").status_code == 404
+
+
+def test_panels_are_counted_from_zero(tmp_path, unmasked_cohort):
+    client = client_of(
+        DrawingSession(tmp_path / "out", unmasked_cohort, read_radiograph_bytes),
+        TransferPreview(unmasked_cohort, lambda *_: None),
+    )
+    assert client.get("/api/carried").json() == {"state": "none", "message": "", "doubtful": []}
+    for number in (-1, 0):
+        refused = client.get("/api/carried.png", params={"number": number})
+        assert (refused.status_code, refused.json()["code"]) == (404, "no_panel")
+
+
+def test_contours_come_back_for_their_own_image_of_the_cohort_only(tmp_path, unmasked_cohort):
+    session = DrawingSession(tmp_path / "out", unmasked_cohort, read_radiograph_bytes)
+    (tmp_path / "out").mkdir()
+    for key, other in (("i1", "i2"), ("file-1", "i1")):
+        record = json.dumps(drawing_of(key, heart=[(1, 2), (3, 4), (5, 7)]))
+        (tmp_path / "out" / "contours.json").write_text(record)
+        assert load_saved_contours(session, other) == []
+        expected = [{"name": "heart", "contours": [[[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]]]}]
+        assert load_saved_contours(session, key) == (expected if key == "i1" else [])
+
+
+def test_the_next_command_names_the_cohort_where_there_is_one(tmp_path, unmasked_cohort):
+    out = tmp_path / "out"
+    for cohort, name in ((None, "COHORT"), (unmasked_cohort, unmasked_cohort.path)):
+        command = format_prior_command(DrawingSession(out, cohort, read_radiograph_bytes))
+        assert command == f"medprior prior {name} PRIOR --annotation {out}"
