@@ -5,7 +5,17 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from starlette.requests import Request
 
+from medprior.pages.access import AccessSettings
+from medprior.pages.problem import Problem
+from medprior.pages.security import (
+    access_cookie,
+    authenticate_request,
+    check_content_length,
+    is_same_secret,
+    parse_host_name,
+)
 from tests.pages.servers import TOKEN, code
 
 
@@ -82,3 +92,69 @@ def test_the_token_opens_in_three_ways(locked):
 def test_names_given_are_served(locked):
     assert httpx.get(locked + "health", headers={"Host": "reading.example:1"}).status_code == 200
     assert httpx.get(locked + "health", headers={"Host": "reading.example.evil"}).status_code == 400
+
+
+def request_of(path="/", query=b"", scheme="http", method="GET", **headers):
+    headers = {"host": "127.0.0.1:80", **headers}
+    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return Request({
+        "type": "http", "method": method, "path": path, "query_string": query, "scheme": scheme,
+        "server": ("127.0.0.1", 80), "headers": pairs,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [("a.example:80", "a.example"), ("a", "a"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("", ""), (":80", "")],
+)
+def test_a_host_name_has_no_port(host, name):
+    assert parse_host_name(host) == name
+
+
+@pytest.mark.parametrize(
+    ("length", "fits"), [("10", True), ("11", False), ("9" * 40, False), ("-1", True), ("1e9", True), (None, True)]
+)
+def test_a_length_above_the_limit_is_refused_before_the_body(length, fits):
+    request = request_of(**({} if length is None else {"content_length": length}))
+    if fits:
+        check_content_length(request, 10)
+    else:
+        with pytest.raises(Problem, match="413"):
+            check_content_length(request, 10)
+
+
+def test_the_cookie_is_secure_under_https_and_set_for_the_token_only():
+    access = AccessSettings(token=TOKEN)
+    name, value = access_cookie(access)
+    query = f"token={TOKEN}".encode()
+    assert authenticate_request(request_of(query=query), access) == f"{name}={value}; Path=/; HttpOnly; SameSite=Strict"
+    assert authenticate_request(request_of(query=query, scheme="https"), access).endswith("; Secure")
+    assert authenticate_request(request_of(cookie=f"{name}={value}"), access) is None
+    assert authenticate_request(request_of("/ready"), access) is None
+    assert authenticate_request(request_of(authorization=f"bearer  {TOKEN} "), access) is None
+    for headers in ({}, {"cookie": f"{name}={TOKEN}"}, {"cookie": f"other={value}"}):
+        with pytest.raises(Problem, match="401"):
+            authenticate_request(request_of(**headers), access)
+
+
+def test_cookies_of_two_tokens_have_different_names():
+    first, second = (access_cookie(AccessSettings(token=letter * 16)) for letter in "ab")
+    assert first[0] != second[0]
+    assert first[1] != second[1]
+    assert len(first[0]) == len("medprior_") + 12
+
+
+def test_reading_needs_no_origin_and_writing_none_of_another_site():
+    access = AccessSettings()
+    foreign = {"origin": "http://evil.example", "sec_fetch_site": "cross-site"}
+    assert authenticate_request(request_of(**foreign), access) is None
+    with pytest.raises(Problem, match="403"):
+        authenticate_request(request_of(method="POST", **foreign), access)
+    own = {"origin": "http://127.0.0.1:80", "sec_fetch_site": "same-origin"}
+    assert authenticate_request(request_of(method="POST", **own), access) is None
+
+
+def test_secrets_are_equal_character_by_character():
+    assert is_same_secret("geheim-ä", "geheim-ä")
+    assert not is_same_secret("geheim-ä", "geheim-a")
+    assert not is_same_secret("", "x")
