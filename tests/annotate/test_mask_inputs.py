@@ -69,12 +69,13 @@ def test_endless_json_is_neither_labelme_nor_coco(tmp_path):
     ],
 )
 def test_a_picture_is_split_at_half_or_above_zero(tmp_path, levels, inside):
-    Image.fromarray(np.array([levels], np.uint8)).resize((4, 4), 0).save(tmp_path / "mask.png")
-    assert read_picture_mask(tmp_path / "mask.png", "--mask heart").tolist() == [inside] * 4
+    Image.fromarray(np.tile(np.array(levels, np.uint8), (64, 16))).save(tmp_path / "mask.png")
+    mask = read_picture_mask(tmp_path / "mask.png", "--mask heart")
+    np.testing.assert_array_equal(mask, np.tile(inside, (64, 16)))
 
 
 def test_low_levels_of_several_kinds_are_a_label_map(tmp_path):
-    Image.fromarray(np.array([[0, 126, 127]] * 3, np.uint8)).save(tmp_path / "mask.png")
+    Image.fromarray(np.tile(np.array([0, 126, 127, 0], np.uint8), (64, 16))).save(tmp_path / "mask.png")
     with pytest.raises(MedpriorError, match=r"numbers several structures; .*found 2 values"):
         read_picture_mask(tmp_path / "mask.png", "--mask heart")
 

@@ -34,7 +34,7 @@ def test_a_pixel_is_inside_from_half_of_its_area():
 
 
 def test_contours_unite_and_do_not_add_up():
-    parts = [rectangle(1, 0, 1.4, 1), rectangle(1.5, 0, 1.9, 1), rectangle(2, 0, 3, 1)]
+    parts = [rectangle(1, 0, 1.3, 1), rectangle(1.5, 0, 1.8, 1), rectangle(2, 0, 3, 1)]
     assert fill_polygons(parts, (1, 3)).tolist() == [[False, False, True]]
 
 

@@ -31,13 +31,15 @@ def test_suggestions_differ_and_others_are_other_patients(phantom_cohort):
 
 
 def graded_cohort(path, patients, masks=None, train=None):
-    """Images of one disc under growing noise: i0 is the most typical, then i1, and so on."""
-    masks, noise = masks or {}, np.random.default_rng(0).random((len(patients), 40, 40))
+    """Images of one pattern under growing noise: i0 is the most typical, then i1, and so on."""
+    masks, rng = masks or {}, np.random.default_rng(0)
+    common = rng.standard_normal((40, 40))
     with CohortWriter(path, store_size=40) as writer:
         for index, patient in enumerate(patients):
-            pixels = disc(0.5, radius=0.3, shape=(40, 40)) * 0.5 + noise[index] * 0.1 * (1 + index)
+            noise = (0.1, 0.3, 0.6, 1.0, 1.6, 2.5)[index]
+            pixels = 0.5 + 0.1 * (common + noise * rng.standard_normal((40, 40))) / (1 + noise)
             writer.add(
-                image_id=f"i{index}", pixels=np.clip(pixels, 0, 1).astype(np.float32), patient_id=patient,
+                image_id=f"i{index}", pixels=pixels.astype(np.float32), patient_id=patient,
                 masks={name: disc(0.5, shape=(40, 40)) for name in masks.get(index, ())},
             )  # fmt: skip
         split = {f"i{index}": "train" for index in range(len(patients))} | (train or {})
@@ -70,21 +72,23 @@ def test_varied_images_run_from_typical_to_untypical_without_the_patients_left_o
     assert select_varied_images(cohort, 3, frozenset(cohort.image_ids)) == ()
 
 
-def test_medoids_are_those_of_the_slow_greedy_choice(tmp_path):
+def test_every_medoid_adds_most_of_the_patients_left(tmp_path):
     patients = ["a", "b", "b", "c", "d", "e"]
     cohort = graded_cohort(tmp_path / "c", patients)
     ranks = rank_pixels(np.asarray(cohort.squares(SQUARE_SIZE_PX)))
-    chosen = [int(rank_by_typicality(cohort)[0])]
-    while len(chosen) < 4:
-        best, winner = -np.inf, -1
-        for candidate, patient in enumerate(patients):
-            if patient not in {patients[index] for index in chosen}:
-                total = sum(max(row @ ranks[index] for index in [*chosen, candidate]) for row in ranks)
-                if total > best:
-                    best, winner = total, candidate
-        chosen.append(winner)
-    assert select_medoids(cohort, 4) == tuple(f"i{index}" for index in chosen)
-    assert len(select_medoids(cohort, 9)) == 5
+
+    def similarity(chosen):
+        return sum(max(row @ ranks[index] for index in chosen) for row in ranks)
+
+    medoids = [int(name[1:]) for name in select_medoids(cohort, 9)]
+    assert len(medoids) == 5
+    assert medoids[0] == rank_by_typicality(cohort)[0]
+    for count in range(1, 5):
+        chosen = medoids[:count]
+        taken = {patients[index] for index in chosen}
+        totals = {index: similarity([*chosen, index]) for index in range(6) if patients[index] not in taken}
+        assert totals[medoids[count]] == pytest.approx(max(totals.values()), abs=1e-9)
+    assert select_medoids(cohort, 3) == tuple(f"i{index}" for index in medoids[:3])
 
 
 def test_most_masks_come_before_typicality_and_training_images_only(tmp_path):

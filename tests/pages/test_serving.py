@@ -78,6 +78,17 @@ def test_signals_end_the_server_and_have_their_old_handlers_afterwards():
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+@pytest.fixture
+def untouched_loggers():
+    loggers = [logging.getLogger(name) for name in ("medprior", "uvicorn", "python_multipart")]
+    levels, handlers = [logger.level for logger in loggers], list(loggers[0].handlers)
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    loggers[0].handlers[:] = handlers
+
+
+@pytest.mark.usefixtures("untouched_loggers")
 def test_logging_is_set_up_once_and_quotes_no_body():
     logger = logging.getLogger("medprior")
     log_to_stderr()

@@ -36,18 +36,18 @@ def test_the_trunk_is_as_deep_as_patient_and_fat():
 def test_arms_stand_off_to_both_sides():
     near, far = (arm_chord(ANATOMY, FRAME, arm) for arm in (0.0, 1.0))
     assert_symmetric(near)
-    x = np.abs(FRAME.x_mm)
-    assert (x * far).sum() / far.sum() > (x * near).sum() / near.sum() or far.sum() < near.sum()
+    # Arms that stand off leave the picture, whose edge is 125 mm from its middle.
+    assert far.sum() < 0.8 * near.sum()
     assert near.max() == pytest.approx(2 * (34 + 9 + 6), rel=0.05)
-    assert not near[x < 0.66 * 200 - 49].any()
+    assert not near[np.abs(FRAME.x_mm) < 0.66 * 200 - 49].any()
 
 
 def test_breasts_grow_and_are_sharp_below():
     small, large = (breast_chord(ANATOMY, FRAME, size) for size in (0.0, 1.0))
     assert_symmetric(large)
     assert small.max() <= 2 * 7 + 1e-3
-    assert 2 * 14 < large.max() <= 2 * 20 + 1e-3
     column = large[:, int(np.abs(FRAME.x_mm[0] + 0.27 * 200).argmin())]
+    assert 2 * 14 < column.max() <= 2 * 20 + 1e-3
     steps = np.diff(column)
     assert -steps.min() > 1.5 * steps.max()
 
@@ -61,14 +61,15 @@ def test_a_lung_has_depth_between_its_borders_only(left):
     assert 0.7 * 120 < chord.max() <= 120
     below = FRAME.v - diaphragm_height(ANATOMY, FRAME.u, left)
     assert not chord[below > 0.16].any()
-    assert 0 < chord[(below > 0.02) & (below < 0.05) & inside].mean() < 0.7 * chord[(below < 0) & inside].mean()
+    behind, lowest = (inside & (below > low) & (below < low + 0.03) for low in (0.02, 0.10))
+    assert chord[behind].mean() > 2 * chord[lowest].mean() > 0
 
 
 def test_the_heart_is_as_deep_as_wide_and_never_deeper_than_the_chest():
     inside = heart_borders(ANATOMY).inside(FRAME.u, FRAME.v)
-    for width, deepest in ((0.5, 2 * 0.41 * 120), (0.2, 2 * 0.8 * 0.1 * 200)):
+    for width, deepest in ((0.7, 2 * 0.41 * 120), (0.2, 2 * 0.8 * 0.1 * 200)):
         chord = heart_chord(straight_anatomy(heart_width=width), FRAME)
-        assert chord.max() == pytest.approx(deepest, rel=0.05)
+        assert chord.max() == pytest.approx(deepest, rel=0.1)
         assert chord.max() <= deepest + 1e-3
     assert not heart_chord(ANATOMY, FRAME)[~inside].any()
 
@@ -88,4 +89,5 @@ def test_gas_lies_under_the_left_dome_of_two_patients_in_three():
     for seed in range(12):
         gas = sample_stomach_gas(ANATOMY, FRAME, np.random.default_rng(seed))
         assert gas.any() == (np.random.default_rng(seed).random() >= 0.35)
-        assert not gas[(below <= 0.012) | (FRAME.u < 0.5)].any()
+        assert not gas[below <= 0.012].any()
+        assert (FRAME.x_mm * gas).sum() >= 0
