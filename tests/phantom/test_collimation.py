@@ -32,14 +32,12 @@ def test_the_field_begins_behind_each_border():
 
 def test_a_marker_is_its_letter_around_its_middle():
     signal = np.zeros((100, 100), np.float32)
-    marked = Collimation(0, 0, 0, 0, "L", 0.5, 0.4, 0.35).mark(signal)
+    marked = Collimation(0, 0, 0, 0, "L", 0.503, 0.403, 0.35).mark(signal)
     y, x = np.nonzero(marked)
     # Seven units of 5 pixels high and five wide: a bar of six units on a foot of five.
-    assert [y.min(), y.max() + 1] == pytest.approx([22.5, 57.5], abs=1)
-    assert [x.min(), x.max() + 1] == pytest.approx([37.5, 62.5], abs=1)
-    assert len(y) == pytest.approx(11 * 25, abs=20)
-    assert marked[30, 40] == marked[55, 60] == np.float32(0.97)
-    assert marked[30, 60] == 0
+    assert [y.min(), y.max(), x.min(), x.max(), len(y)] == [23, 57, 38, 62, 11 * 25]
+    assert marked[31, 40] == marked[55, 60] == np.float32(0.97)
+    assert marked[31, 60] == 0
     assert not signal.any()
 
 

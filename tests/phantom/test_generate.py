@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 
 import numpy as np
 import pydicom
 from PIL import Image
 
 from medprior.phantom import FINDINGS, STRUCTURES, PhantomSettings, generate_phantom_cohort, render_phantom
-from medprior.phantom.generate import plan_images
+from medprior.phantom.generate import ImageTask, create_identity, format_label, plan_images
 from medprior.provenance import read_config
 from tests.phantom.cohorts import SMALL, fingerprint, table
 
@@ -90,3 +91,22 @@ def test_unknown_labels_are_as_rare_as_set():
     settings = PhantomSettings(size=64, unknown=0.2)
     values = [value for seed in range(60) for value in render_phantom(seed, 64, settings).labels.values()]
     assert 0.12 < np.isnan(values).mean() < 0.28
+
+
+def test_labels_are_digits_and_unknown_ones_empty():
+    assert [format_label(value) for value in (0.0, 1.0, float("nan"))] == ["0", "1", ""]
+
+
+def test_identifiers_count_from_one_and_later_images_have_later_dates(tmp_path):
+    first, second, third = (create_identity(ImageTask(tmp_path, 7, 12, image, SMALL), 54.0) for image in range(3))
+    assert (first.patient, first.number, first.study, first.image) == ("phantom-7-00012", 12, 1, "phantom-7-00012-1")
+    assert (third.study, third.image) == (3, "phantom-7-00012-3")
+    assert timedelta(5) <= second.day - first.day == third.day - second.day < timedelta(100)
+    assert first.born == third.born == first.day - timedelta(int(54.1 * 365.25))
+
+
+def test_one_image_each_is_the_plan_where_one_is_the_most(tmp_path):
+    tasks = list(plan_images(tmp_path, 40, 0, PhantomSettings(max_images=1)))
+    assert [(task.patient, task.image) for task in tasks] == [(patient, 0) for patient in range(1, 41)]
+    images = [task.image for task in plan_images(tmp_path, 300, 0, PhantomSettings(max_images=2))]
+    assert set(images) == {0, 1}
