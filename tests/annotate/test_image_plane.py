@@ -61,6 +61,12 @@ def test_a_position_counts_with_two_perpendicular_axes_only(tmp_path, orientatio
     assert plane.axes.tolist() == ([[0, 1, 0], [0, 0, -1]] if in_patient else [[1, 0, 0], [0, 1, 0]])
 
 
+def test_axes_without_a_position_or_a_position_without_axes_do_not_count(tmp_path):
+    axes = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    for place in (axes, axes | {"ImagePositionPatient": [5, 6]}, {"ImagePositionPatient": [5, 6, 7]}):
+        assert not plane_of(tmp_path, PixelSpacing=[0.5, 0.4], **place).in_patient
+
+
 def test_a_picture_without_dicom_has_no_plane(tmp_path):
     with pytest.raises(MedpriorError, match="no DICOM file"):
         ImagePlane.from_file(picture_at(tmp_path / "chest.png"), "--annotations")

@@ -113,6 +113,7 @@ def test_a_mask_lies_at_the_upper_left_of_its_points():
         (shape_of("heart", [[0, 7], [2, 8]], "mask", mask=box_mask(2, 3)), "beyond the picture"),
         (shape_of("heart", [[-1, 0], [1, 1]], "mask", mask=box_mask(2, 3)), "beyond the picture"),
         (shape_of("heart", [[0, 0], [1, 1]], "mask", mask="no base64"), "cannot be decoded"),
+        (shape_of("heart", [[0, 0], [1, 1]], "mask", mask=box_mask(2, 2)[:8] + "!" + box_mask(2, 2)[8:]), "decoded"),
         (shape_of("heart", [[0, 0], [1, 1]], "cuboid"), "found cuboid"),
         (shape_of("heart", [[0, 0]], "rectangle"), "cannot be used"),
         (shape_of("", [[0, 0], [1, 0], [1, 1]]), "without a label"),

@@ -1,6 +1,7 @@
 """Settings that are safe to open with."""
 
 import hashlib
+import socket
 
 import pytest
 
@@ -57,6 +58,12 @@ def test_the_address_to_open_is_one_that_a_browser_takes(host, token, expected):
 def test_names_and_addresses_that_requests_may_use(name, local, remote):
     assert AccessSettings(names=("proxy.EXAMPLE",)).allows_host(name) == local
     assert AccessSettings(host="0.0.0.0", names=("proxy.EXAMPLE",)).allows_host(name) == remote
+
+
+def test_this_machines_name_is_served_to_other_machines_only():
+    name = f"{socket.gethostname()}."
+    assert AccessSettings(host="0.0.0.0").allows_host(name)
+    assert not AccessSettings().allows_host(name)
 
 
 def test_only_loopback_addresses_are_of_this_machine_itself():

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from medprior.pages.access import AccessSettings
 from medprior.pages.body import BoundedBody, create_size_problem
 from medprior.pages.problem import Problem
 from tests.pages.servers import code
@@ -111,5 +112,6 @@ def test_the_rest_is_read_up_to_twice_the_limit(sizes, left):
 
 
 def test_the_limit_is_told_in_mebibytes():
+    assert AccessSettings().max_bytes == 67_108_864
     assert create_size_problem(65536).detail == "more than 0.0625 MiB"
     assert create_size_problem(64 * 2**20).detail == "more than 64 MiB"
