@@ -14,7 +14,7 @@ from skimage.measure import approximate_polygon, find_contours
 
 import medprior.annotate
 from medprior.cohort import Cohort
-from tests.annotate.test_page_browser import Page, command
+from tests.annotate.page.browser import Page, command
 from tests.chromium import chromium
 from tests.conftest import phantom_cohort_at
 

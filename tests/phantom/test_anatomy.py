@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medprior.phantom.anatomy import compute_covariance_root, sample_anatomy, sample_patient
+from medprior.phantom.anatomy import clip_to_image, compute_covariance_root, sample_anatomy, sample_patient
 from medprior.phantom.frame import build_frame
 from medprior.phantom.outline import compute_structure_masks
 from medprior.phantom.render import render_phantom, sample_study
@@ -142,3 +142,16 @@ def test_portable_images_magnify_the_heart():
     patient = sample_patient(np.random.default_rng(3))
     upright, portable = (sample_anatomy(patient, kind, np.random.default_rng(4)) for kind in (False, True))
     assert portable.heart_width > upright.heart_width
+
+
+def test_rare_draws_are_pulled_into_the_image():
+    plain = {
+        "box_width": 0.8, "box_height": 0.7, "centre_x": 0.5, "centre_y": 0.5, "heart_y": 0.7, "heart_height": 0.4,
+    }  # fmt: skip
+    assert clip_to_image(plain) == plain
+    pulled = clip_to_image(plain | {"box_width": 1.2, "centre_x": 0.1, "centre_y": 0.95, "heart_y": 0.9})
+    assert pulled["box_width"] == 0.95
+    assert pulled["centre_x"] == pytest.approx(0.475 + 0.012)
+    assert pulled["centre_y"] == pytest.approx(1 - 0.35 - 0.012)
+    assert pulled["heart_y"] == pytest.approx(0.8)
+    assert clip_to_image(plain | {"box_height": 1.0, "centre_y": 0.1})["centre_y"] == pytest.approx(0.475 + 0.012)

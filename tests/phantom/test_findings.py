@@ -9,9 +9,17 @@ import pytest
 from scipy.ndimage import binary_dilation
 
 from medprior.phantom import FINDINGS, PhantomSettings, render_phantom
-from medprior.phantom.findings import Lesion, sample_findings, sample_follow_up
+from medprior.phantom.findings import (
+    Lesion,
+    locate_lesion,
+    lung_half_mask,
+    outer_border_distance,
+    sample_findings,
+    sample_follow_up,
+)
 from medprior.phantom.render import render_study, sample_study
 from medprior.phantom.settings import Prevalence
+from tests.phantom.thorax import straight_anatomy, straight_frame
 
 SIZE = 192
 SETTINGS = PhantomSettings(size=SIZE)
@@ -91,3 +99,50 @@ def test_label_truth_and_masks_agree():
             assert np.isnan(image.labels[name]) or image.labels[name] == image.truth[name]
             seen.add((name, image.truth[name]))
     assert len(seen) == 2 * len(FINDINGS)
+
+
+def test_sides_are_halves_of_the_picture():
+    anatomy = straight_anatomy()
+    frame = straight_frame(anatomy, 10)
+    for left, columns in ((True, [5, 6, 7, 8, 9]), (False, [0, 1, 2, 3, 4])):
+        assert np.flatnonzero(lung_half_mask(frame, left)[0]).tolist() == columns
+        distance = outer_border_distance(anatomy, frame, left)[5]
+        # The outer border is near the edge of the box, whose middle is half a box away.
+        assert distance[5 if left else 4] == pytest.approx(0.41, abs=0.02)
+        assert distance[0 if left else 9] > distance[9 if left else 0] == 0
+
+
+@pytest.mark.parametrize(("place", "pixel"), [((0, 0), (22, 32)), ((0, 1), (37, 32)), ((1, 0.5), (30, 47))])
+def test_a_place_is_between_an_eighth_and_seven_of_the_lung(place, pixel):
+    frame = straight_frame(straight_anatomy(), 100)
+    lung = np.zeros((100, 100), bool)
+    lung[20:41, 30:51] = True
+    x, y = locate_lesion(Lesion("nodule", True, 0.5, 0.5, place, 0), lung, frame)
+    assert (x, y) == (frame.x_mm[pixel], frame.y_mm[pixel])
+
+
+def test_subtlety_above_one_makes_lesions_smaller_and_fainter():
+    sure = Prevalence(pleural_effusion=1, consolidation=1, nodule=1, pneumothorax=1)
+    usual, hard, easy = (sample_findings(sure, True, value, np.random.default_rng(1)) for value in (1.0, 2.0, 0.5))
+    assert len(usual) == len(hard) == len(easy) >= 4
+    for first, second, third in zip(usual, hard, easy, strict=True):
+        assert second.size == pytest.approx(first.size**2)
+        assert second.density == pytest.approx(first.density**2)
+        assert third.size == pytest.approx(0.5 + 0.5 * first.size)
+        assert (second.place, second.left) == (first.place, first.left)
+
+
+def test_a_large_heart_makes_effusions_likelier():
+    prevalence = Prevalence(pleural_effusion=0.5, consolidation=0, nodule=0, pneumothorax=0)
+    counts = [
+        sum(bool(sample_findings(prevalence, large, 1.0, np.random.default_rng(seed))) for seed in range(400))
+        for large in (False, True)
+    ]
+    assert counts == pytest.approx([0.415 * 400, 0.75 * 400], abs=35)
+
+
+def test_a_second_image_changes_sizes_within_their_range():
+    lesions = [Lesion("nodule", True, size, 0.5, (0.3, 0.3), 1) for size in (0.02, 0.5, 1.0) * 60]
+    sizes = [lesion.size for lesion in sample_follow_up(lesions, np.random.default_rng(0))]
+    assert (min(sizes), max(sizes)) == (0.02, 1.0)
+    assert np.std([size for size in sizes if 0.2 < size < 0.8]) == pytest.approx(0.1, abs=0.03)

@@ -1,72 +1,48 @@
-"""A cohort on disk: layout, tables, determinism, and refusals."""
+"""A cohort on disk: layout, tables and determinism."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
+from datetime import timedelta
 
 import numpy as np
 import pydicom
-import pytest
 from PIL import Image
 
-from medprior.errors import MedpriorError
 from medprior.phantom import FINDINGS, STRUCTURES, PhantomSettings, generate_phantom_cohort, render_phantom
-from medprior.phantom.generate import plan_images
+from medprior.phantom.generate import ImageTask, create_identity, format_label, plan_images
 from medprior.provenance import read_config
-
-SMALL = PhantomSettings(size=80)
-
-
-def fingerprint(folder):
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "config.json"
-    }
+from tests.phantom.cohorts import SMALL, fingerprint, table
 
 
-def table(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    out = tmp_path_factory.mktemp("phantom") / "out"
-    generate_phantom_cohort(out, 12, 3, SMALL, workers=1)
-    return out
-
-
-def test_same_seed_gives_same_bytes_whatever_the_workers(cohort, tmp_path):
+def test_same_seed_gives_same_bytes_whatever_the_workers(small_cohort, tmp_path):
     generate_phantom_cohort(tmp_path / "two", 12, 3, SMALL, workers=2)
-    assert fingerprint(tmp_path / "two") == fingerprint(cohort)
+    assert fingerprint(tmp_path / "two") == fingerprint(small_cohort)
 
 
-def test_other_seed_gives_other_pictures(cohort, tmp_path):
+def test_other_seed_gives_other_pictures(small_cohort, tmp_path):
     generate_phantom_cohort(tmp_path / "other", 2, 4, SMALL, workers=1)
-    ours, theirs = ({r["sha256"] for r in table(p / "truth.csv")} for p in (cohort, tmp_path / "other"))
+    ours, theirs = ({r["sha256"] for r in table(p / "truth.csv")} for p in (small_cohort, tmp_path / "other"))
     assert not ours & theirs
 
 
-def test_more_patients_keep_the_first_ones(cohort, tmp_path):
+def test_more_patients_keep_the_first_ones(small_cohort, tmp_path):
     generate_phantom_cohort(tmp_path / "few", 3, 3, SMALL, workers=1)
-    few, many = table(tmp_path / "few" / "truth.csv"), table(cohort / "truth.csv")
+    few, many = table(tmp_path / "few" / "truth.csv"), table(small_cohort / "truth.csv")
     assert few == many[: len(few)]
 
 
-def test_every_image_has_file_masks_and_rows(cohort):
-    labels, truth = table(cohort / "labels.csv"), table(cohort / "truth.csv")
+def test_every_image_has_file_masks_and_rows(small_cohort):
+    labels, truth = table(small_cohort / "labels.csv"), table(small_cohort / "truth.csv")
     assert [row["image"] for row in labels] == [row["image"] for row in truth]
     assert list(labels[0]) == ["image", "patient_id", *FINDINGS]
     for row, true in zip(labels, truth, strict=True):
-        path = cohort / row["image"]
+        path = small_cohort / row["image"]
         dataset = pydicom.dcmread(path, stop_before_pixels=True)
         assert dataset.PatientID == row["patient_id"]
         assert hashlib.sha256(path.read_bytes()).hexdigest() == true["sha256"]
         present = {name for name in FINDINGS if true[name] == "1"}
-        masks = {mask.stem: mask for mask in (cohort / "masks" / path.stem).iterdir()}
+        masks = {mask.stem: mask for mask in (small_cohort / "masks" / path.stem).iterdir()}
         assert set(masks) == set(STRUCTURES) | present
         for mask in masks.values():
             values = np.asarray(Image.open(mask))
@@ -78,9 +54,9 @@ def test_every_image_has_file_masks_and_rows(cohort):
         assert (float(true["ctr"]) > limit) == (true["cardiomegaly"] == "1")
 
 
-def test_patients_have_several_images_of_one_vendor_age_and_birth_date(cohort):
+def test_patients_have_several_images_of_one_vendor_age_and_birth_date(small_cohort):
     by_patient = {}
-    for path in sorted(cohort.glob("dicom/*/*.dcm")):
+    for path in sorted(small_cohort.glob("dicom/*/*.dcm")):
         dataset = pydicom.dcmread(path, stop_before_pixels=True)
         by_patient.setdefault(dataset.PatientID, []).append(dataset)
     assert max(len(images) for images in by_patient.values()) > 1
@@ -96,62 +72,12 @@ def test_patients_have_several_images_of_one_vendor_age_and_birth_date(cohort):
     assert len(set(uids)) == len(uids)
 
 
-def test_config_says_what_was_made(cohort):
-    record = read_config(cohort, "phantom")
+def test_config_says_what_was_made(small_cohort):
+    record = read_config(small_cohort, "phantom")
     assert record["seed"] == 3
     assert record["settings"]["patients"] == 12
     assert record["settings"]["settings"]["size"] == 80
     assert set(record["outputs"]) == {"labels.csv", "truth.csv"}
-
-
-def test_finished_folder_is_left_alone_when_asked_the_same(cohort):
-    before = {path: path.stat().st_mtime_ns for path in cohort.rglob("*")}
-    generate_phantom_cohort(cohort, 12, 3, SMALL, workers=1)
-    assert {path: path.stat().st_mtime_ns for path in cohort.rglob("*")} == before
-
-
-@pytest.mark.parametrize(
-    ("patients", "seed", "settings", "named"),
-    [
-        (13, 3, SMALL, "patients 12, not 13"),
-        (12, 9, SMALL, "seed 3, not 9"),
-        (12, 3, PhantomSettings(size=96), "settings.size 80, not 96"),
-    ],
-)
-def test_finished_folder_with_other_settings_is_refused(cohort, patients, seed, settings, named):
-    with pytest.raises(MedpriorError, match=named):
-        generate_phantom_cohort(cohort, patients, seed, settings, workers=1)
-
-
-def test_unfinished_folder_is_taken_up_again(cohort, tmp_path):
-    out = tmp_path / "out"
-    generate_phantom_cohort(out, 12, 3, SMALL, workers=1)
-    request = json.loads((out / "config.json").read_text())
-    (out / "config.json").unlink()
-    (out / "labels.csv").unlink()
-    (out / "started.json").write_text(json.dumps({"seed": 3, **request["settings"]}))
-    with pytest.raises(MedpriorError, match="unfinished"):
-        generate_phantom_cohort(out, 11, 3, SMALL, workers=1)
-    generate_phantom_cohort(out, 12, 3, SMALL, workers=1)
-    assert fingerprint(out) == fingerprint(cohort)
-
-
-def test_foreign_folder_is_refused(tmp_path):
-    (tmp_path / "mine.txt").write_text("keep me")
-    with pytest.raises(MedpriorError, match="not an empty folder"):
-        generate_phantom_cohort(tmp_path, 2, 0, SMALL, workers=1)
-    assert (tmp_path / "mine.txt").read_text() == "keep me"
-
-
-def test_folder_that_cannot_be_made_is_refused(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(MedpriorError, match="cannot be written"):
-        generate_phantom_cohort(tmp_path / "file" / "out", 2, 0, SMALL, workers=1)
-
-
-def test_no_patients_is_refused(tmp_path):
-    with pytest.raises(MedpriorError, match="1 or more, found 0"):
-        generate_phantom_cohort(tmp_path / "out", 0, 0, SMALL)
 
 
 def test_plan_has_one_to_three_images_each(tmp_path):
@@ -165,3 +91,22 @@ def test_unknown_labels_are_as_rare_as_set():
     settings = PhantomSettings(size=64, unknown=0.2)
     values = [value for seed in range(60) for value in render_phantom(seed, 64, settings).labels.values()]
     assert 0.12 < np.isnan(values).mean() < 0.28
+
+
+def test_labels_are_digits_and_unknown_ones_empty():
+    assert [format_label(value) for value in (0.0, 1.0, float("nan"))] == ["0", "1", ""]
+
+
+def test_identifiers_count_from_one_and_later_images_have_later_dates(tmp_path):
+    first, second, third = (create_identity(ImageTask(tmp_path, 7, 12, image, SMALL), 54.0) for image in range(3))
+    assert (first.patient, first.number, first.study, first.image) == ("phantom-7-00012", 12, 1, "phantom-7-00012-1")
+    assert (third.study, third.image) == (3, "phantom-7-00012-3")
+    assert timedelta(5) <= second.day - first.day == third.day - second.day < timedelta(100)
+    assert first.born == third.born == first.day - timedelta(int(54.1 * 365.25))
+
+
+def test_one_image_each_is_the_plan_where_one_is_the_most(tmp_path):
+    tasks = list(plan_images(tmp_path, 40, 0, PhantomSettings(max_images=1)))
+    assert [(task.patient, task.image) for task in tasks] == [(patient, 0) for patient in range(1, 41)]
+    images = [task.image for task in plan_images(tmp_path, 300, 0, PhantomSettings(max_images=2))]
+    assert set(images) == {0, 1}

@@ -1,14 +1,17 @@
-"""JPEG Lossless files, decoded by two independent decoders."""
+"""Every transfer syntax keeps every value; JPEG Lossless is decoded by two decoders."""
 
 from __future__ import annotations
+
+import io
 
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK
 
+from medprior.phantom import dicom_file, render_phantom
 from medprior.phantom.pixel_encoding import encode_pixels
-from medprior.phantom.vendors import JPEG_LOSSLESS
+from medprior.phantom.vendors import JPEG_LOSSLESS, VENDORS
 
 PICTURES = {
     "noise": lambda bits: np.random.default_rng(1).integers(0, 1 << bits, (33, 47)),
@@ -16,6 +19,27 @@ PICTURES = {
     "extremes": lambda bits: ((1 << bits) - 1) * (np.indices((20, 21)).sum(0) % 2),
     "ramp": lambda bits: np.arange(30 * 40).reshape(30, 40) % (1 << bits),
 }
+NAMES = [vendor.name for vendor in VENDORS]
+
+
+@pytest.mark.parametrize("vendor", VENDORS, ids=NAMES)
+@pytest.mark.parametrize("shape", [(64, 64), (65, 33), (67, 41)])
+def test_codec_is_lossless_at_the_limits(vendor, shape):
+    rng = np.random.default_rng(vendor.bits)
+    stored = rng.integers(0, vendor.max_stored_value, shape, endpoint=True).astype(np.uint16)
+    stored[0], stored[1], stored[2, ::2] = 0, vendor.max_stored_value, 0
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.SOPClassUID, dataset.SOPInstanceUID = vendor.sop_class, "2.25.1"
+    image = render_phantom(0, 64)
+    dicom_file.set_pixel_attributes(dataset, image, vendor)
+    dataset.Rows, dataset.Columns = shape
+    encode_pixels(dataset, stored, vendor.syntax)
+    file = io.BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    file.seek(0)
+    assert np.array_equal(pydicom.dcmread(file).pixel_array, stored)
 
 
 @pytest.mark.parametrize("bits", [8, 12, 14, 16])

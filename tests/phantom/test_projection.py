@@ -17,6 +17,7 @@ from medprior.phantom.projection import (
     apply_vendor_processing,
     apply_wide_blur,
     compute_line_integral,
+    sample_exposure,
     simulate_detector,
 )
 
@@ -99,3 +100,22 @@ def test_spread_keeps_the_mean_and_flattens(sigma):
     assert blurred.shape == image.shape
     assert blurred.mean() == pytest.approx(image.mean(), abs=0.02)
     assert blurred.std() < 0.5 * image.std()
+
+
+def test_portable_images_have_fewer_photons_and_more_scatter():
+    upright, portable = ([sample_exposure(kind, np.random.default_rng(s)) for s in range(60)] for kind in (False, True))
+    assert np.median([e.photons for e in portable]) == pytest.approx(6e4, rel=0.2)
+    assert np.median([e.photons for e in upright]) == pytest.approx(1.6e5, rel=0.2)
+    assert np.mean([e.scatter for e in portable]) == pytest.approx(0.55, abs=0.04)
+    assert np.mean([e.scatter for e in upright]) == pytest.approx(0.25, abs=0.04)
+    assert all(0.1 <= e.scatter <= 0.8 and e.low < 0.1 < 0.9 < e.high for e in (*upright, *portable))
+
+
+def test_the_quantiles_of_the_body_are_mapped_to_fixed_levels():
+    signal = np.linspace(1.0, 3.0, SHAPE[0] * SHAPE[1], dtype=np.float32).reshape(SHAPE)
+    body = np.zeros(SHAPE, bool)
+    body[10:30] = True
+    shown = apply_vendor_processing(signal, body, replace(CLEAN, low=0.1, high=0.9), 5.0)
+    lowest, highest = np.quantile(shown[body], [0.1, 0.9])
+    levels = apply_detector_curve(np.array([0.28, 0.74], np.float32))
+    assert [lowest, highest] == pytest.approx(levels.tolist(), abs=0.01)

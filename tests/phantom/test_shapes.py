@@ -15,6 +15,7 @@ from medprior.phantom.shapes import (
     smooth_step,
     superellipse_chord,
 )
+from tests.phantom.thorax import straight_anatomy, straight_frame
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +61,30 @@ def test_smoothstep_in_both_directions():
     value = np.array([0.0, 1.0, 1.5, 2.0, 3.0], np.float32)
     assert smooth_step(1, 2, value) == pytest.approx([0, 0, 0.5, 1, 1])
     assert smooth_step(2, 1, value) == pytest.approx([1, 1, 0.5, 0, 0])
+
+
+def test_a_turned_ellipsoid_leans_clockwise_in_the_picture():
+    straight = straight_frame(straight_anatomy(), 100)
+    chord = ellipsoid_chord(straight, (0.0, 100.0), (60.0, 10.0, 5.0), 0.5)
+    x, y = straight.x_mm, straight.y_mm - 100
+    assert chord.max() == pytest.approx(10, abs=0.1)
+    # Its long axis runs down to the right: x and y rise together.
+    assert (chord * x * y).sum() / (chord * x * x).sum() == pytest.approx(np.tan(0.5), abs=0.03)
+
+
+def test_a_capsule_that_narrows_is_widest_at_its_first_end():
+    straight = straight_frame(straight_anatomy(), 100)
+    canvas = np.zeros_like(straight.u)
+    rasterize_capsules(canvas, straight, [Capsule(-60, 100, 60, 100, 20, 10), Capsule(900, 0, 950, 0, 5, 5)])
+    row = int(np.abs(straight.y_mm[:, 0] - 100).argmin())
+    for x, chord in ((-60, 40), (0, 30), (60, 20)):
+        assert canvas[row, int(np.abs(straight.x_mm[0] - x).argmin())] == pytest.approx(chord, abs=0.6)
+
+
+def test_overlapping_capsules_count_once():
+    straight = straight_frame(straight_anatomy(), 60)
+    once, twice = np.zeros_like(straight.u), np.zeros_like(straight.u)
+    rod = Capsule(-20, 90, 30, 120, 8, 8)
+    rasterize_capsules(once, straight, [rod])
+    rasterize_capsules(twice, straight, [rod, rod])
+    assert np.array_equal(once, twice)

@@ -1,10 +1,7 @@
-"""The drawing page as clinicians meet it: the real command in a real Chromium, mouse and keys."""
+"""The page's scripts as clinicians meet them, with mouse and keys in a real Chromium."""
 
 import math
 import re
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -12,145 +9,16 @@ import pytest
 from medprior.annotate import Annotation
 from medprior.cohort import Cohort
 from tests.annotate.drawings import dice, inside
+from tests.annotate.page.browser import Page, command
 from tests.chromium import chromium
-
-PICTURE = """
-const r = document.querySelector('img.radiograph').getBoundingClientRect();
-return [r.x, r.y, r.width, r.height];
-"""
-PATIENCE = 90
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def driver():
-    with chromium(1280, 720) as found:
-        yield found
-
-
-class Page:
-    """The open page, by what a user does on it."""
-
-    def __init__(self, driver, url):
-        self.driver = driver
-        # A page left unsaved asks whether to leave it.
-        driver.get("about:blank")
-        self.size(1280, 720)
-        driver.get(url)
-
-    def size(self, width, height):
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-    def find(self, css):
-        from selenium.webdriver.common.by import By
-
-        return self.driver.find_elements(By.CSS_SELECTOR, css)
-
-    def click(self, css):
-        self.until(lambda: self.find(css) and self.find(css)[0].is_displayed(), css)
-        self.find(css)[0].click()
-
-    def until(self, condition, words):
-        end = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < end, f"{words}: {self.text()}"
-            time.sleep(0.05)
-
-    def text(self):
-        return self.driver.execute_script("return document.body.innerText")
-
-    def log(self):
-        return self.driver.get_log("browser")
-
-    def box(self):
-        """Where the radiograph is on the screen, once it has settled."""
-        self.until(lambda: self.find("img.radiograph"), "no radiograph")
-        return self.driver.execute_script(PICTURE)
-
-    def screen(self, points):
-        """Whole screen pixels of points given as shares of the picture."""
-        x, y, width, height = self.box()
-        return [(round(x + u * width), round(y + v * height)) for u, v in points]
-
-    def pixels(self, points, shape):
-        """Coordinates in the picture of whole screen pixels."""
-        x, y, width, height = self.box()
-        return [((u - x) / width * shape[1], (v - y) / height * shape[0]) for u, v in points]
-
-    def mouse(self, *steps):
-        """`("move" | "down" | "up" | "right", (x, y))` in this order."""
-        from selenium.webdriver.common.action_chains import ActionChains
-
-        chain = ActionChains(self.driver, duration=10)
-        pointer = chain.w3c_actions.pointer_action
-        for kind, (x, y) in steps:
-            pointer.move_to_location(x, y)
-            if kind == "down":
-                pointer.pointer_down()
-            elif kind == "up":
-                pointer.pointer_up()
-            elif kind == "click":
-                pointer.click()
-            elif kind == "right":
-                pointer.context_click()
-        chain.perform()
-
-    def keys(self, *keys):
-        from selenium.webdriver.common.action_chains import ActionChains
-
-        chain = ActionChains(self.driver)
-        *held, last = keys
-        for key in held:
-            chain.key_down(key)
-        chain.send_keys(last)
-        for key in held:
-            chain.key_up(key)
-        chain.perform()
-
-    def vertices(self):
-        return [e for e in self.find(".marker-icon[tabindex='0']") if e.is_displayed()]
-
-    def middle(self, element):
-        r = element.rect
-        return round(r["x"] + r["width"] / 2), round(r["y"] + r["height"] / 2)
-
-    def contours(self):
-        return len(self.find("path.contour"))
-
-    def draw(self, structure, points):
-        """Draw by single clicks around; returns the screen pixels."""
-        self.click(f"[data-name={structure}]")
-        self.click("#points")
-        at = self.screen(points)
-        for point in [*at, at[0]]:
-            self.mouse(("click", point))
-        self.until(lambda: self.vertices(), "not closed")
-        return at
-
-
-def command(tmp_path, *more):
-    line = [
-        sys.executable, "-m", "medprior", "annotate", str(tmp_path / "out"), "--page",
-        "--no-tracking", "--no-browser", *more,
-    ]  # fmt: skip
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-@pytest.fixture
-def served(tmp_path, phantom_cohort):
-    """The command's process and its address."""
-    process = command(tmp_path, "--cohort", str(phantom_cohort))
-    address = ""
-    for line in process.stdout:
-        if found := re.search(r"http://\S+", line):
-            address = found[0]
-            break
-    assert address, process.stderr.read()
-    yield process, address
-    process.kill()
-    process.communicate()
+    with chromium(1280, 720) as browser:
+        yield browser
 
 
 def blob(cx, cy, rx, ry, count):
@@ -219,10 +87,10 @@ def test_a_first_drawing_from_end_to_end(tmp_path, driver, served, phantom_cohor
     page.click("#finish")
     page.until(lambda: "You can close this page" in page.text(), "no end")
     assert process.wait(60) == 0
-    made = Annotation.load(tmp_path / "out")
-    assert made.structures == ("heart", "right_lung")
-    assert dice(made.masks["right_lung"], inside(right, shape)) >= 0.98
-    assert dice(made.masks["heart"], inside(heart, shape)) >= 0.98
+    annotation = Annotation.load(tmp_path / "out")
+    assert annotation.structures == ("heart", "right_lung")
+    assert dice(annotation.masks["right_lung"], inside(right, shape)) >= 0.98
+    assert dice(annotation.masks["heart"], inside(heart, shape)) >= 0.98
 
 
 def test_a_drawing_is_not_lost_by_accident(driver, served):
@@ -351,18 +219,9 @@ def test_a_file_of_ones_own(tmp_path, driver):
         page.until(lambda: "Without a cohort" in page.text(), "not saved")
         process.terminate()
         assert process.wait(60) == 0
-        made = Annotation.load(tmp_path / "out")
-        assert made.image.shape == (300, 200)
-        assert dice(made.masks["heart"], inside(at, (300, 200))) >= 0.98
+        annotation = Annotation.load(tmp_path / "out")
+        assert annotation.image.shape == (300, 200)
+        assert dice(annotation.masks["heart"], inside(at, (300, 200))) >= 0.98
     finally:
         process.kill()
         process.communicate()
-
-
-def test_ending_without_a_drawing_is_no_success(tmp_path):
-    process = command(tmp_path)
-    process.stdout.readline()
-    process.terminate()
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "nothing was saved" in error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import replace
 from datetime import date
@@ -12,16 +11,23 @@ import pydicom
 import pytest
 
 from medprior.dicom import read_radiograph
-from medprior.phantom import dicom_file, render_phantom
 from medprior.phantom.collimation import Collimation
-from medprior.phantom.dicom_file import PhantomIdentity, build_phantom_uid, convert_to_stored, write_phantom_dicom
-from medprior.phantom.pixel_encoding import encode_pixels
-from medprior.phantom.render import render_study, sample_study
+from medprior.phantom.dicom_file import (
+    PhantomIdentity,
+    build_phantom_uid,
+    build_voi_lut,
+    convert_to_stored,
+    set_display_attributes,
+    write_phantom_dicom,
+)
+from medprior.phantom.render import PhantomImage, render_study, sample_study
 from medprior.phantom.settings import PhantomSettings
 from medprior.phantom.vendors import VENDORS
 from medprior.phantom.voi import VoiTransform
 
 NAMES = [vendor.name for vendor in VENDORS]
+
+
 TYPE_1 = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality",
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "StudyDate",
@@ -114,37 +120,59 @@ def test_same_arguments_give_same_bytes(written, tmp_path):
     assert (tmp_path / "again.dcm").read_bytes() == path.read_bytes()
 
 
-def test_vendors_cover_what_files_in_the_wild_do():
-    assert {vendor.bits for vendor in VENDORS} >= {12, 14, 16}
-    assert {vendor.inverted for vendor in VENDORS} == {True, False}
-    assert {vendor.voi for vendor in VENDORS} == {"LINEAR", "SIGMOID", "TABLE"}
-    assert {vendor.modality for vendor in VENDORS} == {"CR", "DX"}
-    assert len({vendor.syntax for vendor in VENDORS}) == 5
-    assert any(vendor.padding is not None for vendor in VENDORS if vendor.inverted)
-    assert any(vendor.slope not in (None, 1.0) for vendor in VENDORS)
-
-
 def test_uids_differ_by_image_and_share_the_study():
     first, second = identity("p-1"), identity("p-2")
     assert build_phantom_uid(first, first.image) != build_phantom_uid(second, second.image)
     assert build_phantom_uid(first, "study") == build_phantom_uid(second, "study")
 
 
-@pytest.mark.parametrize("vendor", VENDORS, ids=NAMES)
-@pytest.mark.parametrize("shape", [(64, 64), (65, 33), (67, 41)])
-def test_codec_is_lossless_at_the_limits(vendor, shape):
-    rng = np.random.default_rng(vendor.bits)
-    stored = rng.integers(0, vendor.max_stored_value, shape, endpoint=True).astype(np.uint16)
-    stored[0], stored[1], stored[2, ::2] = 0, vendor.max_stored_value, 0
+def image_of(signal, field):
+    """A phantom image of this signal and field, without anything else."""
+    signal = np.array(signal, np.float32)
+    return PhantomImage(signal, signal, {}, {}, {}, {}, np.array(field, bool))
+
+
+@pytest.mark.parametrize(
+    ("inverted", "padding", "stored"),
+    [
+        (False, None, [[0, 4095, 2048, 0]]),
+        (True, None, [[4095, 0, 2047, 4095]]),
+        (False, 0, [[1, 4095, 2048, 0]]),
+        (True, 0, [[4095, 1, 2047, 0]]),
+    ],
+)
+def test_stored_values_are_inverted_then_padded(inverted, padding, stored):
+    vendor = replace(VENDORS[0], bits=12, inverted=inverted, padding=padding)
+    image = image_of([[0, 1, 0.5, 0]], [[True, True, True, False]])
+    assert convert_to_stored(image, vendor).tolist() == stored
+
+
+def test_a_linear_window_is_a_half_level_off_and_has_a_wide_one_beside_it():
     dataset = pydicom.Dataset()
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    dataset.SOPClassUID, dataset.SOPInstanceUID = vendor.sop_class, "2.25.1"
-    image = render_phantom(0, 64)
-    dicom_file.set_pixel_attributes(dataset, image, vendor)
-    dataset.Rows, dataset.Columns = shape
-    encode_pixels(dataset, stored, vendor.syntax)
-    file = io.BytesIO()
-    dataset.save_as(file, enforce_file_format=True)
-    file.seek(0)
-    assert np.array_equal(pydicom.dcmread(file).pixel_array, stored)
+    vendor = replace(VENDORS[0], bits=12, inverted=True, slope=0.5, intercept=-100.0)
+    set_display_attributes(dataset, vendor, VoiTransform("LINEAR", 0.4, 0.2))
+    # 0.5 * 0.6 * 4095 - 100 + 0.5 and 0.5 * 0.2 * 4095 + 1.
+    assert list(dataset.WindowCenter) == [1129.0, 1129.0]
+    assert list(dataset.WindowWidth) == [410.5, 656.8]
+    assert (dataset.RescaleSlope, dataset.RescaleIntercept) == (0.5, -100)
+
+
+def test_a_sigmoid_window_names_its_function():
+    dataset = pydicom.Dataset()
+    vendor = replace(VENDORS[0], bits=12, inverted=False, slope=None, intercept=None)
+    set_display_attributes(dataset, vendor, VoiTransform("SIGMOID", 0.4, 0.2))
+    assert (dataset.WindowCenter, dataset.WindowWidth) == (1638, 819)
+    assert dataset.VOILUTFunction == "SIGMOID"
+    assert "RescaleSlope" not in dataset
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_table_rises_over_the_signal_in_the_files_polarity(inverted):
+    vendor = replace(VENDORS[0], bits=12, inverted=inverted)
+    voi = VoiTransform("TABLE", 0.25, 0.5)
+    table = np.frombuffer(build_voi_lut(vendor, voi)[0x00283006].value, "<u2")
+    assert len(table) == 4096
+    assert (np.diff(table.astype(int)) >= 0).all()
+    # The window ends at half of the signal: everything above is white, or below black when inverted.
+    assert (table[2048:] == 65535).all() == (not inverted)
+    assert (table[:2048] == 0).all() == inverted
