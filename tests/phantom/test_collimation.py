@@ -32,7 +32,7 @@ def test_the_field_begins_behind_each_border():
 
 def test_a_marker_is_its_letter_around_its_middle():
     signal = np.zeros((100, 100), np.float32)
-    marked = Collimation(0, 0, 0, 0, "L", 0.503, 0.403, 0.35).mark(signal)
+    marked = Collimation(0, 0, 0, 0, "L", 0.503, 0.403, 0.35).draw_marker(signal)
     y, x = np.nonzero(marked)
     # Seven units of 5 pixels high and five wide: a bar of six units on a foot of five.
     assert [y.min(), y.max(), x.min(), x.max(), len(y)] == [23, 57, 38, 62, 11 * 25]
@@ -42,7 +42,7 @@ def test_a_marker_is_its_letter_around_its_middle():
 
 
 def test_a_marker_keeps_its_proportions_on_an_oblong_image():
-    marked = Collimation(0, 0, 0, 0, "R", 0.5, 0.5, 0.35).mark(np.zeros((100, 60), np.float32))
+    marked = Collimation(0, 0, 0, 0, "R", 0.5, 0.5, 0.35).draw_marker(np.zeros((100, 60), np.float32))
     y, x = np.nonzero(marked)
     assert np.ptp(y) + 1 == pytest.approx(35, abs=1)
     assert np.ptp(x) + 1 == pytest.approx(25, abs=1)
@@ -50,7 +50,7 @@ def test_a_marker_keeps_its_proportions_on_an_oblong_image():
 
 def test_an_image_without_a_marker_stays_as_it_is():
     signal = np.zeros((4, 4), np.float32)
-    assert Collimation(0, 0, 0, 0, "", 0.5, 0.5, 0.35).mark(signal) is signal
+    assert Collimation(0, 0, 0, 0, "", 0.5, 0.5, 0.35).draw_marker(signal) is signal
 
 
 def test_markers_stand_on_their_patients_side_above_the_middle():

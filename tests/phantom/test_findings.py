@@ -129,7 +129,7 @@ def test_subtlety_above_one_makes_lesions_smaller_and_fainter():
         assert second.size == pytest.approx(first.size**2)
         assert second.density == pytest.approx(first.density**2)
         assert third.size == pytest.approx(0.5 + 0.5 * first.size)
-        assert (second.place, second.left) == (first.place, first.left)
+        assert (second.position, second.left) == (first.position, first.left)
 
 
 def test_a_large_heart_makes_effusions_likelier():

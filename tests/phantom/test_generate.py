@@ -101,8 +101,8 @@ def test_identifiers_count_from_one_and_later_images_have_later_dates(tmp_path):
     first, second, third = (create_identity(ImageTask(tmp_path, 7, 12, image, SMALL), 54.0) for image in range(3))
     assert (first.patient, first.number, first.study, first.image) == ("phantom-7-00012", 12, 1, "phantom-7-00012-1")
     assert (third.study, third.image) == (3, "phantom-7-00012-3")
-    assert timedelta(5) <= second.day - first.day == third.day - second.day < timedelta(100)
-    assert first.born == third.born == first.day - timedelta(int(54.1 * 365.25))
+    assert timedelta(5) <= second.study_date - first.study_date == third.study_date - second.study_date < timedelta(100)
+    assert first.birth_date == third.birth_date == first.study_date - timedelta(int(54.1 * 365.25))
 
 
 def test_one_image_each_is_the_plan_where_one_is_the_most(tmp_path):

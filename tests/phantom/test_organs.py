@@ -66,7 +66,7 @@ def test_a_lung_has_depth_between_its_borders_only(left):
 
 
 def test_the_heart_is_as_deep_as_wide_and_never_deeper_than_the_chest():
-    inside = heart_borders(ANATOMY).inside(FRAME.u, FRAME.v)
+    inside = heart_borders(ANATOMY).contains(FRAME.u, FRAME.v)
     for width, deepest in ((0.7, 2 * 0.41 * 120), (0.2, 2 * 0.8 * 0.1 * 200)):
         chord = heart_chord(straight_anatomy(heart_width=width), FRAME)
         assert chord.max() == pytest.approx(deepest, rel=0.1)

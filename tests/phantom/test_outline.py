@@ -24,7 +24,7 @@ def test_borders_are_interpolated_and_belong_to_the_shape():
     assert right.tolist() == [0.625, 0.6875, 0.75]
     u = np.array([0.25, 0.625, 0.24, 0.63, 0.5, 0.75, 0.6, 0.6], np.float32)
     v = np.array([0, 0, 0, 0, 1, 1, -0.01, 1.01], np.float32)
-    assert borders.inside(u, v).tolist() == [True, True, False, False, True, True, False, False]
+    assert borders.contains(u, v).tolist() == [True, True, False, False, True, True, False, False]
 
 
 def test_an_arc_wraps_around_the_curve_and_rises():
@@ -98,6 +98,6 @@ def test_lungs_end_at_the_heart_and_the_diaphragm():
         assert not (masks[name] & masks["heart"]).any()
         assert (frame.v[masks[name]] < diaphragm_height(anatomy, frame.u[masks[name]], left)).all()
         assert ((frame.u[masks[name]] > 0.5) == left).all()
-    whole = lung_borders(anatomy, True).inside(frame.u, frame.v)
+    whole = lung_borders(anatomy, True).contains(frame.u, frame.v)
     above = whole & (frame.v < diaphragm_height(anatomy, frame.u, True)) & ~masks["heart"]
     np.testing.assert_array_equal(masks["left_lung"], above)
