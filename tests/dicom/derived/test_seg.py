@@ -1,7 +1,6 @@
 """Masks into segmentation objects and back; read with highdicom and with plain pydicom."""
 
 import io
-import stat
 
 import highdicom
 import numpy as np
@@ -9,7 +8,7 @@ import pydicom
 import pytest
 
 from medprior.dicom import read_image
-from medprior.dicom.derived.derived_object import read_source_header, serialise_object, write_private_file
+from medprior.dicom.derived.derived_object import read_source_header, serialise_object
 from medprior.dicom.derived.native_grid import NativeGrid
 from medprior.dicom.derived.seg import build_segmentation, read_seg
 from medprior.errors import Rejected
@@ -81,18 +80,6 @@ def test_it_belongs_to_its_source_and_says_who_made_it():
     assert "research" in found.ContentDescription
 
 
-def test_odd_headers_are_copied_as_far_as_they_can_be():
-    with pydicom.config.disable_value_validation():
-        content = source(PatientBirthDate="01.02.1960", PatientSex="?", StudyTime="noon")
-    _, _, made_of = made(content)
-    found = opened(made_of)
-    assert (found.PatientBirthDate, found.PatientSex, found.StudyTime) == ("", "", "")
-    with pydicom.config.disable_value_validation():
-        nameless = source(SeriesInstanceUID="abc")
-    with pytest.raises(Rejected, match="no usable UIDs"):
-        read_source_header(io.BytesIO(nameless))
-
-
 def test_another_image_is_refused():
     radiograph, _, content = made(source())
     other = read_image(io.BytesIO(source(SOPInstanceUID="1.2.3.4.6")))
@@ -138,9 +125,3 @@ def test_a_lung_with_a_side_is_that_lung():
     buffer = io.BytesIO()
     found.save_as(buffer)
     assert list(read_seg(buffer, radiograph)) == ["right_lung"]
-
-
-def test_private_files_are_their_owners_alone(tmp_path):
-    write_private_file(tmp_path / "one.dcm", b"secret")
-    assert stat.S_IMODE((tmp_path / "one.dcm").stat().st_mode) == 0o600
-    assert [path.name for path in tmp_path.iterdir()] == ["one.dcm"]

@@ -1,9 +1,11 @@
+"""Resampling: area averages to shrink, linear to grow."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
+from medprior.dicom.display.resample import compute_axis_weights, compute_resized_shape, resize_pixels
 
 
 def twin(row, target):
@@ -39,3 +41,12 @@ def test_growing_keeps_range_and_a_ramp(source, seed):
 )
 def test_fitted_keeps_aspect_and_never_enlarges(shape, expected):
     assert compute_resized_shape(shape, 512) == expected
+
+
+@pytest.mark.parametrize("shape", [(64, 1024), (1023, 512), (17, 31)])
+def test_resizing_is_its_two_products_to_the_bit(shape):
+    picture = np.random.default_rng(11).random(shape, dtype=np.float32)
+    rows, cols = 13, 200
+    down = compute_axis_weights(shape[0], rows) @ picture
+    expected = (compute_axis_weights(shape[1], cols) @ np.ascontiguousarray(down.T)).T
+    np.testing.assert_array_equal(resize_pixels(picture, rows, cols), expected)

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from medprior.dicom.display.levels import GreyLevels
-from medprior.dicom.display.resample import compute_axis_weights, resize_pixels
-from medprior.dicom.radiograph import compute_pixel_sha256
 
 RNG = np.random.default_rng(11)
 TABLES = {
@@ -42,19 +40,3 @@ def test_a_mask_that_leaves_nothing():
     levels = GreyLevels(cells("u1", 255))
     levels.mask(np.zeros((700, 900), bool))
     assert levels.extremes(np.arange(256, dtype=np.float32)) == (np.inf, -np.inf)
-
-
-def test_the_digest_is_of_the_values_however_they_are_kept():
-    values = np.arange(-2048, 2048, dtype=np.int32)
-    picture = cells("<u2")
-    assert compute_pixel_sha256(picture, values) == compute_pixel_sha256(values[picture])
-    assert compute_pixel_sha256(picture) == compute_pixel_sha256(picture.astype(">u2"))
-
-
-@pytest.mark.parametrize("shape", [(64, 1024), (1023, 512), (17, 31)])
-def test_resizing_is_its_two_products_to_the_bit(shape):
-    picture = RNG.random(shape, dtype=np.float32)
-    rows, cols = 13, 200
-    down = compute_axis_weights(shape[0], rows) @ picture
-    expected = (compute_axis_weights(shape[1], cols) @ np.ascontiguousarray(down.T)).T
-    np.testing.assert_array_equal(resize_pixels(picture, rows, cols), expected)
