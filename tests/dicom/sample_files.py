@@ -4,10 +4,13 @@ import io
 
 import numpy as np
 import pytest
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset as read_elements
 from pydicom.filewriter import write_dataset
+from pydicom.tag import Tag
 
 from medprior.dicom import read_radiograph
 from medprior.dicom.decoding.samples import create_sample_dataset, create_sample_picture, serialise_dataset
@@ -44,18 +47,18 @@ def build_lut_item(first, entries, bits=12, word=True):
     return item
 
 
-def build_header(**elements):
-    """Build the header of a file that has these elements and no others, as the parser hands it out."""
-    dataset = Dataset()
+def build_header(little_endian=True, **elements):
+    """Parse a header that has these elements and no others; bytes are the value as the file stores it."""
+    plain = Dataset()
     for keyword, value in elements.items():
-        setattr(dataset, keyword, value)
-    return parse_elements(dataset)
-
-
-def parse_elements(dataset, little_endian=True):
-    """Write the elements of a data set and parse them: the header that a file with them has."""
+        if not isinstance(value, bytes):
+            setattr(plain, keyword, value)
     stream = DicomBytesIO()
     stream.is_implicit_VR, stream.is_little_endian = False, little_endian
-    write_dataset(stream, dataset)
+    write_dataset(stream, plain)
     parsed = read_elements(io.BytesIO(stream.getvalue()), False, little_endian)
+    for keyword, value in elements.items():
+        if isinstance(value, bytes):
+            tag = Tag(keyword)
+            parsed[tag] = RawDataElement(tag, dictionary_VR(tag), len(value), value, 0, False, little_endian)
     return Header(parsed, little_endian)
