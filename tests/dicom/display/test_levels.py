@@ -40,3 +40,23 @@ def test_a_mask_that_leaves_nothing():
     levels = GreyLevels(cells("u1", 255))
     levels.mask(np.zeros((700, 900), bool))
     assert levels.extremes(np.arange(256, dtype=np.float32)) == (np.inf, -np.inf)
+
+
+def test_extremes_of_a_table_that_is_not_monotone_are_of_levels_that_occur():
+    levels = GreyLevels(np.array([[0, 2], [4, 2]], dtype=np.uint8))
+    table = np.array([5.0, 99.0, 1.0, -99.0, 3.0])
+    assert levels.extremes(table) == (1, 5)
+    levels.mask(np.array([[False, True], [True, True]]))
+    assert levels.extremes(table) == (1, 3)
+    levels.mask(np.array([[True, False], [True, False]]))
+    assert levels.extremes(table) == (3, 3)
+
+
+def test_first_and_last_are_valid_cells_and_a_full_mask_changes_nothing():
+    levels = GreyLevels(np.array([[7, 1], [3, 9]], dtype=np.uint16))
+    levels.mask(np.ones((2, 2), bool))
+    assert (levels.first, levels.last, levels.count, levels.valid) == (1, 9, 10, None)
+    levels.mask(np.array([[True, False], [True, False]]))
+    assert (levels.first, levels.last, levels.count) == (3, 7, 10)
+    levels.mask(np.array([[False, True], [False, True]]))
+    assert levels.first > levels.last

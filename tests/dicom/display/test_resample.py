@@ -50,3 +50,29 @@ def test_resizing_is_its_two_products_to_the_bit(shape):
     down = compute_axis_weights(shape[0], rows) @ picture
     expected = (compute_axis_weights(shape[1], cols) @ np.ascontiguousarray(down.T)).T
     np.testing.assert_array_equal(resize_pixels(picture, rows, cols), expected)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        (3, 2, [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]]),
+        (4, 2, [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]]),
+        (2, 4, [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]),
+        (1, 3, [[1], [1], [1]]),
+        (2, 2, [[1, 0], [0, 1]]),
+    ],
+)
+def test_weights_of_small_axes(source, target, expected):
+    np.testing.assert_allclose(compute_axis_weights(source, target).toarray(), expected, atol=1e-7)
+
+
+def test_each_axis_is_resampled_by_itself():
+    picture = np.array([[0, 4, 8], [2, 6, 10]], dtype=np.float32)
+    np.testing.assert_allclose(resize_pixels(picture, 1, 3), [[1, 5, 9]])
+    np.testing.assert_allclose(resize_pixels(picture, 2, 1), [[4], [6]])
+    np.testing.assert_allclose(resize_pixels(picture, 1, 1), [[5]])
+    np.testing.assert_array_equal(resize_pixels(picture, 2, 3), picture)
+
+
+def test_a_side_never_vanishes():
+    assert compute_resized_shape((1, 2000), 100) == (1, 100)
