@@ -125,3 +125,79 @@ def test_a_lung_with_a_side_is_that_lung():
     buffer = io.BytesIO()
     found.save_as(buffer)
     assert list(read_seg(buffer, radiograph)) == ["right_lung"]
+
+
+def change_segmentation(content, change):
+    """The bytes of an object after `change` was applied to its data set."""
+    dataset = opened(content)
+    change(dataset)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    return buffer
+
+
+def test_a_frame_of_another_image_is_left_out():
+    radiograph, masks, content = made(source(), heart=blob())
+
+    def move_second_frame(dataset):
+        derivation = dataset.PerFrameFunctionalGroupsSequence[1].DerivationImageSequence[0]
+        derivation.SourceImageSequence[0].ReferencedSOPInstanceUID = "1.2.3.4.99"
+
+    read = read_seg(change_segmentation(content, move_second_frame), radiograph)
+    np.testing.assert_array_equal(read["left_lung"], masks["left_lung"])
+    assert not read["heart"].any()
+
+
+def test_frames_of_one_segment_are_joined():
+    radiograph, masks, content = made(source(), heart=np.eye(*blob().shape, dtype=bool))
+
+    def give_both_to_the_first_segment(dataset):
+        second = dataset.PerFrameFunctionalGroupsSequence[1]
+        second.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 1
+
+    read = read_seg(change_segmentation(content, give_both_to_the_first_segment), radiograph)
+    np.testing.assert_array_equal(read["left_lung"], masks["left_lung"] | masks["heart"])
+    assert not read["heart"].any()
+
+
+def test_frames_without_a_segment_number_have_that_of_their_position():
+    radiograph, masks, content = made(source(), heart=np.eye(*blob().shape, dtype=bool))
+
+    def forget_numbers(dataset):
+        for group in dataset.PerFrameFunctionalGroupsSequence:
+            del group.SegmentIdentificationSequence
+
+    read = read_seg(change_segmentation(content, forget_numbers), radiograph)
+    assert all(np.array_equal(read[name], masks[name]) for name in masks)
+
+
+@pytest.mark.parametrize(("largest", "value", "is_set"), [(255, 127, 0), (255, 128, 1), (100, 49, 0), (100, 50, 1)])
+def test_a_fractional_pixel_is_set_from_half_of_the_largest_value_on(largest, value, is_set):
+    radiograph, masks, content = made(source())
+
+    def make_fractional(dataset):
+        dataset.SegmentationType, dataset.MaximumFractionalValue = "FRACTIONAL", largest
+        dataset.BitsAllocated = dataset.BitsStored = 8
+        dataset.HighBit = 7
+        dataset.PixelData = (value * masks["left_lung"]).astype(np.uint8).tobytes()
+        dataset["PixelData"].VR = "OB"
+
+    read = read_seg(change_segmentation(content, make_fractional), radiograph)
+    np.testing.assert_array_equal(read["left_lung"], masks["left_lung"] & bool(is_set))
+
+
+def test_an_object_of_another_shape_without_pixels_or_segments_is_refused():
+    radiograph, _, content = made(source())
+
+    def get_code(change):
+        with pytest.raises(Rejected) as caught:
+            read_seg(change_segmentation(content, change), radiograph)
+        return caught.value.code
+
+    rows, cols = blob().shape
+    assert get_code(lambda dataset: dataset.update({"Rows": cols, "Columns": rows})) == "geometry"
+    assert get_code(lambda dataset: dataset.update({"NumberOfFrames": 0})) == "geometry"
+    assert get_code(lambda dataset: dataset.update({"NumberOfFrames": 1001})) == "geometry"
+    assert get_code(lambda dataset: dataset.update({"NumberOfFrames": 2})) == "malformed"
+    assert get_code(lambda dataset: dataset.update({"BitsAllocated": 32})) == "malformed"
+    assert get_code(lambda dataset: dataset.update({"SegmentSequence": []})) == "malformed"

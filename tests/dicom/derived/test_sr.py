@@ -71,3 +71,17 @@ def test_nothing_said_is_a_report_of_nothing():
     groups = srread(io.BytesIO(content(ReportContent()))).content.get_image_measurement_groups()
     doubts = [e.value.value for e in groups[0].get_qualitative_evaluations()]
     assert (len(groups), doubts) == (1, ["none_found"])
+
+
+def test_a_finding_is_present_from_its_threshold_on():
+    assert ReportFinding("nodule", 0.4, 0.4).is_present
+    assert not ReportFinding("nodule", 0.39999, 0.4).is_present
+
+
+def test_remarks_and_doubts_are_written_in_words_and_only_known_familiarity_as_numbers():
+    said = ReportContent(familiarity={"threshold": 2.0}, flags=["far_from_training", "child"], remarks=["Look twice."])
+    comments = texts(opened(content(said)))
+    assert "Look twice." in comments
+    assert "Reasons to doubt: far from training, child" in comments
+    (group,) = srread(io.BytesIO(content(said))).content.get_image_measurement_groups()
+    assert numbers(group) == {"Largest familiar distance": 2.0}
