@@ -289,14 +289,14 @@ EVERYTHING = {
 }  # fmt: skip
 
 
-def large(rows, cols):
+def create_ramp(rows, cols):
     down, across = np.arange(rows)[:, None] * 6, np.arange(cols)[None] * 2
     return (down + across + 17).astype("u2")
 
 
 @pytest.mark.parametrize("elements", [{}, EVERYTHING])
 def test_42_megapixels_of_16_bits_fit_a_worker(elements):
-    picture = large(6000, 7000)
+    picture = create_ramp(6000, 7000)
     spent = measured(serialise_dataset(create_sample_dataset(picture, 16, **elements)), ProcessLimits())
     assert not isinstance(spent.outcome, Rejected), spent.outcome
     assert spent.outcome.pixels.shape == (6000, 7000)
@@ -308,7 +308,7 @@ def test_42_megapixels_of_16_bits_fit_a_worker(elements):
 
 def test_what_does_not_fit_is_refused_as_such(tmp_path):
     path = tmp_path / "large.dcm"
-    head = serialise_dataset(create_sample_dataset(large(64, 64), 16, Rows=12000, Columns=16000))
+    head = serialise_dataset(create_sample_dataset(create_ramp(64, 64), 16, Rows=12000, Columns=16000))
     head = head.replace((64 * 64 * 2).to_bytes(4, "little"), (384_000_000).to_bytes(4, "little"))
     with path.open("wb") as file:
         file.write(head)

@@ -171,3 +171,10 @@ def test_a_file_without_a_preamble_is_dicom_only_with_a_class():
     assert (parsed.syntax, parsed.guessed_syntax) == ("1.2.840.10008.1.2.1", True)
     nameless = GOOD_FILE.index(b"\x08\x00\x18\x00UI")
     assert get_code(parse, GOOD_FILE[nameless:]) == "not_dicom"
+
+
+def test_an_implicit_file_is_known_as_such():
+    dataset = create_sample_dataset(PICTURE)
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
+    parsed = parse(serialise_dataset(dataset))
+    assert (parsed.syntax, parsed.implicit) == ("1.2.840.10008.1.2", True)

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medprior.dicom import read_radiograph
+from medprior.dicom import Policy, read_radiograph
 from medprior.dicom.decoding.samples import (
     compress_dataset,
     create_sample_dataset,
     serialise_dataset,
 )
+from medprior.dicom.radiograph import compute_pixel_sha256
+from medprior.dicom.reading import resample_to_square_pixels
 from medprior.errors import Rejected
 from tests.dicom.sample_files import GAMMA_CURVE, GOOD_FILE, PICTURE, build_lut_item, get_reject_code, read_dataset
 
@@ -167,3 +169,29 @@ def test_flipped_bytes_give_a_code_or_a_finite_picture(seed):
         return
     assert np.isfinite(result.pixels).all()
     assert 0 <= result.pixels.min() < result.pixels.max() <= 1
+
+
+def test_lateral_views_are_read_unless_the_policy_refuses_them():
+    lateral = serialise_dataset(create_sample_dataset(PICTURE, ViewPosition="LL"))
+    assert read_radiograph(io.BytesIO(lateral)).view == "LL"
+    assert get_reject_code(lateral, Policy(lateral=False)) == "lateral"
+    read_radiograph(io.BytesIO(GOOD_FILE), Policy(lateral=False))
+
+
+def test_the_digest_is_of_the_stored_values_wherever_their_bits_lie():
+    expected = compute_pixel_sha256(PICTURE)
+    assert read_dataset(create_sample_dataset(PICTURE)).pixel_sha256 == expected
+    shifted = create_sample_dataset((PICTURE << 4).astype("u2"), 12, HighBit=15)
+    assert read_dataset(shifted).pixel_sha256 == expected
+
+
+def test_pixels_become_square_on_the_finer_of_the_two_spacings():
+    pixels = np.array([[0, 1], [0.5, 1]], dtype=np.float32)
+    valid = np.array([[True, True], [True, False]])
+    tall, tall_valid = resample_to_square_pixels(pixels, valid, 2.0)
+    wide, wide_valid = resample_to_square_pixels(pixels, valid, 0.5)
+    assert (tall.shape, wide.shape) == ((4, 2), (2, 4))
+    assert tall_valid.tolist() == [[True, True], [True, True], [True, False], [True, False]]
+    assert wide_valid.tolist() == [[True] * 4, [True, True, False, False]]
+    np.testing.assert_allclose(tall, [[0, 1], [0.125, 1], [0.375, 0], [0.5, 0]])
+    assert resample_to_square_pixels(pixels, valid, 1)[0] is pixels

@@ -33,8 +33,8 @@ def test_odd_headers_are_copied_as_far_as_they_can_be():
     grid = NativeGrid.from_radiograph(read_image(io.BytesIO(content)))
     header = read_source_header(io.BytesIO(content))
     segmentation = build_segmentation({"left_lung": np.zeros(grid.display_shape, bool)}, header, grid, MAKER)
-    found = opened(serialise_object(segmentation))
-    assert (found.PatientBirthDate, found.PatientSex, found.StudyTime) == ("", "", "")
+    dataset = opened(serialise_object(segmentation))
+    assert (dataset.PatientBirthDate, dataset.PatientSex, dataset.StudyTime) == ("", "", "")
     with pydicom.config.disable_value_validation():
         nameless = source(SeriesInstanceUID="abc")
     with pytest.raises(Rejected, match="no usable UIDs"):

@@ -15,7 +15,7 @@ from medprior.errors import Rejected
 from tests.dicom.object_sources import CASES, MAKER, blob, opened, source
 
 
-def made(content: bytes, **others: np.ndarray):
+def build_object(content: bytes, **others: np.ndarray):
     """The radiograph, its masks (the blob as the reader shows it), and the object's bytes."""
     radiograph = read_image(io.BytesIO(content))
     masks = {"left_lung": radiograph.pixels > 0.5, **others}
@@ -27,15 +27,15 @@ def made(content: bytes, **others: np.ndarray):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_mask_lands_on_the_stored_pixels_it_was_seen_on(case):
-    radiograph, masks, content = made(source(**CASES[case]))
+    radiograph, masks, content = build_object(source(**CASES[case]))
     plain = opened(content).pixel_array
-    theirs = highdicom.seg.segread(io.BytesIO(content)).get_pixels_by_source_instance(["1.2.3.4.5"])
+    other = highdicom.seg.segread(io.BytesIO(content)).get_pixels_by_source_instance(["1.2.3.4.5"])
     assert plain.shape == blob().shape
-    assert np.array_equal(theirs[0, ..., 0], plain)
+    assert np.array_equal(other[0, ..., 0], plain)
     square = "ImagerPixelSpacing" not in CASES[case]
     assert (plain.astype(bool) != blob()).sum() <= (0 if square else 90)
-    back = read_seg(io.BytesIO(content), radiograph)["left_lung"]
-    wrong = (back != masks["left_lung"]).sum() / masks["left_lung"].sum()
+    read = read_seg(io.BytesIO(content), radiograph)["left_lung"]
+    wrong = (read != masks["left_lung"]).sum() / masks["left_lung"].sum()
     assert wrong <= (0 if square else 0.02)
 
 
@@ -46,42 +46,42 @@ def test_the_blob_tells_every_turn(turn):
 
 def test_several_masks_overlapping_and_empty_ones_come_back():
     shape = blob().shape
-    heart, empty, own = np.zeros(shape, bool), np.zeros(shape, bool), np.zeros(shape, bool)
-    heart[40:80, 5:40], own[3, 5] = True, True
-    radiograph, masks, content = made(source(), heart=heart, right_lung=empty, my_mask=own)
-    back = read_seg(io.BytesIO(content), radiograph)
-    assert list(back) == list(masks)
-    assert all(np.array_equal(back[name], masks[name]) for name in masks)
-    found = opened(content)
-    codes = [item.SegmentedPropertyTypeCodeSequence[0] for item in found.SegmentSequence]
+    heart, empty, single = np.zeros(shape, bool), np.zeros(shape, bool), np.zeros(shape, bool)
+    heart[40:80, 5:40], single[3, 5] = True, True
+    radiograph, masks, content = build_object(source(), heart=heart, right_lung=empty, my_mask=single)
+    read = read_seg(io.BytesIO(content), radiograph)
+    assert list(read) == list(masks)
+    assert all(np.array_equal(read[name], masks[name]) for name in masks)
+    dataset = opened(content)
+    codes = [item.SegmentedPropertyTypeCodeSequence[0] for item in dataset.SegmentSequence]
     assert [(c.CodeValue, c.CodingSchemeDesignator) for c in codes] == [
         ("44029006", "SCT"), ("80891009", "SCT"), ("3341006", "SCT"), ("my_mask", "99MEDPRIOR"),
     ]  # fmt: skip
 
 
 def test_it_belongs_to_its_source_and_says_who_made_it():
-    _, _, content = made(source(FrameOfReferenceUID="1.2.3.99"))
-    found = opened(content)
-    assert found.StudyInstanceUID == "1.2.3.4"
-    series = found.ReferencedSeriesSequence[0]
+    _, _, content = build_object(source(FrameOfReferenceUID="1.2.3.99"))
+    dataset = opened(content)
+    assert dataset.StudyInstanceUID == "1.2.3.4"
+    series = dataset.ReferencedSeriesSequence[0]
     assert series.SeriesInstanceUID == "1.2.3.4.1"
     assert series.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == "1.2.3.4.5"
-    assert found.SeriesInstanceUID != "1.2.3.4.1"
-    assert str(found.PatientName) == "Müller^Änne"
-    copied = (found.PatientID, found.PatientBirthDate, found.PatientSex, found.AccessionNumber)
+    assert dataset.SeriesInstanceUID != "1.2.3.4.1"
+    assert str(dataset.PatientName) == "Müller^Änne"
+    copied = (dataset.PatientID, dataset.PatientBirthDate, dataset.PatientSex, dataset.AccessionNumber)
     assert copied == ("ID-7", "19600102", "F", "ACC9")
-    assert (found.StudyDate, found.StudyID) == ("20260304", "S1")
-    assert "OperatorsName" not in found
-    assert "FrameOfReferenceUID" not in found
-    algorithm = found.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
+    assert (dataset.StudyDate, dataset.StudyID) == ("20260304", "S1")
+    assert "OperatorsName" not in dataset
+    assert "FrameOfReferenceUID" not in dataset
+    algorithm = dataset.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
     assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("medprior", "0.1.0")
     assert MAKER.digest in str(algorithm.AlgorithmParameters)
-    assert found.DeviceSerialNumber == MAKER.digest
-    assert "research" in found.ContentDescription
+    assert dataset.DeviceSerialNumber == MAKER.digest
+    assert "research" in dataset.ContentDescription
 
 
 def test_another_image_is_refused():
-    radiograph, _, content = made(source())
+    radiograph, _, content = build_object(source())
     other = read_image(io.BytesIO(source(SOPInstanceUID="1.2.3.4.6")))
     with pytest.raises(Rejected) as caught:
         read_seg(io.BytesIO(content), other)
@@ -101,29 +101,29 @@ def test_another_image_is_refused():
 
 @pytest.mark.parametrize("kind", ["FRACTIONAL", "LABELMAP"])
 def test_objects_of_other_tools(kind):
-    radiograph, masks, _ = made(source())
+    radiograph, masks, _ = build_object(source())
     header = read_source_header(io.BytesIO(source()))
     from medprior.dicom.derived.seg import describe_segment
 
     pixels = masks["left_lung"].astype(np.float32 if kind == "FRACTIONAL" else np.uint8)
-    theirs = highdicom.seg.Segmentation(
+    other = highdicom.seg.Segmentation(
         [header], pixels[None], kind, [describe_segment(1, "left_lung", MAKER)], "1.9.1", 1, "1.9.2", 1,
         "other", "other", "1", "1",
     )  # fmt: skip
-    back = read_seg(io.BytesIO(serialise_object(theirs)), radiograph)
-    assert np.array_equal(back["left_lung"], masks["left_lung"])
+    read = read_seg(io.BytesIO(serialise_object(other)), radiograph)
+    assert np.array_equal(read["left_lung"], masks["left_lung"])
 
 
 def test_a_lung_with_a_side_is_that_lung():
-    radiograph, _, content = made(source())
-    found = opened(content)
-    kind = found.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0]
+    radiograph, _, content = build_object(source())
+    dataset = opened(content)
+    kind = dataset.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0]
     kind.CodeValue = "39607008"
     side = pydicom.Dataset()
     side.CodeValue, side.CodingSchemeDesignator, side.CodeMeaning = "24028007", "SCT", "Right"
     kind.SegmentedPropertyTypeModifierCodeSequence = [side]
     buffer = io.BytesIO()
-    found.save_as(buffer)
+    dataset.save_as(buffer)
     assert list(read_seg(buffer, radiograph)) == ["right_lung"]
 
 
@@ -137,7 +137,7 @@ def change_segmentation(content, change):
 
 
 def test_a_frame_of_another_image_is_left_out():
-    radiograph, masks, content = made(source(), heart=blob())
+    radiograph, masks, content = build_object(source(), heart=blob())
 
     def move_second_frame(dataset):
         derivation = dataset.PerFrameFunctionalGroupsSequence[1].DerivationImageSequence[0]
@@ -149,7 +149,7 @@ def test_a_frame_of_another_image_is_left_out():
 
 
 def test_frames_of_one_segment_are_joined():
-    radiograph, masks, content = made(source(), heart=np.eye(*blob().shape, dtype=bool))
+    radiograph, masks, content = build_object(source(), heart=np.eye(*blob().shape, dtype=bool))
 
     def give_both_to_the_first_segment(dataset):
         second = dataset.PerFrameFunctionalGroupsSequence[1]
@@ -161,7 +161,7 @@ def test_frames_of_one_segment_are_joined():
 
 
 def test_frames_without_a_segment_number_have_that_of_their_position():
-    radiograph, masks, content = made(source(), heart=np.eye(*blob().shape, dtype=bool))
+    radiograph, masks, content = build_object(source(), heart=np.eye(*blob().shape, dtype=bool))
 
     def forget_numbers(dataset):
         for group in dataset.PerFrameFunctionalGroupsSequence:
@@ -173,7 +173,7 @@ def test_frames_without_a_segment_number_have_that_of_their_position():
 
 @pytest.mark.parametrize(("largest", "value", "is_set"), [(255, 127, 0), (255, 128, 1), (100, 49, 0), (100, 50, 1)])
 def test_a_fractional_pixel_is_set_from_half_of_the_largest_value_on(largest, value, is_set):
-    radiograph, masks, content = made(source())
+    radiograph, masks, content = build_object(source())
 
     def make_fractional(dataset):
         dataset.SegmentationType, dataset.MaximumFractionalValue = "FRACTIONAL", largest
@@ -187,7 +187,7 @@ def test_a_fractional_pixel_is_set_from_half_of_the_largest_value_on(largest, va
 
 
 def test_an_object_of_another_shape_without_pixels_or_segments_is_refused():
-    radiograph, _, content = made(source())
+    radiograph, _, content = build_object(source())
 
     def get_code(change):
         with pytest.raises(Rejected) as caught:

@@ -140,3 +140,8 @@ def test_an_impossible_shutter_is_ignored_with_a_flag(elements):
 def test_without_a_shutter_there_is_no_mask():
     assert draw_shutter() == (None, ())
     assert draw_shutter(ShutterShape="BITMAP") == (None, ())
+
+
+def test_a_triangle_is_the_smallest_polygon():
+    drawn = draw_shutter(ShutterShape="POLYGONAL", VerticesOfThePolygonalShutter=[1, 1, 1, 3, 3, 1])
+    assert drawn == (["11100", "11000", "10000", "00000"], ("shutter",))
