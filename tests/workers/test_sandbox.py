@@ -1,6 +1,7 @@
 """Limited processes: their messages, their limits and how they end."""
 
 import os
+import signal
 import time
 
 import numpy as np
@@ -79,8 +80,15 @@ def test_a_process_that_dies_otherwise_has_crashed(name):
 
 
 def test_a_process_that_does_not_start_in_time_is_an_error():
-    with pytest.raises(ProcessStartError):
-        SandboxedProcess(build_echo, ("hello",), ProcessLimits(start_seconds=0.0), PRELOAD)
+    preload = (*PRELOAD, "json")
+    server = get_fork_server(os.getpid(), preload)
+    server.ensure_running()
+    os.kill(server._forkserver_pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(ProcessStartError):
+            SandboxedProcess(build_echo, ("hello",), ProcessLimits(start_seconds=0.1), preload)
+    finally:
+        os.kill(server._forkserver_pid, signal.SIGCONT)
 
 
 def test_every_owner_and_list_of_modules_has_its_own_server():
