@@ -89,7 +89,7 @@ class Header:
             return []
         try:
             value = self.dataset[tag].value
-            return [Header(item, self.little_endian) for item in value]
+            return [Header(item, self.little_endian) for item in value if isinstance(item, Dataset)]
         except Exception:
             # pydicom raises many types here, some quoting the file: an unreadable sequence is absent.
             return []

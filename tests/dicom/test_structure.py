@@ -65,3 +65,11 @@ def test_many_elements_side_by_side():
 def test_cut_anywhere_is_the_parsers_business(cut):
     whole = encoded(nest(3, True), False, True).getvalue()
     assert code(io.BytesIO(whole[:-cut]), False, True) == ""
+
+
+def test_a_list_of_character_sets_has_at_most_1024_bytes():
+    def write_character_sets(length):
+        return io.BytesIO(struct.pack("<HH2sH", 0x0008, 0x0005, b"CS", length) + b" " * length)
+
+    assert code(write_character_sets(1024), False, True) == ""
+    assert code(write_character_sets(1026), False, True) == "malformed"

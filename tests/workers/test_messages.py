@@ -87,3 +87,27 @@ def test_nobody_listens(ends):
     ends[1].close()
     with pytest.raises(MessageError):
         send_message(ends[0], {}, [], time.monotonic() + 1)
+
+
+def test_a_head_has_at_most_a_mebibyte(ends):
+    for length, is_read in ((2**20, True), (2**20 + 1, False)):
+        head = b'{"facts": {}, "arrays": []}'.ljust(length)
+        sender = threading.Thread(target=raw, args=(ends[0], head))
+        sender.start()
+        if is_read:
+            assert receive_message(ends[1], time.monotonic() + 20) == ({}, [])
+            sender.join()
+    with pytest.raises(MessageError, match="not a message"):
+        receive_message(ends[1], time.monotonic() + 20)
+    while sender.is_alive():
+        ends[1].recv(2**20)
+    sender.join()
+
+
+def test_the_arrays_of_a_message_have_at_most_the_allowed_bytes(ends):
+    arrays = [np.zeros(3, "<f4"), np.zeros(4, "u1")]
+    send_message(ends[0], {}, arrays)
+    assert len(receive_message(ends[1], time.monotonic() + 20, max_bytes=16)[1]) == 2
+    send_message(ends[0], {}, arrays)
+    with pytest.raises(MessageError, match="not a message"):
+        receive_message(ends[1], time.monotonic() + 20, max_bytes=15)

@@ -1,3 +1,5 @@
+"""Items are computed in a thread, only so far ahead, and the thread ends with its block."""
+
 import threading
 import time
 
@@ -7,11 +9,11 @@ from medprior.workers.prefetch import prefetch_items
 
 
 def test_items_and_errors_come_in_order():
-    def made():
+    def yield_numbers():
         yield from range(5)
         raise KeyError("after five")
 
-    with prefetch_items(made(), 2) as items:
+    with prefetch_items(yield_numbers(), 2) as items:
         assert [next(items) for _ in range(5)] == list(range(5))
         with pytest.raises(KeyError, match="after five"):
             next(items)
@@ -19,27 +21,27 @@ def test_items_and_errors_come_in_order():
         assert list(items) == list(range(100))
 
 
-def test_only_so_many_are_made_before_they_are_asked_for():
-    made = []
+def test_only_so_many_are_computed_before_they_are_asked_for():
+    computed = []
 
-    def making():
+    def yield_items():
         for number in range(20):
-            made.append(number)
+            computed.append(number)
             yield number
 
-    with prefetch_items(making(), 4) as items:
-        while len(made) < 5:
+    with prefetch_items(yield_items(), 4) as items:
+        while len(computed) < 5:
             time.sleep(0.01)
         time.sleep(0.1)
         # Four wait in line, and one for its place.
-        assert len(made) == 5
+        assert len(computed) == 5
         assert next(items) == 0
 
 
 def test_the_thread_ends_with_the_block():
     closed = []
 
-    def making():
+    def yield_items():
         try:
             while True:
                 yield 1
@@ -47,7 +49,7 @@ def test_the_thread_ends_with_the_block():
             closed.append(threading.current_thread().name)
 
     def consumer():
-        with prefetch_items(making(), 2) as items:
+        with prefetch_items(yield_items(), 2) as items:
             next(items)
             raise ValueError("consumer")
 

@@ -68,7 +68,7 @@ def read_jpeg2000_header(data: bytes) -> CodestreamHeader:
         Rejected: `codestream`, there is no SIZ segment or its tiles are impossible.
     """
     start = data.find(b"\xff\x4f\xff\x51", 0, 65536)
-    if start < 0 or start + 41 > len(data):
+    if start < 0 or start + 43 > len(data):
         raise Rejected("codestream", "the compressed data is not a JPEG 2000 stream")
     fields = struct.unpack_from(">LLLLLLLLH", data, start + 8)
     width, height, x_offset, y_offset, tile_width, tile_height, tile_x, tile_y, count = fields
@@ -76,7 +76,7 @@ def read_jpeg2000_header(data: bytes) -> CodestreamHeader:
     impossible_size = not tile_width or not tile_height or (width * height) // tiles > 65535
     if impossible_size or tile_x > x_offset or tile_y > y_offset:
         raise Rejected("codestream", "the JPEG 2000 stream has impossible tiles")
-    return CodestreamHeader(height - y_offset, width - x_offset, count, (data[start + 42 - 2] & 0x7F) + 1)
+    return CodestreamHeader(height - y_offset, width - x_offset, count, (data[start + 42] & 0x7F) + 1)
 
 
 def read_rle_header(data: bytes, rows: int, cols: int, allocated: int) -> CodestreamHeader:

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 from pydicom import uid
+from pydicom.dataset import Dataset
 
 from medprior.dicom import read_radiograph
 from medprior.dicom.decoding.samples import (
@@ -38,3 +39,14 @@ def test_elements_with_32_bit_lengths_precede_the_pixel_data(vr, value):
 def test_vr_table():
     expected = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
     assert expected == LONG_VRS
+
+
+def test_icon_pixels_are_not_the_picture():
+    icon = Dataset()
+    icon.Rows = icon.Columns = 64
+    icon.SamplesPerPixel, icon.PhotometricInterpretation = 1, "MONOCHROME2"
+    icon.BitsAllocated = icon.BitsStored = 8
+    icon.HighBit, icon.PixelRepresentation = 7, 0
+    icon.add_new(0x7FE00010, "OB", bytes(range(64)) * 64)
+    result = read_radiograph(io.BytesIO(serialise_dataset(create_sample_dataset(PICTURE, IconImageSequence=[icon]))))
+    np.testing.assert_allclose(result.pixels, PICTURE / 4095, atol=1e-6)

@@ -9,7 +9,7 @@ from medprior.dicom.derived.derived_object import read_source_header, serialise_
 from medprior.dicom.derived.sr import ReportContent, ReportFinding, build_structured_report
 from tests.dicom.object_sources import CASES, MAKER, opened, source
 
-SAID = ReportContent(
+CONTENT = ReportContent(
     findings=[ReportFinding("pleural_effusion", 0.7123456, 0.4), ReportFinding("tuberculosis", 0.1, 0.25)],
     cardiothoracic_ratio=0.512,
     familiarity={"score": 3.5, "threshold": 2.0, "false_alarm_rate": 0.048},
@@ -17,7 +17,7 @@ SAID = ReportContent(
 )
 
 
-def content(said: ReportContent = SAID, **changes) -> bytes:
+def content(said: ReportContent = CONTENT, **changes) -> bytes:
     header = read_source_header(io.BytesIO(source(**changes)))
     return serialise_object(build_structured_report(said, header, MAKER))
 
@@ -51,23 +51,37 @@ def test_numbers_come_back(case):
 
 
 def test_it_refers_to_its_source_and_is_no_final_word():
-    found = opened(content())
-    evidence = found.CurrentRequestedProcedureEvidenceSequence[0]
-    assert evidence.StudyInstanceUID == found.StudyInstanceUID == "1.2.3.4"
+    dataset = opened(content())
+    evidence = dataset.CurrentRequestedProcedureEvidenceSequence[0]
+    assert evidence.StudyInstanceUID == dataset.StudyInstanceUID == "1.2.3.4"
     series = evidence.ReferencedSeriesSequence[0]
     assert series.SeriesInstanceUID == "1.2.3.4.1"
     assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "1.2.3.4.5"
-    assert (found.VerificationFlag, found.PreliminaryFlag) == ("UNVERIFIED", "PRELIMINARY")
-    assert str(found.PatientName) == "Müller^Änne"
-    said = texts(found)
+    assert (dataset.VerificationFlag, dataset.PreliminaryFlag) == ("UNVERIFIED", "PRELIMINARY")
+    assert str(dataset.PatientName) == "Müller^Änne"
+    said = texts(dataset)
     assert any("research only" in text for text in said)
     assert any(MAKER.digest in text and "0.1.0" in text for text in said)
-    assert found.SoftwareVersions == "0.1.0"
+    assert dataset.SoftwareVersions == "0.1.0"
 
 
 def test_nothing_said_is_a_report_of_nothing():
-    found = opened(content(ReportContent()))
-    assert any("research only" in text for text in texts(found))
+    dataset = opened(content(ReportContent()))
+    assert any("research only" in text for text in texts(dataset))
     groups = srread(io.BytesIO(content(ReportContent()))).content.get_image_measurement_groups()
     doubts = [e.value.value for e in groups[0].get_qualitative_evaluations()]
     assert (len(groups), doubts) == (1, ["none_found"])
+
+
+def test_a_finding_is_present_from_its_threshold_on():
+    assert ReportFinding("nodule", 0.4, 0.4).is_present
+    assert not ReportFinding("nodule", 0.39999, 0.4).is_present
+
+
+def test_remarks_and_doubts_are_written_in_words_and_only_known_familiarity_as_numbers():
+    said = ReportContent(familiarity={"threshold": 2.0}, flags=["far_from_training", "child"], remarks=["Look twice."])
+    comments = texts(opened(content(said)))
+    assert "Look twice." in comments
+    assert "Reasons to doubt: far from training, child" in comments
+    (group,) = srread(io.BytesIO(content(said))).content.get_image_measurement_groups()
+    assert numbers(group) == {"Largest familiar distance": 2.0}

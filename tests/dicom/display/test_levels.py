@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from medprior.dicom.display.levels import GreyLevels
-from medprior.dicom.display.resample import compute_axis_weights, resize_pixels
-from medprior.dicom.radiograph import compute_pixel_sha256
 
 RNG = np.random.default_rng(11)
 TABLES = {
@@ -44,17 +42,21 @@ def test_a_mask_that_leaves_nothing():
     assert levels.extremes(np.arange(256, dtype=np.float32)) == (np.inf, -np.inf)
 
 
-def test_the_digest_is_of_the_values_however_they_are_kept():
-    values = np.arange(-2048, 2048, dtype=np.int32)
-    picture = cells("<u2")
-    assert compute_pixel_sha256(picture, values) == compute_pixel_sha256(values[picture])
-    assert compute_pixel_sha256(picture) == compute_pixel_sha256(picture.astype(">u2"))
+def test_extremes_of_a_table_that_is_not_monotone_are_of_levels_that_occur():
+    levels = GreyLevels(np.array([[0, 2], [4, 2]], dtype=np.uint8))
+    table = np.array([5.0, 99.0, 1.0, -99.0, 3.0])
+    assert levels.extremes(table) == (1, 5)
+    levels.mask(np.array([[False, True], [True, True]]))
+    assert levels.extremes(table) == (1, 3)
+    levels.mask(np.array([[True, False], [True, False]]))
+    assert levels.extremes(table) == (3, 3)
 
 
-@pytest.mark.parametrize("shape", [(64, 1024), (1023, 512), (17, 31)])
-def test_resizing_is_its_two_products_to_the_bit(shape):
-    picture = RNG.random(shape, dtype=np.float32)
-    rows, cols = 13, 200
-    down = compute_axis_weights(shape[0], rows) @ picture
-    expected = (compute_axis_weights(shape[1], cols) @ np.ascontiguousarray(down.T)).T
-    np.testing.assert_array_equal(resize_pixels(picture, rows, cols), expected)
+def test_first_and_last_are_valid_cells_and_a_full_mask_changes_nothing():
+    levels = GreyLevels(np.array([[7, 1], [3, 9]], dtype=np.uint16))
+    levels.mask(np.ones((2, 2), bool))
+    assert (levels.first, levels.last, levels.count, levels.valid) == (1, 9, 10, None)
+    levels.mask(np.array([[True, False], [True, False]]))
+    assert (levels.first, levels.last, levels.count) == (3, 7, 10)
+    levels.mask(np.array([[False, True], [False, True]]))
+    assert levels.first > levels.last

@@ -15,16 +15,16 @@ def test_the_picture_comes_back_in_its_sources_study(case):
     header = read_source_header(io.BytesIO(source(**CASES[case])))
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (header.Rows, header.Columns, 3), dtype=np.uint8)
-    found = opened(serialise_object(build_secondary_capture(rgb, header, MAKER)))
-    assert np.array_equal(found.pixel_array, rgb)
-    assert found.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
-    assert list(found.ImageType) == ["DERIVED", "SECONDARY"]
-    assert found.StudyInstanceUID == "1.2.3.4"
-    assert found.SourceImageSequence[0].ReferencedSOPInstanceUID == "1.2.3.4.5"
+    dataset = opened(serialise_object(build_secondary_capture(rgb, header, MAKER)))
+    assert np.array_equal(dataset.pixel_array, rgb)
+    assert dataset.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
+    assert list(dataset.ImageType) == ["DERIVED", "SECONDARY"]
+    assert dataset.StudyInstanceUID == "1.2.3.4"
+    assert dataset.SourceImageSequence[0].ReferencedSOPInstanceUID == "1.2.3.4.5"
     wanted = CASES[case].get("PatientOrientation", ["L", "F"])
-    assert (list(found.PatientOrientation) if found.PatientOrientation else None) == wanted
-    assert "research" in found.DerivationDescription
-    assert found.BurnedInAnnotation == "NO"
+    assert (list(dataset.PatientOrientation) if dataset.PatientOrientation else None) == wanted
+    assert "research" in dataset.DerivationDescription
+    assert dataset.BurnedInAnnotation == "NO"
 
 
 def test_another_size_is_refused():

@@ -1,0 +1,93 @@
+"""Grey PNG and JPEG pictures."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medprior.dicom import read_image, read_raster
+from medprior.dicom.decoding.samples import (
+    create_sample_picture,
+)
+from medprior.dicom.raster import convert_to_grey
+from medprior.errors import Rejected
+from tests.dicom.sample_files import GOOD_FILE
+
+
+def test_grey_pictures_are_read_and_others_refused():
+
+    def encoded(array, mode=None, **options):
+        buffer = io.BytesIO()
+        Image.fromarray(array, mode=mode).save(buffer, **({"format": "PNG"} | options))
+        return io.BytesIO(buffer.getvalue())
+
+    eight = create_sample_picture(bits=8).astype("u1")
+    np.testing.assert_allclose(read_image(encoded(eight)).pixels, eight / 255, atol=1e-6)
+    sixteen = create_sample_picture(bits=16)
+    np.testing.assert_allclose(read_image(encoded(sixteen)).pixels, sixteen / 65535, atol=1e-6)
+    grey = np.stack([eight] * 3, axis=-1)
+    np.testing.assert_allclose(read_image(encoded(grey)).pixels, eight / 255, atol=1e-6)
+    assert read_image(encoded(eight, format="JPEG")).syntax == "jpeg"
+    colour = grey.copy()
+    colour[..., 0] //= 2
+    bad = {
+        "colour": encoded(colour),
+        "size": encoded(eight[:20]),
+        "constant": encoded(eight * 0),
+        "decode_failed": io.BytesIO(encoded(eight).getvalue()[:200]),
+        "not_an_image": io.BytesIO(GOOD_FILE),
+    }
+    for code, stream in bad.items():
+        with pytest.raises(Rejected) as caught:
+            read_raster(stream)
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("mode", "pixel", "stored", "white"),
+    [
+        ("L", 7, 7, 255),
+        ("LA", (7, 0), 7, 255),
+        ("1", 1, 255, 255),
+        ("I;16", 700, 700, 65535),
+        ("I", 700, 700, 65535),
+        ("RGB", (10, 12, 13), 12, 255),
+        ("RGBA", (12, 12, 12, 0), 12, 255),
+    ],
+)
+def test_every_grey_mode_has_its_white_level(mode, pixel, stored, white):
+    grey, white_level = convert_to_grey(Image.new(mode, (3, 2), pixel))
+    assert (grey.tolist(), white_level) == ([[stored] * 3] * 2, white)
+
+
+def test_channels_may_differ_by_three():
+    picture = np.full((2, 3, 3), 10, np.uint8)
+    picture[1, 2, 0] = 13
+    convert_to_grey(Image.fromarray(picture))
+    picture[1, 2, 0] = 14
+    with pytest.raises(Rejected, match="colour"):
+        convert_to_grey(Image.fromarray(picture))
+
+
+def get_raster_code(content):
+    with pytest.raises(Rejected) as caught:
+        read_raster(io.BytesIO(content))
+    return caught.value.code
+
+
+def write_blank_png(cols, rows):
+    buffer = io.BytesIO()
+    Image.new("1", (cols, rows)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def test_more_than_16_million_pixels_need_a_byte_for_every_hundred():
+    content = write_blank_png(4097, 4096)
+    assert get_raster_code(content) == "too_large"
+    assert get_raster_code(content.ljust(170_000, b"\0")) == "constant"
+
+
+def test_a_jpeg_of_too_many_scans_is_refused():
+    assert get_raster_code(b"\xff\xd8\xff" + b"\xff\xda" * 101) == "too_large"
+    assert get_raster_code(b"\xff\xd8\xff" + b"\xff\xda" * 100) == "decode_failed"
