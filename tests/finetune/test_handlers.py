@@ -1,10 +1,22 @@
 import math
 from types import SimpleNamespace
 
+import pytest
 import torch
 from torch import nn
 
-from medprior.finetune.handlers import BestWeightsHandler, TrainingProgress, has_finite_weights
+from medprior.finetune.data.epoch_sampler import EpochSampler
+from medprior.finetune.data.views import WholeViews
+from medprior.finetune.handlers import (
+    BestWeightsHandler,
+    MetricsRecorder,
+    ScheduleHandler,
+    TrainingProgress,
+    has_finite_weights,
+    is_training_finished,
+)
+from medprior.observer import NullObserver
+from tests.finetune.conftest import tiny
 
 
 def test_best_is_the_highest_score_then_the_lowest_loss_and_never_nan():
@@ -28,3 +40,69 @@ def test_non_finite_weights_are_seen():
     with torch.no_grad():
         network.running_var[0] = torch.inf
     assert not has_finite_weights(network)
+
+
+def test_with_keep_last_every_epoch_replaces_the_one_before():
+    network = nn.Linear(1, 1)
+    evaluator = SimpleNamespace(state=SimpleNamespace(metrics={}, key_metric_name="score"))
+    progress = TrainingProgress()
+    keeper = BestWeightsHandler(evaluator, progress, keep_last=True)
+    for epoch, score in enumerate((0.9, 0.2, math.nan), start=1):
+        evaluator.state.metrics = {"score": score, "loss": 1.0}
+        nn.init.constant_(network.weight, epoch)
+        keeper._compare(SimpleNamespace(state=SimpleNamespace(epoch=epoch), network=network))
+        assert (progress.best_epoch, progress.best["weight"].item()) == (epoch, epoch)
+
+
+def test_training_is_finished_after_its_last_step():
+    for iteration, finished in ((0, False), (11, False), (12, True)):
+        state = SimpleNamespace(iteration=iteration, epoch_length=4, max_epochs=3)
+        assert is_training_finished(SimpleNamespace(state=state)) is finished
+
+
+def test_a_metrics_row_holds_the_mean_loss_of_its_epoch_alone(tmp_path):
+    state = SimpleNamespace(metrics={"loss": 2.0, "mean_auc": 0.75}, key_metric_name="mean_auc")
+    progress = TrainingProgress()
+    recorder = MetricsRecorder(tmp_path, NullObserver(), SimpleNamespace(state=state), progress)
+    groups = [{"lr": 0.25}, {"lr": 0.5}, {"lr": 0.125}]
+    engine = SimpleNamespace(
+        optimizer=SimpleNamespace(param_groups=groups), _process_function=SimpleNamespace(skipped=3)
+    )
+    for epoch, losses in enumerate(([1.0, 2.0], [6.0]), start=1):
+        recorder._start_epoch(engine)
+        for loss in losses:
+            engine.state = SimpleNamespace(epoch=epoch, iteration=2 * epoch, max_epochs=2, output={"loss": loss})
+            recorder._add_step(engine)
+        recorder._write_row(engine)
+    assert [row["train_loss"] for row in progress.rows] == [1.5, 6.0]
+    row = progress.rows[0]
+    assert {key: row[key] for key in row if key != "seconds"} == {
+        "epoch": 1, "step": 2, "train_loss": 1.5, "val_loss": 2, "val_mean_auc": 0.75, "lr": 0.5, "skipped_steps": 3,
+    }  # fmt: skip
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[2].startswith("2,4,6,2,0.75,0.5,3,")
+
+
+def test_the_order_of_an_epoch_resumes_at_the_steps_done():
+    settings = tiny(batch=3)
+    sampler, views = EpochSampler(20, 0), WholeViews(32)
+    engine = SimpleNamespace(data_loader=SimpleNamespace(sampler=sampler), prepare_batch=views)
+    for iteration, epoch, skipped in ((14, 3, 0), (16, 3, 6), (7, 2, 0)):
+        engine.state = SimpleNamespace(iteration=iteration, epoch=epoch, epoch_length=7)
+        ScheduleHandler(settings)._start_epoch(engine)
+        assert (sampler.epoch, views.epoch, sampler.skip) == (epoch, epoch, skipped)
+
+
+def test_learning_rate_and_random_numbers_follow_the_step():
+    settings = tiny(lr=1.0, final_lr=0.0, warmup=0.5)
+    optimiser = torch.optim.SGD([{"params": [nn.Parameter(torch.zeros(1))], "scale": 0.5}], lr=1)
+    engine = SimpleNamespace(optimizer=optimiser)
+    handler, rates, draws = ScheduleHandler(settings), [], []
+    for iteration in (1, 2, 4, 1):
+        engine.state = SimpleNamespace(iteration=iteration, epoch_length=2, max_epochs=2)
+        with torch.random.fork_rng():
+            handler._start_step(engine)
+            draws.append(torch.rand(1).item())
+        rates.append(optimiser.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.25, 0.5, 0, 0.25])
+    assert draws[0] == draws[3]
+    assert len(set(draws)) == 3

@@ -50,3 +50,15 @@ def test_sar_is_refused_where_it_has_no_meaning():
 def test_settings_of_a_transformer_are_refused_for_a_cnn(change):
     with pytest.raises(ConfigError, match=f"{next(iter(change))}.*not with architecture"):
         FinetuneSettings.checked({"architecture": "resnet18"} | change)
+
+
+def test_few_masks_are_chosen_masks_without_a_prior():
+    base = {"task": "segmentation"}
+    for change, few, prior in (
+        ({}, False, False), ({"masks": 1}, True, False), ({"mask_images": ("a",)}, True, False),
+        ({"targets": "prior"}, False, True), ({"targets": "prior", "masks": 1}, False, True),
+    ):  # fmt: skip
+        settings = FinetuneSettings.checked(base | change)
+        assert (settings.has_few_masks, settings.needs_prior) == (few, prior), change
+    assert FinetuneSettings.checked({"span_weight": 0.1}).needs_prior
+    assert not FinetuneSettings.checked({}).needs_prior
