@@ -63,14 +63,9 @@ def test_assigned_heads_matter_to_the_pooled_head_alone():
         settings = tiny(head=head, pooled_heads="assigned").resolved(False, 32)
         heads = {"heart": 1} if head == "pooled" else {}
         assert build_finetune_network(settings, 4, None, heads).linear.weight.shape == (4, inputs)
-    given = build_finetune_network(
-        without_network(pooled_heads="assigned").resolved(True, 32), 2, backbone_with({"heart": 2})
-    )
-    assert given.heads.tolist() == [2]
-    other = build_finetune_network(
-        without_network(pooled_heads="assigned").resolved(True, 32), 2, backbone_with({"heart": 2}), {"heart": 0}
-    )
-    assert other.heads.tolist() == [0]
+    settings, backbone = without_network(pooled_heads="assigned").resolved(True, 32), backbone_with({"heart": 2})
+    assert build_finetune_network(settings, 2, backbone).heads.tolist() == [2]
+    assert build_finetune_network(settings, 2, backbone, {"heart": 0}).heads.tolist() == [0]
 
 
 def test_the_seed_alone_decides_the_first_weights():

@@ -1,6 +1,7 @@
 """Shared batches change nothing that a predictor says."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from medprior.bench.deploy_inputs import create_random_model
 from medprior.deploy import load_model
 from medprior.deploy.service.dynamic_batching import DynamicBatcher
+from medprior.networks.encoder import Tokens
 from medprior.phantom import render_phantom
 
 SMALL = {"width": 24, "depth": 3, "heads": 3, "patch": 8, "image_size": 64}
@@ -84,3 +86,97 @@ def test_random_models_are_models(tmp_path):
     assert len(reading.findings) == 14
     assert set(reading.masks) == {"left_lung", "right_lung", "heart"}
     assert set(reading.attention) == {"left_lung", "right_lung", "heart"}
+
+
+class BlockingNetwork:
+    """Records the batches it is given by their first pixels, and waits in the first for `release`."""
+
+    def __init__(self):
+        self.batches = []
+        self.started, self.release = threading.Event(), threading.Event()
+
+    def forward_with_tokens(self, images):
+        self.batches.append(images[:, 0, 0, 0].tolist())
+        self.started.set()
+        assert self.release.wait(30)
+        count = len(images)
+        row = torch.zeros(count, 1, 1), torch.zeros(count, 1)
+        return images[:, 0, 0, :1] * 10, Tokens(torch.zeros(count, 1), torch.zeros(count, 1, 1), (1, 1), *row)
+
+
+def view(number, side=4):
+    return torch.full((1, 1, side, side), float(number))
+
+
+def queue_behind_first(batcher, pool, *views, network=None):
+    """Queue `views` in order while a first one, of value 0, is being run; the network and the answers."""
+    network = network or BlockingNetwork()
+    answers = [pool.submit(batcher.run, network, view(0))]
+    assert network.started.wait(30)
+    for number, images in enumerate(views, start=1):
+        answers.append(pool.submit(batcher.run, network, images))
+        while batcher._queue.qsize() < number:
+            pass
+    return network, answers
+
+
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(8) as threads:
+        yield threads
+
+
+def test_a_batch_is_no_larger_than_allowed_and_each_caller_has_its_own_row(pool):
+    batcher = DynamicBatcher(max_batch=3, window_seconds=0.02)
+    network, answers = queue_behind_first(batcher, pool, *(view(number) for number in (1, 2, 3, 4)))
+    batcher.count_incoming(9)
+    network.release.set()
+    assert [answer.result(30).logits.item() for answer in answers] == [0, 10, 20, 30, 40]
+    batcher.close()
+    assert network.batches == [[0], [1, 2, 3], [4]]
+    assert (batcher.batches, batcher.images) == (3, 5)
+
+
+def test_a_batch_waits_for_no_more_views_than_there_are_requests(pool):
+    batcher = DynamicBatcher(max_batch=4, window_seconds=30)
+    network, answers = queue_behind_first(batcher, pool, *(view(number) for number in (1, 2, 3)))
+    batcher.count_incoming(3)
+    batcher.count_incoming(-1)
+    network.release.set()
+    assert len([answer.result(20) for answer in answers[:3]]) == 3
+    batcher.close()
+    assert network.batches == [[0], [1, 2], [3]]
+
+
+def test_views_of_another_size_or_network_are_a_batch_of_their_own(pool):
+    batcher = DynamicBatcher(max_batch=4, window_seconds=0.02)
+    other = BlockingNetwork()
+    other.release.set()
+    network, answers = queue_behind_first(batcher, pool, view(1), view(2), view(3, side=8), view(4, side=8))
+    answers.append(pool.submit(batcher.run, other, view(5, side=8)))
+    while batcher._queue.qsize() < 5:
+        pass
+    batcher.count_incoming(9)
+    network.release.set()
+    assert [answer.result(30).logits.item() for answer in answers] == [0, 10, 20, 30, 40, 50]
+    batcher.close()
+    assert (network.batches, other.batches) == ([[0], [1, 2], [3, 4]], [[5]])
+
+
+def test_closing_answers_what_is_queued_without_waiting_for_requests_on_their_way(pool):
+    batcher = DynamicBatcher(max_batch=4, window_seconds=60)
+    network, answers = queue_behind_first(batcher, pool, view(1))
+    batcher.count_incoming(9)
+    closing = pool.submit(batcher.close)
+    while batcher._queue.qsize() < 2:
+        pass
+    network.release.set()
+    assert [answer.result(20).logits.item() for answer in answers] == [0, 10]
+    closing.result(20)
+    assert not batcher._thread.is_alive()
+
+
+def test_a_batch_holds_at_least_one_view():
+    batcher = DynamicBatcher(max_batch=0)
+    assert batcher.max_batch == 1
+    batcher.close()
