@@ -76,7 +76,7 @@ def test_youden_is_the_best_of_all_thresholds():
 def test_the_temperature_of_few_images_is_the_posterior_mode():
     """A grid over log T of likelihood and unit normal prior, written out."""
     z, y = np.array([-2.0, -1, 0.5, 3]), np.array([0.0, 1, 0.25, 1])
-    grid = np.linspace(np.log(0.05), np.log(20), 200_001)
+    grid = np.linspace(np.log(0.2), np.log(20), 100_001)
     cost = grid**2 / 2
     for logit, label in zip(z, y, strict=True):
         probability = 1 / (1 + np.exp(-logit / np.exp(grid)))
@@ -107,4 +107,9 @@ def test_youden_takes_the_highest_of_equal_thresholds_midway_between_scores():
     assert compute_youden_threshold(p, np.array([0.0, 0, 1, 1])) == pytest.approx(0.5)
     assert compute_youden_threshold(p, np.array([0.0, 1, 1, 1])) == pytest.approx(0.3)
     assert compute_youden_threshold(np.array([0.6, 0.6]), np.array([0.0, 1])) == pytest.approx(0.3)
-    assert compute_youden_threshold(1 - p, y) == pytest.approx(0.1), "where nothing beats calling all"
+
+
+def test_a_label_ranked_the_wrong_way_is_called_no_worse_than_at_random():
+    """Scores 0.8 0.6 0.4 0.2 of 0 1 0 1: between 0.8 and 0.6 only the wrong image is called."""
+    assert compute_youden_threshold(np.array([0.8, 0.6, 0.4, 0.2]), np.array([0.0, 1, 0, 1])) == pytest.approx(0.5)
+    assert compute_youden_threshold(np.array([0.8, 0.2]), np.array([0.0, 1])) == pytest.approx(0.1)

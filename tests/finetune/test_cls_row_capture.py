@@ -46,6 +46,7 @@ def test_further_arguments_of_a_pass_are_kept():
     wanted = vit(images, mask=mask).patches
     assert not torch.equal(wanted, vit(images).patches)
     capture = ClsRowCapture(vit)
-    for tokens in (vit(images, False, mask), vit(images, capture=False, mask=mask), vit(images, mask=mask)):
+    for further, options in (((False, mask), {}), ((), {"capture": False, "mask": mask}), ((), {"mask": mask})):
+        tokens = vit(images, *further, **options)
         assert torch.equal(tokens.patches, wanted)
         assert torch.equal(capture.take()[0], tokens.cls_logits)
