@@ -5,16 +5,20 @@ import pytest
 import torch
 from torch import nn
 
+from medprior.errors import MedpriorError, TrainingFailed
+from medprior.finetune import handlers
 from medprior.finetune.data.epoch_sampler import EpochSampler
 from medprior.finetune.data.views import WholeViews
 from medprior.finetune.handlers import (
     BestWeightsHandler,
+    FinetuneCheckpointHandler,
     MetricsRecorder,
     ScheduleHandler,
     TrainingProgress,
     has_finite_weights,
     is_training_finished,
 )
+from medprior.finetune.interrupts import StopRequest
 from medprior.observer import NullObserver
 from tests.finetune.conftest import tiny
 
@@ -106,3 +110,70 @@ def test_learning_rate_and_random_numbers_follow_the_step():
     assert rates == pytest.approx([0.25, 0.5, 0, 0.25])
     assert draws[0] == draws[3]
     assert len(set(draws)) == 3
+
+
+def checkpoints_at(folder, fingerprint="one", **changes):
+    return FinetuneCheckpointHandler(folder, tiny(**changes), fingerprint, TrainingProgress(), StopRequest())
+
+
+def engine_after(iteration, weight=0.0):
+    """An engine of epochs of four steps after step `iteration`; its network has one weight."""
+    network = nn.Linear(1, 1)
+    nn.init.constant_(network.weight, weight)
+    state = SimpleNamespace(iteration=iteration, epoch=-(-iteration // 4), epoch_length=4, max_epochs=7)
+    return SimpleNamespace(
+        state=state, network=network, optimizer=torch.optim.SGD(network.parameters(), lr=1),
+        _process_function=SimpleNamespace(skipped=iteration, skipped_in_a_row=1),
+    )  # fmt: skip
+
+
+def saved_steps(folder):
+    return sorted(int(path.stem.removeprefix("step_")) for path in folder.glob("*.pt"))
+
+
+def test_checkpoints_are_written_every_third_epoch_and_at_the_end(tmp_path):
+    checkpoints = checkpoints_at(tmp_path, checkpoint_every=3, keep_checkpoints=9)
+    for epoch in range(1, 8):
+        checkpoints._after_step(engine_after(4 * epoch - 1))
+        checkpoints._after_step(engine_after(4 * epoch))
+        checkpoints._after_epoch(engine_after(4 * epoch))
+    assert saved_steps(tmp_path) == [12, 24, 28]
+
+
+def test_a_stop_request_saves_within_the_epoch_or_after_its_validation(tmp_path):
+    checkpoints = checkpoints_at(tmp_path, checkpoint_every=100)
+    checkpoints.stop.signal = 15
+    with pytest.raises(SystemExit):
+        checkpoints._after_step(engine_after(5))
+    checkpoints._after_step(engine_after(8))
+    assert saved_steps(tmp_path) == [5], "the last step of an epoch waits for the epoch's record"
+    with pytest.raises(SystemExit):
+        checkpoints._after_epoch(engine_after(8))
+    assert saved_steps(tmp_path) == [5, 8]
+
+
+def test_a_checkpoint_restores_weights_position_and_record(tmp_path):
+    empty = engine_after(0)
+    assert not checkpoints_at(tmp_path / "c").restore(empty)
+    written = checkpoints_at(tmp_path / "c")
+    written.progress.best_epoch = 2
+    written.save(engine_after(10, weight=0.5))
+    restored = checkpoints_at(tmp_path / "c")
+    assert restored.restore(empty)
+    assert (empty.state.iteration, empty.state.epoch) == (10, 2)
+    assert empty.network.weight.item() == 0.5
+    assert (empty._process_function.skipped, empty._process_function.skipped_in_a_row) == (10, 1)
+    assert restored.progress.best_epoch == 2
+    with pytest.raises(MedpriorError, match="other settings"):
+        checkpoints_at(tmp_path / "c", "another").restore(empty)
+
+
+def test_the_first_process_alone_writes_and_says_when_it_cannot(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    blocked = checkpoints_at(tmp_path / "file" / "checkpoints")
+    with pytest.raises(TrainingFailed, match="a checkpoint cannot be written"):
+        blocked.save(engine_after(4))
+    monkeypatch.setattr(handlers, "process_rank", lambda: 1)
+    blocked.save(engine_after(4))
+    checkpoints_at(tmp_path / "c").save(engine_after(4))
+    assert not (tmp_path / "c").exists()
