@@ -66,7 +66,8 @@ def compute_youden_threshold(probability: NDArray[Any], truth: NDArray[Any]) -> 
     scores, classes = probability[certain].astype(np.float64), truth[certain]
     if not has_both_classes(classes):
         return 0.5
-    false_positive, true_positive, thresholds = roc_curve(classes, scores, drop_intermediate=False)
-    best = float(min(thresholds[np.argmax(true_positive - false_positive)], scores.max()))
+    # The first point of the curve, above all scores, is no better than the last, below all.
+    false_positive, true_positive, thresholds = (v[1:] for v in roc_curve(classes, scores, drop_intermediate=False))
+    best = float(thresholds[np.argmax(true_positive - false_positive)])
     below = scores[scores < best]
     return (best + float(below.max())) / 2 if below.size else best / 2

@@ -4,7 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
-from medprior.finetune.calibration import compute_probabilities, compute_youden_threshold, fit_temperature
+from medprior.finetune.calibration import (
+    compute_probabilities,
+    compute_youden_threshold,
+    fit_temperature,
+    has_both_classes,
+)
 
 
 @pytest.mark.parametrize("true", [0.5, 1.0, 3.0])
@@ -66,3 +71,45 @@ def test_youden_is_the_best_of_all_thresholds():
         assert 0 <= compute_youden_threshold(p, y) <= 1
     assert compute_youden_threshold(np.array([0.3, 0.4]), np.array([0.0, 0.0])) == 0.5
     assert compute_youden_threshold(np.array([0.2, 0.8]), np.array([0.0, 1.0])) == pytest.approx(0.5)
+
+
+def test_the_temperature_of_few_images_is_the_posterior_mode():
+    """A grid over log T of likelihood and unit normal prior, written out."""
+    z, y = np.array([-2.0, -1, 0.5, 3]), np.array([0.0, 1, 0.25, 1])
+    grid = np.linspace(np.log(0.2), np.log(20), 100_001)
+    cost = grid**2 / 2
+    for logit, label in zip(z, y, strict=True):
+        probability = 1 / (1 + np.exp(-logit / np.exp(grid)))
+        cost -= label * np.log(probability) + (1 - label) * np.log(1 - probability)
+    assert fit_temperature(z, y) == pytest.approx(np.exp(grid[cost.argmin()]), rel=1e-3)
+
+
+def test_temperatures_stay_within_their_bounds():
+    rng = np.random.default_rng(0)
+    noise, labels = rng.normal(0, 300, 4000), rng.integers(0, 2, 4000).astype(float)
+    assert 19 < fit_temperature(noise, labels) <= 20
+    ranked = np.where(labels == 1, 1e-3, -1e-3)
+    assert 0.05 <= fit_temperature(ranked, labels) < 0.051
+
+
+def test_uncertain_labels_are_no_class_of_their_own():
+    z = np.array([3.0, -3.0, 1.0])
+    assert not has_both_classes(np.array([1.0, 0.5, np.nan]))
+    assert not has_both_classes(np.array([0.0, 0.5]))
+    assert has_both_classes(np.array([np.nan, 0.0, 1.0]))
+    assert fit_temperature(z, np.array([1.0, 0.5, 0.5])) == 1
+    assert compute_youden_threshold(np.array([0.2, 0.9]), np.array([0.5, 1.0])) == 0.5
+
+
+def test_youden_takes_the_highest_of_equal_thresholds_midway_between_scores():
+    p, y = np.array([0.2, 0.4, 0.6, 0.8]), np.array([0.0, 1, 0, 1])
+    assert compute_youden_threshold(p, y) == pytest.approx(0.7)
+    assert compute_youden_threshold(p, np.array([0.0, 0, 1, 1])) == pytest.approx(0.5)
+    assert compute_youden_threshold(p, np.array([0.0, 1, 1, 1])) == pytest.approx(0.3)
+    assert compute_youden_threshold(np.array([0.6, 0.6]), np.array([0.0, 1])) == pytest.approx(0.3)
+
+
+def test_a_label_ranked_the_wrong_way_is_called_no_worse_than_at_random():
+    """Scores 0.8 0.6 0.4 0.2 of 0 1 0 1: between 0.8 and 0.6 only the wrong image is called."""
+    assert compute_youden_threshold(np.array([0.8, 0.6, 0.4, 0.2]), np.array([0.0, 1, 0, 1])) == pytest.approx(0.5)
+    assert compute_youden_threshold(np.array([0.8, 0.2]), np.array([0.0, 1])) == pytest.approx(0.1)

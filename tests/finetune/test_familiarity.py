@@ -5,9 +5,19 @@ import pytest
 import torch
 from scipy.spatial.distance import mahalanobis
 
-from medprior.finetune.familiarity import FEATURE_NAMES, FamiliarityDetector, Gaussian, compute_view_features
+from medprior.finetune import familiarity
+from medprior.finetune.familiarity import (
+    FEATURE_NAMES,
+    FamiliarityDetector,
+    FamiliarityScore,
+    Gaussian,
+    compute_cohort_features,
+    compute_view_features,
+    fit_familiarity,
+)
 from medprior.finetune.model import load_finetuned_model
 from medprior.finetune.training import finetune_model
+from medprior.networks.encoder import Tokens
 from tests.finetune.conftest import make_cohort, scene, tiny
 
 
@@ -86,3 +96,74 @@ def test_too_few_images_are_said_to_be_too_few(tmp_path):
     assert model.familiarity is None
     assert model.config["familiarity"] is None
     assert model.predict_pixels(scene(0)[0]).familiarity is None
+
+
+def test_a_score_at_the_limit_is_familiar():
+    assert not FamiliarityScore(2.0, 2.0, 0.05).is_far
+    assert FamiliarityScore(2.0 + 1e-9, 2.0, 0.05).is_far
+    assert FamiliarityScore(1.23456789, 2, 1 / 27).record() == {
+        "score": 1.234568, "threshold": 2, "false_alarm_rate": 0.037037,
+    }  # fmt: skip
+
+
+def test_the_limit_is_the_conformal_order_statistic():
+    """Nine validation images at a rate of 0.3: the seventh smallest score, three of ten beyond it."""
+    rng = np.random.default_rng(5)
+    train, val = features(rng, 40), features(rng, 9)
+    detector = FamiliarityDetector.fit(train, val, rate=0.3)
+    scores = sorted(detector.scores(val))
+    assert detector.threshold == pytest.approx(scores[6])
+    assert detector.false_alarm_rate == pytest.approx(0.3)
+    assert FamiliarityDetector.fit(train, val, rate=0.01).threshold == pytest.approx(scores[8])
+
+
+def test_scores_are_in_units_of_the_validation_spread():
+    rng = np.random.default_rng(6)
+    train, val = features(rng, 40), features(rng, 31)
+    detector = FamiliarityDetector.fit(train, val)
+    distances = np.stack([detector.gaussians[name].distance(val[name]) for name in FEATURE_NAMES], axis=1)
+    middle = np.median(distances, axis=0)
+    spread = 1.4826 * np.median(np.abs(distances - middle), axis=0)
+    np.testing.assert_allclose(detector.scores(val), ((distances - middle) / spread).mean(axis=1))
+
+
+def test_features_tell_rows_from_columns():
+    """Rows of 0 and 1 by turns: neighbours differ by 1 down the image and by 0 across it."""
+    images = torch.zeros(1, 1, 24, 24)
+    images[:, :, 1::2] = 1
+    tokens = Tokens(torch.zeros(1, 2), torch.arange(18.0).reshape(1, 9, 2), (3, 3))
+    found = compute_view_features(tokens, images)
+    assert {name: value.shape for name, value in found.items()} == {
+        "tokens": (1, 18), "thumbnail": (1, 144), "greys": (1, 11),
+    }  # fmt: skip
+    np.testing.assert_allclose(found["tokens"][0], [*range(0, 18, 2), *range(1, 18, 2)])
+    np.testing.assert_allclose(found["thumbnail"], 0.5)
+    np.testing.assert_allclose(found["greys"][0, [0, 3, 5, 8]], [0, 0, 1, 1])
+    np.testing.assert_allclose(found["greys"][0, 9:], np.log([1.0001, 0.0001]), atol=1e-3)
+
+
+def test_a_gaussian_has_at_most_half_as_many_directions_as_rows():
+    rng = np.random.default_rng(7)
+    for count, width, rank, directions in ((9, 20, 64, 4), (400, 5, 64, 4), (400, 30, 7, 7), (2, 6, 64, 1)):
+        fitted = Gaussian.fit(rng.normal(size=(count, width)), rank=rank)
+        assert fitted.axes.shape == (directions, width)
+        assert (fitted.variance >= fitted.rest).all()
+
+
+def test_a_detector_needs_five_images_of_either_split(cohort, vit_folders):
+    vit = load_finetuned_model(vit_folders / "classification").vit
+    few, enough = cohort.take(4), cohort.take(5)
+    device = torch.device("cpu")
+    assert fit_familiarity(vit, few, enough, 32, 40, device) is None
+    assert fit_familiarity(vit, enough, few, 32, 40, device) is None
+    assert fit_familiarity(vit, enough, enough, 32, 40, device) is not None
+
+
+def test_of_many_images_evenly_spaced_ones_are_used(cohort, vit_folders, monkeypatch):
+    vit = load_finetuned_model(vit_folders / "classification").vit
+    device = torch.device("cpu")
+    whole = compute_cohort_features(vit, cohort, 32, 40, device)
+    assert len(whole["greys"]) == 60
+    monkeypatch.setattr(familiarity, "MAX_IMAGES", 4)
+    part = compute_cohort_features(vit, cohort, 32, 40, device)
+    np.testing.assert_allclose(part["greys"], whole["greys"][[0, 20, 39, 59]], atol=1e-6)

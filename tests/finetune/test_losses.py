@@ -87,3 +87,22 @@ def test_dice_bce_falls_to_zero_at_the_target():
     assert masked_dice_bce((y * 2 - 1) * 20, y).item() < 1e-4
     assert masked_dice_bce(-(y * 2 - 1) * 20, y).item() > 1
     assert masked_dice_bce(torch.full_like(y, -20), torch.zeros_like(y)).item() < 1e-4
+
+
+def test_half_the_weight_is_half_the_gradient():
+    torch.manual_seed(0)
+    logits = torch.randn(3, 2, 8, 8, requires_grad=True)
+    targets = (torch.rand(3, 2, 8, 8) > 0.5).float()
+    targets[1, 0] = torch.nan
+    weight = torch.tensor([1.0, 0.5, 0.0])
+    each = []
+    for row in range(3):
+        alone = masked_dice_bce(logits[row : row + 1], targets[row : row + 1])
+        each.append(alone * (~torch.isnan(targets[row])).all(-1).all(-1).sum())
+    wanted = sum(w * one for w, one in zip(weight.tolist(), each, strict=True)) / 5
+    found = masked_dice_bce(logits, targets, weight=weight)
+    torch.testing.assert_close(found, wanted)
+    (grad,) = torch.autograd.grad(found, logits)
+    assert grad[2].abs().max() == 0
+    assert torch.equal(masked_dice_bce(logits, targets, weight=torch.ones(3)),
+                       masked_dice_bce(logits, targets))  # fmt: skip

@@ -65,3 +65,33 @@ def test_metrics_gather_batches_and_pass_over_what_is_absent():
     metric.reset()
     metric.update((pixels * 8 - 4, known))
     assert metric.compute() == 1.0
+
+
+def test_a_pixel_at_the_threshold_is_called_and_one_half_covered_is_true():
+    probability = torch.tensor([[[[0.5, 0.49], [0.5, 0.5]]]])
+    targets = torch.tensor([[[[0.5, 0.5], [0.49, 0.0]]]])
+    found = compute_dice_per_image(probability, targets, torch.tensor([0.5, 0.49]))
+    assert found[0, 0].tolist() == pytest.approx([2 * 1 / (3 + 2), 2 * 2 / (4 + 2)])
+
+
+def test_structures_may_have_thresholds_of_their_own():
+    probability = torch.full((1, 2, 2, 2), 0.5)
+    found = compute_dice_per_image(probability, torch.ones(1, 2, 2, 2), torch.tensor([[0.4], [0.6]]))
+    assert found[0].tolist() == [[1.0], [0.0]]
+
+
+def test_mean_dice_is_over_structures_not_over_pairs():
+    ones = torch.ones(3, 2, 2, 2)
+    truth = ones.clone()
+    truth[1:, 1] = torch.nan
+    logits = ones * 4
+    logits[0, 1] = -4
+    metric = build_mean_dice_metric()
+    metric.reset()
+    metric.update((logits, truth))
+    assert metric.compute() == 0.5  # structure means 1 and 0; pairs would give 3 / 4
+
+
+def test_scores_that_are_not_finite_have_no_auc():
+    with pytest.raises(ValueError, match="not finite"):
+        compute_label_aucs(np.array([[0.1], [np.nan]]), np.array([[0.0], [1.0]]))

@@ -4,28 +4,17 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from medprior.errors import ConfigError
 from medprior.finetune.model import load_finetuned_model
 from medprior.finetune.sar import SupervisedSar
 from medprior.finetune.settings import FinetuneSettings
 from medprior.finetune.training import Finetuning, finetune_model
-from medprior.networks import ViTSettings, build_encoder
-from medprior.networks.heads import Classifier
 from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
-
-from .conftest import tiny
-
-SHAPE = {"width": 24, "depth": 2, "heads": 6, "patch": 8, "registers": 1, "image_size": 64}
-
-
-def classifier(kind="cls"):
-    torch.manual_seed(0)
-    return Classifier(build_encoder(ViTSettings.checked(SHAPE)), 2, kind)
+from tests.finetune.conftest import build_classifier, tiny
 
 
 @pytest.mark.parametrize("kind", ["cls", "cls_mean", "pooled"])
 def test_loss_is_that_of_the_free_heads_whatever_the_classifier(kind):
-    network = classifier(kind)
+    network = build_classifier(kind)
     settings = tiny(sar_weight=0.02, sar_warmup=0.5, sar_connectivity=4)
     sar = SupervisedSar(network.vit, settings, [0, 4])
     images = torch.rand(3, 1, 64, 64)
@@ -40,16 +29,6 @@ def test_loss_is_that_of_the_free_heads_whatever_the_classifier(kind):
     assert moved.tolist() == [False, True, True, True, False, True]
 
 
-def test_evaluation_is_left_as_it_was():
-    network = classifier().eval()
-    images = torch.rand(2, 1, 64, 64)
-    before = network(images)
-    SupervisedSar(network.vit, tiny(sar_weight=0.01), [])
-    assert torch.equal(network(images), before)
-    assert network.vit(images).cls_logits is None
-    assert network.train().vit(images).cls_logits is not None
-
-
 def test_entropy_falls_and_labels_are_still_learned():
     """At the authors' weight of 0.01 the maps come together and the loss still falls."""
     torch.manual_seed(0)
@@ -59,7 +38,7 @@ def test_entropy_falls_and_labels_are_still_learned():
     images[labels == 0, :, 40:, 40:] += 0.8
     found = {}
     for weight in (0.0, 0.01):
-        network = classifier().train()
+        network = build_classifier().train()
         sar = SupervisedSar(network.vit, tiny(sar_weight=1.0, sar_warmup=0.0), [])
         optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)
         for _ in range(100):
@@ -82,13 +61,6 @@ def test_a_run_with_sar_differs_and_weight_zero_does_not(cohort, tmp_path):
         weights[name] = load_finetuned_model(tmp_path / name).network.state_dict()
     same = {name: all(torch.equal(weights["none"][k], w[k]) for k in w) for name, w in weights.items()}
     assert same == {"none": True, "zero": True, "sar": False}
-
-
-def test_sar_is_refused_where_it_has_no_meaning():
-    with pytest.raises(ConfigError, match="sar_weight"):
-        FinetuneSettings.checked({"task": "segmentation", "sar_weight": 0.01})
-    with pytest.raises(ConfigError, match="sar_weight"):
-        FinetuneSettings.checked({"freeze": True, "sar_weight": 0.01})
 
 
 def test_life_from_scratch(cohort, tmp_path):

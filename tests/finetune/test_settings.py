@@ -1,7 +1,7 @@
 import pytest
 
 from medprior.errors import ConfigError
-from medprior.finetune.settings import SEGMENTATION_DEFAULTS, FinetuneSettings
+from medprior.finetune.settings import FEW_MASKS_DEFAULTS, SEGMENTATION_DEFAULTS, FinetuneSettings
 
 
 def test_each_task_has_its_defaults_and_what_is_set_stays():
@@ -27,3 +27,38 @@ def test_all_faults_are_named_at_once():
         FinetuneSettings.load(None, ["epochs=0", "colour=1", "head=tail"])
     for word in ("epochs", "unknown key 'colour'", "head"):
         assert word in str(refused.value)
+
+
+def test_few_masks_train_for_more_epochs_unless_set():
+    plain = FinetuneSettings.checked({"task": "segmentation", "masks": 1})
+    assert plain.epochs == FEW_MASKS_DEFAULTS["epochs"]
+    assert FinetuneSettings.checked({"task": "segmentation", "masks": 1, "epochs": 7}).epochs == 7
+    pseudo = FinetuneSettings.checked({"task": "segmentation", "masks": 1, "targets": "prior"})
+    assert pseudo.epochs == 15
+
+
+def test_sar_is_refused_where_it_has_no_meaning():
+    with pytest.raises(ConfigError, match="sar_weight"):
+        FinetuneSettings.checked({"task": "segmentation", "sar_weight": 0.01})
+    with pytest.raises(ConfigError, match="sar_weight"):
+        FinetuneSettings.checked({"freeze": True, "sar_weight": 0.01})
+
+
+@pytest.mark.parametrize("change", [
+    {"freeze": True}, {"sar_weight": 0.01}, {"span_weight": 0.1}, {"layer_decay": 0.75},
+])  # fmt: skip
+def test_settings_of_a_transformer_are_refused_for_a_cnn(change):
+    with pytest.raises(ConfigError, match=f"{next(iter(change))}.*not with architecture"):
+        FinetuneSettings.checked({"architecture": "resnet18"} | change)
+
+
+def test_few_masks_are_chosen_masks_without_a_prior():
+    base = {"task": "segmentation"}
+    for change, few, prior in (
+        ({}, False, False), ({"masks": 1}, True, False), ({"mask_images": ("a",)}, True, False),
+        ({"targets": "prior"}, False, True), ({"targets": "prior", "masks": 1}, False, True),
+    ):  # fmt: skip
+        settings = FinetuneSettings.checked(base | change)
+        assert (settings.has_few_masks, settings.needs_prior) == (few, prior), change
+    assert FinetuneSettings.checked({"span_weight": 0.1}).needs_prior
+    assert not FinetuneSettings.checked({}).needs_prior

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing, MedpriorError
 from medprior.finetune import finetune_model, load_finetuned_model
-from tests.finetune.conftest import make_cohort, tiny
+from medprior.finetune.training import prepare_run
+from tests.finetune.conftest import CNN_VIEWS, CNNS, cnn, make_cohort, tiny
 
 WORKER = """
 import json, sys
@@ -189,12 +190,51 @@ def test_an_easy_task_is_learned(tmp_path, task, key, goal):
         assert 2 * (called & wanted).sum() / (called.sum() + wanted.sum()) > goal
 
 
-def test_validation_that_cannot_judge_is_refused(cohort, tmp_path):
-    table = cohort.manifest
-    wanted = (table.split != "val") | (table["large"] == 0)
-    part = cohort.select(tuple(table.image_id[wanted]))
-    with pytest.raises(InputMissing, match="both positive and negative validation images"):
-        finetune_model(part, tmp_path / "m", settings=tiny(labels=("large",)))
-    only = cohort.select(tuple(table.image_id[table.split == "train"]))
-    with pytest.raises(InputMissing, match="split 'val' is empty"):
-        finetune_model(only, tmp_path / "m", settings=tiny())
+def test_a_needed_prior_is_required_and_an_unused_one_is_not_read(cohort, tmp_path):
+    with pytest.raises(InputMissing, match="need a spatial prior"):
+        finetune_model(cohort, tmp_path / "m", settings=tiny(task="segmentation", targets="prior"))
+    finetune_model(cohort, tmp_path / "n", settings=tiny(task="segmentation", epochs=1), prior=tmp_path / "nothing")
+    record = json.loads((tmp_path / "n" / "config.json").read_text())
+    assert "prior" not in record["inputs"]
+
+
+@pytest.mark.parametrize("task", CNNS)
+def test_a_stopped_cnn_run_resumes_bit_for_bit(cohort, cnn_folders, tmp_path, task):
+    """Batch statistics, too, are in the checkpoint."""
+    torch.set_num_threads(1)
+    out, settings = tmp_path / "m", cnn(task, epochs=2)
+    run = prepare_run(cohort, out, settings)
+    stop_at = run.trainer.state.epoch_length + 2
+
+    def stop(engine):
+        if engine.state.iteration == stop_at:
+            run.checkpoints.stop.signal = 15
+
+    run.trainer.add_event_handler(Events.ITERATION_STARTED, stop)
+    with pytest.raises(SystemExit):
+        run.trainer.run()
+    finetune_model(cohort, out, task, settings=settings)
+    one, two = (load_file(f / "model.safetensors") for f in (out, cnn_folders / task))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    if task == "classification":
+        assert any("running_mean" in name for name in one)
+
+
+def test_a_cnn_ignores_settings_shared_with_a_transformer(cohort, tmp_path):
+    """Arms of a comparison share `network`, `head` and `drop_path`; a CNN does without them."""
+    settings = cnn("classification", epochs=1, head="pooled", drop_path=0.2)
+    assert prepare_run(cohort, tmp_path / "m", settings).network.settings.architecture == "test_resnet"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "name", "key", "goal"), [
+    ("classification", "resnet10t", "mean_auc", 0.95),
+    ("segmentation", "unet", "mean_dice", 0.9),
+    ("segmentation", "basic_unet", "mean_dice", 0.9),
+])  # fmt: skip
+def test_a_cnn_learns_an_easy_task(cohort, tmp_path, task, name, key, goal):
+    settings = tiny(task=task, architecture=name, epochs=20, **CNN_VIEWS | {"checkpoint_every": 20})
+    finetune_model(cohort, tmp_path / "m", task, settings=settings)
+    record = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert record["validation"][key] > goal

@@ -26,3 +26,13 @@ def test_processes_share_an_epoch(monkeypatch):
         parts.append(list(EpochSampler(20, seed=0)))
     assert {len(part) for part in parts} == {7}
     assert set().union(*parts) == set(range(20))
+
+
+def test_the_order_is_padded_from_its_start_for_several_processes(monkeypatch):
+    order = shuffle_epoch(0, 1, 20).tolist()
+    monkeypatch.setattr(epoch_sampler, "world_size", lambda: 3)
+    parts = []
+    for rank in (0, 1, 2):
+        monkeypatch.setattr(epoch_sampler, "process_rank", lambda rank=rank: rank)
+        parts.append(list(EpochSampler(20, seed=0)))
+    assert parts == [order[0::3], order[1::3], order[2::3] + order[:1]]

@@ -1,12 +1,9 @@
 import numpy as np
 import torch
-from torch.utils.data import default_collate
 
-from medprior.finetune.data.splits import build_train_val_datasets
 from medprior.finetune.data.views import WholeViews, jitter_views
 from medprior.finetune.settings import AugmentSettings
 from medprior.geometry import create_whole_image_views
-from tests.finetune.conftest import tiny
 
 ASPECT = np.array([0.5, 1.0, 2.0])
 
@@ -78,13 +75,28 @@ def test_nothing_of_the_image_is_lost_or_stretched():
         assert image.mean().item() == np.float32(min(aspect, 1 / aspect))
 
 
-def test_samples_of_a_cohort_give_labels_and_masks(cohort):
-    train, val = build_train_val_datasets(cohort, tiny(task="segmentation"))
-    assert all(train.known.any(axis=1))
-    images, targets = WholeViews(32)(default_collate([train[0], train[1]]))
-    assert images.shape == targets.shape == (2, 1, 32, 32)
-    assert 0.02 < targets.mean() < 0.5
-    train, val = build_train_val_datasets(cohort, tiny())
-    assert not set(train.cohort.patient_ids) & set(val.cohort.patient_ids)
-    images, targets = WholeViews(32)(default_collate([train[0], train[1]]))
-    assert targets.shape == (2, 2)
+def test_draws_move_and_scale_the_box_by_the_stated_amounts():
+    settings = AugmentSettings(scale=0.25, translate=0.1, flip_p=0.5)
+    draws = np.array([[0.5, 1, 0.5, 0.5], [0.5, 0.5, 0, 0.49], [1, 0.5, 0.5, 0.51], [0, 0.5, 0.5, 1]])
+    views = jitter_views(np.array([1.0, 2.0, 1.0, 1.0]), draws, settings, 32)
+    expected = [
+        [0.1, 0, 1, 1],  # down by a tenth of the side
+        [-0.5, -0.1, 2, 1],  # left by a tenth of the width
+        [-0.125, -0.125, 1.25, 1.25],
+        [0.1, 0.1, 0.8, 0.8],
+    ]
+    np.testing.assert_allclose(views.box, expected, atol=1e-12)
+    assert views.flip.tolist() == [False, True, False, False]
+    assert views.grid == (32, 32)
+
+
+def test_exposures_are_drawn_only_when_augmenting():
+    index = np.array([0, 7])
+    plain, none = WholeViews(16).geometry(ASPECT[:2], index)
+    assert none is None
+    np.testing.assert_allclose(plain.box, create_whole_image_views(ASPECT[:2], (16, 16)).box)
+    _, exposures = WholeViews(16, AugmentSettings()).geometry(ASPECT[:2], index)
+    assert exposures.shape == (2, 4)
+    assert (np.abs(exposures[:, 0]) <= 0.1).all()
+    assert ((exposures[:, 1:3] >= 1 / 1.25) & (exposures[:, 1:3] <= 1.25)).all()
+    assert (exposures[:, 3] == 0).all()

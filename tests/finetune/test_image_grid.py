@@ -33,3 +33,33 @@ def test_stray_pieces_are_dropped_where_the_number_of_pieces_is_known():
     speck[0, 0] = True
     assert not keep_largest_components(speck, "heart").any()
     assert not keep_largest_components(np.zeros((4, 4), bool), "heart").any()
+
+
+def test_a_component_of_exactly_the_smallest_share_is_kept():
+    mask = np.zeros((20, 20), bool)
+    mask[3, 3:5] = True  # two of 400 pixels
+    assert keep_largest_components(mask, "heart").sum() == 2
+    mask[3, 4] = False
+    assert keep_largest_components(mask, "heart").sum() == 0
+
+
+def test_diagonal_neighbours_are_two_components():
+    mask = np.zeros((10, 10), bool)
+    mask[1:4, 1:4] = True
+    mask[4, 4:6] = True
+    assert keep_largest_components(mask, "left_lung").sum() == 9
+    assert keep_largest_components(mask, "right_lung").sum() == 9
+    assert keep_largest_components(mask, "lungs").sum() == 11
+
+
+def test_maps_lie_on_rows_and_columns_of_the_image():
+    """A view of a picture twice as wide as high shows it in the middle half of its rows."""
+    views = create_whole_image_views(np.array([2.0]), (8, 8))
+    maps = torch.zeros(1, 2, 8, 8)
+    maps[0, 0, 2:6] = torch.arange(1.0, 5)[:, None]
+    maps[0, 0, :2], maps[0, 0, 6:] = 9, 9
+    maps[0, 1] = torch.arange(8.0)
+    found = resample_to_image(maps, views, 4, 8)
+    assert found.shape == (1, 2, 4, 8)
+    torch.testing.assert_close(found[0, 0], torch.arange(1.0, 5)[:, None].expand(4, 8))
+    torch.testing.assert_close(found[0, 1], torch.arange(8.0).expand(4, 8))
