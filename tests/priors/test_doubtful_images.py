@@ -1,4 +1,4 @@
-"""The image to draw next: plausible, and unlike what is drawn."""
+"""Doubtful maps, and the image to draw next: plausible, and unlike what is drawn."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,12 @@ import pytest
 from medprior.annotate.typicality import rank_pixels, sort_by_typicality
 from medprior.cohort import CohortWriter
 from medprior.priors import doubtful_images
-from medprior.priors.doubtful_images import SQUARE_SIZE_PX, suggest_next_examples
+from medprior.priors.doubtful_images import (
+    SQUARE_SIZE_PX,
+    list_doubt_reasons,
+    measure_mask_width,
+    suggest_next_examples,
+)
 
 from .conftest import noise, thorax
 
@@ -71,3 +76,66 @@ def test_nothing_is_asked_for_where_all_plausible_ones_are_drawn(crowd, monkeypa
     first = sort_by_typicality(rank_pixels(np.asarray(crowd.squares(SQUARE_SIZE_PX))))[:2]
     both = pictures(crowd, *[crowd.image_ids[row] for row in first])
     assert suggest_next_examples(crowd, both, QUIET, 0) == []
+
+
+def test_reasons_to_doubt():
+    names = ("heart", "left_lung", "right_lung")
+    masks = thorax(0)[1]
+    maps = np.stack([masks[name].astype(np.float32) for name in names])
+    fine = {"trust": 1.0, "disagreement": 0.02}
+    assert list_doubt_reasons(fine, maps, names) == []
+    assert list_doubt_reasons({"trust": 0.5, "disagreement": 0.3}, maps, names) == [
+        "registration",
+        "disagreement",
+    ]
+    half = maps.copy()
+    half[1, :75] = 0
+    assert "lung_ratio" in list_doubt_reasons(fine, half, names)
+    wide = maps.copy()
+    wide[0, 90, 5:120] = 1
+    assert list_doubt_reasons(fine, wide, names) == ["heart_ratio"]
+    assert list_doubt_reasons(fine, np.zeros_like(maps), names) == ["empty"]
+
+
+def chest(left_rows, right_rows, heart_columns):
+    """Two lungs over 100 columns of given heights, and a heart of given width: [3, 200, 100]."""
+    maps = np.zeros((3, 200, 100), np.float32)
+    maps[0, :left_rows, 50:] = 1
+    maps[1, :right_rows, :50] = 1
+    maps[2, 190, :heart_columns] = 1
+    return maps
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "heart", "reasons"),
+    [
+        (40, 100, 50, []), (39, 100, 50, ["lung_ratio"]),
+        (135, 100, 50, []), (136, 100, 50, ["lung_ratio"]),
+        (100, 100, 23, []), (100, 100, 22, ["heart_ratio"]),
+        (100, 100, 77, []), (100, 100, 78, ["heart_ratio"]),
+        (39, 100, 78, ["lung_ratio", "heart_ratio"]), (0, 100, 50, ["empty"]),
+    ],
+)  # fmt: skip
+def test_limits_of_lungs_and_heart(left, right, heart, reasons):
+    record, names = {"trust": 1.0, "disagreement": 0.0}, ("left_lung", "right_lung", "heart")
+    assert list_doubt_reasons(record, chest(left, right, heart), names) == reasons
+
+
+def test_limits_of_trust_and_disagreement():
+    maps = np.full((1, 4, 4), 0.5, np.float32)
+    for trust, disagreement, reasons in [
+        (1.0, 0.15, []), (1.0, 0.151, ["disagreement"]), (0.99, 0.15, ["registration"]),
+    ]:  # fmt: skip
+        record = {"trust": trust, "disagreement": disagreement}
+        assert list_doubt_reasons(record, maps, ("spleen",)) == reasons
+    assert list_doubt_reasons({"trust": 1.0, "disagreement": 0.0}, maps * 0.99, ("spleen",)) == ["empty"]
+
+
+def test_a_width_counts_the_gap():
+    mask = np.zeros((5, 12), bool)
+    mask[1, 3], mask[4, 7] = True, True
+    assert measure_mask_width(mask) == 5
+
+
+def test_one_training_image_has_nothing_to_be_compared_with(crowd):
+    assert suggest_next_examples(crowd.select(["t001"]), pictures(crowd, "t000"), QUIET, 0) == []
