@@ -71,11 +71,11 @@ def test_only_the_band_is_corrected_and_only_where_there_is_a_classifier():
     truth = np.zeros_like(layer)
     truth[:, :30] = 1
     classifier = fit_structure_classifier([Example(layer, truth[None])], [layer[None]], 0, 0)
-    given = np.stack([layer * 0.75, layer, 0.4 * layer])
+    given = np.stack([layer, layer, 0.4 * layer])
     corrected = Corrector((classifier, None, classifier))(layer, given)
     np.testing.assert_array_equal(corrected[1:], given[1:])
     np.testing.assert_array_equal(corrected[0][:, :27], given[0][:, :27])
     np.testing.assert_array_equal(corrected[0][:, 37:], 0)
-    assert (corrected[0][:, 27:30] > 0.75).all()
+    assert (corrected[0][:, 27:30] > 0.5).all()
     assert (corrected[0][:, 30:37] < 0.5).all()
-    assert given[0][0, 31] == 0.75
+    assert given[0][0, 31] == 1

@@ -41,12 +41,16 @@ def test_a_picture_covers_the_unit_square_in_itk():
 def test_threads_are_given_back_also_after_an_error():
     from SimpleITK import ProcessObject
 
+    def fail_with_one_thread():
+        with use_single_itk_thread():
+            assert ProcessObject.GetGlobalDefaultNumberOfThreads() == 1
+            raise KeyError
+
     before = ProcessObject.GetGlobalDefaultNumberOfThreads()
     ProcessObject.SetGlobalDefaultNumberOfThreads(3)
     try:
-        with pytest.raises(KeyError), use_single_itk_thread():
-            assert ProcessObject.GetGlobalDefaultNumberOfThreads() == 1
-            raise KeyError
+        with pytest.raises(KeyError):
+            fail_with_one_thread()
         assert ProcessObject.GetGlobalDefaultNumberOfThreads() == 3
     finally:
         ProcessObject.SetGlobalDefaultNumberOfThreads(before)
