@@ -73,3 +73,26 @@ def test_best_threshold_ignores_images_without_the_organ():
     curves = np.tile(1 - np.abs(DICE_THRESHOLDS - 0.37), (5, 1))
     curves[2] = np.nan
     assert find_best_threshold(curves) == (36, pytest.approx(0.37))
+
+
+def test_equals_sklearn_closely_on_larger_maps_with_ties():
+    rng = np.random.default_rng(0)
+    maps = rng.integers(0, 12, (6, 30, 25)).astype(np.float32)
+    masks = rng.random((3, 30, 25)) < 0.2
+    found = compute_pixel_ap(maps, masks)
+    for m, k in np.ndindex(6, 3):
+        expected = average_precision_score(masks[k].ravel(), maps[m].ravel())
+        assert found[m, k] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_random_a_constant_a_perfect_map_and_an_empty_mask():
+    rng = np.random.default_rng(1)
+    mask = np.zeros((1, 200, 200), dtype=bool)
+    mask[0, 40:110, 30:100] = True
+    prevalence = mask.mean()
+    random = rng.random((1, 200, 200)).astype(np.float32)
+    assert compute_pixel_ap(random, mask)[0, 0] == pytest.approx(prevalence, abs=0.01)
+    flat = np.full((1, 200, 200), 0.3, np.float32)
+    assert compute_pixel_ap(flat, mask)[0, 0] == pytest.approx(prevalence, abs=1e-12)
+    assert compute_pixel_ap(mask.astype(np.float32), mask)[0, 0] == 1
+    assert np.isnan(compute_pixel_ap(flat, np.zeros_like(mask))[0, 0])

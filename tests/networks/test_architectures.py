@@ -68,12 +68,6 @@ def test_what_does_not_fit_is_refused(name, task, size, message):
         check_view_size(ConvSettings(architecture=name), task, 2, size)
 
 
-@pytest.mark.parametrize("name", ["hf-hub:a/b", "local-dir:/tmp", "../x", "resnet18.a1_in1k", ""])
-def test_no_name_reaches_for_a_file_or_a_network(name):
-    with pytest.raises(ConfigError, match="architecture"):
-        ConvSettings.checked({"architecture": name})
-
-
 def test_a_forged_architecture_is_refused_before_anything_large_is_made(monkeypatch):
     tensors = made("test_resnet", "classification").state_dict()
     where = "model"

@@ -1,15 +1,14 @@
-"""The CLS row beside fused attention equals dense attention (methods 11, points 5 and 6)."""
+"""Our Vision Transformer: the CLS row beside fused attention equals dense attention; masked patches."""
 
 import pytest
 import torch
 
-from medprior.errors import ConfigError, InputMissing
+from medprior.errors import ConfigError
 from medprior.networks import (
     VisionTransformer,
     ViTSettings,
+    build_encoder,
     compute_attention_maps,
-    load_weights,
-    save_weights,
 )
 
 
@@ -66,16 +65,41 @@ def test_other_sizes_and_wrong_size():
         net(torch.rand(1, 1, 30, 30))
 
 
-def test_weights_round_trip_and_refusals(tmp_path):
-    net = network()
-    path = tmp_path / "w.safetensors"
-    save_weights(path, net)
-    again = load_weights(path, None)
-    assert all(torch.equal(again[k], v) for k, v in net.state_dict().items())
-    with pytest.raises(InputMissing, match="digest"):
-        load_weights(path, "0" * 64)
+def masking_network(**values):
+    torch.manual_seed(0)
+    shape = {"width": 48, "depth": 2, "heads": 3, "image_size": 32, "mask_token": True}
+    return build_encoder(ViTSettings.checked(shape | values))
+
+
+def test_nothing_of_a_masked_patch_is_seen():
+    net = masking_network()
     with torch.no_grad():
-        net.cls.fill_(float("nan"))
-    save_weights(path, net)
-    with pytest.raises(InputMissing, match="not finite"):
-        load_weights(path, None)
+        net.mask_token.normal_()
+    images = torch.rand(2, 1, 32, 48)
+    mask = torch.zeros(2, 24, dtype=torch.bool)
+    mask[0, [0, 7, 23]] = True  # row 0 column 0, row 1 column 1, row 3 column 5
+    other = images.clone()
+    for row, column in ((0, 0), (1, 1), (3, 5)):
+        other[0, :, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8] = torch.rand(8, 8)
+    seen, changed = net(images, mask=mask), net(other, mask=mask)
+    assert torch.equal(seen.cls, changed.cls)
+    assert torch.equal(seen.patches, changed.patches)
+    assert not torch.allclose(seen.cls[0], net(images).cls[0])
+    assert torch.allclose(seen.cls[1], net(images).cls[1], atol=1e-6)
+
+
+def test_masked_patches_keep_their_positions():
+    net = masking_network()
+    x, _ = net.embed_images(torch.rand(1, 1, 32, 32), torch.ones(1, 16, dtype=torch.bool))
+    expected = net.mask_token + net.position.flatten(2)[0].T
+    assert torch.allclose(x[0, net.prefix :], expected)
+
+
+def test_the_token_learns_and_no_mask_leaves_the_result_alone():
+    net = masking_network()
+    images, mask = torch.rand(2, 1, 32, 32), torch.arange(16).expand(2, -1) < 5
+    net(images, mask=mask).patches.square().sum().backward()
+    assert net.mask_token.grad.abs().sum() > 0
+    plain = masking_network(mask_token=False)
+    assert set(net.state_dict()) - set(plain.state_dict()) == {"mask_token"}
+    assert torch.equal(net(images).patches, plain(images).patches)

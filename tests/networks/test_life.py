@@ -1,4 +1,4 @@
-"""LIFE: parameter counts, receptive fields, isolation of CLS and registers (methods 5)."""
+"""LIFE: parameter counts, receptive fields, isolation of CLS and registers."""
 
 import pytest
 import torch

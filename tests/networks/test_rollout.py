@@ -1,19 +1,10 @@
-"""Identities of the dense attention roll-out (methods 6), and every variant against a slow twin."""
+"""Identities of the dense attention roll-out, and every variant against a slow twin."""
 
 import pytest
 import torch
 
 from medprior.networks import ViTSettings, build_encoder
-from medprior.networks.class_rollout import (
-    average_over_patches,
-    compute_classifier_rollout,
-    compute_finding_weights,
-    compute_segmenter_rollout,
-)
-from medprior.networks.decoders import Segmenter
-from medprior.networks.heads import Classifier
 from medprior.networks.rollout import (
-    RolloutSettings,
     build_rollout_maps,
     collect_block_attention,
     compute_cls_rollout,
@@ -22,50 +13,25 @@ from medprior.networks.rollout import (
     compute_token_weights,
     discard_weakest_entries,
     fuse_heads,
+    normalise_row_sums,
 )
 
-SHAPE = {"width": 48, "depth": 3, "heads": 3, "patch": 8, "registers": 2, "image_size": 32}
-TOKENS, PREFIX = 19, 3
-
-
-def encoder(**options):
-    torch.manual_seed(0)
-    net = build_encoder(ViTSettings.checked(SHAPE | options)).eval()
-    with torch.no_grad():
-        for block in net.blocks:
-            getattr(block, "attention", block).qkv.weight.normal_(0, 0.3)
-    return net
-
-
-def random_attention(blocks=3, seed=0):
-    torch.manual_seed(seed)
-    return [torch.randn(2, TOKENS, TOKENS, dtype=torch.float64).mul(2).softmax(-1) for _ in range(blocks)]
-
-
-def matrix(attentions, start=0, nosn=False):
-    """The twin: all steps multiplied out, last block leftmost."""
-    product = torch.eye(TOKENS, dtype=torch.float64).expand(2, -1, -1)
-    for index, attention in enumerate(attentions):
-        if index < start:
-            continue
-        step = attention.clone()
-        if not (nosn and index == len(attentions) - 1):
-            step = step + torch.eye(TOKENS, dtype=torch.float64)
-        product = step / step.sum(-1, keepdim=True) @ product
-    return product
-
-
-def random_weights(classes=4):
-    torch.manual_seed(1)
-    weights = torch.rand(2, classes, TOKENS, dtype=torch.float64)
-    return weights / weights.sum(-1, keepdim=True)
+from .rollout_twins import (
+    PREFIX,
+    SHAPE,
+    TOKENS,
+    build_rollout_encoder,
+    multiply_out,
+    random_attention,
+    random_weights,
+)
 
 
 @pytest.mark.parametrize("options", [{}, {"start": 1}, {"nosn": True}, {"start": 2, "nosn": True}])
 def test_vector_form_equals_matrix_form(options):
     attentions, weights = random_attention(), random_weights()
     rolled = compute_dense_rollout(attentions, weights, **options)
-    assert torch.allclose(rolled, weights @ matrix(attentions, **options), rtol=0, atol=1e-15)
+    assert torch.allclose(rolled, weights @ multiply_out(attentions, **options), rtol=0, atol=1e-15)
 
 
 def test_one_step_is_half_kept_and_half_passed_on():
@@ -86,7 +52,7 @@ def test_mass_is_kept_before_anything_is_dropped():
 
 def test_all_weight_on_cls_is_the_classic_rollout():
     attentions = random_attention()
-    assert torch.allclose(compute_cls_rollout(attentions), matrix(attentions)[:, 0], rtol=0, atol=1e-15)
+    assert torch.allclose(compute_cls_rollout(attentions), multiply_out(attentions)[:, 0], rtol=0, atol=1e-15)
 
 
 def test_identity_attention_returns_the_weights():
@@ -102,7 +68,7 @@ def test_a_hard_partition_adds_up_to_all_rows():
     chosen = torch.nn.functional.one_hot(classes, 4).transpose(1, 2).double()
     rolled = compute_dense_rollout(attentions, compute_token_weights(chosen, PREFIX))
     total = (chosen.sum(-1, keepdim=True) * rolled).sum(1)
-    assert torch.allclose(total, matrix(attentions)[:, PREFIX:].sum(1), rtol=0, atol=1e-13)
+    assert torch.allclose(total, multiply_out(attentions)[:, PREFIX:].sum(1), rtol=0, atol=1e-13)
 
 
 def test_class_weights():
@@ -148,7 +114,7 @@ def test_attention_of_all_blocks_with_heads_fused_inside(options, fusion):
 
 def test_gradient_weights_against_finite_differences():
     """relu(A * dy/dA): the derivative by moving one entry of one block's attention at a time."""
-    net = encoder().requires_grad_(False)
+    net = build_rollout_encoder().requires_grad_(False)
     images = torch.rand(1, 1, 32, 32)
 
     def score(own):
@@ -188,64 +154,6 @@ def test_gradient_weights_against_finite_differences():
     assert all(p.grad is None for p in net.parameters())
 
 
-@pytest.mark.parametrize("gradients", [False, True])
-@pytest.mark.parametrize("weights", ["hard", "soft", "gt"])
-def test_maps_of_a_segmenter(weights, gradients):
-    torch.manual_seed(0)
-    model = Segmenter(encoder(), 3, "linear").eval().requires_grad_(False)
-    images = torch.rand(2, 1, 32, 32)
-    truth = (torch.rand(2, 3, 32, 32) > 0.7).float()
-    settings = RolloutSettings(gradients=gradients)
-    given = truth if weights == "gt" else weights
-    found = compute_segmenter_rollout(model, images, given, settings)
-    assert found.maps.shape == (2, 3, 4, 4)
-    probability = average_over_patches(model(images).sigmoid(), 8)
-    shares = {
-        "hard": (probability >= 0.5).float(), "soft": probability, "gt": average_over_patches(truth, 8)
-    }[weights]  # fmt: skip
-    mass = found.maps.sum((-1, -2)) + found.cls_mass + found.register_mass
-    assert torch.allclose(mass, (shares.sum(-1) > 0).float(), atol=1e-5)
-    if not gradients:
-        attentions = [a.double() for a in collect_block_attention(model.vit, images)]
-        expected = compute_token_weights(shares, PREFIX).double() @ matrix(attentions)
-        assert torch.allclose(found.maps.flatten(2).double(), expected[..., PREFIX:], atol=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["cls", "cls_mean", "pooled"])
-def test_maps_of_a_classifier(kind):
-    torch.manual_seed(0)
-    model = Classifier(encoder(), 4, kind, (0, 2)).eval().requires_grad_(False)
-    torch.nn.init.normal_(model.linear.weight)
-    images = torch.rand(2, 1, 32, 32)
-    weights = compute_finding_weights(model, images)
-    assert torch.allclose(weights.sum(-1), torch.ones(2, 4), atol=1e-5)
-    plain = compute_classifier_rollout(model, images, RolloutSettings())
-    weighted = compute_classifier_rollout(model, images)
-    for found in (plain, weighted):
-        mass = found.maps.sum((-1, -2)) + found.cls_mass + found.register_mass
-        assert torch.allclose(mass, torch.ones(2, 4), atol=1e-5)
-    assert not torch.allclose(weighted.maps[:, 0], weighted.maps[:, 1], rtol=1e-3)
-    if kind == "cls":
-        expected = compute_cls_rollout(collect_block_attention(model.vit, images))[:, PREFIX:]
-        for finding in range(4):
-            assert torch.allclose(plain.maps[:, finding].flatten(1), expected, atol=1e-6)
-    else:
-        assert not torch.allclose(plain.maps[:, 0], plain.maps[:, 1], rtol=1e-3)
-
-
-def test_gradient_maps_do_not_depend_on_the_unit_of_the_score():
-    torch.manual_seed(0)
-    model = Classifier(encoder(), 2, "cls_mean").eval().requires_grad_(False)
-    torch.nn.init.normal_(model.linear.weight)
-    images = torch.rand(2, 1, 32, 32)
-    found = compute_classifier_rollout(model, images)
-    model.linear.weight.mul_(1e-3)
-    again = compute_classifier_rollout(model, images)
-    assert torch.allclose(found.maps, again.maps, rtol=1e-3, atol=1e-6)
-    weights = compute_finding_weights(model, images)[..., PREFIX:].reshape(2, 2, 4, 4)
-    assert not torch.allclose(found.maps, weights, rtol=1e-2)
-
-
 def test_a_finding_that_hangs_on_one_patch_is_found_there():
     """Attention that only copies one patch to CLS: all that CLS got comes from there."""
     attention = torch.eye(TOKENS).repeat(1, 1, 1)
@@ -254,3 +162,22 @@ def test_a_finding_that_hangs_on_one_patch_is_found_there():
     found = build_rollout_maps(compute_cls_rollout([attention])[:, None], (4, 4), PREFIX)
     assert float(found.maps[0, 0, 1, 2]) == 0.5
     assert float(found.cls_mass) == 0.5
+
+
+def test_fusing_heads():
+    attention = torch.tensor([[[[0.2, 0.8]], [[0.6, 0.4]]]])
+    torch.testing.assert_close(fuse_heads(attention, "mean"), torch.tensor([[[0.4, 0.6]]]))
+    torch.testing.assert_close(fuse_heads(attention, "max"), torch.tensor([[[0.6, 0.8]]]))
+
+
+def test_the_greatest_row_sum_becomes_one_per_image():
+    attention = torch.tensor([[[1.0, 3.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    expected = torch.tensor([[[0.25, 0.75], [0.25, 0.25]], [[0.0, 0.0], [0.0, 0.0]]])
+    torch.testing.assert_close(normalise_row_sums(attention), expected)
+
+
+def test_maps_of_an_oblong_grid_are_in_raster_order():
+    rolled = torch.arange(9.0)[None, None]  # CLS, two registers, 2 x 3 patches
+    result = build_rollout_maps(rolled, (2, 3), 3)
+    assert result.maps.tolist() == [[[[3, 4, 5], [6, 7, 8]]]]
+    assert (result.cls_mass.item(), result.register_mass.item()) == (0, 3)
