@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from medprior.metrics.cardiothoracic_ratio import measure_cardiothoracic_ratio
+from medprior.metrics.cardiothoracic_ratio import (
+    CardiothoracicRatio,
+    find_middle_argmax,
+    find_row_borders,
+    keep_largest_component,
+    measure_cardiothoracic_ratio,
+    stretch_to_square_pixels,
+)
 
 
 def ellipse(shape, cy, cx, ry, rx):
@@ -74,3 +81,42 @@ def test_an_impossible_ratio_is_marked():
     found = measure_cardiothoracic_ratio({**masks, "heart": ellipse((300, 400), 150, 200, 20, 20)})
     assert found is not None
     assert not found.plausible
+
+
+@pytest.mark.parametrize(("ratio", "plausible"), [(0.25, True), (0.249, False), (0.9, True), (0.901, False)])
+def test_limits_of_a_plausible_ratio(ratio, plausible):
+    assert CardiothoracicRatio(ratio, ((0, 0), (1, 0)), (0, 1, 0)).plausible is plausible
+
+
+def test_the_middle_one_of_equal_rows():
+    assert find_middle_argmax(np.array([1.0, 3, 3, 3, 0])) == 2
+    assert find_middle_argmax(np.array([3.0, 0, 0, 3])) == 3
+
+
+def test_borders_are_edges_of_pixels():
+    mask = np.array([[0, 0, 0, 0], [0, 1, 0, 1]], bool)
+    first, last = find_row_borders(mask)
+    assert first.tolist() == [np.inf, 1]
+    assert last.tolist() == [-np.inf, 4]
+
+
+def test_the_smallest_measured_heart():
+    masks = {"lungs": np.zeros((100, 100), bool), "heart": np.zeros((100, 100), bool)}
+    masks["lungs"][:, 20:80] = True
+    masks["heart"][50, 40:60] = True  # 20 of 10,000 pixels
+    assert measure_cardiothoracic_ratio(masks).ratio == pytest.approx(20 / 60)
+    masks["heart"][50, 40] = False
+    assert measure_cardiothoracic_ratio(masks) is None
+
+
+def test_the_largest_component_alone_is_kept():
+    mask = np.array([[1, 0, 1, 1], [0, 0, 0, 1]], bool)
+    assert keep_largest_component(mask).tolist() == [[False, False, True, True], [False, False, False, True]]
+    assert not keep_largest_component(np.zeros((2, 2), bool)).any()
+
+
+def test_columns_are_stretched_to_the_aspect():
+    mask = np.array([[1, 0, 0, 0], [0, 1, 0, 1]] * 2, bool)
+    assert stretch_to_square_pixels(mask, 2.0)[1].tolist() == [False, False, True, True, False, False, True, True]
+    assert stretch_to_square_pixels(mask, 0.5)[1].tolist() == [True, True]
+    assert stretch_to_square_pixels(mask, 0.01).shape == (4, 1)

@@ -96,3 +96,32 @@ def test_a_random_a_constant_a_perfect_map_and_an_empty_mask():
     assert compute_pixel_ap(flat, mask)[0, 0] == pytest.approx(prevalence, abs=1e-12)
     assert compute_pixel_ap(mask.astype(np.float32), mask)[0, 0] == 1
     assert np.isnan(compute_pixel_ap(flat, np.zeros_like(mask))[0, 0])
+
+
+def test_equal_values_form_one_step():
+    """Of values 2, 1, 1, 0 one 1 and the 0 lie inside: precisions 1/3 and 2/4."""
+    values = np.array([[[2.0, 1.0], [1.0, 0.0]]], np.float32)
+    mask = np.array([[[False, True], [False, True]]])
+    assert compute_pixel_ap(values, mask)[0, 0] == pytest.approx((1 / 3 + 2 / 4) / 2)
+
+
+def test_of_equal_pixels_the_first_hold_the_mass():
+    flat = np.ones((1, 2, 2), np.float32)
+    assert threshold_by_mass(flat, 0.5).tolist() == [[[True, True], [False, False]]]
+    peak = np.array([[[1.0, 1.0], [3.0, 1.0]]], np.float32)
+    assert threshold_by_mass(peak, 0.5).tolist() == [[[False, False], [True, False]]]
+    assert threshold_by_mass(peak, 0.6).tolist() == [[[True, False], [True, False]]]
+    assert threshold_by_mass(peak, 1.0).all()
+
+
+def test_a_pixel_at_the_threshold_is_inside():
+    curve = compute_dice_curve(np.array([[[4.0, 2.0]]], np.float32), np.array([[[True, False]]]))[0, 0]
+    assert curve[49] == pytest.approx(2 / 3)  # 0.50 of the greatest value
+    assert curve[50] == 1
+
+
+def test_the_first_of_equal_thresholds_is_the_best_and_one_half_without_data():
+    curves = np.zeros((2, 99))
+    curves[:, [30, 60]] = 1
+    assert find_best_threshold(curves) == (30, pytest.approx(0.31))
+    assert find_best_threshold(np.full((2, 99), np.nan)) == (49, 0.5)
