@@ -21,7 +21,7 @@ def values(estimates):
 
 
 def test_differences_are_primary_minus_baseline():
-    primary = {"classification.mauc": estimate(0.75), "attention.oracle.pixel_ap": estimate(0.5), "own": estimate(1.0)}
+    primary = {"classification.mauc": estimate(0.75), "attention.oracle.pixel_ap": estimate(0.5), "own": estimate(1)}
     baseline = {
         "classification.mauc": estimate(0.5),
         "attention.oracle.pixel_ap": estimate(0.25),
@@ -29,9 +29,9 @@ def test_differences_are_primary_minus_baseline():
     }
     differences = add_baseline_differences(primary, {"cnn": baseline})
     assert values(differences) == {
-        "classification.mauc": 0.75, "attention.oracle.pixel_ap": 0.5, "own": 1.0,
+        "classification.mauc": 0.75, "attention.oracle.pixel_ap": 0.5, "own": 1,
         "baseline.cnn.classification.mauc": 0.5, "baseline.cnn.attention.oracle.pixel_ap": 0.25,
-        "baseline.cnn.else": 0.0, "difference.cnn.classification.mauc": 0.25,
+        "baseline.cnn.else": 0, "difference.cnn.classification.mauc": 0.25,
     }  # fmt: skip
     assert differences["difference.cnn.classification.mauc"].samples.tolist() == [0.25, 0.25]
     assert len(primary) == 3
