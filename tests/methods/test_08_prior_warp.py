@@ -7,7 +7,7 @@ from medprior.geometry import Views
 from medprior.networks.views import compute_patch_coverage
 from medprior.pretrain.views.augment import ViewMaker
 
-from .scenes import pictures, tiny
+from ..pretrain.scenes import pictures, tiny
 
 ZERO = torch.zeros(1, dtype=torch.long)
 

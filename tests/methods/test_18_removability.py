@@ -9,7 +9,7 @@ from medprior.pretrain.recipes import RECIPES
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.trainer import build_pretrain_optimiser
 
-from .scenes import learner_of, pictures, scene_of, tiny
+from ..pretrain.scenes import learner_of, pictures, scene_of, tiny
 
 IMAGES, MASKS = pictures(8)
 OFF = {

@@ -1,4 +1,4 @@
-"""Why random crops are part of SPAN: without them a head only learns the prior (methods 3.10)."""
+"""Why random crops are part of SPAN: without them a head only learns the prior."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from medprior.pretrain.objectives.objective import PriorMaps, Scene
 from medprior.pretrain.schedules import warmup_cosine_schedule
 from medprior.pretrain.views.augment import ViewBatch
 
-from ..methods.scenes import learner_of, scene_of, tiny
+from .scenes import learner_of, scene_of, tiny
 
 SIZE, STEPS, BATCH = 96, 300, 32
 
@@ -23,7 +23,7 @@ SIZE, STEPS, BATCH = 96, 300, 32
 def phantoms(seeds, pose=True):
     """Pictures [n, 1, S, S], and masks of both lungs and of the heart [n, 2, S, S].
 
-    With `pose` each is shifted by up to 8 % and scaled by up to 20 %, as in methods 3.10.
+    With `pose` each is shifted by up to 8 % and scaled by up to 20 %.
     """
     found = [render_phantom(seed, size=SIZE) for seed in seeds]
     images = np.stack([image.pixels for image in found]).astype(np.float32)
@@ -81,7 +81,7 @@ def average_precision(backbone, images, masks):
 def test_with_crops_attention_beats_the_prior_and_without_it_does_not():
     """On these phantoms crops win on the lungs; on the heart 300 steps only reach the prior.
 
-    The simpler pictures of methods 3.10 gave more than 0.02 on both.
+    Simpler pictures gave more than 0.02 on both.
     """
     images, _ = phantoms(range(300))
     unseen, masks = phantoms(range(1000, 1100))

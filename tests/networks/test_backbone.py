@@ -1,4 +1,4 @@
-"""What changes the function is written beside the weights and comes back (methods 11, point 22)."""
+"""What changes the function is written beside the weights and comes back."""
 
 import json
 

@@ -1,11 +1,16 @@
-"""SAR's invariants (methods 11, point 1; properties of section 4)."""
+"""Spatial entropy (SAR, arXiv 2206.04636): known values, invariances, an independent labelling, finite gradients.
+
+The oracle is scikit-image's connected components with a loop over regions, as in the authors' OpenCV code.
+"""
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from skimage.measure import label
 
-from medprior.pretrain.objectives.sar import list_free_heads, sar_loss
+from medprior.pretrain.objectives.sar import list_free_heads
 from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
 
 
@@ -83,14 +88,48 @@ def test_unseen_patches_are_as_if_cut_off():
     assert torch.allclose(compute_spatial_entropy(maps, (8, 5), 8, seen.flatten()), cut, atol=1e-6)
 
 
-def test_loss_is_the_mean_and_excess_lets_the_allowed_be():
+def oracle(logits, connectivity):
+    above = np.maximum(logits - logits.mean(), 0)
+    regions = label(logits > logits.mean(), connectivity=1 if connectivity == 4 else 2)
+    masses = np.array([above[regions == n].sum() for n in range(1, regions.max() + 1)])
+    shares = masses / masses.sum()
+    return -(shares * np.log(shares)).sum()
+
+
+@pytest.mark.parametrize("connectivity", [4, 8])
+@pytest.mark.parametrize("grid", [(14, 14), (6, 11)])
+def test_entropy_is_the_oracles(grid, connectivity):
+    rng = np.random.default_rng(0)
+    maps = rng.normal(size=(200, *grid))
+    found = compute_spatial_entropy(torch.from_numpy(maps).flatten(1), grid, connectivity)
+    expected = [oracle(each, connectivity) for each in maps]
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_empty_maps_are_zero_and_gradients_finite(dtype):
     torch.manual_seed(0)
-    logits = torch.randn(3, 2, 36)
-    each = compute_spatial_entropy(logits, (6, 6))
-    loss, plain = sar_loss(logits, (6, 6))
-    assert loss.item() == pytest.approx(each.mean().item())
-    assert plain.item() == pytest.approx(each.mean().item())
-    allowed = torch.tensor([0.0, 0.3, 9.0])
-    loss, _ = sar_loss(logits, (6, 6), allowed=allowed)
-    assert loss.item() == pytest.approx((each - allowed[:, None]).clamp(min=0).mean().item())
-    assert sar_loss(logits[:, :0], (6, 6))[0].item() == 0
+    maps = torch.randn(6, 36)
+    maps[0] = 2.5  # constant: no region at all
+    maps[1] = 0
+    maps[1, 7] = 1  # one cell
+    maps[2, :] = torch.arange(36) * 1e-20  # hardly above the mean
+    maps[3, 6:] = -3  # the first row and one far cell: two regions
+    maps[3, 30] = 2
+    maps = maps.to(dtype).requires_grad_()
+    found = compute_spatial_entropy(maps, (6, 6))
+    assert found.dtype == torch.float32
+    assert found[:2].tolist() == [0, 0]
+    found.sum().backward()
+    assert torch.isfinite(found).all()
+    assert torch.isfinite(maps.grad).all()
+    assert maps.grad[0].abs().max() == 0
+    assert maps.grad[3].abs().max() > 0
+
+
+def test_nothing_seen_is_zero():
+    maps = torch.randn(2, 16, requires_grad=True)
+    found = compute_spatial_entropy(maps, (4, 4), 8, torch.zeros(2, 16, dtype=torch.bool))
+    found.sum().backward()
+    assert found.tolist() == [0, 0]
+    assert torch.equal(maps.grad, torch.zeros(2, 16))

@@ -1,4 +1,4 @@
-"""One process's part of a comparison: `python -m tests.methods.processes FOLDER RANK WORLD`.
+"""One process's part of a comparison: `python -m tests.pretrain.processes FOLDER RANK WORLD`.
 
 Computes losses, gradients, logs and centres of one step for every case, each process on its share
 of the same batch, and writes them as JSON (process 0 alone; all hold the same).
@@ -39,20 +39,21 @@ CASES = {
 BATCH = 8
 
 
-def ours(rank: int, world: int, index: int = 0, parts: int = 1) -> slice:
+def share_of_process(rank: int, world: int, index: int = 0, parts: int = 1) -> slice:
     """Part `index` of `parts` of a process's share of the batch."""
     size = BATCH // (world * parts)
     start = rank * BATCH // world + index * size
     return slice(start, start + size)
 
 
-def case(settings, rank: int, world: int, parts: int = 1):
+def take_step(settings, rank: int, world: int, parts: int = 1):
     """One step: losses, logs, gradient, and what the objectives remember after it."""
     heads = (-1, -1, -1) if settings.span.assignment == "hungarian" else (0, 1, 2)
     learner = learner_of(settings, heads)
     images, masks = pictures(BATCH)
     scenes: list[Scene] = [
-        scene_of(settings, learner, images, masks, 2, ours(rank, world, i, parts), True) for i in range(parts)
+        scene_of(settings, learner, images, masks, 2, share_of_process(rank, world, i, parts), True)
+        for i in range(parts)
     ]
     student = DistributedDataParallel(learner.student) if world > 1 else learner.student
     prepared = learner.build_targets(scenes)
@@ -73,7 +74,7 @@ def case(settings, rank: int, world: int, parts: int = 1):
     }
 
 
-def balanced(rank: int, world: int):
+def balance_uneven_shares(rank: int, world: int):
     """Sinkhorn of one matrix whose rows the processes share unevenly."""
     torch.manual_seed(0)
     scores = torch.randn(24, 16)
@@ -85,7 +86,7 @@ def balanced(rank: int, world: int):
     return all_reduce_sum(padded).tolist()
 
 
-def collectives(rank: int, world: int):
+def differentiate_collectives(rank: int, world: int):
     """Gradients through sums and gathering, which no built-in function gives unwarned."""
     x = torch.arange(6.0).reshape(6, 1)[rank * 6 // world : (rank + 1) * 6 // world]
     x.requires_grad_()
@@ -93,19 +94,19 @@ def collectives(rank: int, world: int):
     return all_reduce_sum(torch.nn.functional.pad(x.grad, (0, 0, rank * 3, (world - 1 - rank) * 3))).tolist()
 
 
-def everything(rank: int, world: int):
-    """All cases."""
-    found = {name: case(tiny(**changes), rank, world) for name, changes in CASES.items()}
-    found |= {"balanced": balanced(rank, world), "collectives": collectives(rank, world)}
-    return found
+def compute_all_cases(rank: int, world: int):
+    """Results of all cases, and of the collectives alone."""
+    results = {name: take_step(tiny(**changes), rank, world) for name, changes in CASES.items()}
+    results |= {"balanced": balance_uneven_shares(rank, world), "collectives": differentiate_collectives(rank, world)}
+    return results
 
 
 if __name__ == "__main__":
     folder, rank, world = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=world)
-    found = everything(rank, world)
+    results = compute_all_cases(rank, world)
     if rank == 0:
-        (folder / "found.json").write_text(json.dumps(found))
+        (folder / "results.json").write_text(json.dumps(results))
     distributed.barrier()  # whoever leaves first closes the other's connections
     distributed.destroy_process_group()

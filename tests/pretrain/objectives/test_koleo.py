@@ -1,12 +1,21 @@
-"""KoLeo's pairs never share an image (methods 11, point 15)."""
+"""KoLeo (Sablayrolles et al. 2019; DINOv2, arXiv 2304.07193): nearest neighbours never share an image."""
 
+import numpy as np
 import pytest
 import torch
 
 from medprior.pretrain.objectives.koleo import KoleoObjective, koleo_loss
 from medprior.pretrain.objectives.objective import NetworkOutputs
 
-from .scenes import learner_of, pictures, scene_of, tiny
+from ..scenes import learner_of, pictures, scene_of, tiny
+
+
+def test_koleo_against_twin():
+    x = np.random.default_rng(1).normal(size=(6, 5))
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    nearest = [min(np.linalg.norm(unit[i] - unit[j]) for j in range(6) if j != i) for i in range(6)]
+    twin = -np.mean(np.log(np.array(nearest) + 1e-8))
+    assert koleo_loss(torch.tensor(x)).item() == pytest.approx(twin, rel=1e-4)
 
 
 def test_two_views_of_an_image_are_no_neighbours():

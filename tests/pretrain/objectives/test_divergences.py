@@ -1,15 +1,9 @@
-"""Each loss against a slow NumPy twin, and the properties the methods promise."""
+"""Forms of SPAN's loss against a slow NumPy twin; their zeros, gradients and hidden patches."""
 
 import numpy as np
 import pytest
 import torch
 
-from medprior.pretrain.objectives.dino import (
-    centred_softmax,
-    compute_mean_entropy,
-    dino_loss,
-    update_centre,
-)
 from medprior.pretrain.objectives.divergences import (
     DIVERGENCES,
     AttentionComparison,
@@ -17,59 +11,8 @@ from medprior.pretrain.objectives.divergences import (
     compute_mass_overlap,
     kl_divergence,
 )
-from medprior.pretrain.objectives.koleo import koleo_loss
 
-
-def softmax(x):
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
-def test_dino_against_twin():
-    rng = np.random.default_rng(0)
-    student, teacher = rng.normal(size=(5, 3, 7)), softmax(rng.normal(size=(2, 3, 7)))
-    pairs = []
-    for g in range(2):
-        for v in range(5):
-            if v != g:
-                log_p = np.log(softmax(student[v] / 0.1))
-                pairs.append(np.mean([-(teacher[g, b] * log_p[b]).sum() for b in range(3)]))
-    ours = dino_loss(torch.tensor(student), torch.tensor(teacher, dtype=torch.float32), 0.1)
-    assert ours.item() == pytest.approx(np.mean(pairs), rel=1e-5)
-
-
-def test_dino_at_uniform_collapse_is_log_k():
-    loss = dino_loss(torch.zeros(4, 2, 256), torch.full((2, 2, 256), 1 / 256), 0.1)
-    assert loss.item() == pytest.approx(np.log(256), rel=1e-6)
-
-
-def test_dino_never_compares_a_view_with_itself():
-    """With two views, swapping the student's makes the pair (g, v != g) the aligned one."""
-    teacher = torch.eye(2).repeat(1, 1, 1).permute(1, 0, 2).reshape(2, 1, 2)
-    aligned = 10 * teacher.clone()
-    assert dino_loss(aligned.flip(0), teacher, 1.0) < 1e-3
-    assert dino_loss(aligned, teacher, 1.0) > 5
-
-
-def test_centre_and_softmax():
-    scores = torch.randn(2, 4, 6)
-    centre = update_centre(torch.zeros(6), scores.reshape(-1, 6).mean(0), 0.9)
-    assert torch.allclose(centre, 0.1 * scores.reshape(-1, 6).mean(0))
-    twin = softmax((scores.numpy() - centre.numpy()) / 0.04)
-    assert np.allclose(centred_softmax(scores, centre, 0.04).numpy(), twin, atol=1e-5)
-
-
-def test_entropy_bounds():
-    assert compute_mean_entropy(torch.full((3, 8), 1 / 8)).item() == pytest.approx(np.log(8))
-    assert compute_mean_entropy(torch.eye(8)).item() == 0
-
-
-def test_koleo_against_twin():
-    x = np.random.default_rng(1).normal(size=(6, 5))
-    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    nearest = [min(np.linalg.norm(unit[i] - unit[j]) for j in range(6) if j != i) for i in range(6)]
-    twin = -np.mean(np.log(np.array(nearest) + 1e-8))
-    assert koleo_loss(torch.tensor(x)).item() == pytest.approx(twin, rel=1e-4)
+from ..slow_twins import softmax
 
 
 def twin_span(logits, patches, gate, epsilon):
@@ -139,3 +82,26 @@ def test_overlaps_at_perfect_attention():
     assert compute_mass_overlap(perfect, 0.9).item() == 1
     assert compute_mass_overlap(perfect, 0.5).item() == pytest.approx(3 / 5)
     assert compute_mass_overlap(AttentionComparison(-cover * 40, cover, build_attention_target(cover, 0.0))).item() == 0
+
+
+def compared():
+    torch.manual_seed(0)
+    logits = torch.randn(3, 2, 25, dtype=torch.float64, requires_grad=True)
+    cover = torch.rand(3, 2, 25, dtype=torch.float64)
+    return logits, cover, build_attention_target(cover, 0.02)
+
+
+def test_gradient_is_attention_minus_target():
+    logits, cover, target = compared()
+    # the loss works in float32, on purpose
+    kl_divergence(AttentionComparison(logits, cover, target)).sum().backward()
+    assert torch.allclose(logits.grad, logits.detach().softmax(-1) - target, atol=1e-6)
+
+
+def test_zero_at_the_target():
+    _, cover, target = compared()
+    logits = (target.log() + 3.0).requires_grad_()
+    loss = kl_divergence(AttentionComparison(logits, cover, target))
+    loss.sum().backward()
+    assert loss.abs().max() < 1e-6
+    assert logits.grad.abs().max() < 1e-6

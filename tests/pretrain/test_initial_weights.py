@@ -9,18 +9,18 @@ from medprior.pretrain import Pretraining, PretrainSettings, pretrain_backbone
 from medprior.pretrain.initial_weights import load_initial_weights
 from medprior.settings import merge_mappings
 
-from .test_pretrain import TINY, tiny
+from .runs import TINY_RUN, run_settings
 
 
 @pytest.fixture(scope="module")
 def first(phantom_cohort, tmp_path_factory):
     folder = tmp_path_factory.mktemp("initial") / "first"
-    pretrain_backbone(phantom_cohort, folder, settings=tiny(steps=3))
+    pretrain_backbone(phantom_cohort, folder, settings=run_settings(steps=3))
     return folder
 
 
 def without_shape(**changes):
-    values = {k: v for k, v in TINY.items() if k != "network"}
+    values = {k: v for k, v in TINY_RUN.items() if k != "network"}
     return PretrainSettings.checked(merge_mappings(values, changes))
 
 

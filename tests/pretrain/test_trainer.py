@@ -1,4 +1,4 @@
-"""A batch worked through in parts is the whole batch, where the mathematics allow it."""
+"""A batch worked through in parts is the whole batch, where the mathematics allow it; steps that are skipped."""
 
 import numpy as np
 import pandas as pd
@@ -8,14 +8,16 @@ from safetensors.torch import load_file
 
 from medprior.errors import ConfigError, TrainingFailed
 from medprior.networks.vit import VisionTransformer
-from medprior.pretrain import PretrainSettings, pretrain_backbone
+from medprior.pretrain import Pretraining, PretrainSettings, pretrain_backbone
 from medprior.settings import merge_mappings
 
-from ..methods import processes
-from ..methods.scenes import tiny
-from .test_pretrain import TINY
+from . import processes
+from .runs import TINY_RUN, run_settings
+from .scenes import tiny
 
 EACH = {"batch_norm": False, "koleo_weight": 0.0}
+
+
 EQUAL = {
     "dino": {"recipe": "dino"},
     "span": {"recipe": "span"},
@@ -33,7 +35,7 @@ EQUAL = {
 @pytest.mark.parametrize("parts", [2, 4])
 def test_parts_give_losses_gradients_and_centres_of_the_whole(name, parts):
     settings = tiny(**merge_mappings(EQUAL[name], {"dino": EACH}))
-    whole, split = processes.case(settings, 0, 1), processes.case(settings, 0, 1, parts)
+    whole, split = processes.take_step(settings, 0, 1), processes.take_step(settings, 0, 1, parts)
     for key, value in whole["losses"].items():
         assert split["losses"][key] == pytest.approx(value, rel=1e-5), key
     left, right = np.array(whole["gradient"]), np.array(split["gradient"])
@@ -49,7 +51,7 @@ def test_parts_give_losses_gradients_and_centres_of_the_whole(name, parts):
 def test_statistics_of_the_batch_are_those_of_a_part(changes):
     """What the README says is not equal: batch norm, Sinkhorn, even use of prototypes."""
     settings = tiny(**merge_mappings({"dino": EACH}, changes))
-    whole, split = processes.case(settings, 0, 1), processes.case(settings, 0, 1, 2)
+    whole, split = processes.take_step(settings, 0, 1), processes.take_step(settings, 0, 1, 2)
     assert whole["losses"] != pytest.approx(split["losses"], rel=1e-5)
 
 
@@ -60,7 +62,7 @@ def test_a_run_in_parts(phantom_cohort, tmp_path):
             "accumulate": parts, "recipe": "nokoleo+sar+loca", "steps": 4, "window": 1,
             "dino": {"weight": 0.0}, "loca": {"cluster": False},
         }  # fmt: skip
-        settings = PretrainSettings.checked(merge_mappings(TINY, changes))
+        settings = PretrainSettings.checked(merge_mappings(TINY_RUN, changes))
         pretrain_backbone(phantom_cohort, tmp_path / str(parts), settings=settings)
         found.append(pd.read_csv(tmp_path / str(parts) / "metrics.csv").loss)
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
@@ -68,7 +70,7 @@ def test_a_run_in_parts(phantom_cohort, tmp_path):
     with pytest.raises(ConfigError, match="accumulate"):
         pretrain_backbone(
             phantom_cohort, tmp_path / "x",
-            settings=PretrainSettings.checked(TINY | {"accumulate": 3}),
+            settings=PretrainSettings.checked(TINY_RUN | {"accumulate": 3}),
         )  # fmt: skip
 
 
@@ -90,7 +92,7 @@ def test_a_step_that_does_not_fit_goes_on_in_more_parts(phantom_cohort, tmp_path
         "recipe": "nokoleo+sar+loca", "steps": 4, "window": 1, "dino": {"weight": 0.0},
         "loca": {"cluster": False},
     }  # fmt: skip
-    settings = PretrainSettings.checked(merge_mappings(TINY, changes))
+    settings = PretrainSettings.checked(merge_mappings(TINY_RUN, changes))
     asked = settings.model_copy(update={"accumulate": 4})
     pretrain_backbone(phantom_cohort, tmp_path / "asked", settings=asked)
     small_memory(monkeypatch, settings.batch // 2)
@@ -102,8 +104,18 @@ def test_a_step_that_does_not_fit_goes_on_in_more_parts(phantom_cohort, tmp_path
 
 
 def test_what_never_fits_stops_with_advice(phantom_cohort, tmp_path, monkeypatch):
-    settings = PretrainSettings.checked(TINY | {"steps": 2})
+    settings = PretrainSettings.checked(TINY_RUN | {"steps": 2})
     small_memory(monkeypatch, 1)
     with pytest.raises(TrainingFailed, match="memory does not hold") as failed:
         pretrain_backbone(phantom_cohort, tmp_path / "out", settings=settings)
     assert "accumulate=" in str(failed.value)
+
+
+def test_non_finite_loss_is_skipped_then_stops(phantom_cohort, tmp_path):
+    run = Pretraining(phantom_cohort, tmp_path / "out", settings=run_settings(steps=60))
+    before = {k: v.clone() for k, v in run.trainer.learner.student.state_dict().items()}
+    run.dataset.images = run.dataset.images * float("nan")
+    with pytest.raises(TrainingFailed, match="not finite"):
+        run.run()
+    after = run.trainer.learner.student.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before)

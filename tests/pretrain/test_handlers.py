@@ -1,5 +1,6 @@
-"""A run that is cut off ends with the weights of one that was not, with every objective on."""
+"""Checkpoints, health and metrics of a run: what is cut off ends with the weights of what was not."""
 
+import math
 import signal
 import time
 
@@ -8,16 +9,74 @@ import pandas as pd
 import pytest
 import torch
 
+from medprior.errors import TrainingFailed
 from medprior.networks import load_backbone
 from medprior.networks.checkpoint import load_newest_checkpoint
-from medprior.pretrain import PretrainSettings, pretrain_backbone
+from medprior.pretrain import Pretraining, PretrainSettings, handlers, pretrain_backbone
 from medprior.settings import merge_mappings
 
-from .conftest import start
-from .test_pretrain import TINY
+from .runs import TINY_RUN, load_teacher_weights, run_settings, start_run
+
+
+def test_passing_through_one_prototype_is_no_collapse(phantom_cohort, tmp_path):
+    """The entropy must stay there, late in the run; one window of many does not count."""
+    run = Pretraining(phantom_cohort, tmp_path / "out", settings=run_settings(steps=60, window=1))
+    run.trainer.state.iteration = 40
+    healthy = 0.5 * math.log(TINY_RUN["dino"]["prototypes"])
+    rows = [{"step": float(step), "teacher_entropy": healthy} for step in range(1, 41)]
+    run.metrics.rows = rows
+    health = handlers.HealthHandler(run.metrics)
+    rows[-1]["teacher_entropy"] = 0.0
+    health._check(run.trainer)
+    for row in rows[-9:]:
+        row["teacher_entropy"] = 0.0
+    with pytest.raises(TrainingFailed, match="teacher_momentum"):
+        health._check(run.trainer)
+
+
+def test_other_settings_do_not_continue_a_run(phantom_cohort, tmp_path):
+    pretrain_backbone(phantom_cohort, tmp_path / "out", settings=run_settings())
+    with pytest.raises(TrainingFailed, match="other settings"):
+        pretrain_backbone(phantom_cohort, tmp_path / "out", settings=run_settings(seed=5))
+
+
+def test_a_full_disk_stops_with_one_line_and_the_run_goes_on_later(phantom_cohort, tmp_path, monkeypatch):
+    pretrain_backbone(phantom_cohort, tmp_path / "whole", settings=run_settings())
+    saved = handlers.save_checkpoint
+
+    def full(folder, step, state):
+        if step > 4:
+            raise OSError(28, "No space left on device")
+        return saved(folder, step, state)
+
+    monkeypatch.setattr(handlers, "save_checkpoint", full)
+    with pytest.raises(TrainingFailed, match=r"No space left on device.*make room"):
+        pretrain_backbone(phantom_cohort, tmp_path / "cut", settings=run_settings())
+    monkeypatch.undo()
+    pretrain_backbone(phantom_cohort, tmp_path / "cut", settings=run_settings())
+    first, second = load_teacher_weights(tmp_path / "whole"), load_teacher_weights(tmp_path / "cut")
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_stopped_run_ends_with_the_same_weights(phantom_cohort, tmp_path):
+    """SIGINT saves after the step, as SIGTERM does; `test_restart.py` kills."""
+    pretrain_backbone(phantom_cohort, tmp_path / "whole", settings=run_settings())
+    process = start_run(phantom_cohort, tmp_path / "cut", tmp_path, TINY_RUN)
+    while not list((tmp_path / "cut" / "checkpoints").glob("step_*.pt")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert not (tmp_path / "cut" / "config.json").exists()
+    pretrain_backbone(phantom_cohort, tmp_path / "cut", settings=run_settings())
+    first, second = load_teacher_weights(tmp_path / "whole"), load_teacher_weights(tmp_path / "cut")
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    a, b = (pd.read_csv(tmp_path / name / "metrics.csv") for name in ("whole", "cut"))
+    assert a.loss.tolist() == pytest.approx(b.loss.tolist())
+
 
 ALL = merge_mappings(
-    TINY,
+    TINY_RUN,
     {
         "recipe": "all",
         "gradient_every": 3,
@@ -62,7 +121,7 @@ def whole(phantom_cohort, phantom_prior, tmp_path_factory):
 
 def test_killed_run_with_every_objective(whole, phantom_cohort, phantom_prior, tmp_path):
     cut = tmp_path / "cut"
-    process = start(phantom_cohort, cut, phantom_prior, ALL)
+    process = start_run(phantom_cohort, cut, phantom_prior, ALL)
     while not (cut / "checkpoints" / "step_00000004.pt").is_file():
         assert process.poll() is None
         time.sleep(0.02)
@@ -92,7 +151,7 @@ def test_twenty_random_kills(phantom_cohort, phantom_prior, tmp_path):
     pretrain_backbone(phantom_cohort, tmp_path / "whole", phantom_prior, PretrainSettings.checked(settings))
     rng, cut = np.random.default_rng(0), tmp_path / "cut"
     for kill in range(20):
-        process = start(phantom_cohort, cut, phantom_prior, settings)
+        process = start_run(phantom_cohort, cut, phantom_prior, settings)
         begun = sorted((cut / "checkpoints").glob("step_*.pt"))
         while process.poll() is None:
             now = sorted((cut / "checkpoints").glob("step_*.pt"))
