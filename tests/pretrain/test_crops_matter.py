@@ -25,16 +25,16 @@ def phantoms(seeds, pose=True):
 
     With `pose` each is shifted by up to 8 % and scaled by up to 20 %.
     """
-    found = [render_phantom(seed, size=SIZE) for seed in seeds]
-    images = np.stack([image.pixels for image in found]).astype(np.float32)
-    masks = [[image.masks["left_lung"] | image.masks["right_lung"], image.masks["heart"]] for image in found]
+    rendered = [render_phantom(seed, size=SIZE) for seed in seeds]
+    images = np.stack([image.pixels for image in rendered]).astype(np.float32)
+    masks = [[image.masks["left_lung"] | image.masks["right_lung"], image.masks["heart"]] for image in rendered]
     both = torch.cat([torch.from_numpy(images)[:, None], torch.from_numpy(np.array(masks, "f4"))], 1)
     if pose:
         rng = np.random.default_rng(seeds[0])
-        side = np.exp(rng.uniform(-np.log(1.2), np.log(1.2), (len(found), 1))).repeat(2, 1)
-        corner = (1 - side) / 2 + rng.uniform(-0.08, 0.08, (len(found), 2))
-        view = Views(np.hstack([corner, side]), np.zeros(len(found), bool), (8, 8))
-        both = crop_views(both, view, SIZE, torch.arange(len(found)))
+        side = np.exp(rng.uniform(-np.log(1.2), np.log(1.2), (len(rendered), 1))).repeat(2, 1)
+        corner = (1 - side) / 2 + rng.uniform(-0.08, 0.08, (len(rendered), 2))
+        view = Views(np.hstack([corner, side]), np.zeros(len(rendered), bool), (8, 8))
+        both = crop_views(both, view, SIZE, torch.arange(len(rendered)))
     return both[:, :1].contiguous(), (both[:, 1:] >= 0.5).numpy()
 
 

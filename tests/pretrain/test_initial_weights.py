@@ -30,8 +30,8 @@ def test_student_and_teacher_start_from_a_backbone(first, phantom_cohort, tmp_pa
     run = Pretraining(phantom_cohort, tmp_path / "out", settings=settings)
     wanted = load_backbone(first).network.state_dict()
     for net in (run.trainer.learner.student, run.trainer.learner.teacher):
-        found = net.backbone.state_dict()
-        assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+        state = net.backbone.state_dict()
+        assert all(torch.equal(state[key], wanted[key]) for key in wanted)
     assert run.settings.network.width == 24
     assert run.settings.network.mask_token
     run.run()

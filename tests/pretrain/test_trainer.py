@@ -56,7 +56,7 @@ def test_statistics_of_the_batch_are_those_of_a_part(changes):
 
 
 def test_a_run_in_parts(phantom_cohort, tmp_path):
-    found = []
+    losses = []
     for parts in (1, 2):
         changes = {
             "accumulate": parts, "recipe": "nokoleo+sar+loca", "steps": 4, "window": 1,
@@ -64,9 +64,9 @@ def test_a_run_in_parts(phantom_cohort, tmp_path):
         }  # fmt: skip
         settings = PretrainSettings.checked(merge_mappings(TINY_RUN, changes))
         pretrain_backbone(phantom_cohort, tmp_path / str(parts), settings=settings)
-        found.append(pd.read_csv(tmp_path / str(parts) / "metrics.csv").loss)
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
-    assert found[0].tolist() == pytest.approx(found[1].tolist(), rel=1e-3)
+        losses.append(pd.read_csv(tmp_path / str(parts) / "metrics.csv").loss)
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
+    assert losses[0].tolist() == pytest.approx(losses[1].tolist(), rel=1e-3)
     with pytest.raises(ConfigError, match="accumulate"):
         pretrain_backbone(
             phantom_cohort, tmp_path / "x",
@@ -74,16 +74,16 @@ def test_a_run_in_parts(phantom_cohort, tmp_path):
         )  # fmt: skip
 
 
-def small_memory(monkeypatch, most):
+def limit_memory(monkeypatch, most):
     """A device that holds no more than `most` pictures in one pass of a network."""
     forward = VisionTransformer.forward
 
-    def limited(network, images, *args, **kwargs):
+    def forward_few(network, images, *args, **kwargs):
         if len(images) > most:
             raise torch.OutOfMemoryError("out of memory")
         return forward(network, images, *args, **kwargs)
 
-    monkeypatch.setattr(VisionTransformer, "forward", limited)
+    monkeypatch.setattr(VisionTransformer, "forward", forward_few)
 
 
 def test_a_step_that_does_not_fit_goes_on_in_more_parts(phantom_cohort, tmp_path, monkeypatch, caplog):
@@ -95,7 +95,7 @@ def test_a_step_that_does_not_fit_goes_on_in_more_parts(phantom_cohort, tmp_path
     settings = PretrainSettings.checked(merge_mappings(TINY_RUN, changes))
     asked = settings.model_copy(update={"accumulate": 4})
     pretrain_backbone(phantom_cohort, tmp_path / "asked", settings=asked)
-    small_memory(monkeypatch, settings.batch // 2)
+    limit_memory(monkeypatch, settings.batch // 2)
     pretrain_backbone(phantom_cohort, tmp_path / "met", settings=settings)
     assert "accumulate=4" in caplog.text
     weights = [load_file(tmp_path / name / "backbone.safetensors") for name in ("asked", "met")]
@@ -105,7 +105,7 @@ def test_a_step_that_does_not_fit_goes_on_in_more_parts(phantom_cohort, tmp_path
 
 def test_what_never_fits_stops_with_advice(phantom_cohort, tmp_path, monkeypatch):
     settings = PretrainSettings.checked(TINY_RUN | {"steps": 2})
-    small_memory(monkeypatch, 1)
+    limit_memory(monkeypatch, 1)
     with pytest.raises(TrainingFailed, match="memory does not hold") as failed:
         pretrain_backbone(phantom_cohort, tmp_path / "out", settings=settings)
     assert "accumulate=" in str(failed.value)

@@ -16,12 +16,12 @@ from ..slow_twins import softmax
 
 
 def twin_span(logits, patches, gate, epsilon):
-    found = []
+    divergences = []
     for v, k in zip(*np.nonzero(gate), strict=True):
         target = patches[v, k] / patches[v, k].sum()
         target = (1 - epsilon) * target + epsilon / len(target)
-        found.append((target * np.log(target / softmax(logits[v, k]))).sum())
-    return np.mean(found)
+        divergences.append((target * np.log(target / softmax(logits[v, k]))).sum())
+    return np.mean(divergences)
 
 
 def test_span_against_twin():

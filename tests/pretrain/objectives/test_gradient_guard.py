@@ -33,11 +33,11 @@ def test_gradient_norms_are_those_of_separate_backward_passes():
     block = list(learner.student.backbone.blocks[-1].parameters())
     weights = learner.weights(0.3)
     losses, _ = learner.compute_losses(learner.student, scene)
-    found = compute_gradient_norms(losses, weights, block)
+    norms = compute_gradient_norms(losses, weights, block)
     for name in losses:
         learner.zero_grad(set_to_none=True)
         alone, _ = learner.compute_losses(learner.student, scene)
         (weights[name] * alone[name]).backward()
         squares = sum(float(p.grad.square().sum()) for p in block if p.grad is not None)
-        assert found[name].item() == pytest.approx(squares**0.5, rel=1e-4), name
-    assert min(value.item() for value in found.values()) > 0
+        assert norms[name].item() == pytest.approx(squares**0.5, rel=1e-4), name
+    assert min(value.item() for value in norms.values()) > 0

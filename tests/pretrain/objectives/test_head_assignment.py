@@ -18,10 +18,10 @@ def test_first_heads_and_with_life_the_last():
 def test_best_assignment_is_the_best_of_all():
     torch.manual_seed(0)
     cost = torch.rand(3, 6)
-    found = find_best_assignment(cost)
+    heads = find_best_assignment(cost)
     least = min(
         float(cost[0, a] + cost[1, b] + cost[2, c])
         for a in range(6) for b in range(6) for c in range(6) if len({a, b, c}) == 3
     )  # fmt: skip
-    assert len(set(found)) == 3
-    assert sum(float(cost[k, head]) for k, head in enumerate(found)) == pytest.approx(least)
+    assert len(set(heads)) == 3
+    assert sum(float(cost[k, head]) for k, head in enumerate(heads)) == pytest.approx(least)

@@ -20,8 +20,8 @@ def test_against_twin():
         if inside.any():
             each = -(teacher[inside] * np.log(softmax(student[inside] / 0.1))).sum(-1)
             total += each.mean()
-    found = ibot_loss(*(torch.tensor(x) for x in (student, teacher)), torch.tensor(view), 4, 0.1)
-    assert found.item() == pytest.approx(total / 4, rel=1e-5)
+    loss = ibot_loss(*(torch.tensor(x) for x in (student, teacher)), torch.tensor(view), 4, 0.1)
+    assert loss.item() == pytest.approx(total / 4, rel=1e-5)
 
 
 def test_same_step_same_masks_whatever_the_parts():

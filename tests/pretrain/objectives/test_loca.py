@@ -21,15 +21,15 @@ def test_chance_is_the_log_of_the_cells():
 
 def test_targets_do_not_depend_on_intensity():
     images, _ = pictures(4)
-    found = []
+    targets = []
     for brightness in (0.0, 0.5):
         settings = tiny(recipe="loca", intensity={"brightness": brightness})
         learner = learner_of(settings)
         scene = scene_of(settings, learner, images)
-        found.append(learner.objectives["loca"].targets(scene)[0])
-    assert torch.equal(found[0].cell, found[1].cell)
-    assert torch.equal(found[0].visible, found[1].visible)
-    assert (found[0].cell >= 0).float().mean() > 0.3
+        targets.append(learner.objectives["loca"].targets(scene)[0])
+    assert torch.equal(targets[0].cell, targets[1].cell)
+    assert torch.equal(targets[0].visible, targets[1].visible)
+    assert (targets[0].cell >= 0).float().mean() > 0.3
 
 
 @pytest.mark.parametrize("reference", ["teacher", "student"])
@@ -69,9 +69,9 @@ def test_cluster_loss_is_off_beside_ibot():
     assert not tiny(recipe="loca+ibot").loca.cluster
     settings = tiny(recipe="loca")
     learner = learner_of(settings)
-    found = gradients(learner, scene_of(settings, learner, pictures(4)[0]), {"loca": 1.0})
-    assert any(name.startswith("parts.loca_prototypes") for name in found)
-    assert not any(name.startswith("head.") for name in found)
+    gradient = gradients(learner, scene_of(settings, learner, pictures(4)[0]), {"loca": 1.0})
+    assert any(name.startswith("parts.loca_prototypes") for name in gradient)
+    assert not any(name.startswith("head.") for name in gradient)
     assert "loca" not in learner.teacher.parts
 
 

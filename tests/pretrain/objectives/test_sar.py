@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medprior.pretrain.objectives.sar import sar_loss
+from medprior.pretrain.objectives.sar import list_free_heads, sar_loss
 from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
 
 from ..scenes import gradients, learner_of, pictures, scene_of, tiny
@@ -22,6 +22,10 @@ def test_loss_is_the_mean_and_excess_lets_the_allowed_be():
     assert sar_loss(logits[:, :0], (6, 6))[0].item() == 0
 
 
+def test_heads_without_a_structure_are_free():
+    assert list_free_heads(6, [1, 4]) == [0, 2, 3, 5]
+
+
 HEADS = (4, 0, 3)
 
 
@@ -30,8 +34,8 @@ def qk_gradients(objective, weights):
     settings = tiny(recipe="span+sar", network={"registers": 1})
     learner = learner_of(settings, HEADS)
     images, masks = pictures(4)
-    found = gradients(learner, scene_of(settings, learner, images, masks), {objective: weights})
-    qkv = found["backbone.blocks.1.attention.qkv.weight"].view(3, 6, 8, 48)
+    gradient = gradients(learner, scene_of(settings, learner, images, masks), {objective: weights})
+    qkv = gradient["backbone.blocks.1.attention.qkv.weight"].view(3, 6, 8, 48)
     return qkv[:2].abs().amax((0, 2, 3)), qkv[2]
 
 

@@ -82,7 +82,7 @@ def test_scores_of_cls_and_registers_do_not_matter():
     """Whatever the CLS query thinks of itself and of the registers, the loss is the same."""
     settings = tiny(recipe="span")
     images, masks = pictures(4)
-    found = []
+    losses_and_mass = []
     for shift in (0.0, 5.0):
         learner = learner_of(settings)
         backbone = learner.student.backbone
@@ -100,9 +100,9 @@ def test_scores_of_cls_and_registers_do_not_matter():
 
         backbone.step = step
         losses, logs = learner.compute_losses(learner.student, scene)
-        found.append((losses["span"].item(), logs["cls_mass"].item()))
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
-    assert found[1][1] < found[0][1] / 2  # the shift did reach the row
+        losses_and_mass.append((losses["span"].item(), logs["cls_mass"].item()))
+    assert losses_and_mass[0][0] == pytest.approx(losses_and_mass[1][0], rel=1e-6)
+    assert losses_and_mass[1][1] < losses_and_mass[0][1] / 2  # the shift did reach the row
 
 
 def test_heads_are_assigned_once_after_a_hundredth_of_the_run():
