@@ -1,4 +1,4 @@
-"""Two gloo processes give the losses, gradients and buffers of one."""
+"""Two gloo processes give the losses, gradients and buffers of one; one process changes nothing."""
 
 import json
 import os
@@ -8,6 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+from medprior.pretrain.distributed import (
+    BatchStandardise,
+    all_gather_rows,
+    all_reduce_sum,
+    count_all_rows,
+    process_rank,
+    world_size,
+)
 
 from . import processes
 from .scenes import tiny
@@ -52,3 +62,22 @@ def test_sinkhorn_balances_the_rows_of_both(two_processes):
 
 def test_gradients_pass_through_sums_and_gathering(two_processes):
     np.testing.assert_allclose(two_processes["collectives"], processes.differentiate_collectives(0, 1), rtol=1e-6)
+
+
+def test_one_process_changes_nothing():
+    x = torch.tensor([[1.0], [3.0]])
+    assert all_reduce_sum(x) is x
+    assert all_gather_rows(x) is x
+    assert (count_all_rows(x), count_all_rows(x[:0])) == (2, 1)
+    assert (world_size(), process_rank()) == (1, 0)
+
+
+def test_features_are_standardised_by_the_biased_variance():
+    layer = BatchStandardise(2)
+    x = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+    assert layer(x).flatten().tolist() == pytest.approx([-1, 0, 1, 0], abs=1e-5)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([2.0, 3.0]))
+        layer.bias.copy_(torch.tensor([0.5, -1.0]))
+    assert layer(x).flatten().tolist() == pytest.approx([-1.5, -1, 2.5, -1], abs=1e-4)
+    assert layer(x.bfloat16()).dtype == torch.float32

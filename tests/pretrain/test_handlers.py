@@ -164,3 +164,45 @@ def test_twenty_random_kills(phantom_cohort, phantom_prior, tmp_path):
         assert process.wait(60) == -signal.SIGKILL
     pretrain_backbone(phantom_cohort, cut, phantom_prior, PretrainSettings.checked(settings))
     equal(tmp_path / "whole", cut)
+
+
+def test_no_collapse_before_half_of_the_run(phantom_cohort, tmp_path):
+    run = Pretraining(phantom_cohort, tmp_path / "out", settings=run_settings(steps=60, window=1))
+    run.metrics.rows = [{"step": float(step), "teacher_entropy": 0.0} for step in range(1, 31)]
+    health = handlers.HealthHandler(run.metrics)
+    run.trainer.state.iteration = 30  # 29 of 60 steps are done
+    health._check(run.trainer)
+    run.trainer.state.iteration = 31
+    health._check(run.trainer)  # the window of this step is not closed yet
+    run.metrics.rows.append({"step": 31.0, "teacher_entropy": 0.0})
+    with pytest.raises(TrainingFailed, match="collapsed"):
+        health._check(run.trainer)
+
+
+def test_columns_come_in_order_of_first_appearance(tmp_path):
+    rows = [{"step": 2.0, "loss": 1 / 3}, {"step": 4.0, "accuracy": 1e-9, "loss": 123456.7}]
+    handlers.write_metrics_csv(tmp_path / "metrics.csv", rows)
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == [
+        "step,loss,accuracy", "2,0.333333,nan", "4,123457,1e-09",
+    ]  # fmt: skip
+
+
+def test_a_window_is_the_mean_of_the_steps_that_logged_a_key(phantom_cohort, tmp_path):
+    run = Pretraining(phantom_cohort, tmp_path, settings=run_settings(window=2))
+    metrics, trainer = run.metrics, run.trainer
+    metrics._start(trainer)
+    for step, logs in enumerate([{"loss": 1.0}, {"loss": 4.0, "loss_dino": 3.0}, {"loss": 7.0}], start=1):
+        trainer.state.iteration, trainer.state.output = step, logs
+        metrics._count_step(trainer)
+    assert [(row["step"], row["loss"], row["loss_dino"]) for row in metrics.rows] == [(2, 2.5, 3)]
+    metrics._finish(trainer)
+    assert [(row["step"], row["loss"], row.get("loss_dino")) for row in metrics.rows[1:]] == [(3, 7, None)]
+    assert pd.read_csv(tmp_path / "metrics.csv").step.tolist() == [2, 3]
+
+
+def test_the_first_signal_waits_for_the_step_and_the_second_does_not(tmp_path):
+    checkpoints = handlers.CheckpointHandler(tmp_path, None)
+    checkpoints.stop_after_step(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stopped:
+        checkpoints.stop_after_step(signal.SIGINT)
+    assert stopped.value.code == 130

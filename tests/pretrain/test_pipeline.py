@@ -1,13 +1,20 @@
 """Whole runs: results on disk, the same seed, collapse, and input that is refused."""
 
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from medprior.cohort import Cohort
 from medprior.errors import ConfigError, InputMissing, MedpriorError, TrainingFailed
 from medprior.networks import load_backbone
-from medprior.pretrain import PretrainSettings, pretrain_backbone
-from medprior.pretrain.objectives.head_assignment import assign_heads
+from medprior.pretrain import Pretraining, PretrainSettings, pretrain_backbone
+from medprior.pretrain.handlers import CheckpointHandler
+from medprior.pretrain.pipeline import check_batch_size, compute_intensity_stats, save_on_signal, source_side_px
 
 from .runs import TINY_RUN, load_teacher_weights, run_settings
 
@@ -52,7 +59,55 @@ def test_bad_input(phantom_cohort, tmp_path):
         pretrain_backbone(tmp_path / "no", tmp_path / "b", settings=run_settings())
     with pytest.raises(ConfigError, match="no such device"):
         pretrain_backbone(phantom_cohort, tmp_path / "c", settings=run_settings(device="cuda:7"))
-    with pytest.raises(ConfigError, match="too many structures"):
-        assign_heads(("a", "b", "c", "d"), 6, None)
-    with pytest.raises(ConfigError, match="head map"):
-        assign_heads(("a", "b"), 6, {"a": 0, "b": 0})
+
+
+def test_stored_squares_have_half_again_the_side_of_a_view():
+    assert source_side_px(run_settings()) == 48
+    assert source_side_px(run_settings(crops={"global_size": 25})) == 37
+
+
+def test_intensities_are_of_all_pixels_and_never_divide_by_zero():
+    images = np.zeros((2, 4, 4), dtype=np.float32)
+    images[0] = 1
+    assert compute_intensity_stats(images) == (0.5, 0.5)
+    images[0, :2] = 0
+    assert compute_intensity_stats(images) == (0.25, 0.433)
+    assert compute_intensity_stats(np.full((1, 2, 2), 0.3, np.float32)) == (0.3, 0.001)
+
+
+def test_parts_share_the_batch_evenly():
+    check_batch_size(run_settings(accumulate=4))
+    with pytest.raises(ConfigError, match=r"a multiple of 3.*8"):
+        check_batch_size(run_settings(accumulate=3))
+
+
+def test_signals_are_handled_during_a_run_only():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    checkpoints = CheckpointHandler(Path("none"), None)
+    with save_on_signal(checkpoints):
+        assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGINT) == checkpoints.stop_after_step
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_a_thread_leaves_signals_alone():
+    def look():
+        with save_on_signal(CheckpointHandler(Path("none"), None)):
+            return signal.getsignal(signal.SIGTERM)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(look).result() == signal.getsignal(signal.SIGTERM)
+
+
+def test_the_training_split_and_its_intensities_decide(phantom_cohort, phantom_prior, tmp_path):
+    settings = run_settings(recipe="span", span={"assignment": "hungarian"})
+    run = Pretraining(phantom_cohort, tmp_path / "out", phantom_prior, settings)
+    cohort = Cohort.open(phantom_cohort).split("train")
+    assert len(run.cohort) == len(cohort) < 48
+    pixels = cohort.squares(48).astype(np.float64)
+    assert run.settings.network.mean == pytest.approx(pixels.mean(), abs=6e-5)
+    assert run.settings.network.std == pytest.approx(pixels.std(), abs=6e-5)
+    assert run.settings.network.image_size == 32
+    assert run.names == ("left_lung", "right_lung", "heart")
+    assert run.heads == {}  # none is assigned yet
+    run.trainer.learner.objectives["span"].heads.copy_(torch.tensor([4, -1, 0]))
+    assert run.heads == {"left_lung": 4, "heart": 0}

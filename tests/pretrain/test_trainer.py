@@ -6,9 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from medprior.errors import ConfigError, TrainingFailed
+from medprior.errors import ConfigError, TrainingDiverged, TrainingFailed
 from medprior.networks.vit import VisionTransformer
 from medprior.pretrain import Pretraining, PretrainSettings, pretrain_backbone
+from medprior.pretrain.trainer import average_logs, build_pretrain_optimiser
 from medprior.settings import merge_mappings
 
 from . import processes
@@ -16,8 +17,6 @@ from .runs import TINY_RUN, run_settings
 from .scenes import tiny
 
 EACH = {"batch_norm": False, "koleo_weight": 0.0}
-
-
 EQUAL = {
     "dino": {"recipe": "dino"},
     "span": {"recipe": "span"},
@@ -119,3 +118,70 @@ def test_non_finite_loss_is_skipped_then_stops(phantom_cohort, tmp_path):
         run.run()
     after = run.trainer.learner.student.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_logs_are_means_over_the_parts_that_have_them():
+    parts = [{"a": torch.tensor(1.0)}, {"a": torch.tensor(4), "b": torch.tensor(5.0)}]
+    assert {name: value.item() for name, value in average_logs(parts).items()} == {"a": 2.5, "b": 5.0}
+    assert average_logs(parts[:1]) is parts[0]
+
+
+def test_matrices_decay_and_vectors_do_not():
+    student = torch.nn.ModuleList([torch.nn.Linear(2, 3), torch.nn.LayerNorm(3)])
+    optimiser = build_pretrain_optimiser(student, tiny(optimiser={"weight_decay": [0.5, 0.7], "lr": 0.25}))
+    decaying, rest = optimiser.param_groups
+    assert [p.shape for p in decaying["params"]] == [(3, 2)]
+    assert [p.shape for p in rest["params"]] == [(3,), (3,), (3,)]
+    assert (decaying["weight_decay"], rest["weight_decay"]) == (0.5, 0.0)
+    assert decaying["lr"] == rest["lr"] == 0.25
+
+
+def test_rates_follow_the_progress_of_the_run(phantom_cohort, tmp_path):
+    """Three steps, a warm-up of one: nothing, the peak, half-way down; the first step is at progress 0."""
+    optimiser = {"lr": 1e-3, "final_lr": 0.0, "warmup": 1 / 3, "weight_decay": [0.0, 0.4]}
+    settings = run_settings(recipe="nokoleo+sar", steps=3, window=1, optimiser=optimiser)
+    run = Pretraining(phantom_cohort, tmp_path, settings=settings)
+    run.trainer.run()
+    rows = pd.DataFrame(run.metrics.rows)
+    assert rows.lr.tolist() == pytest.approx([0, 1e-3, 5e-4], abs=1e-10)
+    assert rows.sar_weight.tolist() == pytest.approx(
+        [run.settings.sar.weight * x for x in (0, 0.84312, 0.30196)], rel=1e-4
+    )
+    assert rows.loss.tolist() == pytest.approx((rows.loss_dino + rows.sar_weight * rows.loss_sar).tolist(), rel=1e-5)
+    decaying, rest = run.trainer.optimiser.param_groups
+    assert decaying["weight_decay"] == pytest.approx(0.3)  # at 2/3 of the run, three quarters of the way
+    assert rest["weight_decay"] == 0
+    assert "dino_weight" not in rows
+
+
+def test_the_teacher_stands_still_where_its_momentum_is_one(phantom_cohort, tmp_path):
+    """Its momentum rises from `teacher_momentum` to 1; the first step takes the start's."""
+    run = Pretraining(
+        phantom_cohort, tmp_path, settings=run_settings(steps=3, dino=TINY_RUN["dino"] | {"teacher_momentum": 0.0})
+    )
+    run.trainer.state.iteration = 1
+    learner = run.trainer.learner
+    with torch.no_grad():
+        learner.student.head.prototypes.add_(1.0)
+    run.trainer._update()
+    assert torch.equal(learner.teacher.head.prototypes, learner.student.head.prototypes)
+    run.trainer.state.iteration = 4  # progress 1
+    before = learner.teacher.head.prototypes.clone()
+    with torch.no_grad():
+        learner.student.head.prototypes.add_(1.0)
+    run.trainer._update()
+    assert torch.equal(learner.teacher.head.prototypes, before)
+
+
+def test_ten_steps_in_a_row_may_be_skipped(phantom_cohort, tmp_path):
+    trainer = Pretraining(phantom_cohort, tmp_path, settings=run_settings()).trainer
+    for _ in range(10):
+        trainer._skip()
+    trainer.state.iteration = 1
+    trainer._update()
+    assert (trainer.skipped, trainer.skipped_steps) == (0, 10)
+    for _ in range(10):
+        trainer._skip()
+    with pytest.raises(TrainingDiverged, match="for 11 steps in a row"):
+        trainer._skip()
+    assert trainer.skipped_steps == 21

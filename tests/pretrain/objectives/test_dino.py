@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from medprior.errors import TrainingCollapsed
 from medprior.pretrain.objectives.dino import (
+    DinoObjective,
     apply_sinkhorn,
     centred_softmax,
     compute_mean_entropy,
@@ -12,7 +14,7 @@ from medprior.pretrain.objectives.dino import (
     update_centre,
 )
 
-from ..scenes import take_dino_step
+from ..scenes import take_dino_step, tiny
 from ..slow_twins import softmax
 
 
@@ -98,3 +100,50 @@ def test_three_rounds_as_loca_uses_them():
         twin = twin / twin.sum(0)
         twin = twin / twin.sum(1, keepdim=True)
     assert torch.allclose(q, twin, atol=1e-6)
+
+
+def health_rows(*shares):
+    """Rows of metrics whose teacher entropy is a share of the log of 32 prototypes."""
+    return [{"teacher_entropy": share * 3.4657359} for share in shares]
+
+
+def test_a_run_has_collapsed_where_every_row_says_so():
+    dino = DinoObjective(tiny())
+    with pytest.raises(TrainingCollapsed, match=r"0\.98 of ln K at step 7.*teacher_temperature"):
+        dino.check_health(health_rows(1.0, 0.9801), 7)
+    with pytest.raises(TrainingCollapsed, match=r"0\.01 of ln K at step 7.*teacher_momentum"):
+        dino.check_health(health_rows(0.0199, 0.01), 7)
+
+
+def test_one_row_between_the_limits_is_health():
+    dino = DinoObjective(tiny())
+    dino.check_health(health_rows(1.0, 0.979, 1.0), 7)
+    dino.check_health(health_rows(0.0, 0.021, 0.0), 7)
+    dino.check_health(health_rows(0.0, 1.0), 7)
+    dino.check_health([{"loss": 1.0}], 7)
+    dino.check_health([], 7)
+
+
+def test_sinkhorn_balances_each_view_by_itself_and_needs_no_centre():
+    settings = tiny(dino={"teacher": "sinkhorn", "teacher_temperature": 0.5})
+    dino = DinoObjective(settings)
+    torch.manual_seed(0)
+    scores = torch.randn(8, 32)
+    probabilities = dino._teacher_probabilities(scores, 4)
+    torch.testing.assert_close(probabilities[1], apply_sinkhorn(scores[4:], 0.5))
+    dino.commit_step()
+    assert dino.centre.abs().max() == 0
+
+
+def test_centre_moves_to_the_mean_over_parts_of_a_step():
+    dino = DinoObjective(tiny(dino={"prototypes": 2, "centre_momentum": 0.75}))
+    dino._teacher_probabilities(torch.tensor([[1.0, 0.0], [3.0, 0.0]]), 1)
+    dino._teacher_probabilities(torch.tensor([[6.0, 4.0], [6.0, 4.0]]), 1)
+    dino.commit_step()
+    assert dino.centre.tolist() == [1.0, 0.5]
+
+
+def test_sinkhorn_of_one_row_of_no_rows_and_of_alike_rows():
+    assert apply_sinkhorn(torch.tensor([[5.0, -3.0]]), 1.0)[0].tolist() == pytest.approx([0.5, 0.5], abs=1e-5)
+    assert apply_sinkhorn(torch.zeros(0, 4), 1.0).shape == (0, 4)
+    assert apply_sinkhorn(torch.zeros(3, 4), 0.1).flatten().tolist() == pytest.approx([0.25] * 12)

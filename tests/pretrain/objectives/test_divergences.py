@@ -1,5 +1,7 @@
 """Forms of SPAN's loss against a slow NumPy twin; their zeros, gradients and hidden patches."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from medprior.pretrain.objectives.divergences import (
     AttentionComparison,
     build_attention_target,
     compute_mass_overlap,
+    find_densest_patches,
     kl_divergence,
 )
 
@@ -105,3 +108,59 @@ def test_zero_at_the_target():
     loss.sum().backward()
     assert loss.abs().max() < 1e-6
     assert logits.grad.abs().max() < 1e-6
+
+
+def one_pair(attention, cover, epsilon=0.0, visible=None):
+    """A comparison of one view and one structure, from the attention itself."""
+    cover = torch.tensor([[cover]])
+    logits = torch.tensor([[attention]]).log().clamp_min(-60)
+    return AttentionComparison(logits, cover, build_attention_target(cover, epsilon, visible), visible)
+
+
+def test_target_is_the_cover_with_a_uniform_share():
+    cover = torch.tensor([[[0.25, 0.75, 0.0, 0.0]]])
+    assert build_attention_target(cover, 0.2).flatten().tolist() == pytest.approx([0.25, 0.65, 0.05, 0.05])
+    visible = torch.tensor([[[True, True, False, False]]])
+    target = build_attention_target(cover, 0.2, visible)
+    assert target.flatten().tolist() == pytest.approx([0.3, 0.7, 0, 0])
+    assert build_attention_target(torch.zeros(1, 1, 4), 0.2).flatten().tolist() == pytest.approx([0.05] * 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("kl", 0.5 * math.log(0.5 / 0.4) + 0.5 * math.log(0.5 / 0.1)),
+        ("region", -math.log(0.5)),
+        ("mse", 0.01 + 0.16 + 0.16 + 0.01),
+        # over its largest value the attention is 1, 1/4, 1, 1/4: overlap 1.25, sum 2.5 + 2
+        ("dice", 1 - 2.5 / 4.5),
+        ("iou", 1 - 1.25 / 3.25),
+    ],
+)
+def test_by_hand(name, value):
+    pair = one_pair([0.4, 0.1, 0.4, 0.1], [1.0, 1.0, 0.0, 0.0])
+    assert DIVERGENCES[name](pair).item() == pytest.approx(value, abs=1e-5)
+
+
+def test_jensen_shannon_of_disjoint_distributions_is_log_2():
+    pair = one_pair([0.0, 0.0, 0.5, 0.5], [1.0, 1.0, 0.0, 0.0])
+    assert DIVERGENCES["js"](pair).item() == pytest.approx(math.log(2), abs=1e-5)
+
+
+def test_binary_cross_entropy_of_centred_scores():
+    logits, cover = torch.tensor([[[5.0, 3.0]]]), torch.tensor([[[1.0, 0.0]]])
+    pair = AttentionComparison(logits, cover, build_attention_target(cover, 0.0))
+    assert DIVERGENCES["bce"](pair).item() == pytest.approx(math.log(1 + math.exp(-1)))
+
+
+def test_densest_patches_are_the_fewest_that_hold_the_share():
+    mass = torch.tensor([0.125, 0.5, 0.125, 0.25])
+    assert find_densest_patches(mass, 0.5).tolist() == [False, True, False, False]
+    assert find_densest_patches(mass, 0.51).tolist() == [False, True, False, True]
+    assert find_densest_patches(mass, 0.75).tolist() == [False, True, False, True]
+    assert find_densest_patches(mass, 1.0).all()
+
+
+def test_a_patch_half_covered_is_of_the_prior():
+    pair = one_pair([0.9, 0.05, 0.05], [0.5, 0.49, 1.0])
+    assert compute_mass_overlap(pair, 0.8).item() == pytest.approx(1 / 2)

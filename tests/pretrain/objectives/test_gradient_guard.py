@@ -41,3 +41,40 @@ def test_gradient_norms_are_those_of_separate_backward_passes():
         squares = sum(float(p.grad.square().sum()) for p in block if p.grad is not None)
         assert norms[name].item() == pytest.approx(squares**0.5, rel=1e-4), name
     assert min(value.item() for value in norms.values()) > 0
+
+
+def test_averages_start_at_the_first_norms_and_keep_nine_tenths():
+    guard = GradientGuard()
+    guard.update_norms(torch.tensor(0.2), torch.tensor(1.0))
+    assert guard.norms.tolist() == pytest.approx([0.2, 1.0])
+    guard.update_norms(torch.tensor(0.4), torch.tensor(3.0))
+    assert guard.norms.tolist() == pytest.approx([0.22, 1.2])
+    assert guard.looks.item() == 2
+
+
+def test_half_of_dinos_norm_is_allowed_and_more_is_halved_in_the_average_too():
+    guard = GradientGuard()
+    guard.update_norms(torch.tensor(0.5), torch.tensor(1.0))
+    assert guard.factor.item() == 1
+    guard = GradientGuard()
+    guard.update_norms(torch.tensor(0.75), torch.tensor(1.0))
+    assert guard.factor.item() == 0.5
+    assert guard.norms.tolist() == [0.375, 1.0]
+
+
+def test_norms_by_hand():
+    first, second = (torch.nn.Parameter(torch.ones(())) for _ in range(2))
+    other = torch.nn.Parameter(torch.ones(()))
+    losses = {
+        "both": 3 * first + 4 * second,
+        "one": 2 * second,
+        "elsewhere": 5 * other,
+        "constant": torch.tensor(9.0),
+    }
+    weights = {"both": 2.0, "one": 0.5, "elsewhere": 1.0, "constant": 1.0}
+    norms = compute_gradient_norms(losses, weights, [first, second])
+    assert {name: norm.item() for name, norm in norms.items()} == pytest.approx(
+        {"both": 10.0, "one": 1.0, "elsewhere": 0.0, "constant": 0.0}
+    )
+    losses["both"].backward()  # the graph is still there
+    assert first.grad.item() == 3

@@ -97,3 +97,36 @@ def test_nothing_hidden_is_zero():
     assert losses["ibot"].item() == 0
     learner.commit_step()
     assert all(torch.isfinite(v).all() for v in learner.state_dict().values())
+
+
+def test_a_view_without_a_mask_counts_as_zero():
+    """Two patches of view 0 at log 2 each, none of view 1: half of log 2."""
+    loss = ibot_loss(torch.zeros(2, 2), torch.full((2, 2), 0.5), torch.tensor([0, 0]), 2, 0.1)
+    assert loss.item() == pytest.approx(0.3465736)
+
+
+def test_parts_and_weight():
+    own = learner_of(tiny(recipe="ibot", ibot={"separate_head": True})).objectives["ibot"]
+    assert list(own.parts()) == ["ibot"]
+    shared = learner_of(tiny(recipe="ibot", ibot={"weight": 0.75})).objectives["ibot"]
+    assert shared.parts() == {}
+    assert shared.weight(0.0) == shared.weight(1.0) == 0.75
+
+
+def test_centre_is_the_mean_of_all_patches_of_a_step_and_not_of_a_skipped_one():
+    ibot = learner_of(tiny(recipe="ibot", dino={"prototypes": 2, "centre_momentum": 0.5})).objectives["ibot"]
+    ibot._teacher_probabilities(torch.tensor([[8.0, 8.0]]))
+    ibot.discard_step()
+    ibot.commit_step()
+    assert ibot.centre.tolist() == [0, 0]
+    ibot._teacher_probabilities(torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 3.0]]))
+    ibot._teacher_probabilities(torch.tensor([[5.0, 1.0]]))
+    ibot.commit_step()
+    assert ibot.centre.tolist() == [1.0, 0.5]
+
+
+def test_sinkhorn_leaves_the_centre():
+    ibot = learner_of(tiny(recipe="ibot", ibot={"teacher": "sinkhorn"})).objectives["ibot"]
+    assert ibot._teacher_probabilities(torch.randn(5, 32)).sum(-1).tolist() == pytest.approx([1.0] * 5)
+    ibot.commit_step()
+    assert ibot.centre.abs().max() == 0

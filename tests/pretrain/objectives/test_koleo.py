@@ -38,3 +38,17 @@ def test_equal_features_give_finite_gradients():
     x = torch.ones(4, 3, requires_grad=True)
     koleo_loss(x).backward()
     assert torch.isfinite(x.grad).all()
+
+
+def test_by_hand_on_a_circle():
+    """Unit vectors at 0, 60 and 180 degrees: the nearest are 1, 1 and the root of 3 away."""
+    x = torch.tensor([[2.0, 0.0], [0.5, 0.8660254], [-7.0, 0.0]])
+    assert koleo_loss(x).item() == pytest.approx(-0.5493061 / 3, abs=1e-5)
+    opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    assert koleo_loss(opposite).item() == pytest.approx(-0.6931472, abs=1e-5)
+
+
+def test_its_weight_is_in_dinos_section():
+    assert KoleoObjective.create(tiny(dino={"koleo_weight": 0.0}), ()) is None
+    koleo = KoleoObjective.create(tiny(dino={"weight": 0.0, "koleo_weight": 0.25}), ())
+    assert koleo.weight(0.0) == koleo.weight(1.0) == 0.25

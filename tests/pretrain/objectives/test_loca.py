@@ -122,3 +122,34 @@ def test_hidden_patches_are_no_queries_and_hold_no_target():
 def test_loca_places_nine_patches_of_ten():
     settings = tiny(recipe="loca", loca={"cluster": False}, crops={"locals": 1}, **WITHOUT_DINO)
     assert count_steps_until(settings, lambda _, logs: logs["loca_accuracy"].item() > 0.9) <= 300
+
+
+def test_location_loss_is_a_sum_over_located_queries():
+    assert location_loss(torch.zeros(1, 3, 4), torch.tensor([[0, -1, 3]])).item() == pytest.approx(2 * math.log(4))
+    scores = torch.tensor([[[0.0, math.log(3)]]])
+    assert location_loss(scores, torch.tensor([[1]])).item() == pytest.approx(math.log(4 / 3))
+
+
+def test_one_classifier_output_per_reference_patch_and_prototypes_with_clusters():
+    clustered = learner_of(tiny(recipe="loca")).objectives["loca"]
+    assert clustered.student_parts()["loca"].classify.out_features == 36
+    assert list(clustered.parts()) == ["loca_prototypes"]
+    assert learner_of(tiny(recipe="loca", loca={"cluster": False})).objectives["loca"].parts() == {}
+
+
+def test_weight_is_warmed_up_and_held_to_the_end():
+    loca = learner_of(tiny(recipe="loca", loca={"warmup": 0.2})).objectives["loca"]
+    assert [loca.weight(progress) for progress in (0.0, 0.1, 0.2, 1.0)] == pytest.approx([0, 0.25, 0.5, 0.5])
+
+
+def test_targets_of_a_part_are_those_of_the_whole():
+    settings = tiny(recipe="loca")
+    learner = learner_of(settings)
+    images, loca = pictures(4)[0], learner.objectives["loca"]
+    whole, count = loca.targets(scene_of(settings, learner, images))
+    parts = [loca.targets(scene_of(settings, learner, images, part=p)) for p in (slice(0, 2), slice(2, 4))]
+    assert whole.cell.shape == (4, 36 + 2 * 9)
+    assert whole.visible.shape == (4, 7)
+    for field in ("cell", "visible"):
+        torch.testing.assert_close(torch.cat([getattr(part, field) for part, _ in parts]), getattr(whole, field))
+    assert sum(part_count.item() for _, part_count in parts) == count.item() == (whole.cell >= 0).sum().item()

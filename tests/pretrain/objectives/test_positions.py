@@ -60,3 +60,29 @@ def test_visible_patches():
     chosen = sample_visible_patches(rng, 500, 196, 0.2, "random")
     assert all(len(set(row)) == 39 for row in chosen.tolist())
     assert (np.diff(chosen, axis=1) != 1).any()
+
+
+def test_centres_are_sorted_into_cells_by_row_and_column():
+    """Of the whole image's 2 x 2 centres the first lies in the last cell of the upper left quarter."""
+    quarter, whole = view([0, 0, 0.5, 0.5], grid=(2, 2)), view([0, 0, 1, 1], grid=(2, 2))
+    assert cells(quarter, whole).tolist() == [3, -1, -1, -1]
+    assert cells(whole, quarter).tolist() == [0, 0, 0, 0]
+
+
+def test_a_mirrored_reference_of_three_columns():
+    reference, query = view([0, 0, 1, 1], flip=True, grid=(2, 3)), view([0, 0, 1, 1], grid=(2, 3))
+    assert cells(reference, query).tolist() == [2, 1, 0, 5, 4, 3]
+
+
+def test_each_query_has_its_own_reference():
+    boxes = np.array([[0, 0, 1, 1], [0.5, 0, 0.5, 1]], dtype=float)
+    pair = Views(boxes, np.array([False, False]), (2, 1))
+    assert locate_patches(pair, pair.take(np.array([1, 0]))).tolist() == [[1, 1], [-1, 0]]
+
+
+def test_one_patch_at_least_is_visible_and_the_last_start_is_used():
+    rng = np.random.default_rng(0)
+    assert sample_visible_patches(rng, 4, 9, 0.01, "random").shape == (4, 1)
+    assert sample_visible_patches(rng, 4, 9, 0.01, "consecutive").shape == (4, 1)
+    assert {tuple(row) for row in sample_visible_patches(rng, 30, 3, 0.7, "consecutive").tolist()} == {(0, 1), (1, 2)}
+    assert (sample_visible_patches(rng, 1, 3, 1.0, "consecutive") == [[0, 1, 2]]).all()

@@ -7,7 +7,7 @@ from medprior.geometry import Views
 from medprior.pretrain.objectives.divergences import AttentionComparison, build_attention_target, kl_divergence
 from medprior.pretrain.objectives.head_assignment import find_best_assignment
 from medprior.pretrain.objectives.objective import PriorMaps, Scene
-from medprior.pretrain.objectives.span import compute_mass_penalty, find_visible_pairs
+from medprior.pretrain.objectives.span import SpanObjective, compute_mass_penalty, find_visible_pairs
 from medprior.pretrain.views.augment import ViewBatch
 
 from ..scenes import WITHOUT_DINO, count_steps_until, learner_of, pictures, scene_of, tiny
@@ -166,3 +166,62 @@ def test_span_finds_the_structures():
         return min(logs[f"span_iou60_{k}"].item() for k in range(2)) > 0.45
 
     assert count_steps_until(settings, done) <= 300
+
+
+def test_gate_is_open_at_its_bounds():
+    patches = torch.full((1, 1, 64), 0.125)
+    assert find_visible_pairs(patches, torch.tensor([[0.5]]), 0.25, 0.125).item()
+    assert not find_visible_pairs(patches, torch.tensor([[0.51]]), 0.25, 0.125).item()
+    assert not find_visible_pairs(patches, torch.tensor([[0.5]]), 0.25, 0.126).item()
+
+
+@pytest.mark.parametrize(("local_size", "asked", "stacks"), [(48, True, 2), (40, True, 1), (48, False, 1)])
+def test_local_views_teach_from_six_patches_on(local_size, asked, stacks):
+    settings = tiny(recipe="span", crops={"local_size": local_size}, span={"local_views": asked})
+    learner = learner_of(settings)
+    targets, count = learner.objectives["span"].targets(scene_of(settings, learner, *pictures(2)))
+    assert len(targets) == stacks
+    assert count.item() == sum(stack.gate.sum().item() for stack in targets)
+    assert learner.objectives["span"].cls_row_stacks == 1 + asked
+
+
+def test_columns_carry_the_names_of_structures():
+    span = learner_of(tiny(recipe="span")).objectives["span"]
+    names = ("left_lung", "right_lung", "heart")
+    assert span.log_name("span_kl_2", names) == "span_kl_heart"
+    assert span.log_name("span_guard", names) == "span_guard"
+    assert span.log_name("gradient_1", names) == "gradient_1"
+
+
+def test_without_weight_or_prior_there_is_no_span():
+    assert SpanObjective.create(tiny(recipe="span"), ()) is None
+    assert SpanObjective.create(tiny(recipe="span", span={"weight": 0.0}), (0, 1)) is None
+    assert SpanObjective.create(tiny(recipe="span"), (0, 1)).heads.tolist() == [0, 1]
+
+
+def test_weight_is_warmed_up_held_and_lowered_to_the_floor():
+    span = learner_of(tiny(recipe="span", span={"weight": 0.4, "warmup": 0.1, "floor": 0.5})).objectives["span"]
+    weights = [span.weight(progress) for progress in (0.05, 0.1, 0.5, 0.75, 1.0)]
+    assert weights == pytest.approx([0.2, 0.4, 0.4, 0.3, 0.2])
+    span.guard.factor.fill_(0.5)
+    assert span.weight(0.5) == pytest.approx(0.4)  # unless it is asked for, the guard only watches
+
+
+def test_the_guard_needs_dinos_norm():
+    span = learner_of(tiny(recipe="span", span={"guard": True, "guard_every": 7})).objectives["span"]
+    assert span.gradient_period == 7
+    span.read_gradients({"span": torch.tensor(9.0)})
+    assert span.guard.factor.item() == 1
+    span.read_gradients({"span": torch.tensor(9.0), "dino": torch.tensor(1.0)})
+    assert span.guard.factor.item() == 0.5
+    assert learner_of(tiny(recipe="span")).objectives["span"].gradient_period == 0
+
+
+def test_a_skipped_step_adds_no_cost():
+    settings = tiny(recipe="span", span={"assignment": "hungarian"})
+    learner = learner_of(settings, (-1, -1, -1))
+    learner.compute_losses(learner.student, scene_of(settings, learner, *pictures(2)))
+    learner.discard_step()
+    learner.commit_step()
+    assert learner.objectives["span"].pairs.abs().max() == 0
+    assert learner.objectives["span"].heads_pending
