@@ -189,10 +189,10 @@ def measure_single_image(models: list[str], files: Path) -> dict[str, Any]:
         data = (files / name).read_bytes()
         results[name] = measure_call_seconds(functools.partial(predictor.predict, data))
     decoded = read_image(files / "uncompressed")
-    results["decoded"] = measure_call_seconds(lambda: predictor.read(decoded))
-    batcher = DynamicBatcher(most=1)
+    results["decoded"] = measure_call_seconds(lambda: predictor.predict_radiograph(decoded))
+    batcher = DynamicBatcher(max_batch=1)
     served = batcher.predictor(predictor)
-    results["as served"] = measure_call_seconds(lambda: served.read(decoded))
+    results["as served"] = measure_call_seconds(lambda: served.predict_radiograph(decoded))
     batcher.close()
     results["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return results

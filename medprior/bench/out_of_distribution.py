@@ -109,7 +109,7 @@ def bench_out_of_distribution(
 def score_pictures(model: Model, pictures: Sequence[Pixels]) -> tuple[NDArray[np.float64], float | None]:
     """Familiarity scores [n] of pictures, and the share whose masks are implausible."""
     predictions = [model.predict_pixels(picture) for picture in pictures]
-    scores = [prediction.familiar.score for prediction in predictions if prediction.familiar is not None]
+    scores = [prediction.familiarity.score for prediction in predictions if prediction.familiarity is not None]
     if not model.structures:
         return np.array(scores), None
     return np.array(scores), float(np.mean([bool(find_implausible_masks(p.masks)) for p in predictions]))

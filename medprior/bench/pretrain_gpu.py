@@ -24,7 +24,7 @@ def vit_small_settings(recipe: str, batch: int) -> PretrainSettings:
     network = {"width": 384, "depth": 12, "heads": 6, "patch": 16, "image_size": 224}
     crops = {"global_size": 224, "local_size": 96, "locals": 8}
     values = {"recipe": recipe, "network": network, "crops": crops, "batch": batch, "steps": 1}
-    return PretrainSettings.checked(values).resolved(100_000)
+    return PretrainSettings.checked(values).resolve(100_000)
 
 
 def compute_forward_flops(net: ViTSettings, size: int) -> float:
@@ -66,7 +66,7 @@ def print_throughput(batch: int = 128) -> None:
             views = maker(images, np.ones(batch), step, slice(0, batch), batch)
             scene = Scene(*views, maps if settings.needs_prior else None, step=step, whole=batch)
             with torch.autocast("cuda", torch.bfloat16):
-                losses, _ = learner.losses(learner.student, scene)
+                losses, _ = learner.compute_losses(learner.student, scene)
             optimiser.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
             optimiser.step()

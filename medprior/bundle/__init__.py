@@ -1,1 +1,1 @@
-"""What the configs of `bundles/` name beside the stages: engines, trainers, checks of keys."""
+"""Classes and functions that the configs of `bundles/` refer to: engines, trainers, key checks."""

@@ -1,4 +1,4 @@
-"""What MONAI leaves unchecked when it starts a bundle: mistyped keys, unreadable errors."""
+"""Checks the keys of a bundle run for typing errors, and shortens error output to one line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from medprior.errors import ConfigError, MedpriorError
 from medprior.tracking.mlflow_store import prepare_mlflow_environment
 
 BUNDLE_METADATA_FILE = "metadata.json"
-# Keys that MONAI adds itself: the metadata, and what `--tracking` sets up.
+# Keys that MONAI adds itself: the metadata, and those of `--tracking`.
 MONAI_KEYS = frozenset(
     {
         "_meta_", "output_dir", "tracking_uri", "experiment_name", "run_name",
@@ -26,20 +26,19 @@ MONAI_KEYS = frozenset(
 
 
 def prepare_bundle() -> None:
-    """First entry of every bundle's `initialize`.
+    """Check the keys of a run and shorten its error output; the first entry of `initialize`.
 
-    Refuses keys that no config of the bundle has, and makes an uncaught error of ours one line on
-    stderr with our exit status.
+    An uncaught `MedpriorError` becomes one line on stderr with its exit status.
 
     Raises:
-        ConfigError: a mistyped `--key value`, which MONAI takes for a new key, or an `output_dir`
-            that is no expression, which keeps MONAI from logging the executed config.
+        ConfigError: a `--key` that no config of the bundle has, which MONAI takes for a new key, or
+            an `output_dir` that is no expression, which keeps MONAI from logging the executed config.
     """
     sys.excepthook = print_one_line_error
     prepare_mlflow_environment()
     workflow = find_running_workflow()
-    given = {str(key) for key in workflow.parser.get()}
-    check_unknown_keys(given, list_known_keys(Path(workflow.config_root_path)))
+    keys = {str(key) for key in workflow.parser.get()}
+    check_unknown_keys(keys, list_known_keys(Path(workflow.config_root_path)))
     if not str(workflow.parser.get("output_dir")).startswith(EXPR_KEY):
         raise ConfigError("output_dir follows from out", where="bundle", fix="give --out FOLDER")
 
@@ -47,7 +46,7 @@ def prepare_bundle() -> None:
 def find_running_workflow() -> ConfigWorkflow:
     """The workflow whose `initialize` is being evaluated.
 
-    MONAI tells an expression nothing of its workflow, so that is looked up among the callers.
+    MONAI does not pass the workflow to an expression, so it is looked up in the calling frames.
     """
     frame = sys._getframe()
     while frame is not None:
@@ -67,21 +66,21 @@ def list_known_keys(configs: Path) -> set[str]:
     return keys
 
 
-def check_unknown_keys(given: set[str], known: set[str]) -> None:
-    """ConfigError that names every key of `given` that is not `known`, and what it may mean."""
-    unknown = sorted(given - known)
+def check_unknown_keys(keys: set[str], known: set[str]) -> None:
+    """ConfigError that names every key that is not `known`, with the nearest match."""
+    unknown = sorted(keys - known)
     if not unknown:
         return
-    near = [name for key in unknown for name in difflib.get_close_matches(key, known, n=1)]
+    matches = [name for key in unknown for name in difflib.get_close_matches(key, known, n=1)]
     raise ConfigError(
         "unknown key " + ", ".join(f"--{key}" for key in unknown),
         where="bundle",
-        fix=f"did you mean --{near[0]}?" if near else "the keys are in the bundle's configs",
+        fix=f"did you mean --{matches[0]}?" if matches else "the keys are in the bundle's configs",
     )
 
 
 def print_one_line_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:
-    """An `excepthook`: MONAI wraps errors in its own; ours among them ends in one line."""
+    """An `excepthook` that prints a `MedpriorError`, also one that MONAI has wrapped, in one line."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, MedpriorError):

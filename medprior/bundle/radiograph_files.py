@@ -1,4 +1,4 @@
-"""A folder of radiographs as a PyTorch data set, read as every stage of medprior reads them."""
+"""A folder of radiographs as a PyTorch dataset, read in the same way as in every stage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from medprior.deploy.inference.predict_files import list_source_files
 from medprior.dicom import read_image
 from medprior.ingest import plan
-from medprior.ingest.descriptor import load_descriptor as described
+from medprior.ingest.descriptor import load_descriptor
 
 
 class RadiographSample(TypedDict):
@@ -26,17 +26,17 @@ class RadiographFiles(Dataset[RadiographSample]):
 
     Args:
         path: a file or a folder.
-        descriptor: name of, or path to, a data set descriptor that says which files are images.
+        descriptor: name or path of a dataset descriptor that specifies which files are images.
 
     Raises:
-        InputMissing: nothing there. Rejected: on access, the file is no usable radiograph.
+        InputMissing: no files at `path`. Rejected: on access, the file is no usable radiograph.
     """
 
     def __init__(self, path: Path | str, descriptor: str | None = None) -> None:
         self.data = list_source_files(Path(path))
         if descriptor is not None:
-            found = plan.list_sources(Path(path), described(descriptor))
-            self.data = [Path(source.path) for source in found]
+            sources = plan.list_sources(Path(path), load_descriptor(descriptor))
+            self.data = [Path(source.path) for source in sources]
 
     def __len__(self) -> int:
         return len(self.data)

@@ -1,4 +1,4 @@
-"""A stage as a MONAI engine, so that a bundle can name it and MONAI's handlers can watch it."""
+"""Wraps a stage as a MONAI engine for bundles and MONAI handlers."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ METRIC_FILES = ("summary.json", "metrics.json")
 
 
 class StageEngine(Workflow):
-    """One epoch of one iteration, which is the whole stage.
+    """An engine of one epoch with one iteration, which runs the whole stage.
 
-    A stage reads and writes folders and has its own loop, workers and progress bar; MONAI sees its
-    beginning, its end and, as `state.metrics`, the numbers it wrote or returned.
+    A stage reads and writes folders and has its own loop, workers and progress bar; MONAI handlers
+    see its start, its end and, in `state.metrics`, the numbers it wrote or returned.
 
     Args:
-        stage: does the stage's work, as `medprior <stage>` does.
+        stage: runs the stage, as `medprior <stage>` does.
         out: the stage's result folder.
-        device: where `network` goes.
-        network: what the stage computes with, if anything.
+        device: device that `network` is moved to.
+        network: the stage's network, if it has one.
         val_handlers: MONAI or ignite handlers.
     """
 
@@ -55,31 +55,31 @@ class StageEngine(Workflow):
 
     def _run_stage(self, engine: Any, batch: Any) -> list[dict[str, float]]:
         result = self.stage()
-        told = flatten_numbers(vars(result)) if is_dataclass(result) else {}
-        self.state.metrics = load_result_numbers(self.out) | told
+        returned = flatten_numbers(vars(result)) if is_dataclass(result) else {}
+        self.state.metrics = load_result_numbers(self.out) | returned
         return [self.state.metrics]
 
 
 def load_result_numbers(folder: Path) -> dict[str, float]:
-    """The plain numbers of a result folder's `summary.json` and `metrics.json`, keys dotted."""
-    found: dict[str, float] = {}
+    """The numbers of a result folder's `summary.json` and `metrics.json`, under dotted keys."""
+    numbers: dict[str, float] = {}
     for name in METRIC_FILES:
         path = folder / name
         if path.is_file():
-            found |= flatten_numbers(json.loads(path.read_text("utf-8")))
-    return found
+            numbers |= flatten_numbers(json.loads(path.read_text("utf-8")))
+    return numbers
 
 
 def flatten_numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The plain numbers of nested mappings, under dotted keys; `key.value` is `key`."""
-    found: dict[str, float] = {}
+    """The numbers of nested mappings, under dotted keys; `key.value` becomes `key`."""
+    numbers: dict[str, float] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            found |= flatten_numbers(value, f"{name}.")
+            numbers |= flatten_numbers(value, f"{name}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            found[name.removesuffix(".value")] = float(value)
-    return found
+            numbers[name.removesuffix(".value")] = float(value)
+    return numbers
 
 
 def get_task_network(predictor: Predictor, task: str) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The evaluate stage as bundles call it: `medprior evaluate` with its words, from mappings."""
+"""The evaluate stage for bundles: `medprior evaluate` with its printed output, from mappings."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def run_evaluation(
     split: str = "test",
     settings: dict[str, Any] | None = None,
 ) -> EvaluationMetrics:
-    """Evaluate, then print the headline numbers and where the report is.
+    """Evaluate, then print the headline numbers and the path of the report.
 
-    The arguments are those of `medprior.evaluate.evaluate.evaluate_cohort`, but that `settings` is a
-    mapping that makes `EvaluateSettings`.
+    The arguments are those of `medprior.evaluate.evaluate.evaluate_cohort`, except that `settings` is
+    a mapping of `EvaluateSettings`.
 
     Raises:
-        MedpriorError: something is missing, or the split cannot be judged.
+        MedpriorError: an input is missing, or the split cannot be evaluated.
     """
     checked = EvaluateSettings.checked(settings or {}, "evaluation_settings")
     metrics = evaluate_cohort(cohort, out, backbone, model, prior, split, checked)

@@ -1,4 +1,4 @@
-"""The trainer of a training stage under the names that MONAI's bundles and tracking expect."""
+"""Adapts the trainer of a training stage to MONAI's bundles and tracking."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from medprior.errors import ConfigError
 
 
 class TrainingStage(Protocol):
-    """A stage that trains, such as `medprior.pretrain.Pretraining`."""
+    """A training stage, such as `medprior.pretrain.Pretraining`."""
 
     trainer: Trainer
 
@@ -21,37 +21,37 @@ def get_stage_trainer(stage: TrainingStage, max_epochs: int | None) -> Trainer:
 
     Args:
         stage: built with `max_epochs` in its settings.
-        max_epochs: what the config says; None leaves it to the settings.
+        max_epochs: value of the config; None takes that of the settings.
 
     Raises:
-        ConfigError: the settings lead to another number of epochs.
+        ConfigError: the settings give another number of epochs.
     """
-    found = stage.trainer.state.max_epochs
-    if max_epochs is not None and found != max_epochs:
+    epochs = stage.trainer.state.max_epochs
+    if max_epochs is not None and epochs != max_epochs:
         raise ConfigError(
             "epochs and settings#steps disagree",
             where="bundle",
             expected=f"{max_epochs} epochs",
-            found=str(found),
+            found=str(epochs),
             fix="give one of them, and --epochs None with --settings#steps",
         )
     return stage.trainer
 
 
 class TrackingOutputHandler:
-    """Turns an engine's output into what MONAI's `--tracking mlflow` reads.
+    """Converts an engine's output to the form that MONAI's `--tracking mlflow` reads.
 
-    That expects a decollated list; our engines do not decollate, as nothing would use it. The plain
-    numbers of the output also become `state.metrics`, which tracking logs after each epoch.
-    Stands last but for tracking, so that all other handlers see the output as it was.
+    Tracking expects a decollated list; our engines do not decollate. The floats of the output also
+    become `state.metrics`, which tracking logs after each epoch. Attach it directly before tracking,
+    so that all other handlers see the unchanged output.
     """
 
     def attach(self, engine: Engine) -> None:
-        """Listen to the trainer."""
+        """Register with the trainer."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.convert)
 
     def convert(self, engine: Engine) -> None:
-        """Replace `engine.state.output` by a list of itself."""
+        """Replace `engine.state.output` by a list that holds it."""
         state: Any = engine.state
         if isinstance(state.output, dict):
             state.metrics.update({k: v for k, v in state.output.items() if isinstance(v, float)})

@@ -1,4 +1,4 @@
-"""Deploy: MLflow runs and registry, and one predictor for command line, registry and Python."""
+"""Predicts on radiographs with a model, registers and promotes models in MLflow, and serves them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor", "RadiographPrediction", "load_model", "predict_path", "register_model", "track_stage"]
 
-_HOMES = {
+_MODULE_BY_NAME = {
     "Predictor": "medprior.deploy.inference.predictor",
     "RadiographPrediction": "medprior.deploy.inference.prediction",
     "load_model": "medprior.deploy.registry.load",
@@ -26,7 +26,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: a tracked stage without torch must not load torch."""
-    if name not in _HOMES:
+    """Import a name on first use, so that a tracked stage without torch does not load torch."""
+    if name not in _MODULE_BY_NAME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULE_BY_NAME[name]), name)

@@ -1,4 +1,4 @@
-"""`medprior export`: a model folder as one ONNX file, checked against PyTorch."""
+"""`medprior export`: writes a model folder as one ONNX file, checked against PyTorch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def result_folder(args: argparse.Namespace) -> Path:
-    """The folder of the file."""
+    """The folder that holds the ONNX file."""
     folder: Path = args.out.parent
     return folder
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
-    """Export, and say how near it is to PyTorch."""
+    """Export, and print the largest difference from PyTorch."""
     from medprior.deploy.inference.onnx_export import export_onnx
 
-    found = export_onnx(args.model, args.out)
-    print(f"wrote {args.out}: at most {found.largest:.1e} from PyTorch on {found.images} views")
+    agreement = export_onnx(args.model, args.out)
+    print(f"wrote {args.out}: at most {agreement.max_difference:.1e} from PyTorch on {agreement.image_count} views")

@@ -1,4 +1,4 @@
-"""`medprior predict`: radiographs in, findings, masks and maps out; for research, not for care."""
+"""`medprior predict`: predicts findings, masks and attention maps; for research, not for care."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def result_folder(args: argparse.Namespace) -> Path:
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
-    """Answer every file and print how it went."""
+    """Predict on every file and print the counts."""
     from tqdm import tqdm
 
     from medprior.deploy.inference.predict_files import DICOM_FOLDER, REPORT_FILE, list_source_files, predict_path
 
-    list_source_files(args.path)  # a wrong path is said before seconds of loading
+    list_source_files(args.path)  # refuses a wrong path before the model loads, which takes seconds
     from medprior.deploy.inference.predictor import build_file_predictor
     from medprior.deploy.registry.load import load_model
     from medprior.dicom.bounded_reader import BoundedReader
@@ -54,9 +54,9 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     with BoundedReader() as reader:
         predict = build_file_predictor(predictor, reader, refusing)
         counts = predict_path(args.path, args.out, predict, predictor.digest, bar, args.dicom, refusing)
-    line = f"{counts.ok} read, {counts.rejected} rejected"
-    if counts.before:
-        line += f", {counts.before} answered before"
-    print(f"{line}: {args.out / REPORT_FILE}")
+    summary = f"{counts.ok} read, {counts.rejected} rejected"
+    if counts.already_answered:
+        summary += f", {counts.already_answered} answered before"
+    print(f"{summary}: {args.out / REPORT_FILE}")
     if (args.out / DICOM_FOLDER).is_dir():
         print(f"{args.out / DICOM_FOLDER} identifies patients")

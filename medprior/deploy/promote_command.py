@@ -1,4 +1,4 @@
-"""`medprior promote`: a challenger becomes champion if it passes the gate; or `--rollback`."""
+"""`medprior promote`: makes a challenger champion if it passes the gate; or `--rollback`."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def result_folder(args: argparse.Namespace) -> Path:
-    """Promoting writes no folder; the cohort is the only one it reads."""
+    """The cohort that is read; promoting writes no folder."""
     return args.cohort or Path()
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
-    """Judge and promote, or roll back, and say what became of it."""
+    """Run the gate and promote, or roll back, and print the result."""
     from medprior.deploy.promotion.promote import promote_challenger, roll_back_champion
     from medprior.deploy.promotion.settings import GateSettings
 
     if args.rollback:
-        before, now = roll_back_champion(args.name, args.tracking_uri)
-        print(f"{args.name}: version {now} is champion again, version {before} is previous")
+        previous, current = roll_back_champion(args.name, args.tracking_uri)
+        print(f"{args.name}: version {current} is champion again, version {previous} is previous")
         return
     if args.cohort is None:
         raise ConfigError(
@@ -50,20 +50,20 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
             where="--cohort",
             fix="name a cohort with labels",
         )
-    chosen = {
+    options = {
         "margin": args.margin,
         "allow_preprocessing": args.allow_preprocessing,
         "allow_labels": args.allow_labels,
     }
-    facts = promote_challenger(
+    evidence = promote_challenger(
         args.name,
         args.cohort,
         args.challenger,
         args.split,
-        GateSettings.load(None, args.set, **chosen),
+        GateSettings.load(None, args.set, **options),
         args.tracking_uri,
         args.experiment,
     )
-    for check in facts["checks"]:
+    for check in evidence["checks"]:
         print(f"  {check['name']}: {check['text']}")
-    print(f"promoted {args.name} version {facts['challenger']}: models:/{args.name}@champion")
+    print(f"promoted {args.name} version {evidence['challenger']}: models:/{args.name}@champion")

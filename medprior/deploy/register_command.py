@@ -1,4 +1,4 @@
-"""`medprior register`: a model folder becomes a registry version under an alias."""
+"""`medprior register`: registers a model folder as a version and points an alias to it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def result_folder(args: argparse.Namespace) -> Path:
-    """The model's own folder: registering writes no other."""
+    """The model's own folder; registering writes no other."""
     folder: Path = args.model
     return folder
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
-    """Register and say how to load it."""
+    """Register the model and print its URI."""
     from medprior.deploy.registry.register import register_model
 
     version = register_model(

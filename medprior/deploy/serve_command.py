@@ -1,11 +1,10 @@
-"""`medprior serve`: a registered model over HTTP, with a page; for research, not for care."""
+"""`medprior serve`: serves a model over HTTP, with a web page; for research, not for care."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from medprior.errors import InputMissing
 from medprior.observer import Observer
 
 
@@ -36,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def result_folder(args: argparse.Namespace) -> Path:
-    """A service leaves no folder."""
+    """The current folder; the service writes none."""
     return Path.cwd()
 
 
@@ -64,19 +63,15 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         },
         "medprior serve",
     )
-    with open_listener(settings.access) as listener:  # a taken port is said before seconds of loading
+    with open_listener(settings.access) as listener:  # refuses a taken port before the model loads, which takes seconds
         from medprior.deploy.registry.load import load_model
         from medprior.deploy.service.app import build_app
         from medprior.dicom import Policy
         from medprior.dicom.bounded_reader import BoundedReader
 
         predictor = load_model(args.model, args.tracking_uri, segmenter=args.segmenter)
-        if args.refuse_unfamiliar and not predictor.knows_familiarity:
-            raise InputMissing(
-                "the model does not know what its training images look like",
-                where="--refuse-unfamiliar",
-                fix="run `medprior finetune` again, with at least 8 images in train and val",
-            )
+        if args.refuse_unfamiliar:
+            predictor.check_familiarity()
         policy = Policy(max_bytes=settings.access.max_bytes)
         with BoundedReader(args.workers, policy) as reader:
             app = build_app(predictor, reader, settings)
@@ -84,6 +79,6 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
 
 
 def print_service_url(url: str) -> None:
-    """Say where the page is."""
+    """Print the address of the page."""
     print(f"medprior serves at {url}", flush=True)
     print("For research; not for diagnosis. Ctrl-C ends it.", flush=True)

@@ -1,1 +1,1 @@
-"""Evidence: metrics with intervals, comparisons, figures and a report that opens offline."""
+"""Evaluation: metrics with intervals, comparisons, figures and an offline report."""

@@ -1,4 +1,4 @@
-"""`medprior evaluate`: what backbones, models and priors are worth on one split."""
+"""`medprior evaluate`: evaluate backbones, models and priors on one split."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("cohort", type=Path, metavar="COHORT", help="a cohort folder")
     parser.add_argument("evidence", type=Path, metavar="EVIDENCE", help="where to write")
-    for kind, text in (
+    for kind, help_text in (
         ("backbone", "backbone; the first is compared with the others"),
         ("model", "model; the first of each task is compared with the others"),
-        ("prior", "prior, judged as a predictor of its own"),
+        ("prior", "prior, evaluated as a predictor"),
     ):
-        parser.add_argument(f"--{kind}", action="append", default=[], metavar="[NAME=]PATH", help=text)
+        parser.add_argument(f"--{kind}", action="append", default=[], metavar="[NAME=]PATH", help=help_text)
     parser.add_argument("--split", default="test", choices=("train", "val", "test", "all"))
     parser.add_argument(
         "--boxes",
@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[NAME=]PATH",
-        help="another cohort, judged without training on it",
+        help="another cohort, evaluated without training on it",
     )
     parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")

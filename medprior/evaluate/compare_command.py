@@ -1,4 +1,4 @@
-"""`medprior compare`: recipes side by side, several seeds each, with intervals."""
+"""`medprior compare`: train and compare recipes with several seeds and intervals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medprior.observer import Observer
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("cohort", type=Path, metavar="COHORT", help="a cohort folder")
-    parser.add_argument("evidence", type=Path, metavar="EVIDENCE", help="where to write, or go on")
+    parser.add_argument("evidence", type=Path, metavar="EVIDENCE", help="where to write, or continue")
     parser.add_argument("--recipes", nargs="+", required=True, metavar="RECIPE")
     parser.add_argument("--prior", type=Path, help="spatial prior, for recipes that need one")
     parser.add_argument("--seeds", type=int, help="seeds per recipe (default 3)")
@@ -32,8 +32,8 @@ def result_folder(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Compare and print the table with its verdicts."""
-    given = {"seeds": args.seeds, "fractions": args.fractions}
-    overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
+    options = {"seeds": args.seeds, "fractions": args.fractions}
+    overrides = [f"{key}={value}" for key, value in options.items() if value is not None]
     settings = CompareSettings.load(args.config, [*overrides, *args.set])
     from medprior.evaluate.compare.compare import compare_recipes
     from medprior.evaluate.report.summary import format_headlines

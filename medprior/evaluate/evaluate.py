@@ -1,4 +1,4 @@
-"""`evaluate`: everything that is known of backbones, models and priors on one split, on disk."""
+"""Evaluation of backbones, models and priors on one split, with all result files."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ def evaluate_cohort(
     boxes: Path | None = None,
     external: NamedPaths = None,
 ) -> EvaluationMetrics:
-    """Judge backbones, models and priors on one split and write `evidence/`.
+    """Evaluate backbones, models and priors on one split and write the evidence folder.
 
     Args:
         cohort: a cohort or its folder.
         out: the evidence folder: `predictions.parquet`, `metrics.json`, `figures/`, `report.html`.
         backbone: one or several of PATH, "NAME=PATH" or (NAME, PATH); the first is the primary one,
-            the others are baselines it is compared with.
+            the others are its baselines.
         model: likewise; the first of each task is primary.
-        prior: likewise; static and fitted priors as predictors of their own.
+        prior: likewise; static and fitted priors are evaluated as predictors.
         split: `test`, `val`, `train`, or `all` for a cohort that nothing was trained on.
         settings: defaults if None.
-        observer: told of settings, numbers and files.
-        boxes: a table of boxes of findings besides the cohort's own; see `boxes.boxes_of`.
-        external: other cohorts of PATH or NAME=PATH, on which the same is judged without training.
+        observer: records settings, numbers and files.
+        boxes: table of boxes of findings besides the cohort's own; see `boxes.load_finding_boxes`.
+        external: other cohorts, PATH or NAME=PATH, evaluated without training or choosing on them.
 
     Returns:
         The content of `metrics.json`: flat, dotted key -> `{"value", "ci95", "n", ...}`.
 
     Raises:
-        MedpriorError: something is missing, or the split cannot be judged.
+        MedpriorError: an input is missing, or the split cannot be evaluated.
     """
     settings, observer = settings or EvaluateSettings(), observer or NullObserver()
     cohort = cohort if isinstance(cohort, Cohort) else Cohort.open(cohort)
@@ -74,23 +74,23 @@ def evaluate_cohort(
         )
     if split == ALL_SPLITS:
         check_not_trained_on(cohort, inputs)
-    aways = open_external_cohorts(external, cohort, settings)
-    study = EvaluationStudy.of(cohort, split, inputs.excluded(), settings)
+    external_cohorts = open_external_cohorts(external, cohort, settings)
+    study = EvaluationStudy.of(cohort, split, inputs.find_excluded_images(), settings)
     study = replace(study, boxes=load_finding_boxes(cohort, boxes, settings.box_units))
     observer.params(settings.model_dump(mode="json") | {"split": split})
     sections = evaluate_sections(study, inputs)
-    for away in aways:
-        sections[away.prefix] = evaluate_external_cohort(study, inputs, away)
-    return write_evidence(Path(out), study, inputs, sections, observer, aways)
+    for external_cohort in external_cohorts:
+        sections[external_cohort.prefix] = evaluate_external_cohort(study, inputs, external_cohort)
+    return write_evidence(Path(out), study, inputs, sections, observer, external_cohorts)
 
 
 def evaluate_sections(study: EvaluationStudy, inputs: Inputs) -> dict[str, Section]:
-    """Every section there is input for, by name, in the order of the report."""
+    """Every section that has inputs, by name, in the order of the report."""
     tasks = {
-        task: [named for named in inputs.models if named.item.task == task]
+        task: [model for model in inputs.models if model.item.task == task]
         for task in ("classification", "segmentation")
     }
-    sections: dict[str, Section] = {"data": Section(study.facts())}
+    sections: dict[str, Section] = {"data": Section(study.summarise_data())}
     if inputs.backbones or inputs.priors:
         sections["attention"] = evaluate_attention(study, inputs)
     if tasks["classification"]:
@@ -109,9 +109,9 @@ def write_evidence(
     inputs: Inputs,
     sections: dict[str, Section],
     observer: Observer,
-    aways: Sequence[ExternalCohort] = (),
+    external_cohorts: Sequence[ExternalCohort] = (),
 ) -> EvaluationMetrics:
-    """Write every file of `evidence/`, `config.json` last."""
+    """Write every file of the evidence folder, `config.json` last."""
     from medprior.evaluate.report.figures import plot_evidence_figures
     from medprior.evaluate.report.html import write_evaluation_report
 
@@ -139,7 +139,8 @@ def write_evidence(
         out,
         "evaluate",
         study.settings.model_dump(mode="json"),
-        inputs={"cohort": study.cohort.path, **inputs.folders} | {away.prefix: away.cohort.path for away in aways},
+        inputs={"cohort": study.cohort.path, **inputs.folders}
+        | {external_cohort.prefix: external_cohort.cohort.path for external_cohort in external_cohorts},
         outputs=(*files, report.name),
         seed=study.settings.seed,
         facts=facts,
@@ -148,15 +149,15 @@ def write_evidence(
 
 
 def build_predictions_table(study: EvaluationStudy, sections: dict[str, Section]) -> pd.DataFrame:
-    """One row per judged image: ids, split, and the columns of every section."""
+    """One row per evaluated image: ids, split, and the columns of every section."""
     frame = study.part.manifest[["image_id", "patient_id", "split"]].copy()
     columns = {k: v for section in sections.values() for k, v in section.columns.items()}
     return pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)
 
 
 def list_primary_names(inputs: Inputs) -> dict[str, str]:
-    """Which result the plain keys belong to, by kind."""
+    """Name of the primary result of each kind, whose keys have no prefix."""
     names = {"attention": [b.name for b in inputs.backbones]}
     for task in ("classification", "segmentation"):
         names[task] = [m.name for m in inputs.models if m.item.task == task]
-    return {kind: found[0] for kind, found in names.items() if found}
+    return {kind: sources[0] for kind, sources in names.items() if sources}

@@ -1,4 +1,4 @@
-"""What is evaluated: named backbones, models and priors, loaded and checked before any work."""
+"""Inputs of an evaluation: named backbones, models and priors, loaded and checked first."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ class Inputs:
 
     @property
     def folders(self) -> dict[str, Path]:
-        """Result folders by kind and name, for the record of digests."""
+        """Result folders by `<kind>.<name>`, for the record of digests."""
         kinds: dict[str, tuple[NamedInput[Any], ...]] = {
             "backbone": self.backbones,
             "model": self.models,
             "prior": self.priors,
         }
-        pairs = ((kind, named) for kind, group in kinds.items() for named in group)
-        return {f"{kind}.{named.name}": named.path for kind, named in pairs}
+        entries = ((kind, entry) for kind, group in kinds.items() for entry in group)
+        return {f"{kind}.{entry.name}": entry.path for kind, entry in entries}
 
-    def excluded(self) -> frozenset[str]:
-        """Images no prior may be judged on: the annotated ones."""
-        return frozenset().union(*(named.item.excluded for named in self.priors))
+    def find_excluded_images(self) -> frozenset[str]:
+        """Ids of the annotated images, on which no prior may be evaluated."""
+        return frozenset().union(*(prior.item.excluded for prior in self.priors))
 
 
 def list_entries(entries: NamedPath | Iterable[NamedPath] | None) -> list[NamedPath]:
@@ -70,31 +70,31 @@ def list_entries(entries: NamedPath | Iterable[NamedPath] | None) -> list[NamedP
 def split_named_path(entry: NamedPath) -> tuple[str, Path]:
     """Name and folder of `NAME=PATH`, `PATH` (named by its last part) or `(NAME, PATH)`.
 
-    A folder that bears a name of medprior's own, such as `prior`, is called `prior_1`.
+    A folder with a reserved name, such as `prior`, is named `prior_1`.
     """
     if isinstance(entry, tuple):
         return entry[0], Path(entry[1])
-    name, sign, rest = str(entry).partition("=")
-    if sign and name and "/" not in name:
-        return name, Path(rest)
+    name, separator, folder = str(entry).partition("=")
+    if separator and name and "/" not in name:
+        return name, Path(folder)
     path = Path(entry)
-    own = path.resolve().name
-    return f"{own}_1" if own in RESERVED_INPUT_NAMES else own, path
+    folder_name = path.resolve().name
+    return f"{folder_name}_1" if folder_name in RESERVED_INPUT_NAMES else folder_name, path
 
 
 def parse_named_paths(entries: Sequence[NamedPath], option: str) -> list[tuple[str, Path]]:
-    """Names fit for a key, each once.
+    """Unique names that can be part of a key, with their folders.
 
     Raises:
-        ConfigError: two results of one name, or a name that medprior itself uses.
+        ConfigError: two results have one name, or a name is reserved.
     """
     pairs = [split_named_path(entry) for entry in entries]
     result = [(re.sub(r"[^\w-]+", "_", name), path) for name, path in pairs]
     names = [name for name, _ in result]
     for name in names:
         if names.count(name) > 1 or name in RESERVED_INPUT_NAMES:
-            why = "is used twice" if names.count(name) > 1 else "is taken"
-            raise ConfigError(f"the name {name!r} {why}", where=option, fix=f"write {option} NAME=PATH")
+            reason = "is used twice" if names.count(name) > 1 else "is taken"
+            raise ConfigError(f"the name {name!r} {reason}", where=option, fix=f"write {option} NAME=PATH")
     return result
 
 
@@ -102,7 +102,7 @@ def load_inputs(entries: NamedPath | Iterable[NamedPath] | None, kind: str) -> t
     """Load every entry of one kind: "backbone", "model" or "prior".
 
     Raises:
-        InputMissing: a folder is not there, unfinished, or of another stage.
+        InputMissing: a folder is missing, unfinished, or of another stage.
     """
     result = []
     for name, path in parse_named_paths(list_entries(entries), f"--{kind}"):
@@ -114,7 +114,7 @@ def load_inputs(entries: NamedPath | Iterable[NamedPath] | None, kind: str) -> t
 
 
 def load_result_folder(path: Path, kind: str) -> Any:
-    """Load one result folder."""
+    """The backbone, model or prior in one result folder."""
     if kind == "backbone":
         from medprior.networks import load_backbone
 
@@ -129,29 +129,29 @@ def load_result_folder(path: Path, kind: str) -> Any:
 
 
 def select_split_images(cohort: Cohort, split: str) -> Cohort:
-    """The images of one split, or all for `all`: for a cohort that nothing was trained on."""
+    """The images of one split, or of the whole cohort for `all`."""
     return cohort if split == ALL_SPLITS else cohort.split(split)
 
 
 def check_not_trained_on(cohort: Cohort, inputs: Inputs) -> None:
-    """ConfigError where a backbone or model, or what it started from, was trained on `cohort`."""
+    """ConfigError if a backbone or model, or its initial weights, were trained on `cohort`."""
     digest = result_digest(cohort.path)
-    trained: tuple[NamedInput[Any], ...] = (*inputs.backbones, *inputs.models)
-    for named in trained:
-        if digest in read_seen_cohorts(named.item.config):
+    results: tuple[NamedInput[Any], ...] = (*inputs.backbones, *inputs.models)
+    for entry in results:
+        if digest in read_seen_cohorts(entry.item.config):
             raise ConfigError(
-                f"{named.name} was trained on images of this cohort",
+                f"{entry.name} was trained on images of this cohort",
                 where=f"--split {ALL_SPLITS}",
                 expected="a cohort that nothing was trained on",
-                fix="judge --split test",
+                fix="use --split test",
             )
 
 
 def select_evaluation_split(cohort: Cohort, split: str, excluded: frozenset[str]) -> Cohort:
-    """The images of `split` that may be judged.
+    """The images of `split` that may be evaluated.
 
     Raises:
-        InputMissing: nothing is left, or a patient of it is in training too.
+        InputMissing: no image is left, or one of its patients is in the train split too.
     """
     part = select_split_images(cohort, split)
     ids = [image_id for image_id in part.image_ids if image_id not in excluded]
@@ -176,7 +176,7 @@ def select_evaluation_split(cohort: Cohort, split: str, excluded: frozenset[str]
 
 
 def select_tuning_split(cohort: Cohort, split: str, excluded: frozenset[str]) -> Cohort | None:
-    """Images to choose heads and thresholds on: validation, else training; None without both."""
+    """Images to choose heads and thresholds on: validation, else training, else None."""
     for name in ("val", "train"):
         if split in (name, ALL_SPLITS):
             continue

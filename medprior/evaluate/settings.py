@@ -1,4 +1,4 @@
-"""Settings of an evaluation."""
+"""Settings of `medprior evaluate`."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from medprior.settings import Settings
 
 
 class EvaluateSettings(Settings):
-    """How evidence is gathered; the defaults suit a test split of up to some ten thousand images.
+    """How results are evaluated; the defaults suit a test split of about ten thousand images.
 
     Args:
         seed: of the bootstrap, the selection subset and the random-weights network.
-        resamples: bootstrap draws of patients.
-        map_size: side of the unit squares that maps and masks are compared on, pixels.
+        resamples: bootstrap resamples of patients.
+        map_size: side in pixels of the unit squares on which maps and masks are compared.
         batch: images per forward pass.
-        selection_images: at most so many validation images choose heads and thresholds of maps.
-        finding_images: at most so many judged images with a located finding; the rest is not
-            drawn on.
+        selection_images: most validation images used to choose heads and thresholds of maps.
+        finding_images: most evaluated images with a located finding; the others are not used.
         pointing_tolerance: how far a map's maximum may lie from a finding, share of the side; 0.03
-            is 15 pixels of 512 (15 pixels are what Zhang et al., IJCV 2018, allow).
-        box_units: of a table of boxes: shares of the picture's sides, or its pixels.
+            is 15 pixels of 512 (15 pixels in Zhang et al., IJCV 2018).
+        box_units: of a table of boxes: shares of the image's sides, or its pixels.
         ece_bins: bins of the reliability diagram.
-        probe: also judge frozen features by k-NN and a linear probe.
-        probe_images: at most so many training images for the probes.
-        probe_least: a label is probed where train, val and test have so many images of either
-            class; a label with one positive image to choose a penalty by adds only noise.
-        probe_folds: also judge frozen features by cross-validation over the patients of all splits,
-            in so many folds, 3 or more; 0: no. For cohorts whose test split is small.
+        probe: also evaluate frozen features by k-NN and a linear probe.
+        probe_images: most training images used for the probes.
+        probe_least: fewest images of either class in train, val and test for a label to be probed;
+            choosing a penalty by a single positive image adds only noise.
+        probe_folds: folds, 3 or more, of a cross-validation of frozen features over the patients of
+            all splits; 0: none. For cohorts whose test split is small.
         neighbours: k of the k-NN probe.
-        inverse_penalties: values of C the linear probe chooses from on validation.
+        inverse_penalties: values of C from which the linear probe chooses on validation.
         device: `auto`, `cpu` or `cuda`.
     """
 
@@ -56,5 +55,5 @@ class EvaluateSettings(Settings):
     @classmethod
     def _check_folds(cls, folds: int) -> int:
         if folds in (1, 2):
-            raise ValueError("one fold trains, one chooses, one is judged: 3 folds or more, or 0")
+            raise ValueError("training, choosing and evaluation need one fold each: 3 folds or more, or 0")
         return folds

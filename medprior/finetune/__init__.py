@@ -1,6 +1,6 @@
 """Fine-tuning: classification and segmentation from a backbone or from scratch.
 
-Names are imported when they are first asked for, so that the command line stays quick.
+Names are imported on first access, so that the command line starts quickly.
 """
 
 from __future__ import annotations

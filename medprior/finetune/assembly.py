@@ -1,4 +1,4 @@
-"""Backbone, head and loss put together for a task."""
+"""Builds the network (backbone and head) and the loss of a task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from medprior.networks.vit_settings import ViTSettings
 
 Network = Classifier | Segmenter | ConvNet
 LossFunction = Callable[..., Tensor]
-"""Of logits, targets and, where images weigh differently, `weight` [B]."""
+"""Arguments: logits, targets and, where images differ in weight, `weight` [B]."""
 
 
 def resolve_vit_settings(settings: FinetuneSettings, backbone: Backbone | None) -> ViTSettings:
@@ -37,31 +37,31 @@ def resolve_vit_settings(settings: FinetuneSettings, backbone: Backbone | None) 
         update = {"image_size": size, "drop_path": settings.drop_path}
         return ViTSettings.checked(settings.network.model_dump() | update, "network")
     shape = backbone.network.settings
-    asked = settings.network.model_dump(exclude_unset=True)
-    own = shape.model_dump()
-    other = {key: value for key, value in asked.items() if own[key] != value}
-    if other:
+    requested = settings.network.model_dump(exclude_unset=True)
+    recorded = shape.model_dump()
+    conflicts = {key: value for key, value in requested.items() if recorded[key] != value}
+    if conflicts:
         raise ConfigError(
             "the backbone has another architecture",
-            where="network." + ", network.".join(other),
-            expected=", ".join(f"{key}={own[key]}" for key in other),
-            found=", ".join(f"{key}={value}" for key, value in other.items()),
+            where="network." + ", network.".join(conflicts),
+            expected=", ".join(f"{key}={recorded[key]}" for key in conflicts),
+            found=", ".join(f"{key}={value}" for key, value in conflicts.items()),
             fix="leave network.* out with a backbone, or leave the backbone out",
         )
     return shape.model_copy(update={"drop_path": settings.drop_path})
 
 
 def build_cnn_settings(settings: FinetuneSettings) -> ConvSettings:
-    """What the CNN that `settings` ask for is made from."""
+    """The settings of the CNN that `settings` ask for."""
     shape = settings.network
     return ConvSettings(architecture=settings.architecture or "", mean=shape.mean, std=shape.std)
 
 
 def build_cnn_from_scratch(settings: FinetuneSettings, outputs: int, backbone: Backbone | None) -> ConvNet:
-    """A CNN from scratch.
+    """Build a CNN from scratch.
 
     Raises:
-        ConfigError: a backbone is given, no such architecture, or it does not take such views.
+        ConfigError: a backbone is given, the architecture does not exist, or does not fit the views.
     """
     if backbone is not None:
         raise ConfigError(
@@ -75,10 +75,10 @@ def build_cnn_from_scratch(settings: FinetuneSettings, outputs: int, backbone: B
 
 
 def choose_pooled_heads(settings: FinetuneSettings, assigned: Mapping[str, int]) -> tuple[int, ...]:
-    """Heads whose tokens the `pooled` head uses; empty stands for all.
+    """Attention heads whose tokens the `pooled` head uses; empty for all.
 
     Raises:
-        ConfigError: assigned heads are wanted, and the backbone has none.
+        ConfigError: assigned heads are requested, and the backbone has none.
     """
     if settings.pooled_heads == "all":
         return ()
@@ -99,7 +99,7 @@ def build_vit_network(
     outputs: int,
     assigned: Mapping[str, int],
 ) -> Network:
-    """A freshly initialised network for `outputs` labels or structures."""
+    """Build a freshly initialised network for `outputs` labels or structures."""
     vit = factory.build_encoder(shape)
     if task == "segmentation":
         return Segmenter(vit, outputs, settings.decoder, settings.channels)
@@ -113,14 +113,14 @@ def build_finetune_network(
     backbone: Backbone | None,
     heads: Mapping[str, int] | None = None,
 ) -> Network:
-    """The network to train, initialised from `settings.seed` and the backbone's weights.
+    """Build the network to train, initialised from `settings.seed` and the backbone's weights.
 
-    The global random state is left as it was.
+    The global random state is unchanged.
 
     Args:
         settings: resolved.
         outputs: number of labels or structures.
-        backbone: None for one from scratch.
+        backbone: None to train from scratch.
         heads: structure -> head that follows it; by default the backbone's.
     """
     with torch.random.fork_rng(devices=[]):
@@ -139,7 +139,7 @@ def build_finetune_network(
 
 
 def build_loss(settings: FinetuneSettings, data: LabelledImages, device: torch.device) -> LossFunction:
-    """The loss of the task; with `balance` positives weigh as in the training images."""
+    """Build the loss of the task; `balance` weights positives by their rarity in the training images."""
     if settings.task == "segmentation":
         return partial(masked_dice_bce, dice_weight=settings.dice_weight)
     if not settings.balance:

@@ -1,4 +1,4 @@
-"""Temperatures and thresholds, chosen on validation images."""
+"""Temperature scaling, calibrated probabilities and Youden thresholds."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Array = NDArray[np.float64]
 
 
 def has_both_classes(truth: NDArray[Any]) -> bool:
-    """Whether truth [n] (0, 1, uncertain in between, NaN unknown) has a sure 0 and a sure 1."""
+    """Whether truth [n] (0, 1, uncertain in between, NaN unknown) has an exact 0 and an exact 1."""
     return bool((truth == 0).any() and (truth == 1).any())
 
 
 def fit_temperature(logits: NDArray[Any], truth: NDArray[Any]) -> float:
-    """The T > 0 that makes sigmoid(logits / T) most likely (Guo et al., ICML 2017), held near 1.
+    """The T > 0 that maximises the likelihood of sigmoid(logits / T) (Guo et al., ICML 2017).
 
-    A unit normal prior on log T (our choice) keeps a perfect ranking of few validation images from
-    driving T to 0.
+    A unit normal prior on log T (our choice) keeps T away from 0 where few validation images are
+    ranked perfectly.
 
     Args:
         logits: [n].
@@ -36,13 +36,13 @@ def fit_temperature(logits: NDArray[Any], truth: NDArray[Any]) -> float:
         return 1.0
     z, y = logits[known].astype(np.float64), truth[known].astype(np.float64)
 
-    def cost(log_t: float) -> float:
-        """Penalised negative log-likelihood at one temperature."""
+    def negative_log_posterior(log_t: float) -> float:
+        """Negative log-likelihood of one temperature plus the prior term."""
         scaled = z * np.exp(-log_t)
         return float(np.sum(np.logaddexp(0, scaled) - y * scaled) + log_t**2 / 2)
 
-    found = minimize_scalar(cost, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
-    return float(np.exp(found.x))
+    optimum = minimize_scalar(negative_log_posterior, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+    return float(np.exp(optimum.x))
 
 
 def compute_probabilities(logits: NDArray[Any], temperatures: NDArray[Any]) -> NDArray[np.float32]:
@@ -53,20 +53,20 @@ def compute_probabilities(logits: NDArray[Any], temperatures: NDArray[Any]) -> N
 def compute_youden_threshold(probability: NDArray[Any], truth: NDArray[Any]) -> float:
     """The threshold with the largest sensitivity + specificity (Youden 1950).
 
-    Midway between the two scores that it separates, so that it does not hang on one image.
+    The threshold lies midway between the two scores that it separates.
 
     Args:
-        probability: [n] in [0, 1]; an image is called positive at or above the threshold.
-        truth: [n], 0 or 1; anything else is left out.
+        probability: [n] in [0, 1]; an image is positive at or above the threshold.
+        truth: [n], 0 or 1; other values are ignored.
 
     Returns:
         A threshold in [0, 1]; 0.5 when a class is absent.
     """
     certain = np.isin(truth, (0, 1))
-    score, wanted = probability[certain].astype(np.float64), truth[certain]
-    if not has_both_classes(wanted):
+    scores, classes = probability[certain].astype(np.float64), truth[certain]
+    if not has_both_classes(classes):
         return 0.5
-    false, true, cuts = roc_curve(wanted, score, drop_intermediate=False)
-    best = float(min(cuts[np.argmax(true - false)], score.max()))
-    below = score[score < best]
+    false_positive, true_positive, thresholds = roc_curve(classes, scores, drop_intermediate=False)
+    best = float(min(thresholds[np.argmax(true_positive - false_positive)], scores.max()))
+    below = scores[scores < best]
     return (best + float(below.max())) / 2 if below.size else best / 2

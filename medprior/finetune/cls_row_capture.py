@@ -1,4 +1,4 @@
-"""The CLS row that a backbone computes in training, kept for a loss on its attention."""
+"""Captures the CLS attention row of a backbone in training, for a loss on its attention."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from medprior.networks.encoder import Encoder, Tokens
 
 
 class ClsRowCapture:
-    """Makes a backbone capture its CLS row whenever it is in training mode, and keeps the latest.
+    """Forward hooks that keep a backbone's latest CLS row in training mode.
 
     Args:
         vit: the backbone.
@@ -19,25 +19,25 @@ class ClsRowCapture:
 
     def __init__(self, vit: Encoder) -> None:
         self._tokens: Tokens | None = None
-        vit.register_forward_pre_hook(self._ask, with_kwargs=True)
-        vit.register_forward_hook(self._keep)
+        vit.register_forward_pre_hook(self._request_capture, with_kwargs=True)
+        vit.register_forward_hook(self._keep_tokens)
 
     def take(self) -> tuple[Tensor, tuple[int, int]]:
-        """Scores [B, H, N] and grid of the latest training pass; used up by the call."""
+        """Scores [B, H, N] and grid of the latest training pass; each pass is taken once."""
         tokens, self._tokens = self._tokens, None
         assert tokens is not None
         assert tokens.cls_logits is not None
         return tokens.cls_logits, tokens.grid
 
-    def _ask(
-        self, vit: Encoder, arguments: tuple[Any, ...], named: Mapping[str, Any]
+    def _request_capture(
+        self, vit: Encoder, arguments: tuple[Any, ...], options: Mapping[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Capture the row in training mode."""
+        """Set `capture` in training mode."""
         if not vit.training:
             return None
-        given = dict(zip(("capture", "mask"), arguments[1:], strict=False))
-        return arguments[:1], {**given, **named, "capture": True}
+        positional = dict(zip(("capture", "mask"), arguments[1:], strict=False))
+        return arguments[:1], {**positional, **options, "capture": True}
 
-    def _keep(self, vit: Encoder, arguments: tuple[Any, ...], tokens: Tokens) -> None:
+    def _keep_tokens(self, vit: Encoder, arguments: tuple[Any, ...], tokens: Tokens) -> None:
         if vit.training:
             self._tokens = tokens

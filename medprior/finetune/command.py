@@ -1,4 +1,4 @@
-"""`medprior finetune`."""
+"""The command `medprior finetune`."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def result_folder(args: argparse.Namespace) -> Path:
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
-    """Fine-tune and print what validation says."""
+    """Fine-tune and print the validation scores."""
     from medprior.cohort import Cohort
     from medprior.finetune.settings import FinetuneSettings
     from medprior.finetune.training import finetune_model
     from medprior.provenance import read_config
 
-    chosen = {"labels": args.labels, "structures": args.structures}
+    names = {"labels": args.labels, "structures": args.structures}
     settings = FinetuneSettings.load(args.config, args.set, task=args.task).for_task(args.task)
-    settings = settings.model_copy(update={k: tuple(v) for k, v in chosen.items() if v})
+    settings = settings.model_copy(update={k: tuple(v) for k, v in names.items() if v})
     cohort = Cohort.open(args.cohort)
     finetune_model(cohort, args.model, args.task, args.backbone, settings, observer, args.prior)
     config = read_config(args.model)
-    score = {k: v for k, v in config["validation"].items() if k in ("mean_auc", "mean_dice")}
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in score.items())
-    on = "training images" if settings.few_masks else "validation"
-    print(f"{args.model}: {on} {shown} (epoch {config['training']['best_epoch']})")
+    scores = {k: v for k, v in config["validation"].items() if k in ("mean_auc", "mean_dice")}
+    text = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+    split = "training images" if settings.has_few_masks else "validation"
+    print(f"{args.model}: {split} {text} (epoch {config['training']['best_epoch']})")

@@ -31,13 +31,13 @@ KEY_METRICS = {"classification": "mean_auc", "segmentation": "mean_dice"}
 
 
 def unwrap_network(network: nn.Module) -> nn.Module:
-    """The network itself, without the wrapper for several processes."""
+    """The network without its DistributedDataParallel wrapper."""
     inner: nn.Module = getattr(network, "module", network)
     return inner
 
 
 def build_loader(data: LabelledImages, settings: FinetuneSettings, order: Sampler[int] | None = None) -> DataLoader:
-    """Batches of `Sample`s: in the given order, else one after another (each rank its own part)."""
+    """Batches of `LabelledSample`s in the given order, else in sequence (each rank its own part)."""
     sampler: Any = order if order is not None else range(process_rank(), len(data), world_size())
     return DataLoader(
         data,
@@ -45,16 +45,16 @@ def build_loader(data: LabelledImages, settings: FinetuneSettings, order: Sample
         sampler=sampler,
         num_workers=settings.workers,
         persistent_workers=settings.workers > 0,
-        generator=torch.Generator(),  # else it would draw from the global random state
+        generator=torch.Generator(),  # without it the loader draws from the global random state
     )
 
 
 class GuardedStep:
     """One optimiser step; an `iteration_update` for MONAI's trainer.
 
-    A step whose gradient is not finite is left out and counted, running statistics of batch
-    normalisation included: one batch that is not finite would leave them so for good. Every process
-    sees the same gradient, so all leave out the same steps.
+    A step whose gradient is not finite is skipped and counted, and the running statistics of batch
+    normalisation are restored: one non-finite batch would corrupt them permanently. Every process
+    sees the same gradient, so all skip the same steps.
 
     Args:
         settings: of the run.
@@ -62,7 +62,7 @@ class GuardedStep:
         span: the divergence of its assigned heads from a prior, or None.
 
     Attributes:
-        skipped: steps left out so far. in_a_row: of them, the latest without a good one between.
+        skipped: steps skipped so far. skipped_in_a_row: steps skipped since the last finite one.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class GuardedStep:
         """Forward, backward, clip, step.
 
         Raises:
-            Diverged: more than `max_skipped` steps in a row were not finite.
+            TrainingDiverged: more than `max_skipped` steps in a row were not finite.
         """
         device = engine.state.device
         images, target = engine.prepare_batch(batch, device, engine.non_blocking)
@@ -89,31 +89,30 @@ class GuardedStep:
         if self.settings.freeze:
             unwrap_network(network).get_submodule("vit").eval()
         engine.optimizer.zero_grad(set_to_none=True)
-        before = [(buffer, buffer.clone()) for buffer in network.buffers()]
+        buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
         half = self.settings.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             pred = engine.inferer(images, network)
             engine.fire_event(IterationEvents.FORWARD_COMPLETED)
-        weighed = {"weight": batch["weight"].to(device)} if "weight" in batch else {}
-        loss = engine.loss_function(pred.float(), target, **weighed) + self._attention_loss(engine, batch, images)
+        weights = {"weight": batch["weight"].to(device)} if "weight" in batch else {}
+        loss = engine.loss_function(pred.float(), target, **weights) + self._attention_loss(engine, batch, images)
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
         loss.backward()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
         parameters = [p for p in network.parameters() if p.requires_grad]
         norm = nn.utils.clip_grad_norm_(parameters, self.settings.clip)
-        self._step(engine.optimizer, before, bool(torch.isfinite(norm)))
+        self._step(engine.optimizer, buffers, bool(torch.isfinite(norm)))
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return {"image": images, "label": target, "pred": pred, "loss": loss.detach()}
 
     def _attention_loss(self, engine: Any, batch: Any, images: torch.Tensor) -> Any:
-        """Losses on the attention of the pass just made; 0 without any."""
+        """Losses on the attention of the current pass; 0 without any."""
         loss: Any = 0
         if self.sar is not None:
             steps = engine.state.epoch_length * engine.state.max_epochs
             loss = loss + self.sar.loss((engine.state.iteration - 1) / steps)
         if self.span is not None:
-            where, numbers = batch["aspect"].numpy(), batch["index"].numpy()
-            views, _ = engine.prepare_batch.geometry(where, numbers)
+            views, _ = engine.prepare_batch.geometry(batch["aspect"].numpy(), batch["index"].numpy())
             maps, trust = batch["maps"].to(images.device), batch["trust"].to(images.device)
             loss = loss + self.span.loss(images, views, maps, trust)
         return loss
@@ -121,14 +120,14 @@ class GuardedStep:
     def _step(
         self,
         optimiser: Optimizer,
-        before: Sequence[tuple[torch.Tensor, torch.Tensor]],
+        buffers: Sequence[tuple[torch.Tensor, torch.Tensor]],
         finite: bool,
     ) -> None:
         if finite:
             self.skipped_in_a_row = 0
             optimiser.step()
             return
-        for buffer, value in before:
+        for buffer, value in buffers:
             buffer.copy_(value)
         self.skipped += 1
         self.skipped_in_a_row += 1
@@ -136,7 +135,7 @@ class GuardedStep:
             raise TrainingDiverged(
                 f"the loss was not finite in {self.skipped_in_a_row} steps in a row",
                 where="finetune",
-                fix="lower lr, or use precision=fp32; the last sound checkpoint is kept",
+                fix="lower lr, or use precision=fp32; the last valid checkpoint is kept",
             )
 
 
@@ -147,7 +146,7 @@ def build_evaluator(
     device: torch.device,
     loss_function: LossFunction,
 ) -> SupervisedEvaluator:
-    """Evaluates `data` on plain whole views; key metric mean AUC or mean Dice, and the loss."""
+    """Build the evaluator of `data` on whole views without augmentation; mean AUC or Dice, and loss."""
     assert settings.size is not None
     key = KEY_METRICS[settings.task]
     loss = MeanLoss(
@@ -177,9 +176,9 @@ def build_trainer(
     train_handlers: Sequence[Any] = (),
     heads: Mapping[str, int] | None = None,
 ) -> SupervisedTrainer:
-    """The trainer, without the handlers that time, validate, record and save: pass those in.
+    """Build the trainer; handlers for schedule, validation, records and checkpoints are passed in.
 
-    `heads` follow a structure each: SAR leaves them alone, SPAN keeps them there.
+    SAR excludes `heads`, the heads assigned to a structure; SPAN applies to them.
     """
     assert settings.size is not None
     heads = heads or {}
@@ -189,8 +188,8 @@ def build_trainer(
         assert isinstance(vit, Encoder)
         sar = SupervisedSar(vit, settings, heads.values()) if settings.sar_weight else None
         if settings.span_weight:
-            assert data.followed is not None
-            names = data.followed.names
+            assert data.prior_targets is not None
+            names = data.prior_targets.names
             span = SupervisedSpan(vit, settings, tuple(heads[name] for name in names))
     return SupervisedTrainer(
         device=device,

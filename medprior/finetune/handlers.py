@@ -1,4 +1,4 @@
-"""What happens around the steps: order, rates, validation's best, record, checkpoints."""
+"""Trainer handlers: schedule, best weights, metrics record and checkpoints."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from medprior.pretrain.handlers import write_metrics_csv
 
 @dataclass
 class TrainingProgress:
-    """What a run remembers besides weights and optimiser; kept in its checkpoints.
+    """The state of a run besides weights and optimiser, stored in its checkpoints.
 
     Attributes:
         rows: one per finished epoch. loss_sum, steps: of the current epoch.
-        best: copy of the network's state at the best validation so far, on the CPU.
-        best_score, best_loss, best_epoch: its key metric, its loss, its epoch.
+        best: copy of the network's state dict at the best validation so far, on the CPU.
+        best_score, best_loss, best_epoch: key metric, loss and epoch of that validation.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -49,25 +49,25 @@ class TrainingProgress:
 
 
 class ScheduleHandler:
-    """Sets order, augmentation, random numbers and learning rate from epoch and step alone."""
+    """Sets image order, augmentation, random seed and learning rate as functions of epoch and step."""
 
     def __init__(self, settings: FinetuneSettings) -> None:
         self.settings = settings
 
     def attach(self, engine: SupervisedTrainer) -> None:
-        """Listen to the trainer."""
-        engine.add_event_handler(Events.EPOCH_STARTED, self._epoch)
-        engine.add_event_handler(Events.ITERATION_STARTED, self._step)
+        """Register with the trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
+        engine.add_event_handler(Events.ITERATION_STARTED, self._start_step)
 
-    def _epoch(self, engine: Any) -> None:
-        order, views = engine.data_loader.sampler, engine.prepare_batch
-        assert isinstance(order, EpochSampler)
+    def _start_epoch(self, engine: Any) -> None:
+        sampler, views = engine.data_loader.sampler, engine.prepare_batch
+        assert isinstance(sampler, EpochSampler)
         assert isinstance(views, WholeViews)
-        inside = engine.state.iteration % engine.state.epoch_length
-        order.epoch = views.epoch = engine.state.epoch
-        order.skip = inside * self.settings.batch
+        completed_steps = engine.state.iteration % engine.state.epoch_length
+        sampler.epoch = views.epoch = engine.state.epoch
+        sampler.skip = completed_steps * self.settings.batch
 
-    def _step(self, engine: Any) -> None:
+    def _start_step(self, engine: Any) -> None:
         step = engine.state.iteration - 1
         stream = np.random.SeedSequence([self.settings.seed, STEP_STREAM, step, process_rank()])
         torch.manual_seed(int(stream.generate_state(1, np.uint32)[0]))
@@ -76,27 +76,27 @@ class ScheduleHandler:
 
 
 class BestWeightsHandler:
-    """Copies the network when validation is better: a higher key metric, or as high at less loss.
+    """Copies the network when validation improves: a higher key metric, or the same at a lower loss.
 
-    A key metric of NaN never counts as better. With `last` every epoch counts as better than those
-    before, whatever its metric: there is nothing to validate on.
+    A key metric of NaN is never an improvement. With `keep_last`, for runs without validation
+    images, every epoch replaces the previous one whatever its metric.
     """
 
-    def __init__(self, evaluator: SupervisedEvaluator, progress: TrainingProgress, last: bool = False) -> None:
+    def __init__(self, evaluator: SupervisedEvaluator, progress: TrainingProgress, keep_last: bool = False) -> None:
         self.evaluator = evaluator
         self.progress = progress
-        self.last = last
+        self.keep_last = keep_last
 
     def attach(self, engine: SupervisedTrainer) -> None:
-        """Listen to the trainer; attach after the handler that validates."""
+        """Register with the trainer; attach after the validation handler."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._compare)
 
     def _compare(self, engine: Any) -> None:
         state, progress = self.evaluator.state, self.progress
         score, loss = state.metrics[state.key_metric_name], state.metrics["loss"]
-        if math.isnan(score) and not self.last:
+        if math.isnan(score) and not self.keep_last:
             return
-        if self.last or (score, -loss) > (progress.best_score, -progress.best_loss):
+        if self.keep_last or (score, -loss) > (progress.best_score, -progress.best_loss):
             progress.best_score, progress.best_loss = score, loss
             progress.best_epoch = engine.state.epoch
             weights = unwrap_network(engine.network).state_dict()
@@ -104,7 +104,7 @@ class BestWeightsHandler:
 
 
 class MetricsRecorder:
-    """One row per epoch, to `metrics.csv`, to the observer and to the progress bar."""
+    """Writes one row per epoch to `metrics.csv`, the observer and the progress bar."""
 
     def __init__(
         self, folder: Path, observer: Observer, evaluator: SupervisedEvaluator, progress: TrainingProgress
@@ -114,16 +114,16 @@ class MetricsRecorder:
         self.evaluator = evaluator
         self.progress = progress
         self._bar: tqdm[Any] | None = None
-        self._since = 0.0
+        self._epoch_start = 0.0
 
     def attach(self, engine: SupervisedTrainer) -> None:
-        """Listen to the trainer; attach after the handler that validates."""
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.EPOCH_STARTED, self._epoch)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+        """Register with the trainer; attach after the validation handler."""
+        engine.add_event_handler(Events.STARTED, self._open_bar)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._add_step)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write_row)
 
-    def _start(self, engine: Any) -> None:
+    def _open_bar(self, engine: Any) -> None:
         total = engine.state.epoch_length * engine.state.max_epochs
         self._bar = progress_bar(
             total=total,
@@ -133,33 +133,33 @@ class MetricsRecorder:
             disable=process_rank() > 0,
         )
 
-    def _epoch(self, engine: Any) -> None:
-        self._since = time.perf_counter()
+    def _start_epoch(self, engine: Any) -> None:
+        self._epoch_start = time.perf_counter()
 
-    def _count(self, engine: Any) -> None:
+    def _add_step(self, engine: Any) -> None:
         self.progress.loss_sum += float(engine.state.output["loss"])
         self.progress.steps += 1
         if self._bar is not None:
             self._bar.update()
 
-    def _write(self, engine: Any) -> None:
-        progress, seen = self.progress, self.evaluator.state
+    def _write_row(self, engine: Any) -> None:
+        progress, validation = self.progress, self.evaluator.state
         row = {
             "epoch": float(engine.state.epoch),
             "step": float(engine.state.iteration),
             "train_loss": progress.loss_sum / max(progress.steps, 1),
-            "val_loss": float(seen.metrics["loss"]),
-            f"val_{seen.key_metric_name}": float(seen.metrics[seen.key_metric_name]),
+            "val_loss": float(validation.metrics["loss"]),
+            f"val_{validation.key_metric_name}": float(validation.metrics[validation.key_metric_name]),
             "lr": max(group["lr"] for group in engine.optimizer.param_groups),
             "skipped_steps": float(engine._process_function.skipped),
-            "seconds": time.perf_counter() - self._since,
+            "seconds": time.perf_counter() - self._epoch_start,
         }
         progress.loss_sum, progress.steps = 0.0, 0
         progress.rows.append(row)
         if process_rank() == 0:
             write_metrics_csv(self.path, progress.rows)
-            shown = {k: v for k, v in row.items() if k not in ("epoch", "step")}
-            self.observer.metrics(shown, int(row["step"]))
+            metrics = {k: v for k, v in row.items() if k not in ("epoch", "step")}
+            self.observer.metrics(metrics, int(row["step"]))
         if self._bar is not None:
             self._bar.set_postfix(
                 loss=f"{row['train_loss']:.3f}",
@@ -171,13 +171,13 @@ class MetricsRecorder:
 
 
 class FinetuneCheckpointHandler:
-    """Saves after epochs, at the end and when asked to stop; restores on start.
+    """Saves checkpoints after epochs, at the end and on a stop request; restores the newest one.
 
     Args:
         folder: `checkpoints/` of the model folder.
         settings: of the run.
-        fingerprint: of settings, data and backbone; a run goes on only with the same.
-        progress: kept with the state.
+        fingerprint: of settings, data and backbone; a run resumes only with the same one.
+        progress: saved with the state.
         stop: set by SIGTERM or SIGINT.
     """
 
@@ -196,28 +196,28 @@ class FinetuneCheckpointHandler:
         self.stop = stop
 
     def attach(self, engine: SupervisedTrainer) -> None:
-        """Listen to the trainer; attach last, so that a checkpoint holds the whole epoch."""
+        """Register with the trainer; attach last, so that a checkpoint holds the whole epoch."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._after_step)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._after_epoch)
 
     def _after_step(self, engine: Any) -> None:
-        inside = engine.state.iteration % engine.state.epoch_length
-        if self.stop and inside:
+        within_epoch = engine.state.iteration % engine.state.epoch_length
+        if self.stop and within_epoch:
             self.save(engine)
-            self.stop.leave()
+            self.stop.exit()
 
     def _after_epoch(self, engine: Any) -> None:
         last = engine.state.epoch == engine.state.max_epochs
         if last or self.stop or engine.state.epoch % self.settings.checkpoint_every == 0:
             self.save(engine)
         if self.stop:
-            self.stop.leave()
+            self.stop.exit()
 
     def save(self, engine: Any) -> None:
         """Write the state after the current step.
 
         Raises:
-            TrainingFailed: the disk does not take it; earlier checkpoints are untouched.
+            TrainingFailed: writing fails; earlier checkpoints are untouched.
         """
         if process_rank() > 0:
             return
@@ -237,11 +237,11 @@ class FinetuneCheckpointHandler:
             raise TrainingFailed(
                 f"a checkpoint cannot be written ({reason})",
                 where=self.folder.parent.name,
-                fix="make room and run the same command again: it goes on from the last checkpoint",
+                fix="free disk space and run the same command again: it resumes from the last checkpoint",
             ) from None
 
     def restore(self, engine: SupervisedTrainer) -> bool:
-        """Go on from the newest sound checkpoint; False where there is none.
+        """Restore the newest valid checkpoint; False if there is none.
 
         Raises:
             MedpriorError: the run in this folder has other settings or data.
@@ -253,7 +253,7 @@ class FinetuneCheckpointHandler:
             raise MedpriorError(
                 "the run in this folder has other settings, data or backbone",
                 where=self.folder.parent.name,
-                fix="repeat its command to go on, choose another folder, or remove this one",
+                fix="repeat its command to resume it, choose another folder, or remove this one",
             )
         unwrap_network(engine.network).load_state_dict(state["network"])
         engine.optimizer.load_state_dict(state["optimiser"])
@@ -266,12 +266,12 @@ class FinetuneCheckpointHandler:
 
 
 def is_training_finished(engine: SupervisedTrainer) -> bool:
-    """Whether no step is left to do."""
+    """Whether all steps are done."""
     state = engine.state
     return bool(state.iteration >= state.epoch_length * state.max_epochs)
 
 
 def has_finite_weights(network: nn.Module) -> bool:
-    """Whether every floating value of the network's state is finite."""
+    """Whether every floating-point value of the network's state is finite."""
     values = network.state_dict().values()
     return all(bool(torch.isfinite(v).all()) for v in values if v.is_floating_point())

@@ -1,4 +1,4 @@
-"""Maps of a whole view, laid over the radiograph's own grid of pixels."""
+"""Resamples maps of a whole view to the radiograph's pixel grid, and removes stray mask components."""
 
 from __future__ import annotations
 
@@ -33,21 +33,20 @@ def resample_to_image(maps: Tensor, views: Views, rows: int, cols: int) -> Tenso
 
 
 def keep_largest_components(mask: NDArray[np.bool_], structure: str) -> NDArray[np.bool_]:
-    """The mask without stray pieces: the largest one kept, two for `lungs` (our choice).
+    """Keep a mask's largest connected component, two for `lungs` (our choice).
 
-    Of structures that may have any number of pieces all are kept. A piece under 0.5 % of the image
-    is none.
+    Masks of other structures are returned unchanged. A component under 0.5 % of the image is dropped.
 
     Args:
         mask: bool [rows, cols].
         structure: its name.
     """
-    pieces = MAX_COMPONENTS.get(structure)
-    if pieces is None or not mask.any():
+    max_components = MAX_COMPONENTS.get(structure)
+    if max_components is None or not mask.any():
         return mask
     labels, count = ndimage.label(mask)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    largest = np.argsort(sizes)[::-1][:pieces]
-    kept = np.zeros(count + 1, dtype=bool)
-    kept[[number + 1 for number in largest if sizes[number] >= MIN_COMPONENT_SHARE * mask.size]] = True
-    return np.asarray(kept[labels])
+    largest = np.argsort(sizes)[::-1][:max_components]
+    is_kept = np.zeros(count + 1, dtype=bool)
+    is_kept[[number + 1 for number in largest if sizes[number] >= MIN_COMPONENT_SHARE * mask.size]] = True
+    return np.asarray(is_kept[labels])

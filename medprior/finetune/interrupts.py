@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: finish the step, save, leave with 143 or 130; a second one leaves at once."""
+"""SIGTERM and SIGINT: finish the step, save, exit with 143 or 130; a second signal exits at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Whether, and by which signal, the run was asked to stop."""
+    """The signal that asked the run to stop, if any."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -20,8 +20,8 @@ class StopRequest:
     def __bool__(self) -> bool:
         return self.signal is not None
 
-    def leave(self) -> None:
-        """Leave the program as the signal would."""
+    def exit(self) -> None:
+        """Exit the program as the signal would."""
         if self.signal == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(143)
@@ -29,23 +29,23 @@ class StopRequest:
 
 @contextmanager
 def catch_stop_signals(request: StopRequest | None = None) -> Iterator[StopRequest]:
-    """Note stop signals in `request` while the block runs; only the main thread receives any."""
+    """Record stop signals in `request` while the block runs; only the main thread receives them."""
     request = StopRequest() if request is None else request
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
 
-    def ask(number: int, _: FrameType | None) -> None:
-        """Remember the signal until the step is done."""
+    def record_signal(number: int, _: FrameType | None) -> None:
+        """Record the signal until the step is done."""
         request.signal = number
-        for each in STOP_SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+        for stop_signal in STOP_SIGNALS:
+            signal.signal(stop_signal, signal.SIG_DFL)
 
     for number in STOP_SIGNALS:
-        signal.signal(number, ask)
+        signal.signal(number, record_signal)
     try:
         yield request
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Losses that leave unknown targets (NaN) out; pure functions."""
+"""Losses that ignore unknown targets (NaN); pure functions."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def masked_bce(logits: Tensor, targets: Tensor, pos_weight: Tensor | None = None
     """
     known = ~torch.isnan(targets)
     filled = torch.where(known, targets, 0.0)
-    each = F.binary_cross_entropy_with_logits(logits.float(), filled.float(), pos_weight=pos_weight, reduction="none")
-    return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
+    bce = F.binary_cross_entropy_with_logits(logits.float(), filled.float(), pos_weight=pos_weight, reduction="none")
+    return torch.where(known, bce, 0.0).sum() / known.sum().clamp(min=1)
 
 
 def masked_dice_bce(
@@ -36,11 +36,11 @@ def masked_dice_bce(
     Args:
         logits: [B, K, S, S].
         targets: [B, K, S, S], share of each pixel that the structure covers; a structure that is
-            unknown in an image is NaN throughout and gives no gradient.
+            unknown in an image is NaN everywhere and gives no gradient.
         dice_weight: factor of the Dice term.
         smooth: pixels added to both sides of the ratio, so that two empty masks agree.
-        weight: [B] in [0, 1], what each image counts; None for 1. An image of half the weight has
-            half the gradient, whatever is beside it in the batch.
+        weight: [B] in [0, 1], weight of each image; None for 1. An image of half the weight has half
+            the gradient, whatever the other images of the batch are.
 
     Returns:
         Scalar float32: mean over the known (image, structure) pairs, 0 where there is none.
@@ -49,11 +49,11 @@ def masked_dice_bce(
     known = ~unknown.flatten(2).any(dim=-1)
     filled = torch.where(unknown, 0.0, targets).float()
     logits = logits.float()
-    each = F.binary_cross_entropy_with_logits(logits, filled, reduction="none").flatten(2).mean(-1)
+    bce = F.binary_cross_entropy_with_logits(logits, filled, reduction="none").flatten(2).mean(-1)
     probability = logits.sigmoid()
     overlap = (probability * filled).flatten(2).sum(-1)
     total = (probability + filled).flatten(2).sum(-1)
-    pairs = each + dice_weight * (1 - (2 * overlap + smooth) / (total + smooth))
+    pairs = bce + dice_weight * (1 - (2 * overlap + smooth) / (total + smooth))
     if weight is not None:
         pairs = pairs * weight[:, None]
     return torch.where(known, pairs, 0.0).sum() / known.sum().clamp(min=1)

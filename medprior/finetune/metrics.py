@@ -1,4 +1,4 @@
-"""What is watched while fine-tuning: mean AUC and mean Dice over what is known."""
+"""Validation metrics of fine-tuning: mean AUC and mean Dice over known labels and masks."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def compute_dice_per_image(probability: Tensor, targets: Tensor, thresholds: Ten
 
 
 class WholeEpochMetric(Metric):
-    """Collects rows of every batch, from all processes, and reduces them at the epoch's end.
+    """Collects rows of every batch, from all processes, and reduces them at the end of the epoch.
 
-    NaN rows are the business of `reduce`, so that one absent class cannot spoil the key metric.
+    `reduce` handles NaN rows, so that one absent class does not make the key metric NaN.
 
     Args:
-        rows: from prediction and label of a batch to tensors with the batch as first axis.
-        reduce: from all rows to one number.
+        rows: maps prediction and label of a batch to tensors with the batch as first axis.
+        reduce: maps all rows to one number.
     """
 
     def __init__(
@@ -78,19 +78,19 @@ class WholeEpochMetric(Metric):
         super().__init__(output_transform=lambda output: (output["pred"], output["label"]))
 
     def reset(self) -> None:
-        """Forget all rows."""
-        self._kept: list[tuple[Tensor, ...]] = []
+        """Drop all rows."""
+        self._rows: list[tuple[Tensor, ...]] = []
 
     def update(self, output: tuple[Tensor, Tensor]) -> None:
-        """Keep the rows of one batch."""
+        """Store the rows of one batch."""
         pred, label = output
-        self._kept.append(tuple(row.detach().float() for row in self.rows(pred, label)))
+        self._rows.append(tuple(row.detach().float() for row in self.rows(pred, label)))
 
     def compute(self) -> float:
-        """The number over all rows."""
-        columns = [torch.cat(parts) for parts in zip(*self._kept, strict=True)]
-        whole = [evenly_divisible_all_gather(column, concat=True) for column in columns]
-        return self.reduce(*(column.cpu().numpy() for column in whole))
+        """The metric over all rows."""
+        columns = [torch.cat(parts) for parts in zip(*self._rows, strict=True)]
+        gathered = [evenly_divisible_all_gather(column, concat=True) for column in columns]
+        return self.reduce(*(column.cpu().numpy() for column in gathered))
 
 
 def build_mean_auc_metric() -> WholeEpochMetric:

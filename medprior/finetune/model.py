@@ -1,11 +1,11 @@
-"""A fine-tuned model on disk, and what it says of a cohort or of one radiograph."""
+"""A fine-tuned model: loading its folder, predicting a cohort or one radiograph."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from medprior.finetune.familiarity import (
 )
 from medprior.finetune.image_grid import keep_largest_components, resample_to_image
 from medprior.finetune.settings import FinetuneSettings, Task
-from medprior.finetune.single_pass import SinglePassNetwork
+from medprior.finetune.single_pass import NetworkOutput, run_single_pass
 from medprior.geometry import Views, create_whole_image_views
 from medprior.networks.architectures import build_cnn, check_weight_shapes
 from medprior.networks.attention import compute_attention_maps
@@ -39,40 +39,40 @@ from medprior.provenance import read_config
 
 MODEL_WEIGHTS_FILE = "model.safetensors"
 ATTENTION_SIDE_PX = 512
+ForwardPass = Callable[[Network, Tensor], NetworkOutput]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one radiograph.
+    """The outputs of a model for one radiograph.
 
     Attributes:
         probabilities: label -> calibrated probability; empty for segmentation.
         masks: structure -> bool [rows, cols] on the radiograph's grid; empty for classification.
-        attention: float32 [H, h, w], where each head of the last block looks, over the radiograph's
-            frame with its longest side at most 512; 1 is the mean over the patches. A CNN has none:
-            H is 0.
-        familiar: how far it is from the training images; None where the model does not know.
+        attention: float32 [H, h, w], attention of the last block's heads over the radiograph's frame,
+            longest side at most 512; 1 is the mean over the patches. H is 0 for a CNN.
+        familiarity: distance from the training images; None if the model has no detector.
     """
 
     probabilities: dict[str, float]
     masks: dict[str, NDArray[np.bool_]]
     attention: NDArray[np.float32]
-    familiar: FamiliarityScore | None = None
+    familiarity: FamiliarityScore | None = None
 
 
 @dataclass(frozen=True)
 class Model:
-    """A fine-tuned network and all that is needed to use it.
+    """A fine-tuned network with its calibration, thresholds and preprocessing.
 
     Attributes:
         network: in evaluation mode.
         task: classification or segmentation.
         labels: names of the network's outputs, in order: labels or structures.
-        size: side of the view it sees, pixels. source_size: side of the square it is cut from.
+        size: side of the input view, pixels. source_size: side of the square it is cut from.
         temperature, threshold: float64 [C], chosen on validation.
         heads: structure -> attention head that was pretrained on its prior; may be empty.
         config: the whole `config.json`.
-        familiarity: tells pictures far from the training images; None where too few were there.
+        familiarity: out-of-distribution detector; None if there were too few training images.
     """
 
     network: Network
@@ -93,7 +93,7 @@ class Model:
 
     @property
     def has_attention(self) -> bool:
-        """Whether it has attention to look at; a CNN has none."""
+        """Whether the network has attention; a CNN has none."""
         return not isinstance(self.network, ConvNet)
 
     @property
@@ -101,22 +101,22 @@ class Model:
         """The fine-tuned backbone.
 
         Raises:
-            ConfigError: the model is a CNN; ask `attends` first.
+            ConfigError: the model is a CNN; check `has_attention` first.
         """
         if isinstance(self.network, ConvNet):
             raise ConfigError(
                 "a CNN has no Vision Transformer and no attention",
-                where=self.network.settings.architecture, fix="ask Model.attends first",
+                where=self.network.settings.architecture, fix="check Model.has_attention first",
             )  # fmt: skip
         return self.network.vit
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The device of the network."""
         return next(self.network.parameters()).device
 
-    def view(self, squares: NDArray[np.float32], aspect: NDArray[np.float64]) -> tuple[Tensor, Views]:
-        """The whole views the network sees: float32 [B, 1, S, S] in [0, 1], and their geometry.
+    def create_views(self, squares: NDArray[np.float32], aspect: NDArray[np.float64]) -> tuple[Tensor, Views]:
+        """The network's input, whole views: float32 [B, 1, S, S] in [0, 1], and their geometry.
 
         Args:
             squares: [B, source_size, source_size], images on the unit square.
@@ -126,18 +126,21 @@ class Model:
         sources = torch.from_numpy(np.array(squares, dtype=np.float32))[:, None].to(self.device)
         return crop_views(sources, views, self.size, torch.arange(len(sources))), views
 
+    def _iterate_views(self, cohort: Cohort, batch: int) -> Iterator[tuple[Tensor, Views]]:
+        squares, aspect = cohort.squares(self.source_size), cohort.aspect
+        for start in range(0, len(cohort), batch):
+            part = slice(start, start + batch)
+            yield self.create_views(squares[part], aspect[part])
+
     @torch.inference_mode()
-    def batches(self, cohort: Cohort, batch: int = 64) -> Iterator[NDArray[np.float32]]:
-        """The predictions of a cohort, batch by batch in manifest order.
+    def predict_batches(self, cohort: Cohort, batch: int = 64) -> Iterator[NDArray[np.float32]]:
+        """Predict a cohort, batch by batch in manifest order.
 
         Yields:
             Classification: calibrated probabilities float32 [B, C]. Segmentation: probabilities
             float32 [B, K, s, s] over the images' unit squares, s = `source_size`.
         """
-        squares, aspect = cohort.squares(self.source_size), cohort.aspect
-        for start in range(0, len(cohort), batch):
-            part = slice(start, start + batch)
-            images, views = self.view(squares[part], aspect[part])
+        for images, views in self._iterate_views(cohort, batch):
             logits = self.network(images).float()
             if self.task == "segmentation":
                 yield resample_maps_to_source(logits.sigmoid(), views, self.source_size).cpu().numpy()
@@ -145,63 +148,58 @@ class Model:
                 yield compute_probabilities(logits.cpu().numpy(), self.temperature)
 
     def predict_cohort(self, cohort: Cohort, batch: int = 64) -> NDArray[np.float32]:
-        """All of `batches` in one array, [n, C] or [n, K, s, s]."""
-        return np.concatenate(list(self.batches(cohort, batch)))
+        """All of `predict_batches` in one array, [n, C] or [n, K, s, s]."""
+        return np.concatenate(list(self.predict_batches(cohort, batch)))
 
     @torch.inference_mode()
-    def predict_pixels(self, pixels: NDArray[np.float32]) -> Prediction:
-        """Read one radiograph.
+    def predict_pixels(self, pixels: NDArray[np.float32], forward: ForwardPass = run_single_pass) -> Prediction:
+        """Predict one radiograph from one forward pass.
 
         Args:
             pixels: float32 [rows, cols] in [0, 1], square pixels, air dark.
+            forward: runs the network on one view [1, 1, S, S]; a service batches the views of
+                several requests in it.
 
         Raises:
-            ConfigError: no such picture.
+            ConfigError: `pixels` is no such image.
         """
         validate_pixels(pixels)
         rows, cols = pixels.shape
         square = resize_pixels(pixels, self.source_size, self.source_size)
-        images, views = self.view(square[None], np.array([cols / rows]))
-        # A service puts a stand-in of its own in the network's place.
-        own = isinstance(self.network, torch.nn.Module)
-        network = SinglePassNetwork(self.network) if own else self.network
-        vit = cast(Encoder, network.vit)  # or what stands for one
-        logits = network(images).float()
-        maps = compute_attention_maps(vit, images)
+        images, views = self.create_views(square[None], np.array([cols / rows]))
+        output = forward(self.network, images)
+        logits, maps = output.logits.float(), output.attention
         height, width = compute_resized_shape((rows, cols), ATTENTION_SIDE_PX)
         patches = maps.shape[-2] * maps.shape[-1]
-        looked = resample_to_image(maps * patches, views, height, width)[0].cpu().numpy()
-        familiar = None
+        attention = resample_to_image(maps * patches, views, height, width)[0].cpu().numpy()
+        familiarity = None
         if self.familiarity is not None:
-            familiar = self.familiarity.familiar(compute_view_features(vit, images))[0]
+            familiarity = self.familiarity.assess(compute_view_features(output.tokens, images))[0]
         if self.task == "segmentation":
-            return Prediction({}, self._masks(logits, views, rows, cols), looked, familiar)
-        shares = compute_probabilities(logits.cpu().numpy(), self.temperature)[0]
-        chances = dict(zip(self.labels, shares.tolist(), strict=True))
-        return Prediction(chances, {}, looked, familiar)
+            return Prediction({}, self._extract_masks(logits, views, rows, cols), attention, familiarity)
+        probabilities = compute_probabilities(logits.cpu().numpy(), self.temperature)[0]
+        return Prediction(dict(zip(self.labels, probabilities.tolist(), strict=True)), {}, attention, familiarity)
 
-    def _masks(self, logits: Tensor, views: Views, rows: int, cols: int) -> dict[str, NDArray[np.bool_]]:
-        found = resample_to_image(logits.sigmoid(), views, rows, cols)[0].cpu().numpy()
+    def _extract_masks(self, logits: Tensor, views: Views, rows: int, cols: int) -> dict[str, NDArray[np.bool_]]:
+        probabilities = resample_to_image(logits.sigmoid(), views, rows, cols)[0].cpu().numpy()
         return {
-            name: keep_largest_components(found[k] >= self.threshold[k], name) for k, name in enumerate(self.labels)
+            name: keep_largest_components(probability >= threshold, name)
+            for name, probability, threshold in zip(self.labels, probabilities, self.threshold, strict=True)
         }
 
     def attention(self, cohort: Cohort, batch: int = 64) -> NDArray[np.float32]:
-        """Attention of every head over the images' unit squares: [n, H, s, s]; H 0 of a CNN."""
+        """Attention of every head over the images' unit squares: [n, H, s, s]; H is 0 for a CNN."""
         if not self.has_attention:
             return np.zeros((len(cohort), 0, self.source_size, self.source_size), np.float32)
-        squares, aspect = cohort.squares(self.source_size), cohort.aspect
-        found = []
-        for start in range(0, len(cohort), batch):
-            part = slice(start, start + batch)
-            images, views = self.view(squares[part], aspect[part])
-            maps = compute_attention_maps(self.vit, images)
-            found.append(resample_maps_to_source(maps, views, self.source_size).cpu().numpy())
-        return np.concatenate(found)
+        maps = [
+            resample_maps_to_source(compute_attention_maps(self.vit, images), views, self.source_size).cpu().numpy()
+            for images, views in self._iterate_views(cohort, batch)
+        ]
+        return np.concatenate(maps)
 
 
 def validate_pixels(pixels: NDArray[np.float32]) -> None:
-    """ConfigError unless `pixels` is a finite picture [rows, cols] in [0, 1]."""
+    """ConfigError unless `pixels` is a finite image [rows, cols] in [0, 1]."""
     fits = pixels.ndim == 2 and min(pixels.shape) > 0 and bool(np.isfinite(pixels).all())
     if not fits or pixels.min() < -1e-3 or pixels.max() > 1 + 1e-3:
         raise ConfigError(
@@ -217,8 +215,8 @@ def load_finetuned_model(folder: Path | str, device: str = "cpu") -> Model:
     """Load a model folder; needs no MLflow.
 
     Raises:
-        InputMissing: no finished fine-tuning there, weights that are damaged, not finite, or of
-            another architecture.
+        InputMissing: no finished fine-tuning in `folder`, or weights that are damaged, not finite, or
+            of another architecture.
     """
     folder = Path(folder)
     config = read_config(folder, "finetune")
@@ -229,18 +227,18 @@ def load_finetuned_model(folder: Path | str, device: str = "cpu") -> Model:
 
 
 def build_recorded_network(config: dict[str, Any], outputs: int, tensors: dict[str, Tensor], where: str) -> Network:
-    """The network that a `config.json` describes, freshly initialised.
+    """Build the network that a `config.json` describes, freshly initialised.
 
     Raises:
-        MedpriorError: no such architecture, or one that `tensors` are not of; then nothing large
-            was allocated.
+        MedpriorError: no such architecture, or one that does not fit `tensors`; raised before
+            anything large is allocated.
     """
     task: Task = config["task"]
     settings = FinetuneSettings.checked(config["settings"], f"{where}: settings")
     if settings.architecture is not None:
-        made = ConvSettings.checked(config["network"], f"{where}: network")
-        check_weight_shapes(made, task, outputs, tensors, where)
-        return build_cnn(made, task, outputs, settings.dropout)
+        cnn = ConvSettings.checked(config["network"], f"{where}: network")
+        check_weight_shapes(cnn, task, outputs, tensors, where)
+        return build_cnn(cnn, task, outputs, settings.dropout)
     shape = ViTSettings.checked(config["network"], f"{where}: network")
     pyramid = task == "segmentation" and settings.decoder == "pyramid"
     check_network_size(shape, tensors, where, settings.channels if pyramid else 0)
@@ -252,11 +250,11 @@ def _load_model_folder(folder: Path, config: dict[str, Any], device: str) -> Mod
     names = tuple(config["structures" if config["task"] == "segmentation" else "labels"])
     if not all(16 <= int(config["preprocessing"][key]) <= 8192 for key in ("size", "source_size")):
         raise ValueError("no size of a view")
-    own = {k: v for k, v in tensors.items() if not k.startswith(FAMILIARITY_PREFIX)}
-    network = build_recorded_network(config, len(names), own, folder.name)
+    weights = {k: v for k, v in tensors.items() if not k.startswith(FAMILIARITY_PREFIX)}
+    network = build_recorded_network(config, len(names), weights, folder.name)
     try:
         familiarity = FamiliarityDetector.from_tensors(tensors)
-        network.load_state_dict(own)
+        network.load_state_dict(weights)
     except (RuntimeError, KeyError):
         raise InputMissing(
             "weights do not fit the recorded architecture", where=folder.name, fix="rerun the stage"

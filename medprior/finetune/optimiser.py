@@ -1,4 +1,4 @@
-"""AdamW with a smaller step for lower blocks, and a schedule that is a function of the step."""
+"""AdamW with layer-wise learning rate decay, and a warm-up cosine schedule."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ TOKEN_PARAMETERS = frozenset({"vit.cls", "vit.registers", "vit.position"}) | {
 
 
 def find_parameter_depth(name: str, blocks: int) -> int:
-    """0 for the embedding and the tokens, 1 to `blocks` for blocks, one more for what is above."""
-    found = BLOCK_PATTERN.match(name)
-    if found:
-        return int(found[1]) + 1
+    """0 for the embedding and the tokens, 1 to `blocks` for blocks, one more for norm and head."""
+    block = BLOCK_PATTERN.match(name)
+    if block:
+        return int(block[1]) + 1
     above = not name.startswith("vit.") or name.startswith("vit.norm.")
     return blocks + 1 if above else 0
 
 
 def build_parameter_groups(network: nn.Module, settings: FinetuneSettings) -> list[dict[str, Any]]:
-    """Groups by depth and by whether weights decay; each with its factor `scale` of the step.
+    """Parameter groups by depth and weight decay, each with a learning rate factor `scale`.
 
     Layer decay as in BEiT (Bao et al. 2022); biases, norms, tokens and positions do not decay.
     """
@@ -38,14 +38,14 @@ def build_parameter_groups(network: nn.Module, settings: FinetuneSettings) -> li
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
-        plain = parameter.ndim < 2 or name in TOKEN_PARAMETERS
+        undecayed = parameter.ndim < 2 or name in TOKEN_PARAMETERS
         depth = find_parameter_depth(name, blocks)
         group = groups.setdefault(
-            (depth, plain),
+            (depth, undecayed),
             {
                 "params": [],
                 "scale": decay ** (blocks + 1 - depth),
-                "weight_decay": 0.0 if plain else settings.weight_decay,
+                "weight_decay": 0.0 if undecayed else settings.weight_decay,
             },
         )
         group["params"].append(parameter)
@@ -53,12 +53,12 @@ def build_parameter_groups(network: nn.Module, settings: FinetuneSettings) -> li
 
 
 def build_optimiser(network: nn.Module, settings: FinetuneSettings) -> AdamW:
-    """AdamW over the parameters that train."""
+    """AdamW over the trainable parameters."""
     return AdamW(build_parameter_groups(network, settings), lr=settings.lr)
 
 
 def set_learning_rates(optimiser: Optimizer, settings: FinetuneSettings, progress: float) -> None:
-    """Set every group's learning rate for a step at `progress` in [0, 1] of the run."""
+    """Set every group's learning rate at `progress` in [0, 1] of the run."""
     rate = warmup_cosine_schedule(settings.lr, settings.final_lr, settings.warmup, progress)
     for group in optimiser.param_groups:
         group["lr"] = rate * group["scale"]

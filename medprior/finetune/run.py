@@ -1,9 +1,8 @@
-"""All parts of one fine-tuning, before its first step."""
+"""The parts of one fine-tuning run: data, network, engines."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from monai.engines.evaluator import SupervisedEvaluator
@@ -12,19 +11,18 @@ from monai.engines.trainer import SupervisedTrainer
 from medprior.cohort import Cohort
 from medprior.finetune.assembly import Network
 from medprior.finetune.data.dataset import LabelledImages
-from medprior.finetune.handlers import (
-    FinetuneCheckpointHandler,
-    TrainingProgress,
-)
+from medprior.finetune.handlers import FinetuneCheckpointHandler, TrainingProgress
 from medprior.finetune.settings import FinetuneSettings
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
 class FinetuneRun:
-    """All parts of one fine-tuning, before its first step."""
+    """The parts of one fine-tuning run, before its first step.
+
+    Attributes:
+        heads: structure -> attention head that follows it.
+        familiarity_splits: images that the out-of-distribution detector and its limit are fitted on.
+    """
 
     settings: FinetuneSettings
     device: torch.device
@@ -36,4 +34,4 @@ class FinetuneRun:
     progress: TrainingProgress
     checkpoints: FinetuneCheckpointHandler
     heads: dict[str, int]
-    splits: tuple[Cohort, Cohort]
+    familiarity_splits: tuple[Cohort, Cohort]

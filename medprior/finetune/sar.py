@@ -1,8 +1,7 @@
-"""SAR beside a supervised loss: the free heads' attention in few connected regions (methods 4).
+"""SAR (arXiv 2206.04636) beside a supervised loss: low spatial entropy of the free heads' attention.
 
-Evidence: confirmed in the authors' code (helia95/SAR): CLS logits of the last block, weight linear
-from 0, then a cosine to 0; there per epoch, here per step. That heads which follow a structure are
-left out is our choice.
+As in the authors' code (helia95/SAR): CLS logits of the last block, weight linear from 0, then a
+cosine to 0; there per epoch, here per step. Excluding the heads that follow a structure is our choice.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from medprior.pretrain.schedules import warmup_cosine_schedule
 
 
 class SupervisedSar:
-    """Reads the CLS row that the backbone computes in training, and makes a loss of it.
+    """Spatial entropy loss of the CLS row that the backbone computes in training.
 
     Args:
-        vit: the backbone; from now on it captures the row whenever it is in training mode.
+        vit: the backbone; it captures the row from now on whenever it is in training mode.
         settings: `sar_weight`, `sar_warmup`, `sar_connectivity`.
         assigned: heads that follow a structure.
     """
 
     def __init__(self, vit: Encoder, settings: FinetuneSettings, assigned: Iterable[int]) -> None:
         self.settings = settings
-        self.free = list_free_heads(vit.settings.heads, assigned)
+        self.free_heads = list_free_heads(vit.settings.heads, assigned)
         self.row = ClsRowCapture(vit)
 
     def weight(self, progress: float) -> float:
@@ -37,7 +36,7 @@ class SupervisedSar:
         return warmup_cosine_schedule(self.settings.sar_weight, 0.0, self.settings.sar_warmup, progress)
 
     def loss(self, progress: float) -> Tensor:
-        """The weighted mean spatial entropy of the latest training pass; used up by the call."""
+        """The weighted mean spatial entropy of the latest training pass; each pass is used once."""
         logits, grid = self.row.take()
-        entropy, _ = sar_loss(logits[:, self.free], grid, self.settings.sar_connectivity)
+        entropy, _ = sar_loss(logits[:, self.free_heads], grid, self.settings.sar_connectivity)
         return self.weight(progress) * entropy

@@ -1,4 +1,4 @@
-"""What the validation images settle once training is over: temperatures, thresholds, facts."""
+"""Calibration after training: temperatures, thresholds and scores of the validation images."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ CANDIDATE_THRESHOLDS = np.linspace(0.1, 0.9, 17)
 
 
 def check_validation_labels(data: LabelledImages) -> None:
-    """Refuse a validation split on which no AUC exists.
+    """Check that an AUC can be computed on the validation split.
 
     Raises:
-        InputMissing: no label has both a positive and a negative image in it.
+        InputMissing: no label has both a positive and a negative image.
     """
     if data.targets.ndim != 2 or any(has_both_classes(column) for column in data.targets.T):
         return
@@ -48,7 +48,7 @@ def check_validation_labels(data: LabelledImages) -> None:
 def predict_batches(
     network: Network, data: LabelledImages, settings: FinetuneSettings, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits and targets of plain whole views, batch by batch."""
+    """Logits and targets of whole views without augmentation, batch by batch."""
     assert settings.size is not None
     views = WholeViews(settings.size)
     network.eval()
@@ -64,13 +64,13 @@ def calibrate_labels(
     pairs = list(predict_batches(network, data, settings, device))
     logits = torch.cat([pred for pred, _ in pairs]).cpu().numpy()
     truth = torch.cat([label for _, label in pairs]).cpu().numpy()
-    scales = np.array([fit_temperature(z, y) for z, y in zip(logits.T, truth.T, strict=True)])
-    chances = compute_probabilities(logits, scales)
-    cuts = [compute_youden_threshold(p, y) for p, y in zip(chances.T, truth.T, strict=True)]
+    temperatures = np.array([fit_temperature(z, y) for z, y in zip(logits.T, truth.T, strict=True)])
+    probabilities = compute_probabilities(logits, temperatures)
+    thresholds = [compute_youden_threshold(p, y) for p, y in zip(probabilities.T, truth.T, strict=True)]
     aucs = compute_label_aucs(logits, truth)
     return {
-        "threshold": dict(zip(data.names, cuts, strict=True)),
-        "calibration": {"temperature": dict(zip(data.names, scales.tolist(), strict=True))},
+        "threshold": dict(zip(data.names, thresholds, strict=True)),
+        "calibration": {"temperature": dict(zip(data.names, temperatures.tolist(), strict=True))},
         "validation": {
             "mean_auc": compute_known_mean(aucs),
             "auc": {name: convert_nan_to_none(value) for name, value in zip(data.names, aucs, strict=True)},
@@ -86,21 +86,20 @@ def calibrate_structures(
 ) -> dict[str, Any]:
     """The threshold with the best mean Dice of every structure; temperatures stay 1.
 
-    Where no mask is left to validate on it stays at one half, and what is found is of the training
-    images.
+    Without a validation mask thresholds stay at one half, and the scores are of the training images.
     """
-    tried = np.array([0.5]) if settings.few_masks else CANDIDATE_THRESHOLDS
-    cuts = torch.from_numpy(tried).float()
+    candidates = np.array([0.5]) if settings.has_few_masks else CANDIDATE_THRESHOLDS
+    thresholds = torch.from_numpy(candidates).float()
     rows = [
-        compute_dice_per_image(pred.sigmoid(), label, cuts).cpu().numpy()
+        compute_dice_per_image(pred.sigmoid(), label, thresholds).cpu().numpy()
         for pred, label in predict_batches(network, data, settings, device)
     ]
     dice = np.concatenate(rows).astype(np.float64)
     means = np.array([[compute_known_mean(cell) for cell in structure.T] for structure in dice.swapaxes(0, 1)])
-    middle = len(tried) // 2
+    middle = len(candidates) // 2
     best = [int(np.nanargmax(row)) if not np.isnan(row).all() else middle for row in means]
     return {
-        "threshold": {n: round(float(tried[b]), 4) for n, b in zip(data.names, best, strict=True)},
+        "threshold": {n: round(float(candidates[b]), 4) for n, b in zip(data.names, best, strict=True)},
         "calibration": {"temperature": dict.fromkeys(data.names, 1.0)},
         "validation": {
             "mean_dice": compute_known_mean(means[:, middle]),
@@ -113,17 +112,17 @@ def calibrate_structures(
 
 
 def describe_validation_data(settings: FinetuneSettings) -> str:
-    """What `validation` in `config.json` is measured on."""
-    if settings.few_masks:
+    """The images that `validation` in `config.json` is measured on."""
+    if settings.has_few_masks:
         return "the training images: no other mask is known"
     return "pseudo-masks of the prior" if settings.targets == "prior" else "masks of val"
 
 
 def count_true_by_name(names: tuple[str, ...], true: NDArray[np.bool_]) -> dict[str, int]:
-    """How often each column of bool [n, C] is true."""
+    """Number of true values in each column of bool [n, C]."""
     return dict(zip(names, true.sum(axis=0).tolist(), strict=True))
 
 
 def convert_nan_to_none(value: float) -> float | None:
-    """JSON has no NaN."""
+    """None for NaN, which JSON does not have."""
     return None if np.isnan(value) else float(value)

@@ -1,4 +1,4 @@
-"""Settings of fine-tuning; every default that a small cohort on a CPU needs is here."""
+"""Settings of fine-tuning; the defaults suit a small cohort on a CPU."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from medprior.settings import Settings
 
 Task = Literal["classification", "segmentation"]
 UncertainPolicy = Literal["ignore", "ones", "zeros", "soft"]
-# A mask teaches more per image than a label: larger steps, fewer epochs (measured, see README).
+# A mask carries more information per image than a label: higher lr, fewer epochs (measured, see README).
 SEGMENTATION_DEFAULTS: dict[str, Any] = {"epochs": 15, "batch": 8, "lr": 3e-3}
-# An epoch over a few images is a few steps.
+# An epoch over few images has few steps.
 FEW_MASKS_DEFAULTS: dict[str, Any] = {"epochs": 200, "checkpoint_every": 20}
 
 
 class AugmentSettings(Settings):
-    """Mild changes of a training image.
+    """Mild augmentation of a training image.
 
     `scale` is the largest relative change of its size, `translate` the largest shift as a share of
     the view. No flip by default: laterality is diagnostic.
@@ -35,14 +35,14 @@ class AugmentSettings(Settings):
 
 
 class FinetuneSettings(Settings):
-    """Everything `medprior finetune` can be told.
+    """Settings of `medprior finetune`.
 
-    The defaults of `epochs`, `batch` and `lr` are classification's; segmentation has its own.
+    The defaults of `epochs`, `batch` and `lr` are for classification; segmentation has its own.
 
     Attributes:
-        labels: labels to learn, default all of the cohort. structures: masks to learn, default
-            `left_lung`, `right_lung`, `heart` or `lungs`, as far as the cohort has them.
-        network: shape of a network trained from scratch; a backbone brings its own.
+        labels: labels to learn, default all of the cohort. structures: masks to learn, default those
+            of `left_lung`, `right_lung`, `heart` or `lungs` that the cohort has.
+        network: shape of a network trained from scratch; a backbone has its own.
         architecture: a CNN from scratch instead: `densenet121` or a CNN of timm by its name for
             classification, `unet` or `basic_unet` for segmentation. Of `network` it takes `mean`,
             `std` and `image_size`; head, decoder and drop-path are the Vision Transformer's.
@@ -50,19 +50,19 @@ class FinetuneSettings(Settings):
         pooled_heads: which heads `pooled` uses: those assigned to a structure, or all.
         size: side of the square view in pixels; default the backbone's.
         source_size: side of the stored squares that views are cut from; default 4/3 of `size`.
-        fraction: share of the training patients used; smaller shares are parts of larger ones.
-        uncertain: what a label strictly between 0 and 1 becomes.
+        fraction: share of the training patients used; smaller shares are subsets of larger ones.
+        uncertain: treatment of a label strictly between 0 and 1.
         balance: weight positives by negatives / positives of the training set, at most 10.
         layer_decay: factor of the learning rate per block below the head; default 0.75 with a
             backbone, 1 from scratch.
         freeze: train the head or decoder only (linear probe).
-        sar_weight: of the spatial entropy of the heads that follow no structure, in classification
-            (0.01 in the authors' code); `sar_warmup` is the share of the run to reach it.
+        sar_weight: of the spatial entropy of unassigned heads, in classification (0.01 in the authors'
+            code); `sar_warmup` is the share of the run until it is reached.
         span_weight: of SPAN's divergence of the assigned heads from a prior, in classification.
         targets: in segmentation, `masks` of the cohort; or `prior`: pseudo-masks from a prior, and
             the masks of the annotated images.
-        masks: of how many training patients masks may be used, all others being unknown; smaller
-            numbers are parts of larger ones. mask_images: the images themselves, by id.
+        masks: number of training patients whose masks may be used, all others being unknown; smaller
+            numbers give subsets of larger ones. mask_images: the images themselves, by id.
     """
 
     task: Task = "classification"
@@ -110,22 +110,22 @@ class FinetuneSettings(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _defaults_of_the_task(cls, values: Any) -> Any:
+    def _fill_task_defaults(cls, values: Any) -> Any:
         if not isinstance(values, dict) or values.get("task") != "segmentation":
             return values
-        named = values.get("masks") is not None or values.get("mask_images") is not None
-        few = named and values.get("targets") != "prior"
-        return SEGMENTATION_DEFAULTS | (FEW_MASKS_DEFAULTS if few else {}) | values
+        limited = values.get("masks") is not None or values.get("mask_images") is not None
+        few_masks = limited and values.get("targets") != "prior"
+        return SEGMENTATION_DEFAULTS | (FEW_MASKS_DEFAULTS if few_masks else {}) | values
 
     @model_validator(mode="after")
-    def _attention_fits(self) -> Self:
+    def _check_attention_losses(self) -> Self:
         for name in ("sar_weight", "span_weight"):
             if getattr(self, name) and (self.task == "segmentation" or self.freeze):
                 raise ValueError(f"{name} is for classification that trains the backbone; set {name}=0")
         return self
 
     @model_validator(mode="after")
-    def _masks_fit(self) -> Self:
+    def _check_masks(self) -> Self:
         limits = (self.masks, self.mask_images)
         if self.task == "classification" and (self.targets == "prior" or limits != (None, None)):
             raise ValueError("targets=prior, masks and mask_images are for task segmentation")
@@ -134,7 +134,7 @@ class FinetuneSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _cnn_fits(self) -> Self:
+    def _check_cnn(self) -> Self:
         if self.architecture is None:
             return self
         wrong = [name for name in ("freeze", "sar_weight", "span_weight") if getattr(self, name)]
@@ -150,16 +150,16 @@ class FinetuneSettings(Settings):
         return self.span_weight > 0 or self.targets == "prior"
 
     @property
-    def few_masks(self) -> bool:
-        """Whether no mask is left to validate on: those named are trained on, others unknown."""
+    def has_few_masks(self) -> bool:
+        """Whether no validation mask is known: the chosen masks are trained on, others unknown."""
         return self.targets == "masks" and (self.masks, self.mask_images) != (None, None)
 
     def for_task(self, task: Task) -> Self:
-        """These settings for `task`; what was not set takes that task's defaults."""
+        """These settings for `task`; unset values take that task's defaults."""
         return self.checked(self.model_dump(exclude_unset=True) | {"task": task})
 
     def resolved(self, with_backbone: bool, view_size: int) -> Self:
-        """Fill what depends on the backbone."""
+        """Fill the values that depend on the backbone."""
         size = self.size or view_size
         return self.model_copy(
             update={

@@ -1,8 +1,8 @@
-"""SPAN beside a supervised loss, so that heads stay on their structures (methods 3).
+"""SPAN loss (arXiv 2209.03745) beside a supervised loss: assigned heads stay on their structures.
 
-The loss, its targets and what a view must show are those of `medprior.pretrain.objectives.span`; that the term
-goes on in fine-tuning, at one weight throughout, is our choice: labels pull on the heads from the
-first step on.
+Loss, targets and the visibility rule for views are those of `medprior.pretrain.objectives.span`.
+Keeping the term in fine-tuning, at one weight throughout, is our choice: the label loss moves the
+heads from the first step on.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ if TYPE_CHECKING:
     from medprior.priors import SpatialPrior
 
 
-def match_heads_to_prior(prior: SpatialPrior, shape: ViTSettings, of_backbone: Mapping[str, int]) -> dict[str, int]:
-    """Structure -> head that is to follow the prior.
+def match_heads_to_prior(prior: SpatialPrior, shape: ViTSettings, backbone_heads: Mapping[str, int]) -> dict[str, int]:
+    """Structure -> head that follows the prior.
 
-    The backbone's own heads where it has some; else those that SPAN would assign.
+    The backbone's assigned heads if it has any, otherwise those that SPAN would assign.
 
     Raises:
         ConfigError: the prior has none of the backbone's structures, or too many for the network.
     """
-    if not of_backbone:
+    if not backbone_heads:
         return assign_heads(prior.names, shape.heads, None, life=shape.life)
-    found = {name: head for name, head in of_backbone.items() if name in prior.names}
-    if not found:
+    matched = {name: head for name, head in backbone_heads.items() if name in prior.names}
+    if not matched:
         raise ConfigError(
             "the prior has none of the structures the backbone's heads follow", where="--prior",
-            expected=", ".join(of_backbone), found=", ".join(prior.names),
+            expected=", ".join(backbone_heads), found=", ".join(prior.names),
         )  # fmt: skip
-    return found
+    return matched
 
 
 class PriorTargets:
-    """The maps that an image's heads are to follow.
+    """The prior's maps of each image, as targets of the attention heads.
 
     Args:
-        prior: of the cohort. The images it was drawn on count nothing.
+        prior: of the cohort. Its annotated images have trust 0.
         names: structures, in the order of their heads.
     """
 
@@ -64,7 +64,7 @@ class PriorTargets:
         self.names = names
         self.rows = np.array([prior.names.index(name) for name in names], dtype=np.intp)
 
-    def of(self, image_id: str) -> dict[str, Tensor]:
+    def load_targets(self, image_id: str) -> dict[str, Tensor]:
         """`maps` float32 [K, M, M] in [0, 1], `trust` float32 []."""
         trust = 0.0 if image_id in self.prior.excluded else self.prior.trust(image_id)
         maps = np.array(self.prior.maps_for(image_id)[self.rows], dtype=np.float32)
@@ -72,35 +72,35 @@ class PriorTargets:
 
 
 class SupervisedSpan:
-    """Reads the CLS row that the backbone computes in training, and makes SPAN's loss of it.
+    """SPAN's loss of the CLS row that the backbone computes in training.
 
     Args:
-        vit: the backbone; from now on it captures the row whenever it is in training mode.
+        vit: the backbone; it captures the row from now on whenever it is in training mode.
         settings: `span_weight`.
         heads: the head of each structure, in the order of the maps.
     """
 
     def __init__(self, vit: Encoder, settings: FinetuneSettings, heads: tuple[int, ...]) -> None:
-        chosen = PretrainSettings.checked({"network": vit.settings.model_dump(), "steps": 1})
+        pretrain_settings = PretrainSettings.checked({"network": vit.settings.model_dump(), "steps": 1})
         self.weight = settings.span_weight
         self.heads = list(heads)
-        self.span = SpanObjective(chosen, heads)
+        self.span = SpanObjective(pretrain_settings, heads)
         self.row = ClsRowCapture(vit)
 
     def loss(self, images: Tensor, views: Views, maps: Tensor, trust: Tensor) -> Tensor:
-        """The weighted mean divergence of the pairs that count, for the latest training pass.
+        """The weighted mean divergence of visible (image, structure) pairs in the latest training pass.
 
         Args:
             images: the views' pixels [B, 1, S, S].
-            views: where they lie in their images.
+            views: their boxes in the source images.
             maps: [B, K, M, M] in [0, 1] on the unit squares.
             trust: [B] in [0, 1].
         """
         logits, grid = self.row.take()
         index = torch.arange(len(images), device=images.device)
         batch = ViewBatch(images, Views(views.box, views.flip, grid), index)
-        (followed,), count = self.span.targets(Scene(batch, prior=PriorMaps(maps, trust)))
+        (targets,), count = self.span.targets(Scene(batch, prior=PriorMaps(maps, trust)))
         count = (all_reduce_sum(count) / world_size()).clamp_min(1e-6)
-        target = build_attention_target(followed.cover, self.span.settings.epsilon)
-        divergence = kl_divergence(AttentionComparison(logits[:, self.heads], followed.cover, target))
-        return self.weight * (divergence * followed.gate).sum() / count
+        target = build_attention_target(targets.cover, self.span.settings.epsilon)
+        divergence = kl_divergence(AttentionComparison(logits[:, self.heads], targets.cover, target))
+        return self.weight * (divergence * targets.gate).sum() / count

@@ -1,4 +1,4 @@
-"""Fine-tuning from data to model folder."""
+"""Fine-tuning: builds data, network and engines, trains, and writes the model folder."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def compute_run_fingerprint(
     backbone: Path | None,
     prior: Path | None = None,
 ) -> str:
-    """Hex sha256 of all that shapes the weights; a run goes on only where it is the same."""
+    """Hex sha256 of everything that determines the weights; resuming requires the same value."""
     parts = {
         "settings": settings.model_dump(mode="json", exclude=MACHINE_SETTINGS),
         "images": [train.cohort.digest, val.cohort.digest],
@@ -76,10 +76,10 @@ def prepare_run(
     stop: StopRequest | None = None,
     prior: Path | None = None,
 ) -> FinetuneRun:
-    """Read the data, build network and engines, and go on from a checkpoint if there is one.
+    """Read the data, build network and engines, and resume from a checkpoint if there is one.
 
     Raises:
-        MedpriorError: anything about the data, the backbone or the settings that does not fit.
+        MedpriorError: data, backbone and settings do not fit each other.
     """
     observer = observer or NullObserver()
     loaded: Backbone | None = load_backbone(backbone) if backbone else None
@@ -91,9 +91,9 @@ def prepare_run(
     check_validation_labels(val)
     heads = dict(loaded.heads) if loaded else {}
     if settings.span_weight and spatial is not None:
-        followed = match_heads_to_prior(spatial, resolve_vit_settings(settings, loaded), heads)
-        train.followed = PriorTargets(spatial, tuple(followed))
-        heads = heads or followed
+        matched = match_heads_to_prior(spatial, resolve_vit_settings(settings, loaded), heads)
+        train.prior_targets = PriorTargets(spatial, tuple(matched))
+        heads = heads or matched
     network = build_finetune_network(settings, len(train.names), loaded, heads).to(device)
     wrapped = DistributedDataParallel(network) if world_size() > 1 else network
     loss = build_loss(settings, train, device)
@@ -109,7 +109,7 @@ def prepare_run(
     handlers = [
         ScheduleHandler(settings),
         ValidationHandler(interval=1, validator=evaluator),
-        BestWeightsHandler(evaluator, progress, last=settings.few_masks),
+        BestWeightsHandler(evaluator, progress, keep_last=settings.has_few_masks),
         MetricsRecorder(out, observer, evaluator, progress),
         checkpoints,
     ]
@@ -127,10 +127,10 @@ def prepare_run(
 
 
 def load_required_prior(path: Path | None) -> SpatialPrior:
-    """The prior that the settings need.
+    """Load the prior that the settings need.
 
     Raises:
-        InputMissing: none is given, or it is no finished prior.
+        InputMissing: `path` is None, or no finished prior.
     """
     if path is None:
         raise InputMissing(
@@ -143,36 +143,36 @@ def load_required_prior(path: Path | None) -> SpatialPrior:
 
 
 def split_for_familiarity(cohort: Cohort, train: LabelledImages, val: LabelledImages) -> tuple[Cohort, Cohort]:
-    """Images to learn from what is familiar, and others to set its limit on.
+    """Images to fit the out-of-distribution detector on, and images to set its limit on.
 
-    It takes no label, so that where few masks are known it has the splits' other images too.
+    The detector needs no labels: with few masks it also uses the images without a mask.
     """
     if train is val:
         splits = cohort.manifest.split.tolist()
         ids = list(zip(cohort.image_ids, splits, strict=True))
-        seen, unseen = ([i for i, split in ids if split == name] for name in ("train", "val"))
-        return cohort.select(seen), cohort.select(unseen)
+        fitting, limit = ([i for i, split in ids if split == name] for name in ("train", "val"))
+        return cohort.select(fitting), cohort.select(limit)
     return train.cohort, val.cohort
 
 
 class Finetuning:
-    """One fine-tuning: `run` does it; its parts are MONAI's engines.
+    """One fine-tuning run on MONAI's engines; `run` trains and writes the model.
 
     Args:
         cohort: with train and val splits.
-        out: the model folder; an unfinished run in it goes on.
+        out: the model folder; an unfinished run in it is resumed.
         task: overrides `settings.task`.
         backbone: folder of `medprior pretrain`; None trains from scratch.
-        settings: a settings object, or a mapping that makes one.
-        observer: told of every epoch.
-        prior: folder of `medprior prior`, for `span_weight` and `targets=prior`; else not read.
+        settings: a settings object, or a mapping of settings.
+        observer: receives the metrics of every epoch.
+        prior: folder of `medprior prior`, for `span_weight` and `targets=prior`; otherwise not read.
         train_handlers, val_handlers: further MONAI or ignite handlers of trainer and evaluator.
 
     Attributes:
         parts: data, network and engines.
 
     Raises:
-        MedpriorError: input that does not fit.
+        MedpriorError: inputs do not fit each other.
     """
 
     def __init__(
@@ -189,19 +189,19 @@ class Finetuning:
     ) -> None:
         self.out, self.observer = Path(out), observer or NullObserver()
         if not isinstance(settings, FinetuneSettings):
-            given = {"task": task} if task is not None else {}
-            settings = FinetuneSettings.checked((settings or {}) | given)
+            override = {"task": task} if task is not None else {}
+            settings = FinetuneSettings.checked((settings or {}) | override)
         if task is not None:
             settings = settings.for_task(task)
         if not settings.resume and process_rank() == 0:
             shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
         folder = Path(backbone) if backbone else None
-        maps = Path(prior) if prior and settings.needs_prior else None
+        prior_folder = Path(prior) if prior and settings.needs_prior else None
         self.inputs = {"cohort": cohort.path} | ({"backbone": folder} if folder else {})
-        self.inputs |= {"prior": maps} if maps else {}
+        self.inputs |= {"prior": prior_folder} if prior_folder else {}
         self.stop = StopRequest()
         with torch.random.fork_rng():
-            self.parts = prepare_run(cohort, self.out, settings, folder, self.observer, self.stop, maps)
+            self.parts = prepare_run(cohort, self.out, settings, folder, self.observer, self.stop, prior_folder)
         for handler in train_handlers:
             handler.attach(self.trainer)
         for handler in val_handlers:
@@ -221,7 +221,7 @@ class Finetuning:
         """Train to the end, then write the model.
 
         Raises:
-            TrainingFailed: the loss was not finite.
+            TrainingDiverged: the loss was not finite.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         with catch_stop_signals(self.stop), torch.random.fork_rng():
@@ -243,10 +243,10 @@ def finetune_model(
     observer: Observer | None = None,
     prior: Path | None = None,
 ) -> Path:
-    """Train a classifier or segmenter and write `model/` of the design; see `Finetuning`.
+    """Train a classifier or segmenter and write its model folder; see `Finetuning`.
 
-    A run that was stopped goes on where it was when it is repeated in the same folder, bit for bit
-    on a CPU; every random number follows from seed, epoch, image and step.
+    A stopped run resumes when it is repeated in the same folder, bit for bit on a CPU; every random
+    number is a function of seed, epoch, image and step.
 
     Returns:
         The model folder.

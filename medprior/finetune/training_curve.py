@@ -1,4 +1,4 @@
-"""The training curve as a picture."""
+"""Plots the training curve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from medprior.provenance import atomic_write
 
 
 def plot_training_curve(path: Path, rows: Sequence[dict[str, float]], best_epoch: int) -> None:
-    """Losses and the key metric by epoch, the kept epoch marked; told apart without colour."""
+    """Plot losses and key metric by epoch, the kept epoch marked; distinguishable without colour."""
     key = next(name for name in rows[0] if name.startswith("val_") and name != "val_loss")
     epochs = [row["epoch"] for row in rows]
     figure = Figure(figsize=(7, 3), layout="constrained")

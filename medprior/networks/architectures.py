@@ -1,4 +1,4 @@
-"""Which CNN a name stands for, and the check that weights on disk are of it.
+"""CNNs by architecture name, and checks of view size and recorded weights.
 
 Nothing is downloaded: all start from random weights.
 """
@@ -18,33 +18,22 @@ UNET_NAMES = ("unet", "basic_unet")
 DENSENET = "densenet121"
 UNET_CHANNELS = (16, 32, 64, 128, 256)
 MIN_MAP_SIDE = 2
-# What building or running an architecture that does not fit raises, in torch, MONAI or timm.
-ARCHITECTURE_ERRORS = (
-    RuntimeError,
-    ValueError,
-    TypeError,
-    AssertionError,
-    AttributeError,
-    KeyError,
-    IndexError,
-)
+# Errors of torch, MONAI or timm for an architecture that does not fit.
+ARCHITECTURE_ERRORS = (RuntimeError, ValueError, TypeError, AssertionError, AttributeError, KeyError, IndexError)
 
 
 def build_cnn(
-    settings: ConvSettings,
-    task: Literal["classification", "segmentation"],
-    outputs: int,
-    dropout: float = 0.0,
+    settings: ConvSettings, task: Literal["classification", "segmentation"], outputs: int, dropout: float = 0.0
 ) -> ConvNet:
     """A freshly initialised CNN, from torch's global random state.
 
-    Classification: `densenet121` (MONAI's; Huang et al. 2017), or any network of timm that makes
-    feature maps, by its timm name. Segmentation: `unet` (MONAI's with residual units, Kerfoot et
-    al. 2018) or `basic_unet` (Falk et al. 2019).
+    Classification: `densenet121` (MONAI's; Huang et al. 2017), or any network of timm that makes feature maps, by its
+    timm name. Segmentation: `unet` (MONAI's with residual units, Kerfoot et al. 2018) or `basic_unet` (Falk et al.
+    2019).
 
     Args:
         settings: the architecture and its input statistics.
-        task: what for.
+        task: of the network.
         outputs: number of labels or structures.
         dropout: before the classifier.
 
@@ -61,7 +50,7 @@ def build_cnn(
 
 
 def unknown_architecture_error(name: str, task: str) -> ConfigError:
-    """The error for a name that stands for nothing."""
+    """The error for an unknown name."""
     expected = f"{DENSENET}, or a CNN of timm such as convnext_atto or resnet18"
     return ConfigError(
         f"no CNN for {task} is called so", where="architecture",
@@ -94,12 +83,12 @@ def build_timm_cnn(name: str, outputs: int, dropout: float) -> tuple[nn.Module, 
             where="architecture", expected="another CNN of timm",
         ) from None  # fmt: skip
 
-    made: nn.Module = body
-    return made, forward_timm_cnn
+    network: nn.Module = body
+    return network, forward_timm_cnn
 
 
 def build_unet(name: str, outputs: int) -> tuple[nn.Module, ForwardPass]:
-    """MONAI's UNet or BasicUNet; the deepest map is caught on its way."""
+    """MONAI's UNet or BasicUNet; the deepest map comes from a hook."""
     from monai.networks.nets.basic_unet import BasicUNet
     from monai.networks.nets.unet import UNet
 
@@ -129,14 +118,14 @@ def forward_timm_cnn(body: Any, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def forward_unet(body: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """A pass of a U-Net, its deepest map caught on the way."""
-    caught: list[Tensor] = []
-    hook = find_bottleneck_layer(body).register_forward_hook(lambda _, __, maps: caught.append(maps))
+    """A pass of a U-Net, its deepest map by a hook."""
+    deepest: list[Tensor] = []
+    hook = find_bottleneck_layer(body).register_forward_hook(lambda _, __, maps: deepest.append(maps))
     try:
         logits: Tensor = body(images)
     finally:
         hook.remove()
-    return logits, caught[-1]
+    return logits, deepest[-1]
 
 
 def find_bottleneck_layer(unet: nn.Module) -> nn.Module:
@@ -150,25 +139,22 @@ def find_bottleneck_layer(unet: nn.Module) -> nn.Module:
 
 
 def check_view_size(
-    settings: ConvSettings,
-    task: Literal["classification", "segmentation"],
-    outputs: int,
-    size: int,
+    settings: ConvSettings, task: Literal["classification", "segmentation"], outputs: int, size: int
 ) -> None:
     """Refuse an architecture that does not take square views of this size; nothing is allocated.
 
     Raises:
-        ConfigError: no such architecture, it is no CNN, or its deepest map would be smaller than
-            2 x 2, on which a norm over one image has nothing to go by.
+        ConfigError: no such architecture, it is no CNN, or its deepest map would be smaller than 2 x 2, on which a norm
+            over one image has nothing to go by.
     """
     name = settings.architecture
     try:
         with torch.device("meta"):
             network = build_cnn(settings, task, outputs).train()
-            logits, tokens = network.passed(torch.empty(2, 1, size, size))
-        wanted = (2, outputs) if task == "classification" else (2, outputs, size, size)
+            logits, tokens = network.forward_with_tokens(torch.empty(2, 1, size, size))
+        expected_shape = (2, outputs) if task == "classification" else (2, outputs, size, size)
         rows, columns = tokens.grid
-        if rows != columns or tuple(logits.shape) != wanted:
+        if rows != columns or tuple(logits.shape) != expected_shape:
             raise ValueError("no square feature maps")
     except ARCHITECTURE_ERRORS as error:
         raise ConfigError(
@@ -203,6 +189,6 @@ def check_weight_shapes(
             network = build_cnn(settings, task, outputs)
     except ARCHITECTURE_ERRORS as error:
         raise ConfigError(f"the architecture cannot be made ({type(error).__name__})", where=where) from None
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    if wanted != {name: tuple(value.shape) for name, value in tensors.items()}:
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    if shapes != {name: tuple(value.shape) for name, value in tensors.items()}:
         raise InputMissing("weights do not fit the recorded architecture", where=where, fix="rerun the stage")

@@ -1,4 +1,4 @@
-"""Look into fused attention without changing the module that calls it."""
+"""Capture fused attention without changing the module that calls it."""
 
 from __future__ import annotations
 
@@ -14,36 +14,32 @@ from medprior.networks.vit import attend_with_callback, compute_cls_scores
 
 
 class AttentionCaptureMode(TorchFunctionMode):
-    """Inside this context, every call of fused attention is seen as the kernel sees it.
+    """Context that captures the queries and keys of every call of fused attention.
 
-    Queries and keys come after norms and rotary embedding, whatever the module does before the call
-    (methods 1, rules 1 to 4). Attention masks are not for encoders and are refused.
+    Queries and keys come after norms and rotary embedding, independent of the module. Attention masks are not for
+    encoders and are refused.
 
     Args:
         row: keep the CLS row of the last call in `self.row`, float32 [B, H, T], on the graph.
-        watch: is shown the attention matrix, which then replaces the fused kernel.
+        watch: receives the attention matrix, which then replaces the fused kernel.
     """
 
     def __init__(self, row: bool, watch: AttentionCallback | None) -> None:
         super().__init__()
-        self._wanted, self._watch = row, watch
+        self._capture_row, self._watch = row, watch
         self.row: Tensor | None = None
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Pass every call on; attention is looked at first."""
+        """Pass every call on, after capturing attention."""
         kwargs = kwargs or {}
         if func is not F.scaled_dot_product_attention:
             return func(*args, **kwargs)
         q, k, v = args
         if kwargs.get("attn_mask") is not None or kwargs.get("is_causal"):
             raise ValueError("masked attention has no map")
-        if self._wanted:
+        if self._capture_row:
             self.row = compute_cls_scores(q, k)
         if self._watch is not None:
             return attend_with_callback(q, k, v, self._watch)

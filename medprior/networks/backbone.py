@@ -23,7 +23,7 @@ BACKBONE_FILE = "backbone.safetensors"
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pretrained network and what is known of it.
+    """A pretrained network and its record.
 
     Attributes:
         network: the teacher, in evaluation mode.

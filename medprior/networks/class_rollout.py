@@ -38,18 +38,15 @@ def average_over_patches(maps: Tensor, patch: int) -> Tensor:
 
 
 def compute_segmenter_rollout(
-    model: Segmenter,
-    images: Tensor,
-    weights: PatchWeights | Tensor = "hard",
-    settings: RolloutSettings | None = None,
+    model: Segmenter, images: Tensor, weights: PatchWeights | Tensor = "hard", settings: RolloutSettings | None = None
 ) -> RolloutResult:
-    """Where each structure's patches took their content from.
+    """Roll-out maps of a segmenter's structures.
 
     Args:
         model: in evaluation mode.
         images: [B, 1, S, S] in [0, 1].
-        weights: output patches of a structure: `hard`, those the model gives at least 0.5;
-            `soft`, its probability; or the truth's coverage, [B, K, S, S] in [0, 1].
+        weights: output patches of a structure: `hard`, those the model gives at least 0.5; `soft`, its probability; or
+            the truth's coverage, [B, K, S, S] in [0, 1].
         settings: variants; with gradients, of the mean logit over the structure's patches.
     """
     patch = model.vit.settings.patch
@@ -61,9 +58,9 @@ def compute_segmenter_rollout(
         shares = (shares >= 0.5).float()
     tokens = compute_token_weights(shares, model.vit.prefix)
 
-    def scores(own: Tensor) -> Tensor:
+    def scores(pixels: Tensor) -> Tensor:
         """Mean logit over each structure's patches, [B, K]."""
-        logits = average_over_patches(model(own).float(), patch)
+        logits = average_over_patches(model(pixels).float(), patch)
         return (logits * tokens[..., model.vit.prefix :]).sum(-1)
 
     return roll_out_weights(model.vit, images, tokens, scores, settings or RolloutSettings())
@@ -72,13 +69,13 @@ def compute_segmenter_rollout(
 def compute_classifier_rollout(
     model: Classifier | ConvNet, images: Tensor, settings: RolloutSettings | None = None
 ) -> RolloutResult:
-    """Where each finding's logit took its content from.
+    """Roll-out maps of a classifier's findings.
 
     Args:
         model: in evaluation mode.
         images: [B, 1, S, S] in [0, 1].
-        settings: variants. With a head on CLS alone and no gradients every finding has the same
-            map, so gradients are the default here.
+        settings: variants. With a head on CLS alone and no gradients every finding has the same map, so gradients are
+            the default here.
 
     Raises:
         ConfigError: a CNN.
@@ -86,7 +83,7 @@ def compute_classifier_rollout(
     if isinstance(model, ConvNet):
         raise ConfigError(
             "a CNN has no attention to roll out",
-            where=model.settings.architecture, fix="ask Model.attends first",
+            where=model.settings.architecture, fix="ask Model.has_attention first",
         )  # fmt: skip
     settings = settings or RolloutSettings(gradients=True)
     weights = compute_finding_weights(model, images)
@@ -95,11 +92,10 @@ def compute_classifier_rollout(
 
 @torch.no_grad()
 def compute_finding_weights(model: Classifier, images: Tensor) -> Tensor:
-    """How much of each finding's logit each output token is, [B, C, T], summing to 1.
+    """Share of each output token in each finding's logit, [B, C, T], summing to 1.
 
-    The head's pooled tokens share a logit in proportion to their positive contributions; each is
-    then spread over the tokens it was pooled from. Where no contribution is positive, pooled tokens
-    count alike.
+    The head's pooled tokens share a logit in proportion to their positive contributions; each is then spread over the
+    tokens it was pooled from. Where no contribution is positive, pooled tokens count alike.
     """
     capture = model.kind == "pooled"
     tokens: Tokens = model.vit(images, capture=capture)
@@ -110,8 +106,8 @@ def compute_finding_weights(model: Classifier, images: Tensor) -> Tensor:
         even = torch.full((batch, 1, patches), 1 / patches, device=images.device)
         spread = torch.cat([spread, F.pad(even, (model.vit.prefix, 0))], dim=1)
     if tokens.cls_logits is not None:
-        looked = tokens.cls_logits[:, model.heads].softmax(-1)
-        spread = torch.cat([spread, F.pad(looked, (model.vit.prefix, 0))], dim=1)
+        attention = tokens.cls_logits[:, model.heads].softmax(-1)
+        spread = torch.cat([spread, F.pad(attention, (model.vit.prefix, 0))], dim=1)
     pooled = model.norm(model.features(images)).float()
     columns = rearrange(model.linear.weight.float(), "c (p d) -> c p d", p=pooled.shape[1])
     parts = torch.einsum("bpd,cpd->bcp", pooled, columns).relu()
@@ -140,19 +136,19 @@ def roll_out_weights(
     """
     nosn, start = encoder.settings.nosn, settings.start
 
-    def rolled(attentions: Sequence[Tensor], some: Tensor) -> Tensor:
+    def roll_out(attentions: Sequence[Tensor], token_weights: Tensor) -> Tensor:
         """Roll out after dropping the weakest entries."""
-        kept = [discard_weakest_entries(attention, settings.discard) for attention in attentions]
-        return compute_dense_rollout(kept, some, start=start, nosn=nosn)
+        strongest = [discard_weakest_entries(attention, settings.discard) for attention in attentions]
+        return compute_dense_rollout(strongest, token_weights, start=start, nosn=nosn)
 
     if settings.gradients:
         parts = []
         for index in range(weights.shape[1]):
-            one = partial(select_class_score, scores, index)
-            attentions = compute_gradient_attention(encoder, one, images, settings.fusion)
+            score = partial(select_class_score, scores, index)
+            attentions = compute_gradient_attention(encoder, score, images, settings.fusion)
             attentions = [normalise_row_sums(attention) for attention in attentions]
-            parts.append(rolled(attentions, weights[:, index : index + 1]))
-        found = torch.cat(parts, dim=1)
+            parts.append(roll_out(attentions, weights[:, index : index + 1]))
+        token_shares = torch.cat(parts, dim=1)
     else:
-        found = rolled(collect_block_attention(encoder, images, settings.fusion), weights)
-    return build_rollout_maps(found, encoder.patch_grid(images), encoder.prefix)
+        token_shares = roll_out(collect_block_attention(encoder, images, settings.fusion), weights)
+    return build_rollout_maps(token_shares, encoder.patch_grid(images), encoder.prefix)

@@ -1,4 +1,4 @@
-"""Attention of a backbone over a cohort's images, laid back on their unit squares."""
+"""Attention of a backbone over a cohort's images, on their unit squares."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from medprior.networks.views import crop_views, resample_maps_to_source
 def iterate_whole_views(
     cohort: Cohort, size: int, patch: int, batch: int, device: torch.device
 ) -> Iterator[tuple[torch.Tensor, Views]]:
-    """Every image seen whole at its true aspect: tensors [b, 1, size, size] and their geometry.
+    """Every image as one whole view at its true aspect: tensors [b, 1, size, size] and their geometry.
 
     The squares are read at 1.5 times the view's side, so that the view itself does not blur them.
     """

@@ -1,4 +1,4 @@
-"""A recorded architecture must not ask for more memory than the weights beside it stand for."""
+"""Checks of a recorded network configuration: no larger than its weights, no broken record."""
 
 from __future__ import annotations
 
@@ -15,29 +15,25 @@ def check_network_size(shape: ViTSettings, tensors: Mapping[str, Tensor], where:
 
     Args:
         shape: of the network that would be built.
-        tensors: the weights it is to hold.
+        tensors: its weights.
         where: for the error.
         channels: of a pyramid decoder, 0 without one.
 
     Raises:
         InputMissing: the network would have more numbers than the weights.
     """
-    there = sum(tensor.numel() for tensor in tensors.values())
+    available = sum(tensor.numel() for tensor in tensors.values())
     blocks = shape.depth * 4.0 * shape.width**2
     positions = (shape.image_size // shape.patch) ** 2 * float(shape.width)
     if shape.source == "medprior":
         blocks += shape.depth * 2.0 * shape.mlp_ratio * shape.width**2
     else:
         positions = 0.0  # an architecture of timm may have none
-    if shape.depth > len(tensors) or not blocks + positions + 9.0 * channels**2 <= there:
-        raise InputMissing(
-            "the recorded architecture is larger than the weights",
-            where=where,
-            fix="rerun the stage",
-        )
+    if shape.depth > len(tensors) or not blocks + positions + 9.0 * channels**2 <= available:
+        raise InputMissing("the recorded architecture is larger than the weights", where=where, fix="rerun the stage")
 
 
-# What reading a record of another shape, or one made to hurt, can raise.
+# Errors that reading a record of another shape, or a malicious one, can raise.
 BROKEN_CONFIG_ERRORS = (
     KeyError,
     TypeError,
@@ -54,7 +50,5 @@ def broken_config_error(error: Exception, where: str, stage: str) -> InputMissin
     """The error for a `config.json` that lacks something or holds another kind of value."""
     kind = type(error).__name__
     return InputMissing(
-        f"config.json is not one of `medprior {stage}` ({kind})",
-        where=where,
-        fix=f"run `medprior {stage}` again",
+        f"config.json is not one of `medprior {stage}` ({kind})", where=where, fix=f"run `medprior {stage}` again"
     )

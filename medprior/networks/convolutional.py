@@ -1,4 +1,4 @@
-"""CNNs in the place of a Vision Transformer: the baselines that every comparison needs."""
+"""CNN baselines behind the interface of a Vision Transformer."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ForwardPass = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 
 
 class ConvSettings(Settings):
-    """What a CNN is made from.
+    """Settings of a CNN.
 
-    `architecture` is a name of `medprior.networks.architectures`; `mean` and `std` are the
-    intensity statistics the network normalises its [0, 1] input with.
+    `architecture` is a name of `medprior.networks.architectures`; `mean` and `std` are the intensity statistics the
+    network normalises its [0, 1] input with.
     """
 
     architecture: str = Field(pattern=ARCHITECTURE_PATTERN)
@@ -35,8 +35,8 @@ class ConvNet(nn.Module):
     Args:
         settings: recorded beside the weights.
         body: the network itself.
-        run: from `body` and normalised images [B, 1, S, S] to its logits, [B, C] or [B, K, S, S],
-            and its deepest feature map [B, D, h, w].
+        run: from `body` and normalised images [B, 1, S, S] to its logits, [B, C] or [B, K, S, S], and its deepest
+            feature map [B, D, h, w].
     """
 
     mean: Tensor
@@ -55,19 +55,19 @@ class ConvNet(nn.Module):
         logits: Tensor = self.body((images - self.mean) / self.std)
         return logits
 
-    def passed(self, images: Tensor) -> tuple[Tensor, Tokens]:
+    def forward_with_tokens(self, images: Tensor) -> tuple[Tensor, Tokens]:
         """Logits, and the deepest feature map's cells as tokens, from one pass."""
         logits, maps = self._run(self.body, (images - self.mean) / self.std)
         return logits, tokenise_feature_map(maps)
 
     @property
     def vit(self) -> CnnEncoder:
-        """What stands where other networks have their Vision Transformer."""
+        """The encoder, in place of a Vision Transformer."""
         return CnnEncoder(self)
 
 
 class CnnEncoder:
-    """Answers for a CNN as a Vision Transformer without a single attention head would."""
+    """Encoder of a CNN: a Vision Transformer's interface without attention heads."""
 
     def __init__(self, network: ConvNet) -> None:
         self.network = network
@@ -75,7 +75,7 @@ class CnnEncoder:
 
     def __call__(self, images: Tensor, capture: bool = False, **_: Any) -> Tokens:
         """Tokens of images [B, 1, S, S]; their attention has 0 heads, asked for or not."""
-        return self.network.passed(images)[1]
+        return self.network.forward_with_tokens(images)[1]
 
 
 def tokenise_feature_map(maps: Tensor) -> Tokens:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medprior.networks.encoder import Encoder
+from medprior.networks.encoder import Encoder, Tokens
 
 DecoderKind = Literal["linear", "pyramid"]
 
@@ -17,28 +16,6 @@ DecoderKind = Literal["linear", "pyramid"]
 def choose_tap_depths(depth: int, count: int) -> tuple[int, ...]:
     """Numbers of blocks after which features are taken: evenly spaced, the last one included."""
     return tuple(sorted({max(1, round(depth * (i + 1) / count)) for i in range(count)}))
-
-
-def collect_block_maps(vit: Encoder, images: Tensor, depths: tuple[int, ...]) -> list[Tensor]:
-    """Patch tokens after some blocks, as maps.
-
-    Args:
-        vit: the backbone; its final norm is applied to every map.
-        images: [B, 1, S, S] in [0, 1].
-        depths: numbers of blocks, ascending.
-
-    Returns:
-        One [B, D, rows, columns] per depth.
-    """
-    x, grid = vit.embed_images(images)
-    context = vit.context(grid)
-    maps = []
-    for index in range(1, max(depths) + 1):
-        x, _ = vit.step(index - 1, x, context, watch=vit.watch)
-        if index in depths:
-            patches = vit.norm(x)[:, vit.prefix :]
-            maps.append(rearrange(patches, "b (y x) d -> b d y x", y=grid[0]))
-    return maps
 
 
 def build_refine_block(channels: int) -> nn.Sequential:
@@ -51,7 +28,7 @@ def build_refine_block(channels: int) -> nn.Sequential:
 
 
 class LinearDecoder(nn.Module):
-    """One linear layer per patch token; the probe of what the tokens know."""
+    """One linear layer per patch token; a linear probe."""
 
     def __init__(self, width: int, structures: int, depth: int) -> None:
         super().__init__()
@@ -67,8 +44,8 @@ class LinearDecoder(nn.Module):
 class PyramidDecoder(nn.Module):
     """Upsamples patch tokens in steps of two, adding shallower blocks and the image's own edges.
 
-    In the manner of UNETR (Hatamizadeh et al. 2022), reduced to one convolution a level (our
-    choice). It stops at half the image's resolution; logits are enlarged from there.
+    In the manner of UNETR (Hatamizadeh et al. 2022), reduced to one convolution a level (our choice). It stops at half
+    the image's resolution; logits are enlarged from there.
     """
 
     def __init__(self, width: int, structures: int, depth: int, patch: int, channels: int = 32) -> None:
@@ -82,7 +59,7 @@ class PyramidDecoder(nn.Module):
         self.head = nn.Conv2d(channels, structures, 1)
 
     def forward(self, maps: list[Tensor], images: Tensor) -> Tensor:
-        """Logits [B, K, S, S] from `tapped_maps` at `depths` and the images [B, 1, S, S]."""
+        """Logits [B, K, S, S] from patch maps after `depths` and the images [B, 1, S, S]."""
         deep = [project(m) for project, m in zip(self.project, maps, strict=True)]
         x = self.bottom(deep.pop())
         for edge, level in zip(self.edges, self.levels, strict=True):
@@ -105,13 +82,7 @@ class Segmenter(nn.Module):
         channels: width of the pyramid.
     """
 
-    def __init__(
-        self,
-        vit: Encoder,
-        structures: int,
-        kind: DecoderKind = "pyramid",
-        channels: int = 32,
-    ) -> None:
+    def __init__(self, vit: Encoder, structures: int, kind: DecoderKind = "pyramid", channels: int = 32) -> None:
         super().__init__()
         shape = vit.settings
         self.vit = vit
@@ -123,6 +94,9 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, K, S, S] of images [B, 1, S, S] in [0, 1]."""
-        maps = collect_block_maps(self.vit, images, self.decoder.depths)
-        logits: Tensor = self.decoder(maps, images)
-        return logits
+        return self.forward_with_tokens(images, capture=False)[0]
+
+    def forward_with_tokens(self, images: Tensor, capture: bool = True) -> tuple[Tensor, Tokens]:
+        """Logits and the backbone's tokens from one pass; with `capture`, its CLS row too."""
+        tokens, maps = self.vit.forward_with_maps(images, self.decoder.depths, capture)
+        return self.decoder(maps, images), tokens

@@ -1,4 +1,4 @@
-"""Where to compute, by name."""
+"""Select the compute device by name."""
 
 from __future__ import annotations
 
@@ -20,10 +20,6 @@ def select_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError):
         raise ConfigError(
-            "no such device here",
-            where="device",
-            expected="auto, cpu or cuda:N",
-            found=name,
-            fix="use device=cpu",
+            "no such device here", where="device", expected="auto, cpu or cuda:N", found=name, fix="use device=cpu"
         ) from None
     return device

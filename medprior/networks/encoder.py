@@ -1,13 +1,14 @@
-"""What every network of this room is: images in, CLS and patch tokens out, attention on demand."""
+"""Interface of the Vision Transformers: CLS and patch tokens of images, attention on demand."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from einops import rearrange
 from torch import Tensor, nn
 
 from medprior.errors import ConfigError
@@ -15,17 +16,17 @@ from medprior.networks.vit_settings import ViTSettings
 
 Grid = tuple[int, int]
 AttentionCallback = Callable[[Tensor], None]
-"""Is shown a block's attention [B, H, T, T], attached to the graph and used for its output."""
+"""Receives a block's attention [B, H, T, T], attached to the graph and used for its output."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the network says of a batch, after the final norm.
+    """Output tokens of a batch, after the final norm.
 
     Shape:
         cls: [B, D]. patches: [B, N, D] in raster order. grid: (rows, columns), N = rows * columns.
-        cls_logits: float32 [B, H, N] or None; scaled scores of the CLS query on the patch keys in
-            the last block, before softmax, attached to the graph.
+        cls_logits: float32 [B, H, N] or None; scaled scores of the CLS query on the patch keys in the last block,
+            before softmax, attached to the graph.
         cls_mass: float32 [B, H] or None; share of the CLS query's attention that falls on patches.
     """
 
@@ -39,9 +40,8 @@ class Tokens:
 class Encoder(nn.Module, ABC):
     """A Vision Transformer for one-channel images; tokens: CLS, registers, patches.
 
-    Subclasses say how images become tokens and how one block runs; the rest is the same for all.
-    `blocks` are its transformer blocks and `norm` the norm after the last of them. `watch` is set
-    by `watching` for the length of a pass.
+    Subclasses say how images become tokens and how one block runs; the rest is the same for all. `blocks` are its
+    transformer blocks and `norm` the norm after the last of them. `watch` is set inside `watch_attention`.
     """
 
     settings: ViTSettings
@@ -62,13 +62,12 @@ class Encoder(nn.Module, ABC):
 
         Args:
             images: sides are multiples of the patch.
-            mask: bool [B, N]; these patches are replaced by the mask token before positions are
-                added, None for none.
+            mask: bool [B, N]; these patches are replaced by the mask token before positions are added, None for none.
         """
 
     @abstractmethod
     def context(self, grid: Grid) -> Any:
-        """What blocks must know beside the tokens, computed once a pass."""
+        """Inputs of the blocks beside the tokens, computed once per pass."""
 
     @abstractmethod
     def step(
@@ -81,7 +80,7 @@ class Encoder(nn.Module, ABC):
             x: tokens.
             context: of `self.context`.
             row: also return the CLS query's scaled scores on all keys, float32 [B, H, T].
-            watch: is shown the whole attention matrix; the block then does without fused attention.
+            watch: receives the whole attention matrix; the block then does not use fused attention.
         """
 
     def forward(self, images: Tensor, capture: bool = False, mask: Tensor | None = None) -> Tokens:
@@ -90,21 +89,40 @@ class Encoder(nn.Module, ABC):
         Args:
             images: [B, 1, S, S] in [0, 1].
             capture: also compute the last block's CLS row.
-            mask: bool [B, N], patches the network does not see; needs `mask_token` in the settings.
+            mask: bool [B, N], masked patches; needs `mask_token` in the settings.
+        """
+        return self.forward_with_maps(images, (), capture, mask)[0]
+
+    def forward_with_maps(
+        self, images: Tensor, depths: Collection[int], capture: bool = False, mask: Tensor | None = None
+    ) -> tuple[Tokens, list[Tensor]]:
+        """Encode images, and keep the patch tokens after some blocks.
+
+        Args:
+            images: [B, 1, S, S] in [0, 1].
+            depths: numbers of blocks; 1 is after the first block.
+            capture: see `forward`.
+            mask: see `forward`.
+
+        Returns:
+            The tokens, and one map [B, D, rows, columns] per depth after the final norm.
         """
         x, grid = self.embed_images(images, mask)
         context = self.context(grid)
-        row = None
+        row, maps = None, []
         for index in range(len(self.blocks)):
             last = capture and index == len(self.blocks) - 1
             x, row = self.step(index, x, context, last, self.watch)
+            if index + 1 in depths:
+                patches = self.norm(x)[:, self.prefix :]
+                maps.append(rearrange(patches, "b (y x) d -> b d y x", y=grid[0]))
         x = self.norm(x)
         patches = x[:, self.prefix :]
         if row is None:
-            return Tokens(x[:, 0], patches, grid)
+            return Tokens(x[:, 0], patches, grid), maps
         logits = row[..., self.prefix :]
         mass = (logits.logsumexp(-1) - row.logsumexp(-1)).exp()
-        return Tokens(x[:, 0], patches, grid, logits, mass)
+        return Tokens(x[:, 0], patches, grid, logits, mass), maps
 
     def patch_grid(self, images: Tensor) -> Grid:
         """The grid of patches of images [..., rows, columns].
@@ -134,7 +152,7 @@ def watch_attention(encoder: Encoder, watch: AttentionCallback) -> Iterator[None
 
 
 def check_mask_token(mask: Tensor | None, token: nn.Parameter | None) -> None:
-    """ConfigError where patches are masked and the network has no token to put in their place."""
+    """ConfigError where patches are masked and the network has no mask token."""
     if mask is not None and token is None:
         raise ConfigError(
             "patches are masked and the network has no mask token",

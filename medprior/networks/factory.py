@@ -1,4 +1,4 @@
-"""The network that settings describe."""
+"""Build the network that settings describe."""
 
 from __future__ import annotations
 

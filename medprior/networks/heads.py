@@ -13,7 +13,7 @@ HeadKind = Literal["cls", "cls_mean", "pooled"]
 
 
 def pool_by_attention(tokens: Tokens, heads: Tensor) -> Tensor:
-    """Mean of the patch tokens, weighted by where the CLS token looks with each head (our choice).
+    """Mean of the patch tokens, weighted by each head's CLS attention (our choice).
 
     A head that was trained on an organ's prior gives that organ's token.
 
@@ -44,20 +44,15 @@ class Classifier(nn.Module):
     heads: Tensor
 
     def __init__(
-        self,
-        vit: Encoder,
-        labels: int,
-        kind: HeadKind = "cls",
-        heads: tuple[int, ...] = (),
-        dropout: float = 0.0,
+        self, vit: Encoder, labels: int, kind: HeadKind = "cls", heads: tuple[int, ...] = (), dropout: float = 0.0
     ) -> None:
         super().__init__()
         width = vit.settings.width
         self.vit = vit
         self.kind = kind
-        chosen = heads or tuple(range(vit.settings.heads))
-        self.register_buffer("heads", torch.tensor(chosen), persistent=False)
-        count = {"cls": 1, "cls_mean": 2, "pooled": 1 + len(chosen)}[kind]
+        used_heads = heads or tuple(range(vit.settings.heads))
+        self.register_buffer("heads", torch.tensor(used_heads), persistent=False)
+        count = {"cls": 1, "cls_mean": 2, "pooled": 1 + len(used_heads)}[kind]
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(count * width, labels)
@@ -66,7 +61,10 @@ class Classifier(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Pooled tokens [B, P, D] of images [B, 1, S, S], CLS first."""
-        tokens: Tokens = self.vit(images, capture=self.kind == "pooled")
+        return self.pool(self.vit(images, capture=self.kind == "pooled"))
+
+    def pool(self, tokens: Tokens) -> Tensor:
+        """Pooled tokens [B, P, D], CLS first; the `pooled` kind needs `tokens.cls_logits`."""
         first = tokens.cls[:, None]
         if self.kind == "cls":
             return first
@@ -76,5 +74,14 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] of images [B, 1, S, S] in [0, 1]."""
-        logits: Tensor = self.linear(self.dropout(self.norm(self.features(images))).flatten(1))
+        return self.classify(self.features(images))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits [B, C] of pooled tokens [B, P, D]."""
+        logits: Tensor = self.linear(self.dropout(self.norm(features)).flatten(1))
         return logits
+
+    def forward_with_tokens(self, images: Tensor) -> tuple[Tensor, Tokens]:
+        """Logits and the backbone's tokens, CLS row included, from one pass."""
+        tokens = self.vit(images, capture=True)
+        return self.classify(self.pool(tokens)), tokens

@@ -1,6 +1,6 @@
-"""LIFE: queries, keys and values at three scales of neighbourhood (methods 5, confirmed).
+"""LIFE (Local InFormation Enhancer): queries, keys and values at three scales of neighbourhood.
 
-After the authors' code (NeurAI-Lab/LIFE, `ms_qkv.py`); written anew from its description.
+Source: the authors' code (NeurAI-Lab/LIFE, `life/models/deit/ms_qkv.py`), rewritten from its description.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ from medprior.errors import ConfigError
 from medprior.networks.vit_settings import AuxKey
 
 SCALE_COUNT = 3
-MAX_CONDITION_NUMBER = 1e4
 
 
 class LifeProjection(nn.Module):
-    """In place of `Linear(D, 3D)`: a cascade of a 1x1, a 3x3 and a 5x5 neighbourhood.
+    """Replaces `Linear(D, 3D)` by a cascade of 1x1, 3x3 and 5x5 convolutions.
 
-    Patches see 1, 3 x 3 and 7 x 7 neighbours at the three scales; CLS and registers skip the
-    depthwise steps. Each scale gives a third of every query, key and value, so with a number of
-    heads that 3 divides each head sees exactly one scale. Affine in its input without `norm`.
+    Patches see 1, 3 x 3 and 7 x 7 neighbours at the three scales; CLS and registers skip the depthwise steps. Each
+    scale gives a third of every query, key and value, so with a number of heads that 3 divides each head sees exactly
+    one scale. Affine in its input without `norm`.
 
     Parameters: 3 D^2 + 35 D, 32 D more than the linear layer.
 
     Args:
         width: D, a multiple of 3.
         prefix: tokens before the patches.
-        aux_key: `fixed`, or `repo`: the authors' code repeats the first scale in the keys of the
-            tokens before the patches; for weights that were trained so.
+        aux_key: `fixed`, or `repo`: the authors' code repeats the first scale in the keys of the tokens before the
+            patches; for weights that were trained so.
         norm: one LayerNorm shared by queries, keys and values (the authors' `--qkv_norm`).
 
     Raises:
@@ -71,57 +70,3 @@ class LifeProjection(nn.Module):
         patches = rearrange(mix(depthwise(maps)), "b d y x -> b (y x) d")
         others = nn.functional.linear(y[:, : self.prefix], mix.weight[:, :, 0, 0])
         return torch.cat([others.to(patches.dtype), patches], dim=1)
-
-
-def split_by_scale(qkv: Tensor) -> list[Tensor]:
-    """Rows of a fused projection [3D, ...] by scale: three of [D, ...], each q, k, v."""
-    thirds = [part.chunk(SCALE_COUNT) for part in qkv.chunk(3)]
-    return [torch.cat([part[scale] for part in thirds]) for scale in range(SCALE_COUNT)]
-
-
-@torch.no_grad()
-def init_life_from_linear(projection: LifeProjection, qkv: nn.Linear) -> None:
-    """Start from a plain projection, reproduced exactly but for the biases of two scales.
-
-    Experimental and derived, not the authors': with centred unit kernels W_1, W_2 W_1^-1 and
-    W_3 W_2^-1 is the only exact choice, solved in float64. It is badly scaled (methods 5); LIFE is
-    meant for training from scratch.
-
-    Args:
-        projection: is overwritten.
-        qkv: Linear(D, 3D); its biases of the second and third scale have no place and must be 0.
-
-    Raises:
-        ConfigError: the widths differ, a bias has no place, or a condition number is over 1e4.
-    """
-    width = projection.first.in_features
-    if qkv.weight.shape != (3 * width, width):
-        raise ConfigError(
-            "projection of another width",
-            expected=f"{3 * width} x {width}", found=" x ".join(map(str, qkv.weight.shape)),
-        )  # fmt: skip
-    one, two, three = split_by_scale(qkv.weight.double())
-    biases = split_by_scale(qkv.bias) if qkv.bias is not None else [torch.zeros(width)] * SCALE_COUNT
-    if any(bool(bias.any()) for bias in biases[1:]):
-        raise ConfigError(
-            "the projection's biases have no place in LIFE",
-            expected="zero biases at the second and third scale", fix="train LIFE from scratch",
-        )  # fmt: skip
-    worst = max(float(torch.linalg.cond(matrix)) for matrix in (one, two))
-    if worst > MAX_CONDITION_NUMBER:
-        raise ConfigError(
-            "the projection cannot be inverted safely",
-            expected=f"a condition number of at most {MAX_CONDITION_NUMBER:.0e}",
-            found=f"{worst:.1e}", fix="train LIFE from scratch",
-        )  # fmt: skip
-    projection.first.weight.copy_(one)
-    projection.first.bias.copy_(biases[0])
-    for mix, matrix, before in (
-        (projection.near_mix, two, one),
-        (projection.far_mix, three, two),
-    ):
-        mix.weight.copy_(torch.linalg.solve(before.T, matrix.T).T[:, :, None, None])
-    for depthwise in (projection.near, projection.far):
-        middle = depthwise.kernel_size[0] // 2
-        depthwise.weight.zero_()
-        depthwise.weight[:, 0, middle, middle] = 1

@@ -1,8 +1,8 @@
 """Dense Attention Roll-Out: which input patches an output token, or a class, was made from.
 
-Attention roll-out (Abnar and Zuidema 2020) multiplies the attention of all blocks; it is known for
-the CLS row. For dense prediction LIFE's paper names a roll-out over all tokens (methods 6: name and
-purpose from its abstract alone); the formula here is our design. Attention is not attribution.
+Attention roll-out (Abnar and Zuidema 2020) multiplies the attention of all blocks; it is known for the CLS row. For
+dense prediction LIFE's paper names a roll-out over all tokens (name and purpose from its abstract alone); the formula
+here is our design. Attention is not attribution.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ HeadFusion = Literal["mean", "max"]
 class RolloutSettings(Settings):
     """Variants of the roll-out.
 
-    `fusion` of heads in each block; `gradients` weighs heads by the gradient of the class's score
-    (Chefer et al. 2021); `discard` drops that share of the weakest entries of each block; blocks
-    before `start` are left out.
+    `fusion` of heads in each block; `gradients` weighs heads by the gradient of the class's score (Chefer et al. 2021);
+    `discard` drops that share of the weakest entries of each block; blocks before `start` are left out.
     """
 
     fusion: HeadFusion = "mean"
@@ -41,9 +40,8 @@ class RolloutResult:
     """Roll-out maps and what they leave out.
 
     Shape:
-        maps: [B, C, rows, columns] >= 0, share of each input patch. cls_mass, register_mass:
-            [B, C], shares that end on the CLS token and on registers, in no map. The three add up
-            to 1, or to 0 for a class without output tokens.
+        maps: [B, C, rows, columns] >= 0, share of each input patch. cls_mass, register_mass: [B, C], shares that end on
+            the CLS token and on registers, in no map. The three add up to 1, or to 0 for a class without output tokens.
     """
 
     maps: Tensor
@@ -68,19 +66,16 @@ def collect_block_attention(encoder: Encoder, images: Tensor, fusion: HeadFusion
     Returns:
         L of float32 [B, T, T], the first block's first; with `mean` every row sums to 1.
     """
-    found: list[Tensor] = []
-    with watch_attention(encoder, lambda attention: found.append(fuse_heads(attention, fusion))):
+    fused: list[Tensor] = []
+    with watch_attention(encoder, lambda attention: fused.append(fuse_heads(attention, fusion))):
         encoder(images)
-    return found
+    return fused
 
 
 def compute_gradient_attention(
-    encoder: Encoder,
-    score: Callable[[Tensor], Tensor],
-    images: Tensor,
-    fusion: HeadFusion = "mean",
+    encoder: Encoder, score: Callable[[Tensor], Tensor], images: Tensor, fusion: HeadFusion = "mean"
 ) -> list[Tensor]:
-    """Heads by how much a score hangs on them: relu(A * dy/dA), fused (Chefer et al. 2021).
+    """Heads weighted by their gradient: relu(A * dy/dA), fused (Chefer et al. 2021).
 
     Args:
         encoder: is run inside `score`.
@@ -91,21 +86,21 @@ def compute_gradient_attention(
     Returns:
         L of float32 [B, T, T] >= 0; rows need not sum to 1.
     """
-    shown: list[Tensor] = []
+    attentions: list[Tensor] = []
     with torch.inference_mode(False), torch.enable_grad():
-        own = images.detach().clone().requires_grad_()  # frozen weights must not cut the graph
-        with watch_attention(encoder, shown.append):
-            value = score(own)
-        gradients = torch.autograd.grad(value.sum(), shown)
-    pairs = zip(shown, gradients, strict=True)
+        inputs = images.detach().clone().requires_grad_()  # frozen weights must not cut the graph
+        with watch_attention(encoder, attentions.append):
+            scores = score(inputs)
+        gradients = torch.autograd.grad(scores.sum(), attentions)
+    pairs = zip(attentions, gradients, strict=True)
     return [fuse_heads((a * g).relu(), fusion).detach() for a, g in pairs]
 
 
 def normalise_row_sums(attention: Tensor) -> Tensor:
     """Gradient-weighted attention [B, T, T] with the greatest sum of a row made 1 per image.
 
-    Our choice: a gradient is small beside the identity that the skip adds, so that nothing would
-    move; so scaled, the map does not depend on the unit of the score, and rows keep their relation.
+    Our choice: a gradient is small beside the identity that the skip adds, so that nothing would move; so scaled, the
+    map does not depend on the unit of the score, and rows keep their relation.
     """
     greatest = attention.sum(-1).amax(-1)[:, None, None]
     return attention / greatest.clamp_min(torch.finfo(attention.dtype).tiny)
@@ -129,11 +124,11 @@ def compute_dense_rollout(
 ) -> Tensor:
     """Carry weights of output tokens back to input tokens, block by block.
 
-    Each block gives and keeps: v <- v (I + A) with rows of (I + A) normalised, which for attention
-    whose rows sum to 1 is (v + v A) / 2. The T x T product of all blocks is never formed.
+    Each block gives and keeps: v <- v (I + A) with rows of (I + A) normalised, which for attention whose rows sum to 1
+    is (v + v A) / 2. The T x T product of all blocks is never formed.
 
     Args:
-        attentions: L of [B, T, T], the first block's first, as of `block_attention`.
+        attentions: L of [B, T, T], the first block's first, as of `collect_block_attention`.
         weights: [B, C, T] >= 0, how much of each class each output token is.
         start: leave out the blocks before this one.
         nosn: the last block has no skip, so nothing is kept there.
@@ -144,14 +139,14 @@ def compute_dense_rollout(
     v = weights
     for index in range(len(attentions) - 1, start - 1, -1):
         attention = attentions[index].to(v.dtype)
-        kept = 0.0 if nosn and index == len(attentions) - 1 else 1.0
-        share = v / (kept + attention.sum(-1)).clamp_min(torch.finfo(v.dtype).tiny)[:, None]
-        v = kept * share + share @ attention
+        skip = 0.0 if nosn and index == len(attentions) - 1 else 1.0
+        share = v / (skip + attention.sum(-1)).clamp_min(torch.finfo(v.dtype).tiny)[:, None]
+        v = skip * share + share @ attention
     return v
 
 
 def compute_cls_rollout(attentions: Sequence[Tensor], *, start: int = 0, nosn: bool = False) -> Tensor:
-    """The classic roll-out of the CLS token, [B, T]: `dense_rollout` of all weight on CLS."""
+    """The classic roll-out of the CLS token, [B, T]: `compute_dense_rollout` of all weight on CLS."""
     first = attentions[0]
     weights = torch.zeros(len(first), 1, first.shape[-1], device=first.device, dtype=first.dtype)
     weights[..., 0] = 1
@@ -162,8 +157,7 @@ def compute_token_weights(shares: Tensor, prefix: int) -> Tensor:
     """Weights of output tokens from how much each patch belongs to each class.
 
     Args:
-        shares: [B, C, N] >= 0: 0 and 1 for hard weights, scores for soft ones, coverage by a mask
-            for the truth's.
+        shares: [B, C, N] >= 0: 0 and 1 for hard weights, scores for soft ones, coverage by a mask for the truth's.
         prefix: tokens before the patches, which get none.
 
     Returns:
@@ -174,7 +168,7 @@ def compute_token_weights(shares: Tensor, prefix: int) -> Tensor:
     return torch.nn.functional.pad(weights, (prefix, 0))
 
 
-def build_rollout_maps(rolled: Tensor, grid: Grid, prefix: int) -> RolloutResult:
+def build_rollout_maps(token_shares: Tensor, grid: Grid, prefix: int) -> RolloutResult:
     """Rolled-out weights [B, C, T] as maps; CLS and registers are left out and accounted for."""
-    maps = rearrange(rolled[..., prefix:], "b c (y x) -> b c y x", y=grid[0])
-    return RolloutResult(maps, rolled[..., 0], rolled[..., 1:prefix].sum(-1))
+    maps = rearrange(token_shares[..., prefix:], "b c (y x) -> b c y x", y=grid[0])
+    return RolloutResult(maps, token_shares[..., 0], token_shares[..., 1:prefix].sum(-1))

@@ -1,4 +1,4 @@
-"""Vision Transformers of timm: made with random weights, and their shape read off.
+"""Build timm's Vision Transformers with random weights, and read their shape.
 
 Nothing is downloaded here; weights come from a local file (`weights.py`).
 """
@@ -25,8 +25,8 @@ def build_timm_body(values: dict[str, Any]) -> nn.Module:
         values: fields of `ViTSettings`; those of the shape override the named architecture.
 
     Raises:
-        ValueError: unknown name, an override the model does not take, or another kind of model
-            than a Vision Transformer with a CLS token and plain self-attention.
+        ValueError: unknown name, an override the model does not take, or another kind of model than a Vision
+            Transformer with a CLS token and plain self-attention.
     """
     import timm
 
@@ -50,15 +50,15 @@ def build_timm_body(values: dict[str, Any]) -> nn.Module:
         raise ValueError(f"{name} is no Vision Transformer with a CLS token and plain attention")
     for block in body.blocks:
         block.attn.fused_attn = True
-    made: nn.Module = body
-    return made
+    network: nn.Module = body
+    return network
 
 
 def refuse_file_options(options: dict[str, Any]) -> None:
     """ValueError for options that make timm read a file or a network: pickles can run code."""
-    found = FILE_OPTIONS & options.keys()
-    if found:
-        raise ValueError(f"options may not name weights: {', '.join(sorted(found))}")
+    refused = FILE_OPTIONS & options.keys()
+    if refused:
+        raise ValueError(f"options may not name weights: {', '.join(sorted(refused))}")
 
 
 def is_plain_vit(body: Any) -> bool:
@@ -77,14 +77,14 @@ def fill_timm_fields(values: dict[str, Any], defaults: dict[str, Any]) -> dict[s
     """Fields of `ViTSettings` for a timm model, those not given read off the architecture.
 
     Raises:
-        ValueError: as `make_body`, or an option that only our own network has.
+        ValueError: as `build_timm_body`, or an option that only our own network has.
     """
-    ours = [key for key in OWN_ONLY_FIELDS if key in values and values[key] != defaults[key]]
-    if ours:
-        raise ValueError(f"not with source=timm: {', '.join(ours)}; options={{...}} go to timm")
+    unsupported = [key for key in OWN_ONLY_FIELDS if key in values and values[key] != defaults[key]]
+    if unsupported:
+        raise ValueError(f"not with source=timm: {', '.join(unsupported)}; options={{...}} go to timm")
     with torch.device("meta"):
         body: Any = build_timm_body(values)
-    found = {
+    fields = {
         "width": body.embed_dim,
         "depth": len(body.blocks),
         "heads": body.blocks[0].attn.num_heads,
@@ -92,7 +92,7 @@ def fill_timm_fields(values: dict[str, Any], defaults: dict[str, Any]) -> dict[s
         "registers": body.num_prefix_tokens - 1,
         "image_size": body.patch_embed.img_size[0],
     }
-    wrong = [key for key in found if key in values and values[key] != found[key]]
+    wrong = [key for key in fields if key in values and values[key] != fields[key]]
     if wrong:
         raise ValueError(f"{values['name']} does not take {', '.join(wrong)}")
-    return found | values
+    return fields | values

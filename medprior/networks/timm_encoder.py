@@ -1,4 +1,4 @@
-"""A Vision Transformer of timm behind this room's interface."""
+"""Adapter of timm's Vision Transformers to `Encoder`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from medprior.networks.vit_settings import ViTSettings
 class TimmEncoder(Encoder):
     """Wraps timm's VisionTransformer and Eva: one channel, any size, attention on demand.
 
-    Blocks and last norm are held under the names our own network has, so that layer-wise learning
-    rates work alike; `stem` is the rest. Fused attention runs everywhere; the CLS row is computed
-    beside it from the very queries and keys the kernel gets.
+    Blocks and last norm are held under the names our own network has, so that layer-wise learning rates work alike;
+    `stem` is the rest. Fused attention runs everywhere; the CLS row is computed beside it from the very queries and
+    keys the kernel gets.
     """
 
     def __init__(self, settings: ViTSettings) -> None:
@@ -33,14 +33,14 @@ class TimmEncoder(Encoder):
         self.mask_token = nn.Parameter(torch.zeros(settings.width)) if settings.mask_token else None
 
     def embed_images(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Grid]:
-        """Tokens before any block, and the grid; see `Encoder.embedded`."""
+        """Tokens before any block, and the grid; see `Encoder.embed_images`."""
         check_mask_token(mask, self.mask_token)
         grid = self.patch_grid(images)
         x = self.stem.patch_embed((images - self.mean) / self.std)
         if mask is not None and self.mask_token is not None:
             x = torch.where(mask.reshape(-1, *grid, 1), self.mask_token.to(x.dtype), x)
-        found = self.stem._pos_embed(x)
-        x = found[0] if isinstance(found, tuple) else found
+        embedded = self.stem._pos_embed(x)
+        x = embedded[0] if isinstance(embedded, tuple) else embedded
         return self.stem.norm_pre(x), grid
 
     def context(self, grid: Grid) -> list[dict[str, Tensor]]:
@@ -64,6 +64,6 @@ class TimmEncoder(Encoder):
         block = self.blocks[index]
         if not row and watch is None:
             return block(x, **context[index]), None
-        with AttentionCaptureMode(row, watch) as seen:
+        with AttentionCaptureMode(row, watch) as attention:
             x = block(x, **context[index])
-        return x, seen.row
+        return x, attention.row

@@ -1,4 +1,4 @@
-"""Cut views out of source images and lay maps back over them, from one geometry record."""
+"""Crop views from source images, and resample their maps to the sources, from one geometry record."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MAX_OVERSAMPLING = 4
 def crop_views(sources: Tensor, views: Views, size: int, index: Tensor, *, oversampling: int | None = None) -> Tensor:
     """Sample views from their sources in one batched `grid_sample`.
 
-    Each output pixel is the mean of a lattice of bilinear samples, so that shrinking does not alias
-    and a map's mass is kept (area averaging).
+    Each output pixel is the mean of a lattice of bilinear samples, so that shrinking does not alias and a map's mass is
+    kept (area averaging).
 
     Args:
         sources: [n, C, S, S], images or maps on the unit square.
@@ -34,8 +34,8 @@ def crop_views(sources: Tensor, views: Views, size: int, index: Tensor, *, overs
     fine = size * oversampling
     theta = torch.as_tensor(views.affine(), dtype=torch.float32, device=sources.device)
     grid = F.affine_grid(theta, [len(views), 1, fine, fine], align_corners=False)
-    picked = sources[index].float()
-    out = F.grid_sample(picked, grid, padding_mode="border", align_corners=False)
+    images = sources[index].float()
+    out = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     inside = (grid.abs() <= 1).all(dim=-1)
     out = out * inside[:, None]
     return F.avg_pool2d(out, oversampling) if oversampling > 1 else out
@@ -59,7 +59,7 @@ def compute_patch_coverage(maps: Tensor, views: Views, index: Tensor) -> Tensor:
         index: int64 [V], the source of each view.
 
     Returns:
-        [V, K, rows * columns] in [0, 1]: mean over at least 8 x 8 samples a patch (methods 3.3).
+        [V, K, rows * columns] in [0, 1]: mean over at least 8 x 8 samples a patch.
     """
     rows, columns = views.grid
     if rows != columns:
@@ -68,7 +68,7 @@ def compute_patch_coverage(maps: Tensor, views: Views, index: Tensor) -> Tensor:
 
 
 def resample_maps_to_source(maps: Tensor, views: Views, size: int) -> Tensor:
-    """Lay maps of views back over the unit squares of their sources.
+    """Resample maps of views to the unit squares of their sources.
 
     Args:
         maps: [V, C, rows, columns].

@@ -43,11 +43,7 @@ class Attention(nn.Module):
         return rearrange(qkv, "b t (three h d) -> three b h t d", three=3, h=self.heads)
 
     def forward(
-        self,
-        x: Tensor,
-        row_from: int | None = None,
-        grid: Grid | None = None,
-        watch: AttentionCallback | None = None,
+        self, x: Tensor, row_from: int | None = None, grid: Grid | None = None, watch: AttentionCallback | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Attend over tokens.
 
@@ -55,7 +51,7 @@ class Attention(nn.Module):
             x: [B, T, D].
             row_from: with an index, also return the CLS query's scaled scores, float32 [B, H, T].
             grid: rows and columns of the patches, for LIFE.
-            watch: is shown the attention matrix [B, H, T, T].
+            watch: receives the attention matrix [B, H, T, T].
         """
         q, k, v = self.split(x, grid)
         out = F.scaled_dot_product_attention(q, k, v) if watch is None else attend_with_callback(q, k, v, watch)
@@ -76,7 +72,7 @@ def compute_cls_scores(q: Tensor, k: Tensor) -> Tensor:
 
 
 def attend_with_callback(q: Tensor, k: Tensor, v: Tensor, watch: AttentionCallback) -> Tensor:
-    """Attention of [B, H, T, d] with the matrix in the open: float32 softmax, shown, then used."""
+    """Attention of [B, H, T, d] by the explicit matrix: float32 softmax, given to `watch`, then used."""
     with torch.autocast(q.device.type, enabled=False):
         scores = (q.float() * q.shape[-1] ** -0.5) @ k.float().transpose(-1, -2)
         attention = scores.softmax(-1)
@@ -106,9 +102,8 @@ class Block(nn.Module):
     Args:
         settings: of the network.
         drop_path: rate of stochastic depth.
-        nosn: no skip around the attention and no norm before the MLP, as in the last block of
-            SAR's command (methods 4, confirmed); it has no drop-path and no LayerScale there
-            (LayerScale: our choice).
+        nosn: no skip around the attention and no norm before the MLP, as in the last block of SAR's command
+            (helia95/SAR); it has no drop-path and no LayerScale there (LayerScale: our choice).
     """
 
     def __init__(self, settings: ViTSettings, drop_path: float, nosn: bool = False) -> None:
@@ -129,11 +124,7 @@ class Block(nn.Module):
         self.scale2 = nn.Parameter(torch.full((width,), scale)) if scale else None
 
     def forward(
-        self,
-        x: Tensor,
-        row_from: int | None = None,
-        grid: Grid | None = None,
-        watch: AttentionCallback | None = None,
+        self, x: Tensor, row_from: int | None = None, grid: Grid | None = None, watch: AttentionCallback | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Transform tokens x [B, T, D]; arguments and second value as of `Attention.forward`."""
         branch, row = self.attention(self.norm1(x), row_from, grid, watch)
@@ -147,8 +138,8 @@ class Block(nn.Module):
 def build_sine_positions(width: int, rows: int, columns: int) -> Tensor:
     """Sines and cosines of the patch's row and column, [1, width, rows, columns] in [-1, 1].
 
-    The start of the learned position embedding: from it a short training finds out where things are
-    in far fewer steps than from noise (our choice, after Chen et al. 2021, MoCo v3).
+    The start of the learned position embedding: from it a short training learns positions in far fewer steps than from
+    noise (our choice, after Chen et al. 2021, MoCo v3).
     """
     quarter = -(-width // 4)
     rates = torch.exp(-math.log(10_000) * torch.arange(quarter) / quarter)
@@ -194,13 +185,13 @@ class VisionTransformer(Encoder):
             nn.init.zeros_(self.embed.bias)
 
     def embed_images(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Grid]:
-        """Tokens before any block, and the grid; see `Encoder.embedded`."""
+        """Tokens before any block, and the grid; see `Encoder.embed_images`."""
         check_mask_token(mask, self.mask_token)
         grid = self.patch_grid(images)
         maps: Tensor = self.embed((images - self.mean) / self.std)
         if mask is not None and self.mask_token is not None:
-            hidden = rearrange(mask, "b (y x) -> b 1 y x", y=grid[0])
-            maps = torch.where(hidden, self.mask_token.to(maps.dtype)[:, None, None], maps)
+            masked = rearrange(mask, "b (y x) -> b 1 y x", y=grid[0])
+            maps = torch.where(masked, self.mask_token.to(maps.dtype)[:, None, None], maps)
         position: Tensor = self.position
         if position.shape[-2:] != maps.shape[-2:]:
             position = F.interpolate(position, size=grid, mode="bicubic", antialias=True)
@@ -216,6 +207,5 @@ class VisionTransformer(Encoder):
         self, index: int, x: Tensor, context: Grid, row: bool = False, watch: AttentionCallback | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Run one block; see `Encoder.step`."""
-        found: tuple[Tensor, Tensor | None]
-        found = self.blocks[index](x, 0 if row else None, context, watch)
-        return found
+        output: tuple[Tensor, Tensor | None] = self.blocks[index](x, 0 if row else None, context, watch)
+        return output

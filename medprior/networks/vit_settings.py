@@ -14,19 +14,18 @@ AuxKey = Literal["fixed", "repo"]
 class ViTSettings(Settings):
     """Shape of a Vision Transformer.
 
-    `registers` (Darcet et al. 2023) take up the high-norm outlier tokens, so that attention maps
-    stay on anatomy; they are excluded from every map. `mean` and `std` are the intensity statistics
-    the network normalises its [0, 1] input with.
+    `registers` (Darcet et al. 2023) take up the high-norm outlier tokens, so that attention maps stay on anatomy; they
+    are excluded from every map. `mean` and `std` are the intensity statistics the network normalises its [0, 1] input
+    with.
 
-    `mask_token` adds the learned token that stands for masked patches (iBOT). `life` puts LIFE's
-    multi-scale queries, keys and values into every block (methods 5), with `life_aux_key="repo"`
-    as the authors' code has it and `life_norm` their shared LayerNorm. `nosn` is the last block
-    without skip and without norm (methods 4, the authors' option for SAR). Each changes the
-    function that weights stand for, so each is recorded beside them.
+    `mask_token` adds the learned token that stands for masked patches (iBOT). `life` puts LIFE's multi-scale queries,
+    keys and values into every block, with `life_aux_key="repo"` as the authors' code has it and `life_norm` their
+    shared LayerNorm. `nosn` is the last block without skip and without norm (arXiv 2206.04636, an option of the
+    authors' code). Each changes the function that weights stand for, so each is recorded beside them.
 
-    `source="timm"` takes the architecture that timm calls `name` instead of our own, with any of
-    its keyword arguments in `options`; shape fields that are given override the architecture's,
-    the others are read off it. `mlp_ratio`, `layer_scale`, LIFE and `nosn` are our network's.
+    `source="timm"` takes the architecture that timm calls `name` instead of our own, with any of its keyword arguments
+    in `options`; shape fields that are given override the architecture's, the others are read off it. `mlp_ratio`,
+    `layer_scale`, LIFE and `nosn` are our network's.
     """
 
     source: Literal["medprior", "timm"] = "medprior"

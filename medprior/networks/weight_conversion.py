@@ -1,4 +1,4 @@
-"""Published tensors as the state of one of this room's networks."""
+"""Convert published tensors to the state of `VisionTransformer` or of `TimmEncoder`."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def fold_to_one_channel(
 ) -> tuple[Tensors, GreyStatistics]:
     """Fold channels and their normalisation into one; exact for grey images.
 
-    W'(x - m) / s with W' = s * sum_c W_c / s_c, the bias taking up sum_c W_c (m - m_c) / s_c. Equal
-    channels make it a plain sum. m and s are the means over channels.
+    W'(x - m) / s with W' = s * sum_c W_c / s_c, the bias taking up sum_c W_c (m - m_c) / s_c. Equal channels make it a
+    plain sum. m and s are the means over channels.
     """
     weight = tensors.get("patch_embed.proj.weight")
     if weight is None or weight.ndim != 4:
@@ -44,36 +44,29 @@ def fold_to_one_channel(
     shift = torch.tensor(mean, dtype=torch.float64).expand(channels)
     scale = torch.tensor(std, dtype=torch.float64).expand(channels)
     middle, width = float(shift.mean()), float(scale.mean())
-    each = weight.double() / scale[:, None, None]
+    scaled = weight.double() / scale[:, None, None]
     bias = tensors.get("patch_embed.proj.bias", torch.zeros(len(weight))).double()
-    bias = bias + (each * (middle - shift)[:, None, None]).sum((1, 2, 3))
-    one = {
-        "patch_embed.proj.weight": (width * each).sum(1, keepdim=True).float(),
+    bias = bias + (scaled * (middle - shift)[:, None, None]).sum((1, 2, 3))
+    folded = {
+        "patch_embed.proj.weight": (width * scaled).sum(1, keepdim=True).float(),
         "patch_embed.proj.bias": bias.float(),
     }
-    return tensors | one, (middle, width)
+    return tensors | folded, (middle, width)
 
 
 def infer_grid_side(tokens: int, where: str) -> tuple[int, int]:
     """Side of the grid and tokens before it in a position embedding of so many tokens."""
-    for before in (0, 1):
-        side = math.isqrt(max(tokens - before, 0))
-        if side and side * side == tokens - before:
-            return side, before
+    for prefix in (0, 1):
+        side = math.isqrt(max(tokens - prefix, 0))
+        if side and side * side == tokens - prefix:
+            return side, prefix
     raise ConfigError("position embedding of no square grid", where=where, found=f"{tokens} tokens")
-
-
-def resize_position(position: Tensor, side: int) -> Tensor:
-    """Position embedding [1, D, g, g] on another grid, bicubic, as the network does on the fly."""
-    if position.shape[-1] == side:
-        return position
-    return F.interpolate(position, size=(side, side), mode="bicubic", antialias=True)
 
 
 def convert_to_own_vit(
     tensors: Tensors, network: Mapping[str, Any], grey: GreyStatistics, where: str
 ) -> tuple[ViTSettings, Tensors]:
-    """Settings and state of our own network; unknown tensors stay, to be named as left over.
+    """Settings and state of `VisionTransformer`; unknown tensors stay and are reported as left over.
 
     Args:
         tensors: under timm's names, for one channel.
@@ -81,35 +74,35 @@ def convert_to_own_vit(
         grey: mean and std of the one channel.
         where: the file's name.
     """
-    left = dict(tensors)
-    cls, embedding = left.pop("cls_token"), left.pop("pos_embed", None)
+    remaining = dict(tensors)
+    cls, embedding = remaining.pop("cls_token"), remaining.pop("pos_embed", None)
     if embedding is None:
         raise ConfigError(
             "no position embedding", where=where, expected="pos_embed",
             fix="name the timm architecture if it uses rotary embedding alone",
         )  # fmt: skip
-    width, weight = cls.shape[-1], left.pop("patch_embed.proj.weight")
-    side, before = infer_grid_side(embedding.shape[1], where)
-    if before:
+    width, weight = cls.shape[-1], remaining.pop("patch_embed.proj.weight")
+    side, prefix = infer_grid_side(embedding.shape[1], where)
+    if prefix:
         cls = cls + embedding[:, :1]
-    position = rearrange(embedding[:, before:], "1 (y x) d -> 1 d y x", y=side)
-    registers = left.pop("reg_token", torch.zeros(1, 0, width))
+    position = rearrange(embedding[:, prefix:], "1 (y x) d -> 1 d y x", y=side)
+    registers = remaining.pop("reg_token", torch.zeros(1, 0, width))
     known = {
         "width": width, "patch": weight.shape[-1], "registers": registers.shape[1],
         "image_size": side * weight.shape[-1], "mean": grey[0], "std": grey[1],
     }  # fmt: skip
-    settings = ViTSettings.checked(known | infer_block_shape(left, width) | dict(network), where)
+    settings = ViTSettings.checked(known | infer_block_shape(remaining, width) | dict(network), where)
     state = {
-        "embed.weight": weight, "embed.bias": left.pop("patch_embed.proj.bias"), "cls": cls,
+        "embed.weight": weight, "embed.bias": remaining.pop("patch_embed.proj.bias"), "cls": cls,
         "registers": registers, "position": resize_to_image_size(position, settings),
         "mean": torch.tensor(grey[0]), "std": torch.tensor(grey[1]),
     }  # fmt: skip
-    token = left.pop("mask_token", torch.zeros(width))
+    token = remaining.pop("mask_token", torch.zeros(width))
     if settings.mask_token:
         state["mask_token"] = token.reshape(-1)
     for block in range(settings.depth):
-        left.setdefault(f"blocks.{block}.attn.qkv.bias", torch.zeros(3 * width))
-    return settings, state | {convert_tensor_name(key): value for key, value in left.items()}
+        remaining.setdefault(f"blocks.{block}.attn.qkv.bias", torch.zeros(3 * width))
+    return settings, state | {convert_tensor_name(key): value for key, value in remaining.items()}
 
 
 def resize_to_image_size(position: Tensor, settings: ViTSettings) -> Tensor:
@@ -121,9 +114,9 @@ def resize_to_image_size(position: Tensor, settings: ViTSettings) -> Tensor:
 
 
 def infer_block_shape(tensors: Tensors, width: int) -> dict[str, Any]:
-    """What the tensors say of the blocks; heads are D / 64, as in all published ViTs (our choice).
+    """Shape of the blocks from the tensors; D / 64 heads, as in all published ViTs (our choice).
 
-    The value of `layer_scale` only says that there is one.
+    The value of `layer_scale` only marks that LayerScale is present.
     """
     depth = 1 + max((int(k.split(".")[1]) for k in tensors if k.startswith("blocks.")), default=0)
     hidden = tensors.get("blocks.0.mlp.fc1.weight", torch.zeros(4 * width, 1)).shape[0]
@@ -131,8 +124,7 @@ def infer_block_shape(tensors: Tensors, width: int) -> dict[str, Any]:
     if int(width * ratio) != hidden:
         ratio = math.nextafter(ratio, math.inf)
     scaled = 1e-5 if "blocks.0.ls1.gamma" in tensors else None
-    found = {"depth": depth, "mlp_ratio": ratio, "layer_scale": scaled}
-    return found | {"heads": max(1, width // 64)}
+    return {"depth": depth, "mlp_ratio": ratio, "layer_scale": scaled, "heads": max(1, width // 64)}
 
 
 def convert_tensor_name(key: str) -> str:
@@ -151,7 +143,7 @@ def convert_to_timm_vit(
 ) -> tuple[ViTSettings, Tensors]:
     """Settings and state of a timm architecture; position embedding resized by timm's rule.
 
-    Arguments as of `as_own`; `network` names the architecture.
+    Arguments as of `convert_to_own_vit`; `network` names the architecture.
     """
     from timm.layers.pos_embed import resample_abs_pos_embed
 
@@ -166,9 +158,9 @@ def convert_to_timm_vit(
     position = state.get("stem.pos_embed")
     if position is not None:
         side = settings.image_size // settings.patch
-        for before in (0, 1, 1 + settings.registers):
-            patches = max(position.shape[1] - before, 0)
+        for prefix in (0, 1, 1 + settings.registers):
+            patches = max(position.shape[1] - prefix, 0)
             if math.isqrt(patches) ** 2 == patches:
-                state["stem.pos_embed"] = resample_abs_pos_embed(position, [side, side], num_prefix_tokens=before)
+                state["stem.pos_embed"] = resample_abs_pos_embed(position, [side, side], num_prefix_tokens=prefix)
                 break
     return settings, state

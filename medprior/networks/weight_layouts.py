@@ -1,8 +1,7 @@
-"""Names of a Vision Transformer's tensors in published files, brought to one: timm's.
+"""Rename the tensors of published Vision Transformers to timm's names.
 
-timm and facebookresearch/dino and dinov2 share their names but for registers and chunked blocks;
-Hugging Face's `Dinov2Model`, the layout of RAD-DINO, differs throughout and keeps queries, keys and
-values apart.
+timm and facebookresearch/dino and dinov2 share their names but for registers and chunked blocks; Hugging Face's
+`Dinov2Model`, the layout of RAD-DINO, differs throughout and keeps queries, keys and values apart.
 """
 
 from __future__ import annotations
@@ -40,25 +39,25 @@ def detect_layout(tensors: Tensors, where: str) -> tuple[Layout, str]:
     Raises:
         ConfigError: no token called `cls_token`, so not a known layout.
     """
-    found = sorted((k for k in tensors if k.endswith("cls_token")), key=len)
-    if not found:
+    cls_keys = sorted((k for k in tensors if k.endswith("cls_token")), key=len)
+    if not cls_keys:
         raise ConfigError(
             "no Vision Transformer in a known layout", where=where,
             expected="names as of timm, facebookresearch dino or dinov2, or Dinov2Model",
             found=", ".join(sorted(tensors)[:3]) or "no tensors",
         )  # fmt: skip
-    name = found[0]
+    name = cls_keys[0]
     if name.endswith("embeddings.cls_token"):
         return "huggingface", name.removesuffix("embeddings.cls_token")
     prefix = name.removesuffix("cls_token")
     inner = [key.removeprefix(prefix) for key in tensors if key.startswith(prefix)]
-    own = any(k in ("register_tokens", "mask_token") or CHUNKED_BLOCK.match(k) for k in inner)
-    return ("facebook" if own else "timm"), prefix
+    is_facebook = any(k in ("register_tokens", "mask_token") or CHUNKED_BLOCK.match(k) for k in inner)
+    return ("facebook" if is_facebook else "timm"), prefix
 
 
 def rename_to_timm(tensors: Tensors, layout: Layout, prefix: str) -> Tensors:
     """The encoder's tensors as float32 under timm's names; classifiers are left out."""
-    found: Tensors = {}
+    renamed: Tensors = {}
     for key, value in tensors.items():
         if not key.startswith(prefix):
             continue
@@ -69,16 +68,16 @@ def rename_to_timm(tensors: Tensors, layout: Layout, prefix: str) -> Tensors:
         name = CHUNKED_BLOCK.sub(r"blocks.\1.", name)
         name = "reg_token" if name == "register_tokens" else name
         if not name.startswith(HEAD_PREFIXES):
-            found[name] = value.float()
-    return fuse_qkv(found) if layout == "huggingface" else found
+            renamed[name] = value.float()
+    return fuse_qkv(renamed) if layout == "huggingface" else renamed
 
 
 def fuse_qkv(tensors: Tensors) -> Tensors:
     """Separate `query`, `key` and `value` of every block as one `qkv`."""
-    found = dict(tensors)
+    fused = dict(tensors)
     for name in tensors:
         if ".attn.query." in name:
             parts = [name.replace(".query.", f".{part}.") for part in ("query", "key", "value")]
-            if all(part in found for part in parts):
-                found[name.replace(".query.", ".qkv.")] = torch.cat([found.pop(p) for p in parts])
-    return found
+            if all(part in fused for part in parts):
+                fused[name.replace(".query.", ".qkv.")] = torch.cat([fused.pop(p) for p in parts])
+    return fused

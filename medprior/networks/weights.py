@@ -1,4 +1,4 @@
-"""Start from published weights in a local file; nothing is downloaded."""
+"""Load published weights from a local file; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from medprior.networks.weight_conversion import (
 from medprior.networks.weight_layouts import Layout, Tensors, detect_layout, rename_to_timm
 
 IMAGENET_STATISTICS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# Remembered, not verified here: pass mean and std where it matters.
+# From memory, not verified: pass mean and std where it matters.
 RAD_DINO_STATISTICS = (0.5307,) * 3, (0.2583,) * 3
 
 
@@ -34,17 +34,16 @@ def load_local(
 ) -> tuple[ViTSettings, Tensors]:
     """Settings and state of `build_network(settings)` from a safetensors file.
 
-    Weights for colour images become weights for one channel that give the same answer to a grey
-    image normalised channel by channel. Position embeddings are resized to `image_size`.
+    Weights for colour images become weights for one channel that give the same answer to a grey image normalised
+    channel by channel. Position embeddings are resized to `image_size`.
 
     Args:
         path: in the layout of timm, facebookresearch dino or dinov2, or Dinov2Model (RAD-DINO).
-        network: fields of `ViTSettings` that go before what the file says: `heads`, which a file
-            does not tell (by default D / 64), `image_size`, `mask_token`, `drop_path`; or
-            `source="timm"` with `name`, for a file in timm's layout that our own network cannot
-            hold (rotary embedding, norms of queries and keys).
-        mean: what was subtracted from each channel of [0, 1]; by default ImageNet's, timm's record
-            of the architecture, or RAD-DINO's.
+        network: fields of `ViTSettings` that go before what the file says: `heads`, which a file does not tell (by
+            default D / 64), `image_size`, `mask_token`, `drop_path`; or `source="timm"` with `name`, for a file in
+            timm's layout that our own network cannot hold (rotary embedding, norms of queries and keys).
+        mean: what was subtracted from each channel of [0, 1]; by default ImageNet's, timm's record of the architecture,
+            or RAD-DINO's.
         std: what each channel was then divided by; the same defaults.
 
     Raises:
@@ -55,14 +54,14 @@ def load_local(
     refuse_pickles(path)
     tensors = load_weights(path, None)
     layout, prefix = detect_layout(tensors, path.name)
-    found = rename_to_timm(tensors, layout, prefix)
-    wrapped = network.get("source") == "timm"
-    shift, scale = default_normalisation(layout, network.get("name", "") if wrapped else "")
-    found, grey = fold_to_one_channel(found, mean or shift, std or scale, path.name)
-    if wrapped:
-        settings, state = convert_to_timm_vit(found, network, grey)
+    converted = rename_to_timm(tensors, layout, prefix)
+    is_timm = network.get("source") == "timm"
+    shift, scale = default_normalisation(layout, network.get("name", "") if is_timm else "")
+    converted, grey = fold_to_one_channel(converted, mean or shift, std or scale, path.name)
+    if is_timm:
+        settings, state = convert_to_timm_vit(converted, network, grey)
     else:
-        settings, state = convert_to_own_vit(found, network, grey, path.name)
+        settings, state = convert_to_own_vit(converted, network, grey, path.name)
     check_state_fits(settings, state, path.name)
     return settings, state
 
@@ -92,19 +91,19 @@ def default_normalisation(layout: Layout, name: str) -> tuple[ChannelValues, Cha
 def check_state_fits(settings: ViTSettings, state: Tensors, where: str) -> None:
     """ConfigError naming what is missing, left over or of another shape."""
     with torch.random.fork_rng(devices=[]):
-        wanted = build_encoder(settings).state_dict()
+        expected_state = build_encoder(settings).state_dict()
     faults = {
-        "missing": sorted(k for k in wanted if k not in state),
-        "left over": sorted(k for k in state if k not in wanted),
+        "missing": sorted(k for k in expected_state if k not in state),
+        "left over": sorted(k for k in state if k not in expected_state),
         "of another shape": [
-            f"{k} {list(state[k].shape)} for {list(wanted[k].shape)}"
-            for k in wanted
-            if k in state and state[k].shape != wanted[k].shape
+            f"{k} {list(state[k].shape)} for {list(expected_state[k].shape)}"
+            for k in expected_state
+            if k in state and state[k].shape != expected_state[k].shape
         ],
     }
     if any(faults.values()):
-        told = [f"{len(v)} {k} ({', '.join(v[:3])}, ...)" for k, v in faults.items() if v]
+        listed = [f"{len(v)} {k} ({', '.join(v[:3])}, ...)" for k, v in faults.items() if v]
         raise ConfigError(
-            f"weights do not fit: {'; '.join(told)}", where=where,
+            f"weights do not fit: {'; '.join(listed)}", where=where,
             fix="say which network they were made for: source=timm, name, options",
         )  # fmt: skip

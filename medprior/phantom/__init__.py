@@ -1,4 +1,4 @@
-"""A digital thorax: generated chest radiographs with their truth, as arrays or as DICOM files."""
+"""Generates chest radiographs of a digital thorax with their truth, as arrays or DICOM files."""
 
 from medprior.phantom.generate import generate_phantom_cohort
 from medprior.phantom.render import PhantomImage, render_phantom

@@ -1,7 +1,7 @@
-"""One thorax as numbers, drawn so that a cohort varies and correlates as patients do.
+"""Samples the measures of one thorax from the distribution of real patients.
 
 Means, deviations and correlations were measured on 383 expert landmark sets (JSRT and PadChest,
-ngaggion/Chest-xray-landmark-dataset). Correlations in `ASSUMED` are our choice: they keep the
+ngaggion/Chest-xray-landmark-dataset). `ASSUMED_CORRELATIONS` are our choice: they keep the
 heart with the mediastinum and on the diaphragm.
 """
 
@@ -49,7 +49,7 @@ AP_HEART_SHIFT = 0.5  # heart width, in deviations, between AP and PA (our choic
 
 @dataclass(frozen=True)
 class Anatomy:
-    """The numbers one image is drawn from.
+    """The anatomical measures of one image.
 
     Units: `box_*`, `centre_*` in parts of the image (width or height); all others in parts of the
     box around both lungs, from its upper left corner; `age` years; `*_mm` millimetres; angles in
@@ -88,7 +88,7 @@ class Anatomy:
 
 @cache
 def compute_covariance_root() -> NDArray[np.float64]:
-    """Matrix that turns independent normals into correlated ones, [len(NAMES), len(NAMES)]."""
+    """Matrix that turns independent normals into correlated ones, [len(VARIABLE_NAMES)] * 2."""
     matrix = np.eye(len(VARIABLE_NAMES))
     for (first, second), value in (MEASURED_CORRELATIONS | ASSUMED_CORRELATIONS).items():
         i, j = VARIABLE_NAMES.index(first), VARIABLE_NAMES.index(second)
@@ -98,19 +98,19 @@ def compute_covariance_root() -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class PatientBody:
-    """What the images of one patient share: the drawn normals and the body."""
+    """What the images of one patient share: standard normal draws and body size."""
 
     normals: NDArray[np.float64]
     male: bool
     width_mm: float
     depth_mm: float
     fat: float
-    sides: NDArray[np.float64]
-    shape: NDArray[np.float64]
+    lung_offsets: NDArray[np.float64]
+    bulge: NDArray[np.float64]
 
 
 def sample_patient(rng: np.random.Generator) -> PatientBody:
-    """A patient; men are larger (our choice: lungs' box 285 mm against 258 mm wide)."""
+    """Sample a patient; men are larger (our choice: lungs' box 285 mm against 258 mm wide)."""
     male = bool(rng.random() < 0.54)
     width = rng.normal(285.0 if male else 258.0, 14.0)
     fat = float(np.clip(rng.gamma(3.0, 0.33), 0.2, 2.6))
@@ -121,31 +121,31 @@ def sample_patient(rng: np.random.Generator) -> PatientBody:
         width_mm=float(width),
         depth_mm=float(depth),
         fat=fat,
-        sides=rng.standard_normal(2),
-        shape=rng.standard_normal(4),
+        lung_offsets=rng.standard_normal(2),
+        bulge=rng.standard_normal(4),
     )
 
 
 def sample_anatomy(patient: PatientBody, portable: bool, rng: np.random.Generator) -> Anatomy:
-    """One image's anatomy: the patient's own numbers, moved by breath, pose and projection."""
-    fresh = rng.standard_normal(len(VARIABLE_NAMES))
-    mixed = np.sqrt(PATIENT_CORRELATION) * patient.normals + np.sqrt(1 - PATIENT_CORRELATION) * fresh
+    """Sample one image's anatomy: the patient's measures, varied by breath, pose and projection."""
+    image_normals = rng.standard_normal(len(VARIABLE_NAMES))
+    mixed = np.sqrt(PATIENT_CORRELATION) * patient.normals + np.sqrt(1 - PATIENT_CORRELATION) * image_normals
     mixed[VARIABLE_NAMES.index("age")] = patient.normals[VARIABLE_NAMES.index("age")]
     normals = compute_covariance_root() @ mixed
-    share = 0.35  # of AP images; keeps the mean over both views
-    normals[VARIABLE_NAMES.index("heart_width")] += AP_HEART_SHIFT * (portable - share)
+    ap_share = 0.35  # of the images; keeps the mean over both views
+    normals[VARIABLE_NAMES.index("heart_width")] += AP_HEART_SHIFT * (portable - ap_share)
     normals = np.clip(normals, -MAX_DEVIATIONS, MAX_DEVIATIONS)
-    value = {
+    measures = {
         name: mean + deviation * float(normals[VARIABLE_NAMES.index(name)])
         for name, (mean, deviation) in MEASURED_MOMENTS.items()
     }
-    value = clip_to_image(value)
-    sides = np.sqrt(0.8) * patient.sides + np.sqrt(0.2) * rng.standard_normal(2)
-    base = -0.006 + 0.058 * float(sides[0])
-    apex = 0.003 + 0.019 * float(sides[1])
-    bulge = 0.8 * patient.shape + 0.6 * rng.standard_normal(4)
+    measures = clip_to_image(measures)
+    offsets = np.sqrt(0.8) * patient.lung_offsets + np.sqrt(0.2) * rng.standard_normal(2)
+    base = -0.006 + 0.058 * float(offsets[0])
+    apex = 0.003 + 0.019 * float(offsets[1])
+    bulge = 0.8 * patient.bulge + 0.6 * rng.standard_normal(4)
     return Anatomy(
-        **value,
+        **measures,
         right_top=max(0.0, apex),
         left_top=max(0.0, -apex),
         right_bottom=1.0 - min(max(0.0, base), 0.16),
@@ -162,14 +162,14 @@ def sample_anatomy(patient: PatientBody, portable: bool, rng: np.random.Generato
     )
 
 
-def clip_to_image(value: dict[str, float]) -> dict[str, float]:
-    """Pull box and heart in where a rare draw would leave the image or the thorax."""
-    value = dict(value)
-    value["box_width"] = min(value["box_width"], 0.95)
-    value["box_height"] = min(value["box_height"], 0.95)
-    half = 0.5 * value["box_height"] + 0.012
-    value["centre_y"] = float(np.clip(value["centre_y"], half, 1.0 - half))
-    half = 0.5 * value["box_width"] + 0.012
-    value["centre_x"] = float(np.clip(value["centre_x"], half, 1.0 - half))
-    value["heart_y"] = min(value["heart_y"], 1.0 - 0.5 * value["heart_height"])
-    return value
+def clip_to_image(measures: dict[str, float]) -> dict[str, float]:
+    """Move box and heart inside the image and the thorax if a rare sample exceeds them."""
+    measures = dict(measures)
+    measures["box_width"] = min(measures["box_width"], 0.95)
+    measures["box_height"] = min(measures["box_height"], 0.95)
+    half = 0.5 * measures["box_height"] + 0.012
+    measures["centre_y"] = float(np.clip(measures["centre_y"], half, 1.0 - half))
+    half = 0.5 * measures["box_width"] + 0.012
+    measures["centre_x"] = float(np.clip(measures["centre_x"], half, 1.0 - half))
+    measures["heart_y"] = min(measures["heart_y"], 1.0 - 0.5 * measures["heart_height"])
+    return measures

@@ -1,4 +1,4 @@
-"""Things that are no finding but get in the way: leads, tubes, healed granulomas, skin folds."""
+"""Renders clutter that is no finding: leads, tubes, healed granulomas, skin folds."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ METAL_TO_BONE_RATIO = np.float32(2.5)  # wire and barium stripes, in bone of the
 
 
 def render_clutter(anatomy: Anatomy, frame: ThoraxFrame, rng: np.random.Generator) -> Array:
-    """Clutter as millimetres of bone, [rows, cols]; portable images have most (our choice)."""
+    """Clutter as millimetres of bone, [rows, cols]; most frequent in portable images (our choice)."""
     total = np.zeros_like(frame.u)
-    for part, portable, upright in (
+    for render_item, portable_chance, upright_chance in (
         (render_ecg_leads, 0.45, 0.04),
         (render_tube, 0.35, 0.03),
         (render_granuloma, 0.15, 0.15),
         (render_skin_fold, 0.15, 0.03),
     ):
-        present = rng.random() < (portable if anatomy.portable else upright)
-        drawn = part(frame, np.random.default_rng(rng.integers(2**31)))
+        present = rng.random() < (portable_chance if anatomy.portable else upright_chance)
+        item = render_item(frame, np.random.default_rng(rng.integers(2**31)))
         if present:
-            total += drawn
+            total += item
     return total
 
 
@@ -36,9 +36,9 @@ def sample_curved_line(
     """A bent line between two points given in parts of the box, as x and y in millimetres [24]."""
     t = np.linspace(0, 1, 24)
     sway = 0.05 * rng.standard_normal(3)
-    bent = sum(s * np.sin((i + 1) * np.pi * t) for i, s in enumerate(sway))
-    x = start[0] + t * (end[0] - start[0]) + bent
-    y = start[1] + t * (end[1] - start[1]) + 0.3 * bent
+    bend = sum(s * np.sin((i + 1) * np.pi * t) for i, s in enumerate(sway))
+    x = start[0] + t * (end[0] - start[0]) + bend
+    y = start[1] + t * (end[1] - start[1]) + 0.3 * bend
     return (x - 0.5) * frame.width_mm, y * frame.height_mm
 
 
@@ -80,7 +80,7 @@ def render_granuloma(frame: ThoraxFrame, rng: np.random.Generator) -> Array:
 def render_skin_fold(frame: ThoraxFrame, rng: np.random.Generator) -> Array:
     """A skin fold: an edge beside the chest wall that fades inwards, mm [rows, cols]."""
     side = 1.0 if rng.random() < 0.5 else -1.0
-    place, lean = rng.uniform(0.30, 0.42), rng.uniform(0.0, 0.12)
-    inward = place - lean * frame.v - side * (frame.u - 0.5)
+    offset, lean = rng.uniform(0.30, 0.42), rng.uniform(0.0, 0.12)
+    inward = offset - lean * frame.v - side * (frame.u - 0.5)
     fade = np.exp(-inward / 0.03) * (inward > 0)
     return np.asarray(1.6 * fade * np.exp(-(((frame.v - 0.45) / 0.35) ** 4)), np.float32)

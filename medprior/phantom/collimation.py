@@ -1,4 +1,4 @@
-"""What lies on the picture but not in the patient: the collimated field and the side marker."""
+"""Collimated field and side marker of an image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Collimation:
     Attributes:
         top, bottom, left, right: width of the dark border, parts of the image.
         marker: `L`, `R` or empty.
-        marker_x, marker_y: its middle, parts of the image.
+        marker_x, marker_y: its centre, parts of the image.
         marker_size: its height, parts of the image.
     """
 
@@ -43,8 +43,8 @@ class Collimation:
         inside_y = (y > self.top) & (y < 1 - self.bottom)
         return inside_y & (x > self.left) & (x < 1 - self.right)
 
-    def mark(self, signal: Array) -> Array:
-        """The signal with the lead marker, same shape."""
+    def draw_marker(self, signal: Array) -> Array:
+        """Draw the lead marker into the signal; returns the same shape."""
         if not self.marker:
             return signal
         rows, cols = signal.shape
@@ -58,21 +58,21 @@ class Collimation:
 
 
 def sample_collimation(anatomy: Anatomy, rng: np.random.Generator) -> Collimation:
-    """Borders that never cut the lungs, and a marker beside a shoulder."""
-    share = rng.random(4) * (rng.random(4) < 0.45)
+    """Sample borders that never cut the lungs, and a marker beside a shoulder."""
+    shares = rng.random(4) * (rng.random(4) < 0.45)
     half_x, half_y = anatomy.box_width / 2 + 0.015, anatomy.box_height / 2 + 0.02
-    space = (
+    margins = (
         anatomy.centre_y - half_y,
         1 - anatomy.centre_y - half_y,
         anatomy.centre_x - half_x,
         1 - anatomy.centre_x - half_x,
     )
     top, bottom, left, right = (
-        float(min(max(0.0, 0.8 * room) * part, 0.09)) for room, part in zip(space, share, strict=True)
+        float(min(max(0.0, 0.8 * margin) * share, 0.09)) for margin, share in zip(margins, shares, strict=True)
     )
-    kind, away, down = rng.random(3)
-    marker = "L" if kind < 0.55 else "R" if kind < 0.8 else ""
-    inward = 0.045 + 0.06 * float(away)
+    side, inset, drop = rng.random(3)
+    marker = "L" if side < 0.55 else "R" if side < 0.8 else ""
+    inward = 0.045 + 0.06 * float(inset)
     x = 1 - right - inward if marker == "L" else left + inward
-    y = top + 0.05 + 0.06 * float(down)
+    y = top + 0.05 + 0.06 * float(drop)
     return Collimation(top, bottom, left, right, marker, x, y, 0.038)

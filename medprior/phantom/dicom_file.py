@@ -1,4 +1,4 @@
-"""A phantom image as the DICOM file its vendor would write."""
+"""Writes a phantom image as a DICOM file of its vendor."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ VIEW_MAGNIFICATION = {"PA": 1.08, "AP": 1.15}  # detector plane over patient pla
 
 @dataclass(frozen=True)
 class PhantomIdentity:
-    """Who and when, all made up.
+    """Fictional patient, study and dates of an image.
 
     Attributes:
         patient: identifier of the patient.
         number: counts the patients from 1.
         study: counts the patient's studies from 1.
         image: identifier of the image.
-        seed: of the cohort; part of every UID.
-        day: of the study.
-        born: birth date of the patient.
+        seed: of the cohort; enters every UID.
+        study_date: date of the study.
+        birth_date: of the patient.
     """
 
     patient: str
@@ -40,8 +40,8 @@ class PhantomIdentity:
     study: int
     image: str
     seed: int
-    day: date
-    born: date
+    study_date: date
+    birth_date: date
 
 
 def build_phantom_uid(identity: PhantomIdentity, kind: str) -> str:
@@ -71,12 +71,12 @@ def write_phantom_dicom(
 
 
 def convert_to_stored(image: PhantomImage, vendor: Vendor) -> NDArray[np.uint16]:
-    """The signal as stored values, [rows, cols]; inverted for MONOCHROME1, padded if it pads."""
+    """Convert the signal to stored values, [rows, cols]; inverts MONOCHROME1 and pads if needed."""
     levels = np.rint(image.signal.astype(np.float64) * vendor.max_stored_value).astype(np.int64)
     if vendor.inverted:
         levels = vendor.max_stored_value - levels
     if vendor.padding is not None:
-        # The padding value itself is kept free for padding.
+        # Only padding has the padding value.
         levels = np.where(levels == vendor.padding, vendor.padding + 1, levels)
         levels = np.where(image.field, levels, vendor.padding)
     return levels.astype(np.uint16)
@@ -84,11 +84,11 @@ def convert_to_stored(image: PhantomImage, vendor: Vendor) -> NDArray[np.uint16]
 
 def set_patient_attributes(dataset: Dataset, image: PhantomImage, identity: PhantomIdentity) -> None:
     """Patient and study, fictional."""
-    day = identity.day.strftime("%Y%m%d")
+    day = identity.study_date.strftime("%Y%m%d")
     dataset.SpecificCharacterSet = "ISO_IR 100"
     dataset.PatientName = f"Phantom^{GIVEN_NAMES[identity.number % len(GIVEN_NAMES)]}"
     dataset.PatientID = identity.patient
-    dataset.PatientBirthDate = identity.born.strftime("%Y%m%d")
+    dataset.PatientBirthDate = identity.birth_date.strftime("%Y%m%d")
     dataset.PatientSex = image.facts["sex"]
     dataset.PatientAge = f"{int(image.facts['age']):03d}Y"
     dataset.StudyDate = dataset.SeriesDate = dataset.AcquisitionDate = dataset.ContentDate = day
@@ -183,11 +183,11 @@ def build_voi_lut(vendor: Vendor, voi: VoiTransform) -> Dataset:
     """The display curve as a table over every stored value, in the file's polarity."""
     entries = vendor.max_stored_value + 1
     signal = np.linspace(0.0, 1.0, entries)
-    shown = voi.apply(signal.astype(np.float32)).astype(np.float64)
+    displayed = voi.apply(signal.astype(np.float32)).astype(np.float64)
     if vendor.inverted:
-        shown = 1.0 - shown[::-1]
+        displayed = 1.0 - displayed[::-1]
     table = Dataset()
     table.add_new((0x0028, 0x3002), "US", [entries, 0, 16])
     table.LUTExplanation = "CHEST"
-    table.add_new((0x0028, 0x3006), "OW", np.rint(shown * 65535).astype("<u2").tobytes())
+    table.add_new((0x0028, 0x3006), "OW", np.rint(displayed * 65535).astype("<u2").tobytes())
     return table

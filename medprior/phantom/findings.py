@@ -1,6 +1,6 @@
-"""Findings: drawn once for a patient, then put into the layers of each image.
+"""Samples the findings of a patient and adds them to the layers of each image.
 
-Sizes and densities are our choice: large ones are plain, small ones are hard to see.
+Sizes and densities are our choice: large lesions are easy to see, small ones are hard.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Lesion:
         left: whether it sits in the patient's left lung.
         size: 0 (barely there) to 1 (large).
         density: 0 (faint) to 1 (as dense as soft tissue).
-        place: across and down the lung, 0 to 1 each.
+        position: across and down the lung, 0 to 1 each.
         seed: of its own texture.
     """
 
@@ -39,22 +39,22 @@ class Lesion:
     left: bool
     size: float
     density: float
-    place: tuple[float, float]
+    position: tuple[float, float]
     seed: int
 
 
 def sample_findings(
     prevalence: Prevalence, large_heart: bool, subtlety: float, rng: np.random.Generator
 ) -> list[Lesion]:
-    """The findings of one patient, several possible; a large heart makes effusions likelier."""
-    found = []
+    """Sample the findings of one patient; a large heart makes effusions likelier."""
+    lesions = []
     for name in ("pleural_effusion", "consolidation", "nodule", "pneumothorax"):
         chance = getattr(prevalence, name)
         if name == "pleural_effusion":
             chance *= 1.5 if large_heart else 0.83
         present, left = rng.random() < chance, bool(rng.random() < 0.5)
-        again = rng.random() < {"pleural_effusion": 0.35, "consolidation": 0.3}.get(name, 0.15)
-        for side in (left, not left)[: 1 + again]:
+        bilateral = rng.random() < {"pleural_effusion": 0.35, "consolidation": 0.3}.get(name, 0.15)
+        for side in (left, not left)[: 1 + bilateral]:
             size, density, across, down = rng.random(4)
             lesion = Lesion(
                 name,
@@ -65,37 +65,37 @@ def sample_findings(
                 int(rng.integers(2**31)),
             )
             if present:
-                found.append(lesion)
-    return found
+                lesions.append(lesion)
+    return lesions
 
 
 def sample_follow_up(findings: list[Lesion], rng: np.random.Generator) -> list[Lesion]:
-    """The same lesions on another image: some gone, sizes moved."""
-    kept = []
+    """Sample the same lesions on another image: some vanish, sizes change."""
+    lesions = []
     for lesion in findings:
-        stays, grows = rng.random(), rng.normal(0, 0.1)
-        if stays < 0.85:
-            kept.append(replace(lesion, size=float(np.clip(lesion.size + grows, 0.02, 1.0))))
-    return kept
+        survival, growth = rng.random(), rng.normal(0, 0.1)
+        if survival < 0.85:
+            lesions.append(replace(lesion, size=float(np.clip(lesion.size + growth, 0.02, 1.0))))
+    return lesions
 
 
 def apply_lesion(lesion: Lesion, layers: MaterialLayers, lung: Mask, anatomy: Anatomy, frame: ThoraxFrame) -> Mask:
-    """Change `layers` in place where the lesion sits; returns its mask [rows, cols].
+    """Add the lesion to `layers` in place; returns its mask [rows, cols].
 
     Args:
-        lesion: what to draw.
+        lesion: the lesion to add.
         layers: chord maps of the image.
         lung: the mask of the lung it is in, [rows, cols].
         anatomy: the image's anatomy.
         frame: the grid.
     """
-    draw = {
+    add_finding = {
         "pleural_effusion": add_effusion,
         "consolidation": add_consolidation,
         "nodule": add_nodule,
         "pneumothorax": add_pneumothorax,
     }[lesion.name]
-    return draw(lesion, layers, lung, anatomy, frame)
+    return add_finding(lesion, layers, lung, anatomy, frame)
 
 
 def add_effusion(lesion: Lesion, layers: MaterialLayers, lung: Mask, anatomy: Anatomy, frame: ThoraxFrame) -> Mask:
@@ -122,8 +122,8 @@ def add_consolidation(lesion: Lesion, layers: MaterialLayers, lung: Mask, anatom
     for _ in range(5):
         dx, dy, scale, high, turn = rng.normal(0, 0.45, 5)
         radii = (radius * np.exp(0.4 * scale), radius * np.exp(0.4 * high) * 0.9, 1.0)
-        at = (centre[0] + radius * dx, centre[1] + radius * dy)
-        cloud = np.maximum(cloud, ellipsoid_chord(frame, at, radii, float(turn)) / 2.0)
+        blob_centre = (centre[0] + radius * dx, centre[1] + radius * dy)
+        cloud = np.maximum(cloud, ellipsoid_chord(frame, blob_centre, radii, float(turn)) / 2.0)
     cloud = gaussian_filter(cloud, 0.09 * radius / frame.pixel_mm)
     cloud *= 1.0 + 0.20 * sample_texture(frame, 0.5 * radius, rng) + 0.10 * sample_texture(frame, 0.2 * radius, rng)
     fill = smooth_step(0.0, 1.15, cloud) * (0.24 + 0.42 * lesion.density)
@@ -134,8 +134,8 @@ def add_consolidation(lesion: Lesion, layers: MaterialLayers, lung: Mask, anatom
 def sample_texture(frame: ThoraxFrame, cell: float, rng: np.random.Generator) -> Array:
     """Smooth noise fixed to the thorax, its cells `cell` millimetres wide, [rows, cols]."""
     table = rng.standard_normal((40, 40)).astype(np.float32)
-    where = np.stack([frame.y_mm, frame.x_mm]) / np.float32(cell) + 20
-    return map_coordinates(table, where, order=3, mode="grid-wrap").astype(np.float32)
+    coordinates = np.stack([frame.y_mm, frame.x_mm]) / np.float32(cell) + 20
+    return map_coordinates(table, coordinates, order=3, mode="grid-wrap").astype(np.float32)
 
 
 def add_nodule(lesion: Lesion, layers: MaterialLayers, lung: Mask, anatomy: Anatomy, frame: ThoraxFrame) -> Mask:
@@ -154,16 +154,16 @@ def add_pneumothorax(lesion: Lesion, layers: MaterialLayers, lung: Mask, anatomy
     outer = (last - frame.u) if lesion.left else (frame.u - first)
     top, bottom = lung_span(anatomy, lesion.left)
     t = np.clip((frame.v - top) / (bottom - top), 0, 1)
-    reach = 0.35 + 0.65 * lesion.place[0]
+    reach = 0.35 + 0.65 * lesion.position[0]
     wide = lesion.size**1.5
     gap = (0.010 + 0.10 * wide) * smooth_step(1.1 * reach, 0.3 * reach, t)
-    gap += (0.03 + 0.18 * wide) * np.exp(-((t / (0.07 + 0.10 * lesion.place[1])) ** 2))
+    gap += (0.03 + 0.18 * wide) * np.exp(-((t / (0.07 + 0.10 * lesion.position[1])) ** 2))
     distance = np.asarray((gap - outer) * frame.width_mm, np.float32)
     air = smooth_step(-0.6, 0.6, distance) * lung_half_mask(frame, lesion.left)
     share = 0.35 + 0.55 * lesion.density
-    moved = layers.lung * air * share
-    layers.lung = layers.lung - moved
-    layers.gas = layers.gas + moved
+    displaced = layers.lung * air * share
+    layers.lung = layers.lung - displaced
+    layers.gas = layers.gas + displaced
     layers.dense = layers.dense * (1.0 - air)
     line = np.exp(-((distance / max(0.8, 0.5 * frame.pixel_mm)) ** 2))
     layers.bone = np.asarray(layers.bone + 0.9 * line * lung, np.float32)
@@ -182,9 +182,9 @@ def outer_border_distance(anatomy: Anatomy, frame: ThoraxFrame, left: bool) -> A
 
 
 def locate_lesion(lesion: Lesion, lung: Mask, frame: ThoraxFrame) -> tuple[float, float]:
-    """A point of the lung, x and y in millimetres, set by `lesion.place` whatever the grid."""
+    """Point of the lung at `lesion.position`, x and y in millimetres, independent of the grid."""
     rows = np.flatnonzero(lung.any(axis=1))
-    row = rows[int((0.12 + 0.76 * lesion.place[1]) * (len(rows) - 1))]
+    row = rows[int((0.12 + 0.76 * lesion.position[1]) * (len(rows) - 1))]
     cols = np.flatnonzero(lung[row])
-    col = cols[int((0.12 + 0.76 * lesion.place[0]) * (len(cols) - 1))]
+    col = cols[int((0.12 + 0.76 * lesion.position[0]) * (len(cols) - 1))]
     return float(frame.x_mm[row, col]), float(frame.y_mm[row, col])

@@ -1,4 +1,4 @@
-"""The pixel grid of one image in the thorax's own coordinates."""
+"""The pixel grid of one image in coordinates of the thorax."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ThoraxFrame:
-    """Pixel centres in the turned frame of the lungs' box.
+    """Pixel centres in the rotated frame of the lungs' box.
 
     Attributes:
         u, v: across and down the box, (0, 0) its upper left corner, [rows, cols].
@@ -30,9 +30,9 @@ class ThoraxFrame:
 
     @property
     def steps(self) -> tuple[float, float, float, float]:
-        """Millimetres x and y move with a column, and x, y of the first pixel.
+        """Steps of x and y per column, and x, y of the first pixel, in millimetres.
 
-        A row moves them by the same, turned by 90 degrees.
+        The steps per row are the same, rotated by 90 degrees.
         """
         columns = max(self.u.shape[1] - 1, 1)
         x_step = float(self.u[0, -1] - self.u[0, 0]) * self.width_mm / columns
@@ -52,7 +52,7 @@ class ThoraxFrame:
 
 
 def build_frame(anatomy: Anatomy, rows: int, cols: int) -> ThoraxFrame:
-    """The frame of an image of `rows` x `cols` square pixels; `anatomy.roll` turns it."""
+    """Build the frame of an image of `rows` x `cols` square pixels; `anatomy.roll` rotates it."""
     x = (np.arange(cols, dtype=np.float32) + 0.5)[None, :] - anatomy.centre_x * cols
     y = (np.arange(rows, dtype=np.float32) + 0.5)[:, None] - anatomy.centre_y * rows
     cos, sin = np.float32(np.cos(anatomy.roll)), np.float32(np.sin(anatomy.roll))

@@ -1,4 +1,4 @@
-"""A phantom cohort on disk: DICOM files, masks, labels and the truth."""
+"""Generates a phantom cohort on disk: DICOM files, masks, labels and the truth."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from medprior.provenance import atomic_write, sha256_file, write_config
 
 @dataclass(frozen=True)
 class ImageTask:
-    """One image to make."""
+    """One image to generate."""
 
     out: Path
     seed: int
@@ -36,7 +36,7 @@ class ImageTask:
 
 @dataclass(frozen=True)
 class PhantomRecord:
-    """What the tables say of one image."""
+    """Table entries of one image."""
 
     image: str
     patient_id: str
@@ -56,7 +56,7 @@ def generate_phantom_cohort(
     """Write a cohort; the same patients, seed and settings give the same bytes.
 
     Args:
-        out: folder to write; made if it is not there.
+        out: folder to write; created if missing.
         patients: how many; each has 1 to `settings.max_images` images.
         seed: of every random choice.
         settings: the defaults if None.
@@ -88,7 +88,7 @@ def generate_phantom_cohort(
 
 
 def plan_images(out: Path, patients: int, seed: int, settings: PhantomSettings) -> Iterator[ImageTask]:
-    """All images of the cohort: half of the patients have one, the others up to the most."""
+    """Plan all images: half of the patients have one, the others up to `max_images`."""
     for patient in range(1, patients + 1):
         rng = np.random.default_rng([seed, patient, 4])
         several = rng.random() < 0.5 and settings.max_images > 1
@@ -98,7 +98,7 @@ def plan_images(out: Path, patients: int, seed: int, settings: PhantomSettings) 
 
 
 def generate_images(tasks: list[ImageTask], workers: int) -> Iterator[PhantomRecord]:
-    """Make the images, in order, in `workers` processes."""
+    """Generate the images, in order, in `workers` processes."""
     if workers == 1 or len(tasks) == 1:
         yield from map(generate_image, tasks)
         return
@@ -124,9 +124,9 @@ def generate_image(task: ImageTask) -> PhantomRecord:
 
 
 def create_identity(task: ImageTask, age: float) -> PhantomIdentity:
-    """Made-up identifiers and dates; a patient's age stays the same over all images."""
+    """Fictional identifiers and dates; a patient's age is the same in all images."""
     rng = np.random.default_rng([task.seed, task.patient, 5])
-    first = date(2015, 1, 1) + timedelta(days=int(rng.integers(3000)))
+    first_date = date(2015, 1, 1) + timedelta(days=int(rng.integers(3000)))
     gap = int(rng.integers(5, 300 // task.settings.max_images))
     patient = f"phantom-{task.seed}-{task.patient:05d}"
     return PhantomIdentity(
@@ -135,8 +135,8 @@ def create_identity(task: ImageTask, age: float) -> PhantomIdentity:
         study=task.image + 1,
         image=f"{patient}-{task.image + 1}",
         seed=task.seed,
-        day=first + timedelta(days=gap * task.image),
-        born=first - timedelta(days=int((age + 0.1) * 365.25)),
+        study_date=first_date + timedelta(days=gap * task.image),
+        birth_date=first_date - timedelta(days=int((age + 0.1) * 365.25)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Soft tissue, lungs, heart and airways as chord maps: stacks of slices with closed-form chords."""
+"""Chord maps of soft tissue, lungs, heart and airways: stacks of slices with closed-form chords."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def trunk_chord(anatomy: Anatomy, frame: ThoraxFrame, arm: float) -> Array:
     """Path inside trunk, neck, arms and breasts, mm [rows, cols].
 
     Args:
-        anatomy: the numbers to draw from.
+        anatomy: of the image.
         frame: the grid.
-        arm: how far the arms stand off, 0 to 1.
+        arm: abduction of the arms, 0 to 1.
     """
     skin = 0.022 * anatomy.fat
     half = PchipInterpolator(*np.transpose(TRUNK_HALF_WIDTH))(frame.v[:, 0])[:, None] + skin
@@ -119,7 +119,7 @@ def heart_chord(anatomy: Anatomy, frame: ThoraxFrame) -> Array:
     depth = np.minimum(0.8 * half * anatomy.width_mm, 0.41 * anatomy.depth_mm) * round_down
     offset = (frame.u - (left + right) / 2) / half
     chord = superellipse_chord(offset.astype(np.float32), depth.astype(np.float32), 2.0)
-    chord[~borders.inside(frame.u, frame.v)] = 0.0
+    chord[~borders.contains(frame.u, frame.v)] = 0.0
     return chord
 
 

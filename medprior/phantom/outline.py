@@ -1,6 +1,6 @@
-"""Where lungs and heart end in the projection: borders as functions of height, and their masks.
+"""Borders of lungs and heart in the projection, as functions of height, and their masks.
 
-Knots are our choice, tuned so that rendered areas meet the measured ones (tests check it).
+The knots are our choice, tuned so that rendered areas match the measured ones (tests check it).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HEART_KNOTS = ((0.36, 0.0), (0.53, 0.03), (0.68, 0.17), (0.82, 0.37), (0.93, 0.5
 class ShapeBorders:
     """Left and right border of a shape over height, in parts of the lungs' box.
 
-    Shape: all [STEPS]; `height` rises.
+    Shape: all [BORDER_POINTS]; `height` increases.
     """
 
     height: Array
@@ -50,7 +50,7 @@ class ShapeBorders:
         right = np.interp(v, self.height, self.right).astype(np.float32)
         return left, right
 
-    def inside(self, u: Array, v: Array) -> NDArray[np.bool_]:
+    def contains(self, u: Array, v: Array) -> NDArray[np.bool_]:
         """Whether points lie between the borders."""
         left, right = self.at(v)
         across = (u >= left) & (u <= right)
@@ -99,7 +99,7 @@ def diaphragm_height(anatomy: Anatomy, u: Array, left: bool) -> Array:
 
 
 def heart_borders(anatomy: Anatomy) -> ShapeBorders:
-    """Borders of the heart; its box is exactly the drawn one."""
+    """Borders of the heart; their box is exactly that of `anatomy`."""
     points = np.asarray((*HEART_KNOTS, HEART_KNOTS[0]))
     curve = CubicSpline(np.arange(len(points)), points, bc_type="periodic")
     x, y = curve(np.linspace(0, len(points) - 1, 1024, endpoint=False)).T
@@ -131,7 +131,7 @@ def compute_structure_masks(anatomy: Anatomy, u: Array, v: Array) -> dict[str, N
     """Masks of both lungs and the heart.
 
     Args:
-        anatomy: the numbers to draw from.
+        anatomy: of the image.
         u: across the lungs' box, [rows, cols].
         v: down the lungs' box, [rows, cols].
 
@@ -139,9 +139,9 @@ def compute_structure_masks(anatomy: Anatomy, u: Array, v: Array) -> dict[str, N
         `left_lung`, `right_lung`, `heart`; lungs exclude the heart and what is under the
         diaphragm.
     """
-    heart = heart_borders(anatomy).inside(u, v)
+    heart = heart_borders(anatomy).contains(u, v)
     masks = {"heart": heart}
     for name, left in (("left_lung", True), ("right_lung", False)):
-        lung = lung_borders(anatomy, left).inside(u, v) & (v < diaphragm_height(anatomy, u, left))
+        lung = lung_borders(anatomy, left).contains(u, v) & (v < diaphragm_height(anatomy, u, left))
         masks[name] = lung & ~heart
     return masks

@@ -1,14 +1,13 @@
-"""Pixels to the bytes of a transfer syntax, lossless in every case."""
+"""Encodes phantom pixels in the transfer syntax of a vendor, always without loss."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from medprior.phantom import jpeg_lossless
+from medprior.dicom.decoding.samples import compress_dataset
 from medprior.phantom.vendors import EXPLICIT_VR, JPEG_2000, JPEG_LOSSLESS, JPEG_LS, RLE
 
 ENCODER_PLUGINS = {
@@ -19,7 +18,9 @@ ENCODER_PLUGINS = {
 
 
 def encode_pixels(dataset: Dataset, stored: NDArray[np.uint16], syntax: str) -> None:
-    """Put `stored` [rows, cols] into `dataset`, whose image attributes are already set.
+    """Encode `stored` [rows, cols] into `dataset`, whose image attributes are already set.
+
+    JPEG Lossless (process 14, selection value 1; ITU-T T.81, Annex H) is encoded by GDCM.
 
     Args:
         dataset: gets PixelData and the transfer syntax of its file meta.
@@ -28,14 +29,8 @@ def encode_pixels(dataset: Dataset, stored: NDArray[np.uint16], syntax: str) -> 
     """
     dataset.PixelData = stored.astype("<u2").tobytes()
     dataset["PixelData"].VR = "OW"
-    if syntax == EXPLICIT_VR:
-        return
     if syntax == JPEG_LOSSLESS:
-        frame = jpeg_lossless.encode_jpeg_lossless(stored, int(dataset.BitsStored))
-        dataset.PixelData = encapsulate([frame])
-        dataset["PixelData"].VR = "OB"
-        dataset["PixelData"].is_undefined_length = True
-        dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
-        return
-    uid, plugin = ENCODER_PLUGINS[syntax]
-    dataset.compress(uid, encoding_plugin=plugin, generate_instance_uid=False)
+        compress_dataset(dataset, syntax)
+    elif syntax != EXPLICIT_VR:
+        uid, plugin = ENCODER_PLUGINS[syntax]
+        dataset.compress(uid, encoding_plugin=plugin, generate_instance_uid=False)

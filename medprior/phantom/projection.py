@@ -1,4 +1,4 @@
-"""From millimetres of material to detector signal: Beer-Lambert, scatter, noise, detector curve."""
+"""Simulates the detector signal from millimetres of material: attenuation, scatter, noise, processing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MU_BONE_PER_MM = 0.0460
 
 @dataclass(frozen=True)
 class Exposure:
-    """How an image is taken.
+    """Exposure and processing of one image.
 
     Attributes:
         photons: counted per pixel without a patient.
@@ -41,7 +41,7 @@ class Exposure:
 
 
 def sample_exposure(portable: bool, rng: np.random.Generator) -> Exposure:
-    """An exposure; portable ones have no grid, more scatter and fewer photons (our choice)."""
+    """Sample an exposure; portable ones have no grid, more scatter and fewer photons (our choice)."""
     return Exposure(
         photons=float(np.exp(rng.normal(np.log(6e4 if portable else 1.6e5), 0.4))),
         scatter=float(np.clip(rng.normal(0.55 if portable else 0.25, 0.08), 0.1, 0.8)),
@@ -72,7 +72,7 @@ def simulate_detector(exponent: Array, exposure: Exposure, pixel_mm: float, rng:
 
     Args:
         exponent: attenuation along every ray.
-        exposure: how the image is taken.
+        exposure: of the image.
         pixel_mm: pixel size.
         rng: source of quantum and electronic noise.
     """

@@ -1,4 +1,4 @@
-"""One phantom radiograph in memory: pixels, masks, labels and facts."""
+"""Renders one phantom radiograph in memory: pixels, masks, labels and facts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class PhantomImage:
 
 @dataclass(frozen=True)
 class PhantomStudy:
-    """Everything drawn for one image before anything is rendered."""
+    """All random choices of one image before it is rendered."""
 
     anatomy: Anatomy
     findings: list[Lesion]
@@ -66,28 +66,30 @@ class PhantomStudy:
 
 
 def sample_study(seed: tuple[int, ...], image: int, settings: PhantomSettings) -> PhantomStudy:
-    """Draw image number `image` of the patient that `seed` stands for."""
+    """Sample image number `image` of the patient with this `seed`."""
     rng = np.random.default_rng([*seed, 0])
     patient = sample_patient(rng)
-    first = sample_anatomy(patient, False, np.random.default_rng([*seed, 1]))
-    large = first.cardiothoracic_ratio > settings.cardiothoracic_limit
-    findings = sample_findings(settings.prevalence, large, settings.subtlety, rng)
+    upright_anatomy = sample_anatomy(patient, False, np.random.default_rng([*seed, 1]))
+    large_heart = upright_anatomy.cardiothoracic_ratio > settings.cardiothoracic_limit
+    findings = sample_findings(settings.prevalence, large_heart, settings.subtlety, rng)
     vendor = sample_vendor(rng)
-    own = np.random.default_rng([*seed, 2, image])
-    portable = bool(own.random() < settings.portable)
-    anatomy = sample_anatomy(patient, portable, own)
-    shown = findings if image == 0 else sample_follow_up(findings, own)
-    collimation = sample_collimation(anatomy, own)
-    return PhantomStudy(anatomy, shown, collimation, vendor, sample_voi(vendor.voi, own), (*seed, 3, image))
+    image_rng = np.random.default_rng([*seed, 2, image])
+    portable = bool(image_rng.random() < settings.portable)
+    anatomy = sample_anatomy(patient, portable, image_rng)
+    image_findings = findings if image == 0 else sample_follow_up(findings, image_rng)
+    collimation = sample_collimation(anatomy, image_rng)
+    return PhantomStudy(
+        anatomy, image_findings, collimation, vendor, sample_voi(vendor.voi, image_rng), (*seed, 3, image)
+    )
 
 
 def render_phantom(
     patient_seed: int, size: int = 512, settings: PhantomSettings | None = None, image: int = 0
 ) -> PhantomImage:
-    """A square radiograph in memory.
+    """Render a square radiograph in memory.
 
     Args:
-        patient_seed: stands for the patient; the same seed gives the same picture.
+        patient_seed: selects the patient; the same seed gives the same image.
         size: rows and columns.
         settings: the cohort's settings.
         image: number of the image of this patient.
@@ -97,7 +99,7 @@ def render_phantom(
 
 
 def render_study(study: PhantomStudy, rows: int, cols: int, settings: PhantomSettings) -> PhantomImage:
-    """Render a drawn study at `rows` x `cols`."""
+    """Render a sampled study at `rows` x `cols`."""
     rng = np.random.default_rng(study.seeds)
     anatomy = study.anatomy
     frame = build_frame(anatomy, rows, cols)
@@ -113,8 +115,8 @@ def render_study(study: PhantomStudy, rows: int, cols: int, settings: PhantomSet
     if study.vendor.padding is not None:
         pixels = np.where(field, pixels, np.float32(0))
     truth = compute_truth_labels(study, masks, settings)
-    hidden = rng.random(len(FINDINGS)) < settings.unknown
-    labels = {name: float("nan") if gone else truth[name] for name, gone in zip(FINDINGS, hidden, strict=True)}
+    unknown = rng.random(len(FINDINGS)) < settings.unknown
+    labels = {name: float("nan") if missing else truth[name] for name, missing in zip(FINDINGS, unknown, strict=True)}
     return PhantomImage(pixels, signal, masks, labels, truth, build_phantom_metadata(study, frame), field)
 
 
@@ -143,9 +145,9 @@ def simulate_exposure(
     exposure = sample_exposure(study.anatomy.portable, rng)
     texture = 1.0 + 0.035 * sample_lung_grain(frame.u.shape, 4.0 / frame.pixel_mm, rng)
     exponent = compute_line_integral(layers, texture.astype(np.float32))
-    log = simulate_detector(exponent, exposure, frame.pixel_mm, rng)
-    signal = apply_vendor_processing(log, (layers.body > 40) & field, exposure, frame.pixel_mm)
-    return study.collimation.mark(np.clip(signal, 0, 1))
+    log_signal = simulate_detector(exponent, exposure, frame.pixel_mm, rng)
+    signal = apply_vendor_processing(log_signal, (layers.body > 40) & field, exposure, frame.pixel_mm)
+    return study.collimation.draw_marker(np.clip(signal, 0, 1))
 
 
 def compute_truth_labels(study: PhantomStudy, masks: dict[str, Mask], settings: PhantomSettings) -> dict[str, float]:
@@ -159,7 +161,7 @@ def compute_truth_labels(study: PhantomStudy, masks: dict[str, Mask], settings: 
 
 
 def build_phantom_metadata(study: PhantomStudy, frame: ThoraxFrame) -> dict[str, Any]:
-    """What a header would say of the image."""
+    """Header metadata of the image."""
     anatomy = study.anatomy
     return {
         "view": "AP" if anatomy.portable else "PA",

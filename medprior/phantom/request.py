@@ -1,4 +1,4 @@
-"""What was asked of a folder: the same again is a no-op, something else is refused."""
+"""Checks a request against its folder: a repeated request is a no-op, another is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STARTED_FILE = "started.json"
 
 
 def check_request_numbers(patients: int, seed: int, workers: int | None) -> None:
-    """ConfigError where a number is too small."""
+    """Raise ConfigError if a number is too small."""
     for name, value, least in (
         ("patients", patients, 1),
         ("seed", seed, 0),
@@ -28,24 +28,24 @@ def check_request_numbers(patients: int, seed: int, workers: int | None) -> None
 
 
 def is_already_generated(out: Path, request: dict[str, object], seed: int) -> bool:
-    """Whether `out` holds exactly this cohort; marks it as begun if it is new or unfinished."""
-    asked = {"seed": seed, **request}
+    """Whether `out` holds exactly this cohort; marks it as started if it is new or unfinished."""
+    requested = {"seed": seed, **request}
     fix = "choose another folder, or remove this one"
     if (out / "config.json").is_file():
         record = read_config(out, "phantom")
-        found = {"seed": record["seed"], **record["settings"]}
-        if found == asked:
+        existing = {"seed": record["seed"], **record["settings"]}
+        if existing == requested:
             return True
-        different = ", ".join(list_setting_changes(found, asked))
+        different = ", ".join(list_setting_changes(existing, requested))
         raise ConfigError("the folder holds another phantom cohort", where=out.name, found=different, fix=fix)
-    begun = out / STARTED_FILE
-    if begun.is_file():
-        if json.loads(begun.read_text()) != asked:
+    started = out / STARTED_FILE
+    if started.is_file():
+        if json.loads(started.read_text()) != requested:
             raise ConfigError("holds another, unfinished phantom cohort", where=out.name, fix=fix)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputMissing("not an empty folder", where=out.name, expected="a new or empty folder", fix=fix)
     try:
-        write_json(begun, asked)
+        write_json(started, requested)
     except OSError as error:
         raise InputMissing(
             f"cannot be written ({error.strerror})", where=out.name, fix="choose another folder"
@@ -53,11 +53,11 @@ def is_already_generated(out: Path, request: dict[str, object], seed: int) -> bo
     return False
 
 
-def list_setting_changes(found: dict[str, object], asked: dict[str, object]) -> list[str]:
+def list_setting_changes(existing: dict[str, object], requested: dict[str, object]) -> list[str]:
     """`key old, not new` for every setting that differs, down to the leaves."""
     lines = []
-    for key in sorted(found.keys() | asked.keys()):
-        old, new = found.get(key), asked.get(key)
+    for key in sorted(existing.keys() | requested.keys()):
+        old, new = existing.get(key), requested.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             lines += [f"{key}.{line}" for line in list_setting_changes(old, new)]
         elif old != new:
@@ -66,5 +66,5 @@ def list_setting_changes(found: dict[str, object], asked: dict[str, object]) -> 
 
 
 def clear_started_mark(out: Path) -> None:
-    """Take the mark of an unfinished cohort away; `config.json` now says what is there."""
+    """Remove the mark of an unfinished cohort, once `config.json` is written."""
     (out / STARTED_FILE).unlink()

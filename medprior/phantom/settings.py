@@ -1,4 +1,4 @@
-"""What a phantom cohort is made of; every field changes the pictures, so all of it is recorded."""
+"""Settings of a phantom cohort; every field changes the images, so all are recorded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STRUCTURES = ("left_lung", "right_lung", "heart")
 
 
 class Prevalence(Settings):
-    """Chance that a patient has a finding; cardiomegaly has none, it follows from the anatomy."""
+    """Chance that a patient has a finding; cardiomegaly follows from the anatomy."""
 
     pleural_effusion: float = Field(default=0.25, ge=0, le=1)
     consolidation: float = Field(default=0.25, ge=0, le=1)
@@ -20,14 +20,14 @@ class Prevalence(Settings):
 
 
 class PhantomSettings(Settings):
-    """Settings of a generated cohort. All defaults are our choice unless `anatomy.py` says else.
+    """Settings of a generated cohort. All defaults are our choice unless `anatomy.py` states a source.
 
     Attributes:
         size: rows of an image; columns are equal or, for one vendor, a tenth fewer.
         max_images: most images of one patient; half of the patients have one.
         portable: share of AP (portable) images; the others are PA.
         cardiothoracic_limit: a heart wider than this share of the lungs' box is cardiomegaly.
-            0.545 makes a quarter of the drawn hearts large.
+            0.545 makes a quarter of the hearts large.
         unknown: chance that a label is left empty.
         prevalence: chance of each other finding.
         subtlety: 1 is the default difficulty; 0 makes every finding large and dense.

@@ -1,4 +1,4 @@
-"""Chords of simple solids along the beam: how many millimetres a ray spends inside each."""
+"""Chords of simple solids: millimetres of each ray inside an ellipsoid, a slice or a capsule."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def rasterize_capsules(canvas: Array, frame: ThoraxFrame, capsules: list[Capsule
     x_all, y_all = frame.x_mm, frame.y_mm
     for rod in capsules:
         reach = max(rod.r0, rod.r1)
-        here = pixel_window(
+        window = pixel_window(
             frame,
             (min(rod.x0, rod.x1) - reach, max(rod.x0, rod.x1) + reach),
             (min(rod.y0, rod.y1) - reach, max(rod.y0, rod.y1) + reach),
         )
-        x, y = x_all[here] - np.float32(rod.x0), y_all[here] - np.float32(rod.y0)
+        x, y = x_all[window] - np.float32(rod.x0), y_all[window] - np.float32(rod.y0)
         if x.size == 0:
             continue
         dx, dy = rod.x1 - rod.x0, rod.y1 - rod.y0
@@ -92,7 +92,7 @@ def rasterize_capsules(canvas: Array, frame: ThoraxFrame, capsules: list[Capsule
         radius = rod.r0 + along * (rod.r1 - rod.r0)
         square = radius * radius - (x - along * dx) ** 2 - (y - along * dy) ** 2
         chord = 2.0 * np.sqrt(np.maximum(square, 0.0))
-        canvas[here] = np.maximum(canvas[here], chord)
+        canvas[window] = np.maximum(canvas[window], chord)
 
 
 def smooth_step(low: float, high: float, value: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Spine, ribs, clavicles, shoulder blades and arm bones as millimetres of bone along the beam."""
+"""Renders spine, ribs, clavicles, scapulae and humeri as millimetres of bone along the beam."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def add_rib_pair(
         shift: how far the front lies to the right of the back (turned patient), mm.
         thick: half height of a rib, mm.
     """
-    here = pixel_window(frame, (-half - 12, half + 12), (middle - rise - 12, middle + rise + 12))
-    x, y = frame.x_mm[here], frame.y_mm[here] - np.float32(middle)
+    window = pixel_window(frame, (-half - 12, half + 12), (middle - rise - 12, middle + rise + 12))
+    x, y = frame.x_mm[window], frame.y_mm[window] - np.float32(middle)
     if x.size == 0:
         return
     front = smooth_step(-0.4 * rise, 0.4 * rise, y)
@@ -56,7 +56,7 @@ def add_rib_pair(
     flat = 0.85 + 0.5 * along**6
     cartilage = np.where(y > 0, smooth_step(0.38, 0.62, along), smooth_step(14.0, 22.0, along * half))
     piece = cortical_bone_chord((distance / radius * thick) ** 2, thick, 1.7, 1.0) * flat * cartilage
-    bone[here] += piece
+    bone[window] += piece
 
 
 def render_ribs(anatomy: Anatomy, frame: ThoraxFrame, rng: np.random.Generator) -> Array:
@@ -124,7 +124,7 @@ def build_capsule_chain(x: NDArray[np.float64], y: NDArray[np.float64], radius: 
 
 
 def render_shoulders(anatomy: Anatomy, frame: ThoraxFrame, arm: float) -> Array:
-    """Shoulder blades and upper arm bones, mm [rows, cols]; `arm` as in `organs.trunk`."""
+    """Shoulder blades and upper arm bones, mm [rows, cols]; `arm` as in `organs.trunk_chord`."""
     bone = np.zeros_like(frame.u)
     width, height = anatomy.width_mm, frame.height_mm
     out = 0.43 if anatomy.portable else 0.52

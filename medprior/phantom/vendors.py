@@ -1,4 +1,4 @@
-"""Five made-up vendors that between them use every way a chest radiograph is commonly stored."""
+"""Five fictional vendors that together cover the common ways to store a chest radiograph."""
 
 from __future__ import annotations
 
@@ -65,5 +65,5 @@ VENDORS = (
 
 
 def sample_vendor(rng: np.random.Generator) -> Vendor:
-    """One of the vendors, all equally likely."""
+    """Sample a vendor; all are equally likely."""
     return VENDORS[int(rng.integers(len(VENDORS)))]

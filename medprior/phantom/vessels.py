@@ -1,4 +1,4 @@
-"""Pulmonary vessels: a random tree from each hilum, and the fine grain of the lung."""
+"""Renders pulmonary vessels, a random tree from each hilum, and the fine grain of the lung."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def render_vessels(anatomy: Anatomy, frame: ThoraxFrame, rng: np.random.Generato
             start = root_y + 14.0 * np.sin(jitter)
             radius = 3.6 + 1.0 * float(rng.random()) + 0.6 * (angle > 0)
             rods += grow_vessel_tree(root_x + side * 4, float(start), float(heading), radius, rng)
-        # Rods far thinner than a pixel would cost time and leave no trace.
+        # Rods much thinner than a pixel cost time and have no visible effect.
         rasterize_capsules(result, frame, [rod for rod in rods if rod.r0 > 0.3 * frame.pixel_mm])
     return result
 

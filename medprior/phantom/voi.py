@@ -1,4 +1,4 @@
-"""From stored signal to display: the three ways a DICOM file can say it, on signals in [0, 1]."""
+"""Values of interest: the three DICOM transforms from stored signal to display, on [0, 1]."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class VoiTransform:
 
 
 def sample_voi(kind: Literal["LINEAR", "SIGMOID", "TABLE"], rng: np.random.Generator) -> VoiTransform:
-    """A window around the developed signal, which sits between 0.2 and 0.8."""
+    """Sample a window around the processed signal, which lies between 0.2 and 0.8."""
     centre = 0.5 + 0.025 * float(np.clip(rng.standard_normal(), -2, 2))
     width = 0.64 * float(np.exp(0.07 * np.clip(rng.standard_normal(), -2, 2)))
     return VoiTransform(kind, centre, width)

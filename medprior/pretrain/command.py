@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from medprior.observer import Observer
+from medprior.pretrain.objectives.registry import load_plugin
 from medprior.pretrain.pipeline import pretrain_backbone
 from medprior.pretrain.recipes import RECIPES
 from medprior.pretrain.settings import PretrainSettings
@@ -21,6 +22,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"default: span; of {', '.join(RECIPES)}",
     )  # fmt: skip
     parser.add_argument("--init", help="start from these weights: a backbone's folder, or a file")
+    parser.add_argument(
+        "--plugin", type=Path, action="append", default=[], metavar="FILE",
+        help="Python file that defines a further objective (--set NAME.weight=... turns it on)",
+    )  # fmt: skip
     parser.add_argument("--config", type=Path, help="JSON or YAML file with settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
 
@@ -33,6 +38,8 @@ def result_folder(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Pretrain, and say where the backbone is."""
+    for path in args.plugin:
+        load_plugin(path)
     overrides = [f"recipe={args.recipe}"] if args.recipe else []
     overrides += [f"init={args.init}"] if args.init else []
     overrides += args.set

@@ -1,4 +1,4 @@
-"""What the processes of one run share; every function is the identity in a single process."""
+"""Sums and gathers over the processes of a run; the identity in a single process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`attention.png`: what each head looks at, over a few training images."""
+"""Figure `attention.png`: the CLS attention of every head over a few training images."""
 
 from __future__ import annotations
 
@@ -16,30 +16,25 @@ from medprior.provenance import atomic_write
 
 
 def plot_head_attention(
-    path: Path,
-    network: Encoder,
-    cohort: Cohort,
-    size: int,
-    heads: dict[str, int],
-    images: int = 4,
+    path: Path, network: Encoder, cohort: Cohort, size: int, heads: dict[str, int], images: int = 4
 ) -> None:
-    """Draw every head's CLS attention over `images` images of the cohort, one row each."""
+    """Plot every head's CLS attention over `images` images of the cohort, one row each."""
     from matplotlib.figure import Figure
 
-    chosen = cohort.take(images)
-    squares = torch.from_numpy(np.array(chosen.squares(2 * size)))[:, None]
+    subset = cohort.take(images)
+    squares = torch.from_numpy(np.array(subset.squares(2 * size)))[:, None]
     side = size // network.settings.patch
-    views = create_whole_image_views(chosen.aspect, (side, side))
-    pixels = crop_views(squares, views, size, torch.arange(len(chosen)))
+    views = create_whole_image_views(subset.aspect, (side, side))
+    pixels = crop_views(squares, views, size, torch.arange(len(subset)))
     maps = compute_attention_maps(network, pixels).numpy()
-    shown = pixels[:, 0].numpy()
+    pictures = pixels[:, 0].numpy()
     structure = {head: name.replace("_", " ") for name, head in heads.items()}
     columns = maps.shape[1] + 1
-    figure = Figure(figsize=(1.6 * columns, 1.75 * len(chosen)), dpi=150)
-    axes = figure.subplots(len(chosen), columns, squeeze=False)
+    figure = Figure(figsize=(1.6 * columns, 1.75 * len(subset)), dpi=150)
+    axes = figure.subplots(len(subset), columns, squeeze=False)
     for row, line in enumerate(axes):
         for column, axis in enumerate(line):
-            axis.imshow(shown[row], cmap="gray", extent=(0, 1, 1, 0), vmin=0, vmax=1)
+            axis.imshow(pictures[row], cmap="gray", extent=(0, 1, 1, 0), vmin=0, vmax=1)
             axis.set_axis_off()
             if column:
                 axis.imshow(

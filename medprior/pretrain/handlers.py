@@ -1,10 +1,9 @@
-"""What happens around the steps: progress, metrics, health, checkpoints."""
+"""Handlers of the trainer: progress, metrics, health checks, checkpoints."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ignite.engine import Events
 
-from medprior.errors import TrainingCollapsed, TrainingFailed
+from medprior.errors import TrainingFailed
 from medprior.networks.checkpoint import load_newest_checkpoint, save_checkpoint
 from medprior.observer import Observer, progress_bar
 from medprior.pretrain.distributed import process_rank
@@ -23,14 +22,12 @@ if TYPE_CHECKING:
 
     from medprior.pretrain.trainer import PretrainTrainer
 
-HEALTHY_ENTROPY_RANGE = (0.02, 0.98)
-
 
 class MetricsHandler:
     """Means over windows of steps, to `metrics.csv`, to the observer, and to the progress bar.
 
     Args:
-        folder: result folder. observer: told of every window. names: structures of the prior.
+        folder: result folder. observer: receives every window. names: structures of the prior.
     """
 
     def __init__(self, folder: Path, observer: Observer, names: tuple[str, ...]) -> None:
@@ -46,9 +43,9 @@ class MetricsHandler:
     def attach(self, engine: PretrainTrainer) -> None:
         """Listen to the trainer."""
         engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.GET_BATCH_STARTED, self._ask)
+        engine.add_event_handler(Events.GET_BATCH_STARTED, self._start_wait)
         engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._record_wait)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count_step)
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def _start(self, engine: PretrainTrainer) -> None:
@@ -58,37 +55,37 @@ class MetricsHandler:
         )  # fmt: skip
         self._since = time.perf_counter()
 
-    def _ask(self, engine: PretrainTrainer) -> None:
+    def _start_wait(self, engine: PretrainTrainer) -> None:
         self._loaded = time.perf_counter()
 
     def _record_wait(self, engine: PretrainTrainer) -> None:
         self._waited += time.perf_counter() - self._loaded
 
-    def _count(self, engine: PretrainTrainer) -> None:
+    def _count_step(self, engine: PretrainTrainer) -> None:
         self.window.append(engine.state.output)
         assert self._bar is not None
         self._bar.update()
         if len(self.window) >= engine.settings.window:
-            self._close(engine)
+            self._close_window(engine)
 
     def _finish(self, engine: PretrainTrainer) -> None:
         if self.window:
-            self._close(engine)
+            self._close_window(engine)
         assert self._bar is not None
         self._bar.close()
 
-    def _name(self, key: str) -> str:
+    def _name_column(self, engine: PretrainTrainer, key: str) -> str:
         """`span_kl_0` with the structure's name in place of its number."""
-        lead, _, number = key.rpartition("_")
-        named = lead.startswith("span_") and number.isdigit()
-        return f"{lead}_{self.names[int(number)]}" if named else key
+        for _, objective in engine.learner.named_objectives():
+            key = objective.log_name(key, self.names)
+        return key
 
-    def _close(self, engine: PretrainTrainer) -> None:
+    def _close_window(self, engine: PretrainTrainer) -> None:
         seconds = max(time.perf_counter() - self._since, 1e-9)
         keys = {key: None for logs in self.window for key in logs}
         row = {"step": float(engine.state.iteration)}
         for key in keys:
-            row[self._name(key)] = float(np.mean([logs[key] for logs in self.window if key in logs]))
+            row[self._name_column(engine, key)] = float(np.mean([logs[key] for logs in self.window if key in logs]))
         row["images_per_second"] = len(self.window) * engine.settings.batch / seconds
         row["data_wait"] = self._waited / seconds
         self.rows.append(row)
@@ -97,19 +94,18 @@ class MetricsHandler:
             self.observer.metrics({k: v for k, v in row.items() if k != "step"}, engine.state.iteration)
             write_metrics_csv(self.path, self.rows)
         assert self._bar is not None
-        shown: dict[str, Any] = {"entropy": f"{row['teacher_entropy']:.2f}"} if "teacher_entropy" in row else {}
-        self._bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False, **shown)
+        postfix: dict[str, Any] = {"entropy": f"{row['teacher_entropy']:.2f}"} if "teacher_entropy" in row else {}
+        self._bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False, **postfix)
 
 
 class HealthHandler:
-    """Stops a collapsed run: teacher entropy at ln K or at 0, late in the run and for long.
+    """Stops a collapsed run, late in the run and after a lasting collapse (our choice).
 
-    Small cohorts pass through one prototype on their way (see README), so a single window is none
-    (our choice).
+    Small cohorts pass through one prototype for a while (see RESULTS.md), so a single window does not count.
 
     Args:
-        metrics: the windows. patience: share of the run before anything counts. lasting: share of
-            the run for which the entropy must stay there.
+        metrics: the windows. patience: share of the run before the first check. lasting: share of the run that a
+            collapse must last.
     """
 
     def __init__(self, metrics: MetricsHandler, patience: float = 0.5, lasting: float = 0.15) -> None:
@@ -119,30 +115,19 @@ class HealthHandler:
 
     def attach(self, engine: PretrainTrainer) -> None:
         """Listen to the trainer."""
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._look)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._check)
 
-    def _look(self, engine: PretrainTrainer) -> None:
+    def _check(self, engine: PretrainTrainer) -> None:
         if not self.metrics.rows or engine.progress() < self.patience:
             return
         now = engine.state.iteration
         if self.metrics.rows[-1]["step"] != now:
             return
-        assert engine.settings.dino.prototypes is not None
         assert engine.settings.steps is not None
         since = now - self.lasting * engine.settings.steps
         late = [row for row in self.metrics.rows if row["step"] > since]
-        limit = math.log(engine.settings.dino.prototypes)
-        shares = [row["teacher_entropy"] / limit for row in late if "teacher_entropy" in row]
-        if not shares:
-            return
-        uniform = min(shares) >= HEALTHY_ENTROPY_RANGE[1]
-        if uniform or max(shares) <= HEALTHY_ENTROPY_RANGE[0]:
-            raise TrainingCollapsed(
-                f"collapsed: teacher entropy is {shares[-1]:.2f} of ln K at step {now}",
-                fix="lower dino.teacher_temperature or dino.prototypes, or set dino.batch_norm=true"
-                if uniform
-                else "lower optimiser.lr or raise dino.teacher_momentum",
-            )
+        for _, objective in engine.learner.named_objectives():
+            objective.check_health(late, now)
 
 
 class CheckpointHandler:
@@ -150,7 +135,7 @@ class CheckpointHandler:
 
     Args:
         folder: `checkpoints/` of the result folder.
-        metrics: its rows are kept with the state, so that `metrics.csv` goes on too.
+        metrics: its rows are saved with the state, so that `metrics.csv` continues.
     """
 
     def __init__(self, folder: Path, metrics: MetricsHandler) -> None:
@@ -187,7 +172,7 @@ class CheckpointHandler:
         """Write the state after the current step.
 
         Raises:
-            TrainingFailed: the disk does not take it; earlier checkpoints are untouched.
+            TrainingFailed: the disk refuses the file; earlier checkpoints are untouched.
         """
         if process_rank() > 0:
             return

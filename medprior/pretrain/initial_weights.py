@@ -1,4 +1,4 @@
-"""Start pretraining from weights on this machine; nothing is downloaded."""
+"""Load the initial weights of pretraining from a local file; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ State = dict[str, Tensor]
 
 
 def load_initial_weights(path: Path, settings: PretrainSettings) -> tuple[ViTSettings, State]:
-    """The network that weights were made for, and its state.
+    """Settings and state of the network that the weights belong to.
 
-    The shape, and the intensities the network expects, come from the weights; what `settings` say
-    of `network` must agree.
+    The shape, and the intensities the network expects, come from the weights; `settings.network` must agree.
 
     Args:
         path: folder of `medprior pretrain` or the weights in it; else a safetensors file that
@@ -33,21 +32,21 @@ def load_initial_weights(path: Path, settings: PretrainSettings) -> tuple[ViTSet
         InputMissing: no such file, or a damaged one.
     """
     asked = settings.network.model_dump(exclude_unset=True)
-    masks = settings.network.mask_token or settings.ibot.weight > 0
+    masks = settings.network.mask_token or settings.needs.masks
     folder = find_result_folder(path)
     if not folder.is_dir() or (path.is_file() and not (folder / "config.json").is_file()):
-        chosen = asked | {"image_size": settings.crops.global_size, "mask_token": masks}
-        return load_local(path, chosen)
+        fields = asked | {"image_size": settings.crops.global_size, "mask_token": masks}
+        return load_local(path, fields)
     network = load_backbone(folder).network
     shape, state = network.settings, dict(network.state_dict())
-    own = shape.model_dump()
-    free = {"mask_token", "drop_path", "mean", "std", "image_size"}
-    other = {k: v for k, v in asked.items() if k not in free and own[k] != v}
-    if other:
+    recorded = shape.model_dump()
+    changeable = {"mask_token", "drop_path", "mean", "std", "image_size"}
+    conflicts = {k: v for k, v in asked.items() if k not in changeable and recorded[k] != v}
+    if conflicts:
         raise ConfigError(
-            "the weights are of another network", where="network." + ", network.".join(other),
-            expected=", ".join(f"{key}={own[key]}" for key in other),
-            found=", ".join(f"{key}={value}" for key, value in other.items()),
+            "the weights are of another network", where="network." + ", network.".join(conflicts),
+            expected=", ".join(f"{key}={recorded[key]}" for key in conflicts),
+            found=", ".join(f"{key}={value}" for key, value in conflicts.items()),
             fix="leave network.* out with --init",
         )  # fmt: skip
     if masks and "mask_token" not in state:
@@ -59,14 +58,14 @@ def load_initial_weights(path: Path, settings: PretrainSettings) -> tuple[ViTSet
 
 
 def find_result_folder(path: Path) -> Path:
-    """The result folder that weights were named by, or in."""
+    """The result folder, given itself or by its weights file."""
     return path.parent if path.name == BACKBONE_FILE else path
 
 
 def compute_state_digest(state: State) -> str:
-    """Hex sha256 of names and values, whatever file they came in."""
-    found = hashlib.sha256()
+    """Hex sha256 of names and values, independent of the file format."""
+    digest = hashlib.sha256()
     for name, value in sorted(state.items()):
-        found.update(name.encode())
-        found.update(value.detach().cpu().contiguous().float().numpy().tobytes())
-    return found.hexdigest()
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().float().numpy().tobytes())
+    return digest.hexdigest()

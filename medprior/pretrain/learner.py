@@ -1,4 +1,4 @@
-"""Student, teacher and objectives: one training step without any engine around it."""
+"""Student, teacher and objectives: the losses of a training step, without an engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from medprior.pretrain.distributed import all_gather_rows, all_reduce_sum, world_size
 from medprior.pretrain.network import PretrainNetwork
 from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene, isolate_rng
-from medprior.pretrain.objectives.registry import build_objectives
+from medprior.pretrain.objectives.registry import list_objectives
 from medprior.pretrain.settings import PretrainSettings
 
 SceneTargets = dict[str, tuple[Any, Tensor | None]]
@@ -20,7 +20,7 @@ SceneTargets = dict[str, tuple[Any, Tensor | None]]
 
 
 class Learner(nn.Module):
-    """The state that training changes: student, teacher, and what objectives remember.
+    """The state that training changes: student, teacher, and the objectives' buffers.
 
     Args:
         settings: resolved settings.
@@ -29,10 +29,7 @@ class Learner(nn.Module):
     """
 
     def __init__(
-        self,
-        settings: PretrainSettings,
-        heads: Sequence[int] = (),
-        state: Mapping[str, Tensor] | None = None,
+        self, settings: PretrainSettings, heads: Sequence[int] = (), state: Mapping[str, Tensor] | None = None
     ) -> None:
         super().__init__()
         self.settings = settings
@@ -40,94 +37,96 @@ class Learner(nn.Module):
         if state is not None:
             self.student.backbone.load_state_dict(state)
         self.objectives = build_objectives(settings, heads)
-        for name, objective in self.each():
+        for name, objective in self.named_objectives():
             with isolate_rng(settings.seed, name):
                 self.student.parts.update(objective.parts())
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
-        for name, objective in self.each():
+        for name, objective in self.named_objectives():
             with isolate_rng(settings.seed, f"{name}, student only"):
                 self.student.parts.update(objective.student_parts())
 
-    def each(self) -> Iterator[tuple[str, Objective]]:
+    def named_objectives(self) -> Iterator[tuple[str, Objective]]:
         """The objectives, in their order."""
         for name, objective in self.objectives.items():
             assert isinstance(objective, Objective)
             yield name, objective
 
-    def assigned(self) -> Tensor:
+    def structure_heads(self) -> Tensor:
         """Head of each structure, int64 [K]; -1 where none is assigned yet."""
-        if "span" in self.objectives:
-            heads: Tensor = self.objectives["span"].heads  # type: ignore[assignment]
-            return heads
-        return torch.empty(0, dtype=torch.long)
+        heads = [objective.structure_heads() for _, objective in self.named_objectives()]
+        return next((x for x in heads if x is not None), torch.empty(0, dtype=torch.long))
+
+    def sample_masks(self, step: int, part: slice, whole: int, grid: tuple[int, int]) -> Tensor | None:
+        """Masked patches of the global views, bool [2B, N]; None where no objective masks them."""
+        masks = [objective.sample_masks(step, part, whole, grid) for _, objective in self.named_objectives()]
+        return next((mask for mask in masks if mask is not None), None)
 
     def weights(self, progress: float) -> dict[str, float]:
         """Factor of every loss at `progress` of the run."""
-        return {name: objective.weight(progress) for name, objective in self.each()}
+        return {name: objective.weight(progress) for name, objective in self.named_objectives()}
 
-    def prepared(self, scenes: Sequence[Scene]) -> list[SceneTargets]:
-        """Targets of the parts of a batch, and over how many terms each loss is a mean.
+    def build_targets(self, scenes: Sequence[Scene]) -> list[SceneTargets]:
+        """Targets of the parts of a batch, and the number of terms of each loss.
 
-        Counts are taken over all parts of all processes, so that a part with few terms weighs
-        little: then the mean of the parts' losses is the loss of the whole batch.
+        Counts are taken over all parts of all processes, so that a part with few terms weighs little and the mean of
+        the parts' losses is the loss of the whole batch.
         """
-        found: list[SceneTargets] = [{} for _ in scenes]
-        for name, objective in self.each():
-            made = [objective.targets(scene) for scene in scenes]
-            counts = [count for _, count in made if count is not None]
+        prepared_scenes: list[SceneTargets] = [{} for _ in scenes]
+        for name, objective in self.named_objectives():
+            scene_targets = [objective.targets(scene) for scene in scenes]
+            counts = [count for _, count in scene_targets if count is not None]
             mean = None
             if counts:
                 parts = world_size() * len(scenes)
                 mean = all_reduce_sum(torch.stack(counts).sum()).clamp_min(1e-6) / parts
-            for prepared, (targets, _) in zip(found, made, strict=True):
+            for prepared, (targets, _) in zip(prepared_scenes, scene_targets, strict=True):
                 prepared[name] = (targets, mean)
-        return found
+        return prepared_scenes
 
-    def losses(
+    def compute_losses(
         self, student: nn.Module, scene: Scene, prepared: SceneTargets | None = None
     ) -> tuple[dict[str, Tensor], Logs]:
-        """Every objective's loss for one scene, and what is worth logging.
+        """Every objective's loss for one scene, and its logs.
 
         Args:
             student: the student, perhaps wrapped for several processes.
             scene: views, prior and masks of a batch or of a part of it.
-            prepared: of `self.prepared`; by default the scene is the whole batch.
+            prepared: of `self.build_targets`; by default the scene is the whole batch.
         """
         if prepared is None:
-            (prepared,) = self.prepared([scene])
+            (prepared,) = self.build_targets([scene])
         outputs = self._run_networks(student, scene)
-        found: dict[str, Tensor] = {}
+        losses: dict[str, Tensor] = {}
         logs: Logs = {}
-        for name, objective in self.each():
+        for name, objective in self.named_objectives():
             targets, count = prepared[name]
-            found[name], told = objective.loss(scene, targets, count, outputs)
-            logs |= told
+            losses[name], objective_logs = objective.loss(scene, targets, count, outputs)
+            logs |= objective_logs
         with torch.no_grad():
             unit = nn.functional.normalize(outputs.views[0].cls[: scene.size].float(), dim=-1)
             unit = all_gather_rows(unit)
             logs["feature_std"] = unit.std(0).mean() * unit.shape[1] ** 0.5
-        return found, logs
+        return losses, logs
 
     def _run_networks(self, student: nn.Module, scene: Scene) -> NetworkOutputs:
-        span = self.settings.span
-        rows = 0
-        if any(objective.needs_cls_row for _, objective in self.each()):
-            rows = 2 if span.local_views and "span" in self.objectives else 1
-        views, scores = student([stack.pixels for stack in scene.stacks], rows, scene.hidden)
-        taught, taught_scores = None, None
-        if any(objective.needs_teacher for _, objective in self.each()):
+        rows = max((objective.cls_row_stacks for _, objective in self.named_objectives()), default=0)
+        views, scores = student([stack.pixels for stack in scene.stacks], rows, scene.masked)
+        teacher_tokens, teacher_scores = None, None
+        if any(objective.needs_teacher for _, objective in self.named_objectives()):
             with torch.no_grad():
-                (taught,), taught_scores = self.teacher([scene.globals_.pixels], 0)
-        return NetworkOutputs(self.student, self.teacher, views, scores, taught, taught_scores, self.assigned())
+                (teacher_tokens,), teacher_scores = self.teacher([scene.globals_.pixels], 0)
+        return NetworkOutputs(
+            self.student, self.teacher, views, scores, teacher_tokens, teacher_scores, self.structure_heads()
+        )
 
     def commit_step(self) -> None:
-        """The step was taken."""
-        for _, objective in self.each():
+        """Commit the step in every objective."""
+        for _, objective in self.named_objectives():
             objective.commit_step()
 
     def discard_step(self) -> None:
-        """The step was left out."""
-        for _, objective in self.each():
+        """Discard the step in every objective."""
+        for _, objective in self.named_objectives():
             objective.discard_step()
 
     @torch.no_grad()
@@ -138,3 +137,15 @@ class Learner(nn.Module):
         teacher: list[Tensor] = [pair[0] for pair in pairs]
         student: list[Tensor] = [pair[1] for pair in pairs]
         torch._foreach_lerp_(teacher, student, 1 - momentum)
+
+
+def build_objectives(settings: PretrainSettings, heads: Sequence[int]) -> nn.ModuleDict:
+    """The objectives of a run whose weight is above 0, by name, in the registry's order.
+
+    Args:
+        settings: resolved settings.
+        heads: head of the last block for each structure of the prior, -1 where it is yet to be assigned; empty without
+            a prior.
+    """
+    objectives = {name: added.create(settings, heads) for name, added in list_objectives().items()}
+    return nn.ModuleDict({name: objective for name, objective in objectives.items() if objective is not None})

@@ -1,4 +1,4 @@
-"""`medprior pretrain`: a cohort and a prior in, a backbone out."""
+"""Pretraining of a backbone from a cohort and a prior (`medprior pretrain`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from medprior.pretrain.figure import plot_head_attention
 from medprior.pretrain.handlers import CheckpointHandler, HealthHandler, MetricsHandler
 from medprior.pretrain.initial_weights import State, compute_state_digest, find_result_folder, load_initial_weights
 from medprior.pretrain.learner import Learner
-from medprior.pretrain.objectives.head_assignment import assign_heads, check_free_heads
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.trainer import PretrainTrainer
 from medprior.pretrain.views.dataset import SquaresDataset, build_step_loader
@@ -34,14 +33,14 @@ if TYPE_CHECKING:
 
 
 class Pretraining:
-    """Everything one run of pretraining is made of; `run` does it, `trainer` is MONAI's.
+    """One run of pretraining: `run` executes it, `trainer` is MONAI's.
 
     Args:
         cohort: folder of the cohort; its `train` split is used.
-        out: result folder; an unfinished run in it goes on.
+        out: result folder; an unfinished run in it continues.
         prior: folder of a spatial prior, needed by SPAN and by SAR's `excess`.
         settings: a settings object, or a mapping that makes one.
-        observer: told of settings, metrics and figures.
+        observer: receives settings, metrics and figures.
         handlers: further MONAI or ignite handlers, attached after our own.
     """
 
@@ -63,7 +62,7 @@ class Pretraining:
         self.prior_path = Path(prior) if self.prior and prior else None
         self.initial = find_result_folder(Path(settings.init)) if settings.init is not None else None
         settings, self.state = self._resolve_network(settings)
-        settings = settings.resolved(len(self.cohort))
+        settings = settings.resolve(len(self.cohort))
         check_batch_size(settings)
         self.settings = settings
         self.names = self.prior.names if self.prior else ()
@@ -87,9 +86,8 @@ class Pretraining:
         if not settings.needs_prior:
             return None
         if path is None:
-            name = "SPAN" if settings.span.weight else "sar.excess"
             raise MedpriorError(
-                f"{name} needs a spatial prior", where="--prior", expected="a prior folder",
+                f"{settings.needs.prior} needs a spatial prior", where="--prior", expected="a prior folder",
                 fix="run `medprior prior` first, or use --recipe dino",
             )  # fmt: skip
         from medprior.priors import SpatialPrior
@@ -106,22 +104,15 @@ class Pretraining:
         )  # fmt: skip
 
     def _learner(self) -> Learner:
-        span, network = self.settings.span, self.settings.network
-        heads: list[int] = []
-        if span.weight and span.assignment == "hungarian":
-            check_free_heads(len(self.names), network.heads)
-            heads = [-1] * len(self.names)
-        elif span.weight:
-            chosen = assign_heads(self.names, network.heads, span.heads, life=network.life)
-            heads = list(chosen.values())
+        heads = self.settings.initial_heads(self.names, self.settings.network)
         torch.manual_seed(self.settings.seed)
         return Learner(self.settings, heads, self.state)
 
     @property
     def heads(self) -> dict[str, int]:
-        """Structure -> head that follows it, as far as heads are assigned."""
-        found = self.trainer.learner.assigned().tolist()
-        return {k: head for k, head in zip(self.names, found, strict=False) if head >= 0}
+        """Structure -> its head, for the structures that have one."""
+        heads = self.trainer.learner.structure_heads().tolist()
+        return {k: head for k, head in zip(self.names, heads, strict=False) if head >= 0}
 
     def run(self) -> None:
         """Train from the newest checkpoint to the end, then export the teacher."""
@@ -153,7 +144,7 @@ class Pretraining:
             "view_size": self.settings.crops.global_size,
             "cohort_digest": self.cohort.digest,
             "seen_cohorts": merge_seen_cohorts(self.cohort_path, self.initial),
-            "training": last | {"uniform_entropy": float(np.log(self.settings.dino.prototypes or 1))},
+            "training": last | {"uniform_entropy": self.settings.uniform_entropy},
         }
         write_config(
             self.out, "pretrain", self.settings.model_dump(mode="json"), inputs=inputs,
@@ -201,9 +192,9 @@ def save_on_signal(checkpoints: CheckpointHandler) -> Iterator[None]:
         yield
         return
     numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, checkpoints.stop_after_step) for number in numbers]
+    previous = [signal.signal(number, checkpoints.stop_after_step) for number in numbers]
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(numbers, previous, strict=True):
             signal.signal(number, handler)

@@ -15,12 +15,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "sar": {"sar": {"weight": 0.01}},
     "loca": {"loca": {"weight": 0.5}},
     "life": {"network": {"life": True}},
-    "all": {
-        "span": {"weight": 0.3},
-        "sar": {"weight": 0.01},
-        "loca": {"weight": 0.5},
-        "ibot": {"weight": 1.0},
-    },
+    "all": {"span": {"weight": 0.3}, "sar": {"weight": 0.01}, "loca": {"weight": 0.5}, "ibot": {"weight": 1.0}},
 }
 """What each recipe adds to DINO; joined by `+`. DINO itself has KoLeo at 0.1 unless told not to."""
 
@@ -31,7 +26,7 @@ def build_recipe_settings(name: str) -> dict[str, Any]:
     """The settings of a recipe such as `dino` or `span+sar+loca`.
 
     Raises:
-        ValueError: an unknown name; says which are known.
+        ValueError: an unknown name; the message lists the known ones.
     """
     parts = name.split("+")
     unknown = [part for part in parts if part not in RECIPES]

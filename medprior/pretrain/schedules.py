@@ -1,4 +1,4 @@
-"""Schedules over a run: every value is a function of progress in [0, 1]."""
+"""Schedules over a run: functions of progress in [0, 1]."""
 
 from __future__ import annotations
 

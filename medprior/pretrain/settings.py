@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from medprior.errors import ConfigError
 from medprior.networks.vit_settings import ViTSettings
-from medprior.pretrain.objectives.objective_settings import (
-    DinoSettings,
-    IbotSettings,
-    LocaSettings,
-    SarSettings,
-    SpanSettings,
-)
+from medprior.pretrain.objectives.objective_settings import ObjectiveSections
+from medprior.pretrain.objectives.registry import list_added_sections
 from medprior.pretrain.recipes import RECIPES, build_recipe_settings
 from medprior.pretrain.views.intensity import IntensitySettings
 from medprior.settings import Settings, merge_mappings
 
 __all__ = ["RECIPES", "CropSettings", "OptimiserSettings", "PretrainSettings"]
-SMALL_COHORT_IMAGES = 10_000
 
 
 class CropSettings(Settings):
@@ -44,8 +38,8 @@ class OptimiserSettings(Settings):
     clip: float = Field(default=3.0, gt=0)
 
 
-class PretrainSettings(Settings):
-    """Everything `medprior pretrain` can be told.
+class RunSettings(Settings):
+    """Settings of a run but for the objectives' sections.
 
     Attributes:
         recipe: a name of `RECIPES`, or several joined by `+`.
@@ -70,12 +64,20 @@ class PretrainSettings(Settings):
     network: ViTSettings = ViTSettings()
     crops: CropSettings = CropSettings()
     intensity: IntensitySettings = IntensitySettings()
-    dino: DinoSettings = DinoSettings()
-    ibot: IbotSettings = IbotSettings()
-    span: SpanSettings = SpanSettings()
-    sar: SarSettings = SarSettings()
-    loca: LocaSettings = LocaSettings()
+
+
+class PretrainSettings(ObjectiveSections, RunSettings):
+    """All settings of `medprior pretrain`: of the run, of each objective, of the optimiser."""
+
     optimiser: OptimiserSettings = OptimiserSettings()
+
+    @classmethod
+    def checked(cls, values: dict[str, Any], where: str = "settings") -> Self:
+        """As of `Settings`, with a section for each objective from outside the package."""
+        added = {k: (v, v()) for k, v in list_added_sections().items() if k not in cls.model_fields}
+        model = create_model(cls.__name__, __base__=cls, **added) if added else cls  # type: ignore[call-overload]
+        checked: Self = super(PretrainSettings, model).checked(values, where)  # type: ignore[misc]
+        return checked
 
     @model_validator(mode="before")
     @classmethod
@@ -90,36 +92,17 @@ class PretrainSettings(Settings):
 
     @field_validator("recipe")
     @classmethod
-    def _known(cls, recipe: str) -> str:
+    def _check_recipe(cls, recipe: str) -> str:
         build_recipe_settings(recipe)
         return recipe
 
-    @model_validator(mode="after")
-    def _check_weights(self) -> Self:
-        objectives = (self.dino, self.ibot, self.span, self.sar, self.loca)
-        if not any(each.weight for each in objectives):
-            raise ValueError("every objective has weight 0; there is nothing to learn")
-        if self.loca.weight and self.ibot.weight and self.loca.reference == "student":
-            raise ValueError(
-                "loca.reference=student and ibot.weight > 0: the student's reference is masked; "
-                "use loca.reference=teacher"
-            )
-        return self
-
-    @property
-    def needs_prior(self) -> bool:
-        """Whether an objective reads a spatial prior."""
-        return self.span.weight > 0 or (self.sar.weight > 0 and self.sar.excess)
-
-    def resolved(self, images: int) -> Self:
+    def resolve(self, images: int) -> Self:
         """Fill what depends on the number of training images, in this one place.
 
-        Below 10 000 images: a batch-normalised head, without which the teacher collapses; few
-        prototypes and a sharp teacher; and a teacher that turns over at least four times in the
-        run, without which a short run exports its random start (measured, see README). Above: the
-        published settings.
+        Below 10 000 images: a batch-normalised head, without which the teacher collapses; few prototypes and a sharp
+        teacher; and a teacher that turns over at least four times in the run, without which a short run exports its
+        random start (measured, see README). Above: the published settings.
         """
-        small = images < SMALL_COHORT_IMAGES
         batch = min(self.batch, images)
         if batch < 2:
             raise ConfigError("too few training images", expected="2 or more", found=str(images))
@@ -128,24 +111,7 @@ class PretrainSettings(Settings):
         if self.steps is not None:
             epochs = -(-self.steps // length)
         steps = epochs * length
-        found = {
-            "prototypes": 256 if small else 8192,
-            "batch_norm": small,
-            "teacher": "centering",
-            "teacher_temperature": 0.02 if small else 0.04,
-            "teacher_momentum": max(0.5, min(0.99, 1 - 9 / steps)) if small else 0.996,
-        }
-        given = {k: v for k, v in self.dino.model_dump().items() if v is not None}
-        masks = self.network.mask_token or self.ibot.weight > 0
-        cluster = self.ibot.weight == 0 if self.loca.cluster is None else self.loca.cluster
-        dino = DinoSettings.checked(found | given)
-        update: dict[str, Any] = {
-            "dino": dino,
-            "ibot": self.ibot.model_copy(update={"teacher": self.ibot.teacher or dino.teacher}),
-            "loca": self.loca.model_copy(update={"cluster": cluster}),
-            "network": self.network.model_copy(update={"mask_token": masks}),
-            "steps": steps,
-            "epochs": epochs,
-            "batch": batch,
-        }
-        return self.model_copy(update=update)
+        masks = self.network.mask_token or self.needs.masks
+        network = self.network.model_copy(update={"mask_token": masks})
+        update = {"network": network, "steps": steps, "epochs": epochs, "batch": batch}
+        return self.resolve_sections(images, steps).model_copy(update=update)

@@ -20,7 +20,6 @@ from medprior.pretrain.distributed import all_reduce_sum, world_size
 from medprior.pretrain.learner import Learner, SceneTargets
 from medprior.pretrain.objectives.gradient_guard import compute_gradient_norms
 from medprior.pretrain.objectives.objective import Logs, Scene
-from medprior.pretrain.objectives.span import SpanObjective
 from medprior.pretrain.schedules import cosine_schedule, warmup_cosine_schedule
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.dataset import PretrainSample, SquaresDataset, StepSampler
@@ -28,7 +27,6 @@ from medprior.pretrain.views.pretrain_views import SceneMaker
 
 log = logging.getLogger(__name__)
 MAX_SKIPPED_STEPS = 10
-SCHEDULED_OBJECTIVES = ("span", "sar", "loca")
 
 
 class PretrainTrainer(Trainer):
@@ -42,8 +40,7 @@ class PretrainTrainer(Trainer):
         handlers: MONAI or ignite handlers.
 
     Attributes:
-        skipped: steps left out in a row, because loss or gradient was not finite. skipped_steps: in
-            all.
+        skipped: successive steps skipped because loss or gradient was not finite. skipped_steps: in total.
     """
 
     def __init__(
@@ -90,29 +87,30 @@ class PretrainTrainer(Trainer):
         self.optimiser.zero_grad(set_to_none=True)
         means, logs = self._fit_in_memory(batch, weights)
         norm = nn.utils.clip_grad_norm_(self.learner.student.parameters(), self.settings.optimiser.clip)
-        told = self._told(means, logs, norm)
-        if math.isfinite(sum(told[f"loss_{name}"] for name in means) + told.pop("gradient")):
+        values = self._collect_values(means, logs, norm)
+        if math.isfinite(sum(values[f"loss_{name}"] for name in means) + values.pop("gradient")):
             self._update()
         else:
             self._skip()
-        told["loss"] = float(sum(weights[name] * told[f"loss_{name}"] for name in means))
-        told |= {f"{name}_weight": weights[name] for name in SCHEDULED_OBJECTIVES if name in weights}
-        told["lr"] = self.optimiser.param_groups[0]["lr"]
-        told["skipped_steps"] = float(self.skipped_steps)
-        return told
+        values["loss"] = float(sum(weights[name] * values[f"loss_{name}"] for name in means))
+        scheduled = (name for name, objective in self.learner.named_objectives() if objective.scheduled)
+        values |= {f"{name}_weight": weights[name] for name in scheduled}
+        values["lr"] = self.optimiser.param_groups[0]["lr"]
+        values["skipped_steps"] = float(self.skipped_steps)
+        return values
 
     def _fit_in_memory(self, batch: Any, weights: dict[str, float]) -> tuple[Logs, Logs]:
-        """`_gradients`, in twice as many parts for as long as the device's memory does not hold it.
+        """`_accumulate_gradients`, in twice as many parts while the device runs out of memory.
 
-        What is a statistic of the batch is then one of a part (see `accumulate`). Several processes
-        cannot agree on it within a step, so they stop with advice.
+        Batch statistics become those of a part (see `accumulate`). Several processes cannot agree on the parts within a
+        step, so they stop with advice.
         """
         while True:
             try:
                 return self._accumulate_gradients(batch, weights)
             except torch.OutOfMemoryError:
                 parts = 2 * self.scenes.parts
-            # Outside of the except clause, whose traceback holds the tensors of the failed try.
+            # Outside of the except clause, whose traceback holds the tensors of the failed attempt.
             if world_size() > 1 or len(batch["image"]) % parts or len(batch["image"]) // parts < 2:
                 raise TrainingFailed(
                     "the device's memory does not hold a step",
@@ -131,9 +129,9 @@ class PretrainTrainer(Trainer):
     def _accumulate_gradients(self, batch: Any, weights: dict[str, float]) -> tuple[Logs, Logs]:
         """Gradients of the step's batch, part by part; mean losses of this process, and logs."""
         scenes = self.scenes(batch, self.state.iteration - 1, self.state.device)
-        prepared = self.learner.prepared(scenes)
+        prepared = self.learner.build_targets(scenes)
         sums: Logs = {}
-        kept: list[Logs] = []
+        part_logs: list[Logs] = []
         for index, scene in enumerate(scenes):
             last = index == len(scenes) - 1
             with ExitStack() as stack:
@@ -141,37 +139,37 @@ class PretrainTrainer(Trainer):
                     stack.enter_context(self.student.no_sync())
                 losses, logs = self._losses(scene, prepared[index])
                 if last:
-                    logs |= self._look(losses, weights)
+                    logs |= self._measure_gradients(losses, weights)
                 loss = torch.stack([weights[k] * v for k, v in losses.items()]).sum()
                 (loss / len(scenes)).backward()  # type: ignore[no-untyped-call]
-            kept.append(logs)
+            part_logs.append(logs)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0) + value.detach()
         means = {name: value / len(scenes) for name, value in sums.items()}
-        return means, average_logs(kept)
+        return means, average_logs(part_logs)
 
     def _losses(self, scene: Scene, prepared: SceneTargets) -> tuple[dict[str, Tensor], Logs]:
         half = self.settings.precision == "bf16"
         with torch.autocast(self.state.device.type, torch.bfloat16, enabled=half):
-            return self.learner.losses(self.student, scene, prepared)
+            return self.learner.compute_losses(self.student, scene, prepared)
 
-    def _look(self, losses: dict[str, Tensor], weights: dict[str, float]) -> Logs:
-        """Every so often, each objective's gradient at the last block; the guard looks too."""
-        step, span = self.state.iteration, self.settings.span
-        guarded = span.guard and step % span.guard_every == 0 and {"span", "dino"} <= set(losses)
+    def _measure_gradients(self, losses: dict[str, Tensor], weights: dict[str, float]) -> Logs:
+        """Every so often, each objective's gradient at the last block, for logs and objectives."""
+        step, objectives = self.state.iteration, [objective for _, objective in self.learner.named_objectives()]
+        readers = [
+            objective for objective in objectives if objective.gradient_period and step % objective.gradient_period == 0
+        ]
         record = step % self.settings.gradient_every == 0
-        if not guarded and not record:
+        if not readers and not record:
             return {}
         block = list(self.learner.student.backbone.blocks[-1].parameters())
         norms = compute_gradient_norms(losses, weights, block)
-        if guarded:
-            objective = self.learner.objectives["span"]
-            assert isinstance(objective, SpanObjective)
-            objective.guard.update_norms(norms["span"], norms["dino"])
+        for objective in readers:
+            objective.read_gradients(norms)
         return {f"gradient_{name}": norm for name, norm in norms.items()} if record else {}
 
-    def _told(self, means: Logs, logs: Logs, norm: Tensor) -> dict[str, float]:
-        """All that is logged as numbers, in one transfer; losses are means over the processes."""
+    def _collect_values(self, means: Logs, logs: Logs, norm: Tensor) -> dict[str, float]:
+        """All logged values as numbers, in one transfer; losses are means over the processes."""
         names = [f"loss_{name}" for name in means]
         losses = all_reduce_sum(torch.stack(list(means.values())).float()) / world_size()
         values = torch.cat([losses, torch.stack([v.float() for v in (norm, *logs.values())])])
@@ -185,8 +183,7 @@ class PretrainTrainer(Trainer):
             if group["decays"]:
                 group["weight_decay"] = cosine_schedule(*settings.weight_decay, progress)
         self.optimiser.step()
-        assert self.settings.dino.teacher_momentum is not None
-        self.learner.update_teacher(cosine_schedule(self.settings.dino.teacher_momentum, 1.0, progress))
+        self.learner.update_teacher(cosine_schedule(self.settings.teacher_momentum, 1.0, progress))
         self.learner.commit_step()
         self.skipped = 0
 
@@ -201,19 +198,19 @@ class PretrainTrainer(Trainer):
             )
 
 
-def average_logs(kept: Sequence[Logs]) -> Logs:
+def average_logs(part_logs: Sequence[Logs]) -> Logs:
     """Means over the parts of a batch that logged a key."""
-    if len(kept) == 1:
-        return kept[0]
-    keys = dict.fromkeys(key for logs in kept for key in logs)
-    return {k: torch.stack([logs[k].float() for logs in kept if k in logs]).mean() for k in keys}
+    if len(part_logs) == 1:
+        return part_logs[0]
+    keys = dict.fromkeys(key for logs in part_logs for key in logs)
+    return {k: torch.stack([logs[k].float() for logs in part_logs if k in logs]).mean() for k in keys}
 
 
 def build_pretrain_optimiser(student: nn.Module, settings: PretrainSettings) -> torch.optim.AdamW:
     """AdamW; matrices decay, vectors and biases do not."""
     groups = []
     for decays in (True, False):
-        chosen = [p for p in student.parameters() if (p.ndim > 1) == decays]
+        parameters = [p for p in student.parameters() if (p.ndim > 1) == decays]
         decay = settings.optimiser.weight_decay[0] if decays else 0.0
-        groups.append({"params": chosen, "decays": decays, "weight_decay": decay})
+        groups.append({"params": parameters, "decays": decays, "weight_decay": decay})
     return torch.optim.AdamW(groups, lr=settings.optimiser.lr, betas=(0.9, 0.999))

@@ -1,1 +1,1 @@
-"""MLflow around a stage: the store, the run of a stage, and what a result leaves in it."""
+"""MLflow tracking of a stage: the store, the run, and the files and numbers of its result."""

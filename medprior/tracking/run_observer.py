@@ -1,4 +1,4 @@
-"""Every stage is an MLflow run: settings, live numbers, the cohort it read, and its figures."""
+"""Tracks a stage as an MLflow run: settings, live metrics, cohort and figures."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ MAX_PARAM_LENGTH = 500
 class RunObserver:
     """An `Observer` that writes to one MLflow run.
 
-    A store that stops answering costs the numbers of that time, never the stage: what could not be
-    written is kept and tried again, and a last failure is one line on stderr.
+    A store that stops answering never ends the stage: metrics that could not be written are kept and
+    written again later, and the first failure is one line on stderr.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, result: Path) -> None:
         self.client, self.run_id, self.result = client, run_id, result
-        self._known: dict[str, str] = dict(client.get_run(run_id).data.params)
+        self._params: dict[str, str] = dict(client.get_run(run_id).data.params)
         self._pending_metrics: list[Any] = []
         self._last_flush = time.monotonic()
         self._warned = False
@@ -46,31 +46,31 @@ class RunObserver:
         """Log settings; one that a resumed run changed becomes the tag `resumed.<key>`."""
         from mlflow.entities import Param, RunTag
 
-        self._remember()
+        self._write_run_id()
         texts = {key: text[:MAX_PARAM_LENGTH] for key, text in flatten_settings(values).items()}
-        new = [Param(key, text) for key, text in texts.items() if key not in self._known]
-        changed = [RunTag(f"resumed.{key}", text) for key, text in texts.items() if self._known.get(key, text) != text]
-        self._known |= {item.key: item.value for item in new}
+        new = [Param(key, text) for key, text in texts.items() if key not in self._params]
+        changed = [RunTag(f"resumed.{key}", text) for key, text in texts.items() if self._params.get(key, text) != text]
+        self._params |= {item.key: item.value for item in new}
         for start in range(0, len(new), 100):  # MLflow takes at most 100 at once
             self.attempt(self.client.log_batch, self.run_id, params=new[start : start + 100])
         for start in range(0, len(changed), 100):
             self.attempt(self.client.log_batch, self.run_id, tags=changed[start : start + 100])
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Keep numbers for the next write; NaN is written as it is."""
+        """Queue metrics for the next write; NaN is written unchanged."""
         from mlflow.entities import Metric
 
-        self._remember()
+        self._write_run_id()
         now = int(time.time() * 1000)
         self._pending_metrics += [
             Metric(mlflow_store.clean_metric_name(key), float(value), now, int(step)) for key, value in values.items()
         ]
-        late = time.monotonic() - self._last_flush > FLUSH_SECONDS
-        if late or len(self._pending_metrics) >= METRIC_BATCH_SIZE:
+        is_due = time.monotonic() - self._last_flush > FLUSH_SECONDS
+        if is_due or len(self._pending_metrics) >= METRIC_BATCH_SIZE:
             self.flush()
 
     def artifact(self, path: Path) -> None:
-        """Log one finished file; pixels, weights and private files are left out."""
+        """Log one finished file, unless it holds pixels, weights or private data."""
         if run_record.is_shareable(path):
             self.attempt(self.client.log_artifact, self.run_id, str(path))
 
@@ -83,7 +83,7 @@ class RunObserver:
 
     @contextmanager
     def nested(self, name: str) -> Iterator[RunObserver]:
-        """A run inside this one, begun or gone on with, and ended with the block."""
+        """A child run, created or resumed, that ends with the block."""
         child = RunObserver(self.client, self._open_child_run(name), self.result / name)
         try:
             yield child
@@ -93,17 +93,17 @@ class RunObserver:
         close_run(child, "FINISHED")
 
     def _open_child_run(self, name: str) -> str:
-        """Id of the run inside this one that has this name, made where there is none."""
+        """Id of the child run of this name, created if missing."""
         experiment = self.client.get_run(self.run_id).info.experiment_id
-        inside = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
-        for run in self.client.search_runs([experiment], inside):
+        is_child = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
+        for run in self.client.search_runs([experiment], is_child):
             if run.info.run_name == name:
                 return str(run.info.run_id)
         tags = {"mlflow.parentRunId": self.run_id}
         return str(self.client.create_run(experiment, tags=tags, run_name=name).info.run_id)
 
     def flush(self) -> None:
-        """Write the numbers that wait; those of an unreachable store wait on."""
+        """Write the queued metrics; they stay queued while the store is unreachable."""
         self._last_flush = time.monotonic()
         while self._pending_metrics:
             batch = self._pending_metrics[:METRIC_BATCH_SIZE]
@@ -111,18 +111,18 @@ class RunObserver:
                 return
             del self._pending_metrics[: len(batch)]
 
-    def _remember(self) -> None:
-        """Leave the run's id in the result folder, once the stage has made that folder."""
-        note = self.result / RUN_ID_FILE
-        if self.result.is_dir() and not note.exists():
+    def _write_run_id(self) -> None:
+        """Write the run's id to the result folder, once the stage has created that folder."""
+        path = self.result / RUN_ID_FILE
+        if self.result.is_dir() and not path.exists():
             with suppress(OSError):
-                note.write_text(self.run_id + "\n", encoding="ascii")
+                path.write_text(self.run_id + "\n", encoding="ascii")
 
     def attempt(self, call: Any, *args: Any, **values: Any) -> bool:
-        """Call the store; True when it took the write."""
+        """Call the store; True if the write succeeded."""
         try:
             call(*args, **values)
-        except Exception as error:  # whatever a store raises must not end hours of training
+        except Exception as error:  # no error of a store may end hours of training
             if not self._warned:
                 name = type(error).__name__
                 print(f"medprior: MLflow did not take a write ({name})", file=sys.stderr)
@@ -133,16 +133,16 @@ class RunObserver:
 
 @contextmanager
 def track_stage(stage: str, experiment: str, tracking_uri: str | None, result: Path) -> Iterator[RunObserver]:
-    """Run the block as one MLflow run, and end that run as what the block came to.
+    """Run the block as one MLflow run, and end the run with the block's outcome.
 
-    The run ends FINISHED, FAILED on an error, or KILLED on Ctrl-C, SIGTERM and an exit. A stage
-    that goes on in a result folder with an unfinished run goes on in that run.
+    The run ends FINISHED, FAILED on an error, or KILLED on Ctrl-C, SIGTERM and an exit. A stage that
+    resumes a result folder with an unfinished run resumes that run.
 
     Args:
         stage: the stage's name.
-        experiment: MLflow experiment, made when missing.
+        experiment: MLflow experiment, created if missing.
         tracking_uri: MLflow store; None for MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db`.
-        result: the stage's result folder (it need not exist yet).
+        result: the stage's result folder, which need not exist yet.
 
     Raises:
         MedpriorError: the store cannot be used.
@@ -165,16 +165,16 @@ def track_stage(stage: str, experiment: str, tracking_uri: str | None, result: P
 
 
 def open_run(client: MlflowClient, stage: str, experiment: str, result: Path) -> str:
-    """Id of the run to write to: the folder's unfinished one, else a new one with its own name."""
+    """Id of the run to write to: the folder's unfinished run, else a new one."""
     from mlflow.exceptions import MlflowException
 
-    old = find_unfinished_run(client, result)
-    if old is not None:
-        client.update_run(old, status="RUNNING")
+    unfinished = find_unfinished_run(client, result)
+    if unfinished is not None:
+        client.update_run(unfinished, status="RUNNING")
         with suppress(MlflowException):
-            client.delete_tag(old, "medprior.error")
-        client.set_tag(old, "medprior.resumed", datetime.now(UTC).isoformat(timespec="seconds"))
-        return old
+            client.delete_tag(unfinished, "medprior.error")
+        client.set_tag(unfinished, "medprior.resumed", datetime.now(UTC).isoformat(timespec="seconds"))
+        return unfinished
     started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
     tags = {"medprior.stage": stage, "medprior.version": medprior.__version__}
     commit = find_git_commit()
@@ -186,24 +186,24 @@ def open_run(client: MlflowClient, stage: str, experiment: str, result: Path) ->
 
 
 def find_unfinished_run(client: MlflowClient, result: Path) -> str | None:
-    """Id of the run that `result` was begun in, where this store has it and it is not done."""
-    note = result / RUN_ID_FILE
-    if not note.is_file():
+    """Id of the run recorded in `result`, if this store has it and it is not finished."""
+    path = result / RUN_ID_FILE
+    if not path.is_file():
         return None
     from mlflow.exceptions import MlflowException
 
     try:
-        run = client.get_run(note.read_text(encoding="ascii", errors="replace").strip()[:64])
+        run = client.get_run(path.read_text(encoding="ascii", errors="replace").strip()[:64])
     except MlflowException:
-        run = None  # another store, or deleted there
+        run = None  # recorded in another store, or deleted
     if run is None or run.info.lifecycle_stage != "active" or run.info.status == "FINISHED":
-        note.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         return None
     return str(run.info.run_id)
 
 
 def close_run(observer: RunObserver, status: str) -> None:
-    """Write what waits and end the run; a finished one leaves no note in the result folder."""
+    """Write the queued metrics and end the run; remove the run's id file when it is finished."""
     observer.flush()
     observer.attempt(observer.client.set_terminated, observer.run_id, status)
     if status == "FINISHED":
@@ -212,17 +212,17 @@ def close_run(observer: RunObserver, status: str) -> None:
 
 @contextmanager
 def exit_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into an exit with status 143, where the stage has no handler of its own."""
+    """Turn SIGTERM into an exit with status 143, unless the stage has a handler of its own."""
 
-    def leave(number: int, frame: FrameType | None) -> None:
-        """Leave with the signal's exit status."""
+    def exit_with_status(number: int, frame: FrameType | None) -> None:
+        """Exit with the signal's status."""
         raise SystemExit(128 + number)
 
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    if not is_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, exit_with_status)
     try:
         yield
     finally:
@@ -230,21 +230,21 @@ def exit_on_sigterm() -> Iterator[None]:
 
 
 def describe_error(error: BaseException) -> str:
-    """An error in one line without data: its kind, and our line of code that it left from.
+    """An error in one line without data: its class, and the last line of medprior's code in its trace.
 
-    Messages stay out: those of other libraries may hold file names or values of a file.
+    Messages of other libraries are omitted: they may hold file names or values of a file.
     """
     name = type(error).__name__
     if isinstance(error, Rejected):
         return f"{name}: {error.code}"
     if isinstance(error, MedpriorError):
         return f"{name}: {error.what[:200]}"
-    ours = [
+    places = [
         f"{frame.name}, line {frame.lineno} of {Path(frame.filename).name}"
         for frame in traceback.extract_tb(error.__traceback__)
         if Path(frame.filename).is_relative_to(Path(medprior.__file__).parent) and frame.filename != __file__
     ]
-    return f"{name} in {ours[-1]}" if ours else name
+    return f"{name} in {places[-1]}" if places else name
 
 
 def flatten_settings(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:

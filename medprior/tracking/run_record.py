@@ -1,4 +1,4 @@
-"""What a finished stage leaves in its MLflow run: settings, cohort digest, files to look at."""
+"""Logs a finished result folder to its MLflow run: settings, metrics, cohort digest and files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LOGGED_FILES = ("config.json", "metrics.csv", "metrics.json", "report.html", "summary.json", "prior.json")
 FIGURE_FOLDERS = ("", "figures")
 LOGGED_SUFFIXES = {".png", ".json", ".csv", ".html", ".md"}
-# Pictures of single patients and lists of files stay where the user put them.
+# Images of single patients and lists of files are never logged.
 PRIVATE_FILES = {"quarantine.csv", "sources.csv", "image.png", "annotation.json"}
 DATASET_CONTEXTS = {"pretrain": "training", "finetune": "training", "evaluate": "evaluation"}
 
@@ -33,10 +33,10 @@ class StageRun(Observer, Protocol):
         """Set tags of the run."""
 
     def flush(self) -> None:
-        """Write the metrics that wait."""
+        """Write the queued metrics."""
 
     def attempt(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> bool:
-        """Call the store; whether it answered."""
+        """Call the store; True if the write succeeded."""
 
 
 def is_shareable(path: Path) -> bool:
@@ -63,7 +63,7 @@ def log_result_folder(observer: StageRun, stage: str, result: Path) -> None:
 
 
 def list_logged_files(result: Path) -> list[Path]:
-    """The files of a result folder that go into the run."""
+    """The files of a result folder that are logged."""
     files = [result / name for name in LOGGED_FILES]
     for folder in FIGURE_FOLDERS:
         files += sorted((result / folder).glob("*.png"))
@@ -88,13 +88,13 @@ def load_final_metrics(result: Path) -> dict[str, float]:
 
 
 def log_cohort(observer: StageRun, stage: str, result: Path, digest: str) -> None:
-    """Log the cohort that a stage read (or made) as the run's dataset, by digest alone."""
+    """Log the cohort that a stage read or wrote as the run's dataset, by its digest only."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     observer.tags({"medprior.cohort_digest": digest})
     name = result.name if stage == "ingest" else "cohort"
     source = json.dumps({"tags": {"mlflow.source.name": "medprior ingest"}})
-    # MLflow keeps 36 characters of a digest; the whole one is the tag above.
+    # MLflow keeps 36 characters of a digest; the tag above holds all of it.
     dataset = Dataset(name=name, digest=digest[:32], source_type="code", source=source)
     tag = InputTag("mlflow.data.context", DATASET_CONTEXTS.get(stage, stage))
     inputs = [DatasetInput(dataset=dataset, tags=[tag])]

@@ -89,5 +89,5 @@ def test_real_chests_against_oddities(tmp_path):
     assert found.false_alarm_rate < 0.15
     other = [np.asarray(Image.open(f).convert("L"), dtype=np.float32) / 255
              for f in sorted((DATA / "nih").rglob("*.png"))[:100]]  # fmt: skip
-    far = np.mean([model.predict_pixels(picture).familiar.far for picture in other])
+    far = np.mean([model.predict_pixels(picture).familiarity.is_far for picture in other])
     print(f"NIH chests told to be far from Shenzhen's: {far:.2f}")

@@ -23,7 +23,7 @@ def predictor(classifier, segmenter):
 
 @pytest.fixture
 def gathering():
-    made = DynamicBatcher(most=4, window=0.05)
+    made = DynamicBatcher(max_batch=4, window_seconds=0.05)
     yield made
     made.close()
 

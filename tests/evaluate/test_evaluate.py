@@ -213,5 +213,5 @@ def test_a_mask_of_another_size_is_refused(tmp_path, span_path):
     path = write_cohort(tmp_path / "cohort", 30)
     for mask in (path / "masks" / "heart").glob("*.png"):
         Image.fromarray(np.zeros((5, 5), np.uint8)).save(mask)
-    with pytest.raises(InputMissing, match="another size than its picture"):
+    with pytest.raises(InputMissing, match="another size than its image"):
         evaluate_cohort(path, tmp_path / "out", backbone=span_path, settings=QUICK)

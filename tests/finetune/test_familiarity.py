@@ -19,7 +19,7 @@ def features(rng, count, shift=0.0):
 def test_the_distance_is_mahalanobis_under_its_own_covariance():
     rng = np.random.default_rng(0)
     x = rng.normal(0, [5, 3, 1, 1, 1], (400, 5))
-    fitted = Gaussian.of(x, rank=2)
+    fitted = Gaussian.fit(x, rank=2)
     rest = np.eye(5) - fitted.axes.T @ fitted.axes
     covariance = fitted.axes.T @ np.diag(fitted.variance) @ fitted.axes + float(fitted.rest) * rest
     inverse = np.linalg.inv(covariance)
@@ -31,7 +31,7 @@ def test_the_distance_is_mahalanobis_under_its_own_covariance():
 @pytest.mark.parametrize(("count", "rate"), [(8, 1 / 9), (19, 0.05), (26, 1 / 27), (199, 0.05)])
 def test_the_stated_rate_of_false_alarms_is_the_conformal_one(count, rate):
     rng = np.random.default_rng(count)
-    found = FamiliarityDetector.of(features(rng, 40), features(rng, count))
+    found = FamiliarityDetector.fit(features(rng, 40), features(rng, count))
     assert found.false_alarm_rate == pytest.approx(rate)
 
 
@@ -39,21 +39,21 @@ def test_false_alarms_come_at_the_stated_rate_and_far_pictures_are_told():
     alarms, caught = [], []
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        found = FamiliarityDetector.of(features(rng, 60), features(rng, 59))
-        alarms += [one.far for one in found.familiar(features(rng, 50))]
-        caught += [one.far for one in found.familiar(features(rng, 5, shift=4.0))]
+        found = FamiliarityDetector.fit(features(rng, 60), features(rng, 59))
+        alarms += [one.is_far for one in found.assess(features(rng, 50))]
+        caught += [one.is_far for one in found.assess(features(rng, 5, shift=4.0))]
     assert np.mean(alarms) == pytest.approx(0.05, abs=0.015)
     assert np.mean(caught) > 0.99
 
 
 def test_tensors_there_and_back():
     rng = np.random.default_rng(1)
-    found = FamiliarityDetector.of(features(rng, 40), features(rng, 30))
-    back = FamiliarityDetector.from_tensors(found.tensors())
+    found = FamiliarityDetector.fit(features(rng, 40), features(rng, 30))
+    back = FamiliarityDetector.from_tensors(found.to_tensors())
     probe = features(rng, 10)
     assert np.allclose(back.scores(probe), found.scores(probe), rtol=1e-4, atol=1e-4)
     assert FamiliarityDetector.from_tensors({"linear.weight": torch.zeros(1)}) is None
-    part = dict(list(found.tensors().items())[:4])
+    part = dict(list(found.to_tensors().items())[:4])
     with pytest.raises(KeyError):
         FamiliarityDetector.from_tensors(part)
 
@@ -62,16 +62,16 @@ def test_a_model_knows_its_pictures_and_not_others(cohort, tmp_path):
     model = load_finetuned_model(finetune_model(cohort, tmp_path / "m", "classification", settings=tiny()))
     assert model.familiarity is not None
     assert model.config["familiarity"]["threshold"] == pytest.approx(model.familiarity.threshold)
-    own = [model.predict_pixels(scene(1000 + i)[0]).familiar for i in range(30)]
+    own = [model.predict_pixels(scene(1000 + i)[0]).familiarity for i in range(30)]
     rng = np.random.default_rng(0)
     noise = [model.predict_pixels(rng.random((48, 40), dtype=np.float32)) for _ in range(5)]
     turned = [model.predict_pixels(1 - scene(2000 + i)[0]) for i in range(5)]
-    assert np.mean([one.far for one in own]) < 0.35
-    assert all(answer.familiar.far for answer in noise + turned)
-    images, _ = model.view(np.zeros((1, model.source_size, model.source_size)), np.ones(1))
-    score = model.familiarity.familiar(compute_view_features(model.vit, images))[0].score
+    assert np.mean([one.is_far for one in own]) < 0.35
+    assert all(answer.familiarity.is_far for answer in noise + turned)
+    images, _ = model.create_views(np.zeros((1, model.source_size, model.source_size)), np.ones(1))
+    score = model.familiarity.assess(compute_view_features(model.vit(images), images))[0].score
     square = np.zeros((64, 64), np.float32)
-    assert model.predict_pixels(square).familiar.score == pytest.approx(score, rel=1e-3)
+    assert model.predict_pixels(square).familiarity.score == pytest.approx(score, rel=1e-3)
 
 
 def test_the_same_run_gives_the_same_limit(cohort, tmp_path):
@@ -85,4 +85,4 @@ def test_too_few_images_are_said_to_be_too_few(tmp_path):
     model = load_finetuned_model(finetune_model(few, tmp_path / "m", "segmentation", settings=tiny(epochs=1)))
     assert model.familiarity is None
     assert model.config["familiarity"] is None
-    assert model.predict_pixels(scene(0)[0]).familiar is None
+    assert model.predict_pixels(scene(0)[0]).familiarity is None

@@ -32,7 +32,7 @@ def test_what_is_loaded_says_what_was_trained(cohort, tmp_path, head):
     write_model_folder(run, tmp_path, {"cohort": cohort.path}, NullObserver())
     model = load_finetuned_model(tmp_path)
     test = cohort.split("test")
-    images, _ = model.view(test.squares(40), test.aspect)
+    images, _ = model.create_views(test.squares(40), test.aspect)
     with torch.inference_mode():
         logits = run.network.eval()(images).numpy()
     found = model.predict_cohort(test, batch=3)
@@ -61,7 +61,7 @@ def test_segmentation_lies_on_the_unit_squares(cohort, folders):
     part = cohort.take(5, 1)
     maps = model.predict_cohort(part)
     assert maps.shape == (5, 1, 40, 40)
-    images, views = model.view(part.squares(40), part.aspect)
+    images, views = model.create_views(part.squares(40), part.aspect)
     with torch.inference_mode():
         direct = resample_maps_to_source(model.network(images).sigmoid(), views, 40).numpy()
     np.testing.assert_allclose(maps, direct, atol=1e-6)

@@ -98,7 +98,7 @@ def test_life_from_scratch(cohort, tmp_path):
     )  # fmt: skip
     run = Finetuning(cohort, tmp_path / "m", "classification", settings=settings)
     assert run.parts.network.vit.settings.life
-    assert run.trainer._process_function.sar.free == [0, 1, 2]
+    assert run.trainer._process_function.sar.free_heads == [0, 1, 2]
     run.run()
     again = load_finetuned_model(tmp_path / "m")
     assert again.vit.settings.life

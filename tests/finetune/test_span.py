@@ -16,7 +16,7 @@ from medprior.finetune.training import prepare_run
 from medprior.geometry import create_whole_image_views
 from medprior.networks import ViTSettings, build_encoder, save_weights
 from medprior.networks.views import compute_patch_coverage
-from medprior.pretrain.settings import SpanSettings
+from medprior.pretrain.objectives.objective_settings import SpanSettings
 from medprior.provenance import write_config
 from tests.finetune.conftest import TINY, tiny
 from tests.finetune.priors import SIDE, discs, write_prior
@@ -81,8 +81,8 @@ def test_the_annotated_image_counts_nothing(cohort, tmp_path):
         excluded=[ids[0]], names=("heart", "left_lung"),
     )  # fmt: skip
     targets = PriorTargets(prior, ("left_lung",))
-    assert [targets.of(i)["trust"].item() for i in ids[:3]] == [0.0, 0.5, 1.0]
-    assert targets.of(ids[0])["maps"].shape == (1, SIDE, SIDE)
+    assert [targets.load_targets(i)["trust"].item() for i in ids[:3]] == [0.0, 0.5, 1.0]
+    assert targets.load_targets(ids[0])["maps"].shape == (1, SIDE, SIDE)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def drift(network, data, prior_targets):
     images, _ = views(batch)
     geometry, _ = views.geometry(batch["aspect"].numpy(), batch["index"].numpy())
     grid = type(geometry)(geometry.box, geometry.flip, (4, 4))
-    maps = torch.stack([prior_targets.of(i)["maps"] for i in data.cohort.image_ids])
+    maps = torch.stack([prior_targets.load_targets(i)["maps"] for i in data.cohort.image_ids])
     cover = compute_patch_coverage(maps, grid, torch.arange(len(images))).double().numpy()
     with torch.no_grad():
         logits = network.eval().vit(images, capture=True).cls_logits[:, :1].double().numpy()

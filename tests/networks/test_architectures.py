@@ -23,7 +23,7 @@ def made(name, task, outputs=3):
 def test_classifiers_answer_from_their_own_deepest_map(name, width):
     network, images = made(name, "classification"), torch.rand(2, 1, 64, 64)
     with torch.no_grad():
-        logits, tokens = network.passed(images)
+        logits, tokens = network.forward_with_tokens(images)
         assert torch.equal(network(images), logits)
         assert torch.equal(network.body((images - 0.4) / 0.2), logits)
     assert logits.shape == (2, 3)
@@ -38,15 +38,15 @@ def test_classifiers_answer_from_their_own_deepest_map(name, width):
 def test_unets_answer_pixel_by_pixel(name, width):
     network, images = made(name, "segmentation"), torch.rand(2, 1, 64, 64)
     with torch.no_grad():
-        logits, tokens = network.passed(images)
+        logits, tokens = network.forward_with_tokens(images)
         assert torch.equal(network(images), logits)
     assert logits.shape == (2, 3, 64, 64)
     assert tokens.patches.shape == (2, 16, width)
     assert tokens.grid == (4, 4)
     other = copy.deepcopy(network)
     other.body.requires_grad_(False).apply(lambda m: [p.zero_() for p in m.parameters(False)])
-    assert torch.equal(network.passed(images)[0], logits), "a copy shares nothing"
-    assert not torch.equal(other.passed(images)[0], logits)
+    assert torch.equal(network.forward_with_tokens(images)[0], logits), "a copy shares nothing"
+    assert not torch.equal(other.forward_with_tokens(images)[0], logits)
 
 
 def test_there_is_no_attention_and_it_says_so_in_shapes():

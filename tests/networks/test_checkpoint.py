@@ -1,8 +1,24 @@
+"""Checkpoints that survive a crash."""
+
 import pytest
 import torch
 
 from medprior.errors import InputMissing
 from medprior.networks.checkpoint import load_newest_checkpoint, save_checkpoint
+
+
+def test_damaged_checkpoint_falls_back_and_all_damaged_stops(tmp_path):
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, step, {"step": step, "x": torch.ones(3) * step})
+    assert len(list(tmp_path.glob("*.pt"))) == 2
+    newest = tmp_path / "step_00000003.pt"
+    newest.write_bytes(newest.read_bytes()[:-20])
+    assert load_newest_checkpoint(tmp_path)["step"] == 2
+    older = tmp_path / "step_00000002.pt"
+    older.write_bytes(b"x" + older.read_bytes()[1:])
+    with pytest.raises(InputMissing, match="every checkpoint is damaged"):
+        load_newest_checkpoint(tmp_path)
+    assert load_newest_checkpoint(tmp_path / "nothing") is None
 
 
 def names(folder):
@@ -19,20 +35,11 @@ def test_at_least_two_are_kept_whatever_is_asked_for(tmp_path):
     assert load_newest_checkpoint(tmp_path) == {"step": 12}
 
 
-def test_a_damaged_one_is_passed_over_for_the_one_before(tmp_path):
+def test_one_without_its_digest_counts_as_damaged(tmp_path):
     for step in (9, 10):
-        save_checkpoint(tmp_path, step, {"weight": torch.full((2,), float(step))})
-    newest = tmp_path / "step_00000010.pt"
-    newest.write_bytes(newest.read_bytes()[:-1])
-    assert load_newest_checkpoint(tmp_path)["weight"].tolist() == [9, 9]
-    (tmp_path / "step_00000009.sha256").unlink()
-    with pytest.raises(InputMissing, match="every checkpoint is damaged"):
-        load_newest_checkpoint(tmp_path)
-
-
-def test_without_a_checkpoint_there_is_none(tmp_path):
-    assert load_newest_checkpoint(tmp_path) is None
-    assert load_newest_checkpoint(tmp_path / "missing") is None
+        save_checkpoint(tmp_path, step, {"step": step})
+    (tmp_path / "step_00000010.sha256").unlink()
+    assert load_newest_checkpoint(tmp_path) == {"step": 9}
 
 
 class Payload:

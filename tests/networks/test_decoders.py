@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medprior.networks.decoders import Segmenter, choose_tap_depths, collect_block_maps
+from medprior.networks.decoders import Segmenter, choose_tap_depths
 from medprior.networks.vit import VisionTransformer, ViTSettings
 
 SHAPE = ViTSettings(width=24, depth=3, heads=3, patch=8, registers=2, image_size=32)
@@ -17,7 +17,7 @@ def test_the_last_tap_is_the_networks_own_output():
     torch.manual_seed(0)
     vit = VisionTransformer(SHAPE).eval()
     images = torch.rand(2, 1, 32, 40)
-    maps = collect_block_maps(vit, images, (1, 3))
+    _, maps = vit.forward_with_maps(images, (1, 3))
     assert [m.shape for m in maps] == [(2, 24, 4, 5)] * 2
     torch.testing.assert_close(maps[-1].flatten(2).transpose(1, 2), vit(images).patches)
 

@@ -103,3 +103,19 @@ def test_the_token_learns_and_no_mask_leaves_the_result_alone():
     plain = masking_network(mask_token=False)
     assert set(net.state_dict()) - set(plain.state_dict()) == {"mask_token"}
     assert torch.equal(net(images).patches, plain(images).patches)
+
+
+def test_nosn_is_what_the_paper_code_does():
+    """Last block: x <- Attn(LN(x)), then x + MLP(x); every other block as ever."""
+    torch.manual_seed(0)
+    shape = {"width": 48, "depth": 2, "heads": 6, "patch": 8, "registers": 2, "image_size": 32}
+    net = build_encoder(ViTSettings.checked(shape | {"nosn": True, "drop_path": 0.5})).train()
+    last = net.blocks[1]
+    x = torch.randn(4, 6, 48)
+    attended, _ = last.attention(last.norm1(x))
+    with torch.no_grad():
+        last.drop_path.rate = 0.0
+        assert torch.allclose(last(x)[0], attended + last.mlp(attended))
+    names = set(net.state_dict())
+    assert "blocks.0.norm2.weight" in names
+    assert "blocks.1.norm2.weight" not in names

@@ -11,7 +11,6 @@ from medprior.networks.weight_conversion import (
     fold_to_one_channel,
     infer_block_shape,
     infer_grid_side,
-    resize_position,
     resize_to_image_size,
 )
 
@@ -60,16 +59,14 @@ def test_no_square_grid_is_refused(tokens):
         infer_grid_side(tokens, "file")
 
 
-def test_a_position_of_the_right_size_is_left_alone():
+def test_a_position_is_resized_to_the_grid_of_the_image():
     position = torch.randn(1, 3, 4, 4)
-    assert resize_position(position, 4) is position
-    settings = ViTSettings(image_size=32, patch=8)
-    assert resize_to_image_size(position, settings) is position
+    assert resize_to_image_size(position, ViTSettings(image_size=32, patch=8)) is position
     ramp = torch.linspace(0, 1, 4).expand(1, 1, 4, 4)
-    larger = resize_position(ramp, 8)
+    larger = resize_to_image_size(ramp, ViTSettings(image_size=64, patch=8))
     assert larger.shape == (1, 1, 8, 8)
     assert (larger[0, 0, 0].diff() > 0).all()
-    assert torch.equal(larger, resize_to_image_size(ramp, ViTSettings(image_size=64, patch=8)))
+    torch.testing.assert_close(larger[0, 0, 0], larger[0, 0, 7])
 
 
 def test_shape_of_the_blocks_is_read_off_their_tensors():

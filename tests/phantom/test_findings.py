@@ -79,7 +79,7 @@ def test_follow_up_keeps_most_lesions_in_place():
     lesions = [Lesion("nodule", True, 0.5, 0.5, (0.3, 0.3), n) for n in range(400)]
     kept = sample_follow_up(lesions, np.random.default_rng(0))
     assert 0.78 < len(kept) / 400 < 0.92
-    assert all(lesion.place == (0.3, 0.3) and lesion.left for lesion in kept)
+    assert all(lesion.position == (0.3, 0.3) and lesion.left for lesion in kept)
 
 
 def test_label_truth_and_masks_agree():

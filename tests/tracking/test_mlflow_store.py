@@ -52,8 +52,8 @@ def test_missing_driver_is_named():
 
 def test_new_store_is_made_in_silence_and_without_telemetry(tmp_path: Path):
     code = (
-        "from medprior.tracking import mlflow_store as store; client = store.connect(None);"
-        "store.experiment_id(client, 'x');"
+        "from medprior.tracking import mlflow_store as store; client = store.connect_to_store(None);"
+        "store.ensure_experiment(client, 'x');"
         "from mlflow.telemetry.utils import is_telemetry_disabled as off; assert off();"
         "from mlflow.environment_variables import MLFLOW_ALLOW_PICKLE_DESERIALIZATION as p;"
         "assert p.get() is False"

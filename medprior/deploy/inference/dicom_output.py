@@ -1,4 +1,4 @@
-"""One reading as DICOM objects, to go back to the archive its radiograph came from."""
+"""Writes one prediction as DICOM objects (SEG, SR, secondary capture) for the radiograph's archive."""
 
 from __future__ import annotations
 
@@ -18,49 +18,51 @@ from medprior.dicom.derived.sr import ReportContent, ReportFinding, build_struct
 from medprior.errors import Rejected
 
 
-def build_dicom_objects(reading: RadiographPrediction, source: Path | str | BinaryIO) -> dict[str, bytes]:
-    """The files of a reading: `seg` where masks were drawn, `sr`, `sc` (the overlay).
+def build_dicom_objects(prediction: RadiographPrediction, source: Path | str | BinaryIO) -> dict[str, bytes]:
+    """Build the DICOM files of a prediction: `seg` if there are masks, `sr`, `sc` (the overlay).
 
-    They hold the patient and study attributes of their source.
+    They copy the patient and study attributes of their source.
 
     Args:
-        reading: what the models say of `source`.
-        source: the radiograph's file, whose header is read again.
+        prediction: the models' output for `source`.
+        source: the radiograph's file; its header is read again.
 
     Raises:
-        Rejected: `no_dicom`, the radiograph is no DICOM file; `no_uids`, nothing can refer to it;
+        Rejected: `no_dicom`, the radiograph is not a DICOM file; `no_uids`, it has no UIDs to refer to;
             `geometry`, it is not the file that was read; `header`, its header cannot be copied.
     """
-    if reading.native is None:
+    if prediction.native is None:
         raise Rejected("no_dicom", "the radiograph is no DICOM file")
     header = read_source_header(source)
-    if (header.Rows, header.Columns) != reading.native.stored_shape:
+    if (header.Rows, header.Columns) != prediction.native.stored_shape:
         raise Rejected("geometry", "the file is not the one that was read")
     now = datetime.datetime.now().replace(microsecond=0)
-    maker = CreatorInfo(medprior.__version__, reading.model_digest, now)
+    creator = CreatorInfo(medprior.__version__, prediction.model_digest, now)
     try:
-        return build_objects_from_header(reading, header, maker)
+        return build_objects_from_header(prediction, header, creator)
     except Rejected:
         raise
     except Exception:
-        # highdicom and pydicom raise many kinds on header values, some quoting the patient's.
+        # highdicom and pydicom raise many classes on header values; some messages quote the patient's.
         raise Rejected("header", "the file's header cannot be copied into an object") from None
 
 
-def build_objects_from_header(reading: RadiographPrediction, header: Dataset, maker: CreatorInfo) -> dict[str, bytes]:
-    """`dicom_objects` from a header that was read."""
-    found = {}
-    if reading.masks and reading.native is not None:
-        found["seg"] = serialise_object(build_segmentation(reading.masks, header, reading.native, maker))
-    found["sr"] = serialise_object(build_structured_report(build_report_content(reading), header, maker))
-    found["sc"] = serialise_object(build_secondary_capture(render_native_overlay(reading), header, maker))
-    return found
+def build_objects_from_header(
+    prediction: RadiographPrediction, header: Dataset, creator: CreatorInfo
+) -> dict[str, bytes]:
+    """`build_dicom_objects` with the header of the source."""
+    objects = {}
+    if prediction.masks and prediction.native is not None:
+        objects["seg"] = serialise_object(build_segmentation(prediction.masks, header, prediction.native, creator))
+    objects["sr"] = serialise_object(build_structured_report(build_report_content(prediction), header, creator))
+    objects["sc"] = serialise_object(build_secondary_capture(render_native_overlay(prediction), header, creator))
+    return objects
 
 
-def build_report_content(reading: RadiographPrediction) -> ReportContent:
-    """What a report says of a reading."""
-    findings = [ReportFinding(n, p, reading.thresholds[n]) for n, p in reading.findings.items()]
-    ratio = reading.cardiothoracic.ratio if reading.cardiothoracic else None
-    familiar = reading.familiar.record() if reading.familiar else {}
-    view = f"Projection of the source: {reading.facts.get('view', 'UNKNOWN')}"
-    return ReportContent(findings, ratio, familiar, reading.flags, [view])
+def build_report_content(prediction: RadiographPrediction) -> ReportContent:
+    """The content of the structured report of a prediction."""
+    findings = [ReportFinding(name, p, prediction.thresholds[name]) for name, p in prediction.findings.items()]
+    ratio = prediction.cardiothoracic.ratio if prediction.cardiothoracic else None
+    familiarity = prediction.familiar.record() if prediction.familiar else {}
+    view = f"Projection of the source: {prediction.facts.get('view', 'UNKNOWN')}"
+    return ReportContent(findings, ratio, familiarity, prediction.flags, [view])

@@ -1,4 +1,4 @@
-"""One small generated radiograph as DICOM: a registered model's input example and smoke check."""
+"""Creates a small phantom as DICOM: the input example and smoke check of a registered model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def create_example_dicom(seed: int = 0, side: int = EXAMPLE_SIDE_PX) -> bytes:
     """The bytes of a phantom as a plain 12-bit DX file; the same arguments give the same bytes.
 
     Args:
-        seed: stands for the patient.
+        seed: selects the patient.
         side: rows and columns.
     """
     image = render_phantom(seed, size=side)

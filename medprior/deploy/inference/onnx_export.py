@@ -1,4 +1,4 @@
-"""A model as one ONNX file: network, calibration and what a caller must do before it."""
+"""Exports a model as one ONNX file: network, calibration, and metadata on the preprocessing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medprior.deploy.registry import package
+from medprior.deploy.inference.model_folder import compute_models_digest, read_checked_config
 from medprior.errors import MedpriorError
 from medprior.finetune.model import Model, load_finetuned_model
 from medprior.phantom import render_phantom
@@ -26,7 +26,7 @@ INPUT_NAME, OUTPUT_NAME = "image", "probability"
 
 
 class ProbabilityNetwork(nn.Module):
-    """A network whose answer is probabilities, as `Model` gives them.
+    """A network that returns probabilities, as `Model` does.
 
     Classification logits are divided by their temperature; segmentation maps are sigmoids.
     """
@@ -45,43 +45,43 @@ class ProbabilityNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class OnnxAgreement:
-    """How near the exported model is to PyTorch.
+    """How closely the exported model agrees with PyTorch.
 
     Attributes:
-        largest: the largest absolute difference of a probability.
-        images: views it was looked for on.
+        max_difference: the largest absolute difference of a probability.
+        image_count: views that were compared.
     """
 
-    largest: float
-    images: int
+    max_difference: float
+    image_count: int
 
 
 def export_onnx(folder: Path | str, out: Path | str) -> OnnxAgreement:
     """Write a model folder as ONNX and check it against PyTorch with onnxruntime.
 
     The file takes `image`, float32 [N, 1, S, S] in [0, 1]: the whole radiograph, air dark, its
-    longer side filling the view, zero padded (the metadata entry `medprior` says the rest), and
-    answers `probability`, calibrated, [N, C] or [N, K, S, S].
+    longer side filling the view, zero padded (the metadata entry `medprior` has the details). It
+    returns `probability`, calibrated, [N, C] or [N, K, S, S].
 
     Args:
         folder: model folder of `medprior finetune`.
         out: the file to write; nothing is written if the check fails.
 
     Raises:
-        MedpriorError: no whole model, the exporter is not installed, or the answers differ by more
-            than 1e-4.
+        MedpriorError: the model is not whole, the exporter is not installed, or the probabilities
+            differ by more than 1e-4.
     """
     folder, out = Path(folder), Path(out)
-    package.read_checked_config(folder)
+    read_checked_config(folder)
     model = load_finetuned_model(folder)
     network = ProbabilityNetwork(model).eval()
     data = add_onnx_metadata(convert_to_onnx(network, model.size), build_onnx_metadata(model, folder))
     agreement = compare_with_onnxruntime(network, data, create_test_views(model.size))
-    if not agreement.largest <= MAX_PROBABILITY_DIFFERENCE:
+    if not agreement.max_difference <= MAX_PROBABILITY_DIFFERENCE:
         raise MedpriorError(
             "the exported model answers differently",
             where=str(out), expected=f"within {MAX_PROBABILITY_DIFFERENCE:g} of PyTorch",
-            found=f"{agreement.largest:.2g}", fix="use the model folder itself",
+            found=f"{agreement.max_difference:.2g}", fix="use the model folder itself",
         )  # fmt: skip
     with atomic_write(out) as temporary:
         temporary.write_bytes(data)
@@ -89,7 +89,7 @@ def export_onnx(folder: Path | str, out: Path | str) -> OnnxAgreement:
 
 
 def convert_to_onnx(network: nn.Module, size: int) -> bytes:
-    """ONNX of a network for views of one size and batches of any."""
+    """Convert a network to ONNX for views of one size and batches of any size."""
     example = torch.rand(2, 1, size, size, generator=torch.Generator().manual_seed(0))
     buffer = io.BytesIO()
     options: dict[str, Any] = {
@@ -110,22 +110,22 @@ def convert_to_onnx(network: nn.Module, size: int) -> bytes:
     return buffer.getvalue()
 
 
-def add_onnx_metadata(data: bytes, facts: dict[str, Any]) -> bytes:
-    """The same file with `facts` as its metadata entry `medprior`, JSON."""
+def add_onnx_metadata(data: bytes, metadata: dict[str, Any]) -> bytes:
+    """Add `metadata` to an ONNX file as JSON, under the key `medprior`."""
     try:
         import onnx
     except ImportError as error:
         raise exporter_missing_error(error) from None
     model = onnx.load_from_string(data)
     entry = model.metadata_props.add()
-    entry.key, entry.value = "medprior", json.dumps(facts, sort_keys=True)
+    entry.key, entry.value = "medprior", json.dumps(metadata, sort_keys=True)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
 
 
 def build_onnx_metadata(model: Model, folder: Path) -> dict[str, Any]:
-    """What a caller must know: names, thresholds, preprocessing, and which model it is."""
-    shape = model.config["network"]
+    """What a caller needs: names, thresholds, preprocessing, and the digest of the model."""
+    network = model.config["network"]
     return {
         "task": model.task,
         "names": list(model.labels),
@@ -133,15 +133,15 @@ def build_onnx_metadata(model: Model, folder: Path) -> dict[str, Any]:
         "preprocessing": {
             **model.config["preprocessing"],
             "polarity": "air dark, bone bright (MONOCHROME1 inverted)",
-            "normalisation": f"inside: (x - {shape['mean']}) / {shape['std']}",
+            "normalisation": f"inside: (x - {network['mean']}) / {network['std']}",
         },
-        "model_digest": package.compute_models_digest({"model": folder}),
+        "model_digest": compute_models_digest({"model": folder}),
         "intended_use": "research; not a medical device",
     }
 
 
 def create_test_views(size: int, count: int = 4) -> NDArray[np.float32]:
-    """Views to compare on, [2 * count, 1, size, size] in [0, 1]: noise, and generated chests."""
+    """Views for the comparison, [2 * count, 1, size, size] in [0, 1]: noise, and phantom chests."""
     noise = np.random.default_rng(0).random((count, size, size), dtype=np.float32)
     chests = np.stack([render_phantom(seed, size=size).pixels[:size, :size] for seed in range(count)])
     framed = np.zeros((count, size, size), np.float32)
@@ -155,12 +155,12 @@ def compare_with_onnxruntime(network: nn.Module, data: bytes, images: NDArray[np
         import onnxruntime
     except ImportError as error:
         raise exporter_missing_error(error) from None
-    runtime: Any = onnxruntime  # it does not declare what it exports
+    runtime: Any = onnxruntime  # onnxruntime has no type declarations
     session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    (found,) = session.run([OUTPUT_NAME], {INPUT_NAME: images})
+    (probabilities,) = session.run([OUTPUT_NAME], {INPUT_NAME: images})
     with torch.inference_mode():
-        wanted = network(torch.from_numpy(images)).numpy()
-    return OnnxAgreement(float(np.abs(np.asarray(found) - wanted).max()), len(images))
+        expected = network(torch.from_numpy(images)).numpy()
+    return OnnxAgreement(float(np.abs(np.asarray(probabilities) - expected).max()), len(images))
 
 
 def exporter_missing_error(error: ImportError) -> MedpriorError:

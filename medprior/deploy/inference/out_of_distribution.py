@@ -1,4 +1,4 @@
-"""Whether a radiograph is one that the models can be asked about."""
+"""Detects radiographs unlike the training images, and implausible masks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from medprior.finetune.model import Prediction
 
 MaskArray = NDArray[np.bool_]
 # 95 % ranges of 383 expert drawings of adults (246 JSRT, 137 PadChest radiographs; landmarks of
-# Gaggion et al.), widened by at least half on either side (our choice): beyond them is no chest.
+# Gaggion et al.), widened by at least half on either side (our choice): no chest lies beyond them.
 LUNGS_WIDTH_RANGE = (0.50, 1.0)  # of the picture
 LUNGS_HEIGHT_RANGE = (0.32, 1.0)  # of the picture
 LUNG_AREA_RANGE = (0.11, 0.37)  # of the box around both lungs
@@ -25,33 +25,33 @@ HEART_Y_RANGE = (0.40, 0.95)  # centre, from its top
 
 
 def select_familiarity(answers: Mapping[str, Prediction]) -> FamiliarityScore | None:
-    """What the classifier says of how familiar a picture is, else what the segmenter says."""
+    """The classifier's familiarity score of an image, else the segmenter's."""
     for task in ("classification", "segmentation"):
-        if task in answers and answers[task].familiar is not None:
-            return answers[task].familiar
+        if task in answers and answers[task].familiarity is not None:
+            return answers[task].familiarity
     return None
 
 
-def refuse_unfamiliar(reading: RadiographPrediction) -> RadiographPrediction:
-    """The reading itself, where the picture is near enough to the training images.
+def refuse_unfamiliar(prediction: RadiographPrediction) -> RadiographPrediction:
+    """Return the prediction unless its image is far from the training images.
 
     Raises:
         Rejected: `far_from_training`.
     """
-    if reading.familiar is not None and reading.familiar.far:
+    if prediction.familiar is not None and prediction.familiar.is_far:
         raise Rejected(
             "far_from_training",
             "the picture is unlike those the models were trained on",
             fix="read without refusing, and doubt the answer",
         )
-    return reading
+    return prediction
 
 
 def find_implausible_masks(masks: Mapping[str, MaskArray]) -> list[str]:
-    """What about drawn lungs and heart no adult's frontal chest has; empty where they may be true.
+    """Names of the properties in which lung and heart masks differ from any adult frontal chest.
 
     Args:
-        masks: name -> bool [rows, cols]; without both lungs nothing is judged.
+        masks: name -> bool [rows, cols]; without both lungs the list is empty.
     """
     if not {"left_lung", "right_lung"} <= set(masks):
         return []
@@ -61,7 +61,7 @@ def find_implausible_masks(masks: Mapping[str, MaskArray]) -> list[str]:
     rows, cols = left.shape
     y0, y1, x0, x1 = compute_mask_bounds(left | right)
     area = (y1 - y0) * (x1 - x0)
-    found = {
+    plausible = {
         "lungs' width": is_within_limits((x1 - x0) / cols, LUNGS_WIDTH_RANGE),
         "lungs' height": is_within_limits((y1 - y0) / rows, LUNGS_HEIGHT_RANGE),
         "left lung's area": is_within_limits(left.sum() / area, LUNG_AREA_RANGE),
@@ -71,15 +71,15 @@ def find_implausible_masks(masks: Mapping[str, MaskArray]) -> list[str]:
     }
     heart = masks.get("heart")
     if heart is not None and not heart.any():
-        found["heart's area"] = False
+        plausible["heart's area"] = False
     elif heart is not None:
         y, x = compute_mask_centroid(heart)
-        found |= {
+        plausible |= {
             "heart's area": is_within_limits(heart.sum() / area, HEART_AREA_RANGE),
             "heart's place across": is_within_limits((x - x0) / (x1 - x0), HEART_X_RANGE),
             "heart's place down": is_within_limits((y - y0) / (y1 - y0), HEART_Y_RANGE),
         }
-    return [what for what, good in found.items() if not good]
+    return [name for name, within in plausible.items() if not within]
 
 
 def compute_mask_bounds(mask: MaskArray) -> tuple[int, int, int, int]:

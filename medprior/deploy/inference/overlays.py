@@ -1,4 +1,4 @@
-"""Pictures of one reading: contours, measuring lines and attention over the radiograph, as PNG."""
+"""Renders one prediction over its radiograph: mask contours, measured diameters, attention maps."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ PANEL_SIDE_PX = 640  # longest side of a panel
 FULL_COLOUR_ATTENTION = 4.0  # attention in units of its mean that gets full colour at the earliest
 
 
-def render_overlay(reading: RadiographPrediction) -> Image.Image:
-    """Panels side by side: contours with the measuring lines, then attention by structure or head.
+def render_overlay(prediction: RadiographPrediction) -> Image.Image:
+    """Render panels side by side: contours with the diameters, then attention by structure or head.
 
     Returns:
         RGB image, each panel at most 640 pixels on its longest side, with a caption.
     """
-    grey = resize_to_panel(reading.pixels)
+    grey = resize_to_panel(prediction.pixels)
     panels = [
         add_panel_caption(
-            render_mask_contours(grey, reading.masks, reading.cardiothoracic), format_ratio_title(reading)
+            render_mask_contours(grey, prediction.masks, prediction.cardiothoracic), format_ratio_title(prediction)
         )
     ]
-    for order, (name, attention) in enumerate(reading.attention.items()):
-        panel = blend_attention(grey, attention, structure_rgb(name, order))
+    for index, (name, attention) in enumerate(prediction.attention.items()):
+        panel = blend_attention(grey, attention, structure_rgb(name, index))
         panels.append(add_panel_caption(panel, f"attention: {name.replace('_', ' ')}"))
     height = max(panel.height for panel in panels)
     sheet = Image.new("RGB", (sum(panel.width + 6 for panel in panels) - 6, height), (20, 20, 24))
@@ -50,11 +50,11 @@ def render_overlay(reading: RadiographPrediction) -> Image.Image:
     return sheet
 
 
-def format_ratio_title(reading: RadiographPrediction) -> str:
+def format_ratio_title(prediction: RadiographPrediction) -> str:
     """Caption of the first panel."""
-    if reading.cardiothoracic is None:
+    if prediction.cardiothoracic is None:
         return "radiograph"
-    return f"cardiothoracic ratio {reading.cardiothoracic.ratio:.2f}"
+    return f"cardiothoracic ratio {prediction.cardiothoracic.ratio:.2f}"
 
 
 def resize_to_panel(pixels: GreyPixels) -> GreyPixels:
@@ -69,76 +69,76 @@ def render_mask_contours(
     grey: GreyPixels,
     masks: Mapping[str, NDArray[np.bool_]],
     ratio: CardiothoracicRatio | None,
-    thick: int = 2,
+    line_width: int = 2,
 ) -> Image.Image:
-    """Outlines of the masks over the radiograph, and the two measured diameters.
+    """Draw outlines of the masks over the radiograph, and the two measured diameters.
 
     Args:
         grey: float32 [rows, columns] in [0, 1], the radiograph at any size.
         masks: bool, each at the radiograph's own size.
-        ratio: measured on the masks.
-        thick: of the lines, pixels of `grey`.
+        ratio: measured on the masks, or None.
+        line_width: in pixels of `grey`.
     """
     rgb = convert_grey_to_rgb(grey)
     scale = np.ones(2)
-    for order, (name, mask) in enumerate(masks.items()):
+    for index, (name, mask) in enumerate(masks.items()):
         scale = np.array(grey.shape) / mask.shape
         small = np.asarray(Image.fromarray(mask).resize(grey.shape[::-1], Image.Resampling.NEAREST), dtype=bool)
-        edge = small & ~ndimage.binary_erosion(small, iterations=thick, border_value=1)
-        rgb[edge] = structure_rgb(name, order)
+        edge = small & ~ndimage.binary_erosion(small, iterations=line_width, border_value=1)
+        rgb[edge] = structure_rgb(name, index)
     image = Image.fromarray(rgb.round().astype(np.uint8))
     if ratio is not None:
-        draw_diameters(ImageDraw.Draw(image), ratio, (float(scale[1]), float(scale[0])), thick)
+        draw_diameters(ImageDraw.Draw(image), ratio, (float(scale[1]), float(scale[0])), line_width)
     return image
 
 
 def draw_diameters(
-    draw: ImageDraw.ImageDraw, ratio: CardiothoracicRatio, scale: tuple[float, float], thick: int
+    draw: ImageDraw.ImageDraw, ratio: CardiothoracicRatio, scale: tuple[float, float], line_width: int
 ) -> None:
-    """Draw the thoracic diameter, the cardiac one, and where on the heart that ends."""
-    across, down = scale
+    """Draw the thoracic and the cardiac diameter, and lines from its ends to the heart's border."""
+    scale_x, scale_y = scale
     x0, x1, y = ratio.thorax
-    draw.line([(x0 * across, y * down), (x1 * across, y * down)], (255, 255, 255), thick)
+    draw.line([(x0 * scale_x, y * scale_y), (x1 * scale_x, y * scale_y)], (255, 255, 255), line_width)
     (left, upper), (right, lower) = ratio.heart
-    middle = (upper + lower) / 2 * down
-    heart = structure_rgb("heart", 0)
-    draw.line([(left * across, middle), (right * across, middle)], heart, thick)
+    heart_y = (upper + lower) / 2 * scale_y
+    colour = structure_rgb("heart", 0)
+    draw.line([(left * scale_x, heart_y), (right * scale_x, heart_y)], colour, line_width)
     for x, end in ((left, upper), (right, lower)):
-        draw.line([(x * across, end * down), (x * across, middle)], heart, max(1, thick // 2))
+        draw.line([(x * scale_x, end * scale_y), (x * scale_x, heart_y)], colour, max(1, line_width // 2))
 
 
-def render_native_overlay(reading: RadiographPrediction) -> NDArray[np.uint8]:
+def render_native_overlay(prediction: RadiographPrediction) -> NDArray[np.uint8]:
     """Contours, diameters and a note on the pixels of the DICOM file: uint8 [rows, columns, 3].
 
-    The picture lies as the file has it; the note is upright on it.
+    The picture keeps the orientation of the file; the note is upright on it.
 
     Raises:
-        ValueError: the reading is of no DICOM file.
+        ValueError: the source of the prediction is not a DICOM file.
     """
-    native = reading.native
+    native = prediction.native
     if native is None:
-        raise ValueError("a reading of a DICOM file is needed")
-    grey = resize_pixels(reading.pixels, *native.stored_shape)
-    thick = max(1, round(max(native.stored_shape) / 400))
-    drawn = render_mask_contours(grey, reading.masks, reading.cardiothoracic, thick)
-    image = Image.fromarray(native.turn_pixels(np.asarray(drawn)))
+        raise ValueError("the prediction needs a DICOM file as its source")
+    grey = resize_pixels(prediction.pixels, *native.stored_shape)
+    line_width = max(1, round(max(native.stored_shape) / 400))
+    overlay = render_mask_contours(grey, prediction.masks, prediction.cardiothoracic, line_width)
+    image = Image.fromarray(native.turn_pixels(np.asarray(overlay)))
     size = max(9, native.stored_shape[1] // 45)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
-    for line, text in enumerate(format_overlay_notes(reading)):
-        place = (size // 2, size // 2 + line * (size + size // 3))
-        draw.text(place, text, (255, 236, 120), font, stroke_width=max(1, size // 12), stroke_fill=0)
+    for line, text in enumerate(format_overlay_notes(prediction)):
+        position = (size // 2, size // 2 + line * (size + size // 3))
+        draw.text(position, text, (255, 236, 120), font, stroke_width=max(1, size // 12), stroke_fill=0)
     return np.asarray(image)
 
 
-def format_overlay_notes(reading: RadiographPrediction) -> list[str]:
-    """What is written on a picture that leaves: what it is, its numbers, what to doubt."""
-    lines = [RESEARCH_NOTE, format_ratio_title(reading)] if reading.cardiothoracic else [RESEARCH_NOTE]
-    doubts = ", ".join(flag.replace("_", " ") for flag in reading.flags)
+def format_overlay_notes(prediction: RadiographPrediction) -> list[str]:
+    """Lines of text on an exported picture: the research note, the ratio, the flags."""
+    lines = [RESEARCH_NOTE, format_ratio_title(prediction)] if prediction.cardiothoracic else [RESEARCH_NOTE]
+    doubts = ", ".join(flag.replace("_", " ") for flag in prediction.flags)
     return [*lines, *([f"doubt: {doubts}"] if doubts else [])]
 
 
 def blend_attention(grey: GreyPixels, attention: GreyPixels, rgb: tuple[int, int, int]) -> Image.Image:
-    """One attention map over the radiograph.
+    """Blend one attention map over the radiograph.
 
     Full colour is its 99.5th percentile, but at least four times the mean over the patches, so that
     attention that is the same everywhere looks like it (our choice).
@@ -146,7 +146,7 @@ def blend_attention(grey: GreyPixels, attention: GreyPixels, rgb: tuple[int, int
     Args:
         grey: float32 [rows, columns] in [0, 1].
         attention: float32 [h, w]; 1 is the mean over the patches.
-        rgb: the colour.
+        rgb: colour of the map.
     """
     size = (grey.shape[1], grey.shape[0])
     smooth = np.asarray(
@@ -164,11 +164,11 @@ def convert_grey_to_rgb(grey: GreyPixels) -> RgbPixels:
 
 
 def add_panel_caption(panel: Image.Image, text: str) -> Image.Image:
-    """A panel with one line of text above it."""
-    framed = Image.new("RGB", (panel.width, panel.height + 22), (20, 20, 24))
-    framed.paste(panel, (0, 22))
-    ImageDraw.Draw(framed).text((6, 5), text, fill=(235, 235, 235))
-    return framed
+    """Add one line of text above a panel."""
+    captioned = Image.new("RGB", (panel.width, panel.height + 22), (20, 20, 24))
+    captioned.paste(panel, (0, 22))
+    ImageDraw.Draw(captioned).text((6, 5), text, fill=(235, 235, 235))
+    return captioned
 
 
 def render_mask(mask: NDArray[np.bool_]) -> Image.Image:
@@ -177,7 +177,7 @@ def render_mask(mask: NDArray[np.bool_]) -> Image.Image:
 
 
 def render_attention_map(attention: GreyPixels) -> Image.Image:
-    """An attention map as an 8-bit picture; 255 is its largest value, 0 what is not a number."""
+    """An attention map as an 8-bit picture; 255 is its largest value, non-finite values are 0."""
     attention = np.nan_to_num(attention, nan=0.0, posinf=0.0, neginf=0.0)
     top = max(float(np.max(attention)), 1e-12)
     return Image.fromarray(np.round(np.clip(attention / top, 0, 1) * 255).astype(np.uint8))

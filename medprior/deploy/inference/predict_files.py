@@ -1,9 +1,8 @@
-"""A file or a folder in, one answer for each radiograph out: JSON, masks, overlay, one table.
+"""Predicts on a file or a folder: JSON, masks and overlay per radiograph, and one table.
 
-Nothing in the result folder carries a source name; which answer belongs to which file stands
-beside it in `<result>.private/sources.jsonl`, readable by its owner alone. The same file lets an
-interrupted run go on where it stopped. Only the DICOM objects, written when they are asked for,
-say who the patient is: they go back to the archive.
+The result folder holds no source names; `<result>.private/sources.jsonl` beside it, readable by its
+owner alone, maps each answer to its file and lets an interrupted run resume. Only the DICOM
+objects, which are optional, identify the patient: they are meant for the archive.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ PredictFile = Callable[[Path], RadiographPrediction]
 
 @dataclass
 class PredictionCounts:
-    """How many files were answered, refused, and found answered from before."""
+    """How many files were answered, rejected, and answered by an earlier run."""
 
     ok: int = 0
     rejected: int = 0
-    before: int = 0
+    already_answered: int = 0
 
 
 def predict_path(
@@ -51,16 +50,16 @@ def predict_path(
 
     Args:
         source: one radiograph, or a folder of them (links are not followed).
-        out: result folder, made when missing; answers of the same model in it are kept.
-        predict: answers one file or raises `Rejected`, which is reported and ends nothing.
-        model_digest: names the model; answers of two models are never mixed.
+        out: result folder, created if missing; answers of the same model in it are kept.
+        predict: answers one file or raises `Rejected`, which is reported without ending the run.
+        model_digest: identifies the model; answers of two models are never mixed.
         progress: wraps the list of files, such as a progress bar.
-        dicom: also write DICOM objects, to `dicom/` in `out`, readable by its owner alone.
-        refusing: whether `predict` refuses unfamiliar pictures; answers of both never mix.
+        dicom: also write DICOM objects to `dicom/` in `out`, readable by its owner alone.
+        refusing: whether `predict` refuses unfamiliar images; the two kinds of answers never mix.
 
     Raises:
-        MedpriorError: no such source, no file in it, or `out` holds answers of another model, or
-            of another choice of `refusing`.
+        MedpriorError: the source does not exist or has no file, or `out` holds answers of another
+            model or of another choice of `refusing`.
     """
     files = list_source_files(source)
     claim_result_folder(out, model_digest, refusing)
@@ -74,10 +73,10 @@ def predict_path(
         for path in progress(files):
             key = (format_source_name(path, source), compute_content_digest(path))
             if key in done and has_complete_answer(out / f"{done[key]}.json", dicom):
-                counts.before += 1
+                counts.already_answered += 1
                 continue
-            order = int(done[key][:5]) if key in done else len(journal.records)
-            item, code = predict_file(path, out, predict, order, dicom)
+            index = int(done[key][:5]) if key in done else len(journal.records)
+            item, code = predict_file(path, out, predict, index, dicom)
             journal.append({"source": key[0], "sha256": key[1], "item": item, "code": code})
             counts.rejected += bool(code)
             counts.ok += not code
@@ -95,38 +94,38 @@ def list_source_files(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise InputMissing("no such file or folder", where=str(source), fix="check the path")
-    found = []
+    paths = []
     for folder, names, files in os.walk(source):
         names[:] = sorted(name for name in names if not name.startswith("."))
-        paths = (Path(folder) / name for name in files if not name.startswith("."))
-        found += [path for path in paths if stat.S_ISREG(path.lstat().st_mode)]
-    if not found:
+        visible = (Path(folder) / name for name in files if not name.startswith("."))
+        paths += [path for path in visible if stat.S_ISREG(path.lstat().st_mode)]
+    if not paths:
         raise InputMissing("no file to read", where=str(source), fix="check the path")
-    return sorted(found)
+    return sorted(paths)
 
 
 def format_source_name(path: Path, source: Path) -> str:
-    """A file's path below `source`, with bytes that are no UTF-8 escaped."""
+    """A file's path below `source`, with bytes that are not UTF-8 escaped."""
     name = path.relative_to(source) if source.is_dir() else Path(path.name)
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def has_complete_answer(answer: Path, dicom: bool) -> bool:
-    """Whether an answer stands, with the objects that are asked for."""
+    """Whether an answer is on disk, with DICOM objects if `dicom` asks for them."""
     if not answer.is_file():
         return False
     return not dicom or bool({"dicom", "code"} & set(json.loads(answer.read_text("utf-8"))))
 
 
 def claim_result_folder(out: Path, model_digest: str, refusing: bool) -> None:
-    """Mark `out` as holding this model's answers; refuse a folder of other answers."""
-    note = out / "model.json"
+    """Mark `out` as holding this model's answers; refuse a folder with other content."""
+    marker = out / "model.json"
     if out.exists() and not out.is_dir():
         raise MedpriorError("not a folder", where=str(out), fix="give another one with -o")
-    if note.is_file():
-        held = json.loads(note.read_text(encoding="utf-8"))
-        same_model = held.get("model_digest") == model_digest
-        if not same_model or held.get("refuse_unfamiliar", False) != refusing:
+    if marker.is_file():
+        earlier = json.loads(marker.read_text(encoding="utf-8"))
+        same_model = earlier.get("model_digest") == model_digest
+        if not same_model or earlier.get("refuse_unfamiliar", False) != refusing:
             other = "without --refuse-unfamiliar" if refusing else "with --refuse-unfamiliar"
             raise MedpriorError(
                 f"holds answers {other if same_model else 'of another model'}",
@@ -136,59 +135,61 @@ def claim_result_folder(out: Path, model_digest: str, refusing: bool) -> None:
         return
     if out.is_dir() and any(out.iterdir()):
         raise MedpriorError("not empty, and no earlier answers in it", where=str(out), fix="give an empty folder")
-    write_json(note, {"model_digest": model_digest, "refuse_unfamiliar": refusing})
+    write_json(marker, {"model_digest": model_digest, "refuse_unfamiliar": refusing})
 
 
 def compute_content_digest(path: Path) -> str:
-    """Digest of a file's bytes, or of nothing where it cannot be read."""
+    """Hex sha256 of a file, or an empty text if it cannot be read."""
     try:
         return sha256_file(path)
     except OSError:
         return ""
 
 
-def predict_file(path: Path, out: Path, predict: PredictFile, order: int, dicom: bool) -> tuple[str, str]:
-    """Answer one file; returns its item name and its reject code, empty when it was read."""
+def predict_file(path: Path, out: Path, predict: PredictFile, index: int, dicom: bool) -> tuple[str, str]:
+    """Answer one file; returns its item name and its reject code, empty if it was accepted."""
     try:
-        reading = predict(path)
+        prediction = predict(path)
     except Rejected as error:
-        item = f"{order:05d}_rejected"
+        item = f"{index:05d}_rejected"
         write_json(
             out / f"{item}.json",
             {"item": item, "status": "rejected", "code": error.code, "message": error.what},
         )
         return item, error.code
-    item = f"{order:05d}_{reading.pixel_sha256[:12]}"
-    write_prediction(reading, out, item, {"dicom": write_dicom_objects(reading, path, out, item)} if dicom else {})
+    item = f"{index:05d}_{prediction.pixel_sha256[:12]}"
+    write_prediction(
+        prediction, out, item, {"dicom": write_dicom_objects(prediction, path, out, item)} if dicom else {}
+    )
     return item, ""
 
 
-def write_dicom_objects(reading: RadiographPrediction, path: Path, out: Path, item: str) -> dict[str, Any]:
-    """Write one answer's DICOM objects; returns their files, or the code that says why not."""
+def write_dicom_objects(prediction: RadiographPrediction, path: Path, out: Path, item: str) -> dict[str, Any]:
+    """Write one answer's DICOM objects; returns their files, or the code of their refusal."""
     from medprior.deploy.inference.dicom_output import build_dicom_objects
     from medprior.dicom.derived.derived_object import write_private_file
 
     try:
-        found = build_dicom_objects(reading, path)
+        objects = build_dicom_objects(prediction, path)
     except Rejected as error:
         return {"files": {}, "code": error.code, "message": error.what}
     (out / DICOM_FOLDER).mkdir(mode=0o700, exist_ok=True)
-    files = {kind: f"{DICOM_FOLDER}/{item}.{kind}.dcm" for kind in found}
-    for kind, content in found.items():
+    files = {kind: f"{DICOM_FOLDER}/{item}.{kind}.dcm" for kind in objects}
+    for kind, content in objects.items():
         write_private_file(out / files[kind], content)
     return {"files": files, "code": "", "message": ""}
 
 
-def write_prediction(reading: RadiographPrediction, out: Path, item: str, more: dict[str, Any]) -> None:
-    """Write one answer's pictures, and its JSON last: where that stands, all stands."""
+def write_prediction(prediction: RadiographPrediction, out: Path, item: str, extra: dict[str, Any]) -> None:
+    """Write one answer's pictures, and its JSON last: an answer with JSON is complete."""
     files: dict[str, Any] = {"overlay": f"{item}_overlay.png", "masks": {}}
     with atomic_write(out / files["overlay"]) as temporary:
-        render_overlay(reading).save(temporary, "PNG")
-    for name, mask in reading.masks.items():
+        render_overlay(prediction).save(temporary, "PNG")
+    for name, mask in prediction.masks.items():
         files["masks"][name] = f"{item}_{name}.png"
         with atomic_write(out / files["masks"][name]) as temporary:
             render_mask(mask).save(temporary, "PNG")
-    write_json(out / f"{item}.json", {"item": item, **reading.record(), **more, "files": files})
+    write_json(out / f"{item}.json", {"item": item, **prediction.record(), **extra, "files": files})
 
 
 def write_prediction_table(out: Path, items: list[str]) -> None:
@@ -217,8 +218,8 @@ def write_prediction_table(out: Path, items: list[str]) -> None:
         pd.DataFrame(rows).to_csv(temporary, index=False)
 
 
-def format_object_kinds(found: dict[str, Any] | None) -> str:
-    """The kinds of objects that were written, why there are none, or nothing if unasked for."""
-    if found is None:
+def format_object_kinds(objects: dict[str, Any] | None) -> str:
+    """Kinds of the objects that were written, the code if there are none, empty if not asked for."""
+    if objects is None:
         return ""
-    return " ".join(sorted(found["files"])) or f"none: {found['code']}"
+    return " ".join(sorted(objects["files"])) or f"none: {objects['code']}"

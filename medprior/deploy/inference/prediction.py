@@ -1,4 +1,4 @@
-"""What the models say about one radiograph, and that as plain JSON values."""
+"""The prediction for one radiograph, and its JSON record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECORD_DIGITS = 6
 
 @dataclass(frozen=True)
 class RadiographPrediction:
-    """One radiograph, read.
+    """What the models predict for one radiograph.
 
     Attributes:
         pixels: float32 [rows, columns] in [0, 1], the radiograph as the models saw it.
@@ -27,12 +27,12 @@ class RadiographPrediction:
         masks: structure -> bool [rows, columns], at the radiograph's own size.
         attention: structure, or `all_heads` -> float32 [h, w] over the radiograph's frame; 1 is the
             mean over the patches.
-        cardiothoracic: the ratio and its lines, where heart and lungs were segmented.
-        facts: view, spacing kind and the like; free of identity.
-        flags: what makes the picture or the answer doubtful.
-        model_digest: sha256 that names the models.
-        familiar: how far the picture is from the training images; None where no model knows.
-        native: where the pixels lie in the DICOM file; None for any other source.
+        cardiothoracic: the ratio and its lines, if heart and lungs were segmented.
+        facts: view, spacing and spacing kind; nothing that identifies the patient.
+        flags: reasons to doubt the image or the answer.
+        model_digest: sha256 that identifies the models.
+        familiar: distance from the training images; None if no model can measure it.
+        native: maps pixels to the grid of the DICOM file; None for any other source.
     """
 
     pixels: NDArray[np.float32]
@@ -48,13 +48,13 @@ class RadiographPrediction:
     familiar: FamiliarityScore | None = None
     native: NativeGrid | None = None
 
-    def positive(self) -> list[str]:
+    def present_labels(self) -> list[str]:
         """Labels whose probability reaches their threshold, the most certain first."""
         present = [name for name, p in self.findings.items() if p >= self.thresholds[name]]
         return sorted(present, key=lambda name: -self.findings[name])
 
     def record(self) -> dict[str, Any]:
-        """The reading without its pictures, as JSON values."""
+        """The prediction without its images, as JSON values."""
         rows, columns = self.pixels.shape
         findings = {
             name: {
@@ -79,14 +79,14 @@ class RadiographPrediction:
         }
 
 
-def build_ratio_record(measured: CardiothoracicRatio | None) -> dict[str, Any] | None:
+def build_ratio_record(ratio: CardiothoracicRatio | None) -> dict[str, Any] | None:
     """A cardiothoracic ratio with its lines in pixel coordinates (x, y), as JSON values."""
-    if measured is None:
+    if ratio is None:
         return None
-    x0, x1, y = measured.thorax
+    x0, x1, y = ratio.thorax
     return {
-        "value": round(measured.ratio, RECORD_DIGITS),
-        "heart_line": [list(end) for end in measured.heart],
+        "value": round(ratio.ratio, RECORD_DIGITS),
+        "heart_line": [list(end) for end in ratio.heart],
         "thorax_line": [[x0, y], [x1, y]],
-        "plausible": measured.plausible,
+        "plausible": ratio.plausible,
     }

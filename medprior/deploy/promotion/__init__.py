@@ -1,1 +1,1 @@
-"""From challenger to champion: the gate, its scores, the smoke test, promotion and rollback."""
+"""Promotion of a challenger to champion: gate, scores, smoke test, rollback."""

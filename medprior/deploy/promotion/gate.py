@@ -1,4 +1,4 @@
-"""The gate: a challenger against the champion on the same images, check by check."""
+"""The promotion gate: compares a challenger with the champion on the same images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from medprior.metrics.bootstrap import Estimate
 
 @dataclass(frozen=True)
 class GateCheck:
-    """One thing that was looked at, and what was found, in words."""
+    """One check of the gate: its name, whether it passed, and its result in words."""
 
     name: str
     passed: bool
@@ -28,10 +28,10 @@ class GateCheck:
 
 @dataclass
 class GateVerdict:
-    """All checks of a challenger, and the numbers they rest on.
+    """All checks of a challenger, and the numbers behind them.
 
     Attributes:
-        checks: in the order they were made.
+        checks: in the order they ran.
         numbers: task -> `champion`, `challenger`, `difference` as in `metrics.json`.
     """
 
@@ -40,11 +40,11 @@ class GateVerdict:
 
     @property
     def passed(self) -> bool:
-        """True where every check was made and passed."""
+        """Whether at least one check ran and all passed."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
-    def refusal(self) -> str:
-        """The checks that did not pass, in one line."""
+    def describe_failures(self) -> str:
+        """The failed checks, in one line."""
         return "; ".join(f"{check.name}: {check.text}" for check in self.checks if not check.passed)
 
 
@@ -53,54 +53,53 @@ def compare_with_champion(
 ) -> GateVerdict:
     """Compare the challenger with the champion on the study's images, task by task.
 
-    Without a champion, and for a task the champion does not have, absolute bounds stand in.
+    Without a champion, or for a task the champion lacks, absolute bounds apply.
 
     Raises:
-        InputMissing: the cohort lacks the labels or masks to judge by.
+        InputMissing: the cohort lacks the labels or masks for the comparison.
     """
     verdict = GateVerdict()
-    old = champion.models if champion else {}
-    for task in old.keys() | challenger.models.keys():
+    champion_models = champion.models if champion else {}
+    for task in champion_models.keys() | challenger.models.keys():
         new = challenger.models.get(task)
-        before = old.get(task)
-        verdict.checks += compare_inputs_and_labels(task, before, new, settings)
+        old = champion_models.get(task)
+        verdict.checks += compare_inputs_and_labels(task, old, new, settings)
         if new is None or not verdict.passed:
             continue
-        names = find_shared_labels(study, [model for model in (new, before) if model is not None])
-        ours = score_model(study, new, names)
-        theirs = score_model(study, before, names) if before is not None else None
-        verdict.checks += list(compare_quality(task, ours, theirs, settings))
-        verdict.numbers[task] = build_score_record(ours, theirs) | {"judged": names}
+        names = find_shared_labels(study, [model for model in (new, old) if model is not None])
+        new_scores = score_model(study, new, names)
+        old_scores = score_model(study, old, names) if old is not None else None
+        verdict.checks += list(compare_quality(task, new_scores, old_scores, settings))
+        verdict.numbers[task] = build_score_record(new_scores, old_scores) | {"judged": names}
     return verdict
 
 
 def compare_inputs_and_labels(
     task: str, old: Model | None, new: Model | None, settings: GateSettings
 ) -> list[GateCheck]:
-    """Whether the challenger sees the same picture and answers the same names."""
+    """Check that preprocessing and labels of the challenger are the champion's."""
     if old is None:
         return [GateCheck(f"{task} names", True, ", ".join(new.labels) if new else "")]
     if new is None:
         text = f"the champion has a {task} model, the challenger none (--allow-labels accepts it)"
         return [GateCheck(f"{task} names", settings.allow_labels, text)]
-    seen, before = new.config["preprocessing"], old.config["preprocessing"]
-    same = seen == before
-    keys = [key for key in sorted(seen.keys() | before.keys()) if seen.get(key) != before.get(key)]
-    changes = ", ".join(f"{key} {before.get(key)} -> {seen.get(key)}" for key in keys)
-    text = "as the champion's" if same else f"{changes} (--allow-preprocessing accepts it)"
-    known = new.labels == old.labels
-    words = f"champion {', '.join(old.labels)}; challenger {', '.join(new.labels)}"
-    answer = "as the champion's" if known else f"{words} (--allow-labels accepts it)"
+    now, before = new.config["preprocessing"], old.config["preprocessing"]
+    same_inputs, same_labels = now == before, new.labels == old.labels
+    keys = [key for key in sorted(now.keys() | before.keys()) if now.get(key) != before.get(key)]
+    changes = ", ".join(f"{key} {before.get(key)} -> {now.get(key)}" for key in keys)
+    input_text = "as the champion's" if same_inputs else f"{changes} (--allow-preprocessing accepts it)"
+    labels = f"champion {', '.join(old.labels)}; challenger {', '.join(new.labels)}"
+    label_text = "as the champion's" if same_labels else f"{labels} (--allow-labels accepts it)"
     return [
-        GateCheck(f"{task} preprocessing", same or settings.allow_preprocessing, text),
-        GateCheck(f"{task} names", known or settings.allow_labels, answer),
+        GateCheck(f"{task} preprocessing", same_inputs or settings.allow_preprocessing, input_text),
+        GateCheck(f"{task} names", same_labels or settings.allow_labels, label_text),
     ]
 
 
 def compare_quality(task: str, new: GateScores, old: GateScores | None, settings: GateSettings) -> Iterator[GateCheck]:
-    """Finite answers, then quality and calibration against the champion or absolute bounds."""
-    texts = "on every image" if not new.broken else f"not on {new.broken} image(s)"
-    yield GateCheck(f"{task} finite outputs", not new.broken, texts)
+    """Check that outputs are finite, then quality and calibration against champion or bounds."""
+    text = "on every image" if not new.nonfinite_images else f"not on {new.nonfinite_images} image(s)"
+    yield GateCheck(f"{task} finite outputs", not new.nonfinite_images, text)
     if new.quality is None:
         return
     if old is None or old.quality is None:
@@ -113,11 +112,11 @@ def compare_quality(task: str, new: GateScores, old: GateScores | None, settings
             text = f"{format_named_estimate('ece', new.ece)}; at most {most:g}"
             yield GateCheck(f"{task} calibration", bool(new.ece.value <= most), text)
         return
-    gap = new.quality - old.quality
+    difference = new.quality - old.quality
     champion, challenger = (format_named_estimate(new.key, value) for value in (old.quality, new.quality))
-    text = f"champion {champion}, challenger {challenger}, difference {format_difference(gap)}"
+    text = f"champion {champion}, challenger {challenger}, difference {format_difference(difference)}"
     text += f"; lower end must lie above {-settings.margin:g}"
-    yield GateCheck(f"{task} quality", bool(gap.interval()[0] > -settings.margin), text)
+    yield GateCheck(f"{task} quality", bool(difference.interval()[0] > -settings.margin), text)
     if new.ece is not None and old.ece is not None:
         change, most = new.ece - old.ece, settings.ece_margin
         text = (
@@ -128,13 +127,13 @@ def compare_quality(task: str, new: GateScores, old: GateScores | None, settings
 
 
 def build_score_record(new: GateScores, old: GateScores | None) -> dict[str, Any]:
-    """The figures of one task as JSON values."""
-    found: dict[str, Any] = {"key": new.key, "challenger": new.record()}
+    """The numbers of one task as JSON values."""
+    record: dict[str, Any] = {"key": new.key, "challenger": new.record()}
     if old is not None:
-        found["champion"] = old.record()
+        record["champion"] = old.record()
         if new.quality is not None and old.quality is not None:
-            found["difference"] = (new.quality - old.quality).record()
-    return found
+            record["difference"] = (new.quality - old.quality).record()
+    return record
 
 
 def format_named_estimate(key: str, estimate: Estimate) -> str:
@@ -152,10 +151,10 @@ def format_difference(estimate: Estimate) -> str:
     return f"{estimate.value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def build_gate_tags(found: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Tags with a gate's figures: `gate.<challenger|champion|difference>.<metric>` -> text."""
+def build_gate_tags(numbers: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Tags with the numbers of a gate: `gate.<challenger|champion|difference>.<metric>` -> text."""
     texts = {}
-    for entry in found.values():
+    for entry in numbers.values():
         for side in ("challenger", "champion"):
             for key, value in (entry.get(side) or {}).items():
                 if isinstance(value, dict) and value.get("value") is not None:

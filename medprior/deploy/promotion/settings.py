@@ -1,4 +1,4 @@
-"""What a challenger must reach before it may be champion."""
+"""Settings of the promotion gate."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ class GateSettings(Settings):
     """Bounds of the gate; all defaults are our choice.
 
     Args:
-        margin: how much worse than the champion still counts as not worse: the lower end of the
-            95 % interval of the paired difference (mAUC, or mean Dice) must lie above -margin.
-        ece_margin: how much larger than the champion's the calibration error may be.
+        margin: the lower end of the 95 % interval of the paired difference (mAUC, or mean Dice)
+            must lie above -margin.
+        ece_margin: most by which the calibration error may exceed the champion's.
         ece_most: largest calibration error of a first champion.
-        least_auc: a first champion's mAUC must lie above it with its whole interval.
+        least_auc: bound below the whole interval of a first champion's mAUC.
         least_dice: the same for mean Dice.
         resamples: bootstrap draws of patients.
         seed: of the draws.
         device: `auto`, `cpu` or `cuda`.
         allow_preprocessing: a challenger may see images of another size.
-        allow_labels: a challenger may answer other labels or structures; shared ones are judged.
+        allow_labels: a challenger may have other labels or structures; the shared ones are compared.
     """
 
     margin: float = Field(default=0.01, ge=0, le=1)

@@ -1,4 +1,4 @@
-"""One prediction through a registered package, as a server would make it."""
+"""Smoke test: one prediction through a registered package, as a server would make it."""
 
 from __future__ import annotations
 
@@ -8,35 +8,36 @@ from typing import Any
 
 import numpy as np
 
+from medprior.deploy.inference.model_folder import ARTIFACT_NAMES
 from medprior.errors import MedpriorError
 
 
 def run_smoke_prediction(package: Path) -> str:
-    """Answer the generated radiograph through the pyfunc door of a fetched package.
+    """Predict on the example radiograph with the pyfunc class of a fetched package.
 
-    The package's artifacts go through the class that MLflow serves, in the installed code: code
-    from a registry is never run.
+    The installed class that MLflow serves loads the package's artifacts; code from a registry never
+    runs.
 
     Args:
         package: the artifacts folder, `model/` and perhaps `segmenter/`.
 
     Returns:
-        What was answered, in words.
+        The number of findings and masks, in words.
 
     Raises:
-        MedpriorError: no answer, or one that is not finite.
+        MedpriorError: the prediction is refused or not finite.
     """
-    from mlflow.pyfunc import model as door
+    from mlflow.pyfunc import model as pyfunc_model
 
     from medprior.deploy.registry.pyfunc import RadiographModel
     from medprior.deploy.registry.register import build_input_example
 
-    names = [name for name in ("model", "segmenter") if (package / name).is_dir()]
-    make: Any = door.PythonModelContext
-    context = make({name: str(package / name) for name in names}, None)
+    names = [name for name in ARTIFACT_NAMES if (package / name).is_dir()]
+    create_context: Any = pyfunc_model.PythonModelContext
+    context = create_context({name: str(package / name) for name in names}, None)
     model = RadiographModel()
     model.load_context(context)
-    with np.errstate(invalid="ignore"):  # pictures of what is not finite; it is refused below
+    with np.errstate(invalid="ignore"):  # rendering of non-finite values; they are refused below
         row = model.predict(context, build_input_example()).iloc[0].to_dict()
     try:
         json.dumps([row["findings"], row["cardiothoracic_ratio"]], allow_nan=False)

@@ -1,7 +1,7 @@
-"""Models of the registry on this disk: found, fetched, and checked before anything is loaded.
+"""Resolves and downloads registered models, and checks them before anything is loaded.
 
-Only JSON and safetensors are read from what the registry holds. Its Python code is never run here,
-so that a stranger's model can at worst be refused.
+Only JSON and safetensors are read from a registered model. Its Python code never runs here, so an
+untrusted model can at worst be refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from medprior.deploy.inference.model_folder import ARTIFACT_NAMES
 from medprior.errors import InputMissing, MedpriorError
+from medprior.finetune.model import MODEL_WEIGHTS_FILE
 from medprior.tracking import mlflow_store
 
 if TYPE_CHECKING:
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 CODE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".ckpt", ".npy", ".npz", ".h5", ".bin", ".zip"}
 LOADER_MODULE = "mlflow.pyfunc.loaders.code_model"
 ENTRY_FILE = "pyfunc_entry.py"
-PACKAGE_WEIGHTS_FILE = "model.safetensors"
-PACKAGE_ARTIFACTS = ("model", "segmenter")
 MAX_MLMODEL_BYTES = 1 << 20
 URI_PATTERN = re.compile(r"(models|runs):/")
 
@@ -37,10 +37,11 @@ def is_registry_uri(text: str) -> bool:
 
 @contextmanager
 def fetch_package(uri: str, tracking_uri: str | None) -> Iterator[Path]:
-    """The artifacts folder (`model/`, perhaps `segmenter/`) behind a registry URI, for the block.
+    """Download the artifacts folder (`model/`, perhaps `segmenter/`) of a registry URI for the block.
 
     Raises:
-        MedpriorError: no such store, model, version or alias; or the model is none of ours.
+        MedpriorError: the store, model, version or alias does not exist, or the model was not
+            registered by medprior.
     """
     client = connect_existing_store(tracking_uri)
     resolved = resolve_alias(client, uri)
@@ -49,7 +50,7 @@ def fetch_package(uri: str, tracking_uri: str | None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="medprior-") as folder, mlflow_store.activate_store(client):
         try:
             root = Path(download_artifacts(artifact_uri=resolved, dst_path=folder))
-        except Exception as error:  # each artifact store has its own classes
+        except Exception as error:  # each artifact store raises its own classes
             detail = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
             raise InputMissing(
                 "the model cannot be fetched",
@@ -62,10 +63,10 @@ def fetch_package(uri: str, tracking_uri: str | None) -> Iterator[Path]:
 
 
 def connect_existing_store(tracking_uri: str | None) -> MlflowClient:
-    """A client for a store that is there; asking for a model never makes an empty store.
+    """Connect to a store that exists; never creates an empty one.
 
     Raises:
-        MedpriorError: no such store, or it cannot be used.
+        MedpriorError: the store does not exist or cannot be used.
     """
     path = mlflow_store.sqlite_path(mlflow_store.resolve_store_uri(tracking_uri))
     if path is not None and not path.exists():
@@ -79,24 +80,24 @@ def connect_existing_store(tracking_uri: str | None) -> MlflowClient:
 
 
 def resolve_alias(client: MlflowClient, uri: str) -> str:
-    """`models:/NAME/VERSION` for an alias or version; the error names what there is instead."""
+    """Resolve an alias or version to `models:/NAME/VERSION`; the error lists the existing names."""
     from mlflow.exceptions import MlflowException
 
-    found = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/([^/@]+))", uri)
-    if found is None:
+    match = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/([^/@]+))", uri)
+    if match is None:
         if re.fullmatch(r"models:/m-[0-9a-f]+", uri) or re.fullmatch(r"runs:/[^/]+/.+", uri):
             return uri
         expected = "models:/NAME@ALIAS, models:/NAME/VERSION or a model folder"
         raise MedpriorError("not a model", where=repr(uri), expected=expected)
-    name, alias, version = found.groups()
+    name, alias, version = match.groups()
     try:
         model = client.get_registered_model(name)
     except MlflowException:
-        known = [item.name for item in client.search_registered_models(max_results=20)]
+        names = [item.name for item in client.search_registered_models(max_results=20)]
         raise InputMissing(
             "no such registered model",
             where=repr(name),
-            expected=f"one of {', '.join(known)}" if known else "a registered model",
+            expected=f"one of {', '.join(names)}" if names else "a registered model",
             fix=f"run `medprior register MODEL {name}` first",
         ) from None
     if alias is None and version == "latest":
@@ -118,11 +119,11 @@ def resolve_alias(client: MlflowClient, uri: str) -> str:
 
 
 def check_package(root: Path, uri: str) -> None:
-    """Refuse a registered model that is not medprior's safetensors-and-JSON package.
+    """Refuse a registered model that is not a medprior package of safetensors and JSON.
 
     Raises:
-        InputMissing: another flavour, a pickle or an archive in it, a link or a path that leads
-            outside, or no model of ours.
+        InputMissing: the model has another flavour, a pickle, an archive, a link or a path that
+            leads outside, or lacks the files of a medprior package.
     """
     flavour = read_pyfunc_flavour(root / "MLmodel")
     pickled = "python_model" in flavour or any(map(has_executable_code, root.rglob("*")))
@@ -136,7 +137,7 @@ def check_package(root: Path, uri: str) -> None:
 
 
 def read_pyfunc_flavour(path: Path) -> dict[str, Any]:
-    """The `python_function` flavour in an MLmodel file; empty where there is none to be read."""
+    """Read the `python_function` flavour of an MLmodel file; empty if it cannot be read."""
     try:
         if path.stat().st_size > MAX_MLMODEL_BYTES:
             return {}
@@ -149,10 +150,10 @@ def read_pyfunc_flavour(path: Path) -> dict[str, Any]:
 
 
 def has_executable_code(path: Path) -> bool:
-    """Whether a file is a pickle or an archive, by its name or by its first bytes.
+    """Whether a file is a pickle or an archive, by its name or its first bytes.
 
-    Safetensors begin with the length of their header, which can look like anything; their name is
-    enough, since nothing but a reader of safetensors opens them.
+    Safetensors files begin with the length of their header, which can equal any signature. Their
+    suffix suffices, since only a safetensors reader opens them.
     """
     if not path.is_file():
         return False
@@ -163,19 +164,19 @@ def has_executable_code(path: Path) -> bool:
 
 
 def is_medprior_package(root: Path, flavour: dict[str, Any]) -> bool:
-    """Whether a package has the fields and files of ours, and no others beside its weights."""
+    """Whether a package has exactly the fields and files that `medprior register` writes."""
     if any(path.is_symlink() for path in root.rglob("*")):
         return False
     artifacts = flavour.get("artifacts")
-    if not isinstance(artifacts, dict) or not {"model"} <= artifacts.keys() <= set(PACKAGE_ARTIFACTS):
+    if not isinstance(artifacts, dict) or not {"model"} <= artifacts.keys() <= set(ARTIFACT_NAMES):
         return False
     paths = {name: entry.get("path") if isinstance(entry, dict) else None for name, entry in artifacts.items()}
-    there = [path for path in (root / "artifacts").rglob("*") if path.is_file()]
+    files = [path for path in (root / "artifacts").rglob("*") if path.is_file()]
     return (
         flavour.get("loader_module") == LOADER_MODULE
         and flavour.get("code") == "code"
         and Path(str(flavour.get("model_code_path"))).name == ENTRY_FILE
         and paths == {name: f"artifacts/{name}" for name in artifacts}
-        and all(path.suffix == ".json" or path.name == PACKAGE_WEIGHTS_FILE for path in there)
+        and all(path.suffix == ".json" or path.name == MODEL_WEIGHTS_FILE for path in files)
         and all((root / path / "config.json").is_file() for path in paths.values() if path)
     )

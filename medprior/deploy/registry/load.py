@@ -1,4 +1,4 @@
-"""One way in for every model: a folder on disk, or a version in the registry."""
+"""Loads a model from a folder on disk or from the registry."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from medprior.errors import InputMissing
 
 
 def load_model(source: Path | str, tracking_uri: str | None = None, segmenter: Path | str | None = None) -> Predictor:
-    """Load what answers a radiograph.
+    """Load a model folder or a registered model as a predictor.
 
     Args:
         source: a model folder that `medprior finetune` wrote (needs no MLflow), or
             `models:/NAME@ALIAS`, `models:/NAME/VERSION` or `runs:/...`.
         tracking_uri: MLflow store; None for MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db`.
-        segmenter: folder of a segmentation model to go with a classification model; a registered
-            model may bring its own.
+        segmenter: folder of a segmentation model beside a classification model; a registered model
+            may contain its own.
 
     Raises:
-        MedpriorError: no such model, store, version or alias; damaged or non-finite weights; a
-            registered model that is none of ours.
+        MedpriorError: the model, store, version or alias does not exist; the weights are damaged or
+            not finite; the registered model is not a medprior package.
     """
-    own = Path(segmenter) if segmenter is not None else None
+    segmenter_folder = Path(segmenter) if segmenter is not None else None
     text = str(source)
     if isinstance(source, str):
         from medprior.deploy.registry import download
 
         if download.is_registry_uri(text):
             with download.fetch_package(text, tracking_uri) as folder:
-                return load_package(folder, own)
+                return load_package(folder, segmenter_folder)
     if not Path(source).is_dir():
         raise InputMissing(
             "no such model",
@@ -37,10 +37,10 @@ def load_model(source: Path | str, tracking_uri: str | None = None, segmenter: P
             expected="a model folder or models:/NAME@ALIAS",
             fix="run `medprior finetune` or `medprior register` first",
         )
-    return Predictor.load(Path(source), own)
+    return Predictor.load(Path(source), segmenter_folder)
 
 
 def load_package(folder: Path, segmenter: Path | None = None) -> Predictor:
-    """Load a fetched package: `model/`, and `segmenter/` where it has one and none is given."""
-    packed = folder / "segmenter"
-    return Predictor.load(folder / "model", segmenter or (packed if packed.is_dir() else None))
+    """Load a fetched package: `model/`, and its `segmenter/` unless `segmenter` is given."""
+    packaged = folder / "segmenter"
+    return Predictor.load(folder / "model", segmenter or (packaged if packaged.is_dir() else None))

@@ -1,8 +1,7 @@
-"""A model made ready for the registry: checked weights, JSON, code and pinned requirements."""
+"""Packages a model for the registry: checked weights, JSON, code, pinned requirements and tags."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -12,78 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import medprior
+from medprior.deploy.inference.model_folder import compute_models_digest, read_checked_config
 from medprior.deploy.registry import training_patients
 from medprior.errors import InputMissing, MedpriorError
-from medprior.networks import load_weights
-from medprior.provenance import find_git_commit, read_config, result_digest, sha256_file
-
-MODEL_WEIGHTS_FILE = "model.safetensors"
-MODEL_TASKS = ("classification", "segmentation")
-ARTIFACT_NAMES = ("model", "segmenter")
-
-
-def read_checked_config(folder: Path) -> dict[str, Any]:
-    """The `config.json` of a model folder whose weights are whole, finite and the recorded ones.
-
-    Raises:
-        InputMissing: no finished model there, or its weights are damaged, replaced or not finite.
-    """
-    try:
-        config = read_config(folder, "finetune")
-    except (ValueError, AttributeError, RecursionError):
-        raise InputMissing("config.json is broken", where=str(folder), fix="run `medprior finetune` again") from None
-    outputs = config.get("outputs")
-    digest = outputs.get(MODEL_WEIGHTS_FILE) if isinstance(outputs, dict) else None
-    if config.get("task") not in MODEL_TASKS or not isinstance(digest, str):
-        raise InputMissing(
-            "config.json names no task or no digest of the weights",
-            where=str(folder),
-            expected=" or ".join(MODEL_TASKS),
-            found=repr(config.get("task")),
-            fix="run `medprior finetune` again",
-        )
-    load_weights(folder / MODEL_WEIGHTS_FILE, digest)
-    if compute_min_weight_bytes(config) > (folder / MODEL_WEIGHTS_FILE).stat().st_size:
-        raise InputMissing(
-            "the recorded architecture is larger than the weights",
-            where=str(folder),
-            fix="run `medprior finetune` again",
-        )
-    return config
-
-
-def compute_min_weight_bytes(config: dict[str, Any]) -> float:
-    """Bytes that the recorded architecture's weights must have, were they all 16 bit.
-
-    A forged `config.json` could otherwise make a small file claim all memory. A CNN's is 0:
-    `load_model` compares every shape before anything is allocated.
-    """
-    network = config.get("network")
-    if isinstance(network, dict) and "architecture" in network:
-        return 0.0
-    try:
-        shape, settings = config["network"], config["settings"]
-        width, ratio = float(shape["width"]), float(shape["mlp_ratio"])
-        tokens = (float(shape["image_size"]) / float(shape["patch"])) ** 2
-        blocks = float(shape["depth"]) * (4 + 2 * ratio) * width**2
-        pyramid = config["task"] == "segmentation" and settings["decoder"] == "pyramid"
-        decoder = 9 * float(settings["channels"]) ** 2 if pyramid else 0.0
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
-        return float("inf")
-    return 2 * (blocks + tokens * width + decoder)
+from medprior.finetune.model import MODEL_WEIGHTS_FILE
+from medprior.provenance import find_git_commit, read_config, result_digest
 
 
 def stage_artifacts(model: Path, segmenter: Path | None, out: Path, cohorts: Sequence[Path] = ()) -> dict[str, Path]:
-    """Copy what prediction needs, and nothing else, to `out`.
+    """Copy the files that prediction needs, and no others, to `out`.
 
-    With the cohorts of the training also who was trained on, for the gate (`gate_patients`).
+    With the cohorts of the training, fingerprints of the training patients are added for the gate.
 
     Returns:
         Artifact name (`model`, `segmenter`) -> folder with `config.json` and the weights.
 
     Raises:
-        InputMissing: a model that is not whole.
-        MedpriorError: the segmenter is no segmentation model, or beside another one.
+        InputMissing: a model is not whole.
+        MedpriorError: the segmenter is not a segmentation model, or the model is one too.
     """
     tasks = {"model": read_checked_config(model)["task"]}
     if segmenter is not None:
@@ -107,58 +52,52 @@ def stage_artifacts(model: Path, segmenter: Path | None, out: Path, cohorts: Seq
     return staged
 
 
-def compute_models_digest(folders: dict[str, Path]) -> str:
-    """Hex sha256 that names the models: their settings, thresholds and weights."""
-    digests = {name: sha256_file(folder / "config.json") for name, folder in folders.items()}
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
-
-
 def copy_package_code(out: Path) -> Path:
-    """A copy of the package without compiled files and pictures, for MLflow's `code_paths`."""
+    """Copy the package without compiled files and pictures, for MLflow's `code_paths`."""
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc", "*.so", "*.png")
     return Path(shutil.copytree(Path(medprior.__file__).parent, out / "medprior", ignore=ignore))
 
 
 def list_pinned_requirements() -> list[str]:
-    """The package's direct requirements, pinned to what is installed here."""
-    pinned = []
+    """The package's direct requirements, pinned to the installed versions."""
+    requirements = []
     for line in metadata.requires("medprior") or []:
         name, _, marker = line.partition(";")
         if "extra" in marker:
             continue
         name = re.split(r"[<>=!~\[ ]", name.strip(), maxsplit=1)[0]
-        # A local version such as 2.14.1+cpu is on no index.
-        pinned.append(f"{name}=={metadata.version(name).split('+')[0]}")
-    return sorted(pinned, key=str.lower)
+        # No index has a local version such as 2.14.1+cpu.
+        requirements.append(f"{name}=={metadata.version(name).split('+')[0]}")
+    return sorted(requirements, key=str.lower)
 
 
 def build_version_tags(folders: dict[str, Path], evidence: Path | None) -> dict[str, str]:
-    """What the registry shows of a version: where it comes from and what it was measured at.
+    """Build the registry tags of a version: its origin and its metrics.
 
     Raises:
-        InputMissing: evidence that was made with another model.
+        InputMissing: the evidence belongs to another model.
     """
     config = read_config(folders["model"])
-    found = {
+    tags = {
         "bundle_version": medprior.__version__,
         "git_commit": str(config.get("git_commit") or find_git_commit() or "unknown"),
         "cohort_digest": str((config.get("inputs") or {}).get("cohort", "unknown")),
         "task": str(config["task"]),
         "model_digest": compute_models_digest(folders),
     }
-    return found | (build_metric_tags(folders, evidence) if evidence else {})
+    return tags | (build_metric_tags(folders, evidence) if evidence else {})
 
 
 def build_metric_tags(folders: dict[str, Path], evidence: Path) -> dict[str, str]:
-    """Tags with the metrics of these models: those of a task's first model in the evidence.
+    """Build tags with the metrics of these models, each the evidence's first model of its task.
 
     Raises:
-        InputMissing: none of the models is the evidence's first of its task.
+        InputMissing: the model is not the evidence's first of its task.
     """
     record = read_config(evidence, "evaluate")
     inputs, primary = record.get("inputs") or {}, record.get("primary") or {}
-    ours = {read_config(folder)["task"]: result_digest(folder) for folder in folders.values()}
-    tasks = {t for t in ours if inputs.get(f"model.{primary.get(t)}") == ours[t]}
+    digests = {read_config(folder)["task"]: result_digest(folder) for folder in folders.values()}
+    tasks = {task for task in digests if inputs.get(f"model.{primary.get(task)}") == digests[task]}
     if read_config(folders["model"])["task"] not in tasks:
         raise InputMissing(
             "the evidence's metrics are another model's",
@@ -167,17 +106,17 @@ def build_metric_tags(folders: dict[str, Path], evidence: Path) -> dict[str, str
             fix="run `medprior evaluate` with it",
         )
     metrics = json.loads((evidence / "metrics.json").read_text(encoding="utf-8"))
-    found = {"evaluated_on": str(inputs.get("cohort", "unknown"))}
+    tags = {"evaluated_on": str(inputs.get("cohort", "unknown"))}
     for name, entry in metrics.items():
         if name.split(".")[0] in tasks and isinstance(entry.get("value"), int | float):
-            found[f"metric.{name}"] = format_metric_interval(entry)
-    return found
+            tags[f"metric.{name}"] = format_metric_interval(entry)
+    return tags
 
 
 def format_metric_interval(entry: dict[str, Any]) -> str:
     """A metric as `0.812 [0.774, 0.850] n=120`."""
     text = f"{entry['value']:.3f}"
-    ends = list(entry.get("ci95") or ())
-    if len(ends) == 2 and all(isinstance(end, int | float) for end in ends):
-        text += f" [{ends[0]:.3f}, {ends[1]:.3f}]"
+    interval = list(entry.get("ci95") or ())
+    if len(interval) == 2 and all(isinstance(bound, int | float) for bound in interval):
+        text += f" [{interval[0]:.3f}, {interval[1]:.3f}]"
     return text + (f" n={entry['n']}" if "n" in entry else "")

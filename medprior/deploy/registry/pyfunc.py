@@ -1,4 +1,4 @@
-"""The served model: DICOM bytes in, one row of JSON values out for each radiograph."""
+"""The pyfunc model that MLflow serves: DICOM bytes in, one row of JSON values per radiograph out."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ OUTPUT_SCHEMA: dict[str, Any] = {
 
 
 class RadiographModel(PythonModel):
-    """MLflow's door to `Predictor`; answers every radiograph, refused ones with their code."""
+    """`Predictor` as an MLflow pyfunc model; a rejected radiograph gives a row with its code."""
 
     predictor: Predictor
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the packaged models; damaged weights are refused here."""
+        """Load the packaged models; refuses damaged weights."""
         artifacts = context.artifacts
         segmenter = artifacts.get("segmenter")
         self.predictor = Predictor.load(Path(artifacts["model"]), Path(segmenter) if segmenter else None)
@@ -52,37 +52,38 @@ class RadiographModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Answer a table with the column `dicom` (bytes); columns as in `OUTPUTS`."""
-        rows = [self.answer(data) for data in model_input["dicom"]]
+        """Predict on a table with the column `dicom` (bytes); returns the columns of `OUTPUT_SCHEMA`."""
+        rows = [self.predict_row(data) for data in model_input["dicom"]]
         return pd.DataFrame(rows, columns=list(OUTPUT_SCHEMA), index=model_input.index)
 
-    def answer(self, data: bytes) -> dict[str, Any]:
+    def predict_row(self, data: bytes) -> dict[str, Any]:
         """One radiograph's row; `status` is `ok`, or `rejected` with `code` and `message`."""
         try:
             return build_output_row(self.predictor.predict(bytes(data)))
         except Rejected as error:
-            digest = self.predictor.digest
-            refused = {"status": "rejected", "code": error.code, "message": error.what}
-            return refused | {"model_digest": digest}
+            rejection = {"status": "rejected", "code": error.code, "message": error.what}
+            return rejection | {"model_digest": self.predictor.digest}
 
 
-def build_output_row(reading: RadiographPrediction) -> dict[str, Any]:
-    """A reading as one row; masks and attention are base64 PNG at the radiograph's own frame."""
-    record = reading.record()
+def build_output_row(prediction: RadiographPrediction) -> dict[str, Any]:
+    """Build one row from a prediction; masks and attention are base64 PNG in the radiograph's frame."""
+    record = prediction.record()
     ratio = record["cardiothoracic_ratio"] or {}
     return {
         "status": "ok",
         "findings": {name: entry["probability"] for name, entry in record["findings"].items()},
         "thresholds": {name: entry["threshold"] for name, entry in record["findings"].items()},
-        "present": reading.positive(),
+        "present": prediction.present_labels(),
         "cardiothoracic_ratio": ratio.get("value"),
         "heart_line": ratio.get("heart_line"),
         "thorax_line": ratio.get("thorax_line"),
-        "masks": {name: encode_png_base64(render_mask(mask)) for name, mask in reading.masks.items()},
-        "attention": {name: encode_png_base64(render_attention_map(map_)) for name, map_ in reading.attention.items()},
+        "masks": {name: encode_png_base64(render_mask(mask)) for name, mask in prediction.masks.items()},
+        "attention": {
+            name: encode_png_base64(render_attention_map(item)) for name, item in prediction.attention.items()
+        },
         "flags": record["flags"],
         "view": record.get("view"),
         "spacing_kind": record.get("spacing_kind"),
-        "pixel_sha256": reading.pixel_sha256,
-        "model_digest": reading.model_digest,
+        "pixel_sha256": prediction.pixel_sha256,
+        "model_digest": prediction.model_digest,
     }

@@ -1,4 +1,4 @@
-"""The file MLflow runs to make the served model; it holds no state and reads no pickle."""
+"""Creates the pyfunc model: the file that MLflow runs, without state or pickle."""
 
 from mlflow.models import set_model
 

@@ -1,4 +1,4 @@
-"""A model folder becomes a version in the MLflow registry, and an alias points to it."""
+"""Registers a model folder as a version in the MLflow registry and points an alias to it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from medprior.deploy.inference.predictor import Predictor
 from medprior.deploy.registry import champion, package
+from medprior.deploy.registry.download import ENTRY_FILE, connect_existing_store, resolve_alias
 from medprior.errors import MedpriorError
 from medprior.tracking import mlflow_store
 
@@ -33,26 +34,26 @@ def register_model(
 ) -> str:
     """Register a model folder as a pyfunc from code, and point `alias` at the new version.
 
-    The alias moves last, after the stored copy was fetched again and loaded, so that a failure
-    leaves it where it was.
+    The alias moves last, after the stored copy is downloaded and loaded, so a failure leaves it
+    unchanged.
 
     Args:
         model: folder that `medprior finetune` wrote.
-        name: registered model, made when missing.
+        name: registered model, created if missing.
         alias: such as `champion` or `challenger`.
         segmenter: a segmentation model beside a classification model: adds masks and heart size.
         evidence: folder that `medprior evaluate` wrote for this model; its metrics become tags.
         tracking_uri: MLflow store; None for MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db`.
         experiment: MLflow experiment of the run that registers.
-        cohorts: those of the training; who it was trained on goes along as fingerprints of the
-            pseudonyms, so that `promote` can tell whether it judges on other patients.
+        cohorts: cohorts of the training; fingerprints of their patients' pseudonyms are stored, so
+            that `promote` can check that it compares on other patients.
 
     Returns:
         The new version's number; `models:/NAME@ALIAS` loads it.
 
     Raises:
-        MedpriorError: damaged or non-finite weights, a name or alias MLflow does not take, evidence
-            of another model, or a store that cannot be used.
+        MedpriorError: the weights are damaged or not finite, MLflow does not accept the name or
+            alias, the evidence belongs to another model, or the store cannot be used.
     """
     check_registry_names(name, alias)
     with tempfile.TemporaryDirectory(prefix="medprior-") as temporary:
@@ -83,7 +84,7 @@ def register_model(
 
 
 def assign_alias(client: MlflowClient, name: str, alias: str, version: str) -> None:
-    """Point an alias at a version; `champion` under its lock, the one before kept as `previous`."""
+    """Point an alias at a version; `champion` moves under its lock, and `previous` follows it."""
     if alias != champion.CHAMPION_ALIAS:
         client.set_registered_model_alias(name, alias, version)
         return
@@ -92,13 +93,11 @@ def assign_alias(client: MlflowClient, name: str, alias: str, version: str) -> N
 
 
 def find_alias_version(name: str, alias: str = "champion", tracking_uri: str | None = None) -> str:
-    """The version that an alias points to.
+    """Find the version that an alias points to.
 
     Raises:
-        MedpriorError: no such store, model or alias.
+        MedpriorError: the store, model or alias does not exist.
     """
-    from medprior.deploy.registry.download import connect_existing_store, resolve_alias
-
     resolved = resolve_alias(connect_existing_store(tracking_uri), f"models:/{name}@{alias}")
     return resolved.rsplit("/", 1)[1]
 
@@ -111,7 +110,7 @@ def log_model_version(
     experiment: str,
     folder: Path,
 ) -> str:
-    """Log the package in a run of its own and make a version of it; returns the version."""
+    """Log the package in a new run and create a version of it; returns the version."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -128,7 +127,7 @@ def log_model_version(
     ):
         info = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(shutil.copy(code / "deploy" / "registry" / "pyfunc_entry.py", folder)),
+            python_model=str(shutil.copy(code / "deploy" / "registry" / ENTRY_FILE, folder)),
             artifacts={key: str(path) for key, path in artifacts.items()},
             code_paths=[str(code)],
             pip_requirements=package.list_pinned_requirements(),
@@ -136,16 +135,16 @@ def log_model_version(
             input_example=build_input_example(),
             tags=tags,
         )
-        with suppress(MlflowException):  # there already; a refused name fails in the next call too
+        with suppress(MlflowException):  # exists already; a refused name also fails in the next call
             client.create_registered_model(name)
-        made = client.create_model_version(
+        created = client.create_model_version(
             name, info.model_uri, run_id=run.info.run_id, tags=tags, model_id=info.model_id
         )
-    return str(made.version)
+    return str(created.version)
 
 
 def build_model_signature() -> ModelSignature:
-    """One binary column in; per radiograph JSON values out (see `pyfunc.OUTPUTS`)."""
+    """One binary input column; JSON values per radiograph as output (`pyfunc.OUTPUT_SCHEMA`)."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
@@ -156,7 +155,7 @@ def build_model_signature() -> ModelSignature:
 
 
 def build_input_example() -> Any:
-    """A small generated radiograph as DICOM, for the model's page and its first request."""
+    """A small phantom radiograph as DICOM, for the model's page and its first request."""
     import pandas as pd
 
     from medprior.deploy.inference.example import create_example_dicom
@@ -165,7 +164,7 @@ def build_input_example() -> Any:
 
 
 def check_registry_names(name: str, alias: str) -> None:
-    """Refuse names that MLflow would refuse only after the upload."""
+    """Refuse names that MLflow refuses only after the upload."""
     if not re.fullmatch(r"[^/:@%\s]{1,200}", name):
         raise MedpriorError("no name for a model", where="NAME", found=repr(name))
     if not re.fullmatch(r"[A-Za-z][\w-]{0,100}", alias) or re.fullmatch(r"latest|v\d+", alias, re.IGNORECASE):

@@ -1,1 +1,1 @@
-"""Service: one predictor over HTTP, with a page for people and limits for everybody else."""
+"""Serves one predictor over HTTP, with a web page and limits on size, number and time."""

@@ -1,4 +1,4 @@
-"""The HTTP service: routes over one `Desk`, and the page."""
+"""The HTTP service: its routes over one `RequestQueue`, and the web page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from starlette.responses import Response
 
 import medprior
 from medprior.deploy.inference.predictor import Predictor
-from medprior.deploy.service.request_bodies import RAW_MEDIA_TYPES, BodyMemory, extract_instances, extract_radiograph
+from medprior.deploy.service.request_bodies import (
+    RAW_MEDIA_TYPES,
+    RETRY_HEADERS,
+    BodyMemory,
+    extract_instances,
+    extract_radiograph,
+)
 from medprior.deploy.service.request_queue import RequestQueue
 from medprior.deploy.service.responses import PredictionResponse, RefusalResponse, parse_include
 from medprior.deploy.service.settings import ServiceSettings
@@ -39,89 +45,89 @@ REFUSAL_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def build_app(predictor: Predictor, reader: BoundedReader, settings: ServiceSettings | None = None) -> FastAPI:
-    """The application; the caller closes `reader` after it has stopped.
+    """Build the application; the caller closes `reader` after it has stopped.
 
     Args:
-        predictor: of `medprior.deploy.load_model`.
-        reader: decodes what visitors send.
-        settings: door, queue, batch.
+        predictor: as `medprior.deploy.load_model` returns it.
+        reader: decodes the request bodies.
+        settings: access, queue and batch limits.
     """
     settings = settings or ServiceSettings()
-    desk = RequestQueue(predictor, reader, settings)
+    request_queue = RequestQueue(predictor, reader, settings)
 
     @asynccontextmanager
-    async def living(_: FastAPI) -> AsyncIterator[None]:
-        """From start to stop."""
-        desk.start()
+    async def run_queue(_: FastAPI) -> AsyncIterator[None]:
+        """Start the queue, and close it when the application stops."""
+        request_queue.start()
         yield
-        await asyncio.to_thread(desk.close)
+        await asyncio.to_thread(request_queue.close)
 
-    app = create_page_app("medprior", settings.access, SERVICE_WEB_FOLDER, living)
-    app.include_router(build_health_routes(desk))
-    app.include_router(build_predict_routes(desk, BodyMemory(settings.held_mb * 2**20)))
+    app = create_page_app("medprior", settings.access, SERVICE_WEB_FOLDER, run_queue)
+    app.include_router(build_health_routes(request_queue))
+    app.include_router(build_predict_routes(request_queue, BodyMemory(settings.held_mb * 2**20)))
     return app
 
 
-def build_health_routes(desk: RequestQueue) -> APIRouter:
-    """`/health` and `/ready`."""
+def build_health_routes(request_queue: RequestQueue) -> APIRouter:
+    """Build the routes `/health` and `/ready`."""
     routes = APIRouter()
 
     @routes.get("/health")
     async def health() -> dict[str, str]:
-        """The process lives."""
+        """The process is alive."""
         return {"status": "alive", "medprior_version": medprior.__version__}
 
     @routes.get("/ready", responses={503: {"model": RefusalResponse}})
     async def ready() -> dict[str, str]:
-        """The model is loaded and has read a generated radiograph."""
-        if desk.state != "ready":
-            raise Problem(503, desk.state, "the self-test has not passed", {"Retry-After": "2"})
-        return {"status": "ready", "model_digest": desk.predictor.digest}
+        """The model is loaded and has predicted on a phantom radiograph."""
+        if request_queue.state != "ready":
+            raise Problem(503, request_queue.state, "the self-test has not passed", RETRY_HEADERS)
+        return {"status": "ready", "model_digest": request_queue.predictor.digest}
 
     return routes
 
 
-def build_predict_routes(desk: RequestQueue, holding: BodyMemory) -> APIRouter:
-    """`/v1/predict` and `/studies`."""
+def build_predict_routes(request_queue: RequestQueue, body_memory: BodyMemory) -> APIRouter:
+    """Build the routes `/v1/predict` and `/studies`."""
     routes = APIRouter(responses=REFUSAL_RESPONSES)
-    kinds = {kind: BINARY_SCHEMA for kind in sorted(RAW_MEDIA_TYPES - {""})}
-    described = {"requestBody": {"content": kinds | {"multipart/form-data": FORM_SCHEMA}}}
+    media_types = {kind: BINARY_SCHEMA for kind in sorted(RAW_MEDIA_TYPES - {""})}
+    body_schema = {"requestBody": {"content": media_types | {"multipart/form-data": FORM_SCHEMA}}}
 
-    @routes.post("/v1/predict", responses={200: {"model": PredictionResponse}}, openapi_extra=described)
+    @routes.post("/v1/predict", responses={200: {"model": PredictionResponse}}, openapi_extra=body_schema)
     async def predict(request: Request, include: IncludeQuery = "") -> Response:
-        """Read one radiograph: DICOM, PNG or JPEG."""
-        asked = parse_include(include)
-        async with holding.body(request) as body:
+        """Predict on one radiograph: DICOM, PNG or JPEG."""
+        extras = parse_include(include)
+        async with body_memory.read_body(request) as body:
             data = extract_radiograph(body, request.headers.get("content-type", ""))
-            return Response(await desk.predict_json(data, asked), media_type="application/json")
+            return Response(await request_queue.predict_json(data, extras), media_type="application/json")
 
-    related = {"requestBody": {"content": {"multipart/related": BINARY_SCHEMA}}}
+    related_schema = {"requestBody": {"content": {"multipart/related": BINARY_SCHEMA}}}
 
-    @routes.post("/studies", openapi_extra=related)
+    @routes.post("/studies", openapi_extra=related_schema)
     async def studies(request: Request, include: IncludeQuery = "") -> Response:
-        """Read the instances of a DICOMweb store request; nothing is stored.
+        """Predict on the instances of a DICOMweb store request; nothing is stored.
 
-        200 all were read, 202 some were, 409 none was, as STOW-RS has it; the answer lists them in
-        their order.
+        The status is 200 if all were accepted, 202 if some were, 409 if none was, as in STOW-RS;
+        the answer lists the instances in their order.
         """
-        asked = parse_include(include)
-        async with holding.body(request) as body:
+        extras = parse_include(include)
+        async with body_memory.read_body(request) as body:
             instances = extract_instances(body, request.headers.get("content-type", ""))
-            parts = [await predict_instance(desk, data, asked) for data in instances]
-        read = sum(part["status"] == "ok" for part in parts)
-        status = 200 if read == len(parts) else 202 if read else 409
+            parts = [await predict_instance(request_queue, data, extras) for data in instances]
+        accepted = sum(part["status"] == "ok" for part in parts)
+        status = 200 if accepted == len(parts) else 202 if accepted else 409
         content = json.dumps({"instances": parts}, separators=(",", ":"))
         return Response(content, status, media_type="application/json")
 
     return routes
 
 
-async def predict_instance(desk: RequestQueue, data: bytes, include: set[str]) -> dict[str, Any]:
-    """One instance's answer, or its refusal; only a busy service ends the whole request."""
+async def predict_instance(request_queue: RequestQueue, data: bytes, include: set[str]) -> dict[str, Any]:
+    """Predict on one instance or return its refusal; a busy service ends the whole request."""
     try:
-        found: dict[str, Any] = json.loads(await desk.predict_json(data, include))
+        answer: dict[str, Any] = json.loads(await request_queue.predict_json(data, include))
     except Problem as problem:
         if problem.status_code >= 500:
             raise
         return {"status": "rejected", "code": problem.code, "message": str(problem.detail)}
-    return found
+    return answer

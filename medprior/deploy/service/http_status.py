@@ -1,17 +1,17 @@
-"""Reject codes of radiographs as HTTP statuses; the code itself stays the same everywhere."""
+"""Maps the reject codes of radiographs to HTTP statuses; the codes themselves stay the same."""
 
 from __future__ import annotations
 
 from medprior.errors import Rejected
 from medprior.pages.problem import Problem
 
-# The file is broken, or is none.
+# The file is broken, or is not an image.
 BROKEN_FILE_CODES = {
     "empty", "not_dicom", "not_an_image", "malformed", "truncated", "too_deep",
     "too_many_elements", "no_pixels", "pixel_length", "codestream", "codestream_mismatch",
     "decode_failed", "bits_inconsistent",
 }  # fmt: skip
-# The file may be whole, and is in a form that cannot be read.
+# The file may be whole, but its encoding is not supported.
 UNSUPPORTED_CODES = {"syntax_unsupported", "syntax_unknown", "bits_unsupported"}
 DEFAULT_STATUS = 422  # a whole file that the policy or the limits refuse
 

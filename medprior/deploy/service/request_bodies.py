@@ -1,6 +1,6 @@
-"""The radiographs in a request: the body itself, a form's file, or the parts of a STOW-RS request.
+"""Extracts the radiographs of a request: the body, a form's file, or the parts of a STOW-RS request.
 
-Bodies stay in memory: no spool file ever holds a patient's picture.
+Bodies stay in memory; no spool file holds a patient's image.
 """
 
 from __future__ import annotations
@@ -25,32 +25,37 @@ RETRY_HEADERS = {"Retry-After": "2"}
 
 @dataclass
 class BodyMemory:
-    """Bytes of request bodies that are in memory now, over all requests."""
+    """Limits the bytes of request bodies in memory over all requests.
+
+    Attributes:
+        limit: most bytes; one request alone may exceed it.
+        held_bytes: bytes in memory now.
+    """
 
     limit: int
     held_bytes: int = 0
 
     @asynccontextmanager
-    async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """The request's body, counted for the block.
+    async def read_body(self, request: Request) -> AsyncIterator[bytes]:
+        """Read the request's body; its bytes count for the block.
 
         Raises:
-            Problem: 503 where all requests together hold too much.
+            Problem: 503 if all requests together hold too much.
         """
-        mine = 0
+        own_bytes = 0
         chunks: list[bytes] = []
         try:
             async for chunk in request.stream():
-                if self.held_bytes + len(chunk) > self.limit and self.held_bytes > mine:
+                if self.held_bytes + len(chunk) > self.limit and self.held_bytes > own_bytes:
                     raise Problem(503, "busy", "too much is waiting; try again", RETRY_HEADERS)
-                mine += len(chunk)
+                own_bytes += len(chunk)
                 self.held_bytes += len(chunk)
                 chunks.append(chunk)
-            whole = b"".join(chunks)
+            body = b"".join(chunks)
             chunks.clear()
-            yield whole
+            yield body
         finally:
-            self.held_bytes -= mine
+            self.held_bytes -= own_bytes
 
 
 @dataclass
@@ -63,7 +68,7 @@ class MultipartPart:
     value: bytearray = field(default_factory=bytearray)
 
     def finish_header(self) -> None:
-        """Keep the header just read."""
+        """Store the header that was read."""
         key = self.name.decode("latin-1").lower()
         self.headers[key] = self.value.decode("latin-1")
         self.name.clear()
@@ -75,42 +80,42 @@ class MultipartReader:
 
     def __init__(self) -> None:
         self.parts: list[MultipartPart] = []
-        self.whole = False
+        self.complete = False
 
-    def begin(self) -> None:
-        """A new part."""
+    def begin_part(self) -> None:
+        """Begin a new part."""
         if len(self.parts) == MAX_PARTS:
             raise Problem(400, "malformed_request", f"more than {MAX_PARTS} parts")
         self.parts.append(MultipartPart())
 
-    def header_name(self, data: bytes, start: int, end: int) -> None:
-        """Some of a header's name."""
+    def append_header_name(self, data: bytes, start: int, end: int) -> None:
+        """Append to a header's name."""
         self._append_bounded(self.parts[-1].name, data[start:end])
 
-    def header_value(self, data: bytes, start: int, end: int) -> None:
-        """Some of a header's value."""
+    def append_header_value(self, data: bytes, start: int, end: int) -> None:
+        """Append to a header's value."""
         self._append_bounded(self.parts[-1].value, data[start:end])
 
-    def _append_bounded(self, where: bytearray, more: bytes) -> None:
-        if len(where) + len(more) > MAX_PART_HEADER_BYTES or len(self.parts[-1].headers) > 16:
+    def _append_bounded(self, buffer: bytearray, chunk: bytes) -> None:
+        if len(buffer) + len(chunk) > MAX_PART_HEADER_BYTES or len(self.parts[-1].headers) > 16:
             raise Problem(400, "malformed_request", "the headers of a part are too long")
-        where += more
+        buffer += chunk
 
-    def header_end(self) -> None:
-        """A header is whole."""
+    def finish_header(self) -> None:
+        """End a header."""
         self.parts[-1].finish_header()
 
-    def content(self, data: bytes, start: int, end: int) -> None:
-        """Some of a part's content."""
+    def append_content(self, data: bytes, start: int, end: int) -> None:
+        """Append to a part's content."""
         self.parts[-1].data += memoryview(data)[start:end]
 
-    def end(self) -> None:
-        """The last boundary was seen."""
-        self.whole = True
+    def finish(self) -> None:
+        """Mark the last boundary as read."""
+        self.complete = True
 
 
 def parse_multipart(body: bytes, content_type: str) -> list[MultipartPart]:
-    """The parts of a multipart body.
+    """Parse a multipart body into its parts.
 
     Raises:
         Problem: 400 `malformed_request`.
@@ -123,12 +128,12 @@ def parse_multipart(body: bytes, content_type: str) -> list[MultipartPart]:
     parser = MultipartParser(
         boundary,
         {
-            "on_part_begin": reader.begin,
-            "on_header_field": reader.header_name,
-            "on_header_value": reader.header_value,
-            "on_header_end": reader.header_end,
-            "on_part_data": reader.content,
-            "on_end": reader.end,
+            "on_part_begin": reader.begin_part,
+            "on_header_field": reader.append_header_name,
+            "on_header_value": reader.append_header_value,
+            "on_header_end": reader.finish_header,
+            "on_part_data": reader.append_content,
+            "on_end": reader.finish,
         },
     )
     try:
@@ -136,21 +141,21 @@ def parse_multipart(body: bytes, content_type: str) -> list[MultipartPart]:
         parser.finalize()
     except MultipartParseError:
         raise Problem(400, "malformed_request", "the multipart body is broken") from None
-    if not reader.whole or not reader.parts:
+    if not reader.complete or not reader.parts:
         raise Problem(400, "malformed_request", "the multipart body is cut or empty")
     return reader.parts
 
 
 def extract_radiograph(body: bytes, content_type: str) -> bytes:
-    """The one radiograph of a request to `/v1/predict`.
+    """Extract the one radiograph of a request to `/v1/predict`.
 
     Raises:
-        Problem: 415 another content type, 400 a broken form or one without exactly one file.
+        Problem: 415 for another content type, 400 for a broken form or one without exactly one file.
     """
-    kind = parse_media_type(content_type)
-    if kind in RAW_MEDIA_TYPES:
+    media_type = parse_media_type(content_type)
+    if media_type in RAW_MEDIA_TYPES:
         return body
-    if kind != "multipart/form-data":
+    if media_type != "multipart/form-data":
         raise Problem(
             415,
             "content_type",
@@ -158,17 +163,17 @@ def extract_radiograph(body: bytes, content_type: str) -> bytes:
             "image/jpeg, or multipart/form-data with one file",
         )
     parts = parse_multipart(body, content_type)
-    files = [part for part in parts if re.search(r"filename\*?=", content_disposition(part))]
+    files = [part for part in parts if re.search(r"filename\*?=", get_content_disposition(part))]
     if len(files) != 1:
         raise Problem(400, "malformed_request", "send exactly one file in the form")
     return bytes(files[0].data)
 
 
 def extract_instances(body: bytes, content_type: str) -> list[bytes]:
-    """The DICOM instances of a STOW-RS request (PS3.18 section 10.5.1.1).
+    """Extract the DICOM instances of a STOW-RS request (PS3.18 section 10.5.1.1).
 
     Raises:
-        Problem: 415 another content type, 400 a broken body.
+        Problem: 415 for another content type, 400 for a broken body.
     """
     if parse_media_type(content_type) != "multipart/related":
         raise Problem(415, "content_type", 'send multipart/related; type="application/dicom"')
@@ -184,6 +189,6 @@ def parse_media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def content_disposition(part: MultipartPart) -> str:
+def get_content_disposition(part: MultipartPart) -> str:
     """A part's content disposition."""
     return part.headers.get("content-disposition", "")

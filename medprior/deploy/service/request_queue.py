@@ -1,4 +1,4 @@
-"""Where radiographs wait, are decoded in bounded processes and read, a few at a time."""
+"""Queues radiographs, decodes them in bounded processes and predicts on a few at a time."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ SERVICE_LOG = logging.getLogger("medprior.service")
 
 
 class RequestQueue:
-    """Takes radiographs in, up to a number, and answers each within a time.
+    """Accepts a limited number of radiographs and answers each within a time limit.
 
     Args:
-        predictor: reads decoded radiographs.
+        predictor: predicts on decoded radiographs.
         reader: decodes files in processes under limits.
-        settings: how much at once.
+        settings: limits of the service.
 
     Attributes:
-        state: `starting`, `ready` or `failed`; the self-test decides.
-        waiting: radiographs in work or waiting.
+        state: `starting`, `ready` or `failed`, by the self-test.
+        pending_count: radiographs in work or waiting.
+        mean_seconds: moving average of the time per radiograph.
     """
 
     def __init__(self, predictor: Predictor, reader: BoundedReader, settings: ServiceSettings) -> None:
@@ -42,26 +43,26 @@ class RequestQueue:
         self.batcher = DynamicBatcher(settings.batch, settings.window_ms / 1000)
         self.predictor = self.batcher.predictor(predictor)
         self.state = "starting"
-        self.waiting = 0
+        self.pending_count = 0
         self.mean_seconds = 0.5
         self._threads = ThreadPoolExecutor(settings.threads, "reading")
 
     def start(self) -> None:
-        """Begin the self-test: one generated radiograph, the whole way."""
-        self._threads.submit(self._test)
+        """Start the self-test: a phantom radiograph through decoding and prediction."""
+        self._threads.submit(self._run_self_test)
 
-    def _test(self) -> None:
+    def _run_self_test(self) -> None:
         try:
-            found = self._read(create_example_dicom(), set())
-            values = [entry["probability"] for entry in found["findings"].values()]
-            good = all(math.isfinite(p) and 0 <= p <= 1 for p in values)
-            self.state = "ready" if good else "failed"
+            response = self._predict(create_example_dicom(), set())
+            values = [entry["probability"] for entry in response["findings"].values()]
+            valid = all(math.isfinite(p) and 0 <= p <= 1 for p in values)
+            self.state = "ready" if valid else "failed"
         except Exception as error:
             SERVICE_LOG.error("self-test: %s", getattr(error, "code", type(error).__name__))
             self.state = "failed"
 
     def close(self) -> None:
-        """Finish what is in work, then end the threads."""
+        """Finish the accepted radiographs, then end the threads."""
         self._threads.shutdown()
         self.batcher.close()
 
@@ -69,43 +70,43 @@ class RequestQueue:
         """The JSON answer to one file.
 
         Raises:
-            Problem: 503 `busy` when too many wait, 504 `too_slow`, or the file's own refusal.
+            Problem: 503 `busy` if too many wait, 504 `too_slow`, or the refusal of the file.
         """
-        if self.waiting >= self.settings.queue:
-            soon = max(1, round(self.waiting * self.mean_seconds / self.settings.threads))
-            headers = {"Retry-After": str(min(soon, 60))}
+        if self.pending_count >= self.settings.queue:
+            retry_seconds = max(1, round(self.pending_count * self.mean_seconds / self.settings.threads))
+            headers = {"Retry-After": str(min(retry_seconds, 60))}
             raise Problem(503, "busy", "too many radiographs are waiting; try again", headers)
-        self.waiting += 1
+        self.pending_count += 1
         loop = asyncio.get_running_loop()
-        work: Future[bytes] = self._threads.submit(self._answer, data, include)
-        work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release_slot))
+        answer: Future[bytes] = self._threads.submit(self._answer, data, include)
+        answer.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release_slot))
         try:
             async with asyncio.timeout(self.settings.seconds):
-                return await asyncio.wrap_future(work)
+                return await asyncio.wrap_future(answer)
         except TimeoutError:
             raise Problem(504, "too_slow", "not answered in time; try again later") from None
 
     def _release_slot(self) -> None:
-        self.waiting -= 1
+        self.pending_count -= 1
 
     def _answer(self, data: bytes, include: set[str]) -> bytes:
         start = time.monotonic()
         try:
-            found = self._read(data, include)
+            response = self._predict(data, include)
         except Rejected as error:
             SERVICE_LOG.info("refused %s", error.code)
             raise build_rejection_problem(error) from None
         finally:
             self.mean_seconds += 0.1 * (time.monotonic() - start - self.mean_seconds)
-        return json.dumps(found, separators=(",", ":")).encode()
+        return json.dumps(response, separators=(",", ":")).encode()
 
-    def _read(self, data: bytes, include: set[str]) -> dict[str, Any]:
+    def _predict(self, data: bytes, include: set[str]) -> dict[str, Any]:
         self.batcher.count_incoming(1)
         try:
             radiograph = self.reader.read(data)
-            reading = self.predictor.read(radiograph)
+            prediction = self.predictor.predict_radiograph(radiograph)
             if self.settings.refuse_unfamiliar:
-                reading = refuse_unfamiliar(reading)
-            return build_response(reading, include)
+                prediction = refuse_unfamiliar(prediction)
+            return build_response(prediction, include)
         finally:
             self.batcher.count_incoming(-1)

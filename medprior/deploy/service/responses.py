@@ -1,4 +1,4 @@
-"""A reading as the JSON of the service, with as many pictures as were asked for."""
+"""Builds the JSON response of the service from a prediction, with the pictures it includes."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class RatioResponse(BaseModel):
 
 
 class PredictionResponse(BaseModel):
-    """What `/v1/predict` says of one radiograph.
+    """The response of `/v1/predict` for one radiograph.
 
     `masks` and `attention` are base64 PNG over the radiograph's frame; 255 in an attention map is
-    `attention_peak` times the mean over the patches, and `attention_full` is where colour is full.
-    `contours` are closed lines of (x, y); `pixels` the displayed picture, base64 of little-endian
+    `attention_peak` times the mean over the patches; `attention_full` is the value of full colour.
+    `contours` are closed lines of (x, y); `pixels` is the displayed image, base64 of little-endian
     uint16 rows.
     """
 
@@ -76,41 +76,41 @@ class PredictionResponse(BaseModel):
 
 
 class RefusalResponse(BaseModel):
-    """Why a request was refused; `code` is stable."""
+    """The reason of a refused request; `code` is stable."""
 
     code: str
     message: str
 
 
 def parse_include(include: str) -> set[str]:
-    """The extras of `?include=a,b`.
+    """Parse the extras of `?include=a,b`.
 
     Raises:
-        Problem: an extra that does not exist.
+        Problem: 422, an extra does not exist.
     """
-    asked = {word.strip() for word in include.split(",") if word.strip()}
-    if asked - set(EXTRA_NAMES):
+    extras = {word.strip() for word in include.split(",") if word.strip()}
+    if extras - set(EXTRA_NAMES):
         raise Problem(422, "invalid_request", f"include takes {', '.join(EXTRA_NAMES)}")
-    return asked
+    return extras
 
 
-def build_response(reading: RadiographPrediction, include: set[str]) -> dict[str, Any]:
-    """The JSON values of one reading; see `Answer`."""
-    record = reading.record() | {"medprior_version": medprior.__version__}
+def build_response(prediction: RadiographPrediction, include: set[str]) -> dict[str, Any]:
+    """Build the JSON values of one prediction; see `PredictionResponse`."""
+    record = prediction.record() | {"medprior_version": medprior.__version__}
     if "masks" in include:
-        record["masks"] = {name: encode_png_base64(render_mask(mask)) for name, mask in reading.masks.items()}
+        record["masks"] = {name: encode_png_base64(render_mask(mask)) for name, mask in prediction.masks.items()}
     if "attention" in include:
-        record |= encode_attention_maps(reading)
+        record |= encode_attention_maps(prediction)
     if "contours" in include:
-        record["contours"] = {name: extract_contours(mask) for name, mask in reading.masks.items()}
+        record["contours"] = {name: extract_contours(mask) for name, mask in prediction.masks.items()}
     if "pixels" in include:
-        record["pixels"] = encode_displayed_pixels(reading.pixels)
+        record["pixels"] = encode_displayed_pixels(prediction.pixels)
     return record
 
 
-def encode_attention_maps(reading: RadiographPrediction) -> dict[str, Any]:
-    """Maps by structure as pictures, with the values that their white and full colour stand for."""
-    maps = reading.attention
+def encode_attention_maps(prediction: RadiographPrediction) -> dict[str, Any]:
+    """Attention maps as PNG, with the values of their white and of full colour."""
+    maps = prediction.attention
     full = {name: max(float(np.quantile(item, 0.995)), FULL_COLOUR_ATTENTION) for name, item in maps.items()}
     return {
         "attention": {name: encode_png_base64(render_attention_map(item)) for name, item in maps.items()},
@@ -120,25 +120,24 @@ def encode_attention_maps(reading: RadiographPrediction) -> dict[str, Any]:
 
 
 def extract_contours(mask: NDArray[np.bool_]) -> list[list[list[float]]]:
-    """The borders of a mask as closed lines of (x, y) in its pixels, to a fraction of one."""
-    from skimage import measure as untyped
+    """Borders of a mask as closed lines of (x, y) in its pixels, with subpixel accuracy."""
+    from skimage import measure as untyped_measure
 
-    measure: Any = untyped
-
+    measure: Any = untyped_measure
     small = resize_to_panel(mask.astype(np.float32))
     scale = mask.shape[0] / small.shape[0], mask.shape[1] / small.shape[1]
     lines = []
     for line in measure.find_contours(np.pad(small, 1), 0.5):
-        kept = measure.approximate_polygon(line, CONTOUR_TOLERANCE_PX)
-        if len(kept) > 3:
-            # Index 1 is the centre of the first pixel, half a pixel from the picture's edge.
-            points = (kept[:, ::-1] - 0.5) * (scale[1], scale[0])
+        simplified = measure.approximate_polygon(line, CONTOUR_TOLERANCE_PX)
+        if len(simplified) > 3:
+            # After padding, index 1 is the centre of the first pixel, half a pixel from the edge.
+            points = (simplified[:, ::-1] - 0.5) * (scale[1], scale[0])
             lines.append(np.round(points, 1).tolist())
     return lines
 
 
 def encode_displayed_pixels(pixels: NDArray[np.float32]) -> dict[str, Any]:
-    """The displayed radiograph in 16 bits, its longest side at most 2048."""
+    """The displayed radiograph as 16-bit values, its longest side at most 2048 pixels."""
     rows, columns = compute_resized_shape(pixels.shape, MAX_SIDE_PX)
     small = resize_pixels(pixels, rows, columns) if pixels.shape != (rows, columns) else pixels
     values = np.rint(np.clip(small, 0, 1) * WHITE_16_BIT).astype("<u2")

@@ -1,4 +1,4 @@
-"""How much the service takes on at once."""
+"""Settings of the HTTP service."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ class ServiceSettings(Settings):
     """Limits and sizes; the defaults suit two cores and 4 GiB of memory.
 
     Attributes:
-        access: the door.
+        access: address, token and request limits.
         queue: radiographs in work or waiting; one more is 503 with Retry-After.
         held_mb: bytes of request bodies held at once, in MiB; more is 503 with Retry-After.
         seconds: longest time from a whole request body to its answer.
-        threads: radiographs read at once, beside the decoding processes.
-        batch: views that may go through a network together.
-        refuse_unfamiliar: refuse pictures unlike the training images (422 `far_from_training`)
+        threads: radiographs processed at once, beside the decoding processes.
+        batch: most views in one batch.
+        refuse_unfamiliar: refuse images unlike the training images (422 `far_from_training`)
             instead of flagging them.
-        window_ms: how long a view waits for others that are on their way.
+        window_ms: how long a view waits for others to join its batch.
     """
 
     access: AccessSettings = AccessSettings()

@@ -1,1 +1,1 @@
-"""A comparison: several recipes trained with several seeds, and their metrics side by side."""
+"""A comparison: several recipes trained with several seeds, with their metrics and differences."""

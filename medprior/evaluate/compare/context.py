@@ -1,4 +1,4 @@
-"""What a comparison is about: its arms, data, settings and inputs."""
+"""Context of a comparison: its arms, data, settings and inputs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from medprior.evaluate.study import EvaluationStudy
 
 @dataclass(frozen=True)
 class ComparisonContext:
-    """What was compared.
+    """Arms, data, settings and inputs of a comparison.
 
     Attributes:
         recipes: names of the arms, the first is primary.
-        study: the data judged. settings: of the comparison.
-        inputs: cohort and priors by role.
+        study: the evaluated data. settings: of the comparison.
+        inputs: folders of cohort and priors by role.
     """
 
     recipes: Sequence[str]

@@ -1,4 +1,4 @@
-"""What a stage of a run cost: seconds and peak memory, in the run's `cost.json`."""
+"""Cost of the stages of a run: seconds and peak memory, in the run's `cost.json`."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ PROC_STATUS, PROC_CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear
 
 @contextmanager
 def measure_cost(run: Path, stage: str) -> Iterator[None]:
-    """Write what the block cost into `cost.json` once it has ended well.
+    """Write the cost of the block to `cost.json` unless it raises.
 
-    Memory is the peak of the whole process while the block ran, libraries and data among it, in
-    MiB; on a GPU what tensors held there at most is beside it. Where the kernel cannot forget
-    an earlier peak, it is that of the process so far, and `since` says so.
+    Memory is the peak of the whole process during the block in MiB, libraries and data included;
+    on a GPU also the peak of allocated tensors. Where the kernel cannot reset the peak, it is that
+    of the process so far, and `since` is "process".
     """
     resumed = (run / stage / "checkpoints").is_dir()
-    cuda, fresh = torch.cuda.is_available(), reset_peak_memory()
+    cuda, is_reset = torch.cuda.is_available(), reset_peak_memory()
     if cuda:
         torch.cuda.reset_peak_memory_stats()
     start = time.monotonic()
     yield
-    found: dict[str, Any] = {
+    cost: dict[str, Any] = {
         "seconds": round(time.monotonic() - start, 2),
-        "peak_memory_mib": round(read_peak_memory_mib(fresh), 1),
-        "since": "stage" if fresh else "process",
+        "peak_memory_mib": round(read_peak_memory_mib(is_reset), 1),
+        "since": "stage" if is_reset else "process",
         "resumed": resumed,
         "threads": torch.get_num_threads(),
     }
     if cuda:
-        found["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    write_json(run / COST_FILE, read_costs(run) | {stage: found})
+        cost["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    write_json(run / COST_FILE, read_costs(run) | {stage: cost})
 
 
 def read_costs(run: Path) -> dict[str, dict[str, Any]]:
-    """Stage -> what it cost; empty where nothing was measured."""
+    """Stage -> its cost; empty if nothing is measured."""
     path = run / COST_FILE
-    known = read_mapping(path) if path.is_file() else {}
-    return {stage: value for stage, value in known.items() if isinstance(value, dict)}
+    costs = read_mapping(path) if path.is_file() else {}
+    return {stage: value for stage, value in costs.items() if isinstance(value, dict)}
 
 
 def reset_peak_memory() -> bool:
-    """Let the kernel start a new peak of this process (Linux: `clear_refs`, 5); False without."""
+    """Reset the peak memory of this process (Linux: 5 to `clear_refs`); False if impossible."""
     try:
         PROC_CLEAR_REFS.write_text("5", encoding="ascii")
     except OSError:
@@ -61,23 +61,23 @@ def reset_peak_memory() -> bool:
     return True
 
 
-def read_peak_memory_mib(fresh: bool) -> float:
-    """Largest resident memory of this process in MiB: since `peak_forgotten`, or ever."""
-    if fresh:
+def read_peak_memory_mib(is_reset: bool) -> float:
+    """Largest resident memory of this process in MiB: since the reset, or since its start."""
+    if is_reset:
         for line in PROC_STATUS.read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (2**20 if sys.platform == "darwin" else 1024)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 1024)
 
 
 def summarise_costs(run: Path) -> dict[str, float]:
-    """`cost.*` of one run over its stages; seconds only where none was stopped and went on."""
+    """`cost.*` of one run over its stages; seconds only if no stage was resumed."""
     stages = read_costs(run).values()
     if not stages:
         return {}
-    found = {"cost.peak_memory_mib": max(stage["peak_memory_mib"] for stage in stages)}
+    costs = {"cost.peak_memory_mib": max(stage["peak_memory_mib"] for stage in stages)}
     if not any(stage["resumed"] for stage in stages):
-        found["cost.train_seconds"] = sum(stage["seconds"] for stage in stages)
-    gpu = [stage["peak_gpu_memory_mib"] for stage in stages if "peak_gpu_memory_mib" in stage]
-    return found | ({"cost.peak_gpu_memory_mib": max(gpu)} if gpu else {})
+        costs["cost.train_seconds"] = sum(stage["seconds"] for stage in stages)
+    gpu_peaks = [stage["peak_gpu_memory_mib"] for stage in stages if "peak_gpu_memory_mib" in stage]
+    return costs | ({"cost.peak_gpu_memory_mib": max(gpu_peaks)} if gpu_peaks else {})

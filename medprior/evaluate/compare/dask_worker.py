@@ -1,4 +1,4 @@
-"""The work of one Dask worker: one run of a comparison, from its message to its folder."""
+"""Execution of one run of a comparison on a Dask worker."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ from medprior.workers.secret_bytes import SecretBytes, pack_message, unpack_mess
 
 
 class SingleRunPlugin(WorkerPlugin):
-    """Lets one run at a time work in a process: PyTorch draws from one stream of numbers each."""
+    """Executes one run at a time per process, since PyTorch has one random stream per process."""
 
     def setup(self, worker: Worker) -> None:
-        """Nothing runs yet."""
+        """Create the lock of the process."""
         self._lock = threading.Lock()
 
-    def work(self, sealed: SecretBytes) -> None:
-        """Train and judge one run; errors as `worked`."""
+    def execute(self, sealed: SecretBytes) -> None:
+        """Train and evaluate one run; errors as `execute_run`."""
         facts, _ = unpack_message(sealed)
         with self._lock:
             execute_run(facts)
 
 
 def execute_sealed_run(name: str, sealed: SecretBytes) -> SecretBytes:
-    """One task. It never raises: Dask logs arguments.
+    """Execute one run as a Dask task. Never raises, since Dask logs the arguments of failed tasks.
 
     Args:
-        name: of the `Running` plugin of this comparison.
-        sealed: what `ClusterRuns.work` says of a run.
+        name: of the `SingleRunPlugin` of this comparison.
+        sealed: message of `RunCluster.execute_runs`.
     """
     try:
-        running: Any = get_worker().plugins[name]
-        running.work(sealed)
+        plugin: Any = get_worker().plugins[name]
+        plugin.execute(sealed)
     except MedpriorError as error:
         return pack_message({"stop": str(error), "failed": isinstance(error, TrainingFailed)}, [])
     except Exception as error:
-        stop = f"unforeseen {type(error).__name__} in a worker"
-        return pack_message({"stop": stop, "failed": False}, [])
+        message = f"unexpected {type(error).__name__} in a worker"
+        return pack_message({"stop": message, "failed": False}, [])
     return pack_message({}, [])
 
 
 def execute_run(facts: Mapping[str, Any]) -> None:
-    """Train and judge the run that `facts` tells of.
+    """Train and evaluate the run that `facts` describes.
 
     Raises:
         MedpriorError: this worker is of another version, or does not see the folders.

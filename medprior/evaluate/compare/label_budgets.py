@@ -1,4 +1,4 @@
-"""How much of the training data a fine-tuned model of a comparison may use."""
+"""Label budgets of a comparison: shares of the training patients, and numbers of masks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ BUDGET_AXES = ("fractions", "masks")
 
 @dataclass(frozen=True)
 class LabelBudget:
-    """One point of a low-data axis.
+    """One label budget.
 
     Attributes:
         name: as in keys, `10pct` or `masks_5`.
-        values: what it says to `medprior finetune`.
+        values: settings of `medprior finetune`.
     """
 
     name: str
@@ -33,38 +33,38 @@ def format_share_key(fraction: float) -> str:
 def list_label_budgets(settings: CompareSettings, task: Task, arm: Arm | None = None) -> list[LabelBudget]:
     """Shares of the training patients, then numbers of masks, largest first.
 
-    A list `fractions` among a task's settings stands in for the comparison's; a list `masks` adds
-    models from so many masks each (one number instead is a setting like any other). What an arm
-    has under the task's name comes first; `masks: null` leaves that axis out.
+    A list `fractions` in a task's settings replaces that of the comparison; a list `masks` adds a
+    model per number of masks (a single number is an ordinary setting). Settings of the arm under
+    the task's name take precedence; `masks: null` leaves that axis out.
 
     Raises:
         ConfigError: a share outside ]0, 1], or a number of masks below 1.
     """
-    own = (arm.finetune.get(task) if arm else None) or {}
-    values = settings.finetune[task] | {key: own[key] for key in BUDGET_AXES if key in own}
-    given = values.get("fractions", settings.fractions)
-    fractions = sort_axis_values(given, f"finetune.{task}.fractions", "shares above 0 up to 1", 1.0)
+    task_values = (arm.finetune.get(task) if arm else None) or {}
+    values = settings.finetune[task] | {key: task_values[key] for key in BUDGET_AXES if key in task_values}
+    fraction_values = values.get("fractions", settings.fractions)
+    fractions = sort_axis_values(fraction_values, f"finetune.{task}.fractions", "shares above 0 up to 1", 1.0)
     masks = values.get("masks")
     masks = masks if isinstance(masks, (list, tuple)) else []
     numbers = sort_axis_values(masks, f"finetune.{task}.masks", "whole numbers from 1 on", None)
-    return [LabelBudget(format_share_key(part), {"fraction": part}) for part in fractions] + [
+    return [LabelBudget(format_share_key(fraction), {"fraction": fraction}) for fraction in fractions] + [
         LabelBudget(f"masks_{int(number)}", {"fraction": 1.0, "masks": int(number)}) for number in numbers
     ]
 
 
-def sort_axis_values(given: Any, where: str, expected: str, most: float | None) -> list[float]:
-    """The different numbers of `given`, largest first; ConfigError where one does not fit."""
-    numbers = list(given) if isinstance(given, (list, tuple)) else [given]
-    plain = [n for n in numbers if isinstance(n, (int, float)) and not isinstance(n, bool)]
-    fits = [0 < n <= most if most is not None else n >= 1 and n == int(n) for n in plain]
-    if len(plain) < len(numbers) or not all(fits):
-        raise ConfigError("not an axis of low data", where=where, expected=expected,
-                          found=repr(given)[:80])  # fmt: skip
-    return sorted(set(plain), reverse=True)
+def sort_axis_values(axis: Any, where: str, expected: str, upper: float | None) -> list[float]:
+    """The unique numbers of `axis`, largest first; ConfigError if one is invalid."""
+    numbers = list(axis) if isinstance(axis, (list, tuple)) else [axis]
+    valid = [number for number in numbers if isinstance(number, (int, float)) and not isinstance(number, bool)]
+    fits = [0 < number <= upper if upper is not None else number >= 1 and number == int(number) for number in valid]
+    if len(valid) < len(numbers) or not all(fits):
+        raise ConfigError("invalid low-data axis", where=where, expected=expected,
+                          found=repr(axis)[:80])  # fmt: skip
+    return sorted(set(valid), reverse=True)
 
 
 def drop_budget_axes(values: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a task that all its models share."""
+    """Settings of a task without its budget axes, shared by all its models."""
     return {
         key: value
         for key, value in values.items()

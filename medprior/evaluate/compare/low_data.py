@@ -1,4 +1,4 @@
-"""What each arm reaches with fewer labels or masks: one table per measure, as Markdown."""
+"""Markdown tables of a comparison with fewer labels or masks, one per measure."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ LOW_DATA_MEASURES = {
 
 def parse_budget_key(key: str) -> tuple[str, str]:
     """Budget and measure of a low-data key: `10pct` and `linear_mauc`; empty for another key."""
-    _, found, rest = f".{key}".partition(".low_data.")
-    budget, _, measure = rest.partition(".")
-    return (budget, measure) if found else ("", "")
+    _, separator, suffix = f".{key}".partition(".low_data.")
+    budget, _, measure = suffix.partition(".")
+    return (budget, measure) if separator else ("", "")
 
 
 def parse_budget_amount(budget: str) -> float:
-    """How much a budget is: `0p1pct` is 0.1 percent, `masks_5` is 5 masks."""
+    """Size of a budget: `0p1pct` is 0.1 percent, `masks_5` is 5 masks."""
     return float(budget.removeprefix("masks_").removesuffix("pct").replace("p", "."))
 
 
 def list_measured_budgets(metrics: ReportMetrics, measure: str, masks: bool | None = None) -> list[str]:
-    """Budgets that any arm has `measure` for, shares first, least first.
+    """Budgets for which any arm has `measure`, shares first, smallest first.
 
-    `masks` keeps those of one axis: True for numbers of masks, False for shares.
+    `masks` selects one axis: True for numbers of masks, False for shares.
     """
     pairs = (parse_budget_key(key) for key in metrics)
-    found = {budget for budget, own in pairs if own == measure}
+    budgets = {budget for budget, budget_measure in pairs if budget_measure == measure}
     if masks is not None:
-        found = {budget for budget in found if budget.startswith("masks_") == masks}
-    return sorted(found, key=lambda budget: (budget.startswith("masks_"), parse_budget_amount(budget)))
+        budgets = {budget for budget in budgets if budget.startswith("masks_") == masks}
+    return sorted(budgets, key=lambda budget: (budget.startswith("masks_"), parse_budget_amount(budget)))
 
 
 def format_budget(budget: str) -> str:
@@ -48,16 +48,16 @@ def format_budget(budget: str) -> str:
 
 
 def format_low_data_tables(metrics: ReportMetrics, recipes: Sequence[str]) -> str:
-    """A table per measure, an arm a row, a budget a column; ▲ ▼ as in `table.md`."""
+    """One table per measure with arms as rows and budgets as columns; ▲ ▼ as in `table.md`."""
     texts = []
     for measure, title in LOW_DATA_MEASURES.items():
         columns = list_measured_budgets(metrics, measure)
         if not columns:
             continue
         table = [["arm", *map(format_budget, columns)]]
-        for name, lead in list_arm_prefixes(recipes).items():
+        for name, prefix in list_arm_prefixes(recipes).items():
             keys = [f"low_data.{budget}.{measure}" for budget in columns]
-            values = [format_cell(metrics.get(lead + key)) + format_arm_sign(metrics, name, key) for key in keys]
+            values = [format_cell(metrics.get(prefix + key)) + format_arm_sign(metrics, name, key) for key in keys]
             table.append([name, *values])
         texts.append(f"## {title}\n\n{format_markdown_table(table)}")
     return "\n".join(texts)

@@ -1,4 +1,4 @@
-"""Probes and fine-tuned models against the share of labelled patients or the number of masks."""
+"""Low-data figure: metrics against the share of labelled patients or number of masks."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ LowDataPanel = tuple[str, str, list[str]]
 
 
 def list_low_data_panels(metrics: Mapping[str, dict[str, Any]]) -> list[LowDataPanel]:
-    """(measure, axis, budgets) wherever a measure was taken with two budgets or more."""
+    """(measure, axis, budgets) of every measure with two budgets or more."""
     axes = {"labelled patients (%)": False, "masks": True}
-    found = [
+    panels = [
         (measure, axis, list_measured_budgets(metrics, measure, masks))
         for measure in LOW_DATA_MEASURES
         for axis, masks in axes.items()
     ]
-    return [panel for panel in found if len(panel[2]) > 1]
+    return [panel for panel in panels if len(panel[2]) > 1]
 
 
 def plot_low_data(path: Path, metrics: Mapping[str, dict[str, Any]], recipes: Sequence[str]) -> Figure | None:
     """One panel per measure and axis; None with fewer than two budgets."""
-    every = list_low_data_panels(metrics)
-    if not every:
+    panels = list_low_data_panels(metrics)
+    if not panels:
         return None
     arms = list_arm_prefixes(recipes) | {RANDOM_WEIGHTS: ""}
-    columns = min(3, len(every))
-    rows = -(-len(every) // columns)
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
     with open_figure(path, rows, columns, 2.7 * columns, 2.5 * rows + 0.4) as (figure, axes):
         handles: dict[str, Any] = {}
-        for axis, panel in zip(axes.flat, every, strict=False):
-            for number, (name, lead) in enumerate(arms.items()):
-                line = plot_arm_line(axis, metrics, panel, lead, name, number)
+        for axis, panel in zip(axes.flat, panels, strict=False):
+            for number, (name, prefix) in enumerate(arms.items()):
+                line = plot_arm_line(axis, metrics, panel, prefix, name, number)
                 if line is not None:
                     handles.setdefault(name, line)
             title, _, unit = LOW_DATA_MEASURES[panel[0]].rpartition(", ")
@@ -45,7 +45,7 @@ def plot_low_data(path: Path, metrics: Mapping[str, dict[str, Any]], recipes: Se
             ticks = [parse_budget_amount(budget) for budget in panel[2]]
             axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axis.set_xticks([], minor=True)
-        for axis in axes.flat[len(every) :]:
+        for axis in axes.flat[len(panels) :]:
             axis.set_visible(False)
         figure.legend(handles.values(), handles, loc="outside upper center", ncols=min(4, len(handles)))
     caption = "Mean over seeds; bands: 95 % interval over resampled patients and seeds."
@@ -53,20 +53,22 @@ def plot_low_data(path: Path, metrics: Mapping[str, dict[str, Any]], recipes: Se
 
 
 def plot_arm_line(
-    axis: Any, metrics: Mapping[str, dict[str, Any]], panel: LowDataPanel, lead: str, name: str,
+    axis: Any, metrics: Mapping[str, dict[str, Any]], panel: LowDataPanel, prefix: str, name: str,
     number: int,
 ) -> Any:  # fmt: skip
-    """The line of one arm with its band; None where nothing was measured."""
-    measure, _, found = panel
-    wanted = ("random_" if name == RANDOM_WEIGHTS else "") + measure
-    records = {parse_budget_amount(b): metrics.get(f"{lead}low_data.{b}.{wanted}") for b in found}
-    known = {x: r for x, r in records.items() if r is not None and r["value"] is not None}
-    if not known:
+    """The line of one arm with its band; None if nothing is measured."""
+    measure, _, budgets = panel
+    key = ("random_" if name == RANDOM_WEIGHTS else "") + measure
+    records = {parse_budget_amount(budget): metrics.get(f"{prefix}low_data.{budget}.{key}") for budget in budgets}
+    measured = {
+        amount: record for amount, record in records.items() if record is not None and record["value"] is not None
+    }
+    if not measured:
         return None
     dash, shade = LINE_STYLES[number % len(LINE_STYLES)], source_colour(number)
-    values = [record["value"] for record in known.values()]
-    (line,) = axis.plot(list(known), values, color=shade, linestyle=dash, marker="o", label=name)
-    bands = {x: r["ci95"] for x, r in known.items() if None not in r["ci95"]}
-    low, high = ([ends[side] for ends in bands.values()] for side in (0, 1))
+    values = [record["value"] for record in measured.values()]
+    (line,) = axis.plot(list(measured), values, color=shade, linestyle=dash, marker="o", label=name)
+    bands = {amount: record["ci95"] for amount, record in measured.items() if None not in record["ci95"]}
+    low, high = ([bounds[side] for bounds in bands.values()] for side in (0, 1))
     axis.fill_between(list(bands), low, high, color=shade, alpha=0.12, linewidth=0)
     return line

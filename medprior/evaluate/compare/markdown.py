@@ -1,11 +1,18 @@
-"""The table of a comparison: an arm a row, with intervals, cost, and how it stands to the first."""
+"""Markdown table of a comparison: arms as rows, with intervals, verdicts and cost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from medprior.evaluate.compare.failed_runs import format_failures
-from medprior.evaluate.report.summary import Record, ReportMetrics, difference_verdict, format_number, list_arm_prefixes
+from medprior.evaluate.report.summary import (
+    Record,
+    ReportMetrics,
+    difference_verdict,
+    format_number,
+    invert_verdict,
+    list_arm_prefixes,
+)
 
 ARM_COLUMNS = (
     ("attention.pixel_ap.mean", "attention pixel-AP"),
@@ -27,45 +34,42 @@ VERDICT_SIGNS = {"better": " ▲", "worse": " ▼", "no difference shown": "", "
 
 
 def build_arm_table(metrics: ReportMetrics, recipes: Sequence[str]) -> list[list[str]]:
-    """Header and rows; a column without any number is left out.
+    """Header and rows; columns without any number are left out.
 
-    ▲ and ▼ mark arms whose difference from the first arm has an interval without 0: ▲ better than
-    it, so with a lower entropy.
+    ▲ and ▼ mark arms better and worse than the first, by an interval of the difference without 0
+    (▲ means a lower entropy).
     """
     arms = list_arm_prefixes(recipes)
-    shown = [(k, t) for k, t in ARM_COLUMNS if any(f"{lead}{k}" in metrics for lead in arms.values())]
-    plain = [(k, t) for k, t in PLAIN_COLUMNS if any(f"{lead}{k}" in metrics for lead in arms.values())]
-    rows = [["arm", *(t for _, t in shown), *(t for _, t in plain), "step, of the first"]]
-    for name, lead in arms.items():
-        values = [format_cell(metrics.get(f"{lead}{key}")) + format_arm_sign(metrics, name, key) for key, _ in shown]
-        values += [format_value(metrics.get(f"{lead}{key}")) for key, _ in plain]
-        rows.append(
-            [
-                format_arm_title(metrics, name, lead),
-                *values,
-                format_cost_ratio(metrics.get(f"{lead}{STEP_COST_KEY}"), metrics.get(STEP_COST_KEY)),
-            ]
-        )
-    blind = [
+    columns, plain_columns = (
+        [(key, heading) for key, heading in group if any(prefix + key in metrics for prefix in arms.values())]
+        for group in (ARM_COLUMNS, PLAIN_COLUMNS)
+    )
+    rows = [["arm", *(heading for _, heading in [*columns, *plain_columns]), "step, of the first"]]
+    for name, prefix in arms.items():
+        values = [format_cell(metrics.get(prefix + key)) + format_arm_sign(metrics, name, key) for key, _ in columns]
+        values += [format_value(metrics.get(prefix + key)) for key, _ in plain_columns]
+        cost = format_cost_ratio(metrics.get(prefix + STEP_COST_KEY), metrics.get(STEP_COST_KEY))
+        rows.append([format_arm_title(metrics, name, prefix), *values, cost])
+    random_cells = [
         format_cell(metrics.get(f"features.random_{name}")) if kind == "features" else "-"
-        for kind, _, name in (key.partition(".") for key, _ in shown)
+        for kind, _, name in (key.partition(".") for key, _ in columns)
     ]
-    if set(blind) - {"-"}:
-        rows.append(["random weights", *blind, *["-"] * (len(plain) + 1)])
-    for kind, words in (("prior", "static prior"), ("registered_prior", "registered prior")):
+    if set(random_cells) - {"-"}:
+        rows.append(["random weights", *random_cells, *["-"] * (len(plain_columns) + 1)])
+    for kind, title in (("prior", "static prior"), ("registered_prior", "registered prior")):
         text = format_cell(metrics.get(f"{kind}.pixel_ap.mean"))
-        values = [text if key.endswith("attention.pixel_ap.mean") else "-" for key, _ in shown]
+        values = [text if key.endswith("attention.pixel_ap.mean") else "-" for key, _ in columns]
         if set(values) - {"-"}:
-            rows.append([words, *values, *["-"] * (len(plain) + 1)])
+            rows.append([title, *values, *["-"] * (len(plain_columns) + 1)])
     return rows
 
 
-def format_arm_title(metrics: ReportMetrics, name: str, lead: str) -> str:
-    """The arm, and what was lost of it: `span (1 of 3 collapsed)`."""
-    words = format_failures(metrics.get(f"{lead}runs.lost"))
-    done = metrics.get(f"{lead}runs.done")
-    none = "; no run left" if done and not done["value"] else ""
-    return f"{name} ({words}{none})" if words else name
+def format_arm_title(metrics: ReportMetrics, name: str, prefix: str) -> str:
+    """The arm with its failed runs: `span (1 of 3 collapsed)`."""
+    failures = format_failures(metrics.get(f"{prefix}runs.lost"))
+    done = metrics.get(f"{prefix}runs.done")
+    suffix = "; no run finished" if done and not done["value"] else ""
+    return f"{name} ({failures}{suffix})" if failures else name
 
 
 def format_cell(record: Record | None) -> str:
@@ -84,19 +88,18 @@ def format_value(record: Record | None) -> str:
 
 
 def format_cost_ratio(record: Record | None, first: Record | None) -> str:
-    """Cost over the first arm's."""
+    """Ratio of a cost to that of the first arm."""
     if not record or not first or not record["value"] or not first["value"]:
         return "-"
     return f"{record['value'] / first['value']:.2f}"
 
 
 def format_arm_sign(metrics: ReportMetrics, name: str, key: str) -> str:
-    """Whether the arm stands above or below the first one."""
+    """▲ if the arm is better than the first one, ▼ if worse, else ""."""
     record = metrics.get(f"difference.{name}.{key}")
     if record is None:
         return ""
-    word = difference_verdict(record, key)
-    return VERDICT_SIGNS[{"better": "worse", "worse": "better"}.get(word, word)]
+    return VERDICT_SIGNS[invert_verdict(difference_verdict(record, key))]
 
 
 def format_markdown_table(table: Sequence[Sequence[str]]) -> str:

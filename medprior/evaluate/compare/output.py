@@ -1,4 +1,4 @@
-"""Every file of a comparison: numbers, tables, figures, report, and `config.json` last."""
+"""Output files of a comparison: metrics, tables, figures and report."""
 
 from __future__ import annotations
 
@@ -25,42 +25,42 @@ RecordGroups = list[tuple[str, dict[str, Record]]]
 
 
 def write_comparison(
-    out: Path, about: ComparisonContext, estimates: Estimates, observer: Observer, whole: bool
+    out: Path, context: ComparisonContext, estimates: Estimates, observer: Observer, complete: bool
 ) -> WrittenMetrics:
-    """Write numbers, tables, figures and report; `config.json` last, and only of a `whole` one."""
+    """Write metrics, tables, figures and report; `config.json` last, only if `complete`."""
     metrics = {key: estimate.record() for key, estimate in sorted(estimates.items())}
     write_json(out / "metrics.json", metrics)
     texts = {
-        "table.md": format_markdown_table(build_arm_table(metrics, about.recipes)),
-        "features.md": format_probe_tables(metrics, about.recipes),
-        "low_data.md": format_low_data_tables(metrics, about.recipes),
+        "table.md": format_markdown_table(build_arm_table(metrics, context.recipes)),
+        "features.md": format_probe_tables(metrics, context.recipes),
+        "low_data.md": format_low_data_tables(metrics, context.recipes),
     }
     texts = {name: text for name, text in texts.items() if text}
     for name, text in texts.items():
         with atomic_write(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    figures = plot_comparison_figures(out, metrics, about.recipes)
-    report = write_compare_report(out / "report.html", metrics, figures, about)
+    figures = plot_comparison_figures(out, metrics, context.recipes)
+    report = write_compare_report(out / "report.html", metrics, figures, context)
     outputs = ("metrics.json", *texts, *(f.path.name for f in figures), report.name)
-    observer.metrics({k: r["value"] for k, r in metrics.items() if has_finite_value(r)}, 0)
+    observer.metrics({key: record["value"] for key, record in metrics.items() if has_finite_value(record)}, 0)
     for name in outputs:
         observer.artifact(out / name)
-    if whole:
-        values = about.settings.model_dump(mode="json")
-        facts = {"recipes": list(about.recipes), "primary": {"attention": about.recipes[0]}}
-        write_config(out, "compare", values, inputs=about.inputs, outputs=outputs, facts=facts)
+    if complete:
+        values = context.settings.model_dump(mode="json")
+        facts = {"recipes": list(context.recipes), "primary": {"attention": context.recipes[0]}}
+        write_config(out, "compare", values, inputs=context.inputs, outputs=outputs, facts=facts)
     return metrics
 
 
 def order_by_arm(groups: RecordGroups, recipes: Sequence[str]) -> RecordGroups:
-    """Groups with the arms as they were named, what is no arm after them."""
+    """Groups with arms in the order of `recipes`, other sources after them."""
     return [
         (name, {arm: rows[arm] for arm in dict.fromkeys([*recipes, *rows]) if arm in rows}) for name, rows in groups
     ]
 
 
 def plot_comparison_figures(out: Path, metrics: ReportMetrics, recipes: Sequence[str]) -> list[Figure]:
-    """The figures there are numbers for, in the order of the report."""
+    """All figures that have numbers, in the order of the report."""
     note = "Mean over seeds, with 95 % intervals over resampled patients and seeds. "
     priors = any(key.split(".")[0] in ("prior", "registered_prior") for key in metrics)
     baseline = "The priors as predictors are the baselines." if priors else ""
@@ -71,7 +71,7 @@ def plot_comparison_figures(out: Path, metrics: ReportMetrics, recipes: Sequence
             f"Of classifiers from all labels; arms from scratch take their best heads on validation images. {baseline}",
         ),
     }
-    found = [
+    figures = [
         plot_intervals(
             out / f"{kind}.png", title, "pixel-AP",
             order_by_arm(group_attention_records(metrics, recipes[0], kind), recipes), note + caption,
@@ -79,4 +79,4 @@ def plot_comparison_figures(out: Path, metrics: ReportMetrics, recipes: Sequence
         for kind, (title, caption) in kinds.items()
         if list_key_suffixes(metrics, f"{kind}.pixel_ap")
     ]  # fmt: skip
-    return [f for f in (plot_low_data(out / "low_data.png", metrics, recipes), *found) if f]
+    return [f for f in (plot_low_data(out / "low_data.png", metrics, recipes), *figures) if f]

@@ -1,4 +1,4 @@
-"""The runs of a comparison on a Dask cluster; each writes its own folder, nothing travels back."""
+"""Parallel runs of a comparison on a Dask cluster; every run writes its own folder."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from medprior.workers.secret_bytes import pack_message, unpack_message
 
 
 class RunCluster(DaskCluster):
-    """Trains and judges runs on a Dask cluster. A context manager.
+    """Trains and evaluates runs on a Dask cluster. A context manager.
 
-    Connection, waiting and what happens when the scheduler or all workers are gone are those of
-    ingestion (`Cluster`). The cluster's workers must see the cohort, the priors and the
-    comparison's folder under the same paths. A run whose worker dies goes on, on another one, from
-    its last checkpoint.
+    Connection and loss of the scheduler or of all workers are handled by `DaskCluster`. The
+    workers must see the cohort, the priors and the comparison's folder under the same paths. A run
+    whose worker dies continues on another one from its last checkpoint.
 
     Args:
         address: of the scheduler, `tcp://HOST:PORT` or `tls://HOST:PORT`.
-        threads: that PyTorch uses in each worker; sums depend on it in their last digits.
+        threads: PyTorch threads per worker; the last digits of sums depend on them.
     """
 
     def __init__(self, address: str, threads: int) -> None:
@@ -41,13 +40,13 @@ class RunCluster(DaskCluster):
 
         return SingleRunPlugin()
 
-    def work(
+    def execute_runs(
         self, runs: Sequence[ComparisonRun], cohort: Path, excluded: frozenset[str], settings: CompareSettings
     ) -> None:
-        """Have every run trained and judged; returns when all are done.
+        """Train and evaluate every run; returns when all are done.
 
         Raises:
-            MedpriorError: a run was refused, or the cluster is gone; what is done is kept.
+            MedpriorError: a run failed, or the cluster is gone; finished runs are kept.
         """
         from medprior.evaluate.compare.dask_worker import execute_sealed_run
 
@@ -58,13 +57,13 @@ class RunCluster(DaskCluster):
             "excluded": sorted(excluded),
             "settings": settings.model_dump(mode="json"),
         }
-        coming = [
+        futures = [
             self._submit_task(execute_sealed_run, pack_message(shared | build_run_message(run), [])) for run in runs
         ]
-        for future, run in zip(progress_bar(coming, desc="runs"), runs, strict=True):
-            self._finish(future, run)
+        for future, run in zip(progress_bar(futures, desc="runs"), runs, strict=True):
+            self._check_result(future, run)
 
-    def _finish(self, future: Any, run: ComparisonRun) -> None:
+    def _check_result(self, future: Any, run: ComparisonRun) -> None:
         from distributed import KilledWorker
 
         try:
@@ -73,15 +72,15 @@ class RunCluster(DaskCluster):
             raise MedpriorError(
                 "several workers died over this run",
                 where=run.folder.name,
-                fix="give workers more memory and run the same command again; it goes on",
+                fix="give workers more memory and run the same command again; it continues",
             ) from None
         if "stop" in facts:
-            kind = TrainingFailed if facts["failed"] else MedpriorError
-            raise kind(str(facts["stop"]), where=run.folder.name)
+            error_class = TrainingFailed if facts["failed"] else MedpriorError
+            raise error_class(str(facts["stop"]), where=run.folder.name)
 
 
 def build_run_message(run: ComparisonRun) -> dict[str, Any]:
-    """A run as a message, its paths absolute."""
+    """Message of a run, with absolute paths."""
     arm = run.arm.model_dump(mode="json")
     prior = run.arm.prior
     arm["prior"] = str(prior.resolve()) if prior is not None else None
@@ -94,18 +93,18 @@ MALLOC_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_MMAP_THRESHOLD_": str(2**28),
 }
-"""So glibc keeps what a step frees; as Dask sets it, a step takes 1.7 times as long."""
+"""glibc settings that keep memory freed by a step; with those of Dask a step takes 1.7 times as long."""
 
 
 @contextmanager
 def override_environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Environment of processes started in the block; Dask lets it stand before its own."""
-    before = {name: os.environ.get(name) for name in values}
+    """Set environment variables of processes started in the block; they override those of Dask."""
+    previous = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in before.items():
+        for name, value in previous.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
@@ -113,7 +112,7 @@ def override_environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def start_local_cluster(workers: int) -> Iterator[str]:
-    """Address of a cluster of `workers` processes on this machine, ended with the block."""
+    """Address of a cluster of `workers` local processes, closed at the end of the block."""
     distributed: Any = importlib.import_module("distributed")
     with (
         override_environment(MALLOC_ENVIRONMENT),
@@ -133,10 +132,10 @@ def start_local_cluster(workers: int) -> Iterator[str]:
 
 
 def count_worker_threads(workers: int) -> int:
-    """Threads of one of several local processes: `OMP_NUM_THREADS`, else its share of the cores."""
-    set_to = os.environ.get("OMP_NUM_THREADS", "")
+    """Threads per local process: `OMP_NUM_THREADS`, else an equal share of the cores."""
+    omp_threads = os.environ.get("OMP_NUM_THREADS", "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return int(set_to) if set_to.isdigit() and int(set_to) else max(1, (cores or 1) // workers)
+    return int(omp_threads) if omp_threads.isdigit() and int(omp_threads) else max(1, (cores or 1) // workers)
 
 
 def execute_runs_parallel(
@@ -147,19 +146,19 @@ def execute_runs_parallel(
     workers: int = 0,
     scheduler: str | None = None,
 ) -> None:
-    """Train and judge the runs that are not complete, on a cluster or in `workers` processes.
+    """Train and evaluate the incomplete runs on a cluster or in `workers` local processes.
 
     Raises:
-        MedpriorError: as `ClusterRuns.work`.
+        MedpriorError: as `RunCluster.execute_runs`.
     """
-    waiting = [run for run in runs if not is_run_complete(run, settings)]
-    if not waiting:
+    pending = [run for run in runs if not is_run_complete(run, settings)]
+    if not pending:
         return
     threads = count_worker_threads(max(1, workers))
     if scheduler is not None:
         with RunCluster(scheduler, threads) as cluster:
-            cluster.work(waiting, cohort, excluded, settings)
+            cluster.execute_runs(pending, cohort, excluded, settings)
         return
-    count = min(workers, len(waiting))
+    count = min(workers, len(pending))
     with start_local_cluster(count) as address, RunCluster(address, threads) as cluster:
-        cluster.work(waiting, cohort, excluded, settings)
+        cluster.execute_runs(pending, cohort, excluded, settings)

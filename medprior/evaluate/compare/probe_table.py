@@ -1,4 +1,4 @@
-"""Frozen features of every arm against random weights, as Markdown."""
+"""Markdown tables of the probes of every arm, with verdicts against random weights."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ CROSSVAL_TITLES = {"crossval": "all patients", "crossval_unseen": "outside the t
 
 def list_probe_columns(metrics: ReportMetrics) -> list[tuple[str, str]]:
     """(key, head) of every probe of the test split that any arm has."""
-    every = [(f"features.{probe}", title) for probe, title in PROBE_TITLES.items()]
-    return select_measured_columns(every, metrics)
+    columns = [(f"features.{probe}", title) for probe, title in PROBE_TITLES.items()]
+    return select_measured_columns(columns, metrics)
 
 
 def list_crossval_columns(metrics: ReportMetrics) -> list[tuple[str, str]]:
     """(key, head) of every cross-validated probe that any arm has."""
-    every = [
-        (f"features.{kind}_{probe}", f"{title}, {words}")
-        for kind, words in CROSSVAL_TITLES.items()
+    columns = [
+        (f"features.{kind}_{probe}", f"{title}, {patients}")
+        for kind, patients in CROSSVAL_TITLES.items()
         for probe, title in PROBE_TITLES.items()
     ]
-    return select_measured_columns(every, metrics)
+    return select_measured_columns(columns, metrics)
 
 
 def select_measured_columns(columns: Sequence[tuple[str, str]], metrics: ReportMetrics) -> list[tuple[str, str]]:
-    """The columns that any arm has a number for."""
+    """The columns for which any arm has a number."""
     return [(key, head) for key, head in columns if any(name.endswith(key) for name in metrics)]
 
 
 def format_probe_tables(metrics: ReportMetrics, recipes: Sequence[str]) -> str:
-    """Tables of the test split and cross-validated, an arm a row.
+    """Tables of the test split and of cross-validation, with arms as rows.
 
-    ▲ ▼: above or below random weights, by an interval without 0.
+    ▲ ▼: better or worse than random weights, by an interval of the difference without 0.
     """
-    every = {
+    column_sets = {
         "frozen features": list_probe_columns(metrics),
         "frozen features, cross-validated": list_crossval_columns(metrics),
     }
     return "\n".join(
         f"## {title}; ▲ ▼ against random weights\n\n{format_probe_rows(metrics, recipes, columns)}"
-        for title, columns in every.items()
+        for title, columns in column_sets.items()
         if columns
     )
 
@@ -55,16 +55,18 @@ def format_probe_tables(metrics: ReportMetrics, recipes: Sequence[str]) -> str:
 def format_probe_rows(metrics: ReportMetrics, recipes: Sequence[str], columns: Sequence[tuple[str, str]]) -> str:
     """One table, random weights last."""
     table = [["arm", *(head for _, head in columns)]]
-    for name, lead in list_arm_prefixes(recipes).items():
-        texts = [format_cell(metrics.get(lead + key)) + format_baseline_sign(metrics, lead, key) for key, _ in columns]
+    for name, prefix in list_arm_prefixes(recipes).items():
+        texts = [
+            format_cell(metrics.get(prefix + key)) + format_baseline_sign(metrics, prefix, key) for key, _ in columns
+        ]
         if set(texts) - {"-"}:
             table.append([name, *texts])
-    blind = [f"features.random_{key.partition('.')[2]}" for key, _ in columns]
-    table.append(["random weights", *(format_cell(metrics.get(key)) for key in blind)])
+    random_keys = [f"features.random_{key.partition('.')[2]}" for key, _ in columns]
+    table.append(["random weights", *(format_cell(metrics.get(key)) for key in random_keys)])
     return format_markdown_table(table)
 
 
-def format_baseline_sign(metrics: ReportMetrics, lead: str, key: str) -> str:
-    """Whether an arm's features stand above or below random weights."""
-    record = metrics.get(f"{lead}difference.random_weights.{key}")
+def format_baseline_sign(metrics: ReportMetrics, prefix: str, key: str) -> str:
+    """▲ if an arm's features are better than random weights, ▼ if worse, else ""."""
+    record = metrics.get(f"{prefix}difference.random_weights.{key}")
     return "" if record is None else VERDICT_SIGNS[difference_verdict(record, key)]

@@ -1,4 +1,4 @@
-"""One run of a comparison: an arm and a seed, trained once, judged once, kept on disk."""
+"""One run of a comparison: one arm with one seed, trained and scored once, kept on disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from medprior.errors import TrainingFailed
-from medprior.evaluate.compare.arm_settings import build_finetune_settings, build_pretrain_settings, list_arm_tasks
 from medprior.evaluate.compare.cost import measure_cost, summarise_costs
 from medprior.evaluate.compare.failed_runs import (
     BACKBONE_STAGE,
@@ -20,6 +19,7 @@ from medprior.evaluate.compare.failed_runs import (
     record_failure,
 )
 from medprior.evaluate.compare.label_budgets import LabelBudget, format_share_key, list_label_budgets
+from medprior.evaluate.compare.plan import build_finetune_settings, build_pretrain_settings, list_arm_tasks
 from medprior.evaluate.compare.run_metrics import RunScores
 from medprior.evaluate.compare.settings import Arm, CompareSettings
 from medprior.evaluate.localisation.attention_scores import extract_backbone, score_attention
@@ -42,10 +42,10 @@ SCORES_FILE = "scores.npz"
 
 @dataclass(frozen=True)
 class ComparisonRun:
-    """One arm with one seed, and the folder that keeps it.
+    """One arm with one seed, and its folder.
 
     Attributes:
-        origin: folder of the run whose backbone this one starts from; None: its own.
+        origin: folder of the run whose backbone this run shares; None: its own.
     """
 
     folder: Path
@@ -55,14 +55,14 @@ class ComparisonRun:
 
     @property
     def source(self) -> Path:
-        """Folder that keeps the backbone and its scores."""
+        """Folder of the backbone and its scores."""
         return self.origin or self.folder
 
 
 def score_run(run: ComparisonRun, cohort: Path, study: EvaluationStudy, settings: CompareSettings) -> RunScores:
-    """Scores of one run, training and judging it where that is not done yet.
+    """Scores of one run; stages that are missing are trained and scored.
 
-    A stage that stopped itself is recorded and left out; without its backbone a run has no scores.
+    A failed stage is recorded and left out; a run with a failed backbone has no scores.
     """
     backbone = None
     if BACKBONE_STAGE not in read_failed_stages(run.source):
@@ -87,72 +87,74 @@ def score_run(run: ComparisonRun, cohort: Path, study: EvaluationStudy, settings
 
 
 def list_score_files(run: ComparisonRun, settings: CompareSettings) -> dict[str, tuple[Path, ...]]:
-    """Stage -> the files of scores that say it is done."""
-    found: dict[str, tuple[Path, ...]] = {}
+    """Stage -> score files that exist once it is complete."""
+    files: dict[str, tuple[Path, ...]] = {}
     if run.arm.recipe is not None:
-        found[BACKBONE_STAGE] = (run.source / SCORES_FILE,)
+        files[BACKBONE_STAGE] = (run.source / SCORES_FILE,)
     for task in list_arm_tasks(run.arm, settings):
         for budget in list_label_budgets(settings, task, run.arm):
             stage = f"{task}-{budget.name}"
-            more = (attention_scores_path(run, stage),) if needs_attention(task, budget) else ()
-            found[stage] = (run.folder / f"{stage}.npz", *more)
-    return found
+            attention_files = (get_attention_scores_path(run, stage),) if needs_attention(task, budget) else ()
+            files[stage] = (run.folder / f"{stage}.npz", *attention_files)
+    return files
 
 
 def is_run_complete(run: ComparisonRun, settings: CompareSettings) -> bool:
-    """Whether nothing is left to train or to judge."""
-    lost = read_failed_stages(run.folder)
-    if BACKBONE_STAGE in lost:
+    """Whether all stages are scored or failed."""
+    failed = read_failed_stages(run.folder)
+    if BACKBONE_STAGE in failed:
         return True
-    wanted = list_score_files(run, settings)
-    return all(stage in lost or all(path.is_file() for path in files) for stage, files in wanted.items())
+    score_files = list_score_files(run, settings)
+    return all(stage in failed or all(path.is_file() for path in files) for stage, files in score_files.items())
 
 
 def needs_attention(task: Task, budget: LabelBudget) -> bool:
-    """Whether a model's attention is measured: that of classifiers from all labels."""
+    """Whether a model's attention is scored: only classifiers trained with all labels."""
     return task == "classification" and budget.name == "100pct"
 
 
-def attention_scores_path(run: ComparisonRun, stage: str) -> Path:
-    """Where the attention of a fine-tuned model is kept."""
+def get_attention_scores_path(run: ComparisonRun, stage: str) -> Path:
+    """File of the attention scores of a fine-tuned model."""
     return run.folder / f"{stage}-attention.npz"
 
 
 def pretrain_run_backbone(run: ComparisonRun, cohort: Path, settings: CompareSettings) -> Path | None:
-    """The run's backbone, trained where that is not done yet; None for an arm from scratch."""
+    """Folder of the run's backbone, trained if missing; None for an arm from scratch."""
     if run.arm.recipe is None:
         return None
     backbone = run.source / BACKBONE_STAGE
     with hold_lock(run.source / ".pretraining", "this backbone", wait_seconds=None, mode=0o666):
         if not (backbone / "config.json").is_file():
-            chosen = build_pretrain_settings(run.arm, run.seed, settings)
+            pretrain_settings = build_pretrain_settings(run.arm, run.seed, settings)
             with measure_cost(run.source, BACKBONE_STAGE):
-                pretrain_backbone(cohort, backbone, run.arm.prior if chosen.needs_prior else None, chosen)
+                pretrain_backbone(
+                    cohort, backbone, run.arm.prior if pretrain_settings.needs_prior else None, pretrain_settings
+                )
     return backbone
 
 
 def read_training_scores(backbone: Path) -> RunScores:
-    """What `metrics.csv` says of training, [1] each; without the file nothing.
+    """Training scores from `metrics.csv`, [1] each; empty without the file.
 
-    Median seconds of a step, and LOCA's accuracy over the last window, in which patches are placed
-    that the network trains on.
+    Median seconds of a step, and LOCA's position accuracy over the last window, on patches of
+    training images.
     """
     path = backbone / "metrics.csv"
     if not path.is_file():
         return {}
     table = pd.read_csv(path)
     batch = read_config(backbone, "pretrain")["settings"]["batch"]
-    found = {"cost.step_seconds": batch / table["images_per_second"].median()}
+    values = {"cost.step_seconds": batch / table["images_per_second"].median()}
     if "loca_accuracy" in table:
-        found["loca_accuracy"] = table["loca_accuracy"].iloc[-1]
-    return {name: np.array([value], dtype=np.float64) for name, value in found.items()}
+        values["loca_accuracy"] = table["loca_accuracy"].iloc[-1]
+    return {name: np.array([value], dtype=np.float64) for name, value in values.items()}
 
 
-def load_or_compute_scores(path: Path, made: Callable[[], RunScores]) -> RunScores:
-    """Scores from `path`, made and written there first where they are missing."""
+def load_or_compute_scores(path: Path, compute: Callable[[], RunScores]) -> RunScores:
+    """Scores from `path`; if it is missing, they are computed and saved first."""
     if not path.is_file():
         with atomic_write(path) as temporary:
-            np.savez_compressed(temporary, **made())  # type: ignore[arg-type]
+            np.savez_compressed(temporary, **compute())  # type: ignore[arg-type]
     with np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
 
@@ -163,18 +165,18 @@ def score_finetuned_model(
 ) -> RunScores:  # fmt: skip
     """Test scores of one model, `<budget>.<task>.<label or structure>` [n]; trained if needed.
 
-    Of a classifier from all labels the attention too, under `tuned.`.
+    Includes the attention scores of a classifier trained with all labels, under `tuned.`.
     """
     stage = f"{task}-{budget.name}"
     if stage in read_failed_stages(run.folder):
         return {}
     model = cache(partial(finetune_run_model, run, backbone, study, settings, task, budget))
-    lead = f"{budget.name}.{task}."
+    prefix = f"{budget.name}.{task}."
     try:
-        scores = load_or_compute_scores(run.folder / f"{stage}.npz", lambda: score_run_model(model(), study, lead))
+        scores = load_or_compute_scores(run.folder / f"{stage}.npz", lambda: score_run_model(model(), study, prefix))
         if needs_attention(task, budget):
             scores |= load_or_compute_scores(
-                attention_scores_path(run, stage), lambda: score_finetuned_attention(model(), study)
+                get_attention_scores_path(run, stage), lambda: score_finetuned_attention(model(), study)
             )
     except TrainingFailed as error:
         record_failure(run.folder, stage, error)
@@ -186,54 +188,54 @@ def finetune_run_model(
     run: ComparisonRun, backbone: Path | None, study: EvaluationStudy, settings: CompareSettings,
     task: Task, budget: LabelBudget,
 ) -> Model:  # fmt: skip
-    """One of the run's models, trained where that is not done yet."""
+    """One fine-tuned model of the run, trained if missing."""
     stage = f"{task}-{budget.name}"
     folder = run.folder / stage
     if not (folder / "config.json").is_file():
-        chosen = build_finetune_settings(run.arm, run.seed, settings, task, budget)
-        prior = run.arm.prior if chosen.needs_prior else None
+        finetune_settings = build_finetune_settings(run.arm, run.seed, settings, task, budget)
+        prior = run.arm.prior if finetune_settings.needs_prior else None
         with measure_cost(run.folder, stage):
-            finetune_model(study.cohort, folder, task, backbone, chosen, prior=prior)
+            finetune_model(study.cohort, folder, task, backbone, finetune_settings, prior=prior)
     return load_finetuned_model(folder)
 
 
 def score_finetuned_attention(model: Model, study: EvaluationStudy) -> RunScores:
-    """`tuned.ap.<target>` and `tuned.spatial_entropy` [n]; nothing of a model without heads."""
+    """`tuned.ap.<target>` and `tuned.spatial_entropy` [n]; empty for a CNN."""
     backbone = extract_backbone(model)
-    found = score_attention(backbone, study) if backbone is not None else {}
-    return {f"tuned.{name}": values for name, values in found.items()}
+    scores = score_attention(backbone, study) if backbone is not None else {}
+    return {f"tuned.{name}": values for name, values in scores.items()}
 
 
-def score_run_model(model: Model, study: EvaluationStudy, lead: str) -> RunScores:
-    """Probability of every label with its truth beside it, or Dice of every structure, [n] each."""
+def score_run_model(model: Model, study: EvaluationStudy, prefix: str) -> RunScores:
+    """Probability and truth of every label, or Dice of every structure, [n] each."""
     if model.task == "segmentation":
         scores, _ = score_segmentation(study.part, model)
-        return {f"{lead}{name}": one["dice"] for name, one in scores.items()}
+        return {f"{prefix}{name}": metrics["dice"] for name, metrics in scores.items()}
     truth = study.part.labels(list(model.labels))
-    found = dict(zip(model.labels, model.predict_cohort(study.part).T, strict=True))
-    answers = {f"{lead}{label}": values for label, values in found.items()}
-    return answers | {f"truth.{label}": t for label, t in zip(model.labels, truth.T, strict=True)}
+    probabilities = dict(zip(model.labels, model.predict_cohort(study.part).T, strict=True))
+    result = {f"{prefix}{label}": values for label, values in probabilities.items()}
+    return result | {f"truth.{label}": values for label, values in zip(model.labels, truth.T, strict=True)}
 
 
 def score_backbone(path: Path, seed: int, study: EvaluationStudy, fractions: Sequence[float]) -> RunScores:
     """Per-image scores of one backbone: `ap.<target>` [n], `<share>.<probe>` [n, C], `truth`.
 
-    With `probe_folds` also `crossval.<probe>` of the whole cohort.
+    With `probe_folds`, `crossval.<probe>` of the whole cohort too.
     """
     backbone, settings = load_backbone(path), study.settings
     scores: RunScores = dict(score_attention(backbone, study))
     entropy = backbone.config.get("training", {}).get("teacher_entropy", np.nan)
     scores["teacher_entropy"] = np.array([entropy], dtype=np.float64)
-    parts, truth, why = select_probe_data(study)
-    if why:
+    parts, truth, reason = select_probe_data(study)
+    if reason:
         return scores
     scores["truth"] = truth["test"]
     scores |= score_crossval_probes(backbone, study, seed)
-    names = dict(zip(parts["train"].image_ids, truth["train"], strict=True))
+    truth_by_image = dict(zip(parts["train"].image_ids, truth["train"], strict=True))
     seeded = settings.model_copy(update={"seed": seed})
     for fraction in fractions:
-        some = select_patient_share(parts["train"], fraction, seed)
-        known = truth | {"train": np.stack([names[image_id] for image_id in some.image_ids])}
-        answers = score_backbone_probes(backbone, parts | {"train": some}, known, seeded)
-        scores |= {f"{format_share_key(fraction)}.{name}": values for name, (values, _) in answers.items()}
+        selected = select_patient_share(parts["train"], fraction, seed)
+        share_truth = truth | {"train": np.stack([truth_by_image[image_id] for image_id in selected.image_ids])}
+        probe_scores = score_backbone_probes(backbone, parts | {"train": selected}, share_truth, seeded)
+        scores |= {f"{format_share_key(fraction)}.{name}": values for name, (values, _) in probe_scores.items()}
     return scores

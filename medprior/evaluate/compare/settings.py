@@ -12,12 +12,12 @@ from medprior.settings import Settings
 
 
 class Arm(Settings):
-    """One side of a comparison, where a recipe's name does not say it all.
+    """One arm of a comparison.
 
     Args:
         recipe: recipe of `medprior pretrain`; None: no pretraining, fine-tuned from scratch.
-        prior: spatial prior of this arm, instead of the comparison's.
-        pretrain, finetune: settings of this arm over those that all arms share.
+        prior: spatial prior of this arm, instead of that of the comparison.
+        pretrain, finetune: settings of this arm that override the shared ones.
     """
 
     recipe: str | None = "span"
@@ -27,15 +27,15 @@ class Arm(Settings):
 
 
 class CompareSettings(Settings):
-    """How recipes are put side by side.
+    """Settings of `medprior compare`.
 
     Args:
         seeds: every arm is trained with seeds 0 .. seeds - 1.
-        fractions: shares of the training patients that probes and fine-tuning may use; nested.
-        evaluate: how each run is judged.
-        pretrain: settings of `medprior pretrain` shared by all arms, so that budgets are equal.
-        finetune: settings of `medprior finetune` per task; a task that is not named is not done.
-        arms: name -> arm; a name that is not here is a recipe with the comparison's prior.
+        fractions: nested shares of the training patients for probes and fine-tuning.
+        evaluate: settings of the evaluation of each run.
+        pretrain: settings of `medprior pretrain` shared by all arms, for equal budgets.
+        finetune: settings of `medprior finetune` per task; other tasks are left out.
+        arms: name -> arm; any other name is a recipe with the comparison's prior.
     """
 
     seeds: int = Field(default=3, ge=1)
@@ -46,7 +46,7 @@ class CompareSettings(Settings):
     arms: dict[str, Arm] = Field(default_factory=dict)
 
     def arm(self, name: str, prior: Path | None) -> Arm:
-        """The arm called `name`; `prior` is the comparison's."""
+        """The arm `name`, with the comparison's `prior` if it has none."""
         arm = self.arms.get(name) or Arm(recipe=name)
         return arm if arm.prior else arm.model_copy(update={"prior": prior})
 

@@ -1,10 +1,10 @@
-"""The tables of a comparison's report; every cell names the key of `metrics.json` it shows."""
+"""Tables of a comparison report; each cell names its key of `metrics.json`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medprior.evaluate.compare.failed_runs import format_failures as lost_in_words
+from medprior.evaluate.compare.failed_runs import format_failures
 from medprior.evaluate.compare.low_data import LOW_DATA_MEASURES, format_budget, list_measured_budgets
 from medprior.evaluate.compare.probe_table import list_crossval_columns, list_probe_columns
 from medprior.evaluate.report.style import key_to_words
@@ -12,6 +12,7 @@ from medprior.evaluate.report.summary import (
     HEADLINES,
     ReportMetrics,
     difference_verdict,
+    invert_verdict,
     list_arm_prefixes,
     list_scored_structures,
 )
@@ -40,9 +41,9 @@ ENTROPY_COLUMNS = (
 
 
 def build_comparison_tables(metrics: ReportMetrics, recipes: Sequence[str]) -> list[ReportTable]:
-    """All tables that have something to show, in reading order."""
+    """All tables that are not empty, in reading order."""
     primary = dict.fromkeys(("attention", "classification", "segmentation"), recipes[0])
-    every = [
+    tables = [
         build_runs_table(metrics, recipes),
         build_difference_table(metrics, primary),
         *build_attention_tables(metrics, primary),
@@ -55,31 +56,31 @@ def build_comparison_tables(metrics: ReportMetrics, recipes: Sequence[str]) -> l
         *build_low_data_tables(metrics, recipes),
         build_cost_table(metrics, recipes),
     ]
-    return [table for table in every if table is not None]
+    return [table for table in tables if table is not None]
 
 
 def build_integer_cell(metrics: ReportMetrics, key: str) -> ReportCell:
     """The cell of `key` without decimals."""
     value = metrics.get(key, {}).get("value")
-    return ReportCell() if value is None else ReportCell(key, f"{value:,.0f}", whole=True)
+    return ReportCell() if value is None else ReportCell(key, f"{value:,.0f}", is_count=True)
 
 
 def build_runs_table(metrics: ReportMetrics, recipes: Sequence[str]) -> ReportTable:
-    """How many runs every arm rests on, and what became of the others."""
+    """Finished and failed runs of every arm, with the reasons of failures."""
     rows = []
-    for name, lead in list_arm_prefixes(recipes).items():
-        record = metrics[f"{lead}runs.lost"]
+    for name, prefix in list_arm_prefixes(recipes).items():
+        record = metrics[f"{prefix}runs.lost"]
         reasons = "; ".join(
             f"seed {row['seed']}, {key_to_words(row['stage'])}"
             + (f", step {row['step']}" if row["step"] is not None else "")
             + f": {row['reason']}"
             for row in record.get("failures", ())
         )
-        cells = [build_integer_cell(metrics, f"{lead}runs.done"), build_integer_cell(metrics, f"{lead}runs.lost")]
-        words = [ReportCell(value=lost_in_words(record) or "none lost"), ReportCell(value=reasons or "–")]
-        rows.append((name, [*cells, *words]))
-    note = "An arm's numbers are means over the runs that are left; what is lost is in no mean."
-    return ReportTable("Runs", ["sound", "lost", "in words", "why"], rows, note)
+        cells = [build_integer_cell(metrics, f"{prefix}runs.done"), build_integer_cell(metrics, f"{prefix}runs.lost")]
+        texts = [ReportCell(value=format_failures(record) or "none failed"), ReportCell(value=reasons or "–")]
+        rows.append((name, [*cells, *texts]))
+    note = "An arm's numbers are means over its finished runs; failed runs are in no mean."
+    return ReportTable("Runs", ["finished", "failed", "summary", "reasons"], rows, note)
 
 
 def build_finetuned_table(metrics: ReportMetrics, primary: dict[str, str]) -> ReportTable | None:
@@ -96,20 +97,20 @@ def build_finetuned_table(metrics: ReportMetrics, primary: dict[str, str]) -> Re
 
 
 def build_entropy_table(metrics: ReportMetrics, recipes: Sequence[str]) -> ReportTable | None:
-    """Spatial entropy of the free heads, and the first arm's difference from each arm's."""
-    shown = [(k, t) for k, t in ENTROPY_COLUMNS if any(key.endswith(k) for key in metrics)]
-    if not shown:
+    """Spatial entropy of the free heads, and the relative difference of the first arm."""
+    columns = [(key, heading) for key, heading in ENTROPY_COLUMNS if any(key.endswith(key) for key in metrics)]
+    if not columns:
         return None
     rows = []
-    for name, lead in list_arm_prefixes(recipes).items():
+    for name, prefix in list_arm_prefixes(recipes).items():
         cells = []
-        for key, _ in shown:
+        for key, _ in columns:
             difference = f"relative_difference.{name}.{key}"
-            cells += [build_cell(metrics, lead + key), build_cell(metrics, difference, signed=True)]
+            cells += [build_cell(metrics, prefix + key), build_cell(metrics, difference, signed=True)]
         rows.append((name, cells))
-    heads = [h for _, t in shown for h in (f"{t} (nats)", f"{recipes[0]} relative to it")]
+    heads = [head for _, heading in columns for head in (f"{heading} (nats)", f"{recipes[0]} relative to it")]
     note = (
-        "Into how many separate regions the heads that follow no structure scatter their attention "
+        "Scatter of the attention of free heads over separate regions "
         f"(0: one region; lower is better). {recipes[0]} relative to an arm: −0.200 means that "
         f"the entropy of {recipes[0]} is lower by 20 %."
     )
@@ -119,44 +120,44 @@ def build_entropy_table(metrics: ReportMetrics, recipes: Sequence[str]) -> Repor
 def build_above_random_tables(metrics: ReportMetrics, recipes: Sequence[str]) -> list[ReportTable]:
     """Frozen features of every arm minus random weights, of the test split and cross-validated."""
     note = "Paired: the same patients, folds and probes. Where the interval spans 0, none is shown."
-    every = {
+    column_sets = {
         "Frozen features minus random weights": list_probe_columns(metrics),
         "Frozen features minus random weights, cross-validated": list_crossval_columns(metrics),
     }
-    found = []
-    for title, columns in every.items():
+    tables = []
+    for title, columns in column_sets.items():
         keys = [f"difference.random_weights.{key}" for key, _ in columns]
         rows = [
-            (name, [build_cell(metrics, lead + key, signed=True) for key in keys])
-            for name, lead in list_arm_prefixes(recipes).items()
+            (name, [build_cell(metrics, prefix + key, signed=True) for key in keys])
+            for name, prefix in list_arm_prefixes(recipes).items()
         ]
-        rows = [(name, cells) for name, cells in rows if any(one.key for one in cells)]
+        rows = [(name, cells) for name, cells in rows if any(cell.key for cell in cells)]
         if rows:
-            found.append(ReportTable(title, [head for _, head in columns], rows, note))
-    return found
+            tables.append(ReportTable(title, [head for _, head in columns], rows, note))
+    return tables
 
 
 def build_low_data_tables(metrics: ReportMetrics, recipes: Sequence[str]) -> list[ReportTable]:
-    """A table per measure that was taken with several budgets: arms, then differences."""
-    found = []
+    """One table per measure with several budgets: arms, then differences from the first."""
+    tables = []
     for measure, title in LOW_DATA_MEASURES.items():
         budgets = list_measured_budgets(metrics, measure)
         if len(budgets) < 2:
             continue
         keys = [f"low_data.{budget}.{measure}" for budget in budgets]
         rows = [
-            (name, [build_cell(metrics, lead + key) for key in keys])
-            for name, lead in list_arm_prefixes(recipes).items()
+            (name, [build_cell(metrics, prefix + key) for key in keys])
+            for name, prefix in list_arm_prefixes(recipes).items()
         ]
         rows += [
             (f"{recipes[0]} − {name}", [build_arm_difference(metrics, name, key) for key in keys])
             for name in recipes[1:]
         ]
-        rows = [(name, cells) for name, cells in rows if any(one.key for one in cells)]
+        rows = [(name, cells) for name, cells in rows if any(cell.key for cell in cells)]
         note = "Shares of the training patients, or masks; smaller ones are parts of larger ones. "
         note += "Differences are paired; where the interval spans 0, none is shown."
-        found.append(ReportTable(f"Fewer labels: {title}", [format_budget(b) for b in budgets], rows, note))
-    return found
+        tables.append(ReportTable(f"Fewer labels: {title}", [format_budget(budget) for budget in budgets], rows, note))
+    return tables
 
 
 def build_arm_difference(metrics: ReportMetrics, name: str, key: str) -> ReportCell:
@@ -165,29 +166,29 @@ def build_arm_difference(metrics: ReportMetrics, name: str, key: str) -> ReportC
 
 
 def build_cost_table(metrics: ReportMetrics, recipes: Sequence[str]) -> ReportTable | None:
-    """What a run of each arm cost."""
+    """Mean cost of a run of each arm."""
     arms = list_arm_prefixes(recipes)
-    shown = [row for row in COST_COLUMNS if any(lead + row[0] in metrics for lead in arms.values())]
-    if not shown:
+    columns = [row for row in COST_COLUMNS if any(prefix + row[0] in metrics for prefix in arms.values())]
+    if not columns:
         return None
     rows = [
-        (name, [(build_integer_cell if full else build_cell)(metrics, lead + key) for key, _, full in shown])
-        for name, lead in arms.items()
+        (
+            name,
+            [(build_integer_cell if is_count else build_cell)(metrics, prefix + key) for key, _, is_count in columns],
+        )
+        for name, prefix in arms.items()
     ]
     note = (
-        "Means over runs. Training: all stages of a run that never stopped. Peak memory of the "
-        "process, libraries included. Times hold for the machine and load they were taken on; each "
-        "run's own are in its cost.json."
+        "Means over runs. Training: all stages of a run that was never resumed. Peak memory of the "
+        "process, libraries included. Times hold for the machine and load they were measured on; "
+        "cost.json of each run has its own."
     )
-    return ReportTable("Cost of a run", [title for _, title, _ in shown], rows, note)
+    return ReportTable("Cost of a run", [title for _, title, _ in columns], rows, note)
 
 
 def list_arm_verdicts(metrics: ReportMetrics, recipes: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """For every arm but the first, in words, how it stands to the first on each headline.
-
-    What fine-tuning makes of few labels and masks is said too.
-    """
-    few = [
+    """Verdicts in words for every arm but the first, on each headline and low-data budget."""
+    low_data = [
         (f"low_data.{budget}.{measure}", f"{LOW_DATA_MEASURES[measure]}, {format_budget(budget)}")
         for measure in ("finetuned_mauc", "finetuned_dice")
         for budget in list_measured_budgets(metrics, measure)
@@ -195,16 +196,11 @@ def list_arm_verdicts(metrics: ReportMetrics, recipes: Sequence[str]) -> list[tu
     ]
     rows = []
     for name in recipes[1:]:
-        words = []
-        for key, quantity in (*HEADLINES, *few):
+        verdicts = []
+        for key, quantity in (*HEADLINES, *low_data):
             record = metrics.get(f"difference.{name}.{key}")
             if record is None:
                 continue
-            words.append(f"{quantity}: {invert_verdict(difference_verdict(record, key))}")
-        rows.append((name, words))
+            verdicts.append(f"{quantity}: {invert_verdict(difference_verdict(record, key))}")
+        rows.append((name, verdicts))
     return rows
-
-
-def invert_verdict(word: str) -> str:
-    """A verdict on the first arm as one on the other."""
-    return {"better": "worse", "worse": "better"}.get(word, word)

@@ -1,4 +1,4 @@
-"""Attention maps of a backbone, laid over the unit squares of a cohort's images."""
+"""Attention maps of a backbone, resampled to the unit squares of a cohort's images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medprior.networks.device import select_device
 
 
 class AttentionSource:
-    """The heads of a backbone as a source of maps (see `localisation.MapSource`)."""
+    """The heads of a backbone as a source of maps (see `scoring.MapSource`)."""
 
     searchable = True
 

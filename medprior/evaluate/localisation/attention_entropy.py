@@ -1,4 +1,4 @@
-"""Into how many separate regions a backbone's free heads scatter their attention."""
+"""Spatial entropy of the attention of a backbone's free heads, image by image."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
 
 @torch.no_grad()
 def compute_free_head_entropy(backbone: Backbone, cohort: Cohort, batch: int, device: str) -> Floats:
-    """Spatial entropy of the CLS attention (methods 4), mean over heads that follow no structure.
+    """Spatial entropy of the CLS attention (SAR, arXiv 2206.04636), mean over the free heads.
 
     Args:
-        backbone: its images are seen whole.
+        backbone: encodes whole images.
         cohort: its images, in order.
         batch: images at once.
         device: `auto`, `cpu` or `cuda`.
 
     Returns:
-        float64 [n], nats: 0 for one region, ln r for r equal ones; NaN where every head follows a
-        structure.
+        float64 [n], nats: 0 for one region, ln r for r equal ones; NaN where every head is assigned
+        to a structure.
     """
-    where = select_device(device)
-    network = backbone.network.to(where).eval()
-    free = list_free_heads(network.settings.heads, backbone.heads.values())
-    if not free:
+    torch_device = select_device(device)
+    network = backbone.network.to(torch_device).eval()
+    free_heads = list_free_heads(network.settings.heads, backbone.heads.values())
+    if not free_heads:
         return np.full(len(cohort), np.nan)
-    found = []
-    for images, _ in iterate_whole_views(cohort, backbone.size, network.settings.patch, batch, where):
+    entropies = []
+    for images, _ in iterate_whole_views(cohort, backbone.size, network.settings.patch, batch, torch_device):
         tokens = network(images, capture=True)
         assert tokens.cls_logits is not None
-        found.append(compute_spatial_entropy(tokens.cls_logits[:, free], tokens.grid).mean(1).cpu())
-    return torch.cat(found).double().numpy()
+        entropies.append(compute_spatial_entropy(tokens.cls_logits[:, free_heads], tokens.grid).mean(1).cpu())
+    return torch.cat(entropies).double().numpy()

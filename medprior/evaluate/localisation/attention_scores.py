@@ -1,4 +1,4 @@
-"""The attention of a fine-tuned classifier, measured as that of a backbone."""
+"""Per-image attention scores of a backbone, or of the Vision Transformer in a classifier."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def extract_backbone(model: Model) -> Backbone | None:
 def score_attention(backbone: Backbone, study: EvaluationStudy) -> dict[str, Floats]:
     """Per-image pixel-AP as `ap.<target>` [n], and `spatial_entropy` [n] of its free heads.
 
-    A network without assigned heads takes for each target its best head on validation images.
+    A network without assigned heads uses its best head on validation images for each target.
     """
     settings, device = study.settings, study.settings.device
-    found = {"spatial_entropy": compute_free_head_entropy(backbone, study.part, settings.batch, device)}
-    wanted = select_annotated_targets(study.part, select_targets(study.cohort.structures, backbone.heads))
+    scores = {"spatial_entropy": compute_free_head_entropy(backbone, study.part, settings.batch, device)}
+    targets = select_annotated_targets(study.part, select_targets(study.cohort.structures, backbone.heads))
     selection: Cohort | None = study.selection
     if selection is not None:
         selection = selection.take(settings.selection_images, settings.seed)
     source = AttentionSource(backbone, settings.batch, device)
-    maps = localise_structures(source, study.part, selection, wanted, settings.map_size)
-    return found | {f"ap.{target}": np.asarray(values) for target, values in maps.ap.items()}
+    localisation = localise_structures(source, study.part, selection, targets, settings.map_size)
+    return scores | {f"ap.{target}": np.asarray(values) for target, values in localisation.ap.items()}

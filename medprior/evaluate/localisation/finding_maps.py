@@ -1,4 +1,4 @@
-"""Maps that may say where a finding is: of a classifier's attention, and maps that see no image."""
+"""Map sources for findings: attention and roll-out of a classifier, and fixed baseline maps."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 MAP_KINDS = ("head", "pooled", "rollout", "class_rollout")
 NO_ATTENTION = "no attention: the network is no Vision Transformer"
-CENTRE_SPREAD = 0.25  # standard deviation of the centre prior, share of the side; our choice
+CENTRE_SPREAD = 0.25  # standard deviation of the `centre` map, share of the side; our choice
 
 
 def has_vit_attention(model: Model) -> bool:
-    """Whether a model has a Vision Transformer's attention: a convolutional network has none."""
+    """Whether the model is a Vision Transformer; a convolutional network has no attention."""
     # A property that raises counts as absent too.
     try:
         return isinstance(model.network.vit, Encoder)
@@ -38,26 +38,26 @@ def has_vit_attention(model: Model) -> bool:
 
 
 def list_map_kinds(model: Model) -> tuple[tuple[str, ...], str]:
-    """The kinds of map a classifier has, and why the others are missing, or ""."""
+    """Kinds of map a classifier provides, and the reason why others are missing, or ""."""
     if not has_vit_attention(model):
         return (), NO_ATTENTION
     if getattr(model.network, "kind", "") != "pooled":
-        rest = tuple(kind for kind in MAP_KINDS if kind != "pooled")
-        return rest, "no pooled map: its classification head pools no tokens by attention"
+        kinds = tuple(kind for kind in MAP_KINDS if kind != "pooled")
+        return kinds, "no pooled map: its classification head pools no tokens by attention"
     return MAP_KINDS, ""
 
 
 class ModelMaps:
-    """One kind of map of a classifier as a source of maps (see `localisation.MapSource`).
+    """One kind of map of a classifier as a source of maps (see `scoring.MapSource`).
 
     Args:
         model: a classifier with attention.
-        kind: `head`, CLS attention of the last block, one map per head; `pooled`, what the pooled
-            tokens of each finding's logit were pooled from; `rollout`, the classic roll-out of the
+        kind: `head`, CLS attention of the last block, one map per head; `pooled`, the pooling
+            weights of the tokens behind each finding's logit; `rollout`, the classic roll-out of the
             CLS token (Abnar and Zuidema 2020), one map for all findings; `class_rollout`, the dense
             roll-out weighted by the gradient of each finding's logit (`networks.class_rollout`).
-        findings: of `pooled` and `class_rollout`, one map each.
-        batch: images at once.
+        findings: labels of the model; `pooled` and `class_rollout` give one map for each.
+        batch: images per forward pass.
     """
 
     def __init__(self, model: Model, kind: str, findings: Sequence[str], batch: int = 32) -> None:
@@ -65,33 +65,33 @@ class ModelMaps:
         self.outputs = [model.labels.index(name) for name in findings]
         heads = model.vit.settings.heads
         self.count = {"head": heads, "rollout": 1}.get(kind, len(findings))
-        shared = {"head": {}, "rollout": dict.fromkeys(findings, 0)}
-        self.assigned: dict[str, int] = shared.get(kind, {name: index for index, name in enumerate(findings)})
+        assignments = {"head": {}, "rollout": dict.fromkeys(findings, 0)}
+        self.assigned: dict[str, int] = assignments.get(kind, {name: index for index, name in enumerate(findings)})
         self.searchable = kind == "head"
 
     def batches(self, cohort: Cohort, size: int) -> Iterator[NDArray[np.float32]]:
         """Maps float32 [b, M, size, size] >= 0, bilinear on unit squares."""
         squares, aspect = cohort.squares(self.model.source_size), cohort.aspect
         for start in range(0, len(cohort), self.batch):
-            part = slice(start, start + self.batch)
-            images, views = self.model.view(squares[part], aspect[part])
-            yield resample_maps_to_source(self.maps(images), views, size).cpu().numpy()
+            rows = slice(start, start + self.batch)
+            images, boxes = self.model.create_views(squares[rows], aspect[rows])
+            yield resample_maps_to_source(self.compute_maps(images), boxes, size).cpu().numpy()
 
-    def maps(self, images: Tensor) -> Tensor:
-        """Maps over the patches of views [B, 1, S, S]: [B, M, rows, columns]."""
+    def compute_maps(self, images: Tensor) -> Tensor:
+        """Maps over the patches of model inputs [B, 1, S, S]: [B, M, rows, columns]."""
         network, vit = self.model.network, self.model.vit
         rows = vit.patch_grid(images)[0]
         if self.kind == "head":
             return compute_attention_maps(vit, images)
         if self.kind == "rollout":
-            found = compute_cls_rollout(collect_block_attention(vit, images), nosn=vit.settings.nosn)[:, None]
-            return rearrange(found[..., vit.prefix :], "b c (y x) -> b c y x", y=rows)
+            rollout = compute_cls_rollout(collect_block_attention(vit, images), nosn=vit.settings.nosn)[:, None]
+            return rearrange(rollout[..., vit.prefix :], "b c (y x) -> b c y x", y=rows)
         assert isinstance(network, Classifier)
         weights = compute_finding_weights(network, images)[:, self.outputs]
         if self.kind == "pooled":
             return rearrange(weights[..., vit.prefix :], "b c (y x) -> b c y x", y=rows)
-        some = partial(select_logits, network, self.outputs)
-        return roll_out_weights(vit, images, weights, some, RolloutSettings(gradients=True)).maps
+        select = partial(select_logits, network, self.outputs)
+        return roll_out_weights(vit, images, weights, select, RolloutSettings(gradients=True)).maps
 
 
 def select_logits(network: Classifier, outputs: Sequence[int], images: Tensor) -> Tensor:
@@ -101,12 +101,12 @@ def select_logits(network: Classifier, outputs: Sequence[int], images: Tensor) -
 
 
 class FixedMap:
-    """One map for all images and findings: what can be scored without looking.
+    """One map for all images and findings: a baseline that does not use the image.
 
     Args:
-        kind: `uniform`, or `centre`: a Gaussian about the middle of the picture.
-        findings: it stands for.
-        batch: images at once.
+        kind: `uniform`, or `centre`: a Gaussian about the middle of the image.
+        findings: the labels it is scored for.
+        batch: images per batch.
     """
 
     searchable = False
@@ -118,15 +118,15 @@ class FixedMap:
 
     def batches(self, cohort: Cohort, size: int) -> Iterator[NDArray[np.float32]]:
         """The map once per image, float32 [b, 1, size, size]."""
-        at = ((np.arange(size) + 0.5) / size - 0.5) / CENTRE_SPREAD
-        bell = np.exp(-0.5 * (at[:, None] ** 2 + at[None] ** 2))
-        one = (np.ones_like(bell) if self.kind == "uniform" else bell).astype(np.float32)
+        offsets = ((np.arange(size) + 0.5) / size - 0.5) / CENTRE_SPREAD
+        gaussian = np.exp(-0.5 * (offsets[:, None] ** 2 + offsets[None] ** 2))
+        fixed_map = (np.ones_like(gaussian) if self.kind == "uniform" else gaussian).astype(np.float32)
         for start in range(0, len(cohort), self.batch):
-            yield np.repeat(one[None, None], min(self.batch, len(cohort) - start), axis=0)
+            yield np.repeat(fixed_map[None, None], min(self.batch, len(cohort) - start), axis=0)
 
 
 class OrganMaps(PriorSource):
-    """The maps of an organ prior; which organ stands for a finding is chosen on validation."""
+    """The maps of an organ prior; the organ for each finding is chosen on validation images."""
 
     searchable = True
 

@@ -1,4 +1,4 @@
-"""Maps scored against findings: chosen on validation images, then judged on those of the split."""
+"""Scores of maps against findings: maps are chosen on validation images, then evaluated."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ class FindingScores:
     """One source's scores of one finding.
 
     Attributes:
-        chosen: maps whose mean was scored. rule: how they were chosen, in words.
-        threshold: share of a map's maximum. measured: whether validation images chose it.
+        chosen: maps whose mean is scored. rule: how they are chosen, in words.
+        threshold: share of a map's maximum. on_validation: whether validation images chose it.
         scores: metric -> float64 [n].
     """
 
     chosen: Candidate
     rule: str
     threshold: float
-    measured: bool
+    on_validation: bool
     scores: dict[str, Array]
 
 
@@ -85,7 +85,7 @@ def score_finding_maps(
 
 
 def list_finding_candidates(source: MapSource, finding: str) -> list[Candidate]:
-    """Maps that may stand for a finding: its own, or each of them and the mean of all."""
+    """Candidates for a finding: its assigned map, or each map and the mean of all."""
     if finding in source.assigned:
         return [(source.assigned[finding],)]
     return [*((index,) for index in range(source.count)), tuple(range(source.count))]
@@ -100,28 +100,28 @@ def choose_finding_maps(
 ) -> dict[str, tuple[Candidate, str, float, bool]]:
     """Finding -> (maps, rule, threshold, whether validation chose it), by mean pixel-AP and Dice.
 
-    Without a located image to choose on: the mean of all maps, and half of the maximum.
+    Without a located validation image: the mean of all maps, and half of the maximum.
     """
-    offers = {name: list_finding_candidates(source, name) for name in findings}
-    every = sorted({candidate for offer in offers.values() for candidate in offer})
+    options = {name: list_finding_candidates(source, name) for name in findings}
+    candidates = sorted({candidate for option in options.values() for candidate in option})
     scores = None
     if selection is not None:
-        scores = score_finding_maps(source, selection, truth(selection), every, tolerance)
-    chosen = {}
-    for column, (name, offer) in enumerate(offers.items()):
-        rule = "its own" if len(offer) == 1 else "best on validation"
-        rows = [every.index(candidate) for candidate in offer]
-        known = np.zeros(0, dtype=bool)
+        scores = score_finding_maps(source, selection, truth(selection), candidates, tolerance)
+    choices = {}
+    for column, (name, option) in enumerate(options.items()):
+        rule = "its own" if len(option) == 1 else "best on validation"
+        rows = [candidates.index(candidate) for candidate in option]
+        is_known = np.zeros(0, dtype=bool)
         if scores is not None:
-            known = np.asarray(~np.isnan(scores.pixel_ap[:, rows, column]).any(axis=1))
-        if scores is None or not known.any():
-            rule = rule if len(offer) == 1 else "mean of all, no validation image to choose on"
-            chosen[name] = (offer[-1], rule, 0.5, False)
+            is_known = np.asarray(~np.isnan(scores.pixel_ap[:, rows, column]).any(axis=1))
+        if scores is None or not is_known.any():
+            rule = rule if len(option) == 1 else "mean of all, no validation image to choose on"
+            choices[name] = (option[-1], rule, 0.5, False)
             continue
-        best = rows[int(scores.pixel_ap[:, rows, column][known].mean(axis=0).argmax())]
+        best = rows[int(scores.pixel_ap[:, rows, column][is_known].mean(axis=0).argmax())]
         threshold = find_best_threshold(scores.dice[:, best, column])[1]
-        chosen[name] = (every[best], rule, threshold, True)
-    return chosen
+        choices[name] = (candidates[best], rule, threshold, True)
+    return choices
 
 
 def localise_findings(
@@ -133,58 +133,58 @@ def localise_findings(
     tolerance: float,
 ) -> dict[str, FindingScores]:
     """Choose on `selection`, score on `part`: finding -> scores."""
-    chosen = choose_finding_maps(source, findings, selection, truth, tolerance)
-    candidates = sorted({candidate for candidate, *_ in chosen.values()})
+    choices = choose_finding_maps(source, findings, selection, truth, tolerance)
+    candidates = sorted({candidate for candidate, *_ in choices.values()})
     scores = score_finding_maps(source, part, truth(part), candidates, tolerance)
     result = {}
-    for column, (name, (candidate, rule, threshold, measured)) in enumerate(chosen.items()):
-        row = candidates.index(candidate)
-        level = int(np.searchsorted(DICE_THRESHOLDS, threshold - 1e-9))
-        own = {
-            "pointing": scores.pointing[:, row, column],
-            "iou": convert_dice_to_iou(scores.dice[:, row, column, level]),
-            "energy": scores.energy[:, row, column],
-            "pixel_ap": scores.pixel_ap[:, row, column],
+    for column, (name, (candidate, rule, threshold, on_validation)) in enumerate(choices.items()):
+        map_index = candidates.index(candidate)
+        threshold_index = int(np.searchsorted(DICE_THRESHOLDS, threshold - 1e-9))
+        metric_scores = {
+            "pointing": scores.pointing[:, map_index, column],
+            "iou": convert_dice_to_iou(scores.dice[:, map_index, column, threshold_index]),
+            "energy": scores.energy[:, map_index, column],
+            "pixel_ap": scores.pixel_ap[:, map_index, column],
         }
-        result[name] = FindingScores(candidate, rule, threshold, measured, own)
+        result[name] = FindingScores(candidate, rule, threshold, on_validation, metric_scores)
     return result
 
 
 def estimate_finding_scores(
-    found: dict[str, FindingScores], draws: Resamples, prefix: str, tolerance: float
+    finding_scores: dict[str, FindingScores], draws: Resamples, prefix: str, tolerance: float
 ) -> dict[str, Estimate]:
     """`<prefix>.<pointing|iou|energy|pixel_ap>.<finding>` and `.mean` over the findings.
 
-    The hit rate of a map that has one maximum in every image has Wilson's interval, widened where a
-    patient has several images.
+    Pointing scores that are all 0 or 1 get Wilson's interval, widened where a patient has several
+    images.
     """
     result: dict[str, Estimate] = {}
     for metric in FINDING_METRICS:
-        single = []
-        for name, one in found.items():
-            values = one.scores[metric]
-            facts: dict[str, Any] = {"maps": list(one.chosen), "choice": one.rule}
+        estimates = []
+        for name, scores in finding_scores.items():
+            values = scores.scores[metric]
+            facts: dict[str, Any] = {"maps": list(scores.chosen), "choice": scores.rule}
             if metric == "iou":
-                facts |= {"threshold": one.threshold, "threshold_on_validation": one.measured}
+                facts |= {"threshold": scores.threshold, "threshold_on_validation": scores.on_validation}
             if metric == "pointing":
                 facts["tolerance"] = tolerance
             estimate = estimate_mean(values, draws, **facts)
             if metric == "pointing":
                 estimate = add_wilson_bounds(estimate, values, draws)
             result[f"{prefix}.{metric}.{name}"] = estimate
-            single.append(estimate)
-        if single:
-            names = list(found)
+            estimates.append(estimate)
+        if estimates:
+            names = list(finding_scores)
             n = len(draws.patient)
-            result[f"{prefix}.{metric}.mean"] = average_estimates(single, n, findings=names)
+            result[f"{prefix}.{metric}.mean"] = average_estimates(estimates, n, findings=names)
     return result
 
 
 def add_wilson_bounds(estimate: Estimate, values: Array, draws: Resamples) -> Estimate:
-    """The same estimate with Wilson's bounds, where all values are 0 or 1."""
-    known = ~np.isnan(values)
-    if not known.any() or not np.isin(values[known], (0.0, 1.0)).all():
+    """The estimate with Wilson's bounds, if all values are 0 or 1; otherwise unchanged."""
+    is_known = ~np.isnan(values)
+    if not is_known.any() or not np.isin(values[is_known], (0.0, 1.0)).all():
         return estimate
-    found = compute_wilson_rate(values[known] == 1, draws.patient[known])
-    bounds = (found.low, found.high)
+    rate = compute_wilson_rate(values[is_known] == 1, draws.patient[is_known])
+    bounds = (rate.low, rate.high)
     return Estimate(estimate.value, estimate.samples, estimate.n, estimate.facts, bounds)

@@ -1,4 +1,4 @@
-"""AP of mask instances, as COCO counts it: pieces of an attention map against whole organs.
+"""COCO-style average precision of mask instances: pieces of an attention map against organs.
 
 A map's pieces are the connected parts of the smallest set of pixels that holds 60 % of its mass,
 each with the share of the mass it holds as its score. Pieces below 1 % of the image are dropped.
@@ -35,7 +35,7 @@ class Detections:
 
     Shape:
         image: intp [d]. score: float64 [d] in [0, 1]. hit: bool [10, d], matched at each IoU.
-        objects: intp [n], how many instances each image has.
+        objects: intp [n], number of instances per image.
     """
 
     image: NDArray[np.intp]
@@ -57,70 +57,70 @@ def extract_pieces(values: NDArray[np.float32]) -> tuple[InstanceMasks, Array]:
 
 def extract_mask_instances(mask: InstanceMasks, count: int) -> InstanceMasks:
     """The `count` largest connected parts of a mask [h, w]: bool [<= count, h, w]."""
-    labels, found = ndimage.label(mask, CONNECTIVITY)
-    sizes = np.bincount(labels.ravel(), minlength=found + 1)[1:]
+    labels, component_count = ndimage.label(mask, CONNECTIVITY)
+    sizes = np.bincount(labels.ravel(), minlength=component_count + 1)[1:]
     largest = 1 + np.argsort(-sizes, kind="stable")[:count]
     return np.asarray(labels == largest[:, None, None])
 
 
-def match_pieces(found: InstanceMasks, truth: InstanceMasks) -> NDArray[np.bool_]:
+def match_pieces(pieces: InstanceMasks, truth: InstanceMasks) -> NDArray[np.bool_]:
     """Which pieces match an instance, at each IoU: bool [10, p]; each instance at most once."""
-    hit = np.zeros((len(IOU_THRESHOLDS), len(found)), dtype=bool)
-    if not len(found) or not len(truth):
+    hit = np.zeros((len(IOU_THRESHOLDS), len(pieces)), dtype=bool)
+    if not len(pieces) or not len(truth):
         return hit
-    a, b = (m.reshape(len(m), -1).astype(np.float64) for m in (found, truth))
-    both = a @ b.T
-    iou = both / (a.sum(1)[:, None] + b.sum(1) - both)
-    for row, least in enumerate(IOU_THRESHOLDS):
-        free = np.ones(len(truth), dtype=bool)
-        for piece in range(len(found)):
-            best = int(np.argmax(np.where(free, iou[piece], -1)))
-            if free[best] and iou[piece, best] >= least:
-                hit[row, piece], free[best] = True, False
+    piece_rows, truth_rows = (masks.reshape(len(masks), -1).astype(np.float64) for masks in (pieces, truth))
+    intersection = piece_rows @ truth_rows.T
+    iou = intersection / (piece_rows.sum(1)[:, None] + truth_rows.sum(1) - intersection)
+    for row, threshold in enumerate(IOU_THRESHOLDS):
+        unmatched = np.ones(len(truth), dtype=bool)
+        for piece in range(len(pieces)):
+            best = int(np.argmax(np.where(unmatched, iou[piece], -1)))
+            if unmatched[best] and iou[piece, best] >= threshold:
+                hit[row, piece], unmatched[best] = True, False
     return hit
 
 
-def compute_instance_ap(found: Detections, weight: Array) -> float:
+def compute_instance_ap(detections: Detections, weight: Array) -> float:
     """Mean AP over the ten IoUs with images counted `weight` [n] times; NaN without instances."""
-    order = np.argsort(-found.score, kind="stable")
-    drawn = weight[found.image[order]]
-    objects = float((weight * found.objects).sum())
+    order = np.argsort(-detections.score, kind="stable")
+    weights = weight[detections.image[order]]
+    objects = float((weight * detections.objects).sum())
     if objects == 0:
         return float("nan")
     values = []
-    for hit in found.hit[:, order]:
-        true, every = np.cumsum(drawn * hit), np.cumsum(drawn)
-        kept = every > 0
-        precision = true[kept] / every[kept]
+    for hit in detections.hit[:, order]:
+        true_positives, detected = np.cumsum(weights * hit), np.cumsum(weights)
+        has_weight = detected > 0
+        precision = true_positives[has_weight] / detected[has_weight]
         precision = np.maximum.accumulate(precision[::-1])[::-1]
-        at = np.searchsorted(true[kept] / objects, RECALL_POINTS - 1e-12, side="left")
-        inside = at < len(precision)
-        values.append(float(precision[at[inside]].sum() / len(RECALL_POINTS)))
+        indices = np.searchsorted(true_positives[has_weight] / objects, RECALL_POINTS - 1e-12, side="left")
+        is_reached = indices < len(precision)
+        values.append(float(precision[indices[is_reached]].sum() / len(RECALL_POINTS)))
     return float(np.mean(values))
 
 
 def detect_pieces(
-    source: MapSource, cohort: Cohort, wanted: Targets, found: Localisation, size: int
+    source: MapSource, cohort: Cohort, targets: Targets, localisation: Localisation, size: int
 ) -> dict[str, Detections]:
     """Pieces of the chosen maps of every target, matched with its instances.
 
     `lungs` has two instances, any other target one; images without the mask are left out.
     """
-    names = list(found.chosen)
-    truth = load_true_masks(cohort, {name: wanted[name] for name in names}, size)
+    names = list(localisation.chosen)
+    true_masks = load_true_masks(cohort, {name: targets[name] for name in names}, size)
     rows: dict[str, list[tuple[int, Array, NDArray[np.bool_]]]] = {name: [] for name in names}
     objects = {name: np.zeros(len(cohort), dtype=np.intp) for name in names}
-    image = 0
+    row = 0
     for batch in source.batches(cohort, size):
-        for maps in average_candidates(batch, [found.chosen[name] for name in names]):
+        for maps in average_candidates(batch, [localisation.chosen[name] for name in names]):
             for column, name in enumerate(names):
-                if not truth[image, column].any():
+                if not true_masks[row, column].any():
                     continue
-                there = extract_mask_instances(truth[image, column], 2 if name == LUNGS_TARGET else 1)
-                parts, score = extract_pieces(maps[column])
-                objects[name][image] = len(there)
-                rows[name].append((image, score, match_pieces(parts, there)))
-            image += 1
+                instances = extract_mask_instances(true_masks[row, column], 2 if name == LUNGS_TARGET else 1)
+                pieces, score = extract_pieces(maps[column])
+                objects[name][row] = len(instances)
+                rows[name].append((row, score, match_pieces(pieces, instances)))
+            row += 1
     return {name: concatenate_detections(rows[name], objects[name]) for name in names}
 
 
@@ -141,19 +141,19 @@ def concatenate_detections(
 def estimate_instance_ap(
     source: MapSource,
     cohort: Cohort,
-    wanted: Targets,
-    found: Localisation,
+    targets: Targets,
+    localisation: Localisation,
     draws: Resamples,
     size: int,
     prefix: str,
 ) -> dict[str, Estimate]:
     """`<prefix>.instance_ap.<target>` and `.mean`, over the resamples of patients."""
     result = {}
-    for name, parts in detect_pieces(source, cohort, wanted, found, size).items():
-        every = np.concatenate([block for block in draws.blocks], axis=1)[draws.patient]
-        samples = np.array([compute_instance_ap(parts, w) for w in every.T.astype(np.float64)])
-        value = compute_instance_ap(parts, np.ones(len(cohort)))
-        n = int((parts.objects > 0).sum())
+    for name, detections in detect_pieces(source, cohort, targets, localisation, size).items():
+        weights = np.concatenate(draws.blocks, axis=1)[draws.patient]
+        samples = np.array([compute_instance_ap(detections, sample) for sample in weights.T.astype(np.float64)])
+        value = compute_instance_ap(detections, np.ones(len(cohort)))
+        n = int((detections.objects > 0).sum())
         result[f"{prefix}.instance_ap.{name}"] = Estimate(value, samples, n, {})
     if result:
         result[f"{prefix}.instance_ap.mean"] = average_estimates(list(result.values()), len(cohort))

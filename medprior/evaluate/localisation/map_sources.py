@@ -1,4 +1,4 @@
-"""A spatial prior as its own predictor: the baseline that attention has to beat."""
+"""The maps of a spatial prior as predictors: the baseline for attention maps."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 def resize_maps(maps: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Maps [n, K, h, w] on the unit square at another resolution, bilinear, without aliasing."""
+    """Maps [n, K, h, w] resized to [n, K, size, size], bilinear with antialiasing."""
     tensor = torch.from_numpy(np.array(maps, dtype=np.float32))
-    out = F.interpolate(tensor, (size, size), mode="bilinear", align_corners=False, antialias=True)
-    return out.numpy()
+    resized = F.interpolate(tensor, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    return resized.numpy()
 
 
 class PriorSource:
-    """A prior as a source of maps (see `localisation.MapSource`).
+    """A prior as a source of maps (see `scoring.MapSource`).
 
     Args:
         prior: the prior.
-        per_image: its maps fitted to each image, instead of the static ones.
-        batch: images at once.
+        per_image: use the maps fitted to each image instead of the static ones.
+        batch: images per batch.
     """
 
     searchable = False

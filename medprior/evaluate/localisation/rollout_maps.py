@@ -23,14 +23,14 @@ class RolloutMaps:
     """Roll-out of some outputs of a model.
 
     Shape:
-        maps: float32 [n, C, s, s] over unit squares; 1 is the mean over the patches of a map that
-            lost nothing. dropped: float32 [n, C] in [0, 1], share that ends on CLS and registers
-            and is in no map. there: bool [n, C], False for a structure the model finds nowhere.
+        maps: float32 [n, C, s, s] on unit squares; a map whose mass is all on patches has mean 1.
+        dropped_share: float32 [n, C] in [0, 1], mass on CLS and registers, which is in no map.
+        is_predicted: bool [n, C], False for a structure that the model predicts nowhere.
     """
 
     maps: NDArray[np.float32]
-    dropped: NDArray[np.float32]
-    there: NDArray[np.bool_]
+    dropped_share: NDArray[np.float32]
+    is_predicted: NDArray[np.bool_]
 
 
 def compute_model_rollout(
@@ -38,38 +38,38 @@ def compute_model_rollout(
 ) -> RolloutMaps:
     """Dense attention roll-out per structure (hard weights) or per finding (gradient-weighted).
 
-    Meant for a few images: classifiers take one backward pass per finding.
+    For a few images: classifiers need one backward pass per finding.
 
     Args:
-        model: fine-tuned.
+        model: fine-tuned classifier or segmenter.
         cohort: the images, in order.
         size: side of the unit squares, pixels.
-        settings: variants; by default the task's.
+        settings: roll-out variant; by default that of the task.
     """
     squares, aspect = cohort.squares(model.source_size), cohort.aspect
-    images, views = model.view(squares[: len(cohort)], aspect)
+    images, boxes = model.create_views(squares[: len(cohort)], aspect)
     network = model.network
-    found: RolloutResult
+    rollout: RolloutResult
     if isinstance(network, Segmenter):
-        found = compute_segmenter_rollout(network, images, "hard", settings)
+        rollout = compute_segmenter_rollout(network, images, "hard", settings)
     else:
-        found = compute_classifier_rollout(network, images, settings)
-    patches = found.maps[0, 0].numel()
-    laid = resample_maps_to_source(found.maps * patches, views, size)
-    lost = found.cls_mass + found.register_mass
-    there = found.maps.sum((-1, -2)) + lost > 0
-    return RolloutMaps(laid.cpu().numpy(), lost.cpu().numpy(), there.cpu().numpy())
+        rollout = compute_classifier_rollout(network, images, settings)
+    patches = rollout.maps[0, 0].numel()
+    resampled = resample_maps_to_source(rollout.maps * patches, boxes, size)
+    dropped_share = rollout.cls_mass + rollout.register_mass
+    is_predicted = rollout.maps.sum((-1, -2)) + dropped_share > 0
+    return RolloutMaps(resampled.cpu().numpy(), dropped_share.cpu().numpy(), is_predicted.cpu().numpy())
 
 
-def select_shown_outputs(truth: NDArray[np.float64], most: int) -> list[int]:
-    """Outputs to show: those with most positives in truth [n, C] (NaN unknown), in their order."""
+def select_shown_outputs(truth: NDArray[np.float64], limit: int) -> list[int]:
+    """Indices of the `limit` outputs with most positives in truth [n, C] (NaN unknown), ascending."""
     positives = np.nansum(truth, axis=0)
-    return sorted(np.argsort(-positives, kind="stable")[:most].tolist())
+    return sorted(np.argsort(-positives, kind="stable")[:limit].tolist())
 
 
 def compute_mean_error(truth: NDArray[np.float64], probability: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean absolute error of each image over its known labels, [n, C] -> [n], NaN without any."""
-    gap = np.abs(truth - probability)
-    known = np.isfinite(gap).sum(axis=1)
-    total: NDArray[np.float64] = np.nansum(gap, axis=1)
-    return np.where(known > 0, total / np.maximum(known, 1), np.nan)
+    error = np.abs(truth - probability)
+    known_count = np.isfinite(error).sum(axis=1)
+    total: NDArray[np.float64] = np.nansum(error, axis=1)
+    return np.where(known_count > 0, total / np.maximum(known_count, 1), np.nan)

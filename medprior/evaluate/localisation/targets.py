@@ -1,4 +1,4 @@
-"""Which structures are scored, and how `lungs` and its two halves answer for one another."""
+"""Targets: the structures that are scored, with `lungs` matched to its two sides."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ SCORED_ORGANS = (*LUNG_SIDES, LUNGS_TARGET, "heart")
 Targets = dict[str, tuple[str, ...]]
 
 
-def select_targets(structures: Iterable[str], named: Iterable[str]) -> Targets:
-    """What to score: target -> the mask structures whose union is its truth.
+def select_targets(structures: Iterable[str], mapped: Iterable[str]) -> Targets:
+    """Targets to score: target -> the mask structures whose union is its truth.
 
     Args:
-        structures: what the cohort has masks of.
-        named: what the backbones and priors have maps of; without any, the organs are taken.
+        structures: structures the cohort has masks of.
+        mapped: structures the backbones and priors have maps of; organs are always scored.
 
-    A cohort with two lungs whose maps only know `lungs` is scored on the union of its two masks.
+    If the maps only have `lungs` and the cohort has both sides, the union of its masks is used.
     """
-    known, wanted = set(structures), set(named)
-    found: Targets = {name: (name,) for name in known & (wanted | set(SCORED_ORGANS))}
+    available, wanted = set(structures), set(mapped)
+    targets: Targets = {name: (name,) for name in available & (wanted | set(SCORED_ORGANS))}
     if (
         LUNGS_TARGET in wanted
-        and LUNGS_TARGET not in known
-        and known >= set(LUNG_SIDES)
+        and LUNGS_TARGET not in available
+        and available >= set(LUNG_SIDES)
         and not wanted & set(LUNG_SIDES)
     ):
         for side in LUNG_SIDES:
-            del found[side]
-        found[LUNGS_TARGET] = LUNG_SIDES
-    return {name: found[name] for name in sorted(found)}
+            del targets[side]
+        targets[LUNGS_TARGET] = LUNG_SIDES
+    return {name: targets[name] for name in sorted(targets)}
 
 
 def find_target_maps(target: str, assigned: Mapping[str, int]) -> tuple[int, ...] | None:
-    """The maps whose mean stands for `target`; None where no map is assigned to it."""
+    """Indices of the maps whose mean is the map of `target`; None where none is assigned."""
     if target in assigned:
         return (assigned[target],)
     if target == LUNGS_TARGET and all(side in assigned for side in LUNG_SIDES):
@@ -47,26 +47,26 @@ def find_target_maps(target: str, assigned: Mapping[str, int]) -> tuple[int, ...
     return None
 
 
-def load_true_masks(cohort: Cohort, wanted: Targets, size: int) -> NDArray[np.bool_]:
+def load_true_masks(cohort: Cohort, targets: Targets, size: int) -> NDArray[np.bool_]:
     """Masks of every target on the unit square: bool [n, K, size, size], empty where unknown.
 
     Raises:
-        InputMissing: a stored mask does not lie on the grid of its picture.
+        InputMissing: a stored mask and its image differ in size.
     """
-    result = np.zeros((len(cohort), len(wanted), size, size), dtype=bool)
-    for column, parts in enumerate(wanted.values()):
-        known = np.ones(len(cohort), dtype=bool)
-        for part in parts:
-            check_mask_size(cohort, part)
-            coverage, there = cohort.mask_squares(part, size)
+    result = np.zeros((len(cohort), len(targets), size, size), dtype=bool)
+    for column, structures in enumerate(targets.values()):
+        is_known = np.ones(len(cohort), dtype=bool)
+        for structure in structures:
+            check_mask_size(cohort, structure)
+            coverage, part_known = cohort.mask_squares(structure, size)
             result[:, column] |= coverage >= 0.5
-            known &= there
-        result[~known, column] = False
+            is_known &= part_known
+        result[~is_known, column] = False
     return result
 
 
 def check_mask_size(cohort: Cohort, structure: str) -> None:
-    """Compare one stored mask of `structure` with its picture."""
+    """InputMissing if the first stored mask of `structure` and its image differ in size."""
     column = cohort.manifest.get(f"mask_{structure}")
     if column is None or not column.notna().any():
         return
@@ -74,7 +74,7 @@ def check_mask_size(cohort: Cohort, structure: str) -> None:
     mask, pixels = cohort.mask(image_id, structure), cohort.pixels(image_id)
     if mask is not None and mask.shape != pixels.shape:
         raise InputMissing(
-            f"mask {structure!r} has another size than its picture",
+            f"mask {structure!r} has another size than its image",
             where=f"image {image_id}",
             expected="x".join(map(str, pixels.shape)),
             found="x".join(map(str, mask.shape)),
@@ -82,11 +82,11 @@ def check_mask_size(cohort: Cohort, structure: str) -> None:
         )
 
 
-def select_annotated_targets(cohort: Cohort, wanted: Targets) -> Targets:
-    """The targets of which at least one image has all masks."""
+def select_annotated_targets(cohort: Cohort, targets: Targets) -> Targets:
+    """The targets for which at least one image has all masks."""
     table = cohort.manifest
     return {
-        target: parts
-        for target, parts in wanted.items()
-        if table[[f"mask_{part}" for part in parts]].notna().all(axis=1).any()
+        target: structures
+        for target, structures in targets.items()
+        if table[[f"mask_{name}" for name in structures]].notna().all(axis=1).any()
     }

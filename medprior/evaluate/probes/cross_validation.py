@@ -1,7 +1,7 @@
-"""Probes of frozen features by cross-validation: every labelled patient is judged once.
+"""Cross-validated probes of frozen features: every labelled patient is scored once.
 
-A test split of a small cohort has a dozen positive images of a finding, too few to tell backbones
-from random weights; over all patients the same probes can.
+The test split of a small cohort has about a dozen positive images of a finding, too few to separate
+backbones from random weights; all patients together are enough.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ CROSSVAL_PREFIX = "crossval."
 
 @dataclass(frozen=True)
 class CrossvalData:
-    """All patients that cross-validation judges.
+    """Images and labels of a cross-validation.
 
     Attributes:
-        part: their images. truth: [n, C] in {0, 1, NaN}.
+        part: the images. truth: [n, C] in {0, 1, NaN}.
     """
 
     part: Cohort
@@ -48,9 +48,9 @@ class CrossvalData:
 
     @classmethod
     def of(cls, study: EvaluationStudy) -> CrossvalData:
-        """The images of the whole cohort, at most `probe_images`, and the labels that probes ask.
+        """At most `probe_images` images of the whole cohort, with the labels that are probed.
 
-        Images that a prior was drawn on are in: probes learn labels, not outlines.
+        Annotated images are included: probes learn labels, not outlines.
         """
         settings = study.settings
         part = study.cohort.take(settings.probe_images, settings.seed)
@@ -61,57 +61,57 @@ class CrossvalData:
 def score_crossval_probes(backbone: Backbone, study: EvaluationStudy, seed: int) -> dict[str, Floats]:
     """Out-of-fold scores [n, C] of every probe, `crossval.<probe>`, and with random weights.
 
-    Folds and random weights are drawn from `seed`, so that arms with one seed share them. Nothing
-    without `probe_folds` or without labels that can be probed.
+    Folds and random weights depend on `seed` alone, so arms with the same seed share them. Empty
+    without `probe_folds` or without labels to probe.
     """
     settings = study.settings
     if not settings.probe_folds:
         return {}
-    everyone = CrossvalData.of(study)
-    if not everyone.truth.size:
+    data = CrossvalData.of(study)
+    if not data.truth.size:
         return {}
     seeded = settings.model_copy(update={"seed": seed})
-    found = {}
-    for lead, network in (("", backbone.network), ("random_", build_random_network(backbone, seed))):
-        both = extract_features(network, backbone.size, everyone.part, settings.batch, settings.device)
-        for name, scores in score_out_of_fold(both, everyone, seeded).items():
-            found[f"{CROSSVAL_PREFIX}{lead}{name}"] = scores
-    return found
+    probe_scores = {}
+    for prefix, network in (("", backbone.network), ("random_", build_random_network(backbone, seed))):
+        features = extract_features(network, backbone.size, data.part, settings.batch, settings.device)
+        for name, scores in score_out_of_fold(features, data, seeded).items():
+            probe_scores[f"{CROSSVAL_PREFIX}{prefix}{name}"] = scores
+    return probe_scores
 
 
 def score_out_of_fold(
-    both: tuple[ProbeFeatures, ProbeFeatures], everyone: CrossvalData, settings: EvaluateSettings
+    features: tuple[ProbeFeatures, ProbeFeatures], data: CrossvalData, settings: EvaluateSettings
 ) -> dict[str, Floats]:
-    """Scores of every image by probes that never saw its patient.
+    """Scores of every image by probes trained without its patient.
 
-    They are ranks within the fold, in (0, 1]: probes of two folds have scales of their own.
+    Scores are ranks within the fold, in (0, 1], since probes of different folds differ in scale.
 
     Args:
-        both: features of all images, as of `probe.features`.
-        everyone: images and truth.
-        settings: number and seed of the folds, which probes.
+        features: of all images, from `probes.extract_features`.
+        data: images and truth.
+        settings: number and seed of the folds, and the probes.
     """
-    fold = assign_folds(everyone.part.patient_ids, settings)
+    fold = assign_folds(data.part.patient_ids, settings)
     kinds = ("linear_mauc", "pooled_linear_mauc", "knn_mauc")
-    found: dict[str, Floats] = {kind: np.zeros(everyone.truth.shape) for kind in kinds}
+    probe_scores: dict[str, Floats] = {kind: np.zeros(data.truth.shape) for kind in kinds}
     for number in range(settings.probe_folds):
-        judged = fold == number
-        y = everyone.truth[~judged]
-        for kind, x in zip(kinds[:2], both, strict=True):
-            scores = score_linear_probe(x[~judged], y, fold[~judged], x[judged], settings)
-            found[kind][judged] = rank_within_fold(scores)
-        pairs = [(both[0][rows], everyone.truth[rows]) for rows in (~judged, judged)]
-        votes = score_nearest_neighbours(ProbeSplits(pairs[0], pairs[0], pairs[1]), settings.neighbours)
-        found["knn_mauc"][judged] = rank_within_fold(votes)
-    return found
+        is_held_out = fold == number
+        y = data.truth[~is_held_out]
+        for kind, x in zip(kinds[:2], features, strict=True):
+            scores = score_linear_probe(x[~is_held_out], y, fold[~is_held_out], x[is_held_out], settings)
+            probe_scores[kind][is_held_out] = rank_within_fold(scores)
+        knn_data = [(features[0][rows], data.truth[rows]) for rows in (~is_held_out, is_held_out)]
+        votes = score_nearest_neighbours(ProbeSplits(knn_data[0], knn_data[0], knn_data[1]), settings.neighbours)
+        probe_scores["knn_mauc"][is_held_out] = rank_within_fold(votes)
+    return probe_scores
 
 
 def assign_folds(patients: NDArray[Any], settings: EvaluateSettings) -> NDArray[np.intp]:
-    """The fold of every image, [n]; all images of a patient are in one."""
+    """The fold of every image, [n]; all images of a patient share one."""
     from sklearn.model_selection import GroupKFold
 
-    by_group: Any = GroupKFold
-    split = by_group(settings.probe_folds, shuffle=True, random_state=settings.seed)
+    group_k_fold: Any = GroupKFold
+    split = group_k_fold(settings.probe_folds, shuffle=True, random_state=settings.seed)
     fold = np.zeros(len(patients), dtype=np.intp)
     for number, (_, rows) in enumerate(split.split(patients, groups=patients)):
         fold[rows] = number
@@ -127,46 +127,46 @@ def score_linear_probe(
     x. A label without both classes scores 0.
     """
     x, others = standardise_features(x, others)
-    reached = [compute_inner_auc(x, y, fold, penalty) for penalty in settings.inverse_penalties]
-    best = settings.inverse_penalties[int(np.argmax(np.nan_to_num(reached, nan=-1)))]
-    return fit_logistic_regressions(x, y, best, (others,))[0]
+    aucs = [compute_inner_auc(x, y, fold, penalty) for penalty in settings.inverse_penalties]
+    penalty = settings.inverse_penalties[int(np.argmax(np.nan_to_num(aucs, nan=-1)))]
+    return fit_logistic_regressions(x, y, penalty, (others,))[0]
 
 
 def compute_inner_auc(x: ProbeFeatures, y: Floats, fold: NDArray[np.intp], penalty: float) -> float:
-    """AUC of images of every fold by the other folds, mean over folds and labels."""
+    """Mean AUC over folds and labels, each fold scored by probes of the other folds."""
     aucs = []
     for number in np.unique(fold):
-        judged = fold == number
-        (scores,) = fit_logistic_regressions(x[~judged], y[~judged], penalty, (x[judged],))
-        aucs += [[compute_auc(t, s)] for t, s in zip(y[judged].T, scores.T, strict=True)]
+        is_held_out = fold == number
+        (scores,) = fit_logistic_regressions(x[~is_held_out], y[~is_held_out], penalty, (x[is_held_out],))
+        aucs += [[compute_auc(values, decision)] for values, decision in zip(y[is_held_out].T, scores.T, strict=True)]
     return float(compute_nan_mean(np.array(aucs))[0])
 
 
 def rank_within_fold(scores: Floats) -> Floats:
-    """Every column's ranks over its length, ties shared."""
+    """Ranks of each column divided by its length, ties averaged."""
     return np.asarray(rankdata(scores, axis=0) / len(scores))
 
 
 def estimate_crossval_aucs(scores: dict[str, Floats], study: EvaluationStudy) -> Estimates:
     """`features.crossval_<probe>` of all patients, `features.crossval_unseen_<probe>` of some.
 
-    The unseen ones are those outside the train split: no backbone has seen them, not even without
-    their labels. Scores of random weights have `random_` before `crossval`.
+    Unseen patients are those outside the train split, on which no backbone was pretrained. Keys of
+    random weights have `random_` before `crossval`.
     """
-    named = {key: values for key, values in scores.items() if key.startswith(CROSSVAL_PREFIX)}
-    if not named:
+    probe_scores = {key: values for key, values in scores.items() if key.startswith(CROSSVAL_PREFIX)}
+    if not probe_scores:
         return {}
-    everyone, settings = CrossvalData.of(study), study.settings
-    draws = Resamples.draw(everyone.part.patient_ids, settings.resamples, settings.seed)
-    unseen = (everyone.part.manifest["split"] != "train").to_numpy()
-    hidden = np.where(unseen[:, None], everyone.truth, np.nan)
-    found = {}
-    for key, values in named.items():
+    data, settings = CrossvalData.of(study), study.settings
+    draws = Resamples.draw(data.part.patient_ids, settings.resamples, settings.seed)
+    unseen = (data.part.manifest["split"] != "train").to_numpy()
+    unseen_truth = np.where(unseen[:, None], data.truth, np.nan)
+    estimates = {}
+    for key, values in probe_scores.items():
         probe = key.removeprefix(CROSSVAL_PREFIX)
-        lead = "random_" if probe.startswith("random_") else ""
-        probe = probe.removeprefix(lead)
-        for kind, truth in (("crossval", everyone.truth), ("crossval_unseen", hidden)):
+        prefix = "random_" if probe.startswith("random_") else ""
+        probe = probe.removeprefix(prefix)
+        for kind, truth in (("crossval", data.truth), ("crossval_unseen", unseen_truth)):
             aucs, _ = estimate_auc_and_ap(truth, values, draws)
             n = int((~np.isnan(truth)).any(axis=1).sum())
-            found[f"features.{lead}{kind}_{probe}"] = average_estimates(aucs, n, classes=len(aucs))
-    return found
+            estimates[f"features.{prefix}{kind}_{probe}"] = average_estimates(aucs, n, classes=len(aucs))
+    return estimates

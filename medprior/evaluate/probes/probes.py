@@ -1,4 +1,4 @@
-"""What frozen features know: k-NN and a linear probe, beside random weights of the same shape."""
+"""k-NN and linear probes of frozen features, and of random weights of the same shape."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KNN_TEMPERATURE = 0.07  # of the k-NN vote, as in DINO
 
 @dataclass(frozen=True)
 class ProbeSplits:
-    """Features and truth of the images that train, select and test a probe.
+    """Features and truth of the images to train a probe, choose its penalty and test it.
 
     Shape:
         x float32 [n, D], y float32 [n, C] in {0, 1, NaN} each.
@@ -42,22 +42,22 @@ class ProbeSplits:
 def extract_features(
     network: Encoder, view: int, cohort: Cohort, batch: int, device: str
 ) -> tuple[ProbeFeatures, ProbeFeatures]:
-    """Frozen features of every image seen whole.
+    """Frozen features of every whole image.
 
     Returns:
-        float32 [n, D], the CLS token; float32 [n, (1 + H) D], with one attention-pooled patch token
-        per head beside it.
+        float32 [n, D], the CLS token; float32 [n, (1 + H) D], the CLS token and one
+        attention-pooled patch token per head.
     """
-    where = select_device(device)
-    network = network.to(where).eval()
-    heads = torch.arange(network.settings.heads, device=where)
-    plain, pooled = [], []
-    for images, _ in iterate_whole_views(cohort, view, network.settings.patch, batch, where):
+    torch_device = select_device(device)
+    network = network.to(torch_device).eval()
+    heads = torch.arange(network.settings.heads, device=torch_device)
+    cls_features, pooled_features = [], []
+    for images, _ in iterate_whole_views(cohort, view, network.settings.patch, batch, torch_device):
         tokens = network(images, capture=True)
-        organs = rearrange(pool_by_attention(tokens, heads), "b h d -> b (h d)")
-        plain.append(tokens.cls.float().cpu().numpy())
-        pooled.append(torch.cat([tokens.cls, organs], dim=1).float().cpu().numpy())
-    return np.concatenate(plain), np.concatenate(pooled)
+        pooled = rearrange(pool_by_attention(tokens, heads), "b h d -> b (h d)")
+        cls_features.append(tokens.cls.float().cpu().numpy())
+        pooled_features.append(torch.cat([tokens.cls, pooled], dim=1).float().cpu().numpy())
+    return np.concatenate(cls_features), np.concatenate(pooled_features)
 
 
 def build_random_network(backbone: Backbone, seed: int) -> Encoder:
@@ -71,24 +71,24 @@ def score_nearest_neighbours(splits: ProbeSplits, neighbours: int) -> Array:
     """Score of every test image: similarity-weighted share of positives among its neighbours.
 
     Cosine similarity, weights exp(s / 0.07) (DINO, section 4.1; Wu et al., CVPR 2018). Training
-    images whose label is unknown have no say in it; k is at most their number.
+    images with unknown label are not used; k is at most the number of the others.
 
     Returns:
-        float64 [n, C] in [0, 1]; 0.5 where no training image is labelled.
+        float64 [n, C] in [0, 1]; 0.5 where no training image has the label.
     """
     x, y = splits.train
     norm = np.linalg.norm(x, axis=1, keepdims=True)
-    other = splits.test[0] / np.maximum(np.linalg.norm(splits.test[0], axis=1, keepdims=True), 1e-12)
-    similarity = (other @ (x / np.maximum(norm, 1e-12)).T).astype(np.float64)
-    result = np.full((len(other), y.shape[1]), 0.5)
+    test = splits.test[0] / np.maximum(np.linalg.norm(splits.test[0], axis=1, keepdims=True), 1e-12)
+    similarity = (test @ (x / np.maximum(norm, 1e-12)).T).astype(np.float64)
+    result = np.full((len(test), y.shape[1]), 0.5)
     for column, truth in enumerate(y.T):
-        known = np.flatnonzero(~np.isnan(truth))
-        if not len(known):
+        known_rows = np.flatnonzero(~np.isnan(truth))
+        if not len(known_rows):
             continue
-        k = min(neighbours, len(known))
-        near = np.argpartition(-similarity[:, known], k - 1, axis=1)[:, :k]
-        weight = np.exp(np.take_along_axis(similarity[:, known], near, axis=1) / KNN_TEMPERATURE)
-        result[:, column] = (weight * truth[known][near]).sum(axis=1) / weight.sum(axis=1)
+        k = min(neighbours, len(known_rows))
+        nearest = np.argpartition(-similarity[:, known_rows], k - 1, axis=1)[:, :k]
+        weight = np.exp(np.take_along_axis(similarity[:, known_rows], nearest, axis=1) / KNN_TEMPERATURE)
+        result[:, column] = (weight * truth[known_rows][nearest]).sum(axis=1) / weight.sum(axis=1)
     return result
 
 
@@ -100,18 +100,18 @@ def fit_linear_probe(splits: ProbeSplits, penalties: Sequence[float]) -> tuple[A
         training scores 0 throughout.
     """
     train, val, test = standardise_features(splits.train[0], splits.val[0], splits.test[0])
-    best, value, scores = penalties[0], -np.inf, np.zeros((len(test), splits.train[1].shape[1]))
+    best, best_auc, scores = penalties[0], -np.inf, np.zeros((len(test), splits.train[1].shape[1]))
     for penalty in penalties:
         on_val, on_test = fit_logistic_regressions(train, splits.train[1], penalty, (val, test))
-        aucs = [[compute_auc(t, s)] for t, s in zip(splits.val[1].T, on_val.T, strict=True)]
-        reached = float(np.nan_to_num(compute_nan_mean(np.array(aucs))[0], nan=-1.0))
-        if reached > value:
-            best, value, scores = penalty, reached, on_test
+        aucs = [[compute_auc(values, decision)] for values, decision in zip(splits.val[1].T, on_val.T, strict=True)]
+        auc = float(np.nan_to_num(compute_nan_mean(np.array(aucs))[0], nan=-1.0))
+        if auc > best_auc:
+            best, best_auc, scores = penalty, auc, on_test
     return scores, best
 
 
 def standardise_features(train: ProbeFeatures, *others: ProbeFeatures) -> list[ProbeFeatures]:
-    """`train` and `others` [., D], by the mean and spread that `train` has; constants stay."""
+    """`train` and `others` [., D], standardised by `train`; constant features are only centred."""
     mean, spread = train.mean(axis=0), train.std(axis=0)
     return [(x - mean) / np.where(spread > 0, spread, 1) for x in (train, *others)]
 
@@ -124,16 +124,16 @@ def fit_logistic_regressions(
     from sklearn.linear_model import LogisticRegression
 
     regression: Any = LogisticRegression
-    results = tuple(np.zeros((len(other), y.shape[1])) for other in others)
+    results = tuple(np.zeros((len(features), y.shape[1])) for features in others)
     for column, truth in enumerate(y.T):
-        known = ~np.isnan(truth)
-        if len(np.unique(truth[known])) < 2:
+        is_known = ~np.isnan(truth)
+        if len(np.unique(truth[is_known])) < 2:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model = regression(C=penalty, max_iter=300).fit(x[known], truth[known])
-        for result, other in zip(results, others, strict=True):
-            result[:, column] = model.decision_function(other)
+            model = regression(C=penalty, max_iter=300).fit(x[is_known], truth[is_known])
+        for result, features in zip(results, others, strict=True):
+            result[:, column] = model.decision_function(features)
     return results
 
 
@@ -146,44 +146,44 @@ def score_backbone_probes(
     """Scores of the test images by every probe.
 
     Args:
-        backbone: its frozen network is probed.
+        backbone: with the frozen network to probe.
         parts: "train", "val" and "test" images.
         truth: the same keys, [n, C] in {0, 1, NaN}.
-        settings: which probes, how.
+        settings: of the probes.
 
     Returns:
-        Name of the metric (`knn_mauc`, `linear_mauc`, `pooled_linear_mauc`, and each with `random_`
-        before it for random weights) -> scores float64 [n, C] and facts.
+        Metric name (`knn_mauc`, `linear_mauc`, `pooled_linear_mauc`, with prefix `random_` for
+        random weights) -> scores float64 [n, C] and facts.
     """
     networks = {"": backbone.network, "random_": build_random_network(backbone, settings.seed)}
     results: dict[str, tuple[Array, dict[str, float]]] = {}
     for prefix, network in networks.items():
-        both = {
+        features = {
             name: extract_features(network, backbone.size, part, settings.batch, settings.device)
             for name, part in parts.items()
         }
-        found = score_feature_probes(both, truth, settings)
-        results |= {f"{prefix}{name}": answer for name, answer in found.items()}
+        probe_scores = score_feature_probes(features, truth, settings)
+        results |= {f"{prefix}{name}": scores for name, scores in probe_scores.items()}
     return results
 
 
 def score_feature_probes(
-    both: dict[str, tuple[ProbeFeatures, ProbeFeatures]],
+    features: dict[str, tuple[ProbeFeatures, ProbeFeatures]],
     truth: dict[str, Floats],
     settings: EvaluateSettings,
-    judged: str = "test",
+    scored: str = "test",
 ) -> dict[str, tuple[Array, dict[str, float]]]:
-    """Scores of the images of part `judged` by probes trained on "train" and chosen on "val".
+    """Scores of the images of part `scored` by probes trained on "train" and chosen on "val".
 
     Args:
-        both: part -> features, as of `features`.
+        features: part -> features from `extract_features`.
         truth: part -> [n, C] in {0, 1, NaN}.
-        settings: which probes, how.
-        judged: one of the parts.
+        settings: of the probes.
+        scored: name of one of the parts.
     """
     results: dict[str, tuple[Array, dict[str, float]]] = {}
     for index, kind in enumerate(("linear", "pooled_linear")):
-        splits = ProbeSplits(*((both[n][index], truth[n]) for n in ("train", "val", judged)))
+        splits = ProbeSplits(*((features[name][index], truth[name]) for name in ("train", "val", scored)))
         scores, penalty = fit_linear_probe(splits, settings.inverse_penalties)
         results[f"{kind}_mauc"] = (scores, {"C": penalty})
         if kind == "linear":

@@ -1,1 +1,1 @@
-"""The evidence as a page: `report.html`, its tables, its verdicts and every figure."""
+"""The evaluation report: `report.html`, its tables, verdicts and figures."""

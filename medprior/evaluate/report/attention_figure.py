@@ -1,4 +1,4 @@
-"""Where each head looks: best, median and worst image, with the true contours."""
+"""Attention figure: the maps of each head on the best, median and worst image."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from medprior.palette import structure_colour
 
 MAX_MAPS = 8
 PANEL_SIZE_PX = 256  # pixels of a panel's unit square
-MIN_PEAK_RATIO = 3.0  # full brightness needs at least so many times a map's mean
+MIN_PEAK_RATIO = 3.0  # a map's peak over its mean from which it is shown at full brightness
 
 
 def pick_cases(scores: Array) -> dict[str, int]:
     """Index of the best, median and worst image of `scores` [n] (NaN left out), by name."""
-    known = np.flatnonzero(~np.isnan(scores))
-    if not len(known):
+    known_rows = np.flatnonzero(~np.isnan(scores))
+    if not len(known_rows):
         return {}
-    order = known[np.argsort(-scores[known], kind="stable")]
-    picked = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
-    return {name: int(order[at]) for name, at in picked.items()}
+    order = known_rows[np.argsort(-scores[known_rows], kind="stable")]
+    ranks = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
+    return {name: int(order[rank]) for name, rank in ranks.items()}
 
 
-def select_shown_maps(source: MapSource, found: Localisation) -> list[int]:
-    """Maps to show: those chosen for a structure first, then others, eight at most."""
-    chosen = dict.fromkeys(index for choice in found.chosen.values() for index in choice)
-    others = [index for index in range(source.count) if index not in chosen]
-    return [*chosen, *others][:MAX_MAPS]
+def select_shown_maps(source: MapSource, localisation: Localisation) -> list[int]:
+    """Indices of the maps to show: those chosen for a structure first, `MAX_MAPS` at most."""
+    chosen_maps = dict.fromkeys(index for candidate in localisation.chosen.values() for index in candidate)
+    other_maps = [index for index in range(source.count) if index not in chosen_maps]
+    return [*chosen_maps, *other_maps][:MAX_MAPS]
 
 
-def format_map_title(index: int, found: Localisation) -> str:
-    """What a map is: its number, and the structures it stands for."""
-    names = [key_to_words(name) for name, choice in found.chosen.items() if index in choice]
+def format_map_title(index: int, localisation: Localisation) -> str:
+    """Title of a map: its number and the structures it is chosen for."""
+    names = [key_to_words(name) for name, candidate in localisation.chosen.items() if index in candidate]
     return f"head {index}" + (f"\n{', '.join(names)}" if names else "\n(free)")
 
 
@@ -48,30 +48,30 @@ def plot_attention_maps(
     path: Path,
     name: str,
     cohort: Cohort,
-    wanted: Targets,
+    targets: Targets,
     source: MapSource,
-    found: Localisation,
-    picked: dict[str, int],
+    localisation: Localisation,
+    cases: dict[str, int],
 ) -> Figure:
-    """Draw every shown map of one backbone over the picked images of `cohort`."""
-    some = cohort.select([cohort.image_ids[index] for index in picked.values()])
-    maps = np.concatenate(list(source.batches(some, PANEL_SIZE_PX)))
-    squares, masks = some.squares(PANEL_SIZE_PX), load_true_masks(some, wanted, PANEL_SIZE_PX)
-    columns = select_shown_maps(source, found)
-    mean = compute_nan_mean(np.stack(list(found.ap.values())))
-    width, height = 1.15 * (len(columns) + 1) + 0.4, 1.35 * len(picked) + 0.7
-    with open_figure(path, len(picked), len(columns) + 1, width, height) as (figure, axes):
-        for row, (case, index) in enumerate(picked.items()):
-            aspect = float(some.aspect[row])
+    """Plot the maps of one backbone over the images of `cohort` that `cases` names."""
+    images = cohort.select([cohort.image_ids[index] for index in cases.values()])
+    maps = np.concatenate(list(source.batches(images, PANEL_SIZE_PX)))
+    squares, masks = images.squares(PANEL_SIZE_PX), load_true_masks(images, targets, PANEL_SIZE_PX)
+    shown_maps = select_shown_maps(source, localisation)
+    mean = compute_nan_mean(np.stack(list(localisation.ap.values())))
+    width, height = 1.15 * (len(shown_maps) + 1) + 0.4, 1.35 * len(cases) + 0.7
+    with open_figure(path, len(cases), len(shown_maps) + 1, width, height) as (figure, axes):
+        for row, (case, index) in enumerate(cases.items()):
+            aspect = float(images.aspect[row])
             for column, axis in enumerate(axes[row]):
-                heat = None if column == 0 else maps[row, columns[column - 1]]
+                heat = None if column == 0 else maps[row, shown_maps[column - 1]]
                 plot_radiograph(axis, squares[row], heat, aspect)
-                plot_contours(axis, masks[row], list(wanted), aspect)
+                plot_contours(axis, masks[row], list(targets), aspect)
                 if row == 0:
-                    title = "radiograph" if column == 0 else format_map_title(columns[column - 1], found)
+                    title = "radiograph" if column == 0 else format_map_title(shown_maps[column - 1], localisation)
                     axis.set_title(title)
             axes[row, 0].set_ylabel(f"{case}\nAP {mean[index]:.2f}")
-        plot_contour_legend(figure, list(wanted))
+        plot_contour_legend(figure, list(targets))
     caption = (
         f"Attention of the last block's CLS token in {name}, one column per head, over the image "
         "with the best, the median and the worst mean pixel-AP of the primary backbone. Brightness "
@@ -82,11 +82,11 @@ def plot_attention_maps(
 
 
 def plot_radiograph(axis: Any, image: NDArray[Any], heat: NDArray[Any] | None, aspect: float) -> None:
-    """One radiograph at its true aspect, with a map over it when there is one."""
+    """One radiograph at its true aspect, with an optional map as overlay."""
     frame = (0.0, aspect, 1.0, 0.0)
     axis.imshow(image, cmap="gray", vmin=0, vmax=1, extent=frame, interpolation="bilinear")
     if heat is not None:
-        # An even map stays pale: its maximum is no focus.
+        # The maximum of an even map is no focus, so it is shown at low brightness.
         relative = heat / max(float(heat.max()), MIN_PEAK_RATIO * float(heat.mean()), 1e-12)
         axis.imshow(relative, cmap="inferno", vmin=0, vmax=1, alpha=0.65 * relative, extent=frame)
     axis.set_xticks([])
@@ -113,7 +113,7 @@ def plot_contours(axis: Any, masks: NDArray[np.bool_], names: list[str], aspect:
 
 
 def plot_contour_legend(figure: Any, names: list[str]) -> None:
-    """Name the contours below the panels."""
+    """Legend of the contours below the panels."""
     from matplotlib.lines import Line2D
 
     lines = [

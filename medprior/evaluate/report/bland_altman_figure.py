@@ -1,4 +1,4 @@
-"""Agreement of two ways to measure the cardiothoracic ratio, image by image."""
+"""Bland-Altman plot of the cardiothoracic ratio from predicted and true masks."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def plot_bland_altman(path: Path, name: str, predicted: Array, truth: Array, est
         axis.axhline(0, color="0.8", linewidth=0.8)
         axis.scatter(mean, difference, s=9, alpha=0.6, linewidth=0, color=source_colour(2))
         for key, dash in lines.items():
-            one = estimates[f"cardiothoracic.{key}"]
-            low, high = one.interval()
+            estimate = estimates[f"cardiothoracic.{key}"]
+            low, high = estimate.interval()
             if np.isfinite([low, high]).all():
                 axis.axhspan(low, high, color=source_colour(1), alpha=0.15, linewidth=0)
-            axis.axhline(one.value, color=source_colour(0), linewidth=1, linestyle=dash)
-            text = f"{one.value:+.3f}".replace("-", "\N{MINUS SIGN}")
-            place = (1.01, one.value)
-            axis.annotate(text, place, xycoords=("axes fraction", "data"), va="center", fontsize=8)
+            axis.axhline(estimate.value, color=source_colour(0), linewidth=1, linestyle=dash)
+            text = f"{estimate.value:+.3f}".replace("-", "\N{MINUS SIGN}")
+            position = (1.01, estimate.value)
+            axis.annotate(text, position, xycoords=("axes fraction", "data"), va="center", fontsize=8)
         axis.set_xlabel("mean of both cardiothoracic ratios")
         axis.set_ylabel("predicted − true")
         axis.set_title(name)

@@ -1,4 +1,4 @@
-"""Home against away, drawn: the primary model's numbers with their intervals."""
+"""External test figure: the primary results at home and away, with intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from medprior.evaluate.study import Section
 
 
 def plot_external_figures(folder: Path, sections: dict[str, Section]) -> list[Figure | None]:
-    """One figure per other cohort."""
+    """One figure per external cohort."""
     estimates = {
         key: estimate
         for section in sections.values()
@@ -22,15 +22,15 @@ def plot_external_figures(folder: Path, sections: dict[str, Section]) -> list[Fi
     figures = []
     for name in list_external_cohorts(records):
         groups = [
-            (word, {"home": records[here], name: records[there]})
-            for word, here, there, _ in list_external_rows(records, name)
+            (metric_name, {"home": records[home], name: records[away]})
+            for metric_name, home, away, _ in list_external_rows(records, name)
         ]
-        left = int(records[f"external.{name}.data.left_out"]["value"])
+        left_out = int(records[f"external.{name}.data.left_out"]["value"])
         caption = (
             f"The primary results at home and on the cohort {name}, on the labels and structures "
             "that both have; line: 95 % interval over resampled patients of each cohort. Nothing "
-            "was trained, calibrated or cut there. Images left out because their patient or "
-            f"picture is in the home cohort too: {left}."
+            "was trained, calibrated or chosen there. Images left out because their patient or "
+            f"pixels are in the home cohort too: {left_out}."
         )
         path = folder / f"external_{name}.png"
         figures.append(plot_intervals(path, f"External test: {name}", "value", groups, caption))

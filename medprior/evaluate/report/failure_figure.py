@@ -1,8 +1,8 @@
-"""Where a model fails: its most confident wrong answers per label, and its worst contours."""
+"""Failure figures: most confident errors per label, and the images with the lowest Dice."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,80 +20,83 @@ from medprior.metrics.auc import Array, Floats
 from medprior.metrics.bootstrap import compute_nan_mean
 
 IMAGES_PER_ERROR = 3  # images per label and kind of error
-LABELS_PER_FIGURE = 5  # labels per figure: what a printed page holds
+LABELS_PER_FIGURE = 5  # labels that fit on a printed page
 MAX_WORST_IMAGES = 4  # images of the worst contours
-MAX_NAME_LETTERS = 14  # letters of a pseudonym that fit under a panel
+MAX_NAME_LETTERS = 14  # letters of a pseudonym shown under a panel
 
 
 def plot_failure_figures(
     folder: Path, study: EvaluationStudy, inputs: Inputs, sections: dict[str, Section]
 ) -> list[Figure]:
-    """Worst answers of each classifier, five labels a figure, and worst masks of each segmenter."""
+    """Worst errors of each classifier, five labels a figure, and worst masks of each segmenter."""
     figures: list[Figure] = []
-    for named in inputs.models:
-        task, path = named.item.task, folder / f"failures_{named.item.task}_{named.name}"
+    for entry in inputs.models:
+        task, path = entry.item.task, folder / f"failures_{entry.item.task}_{entry.name}"
         section = sections[task]
         if task == "segmentation":
-            found = plot_worst_masks(path.with_suffix(".png"), named, study.part, section, inputs)
-            figures += [found] if found else []
-        elif named.name in section.extra.get("thresholds", {}):
+            figure = plot_worst_masks(path.with_suffix(".png"), entry, study.part, section, inputs)
+            figures += [figure] if figure else []
+        elif entry.name in section.extra.get("thresholds", {}):
             labels = section.extra["labels"]
             for number, start in enumerate(range(0, len(labels), LABELS_PER_FIGURE), start=1):
-                some = slice(start, start + LABELS_PER_FIGURE)
-                own = path.with_name(f"{path.name}_{number}.png")
-                figures.append(plot_errors(own, named.name, study.part, section, some))
+                columns = slice(start, start + LABELS_PER_FIGURE)
+                figure_path = path.with_name(f"{path.name}_{number}.png")
+                figures.append(plot_errors(figure_path, entry.name, study.part, section, columns))
     return figures
 
 
 def find_confident_errors(
-    truth: Floats, probability: Floats, threshold: float, patients: Sequence[str], most: int
+    truth: Floats, probability: Floats, threshold: float, patients: Sequence[str], limit: int
 ) -> tuple[list[int], list[int]]:
     """Rows of the most confident false positives and false negatives, one image per patient.
 
     Shape:
-        truth [n] in {0, 1, NaN}, probability [n]. A NaN threshold counts as one half.
+        truth [n] in {0, 1, NaN}, probability [n]. A NaN threshold is taken as 0.5.
     """
     cut = 0.5 if np.isnan(threshold) else threshold
-    called = probability >= cut
-    wrong = ((truth == 0) & called, -probability), ((truth == 1) & ~called, probability)
-    found = []
-    for mistaken, order in wrong:
-        rows: list[int] = []
-        seen: set[str] = set()
-        for row in np.argsort(order, kind="stable"):
-            if mistaken[row] and patients[row] not in seen and len(rows) < most:
-                rows.append(int(row))
-                seen.add(patients[row])
-        found.append(rows)
-    return found[0], found[1]
+    is_called = probability >= cut
+    errors = ((truth == 0) & is_called, -probability), ((truth == 1) & ~is_called, probability)
+    false_positives, false_negatives = (
+        pick_rows([row for row in np.argsort(order, kind="stable") if is_error[row]], patients, limit)
+        for is_error, order in errors
+    )
+    return false_positives, false_negatives
 
 
-def plot_errors(path: Path, name: str, cohort: Cohort, section: Section, some: slice) -> Figure:
+def pick_rows(order: Iterable[int], patients: Sequence[str], limit: int) -> list[int]:
+    """The first `limit` rows of `order` with one row per patient."""
+    first_rows: dict[str, int] = {}
+    for row in order:
+        first_rows.setdefault(patients[row], int(row))
+    return list(first_rows.values())[:limit]
+
+
+def plot_errors(path: Path, name: str, cohort: Cohort, section: Section, columns: slice) -> Figure:
     """False positives on the left, false negatives on the right, one row per label.
 
     Args:
         path: where to write.
         name: of the model.
-        cohort: the judged images.
-        section: of classification; its labels, truth, scores and thresholds are used.
-        some: which labels.
+        cohort: the evaluated images.
+        section: of classification, with labels, truth, scores and thresholds.
+        columns: of the labels to show.
     """
-    labels = section.extra["labels"][some]
-    truth, scores = section.extra["truth"][:, some], section.extra["scores"][name][:, some]
-    thresholds = section.extra["thresholds"][name][some]
+    labels = section.extra["labels"][columns]
+    truth, scores = section.extra["truth"][:, columns], section.extra["scores"][name][:, columns]
+    thresholds = section.extra["thresholds"][name][columns]
     patients = cohort.patient_ids.tolist()
     with open_figure(path, len(labels), 2 * IMAGES_PER_ERROR, 8.4, 1.95 * len(labels) + 0.5) as (_, axes):
         for row, label in enumerate(labels):
-            one = truth[:, row], scores[:, row]
-            pair = find_confident_errors(*one, float(thresholds[row]), patients, IMAGES_PER_ERROR)
-            for number, rows in enumerate(pair):
-                part = axes[row, number * IMAGES_PER_ERROR : (number + 1) * IMAGES_PER_ERROR]
-                plot_error_panels(part, cohort, rows, *one)
+            label_data = truth[:, row], scores[:, row]
+            error_rows = find_confident_errors(*label_data, float(thresholds[row]), patients, IMAGES_PER_ERROR)
+            for number, rows in enumerate(error_rows):
+                panels = axes[row, number * IMAGES_PER_ERROR : (number + 1) * IMAGES_PER_ERROR]
+                plot_error_panels(panels, cohort, rows, *label_data)
                 if row == 0:
-                    part[0].set_title(f"false {('positive', 'negative')[number]}s", loc="left")
+                    panels[0].set_title(f"false {('positive', 'negative')[number]}s", loc="left")
             axes[row, 0].set_ylabel(key_to_words(label))
     caption = (
-        f"The most confident wrong answers of {name} on the judged images, at the thresholds "
+        f"The most confident wrong answers of {name} on the evaluated images, at the thresholds "
         "chosen on validation: false positives on the left, false negatives on the right, at most "
         "one image per patient. Below each: probability, the label, and the image's pseudonym."
     )
@@ -101,9 +104,9 @@ def plot_errors(path: Path, name: str, cohort: Cohort, section: Section, some: s
 
 
 def plot_error_panels(axes: Any, cohort: Cohort, rows: list[int], truth: Floats, probability: Floats) -> None:
-    """One image per axis with what was said and what is so; "none" where there is no error."""
-    some = cohort.select([cohort.image_ids[row] for row in rows])
-    squares = some.squares(PANEL_SIZE_PX)
+    """One image per axis with probability and true label; "none" without an error."""
+    images = cohort.select([cohort.image_ids[row] for row in rows])
+    squares = images.squares(PANEL_SIZE_PX)
     for number, axis in enumerate(axes):
         if number >= len(rows):
             axis.set_axis_on()
@@ -112,48 +115,48 @@ def plot_error_panels(axes: Any, cohort: Cohort, rows: list[int], truth: Floats,
                 spine.set_visible(False)
             axis.text(0.5, 0.5, "none" if number == 0 else "", ha="center", va="center", color="0.4")
             continue
-        plot_radiograph(axis, squares[number], None, float(some.aspect[number]))
+        plot_radiograph(axis, squares[number], None, float(images.aspect[number]))
         row = rows[number]
-        answer = "present" if truth[row] == 1 else "absent"
+        true_label = "present" if truth[row] == 1 else "absent"
         name = shorten_pseudonym(cohort.image_ids[row])
-        axis.set_xlabel(f"p {probability[row]:.2f}, {answer}\n{name}", fontsize=7)
+        axis.set_xlabel(f"p {probability[row]:.2f}, {true_label}\n{name}", fontsize=7)
 
 
 def shorten_pseudonym(image_id: str) -> str:
-    """A pseudonym that fits under a panel: its first letters, unique enough to find it."""
+    """The first letters of a pseudonym, short enough to fit under a panel."""
     return image_id if len(image_id) <= MAX_NAME_LETTERS else image_id[: MAX_NAME_LETTERS - 1] + "…"
 
 
 def plot_worst_masks(
-    path: Path, named: NamedInput[Any], cohort: Cohort, section: Section, inputs: Inputs
+    path: Path, entry: NamedInput[Any], cohort: Cohort, section: Section, inputs: Inputs
 ) -> Figure | None:
-    """The images with the lowest mean Dice, true and drawn contours.
+    """The images with the lowest mean Dice, with true and predicted contours.
 
     Args:
         path: where to write.
-        named: a segmentation model.
-        cohort: the judged images.
-        section: of segmentation; its Dice columns are used.
-        inputs: tells the primary model, whose columns have no name.
+        entry: a segmentation model.
+        cohort: the evaluated images.
+        section: of segmentation, with Dice columns.
+        inputs: with the primary model, whose columns have no prefix.
     """
-    first = next(m.name for m in inputs.models if m.item.task == "segmentation")
-    lead = "dice_" if named.name == first else f"{named.name}.dice_"
-    own = {key: v for key, v in section.columns.items() if key.startswith(lead)}
-    if not own:
+    primary = next(m.name for m in inputs.models if m.item.task == "segmentation")
+    prefix = "dice_" if entry.name == primary else f"{entry.name}.dice_"
+    dice_columns = {key: v for key, v in section.columns.items() if key.startswith(prefix)}
+    if not dice_columns:
         return None
-    dice: Array = compute_nan_mean(np.stack(list(own.values())))
+    dice: Array = compute_nan_mean(np.stack(list(dice_columns.values())))
     rows = find_lowest_rows(dice, cohort.patient_ids.tolist(), MAX_WORST_IMAGES)
     if not rows:
         return None
-    some = cohort.select([cohort.image_ids[row] for row in rows])
-    names = [key.removeprefix(lead) for key in own]
-    maps = named.item.predict_cohort(some)
+    images = cohort.select([cohort.image_ids[row] for row in rows])
+    names = [key.removeprefix(prefix) for key in dice_columns]
+    maps = entry.item.predict_cohort(images)
     size = maps.shape[-1]
-    squares, truth = some.squares(PANEL_SIZE_PX), load_true_masks(some, {name: (name,) for name in names}, size)
-    masks = np.stack([postprocess_masks(named.item, name, maps) for name in names], axis=1)
+    squares, truth = images.squares(PANEL_SIZE_PX), load_true_masks(images, {name: (name,) for name in names}, size)
+    masks = np.stack([postprocess_masks(entry.item, name, maps) for name in names], axis=1)
     with open_figure(path, 1, len(rows), 2.1 * len(rows), 2.9) as (figure, axes):
         for column, row in enumerate(rows):
-            axis, aspect = axes[0, column], float(some.aspect[column])
+            axis, aspect = axes[0, column], float(images.aspect[column])
             plot_radiograph(axis, squares[column], None, aspect)
             plot_contours(axis, truth[column], names, aspect)
             plot_contours(axis, masks[column], names, aspect, style=":")
@@ -161,19 +164,13 @@ def plot_worst_masks(
             axis.set_xlabel(shorten_pseudonym(cohort.image_ids[row]), fontsize=7)
         plot_contour_legend(figure, names)
     caption = (
-        f"The images with the lowest mean Dice of {named.name} among those judged, at most one per "
-        "patient: true contours (full lines) and drawn ones (dotted); below, the image's pseudonym."
+        f"The images with the lowest mean Dice of {entry.name}, at most one per "
+        "patient: true contours (full lines) and predicted ones (dotted); below, the image's pseudonym."
     )
-    return Figure(path, f"Worst contours of {named.name}", caption)
+    return Figure(path, f"Worst contours of {entry.name}", caption)
 
 
-def find_lowest_rows(values: Array, patients: Sequence[str], most: int) -> list[int]:
+def find_lowest_rows(values: Array, patients: Sequence[str], limit: int) -> list[int]:
     """Rows of the lowest known `values` [n], at most one per patient."""
-    rows: list[int] = []
-    seen: set[str] = set()
     order: NDArray[np.intp] = np.argsort(values, kind="stable")
-    for row in order[: int((~np.isnan(values)).sum())]:
-        if patients[row] not in seen and len(rows) < most:
-            rows.append(int(row))
-            seen.add(patients[row])
-    return rows
+    return pick_rows(order[: int((~np.isnan(values)).sum())], patients, limit)

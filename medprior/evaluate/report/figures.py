@@ -28,7 +28,7 @@ from medprior.metrics.bootstrap import compute_nan_mean
 def plot_evidence_figures(
     folder: Path, study: EvaluationStudy, inputs: Inputs, sections: dict[str, Section]
 ) -> list[Figure]:
-    """Draw what the sections have something to show for; PNG files in `folder`."""
+    """Plot the figures of all sections as PNG files in `folder`."""
     figures: list[Figure | None] = []
     if "attention" in sections:
         figures += plot_attention_figures(folder, study, sections["attention"], inputs)
@@ -43,7 +43,7 @@ def plot_evidence_figures(
     figures += plot_rollout_figures(folder, study, inputs, sections)
     figures.append(plot_training_curves(folder / "training_backbones.png", "backbone", inputs.backbones))
     for task in ("classification", "segmentation"):
-        models = [named for named in inputs.models if named.item.task == task]
+        models = [entry for entry in inputs.models if entry.item.task == task]
         figures.append(plot_training_curves(folder / f"training_{task}.png", f"{task} model", models))
     return [figure for figure in figures if figure is not None]
 
@@ -51,9 +51,9 @@ def plot_evidence_figures(
 def plot_attention_figures(
     folder: Path, study: EvaluationStudy, section: Section, inputs: Inputs
 ) -> list[Figure | None]:
-    """The headline of pixel-AP, then one figure of maps per backbone on the same images."""
+    """Pixel-AP with intervals, then one figure of maps per backbone on the same images."""
     records = {key: estimate.record() for key, estimate in section.estimates.items()}
-    names = [b.name for b in inputs.backbones]
+    names = [entry.name for entry in inputs.backbones]
     caption = (
         "Pixel-AP of attention heads and of the priors themselves as predictors; dot: mean over "
         "images, line: 95 % interval over resampled patients."
@@ -61,26 +61,28 @@ def plot_attention_figures(
     groups = group_attention_records(records, names[0] if names else "")
     path = folder / "pixel_ap.png"
     figures = [plot_intervals(path, "Attention as a locator", "pixel-AP", groups, caption)]
-    found: dict[str, Any] = section.extra["found"]
-    leads = [name for name in names if found.get(f"attention:{name}") and has_chosen_map(found, name)]
-    if not leads:
+    localisations: dict[str, Any] = section.extra["localisations"]
+    shown_names = [
+        name for name in names if localisations.get(f"attention:{name}") and has_chosen_map(localisations, name)
+    ]
+    if not shown_names:
         return figures
-    picked = pick_cases(compute_nan_mean(np.stack(list(found[f"attention:{leads[0]}"].ap.values()))))
-    for name in leads if picked else []:
+    cases = pick_cases(compute_nan_mean(np.stack(list(localisations[f"attention:{shown_names[0]}"].ap.values()))))
+    for name in shown_names if cases else []:
         key = f"attention:{name}"
-        source, one = section.extra["sources"][key], found[key]
-        wanted, path = section.extra["targets"], folder / f"attention_{name}.png"
-        figures.append(plot_attention_maps(path, name, study.part, wanted, source, one, picked))
+        source, localisation = section.extra["sources"][key], localisations[key]
+        targets, path = section.extra["targets"], folder / f"attention_{name}.png"
+        figures.append(plot_attention_maps(path, name, study.part, targets, source, localisation, cases))
     return figures
 
 
-def has_chosen_map(found: dict[str, Any], name: str) -> bool:
+def has_chosen_map(localisations: dict[str, Any], name: str) -> bool:
     """Whether a backbone has a map for at least one structure."""
-    return bool(found[f"attention:{name}"].chosen)
+    return bool(localisations[f"attention:{name}"].chosen)
 
 
 def plot_classification_figures(folder: Path, study: EvaluationStudy, section: Section) -> list[Figure | None]:
-    """ROC, precision-recall, reliability."""
+    """ROC, precision-recall and reliability figures."""
     labels, truth, scores = (section.extra[key] for key in ("labels", "truth", "scores"))
     return [
         plot_roc_pr_curves(folder / "roc.png", "roc", labels, truth, scores, study.draws),
@@ -92,16 +94,16 @@ def plot_classification_figures(folder: Path, study: EvaluationStudy, section: S
 def plot_segmentation_figures(
     folder: Path, study: EvaluationStudy, section: Section, inputs: Inputs
 ) -> list[Figure | None]:
-    """Best, median and worst image with contours; agreement of the cardiothoracic ratio."""
-    own = [v for name, v in section.columns.items() if name.startswith("dice_")]
-    models = [named for named in inputs.models if named.item.task == "segmentation"]
-    if not own:
+    """Best, median and worst image with contours, and the Bland-Altman plot."""
+    dice_columns = [v for name, v in section.columns.items() if name.startswith("dice_")]
+    models = [entry for entry in inputs.models if entry.item.task == "segmentation"]
+    if not dice_columns:
         return []
-    dice = compute_nan_mean(np.stack(own))
-    picked = pick_cases(dice)
-    if not picked:
+    dice = compute_nan_mean(np.stack(dice_columns))
+    cases = pick_cases(dice)
+    if not cases:
         return []
-    figures: list[Figure | None] = [plot_segmentation(folder / "segmentation.png", models, study.part, dice, picked)]
+    figures: list[Figure | None] = [plot_segmentation(folder / "segmentation.png", models, study.part, dice, cases)]
     name = models[0].name
     if "cardiothoracic.bias" in section.estimates:
         predicted, truth = section.extra["ratios"][name]

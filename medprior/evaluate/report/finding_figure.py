@@ -1,4 +1,4 @@
-"""Where is the finding, drawn: one located image per finding under every map, and the hit rates."""
+"""Localisation figures: the maps of one image per finding, and hit rates with intervals."""
 
 from __future__ import annotations
 
@@ -27,67 +27,67 @@ MAP_TITLES = {
 
 def plot_finding_figures(folder: Path, section: Section, inputs: Inputs) -> list[Figure | None]:
     """Hit rates with intervals, then the maps of each model on the same images."""
-    found = section.extra["found"]
-    if not found:
+    maps = section.extra["maps"]
+    if not maps:
         return []
     figures = [plot_hit_rates(folder / "localisation.png", section)]
-    for name in dict.fromkeys(name for name, _ in found):
-        own = {kind: found[name, kind] for kind in MAP_KINDS if (name, kind) in found}
+    for name in dict.fromkeys(name for name, _ in maps):
+        model_maps = {kind: maps[name, kind] for kind in MAP_KINDS if (name, kind) in maps}
         path = folder / f"localisation_{name}.png"
-        figures.append(plot_finding_maps(path, name, section, own))
+        figures.append(plot_finding_maps(path, name, section, model_maps))
     return figures
 
 
 def plot_hit_rates(path: Path, section: Section) -> Figure | None:
-    """The pointing game of every map of the primary model and of the maps that see no image."""
+    """Pointing game of every map of the primary model and of the baseline maps."""
     records = {key: estimate.record() for key, estimate in section.estimates.items()}
     priors = [key.split(".")[1] for key in records if key.startswith(f"{LOCALISATION_PREFIX}.prior")]
     kinds = [*MAP_KINDS, *FIXED_MAP_KINDS, *dict.fromkeys(priors)]
     groups = []
-    for name in [*section.extra["hunt"].findings, "mean"]:
+    for name in [*section.extra["scorer"].findings, "mean"]:
         keys = {kind: f"{LOCALISATION_PREFIX}.{kind}.pointing.{name}" for kind in kinds}
         rows = {key_to_words(kind): records[key] for kind, key in keys.items() if key in records}
         groups.append((name, rows))
-    tolerance = section.extra["hunt"].settings.pointing_tolerance
+    tolerance = section.extra["scorer"].settings.pointing_tolerance
     caption = (
         "Pointing game of the primary model on images positive for the finding that have a mask or "
         f"box of it: share whose map has its maximum inside or within {tolerance:.0%} of the side; "
-        "line: 95 % interval (Wilson, or resampled patients). Uniform, centre and prior see no "
-        "finding: what a map must beat."
+        "line: 95 % interval (Wilson, or resampled patients). Uniform, centre and prior use no "
+        "image: the baselines."
     )
     return plot_intervals(path, "Where is the finding: hit rate", "hit rate", groups, caption)
 
 
-def plot_finding_maps(path: Path, name: str, section: Section, found: dict[str, Any]) -> Figure | None:
-    """The image with the median energy inside, for each finding, under every map of one model.
+def plot_finding_maps(path: Path, name: str, section: Section, sources: dict[str, Any]) -> Figure | None:
+    """Every map of one model on the image with the median energy inside, per finding.
 
     Args:
         path: where to write.
         name: of the model.
         section: of localisation.
-        found: kind -> (source, finding -> scores).
+        sources: kind -> (source, finding -> scores).
     """
-    hunt = section.extra["hunt"]
-    last = list(found)[-1]
-    names = list(found[last][1])[:MAX_FINDINGS]
-    rows = [find_median_row(found[last][1][finding].scores["energy"]) for finding in names]
+    scorer = section.extra["scorer"]
+    last_kind = list(sources)[-1]
+    names = list(sources[last_kind][1])[:MAX_FINDINGS]
+    rows = [find_median_row(sources[last_kind][1][finding].scores["energy"]) for finding in names]
     if not names:
         return None
-    some = hunt.part.select([hunt.part.image_ids[row] for row in rows])
-    squares, truth = some.squares(PANEL_SIZE_PX), hunt.truth.masks(some, names, PANEL_SIZE_PX)
-    maps = {kind: np.concatenate(list(found[kind][0].batches(some, PANEL_SIZE_PX))) for kind in found}
-    size = (1.5 * (len(found) + 1) + 0.4, 1.75 * len(names) + 0.5)
-    with open_figure(path, len(names), len(found) + 1, *size) as (_, axes):
+    images = scorer.part.select([scorer.part.image_ids[row] for row in rows])
+    squares, truth = images.squares(PANEL_SIZE_PX), scorer.truth.load_masks(images, names, PANEL_SIZE_PX)
+    maps = {kind: np.concatenate(list(sources[kind][0].batches(images, PANEL_SIZE_PX))) for kind in sources}
+    size = (1.5 * (len(sources) + 1) + 0.4, 1.75 * len(names) + 0.5)
+    with open_figure(path, len(names), len(sources) + 1, *size) as (_, axes):
         for row, finding in enumerate(names):
-            aspect, mask = float(some.aspect[row]), truth[row, [row]]
+            aspect, mask = float(images.aspect[row]), truth[row, [row]]
             plot_radiograph(axes[row, 0], squares[row], None, aspect)
             axes[row, 0].set_ylabel(key_to_words(finding))
-            for column, kind in enumerate(found, start=1):
-                one = found[kind][1][finding]
-                heat = average_candidates(maps[kind][[row]], [one.chosen])[0, 0]
+            for column, kind in enumerate(sources, start=1):
+                finding_scores = sources[kind][1][finding]
+                heat = average_candidates(maps[kind][[row]], [finding_scores.chosen])[0, 0]
                 plot_radiograph(axes[row, column], squares[row], heat, aspect)
-                inside = one.scores["energy"][rows[row]]
-                axes[row, column].set_xlabel(f"{inside:.0%} inside")
+                energy = finding_scores.scores["energy"][rows[row]]
+                axes[row, column].set_xlabel(f"{energy:.0%} inside")
                 if row == 0:
                     axes[row, column].set_title(MAP_TITLES[kind])
             for axis in axes[row]:
@@ -103,6 +103,6 @@ def plot_finding_maps(path: Path, name: str, section: Section, found: dict[str, 
 
 def find_median_row(scores: Any) -> int:
     """The row with the median of the known `scores` [n]."""
-    known = np.flatnonzero(~np.isnan(scores))
-    order = known[np.argsort(scores[known], kind="stable")]
+    known_rows = np.flatnonzero(~np.isnan(scores))
+    order = known_rows[np.argsort(scores[known_rows], kind="stable")]
     return int(order[len(order) // 2])

@@ -1,4 +1,4 @@
-"""`report.html`: the evidence as one page that opens offline and prints well."""
+"""HTML report of an evaluation: one page without external resources."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def encode_data_uri(path: Path) -> str:
 
 
 def compute_css_width(path: Path) -> int:
-    """Width of a figure on the page in CSS pixels: its type as large as the page's notes."""
+    """Width of a figure in CSS pixels that matches its type to the notes of the page."""
     from PIL import Image
 
-    with Image.open(path) as picture:
-        return round(picture.width * 0.72)
+    with Image.open(path) as image:
+        return round(image.width * 0.72)
 
 
 def format_evaluate_command(study: EvaluationStudy, inputs: Inputs, metrics: ReportMetrics) -> str:
-    """The command that gives this evidence, folders named by role instead of by path."""
+    """The command of this evaluation, with roles in place of paths."""
     words = ["medprior evaluate COHORT EVIDENCE"]
     for role in inputs.folders:
         kind, _, name = role.partition(".")
@@ -44,24 +44,23 @@ def format_evaluate_command(study: EvaluationStudy, inputs: Inputs, metrics: Rep
     return " ".join(words)
 
 
-def list_evaluate_provenance(study: EvaluationStudy, inputs: Inputs, facts: Mapping[str, Any]) -> dict[str, str]:
-    """What a reader needs to get the same numbers: digests, versions, commit."""
+def list_provenance(study: EvaluationStudy, inputs: Mapping[str, Path], **facts: str) -> dict[str, str]:
+    """Rows that identify code and inputs: digests, commit, versions, `facts`, digest of each input."""
     rows = {
         "cohort digest": study.cohort.digest,
-        "digest of the images judged": study.part.digest,
+        "digest of the evaluated images": study.part.digest,
         "commit": find_git_commit() or "installed package",
         "versions": ", ".join(f"{name} {value}" for name, value in collect_versions().items()),
-        "settings": json.dumps(study.settings.model_dump(mode="json"), sort_keys=True),
     }
-    return rows | {name: result_digest(path) for name, path in inputs.folders.items()}
+    return rows | facts | {name: result_digest(path) for name, path in inputs.items()}
 
 
 def list_composition(metrics: ReportMetrics) -> dict[str, list[tuple[str, str]]]:
-    """What the judged images are: kind of fact -> (value, key of `metrics.json`)."""
+    """Composition of the evaluated images: column -> (value, key of `metrics.json`)."""
     kinds = {"view": "projection", "sex": "sex"}
     return {
-        word: [(key.rpartition(".")[2], key) for key in metrics if key.startswith(f"data.{kind}.")]
-        for kind, word in kinds.items()
+        name: [(key.rpartition(".")[2], key) for key in metrics if key.startswith(f"data.{kind}.")]
+        for kind, name in kinds.items()
     }
 
 
@@ -78,12 +77,13 @@ def write_evaluation_report(
     Args:
         path: where to write.
         metrics: content of `metrics.json`.
-        figures: drawn figures, embedded in this order.
+        figures: plotted figures, embedded in this order.
         facts: `primary`, `skipped`, `excluded` and `split` as in `config.json`.
-        study: the data judged.
-        inputs: what was judged.
+        study: the evaluated data.
+        inputs: the evaluated results.
     """
     primary = facts["primary"]
+    settings = json.dumps(study.settings.model_dump(mode="json"), sort_keys=True)
     return render_template(
         path,
         "report.html",
@@ -91,19 +91,19 @@ def write_evaluation_report(
         metrics=metrics,
         datasets=sorted({str(name) for name in study.part.manifest["dataset"]} - {""}),
         composition=list_composition(metrics),
-        verdicts=[format_comparison(found, metrics) for found in list_comparisons(metrics, primary)],
+        verdicts=[format_comparison(comparison, metrics) for comparison in list_comparisons(metrics, primary)],
         tables=build_evaluation_tables(metrics, primary),
         figures=[(encode_data_uri(f.path), compute_css_width(f.path), f.title, f.caption) for f in figures],
         facts=facts,
         absent=metrics.get("classification.mauc", {}).get("absent", []),
         resamples=study.settings.resamples,
         command=format_evaluate_command(study, inputs, metrics),
-        provenance=list_evaluate_provenance(study, inputs, facts),
+        provenance=list_provenance(study, inputs.folders, settings=settings),
     )
 
 
 def render_template(path: Path, template: str, **values: Any) -> Path:
-    """Write the page that a template of this room gives with `values`, atomically."""
+    """Render a template of this folder with `values` and write it atomically."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     loader = FunctionLoader(lambda name: resources.files("medprior.evaluate.report").joinpath(name).read_text("utf-8"))

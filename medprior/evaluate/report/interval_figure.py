@@ -1,4 +1,4 @@
-"""The headline at a glance: every source's numbers with their 95 % intervals."""
+"""Interval figure: the numbers of every source with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def plot_intervals(
     groups: Sequence[tuple[str, Mapping[str, MetricRecord]]],
     caption: str,
 ) -> Figure | None:
-    """Dots with whiskers: one row per source within each group; a panel per group for many sources.
+    """Dots with whiskers, one row per source in each group; with many sources a panel per group.
 
     Args:
         path: where to write.
@@ -27,7 +27,10 @@ def plot_intervals(
         groups: (group name, source name -> record of `metrics.json`).
         caption: how to read it.
     """
-    groups = [(name, {source: r for source, r in rows.items() if r["value"] is not None}) for name, rows in groups]
+    groups = [
+        (name, {source: record for source, record in rows.items() if record["value"] is not None})
+        for name, rows in groups
+    ]
     groups = [(name, rows) for name, rows in groups if rows]
     if not groups:
         return None
@@ -45,7 +48,7 @@ def plot_intervals(
                 y -= 1
             ticks.append(((start + y + 1) / 2, key_to_words(name)))
             y -= 1
-        axis.set_yticks([at for at, _ in ticks], [name for _, name in ticks])
+        axis.set_yticks([position for position, _ in ticks], [name for _, name in ticks])
         axis.set(xlabel=quantity, xlim=(-0.02, 1.02), ylim=(y + 0.5, 1))
         axis.grid(axis="x", color="0.9", linewidth=0.6)
         handles = [axis.plot([], [], "o", color=source_colour(i), ms=4)[0] for i in range(len(sources))]
@@ -59,7 +62,7 @@ def plot_interval_panels(
     groups: Sequence[tuple[str, Mapping[str, MetricRecord]]],
     sources: Sequence[str],
 ) -> None:
-    """A panel for each group and a named row for each source, where colours would repeat."""
+    """A panel per group and a named row per source, for more sources than colours."""
     width, height = 1.6 + 1.5 * len(groups), 0.2 * len(sources) + 0.8
     with open_figure(path, 1, len(groups), width, height) as (figure, axes):
         for number, (axis, (name, rows)) in enumerate(zip(axes[0], groups, strict=True)):
@@ -74,7 +77,7 @@ def plot_interval_panels(
 
 
 def plot_whisker(axis: Any, record: MetricRecord, y: float, shade: str) -> None:
-    """One value with its interval, where it has one."""
+    """One value with its interval, if it has one."""
     low, high = record["ci95"]
     if low is not None and high is not None:
         axis.plot([low, high], [y, y], color=shade, linewidth=1.2)

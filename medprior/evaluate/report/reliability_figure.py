@@ -1,4 +1,4 @@
-"""Predicted probability against what was observed, per label."""
+"""Reliability diagrams: predicted probability against observed frequency, per label."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def plot_reliability(
         for axis in axes.ravel()[len(labels) :]:
             axis.set_visible(False)
         for number, label in enumerate(labels):
-            axis, t = axes.ravel()[number], truth[:, number]
+            axis, label_truth = axes.ravel()[number], truth[:, number]
             axis.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":")
             for index, (name, score) in enumerate(scores.items()):
-                diagram = compute_reliability(t, score[:, number], RELIABILITY_BINS)
-                there = diagram.count > 0
+                diagram = compute_reliability(label_truth, score[:, number], RELIABILITY_BINS)
+                is_filled = diagram.count > 0
                 axis.plot(
-                    diagram.predicted[there],
-                    diagram.observed[there],
+                    diagram.predicted[is_filled],
+                    diagram.observed[is_filled],
                     color=source_colour(index),
                     linestyle=LINE_STYLES[index % len(LINE_STYLES)],
                     marker="o",
@@ -42,7 +42,7 @@ def plot_reliability(
                     linewidth=1.1,
                     label=name,
                 )
-            low, high, x = compute_bin_intervals(t, next(iter(scores.values()))[:, number], study)
+            low, high, x = compute_bin_intervals(label_truth, next(iter(scores.values()))[:, number], study)
             axis.vlines(x, low, high, color=source_colour(0), linewidth=0.8, alpha=0.6)
             axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=key_to_words(label))
         figure.supxlabel("predicted probability", fontsize=9)
@@ -51,7 +51,7 @@ def plot_reliability(
         figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 4))
     caption = (
         "Images in ten bins of predicted probability against the share that is positive; on the "
-        "dotted line probabilities mean what they say. Bars: 95 % interval of the first model."
+        "dotted line both agree. Bars: 95 % interval of the first model."
     )
     return Figure(path, "Reliability", caption)
 
@@ -60,8 +60,8 @@ def compute_bin_intervals(
     truth: Floats, score: Floats, study: EvaluationStudy
 ) -> tuple[list[float], list[float], Floats]:
     """Interval of the share of positives in every filled bin, and its mean probability."""
-    index, patients = assign_bins(truth, score, RELIABILITY_BINS), study.draws.patient
-    filled = [b for b in range(RELIABILITY_BINS) if (index == b).any()]
-    rates = [compute_wilson_rate(truth[index == b] == 1, patients[index == b]) for b in filled]
-    middle = np.array([float(score[index == b].mean()) for b in filled])
-    return [r.low for r in rates], [r.high for r in rates], middle
+    bins, patients = assign_bins(truth, score, RELIABILITY_BINS), study.draws.patient
+    filled = [number for number in range(RELIABILITY_BINS) if (bins == number).any()]
+    rates = [compute_wilson_rate(truth[bins == number] == 1, patients[bins == number]) for number in filled]
+    means = np.array([float(score[bins == number].mean()) for number in filled])
+    return [rate.low for rate in rates], [rate.high for rate in rates], means

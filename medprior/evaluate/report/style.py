@@ -1,4 +1,4 @@
-"""How every figure looks: one palette for the colour-blind, one size of type, 150 dots per inch."""
+"""Style of all figures: a colour-blind safe palette, one type size, 150 dpi."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from medprior.palette import BLACK, DARK_BLUE, GREEN, ORANGE, PINK, SKY_BLUE, VERMILION
 from medprior.provenance import atomic_write
 
-# Okabe and Ito (2008), black first for the primary result, yellow left out: unreadable on paper.
+# Okabe and Ito (2008): black for the primary result; without yellow, unreadable on paper.
 PALETTE = (BLACK, ORANGE, DARK_BLUE, GREEN, PINK, VERMILION, SKY_BLUE)
 LINE_STYLES = ("-", "--", "-.", ":")
 MATPLOTLIB_STYLE: dict[Any, Any] = {
@@ -33,7 +33,7 @@ MATPLOTLIB_STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn figure: its file, what it shows in a few words, and how to read it."""
+    """A saved figure: its file, title, and a caption that says how to read it."""
 
     path: Path
     title: str

@@ -1,4 +1,4 @@
-"""The numbers of `metrics.json` arranged for a reader: who scored what, and what it says."""
+"""Summary of `metrics.json`: keys by source, headline comparisons and their verdicts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PRIMARY_KINDS = {
     "classification": "classification",
     "segmentation": "segmentation",
     "cardiothoracic": "segmentation",
-    "features": "attention",  # frozen features belong to the backbone that is primary there
+    "features": "attention",  # frozen features belong to the primary backbone
 }
 HEADLINES = (
     ("attention.pixel_ap.mean", "attention pixel-AP"),
@@ -40,55 +40,55 @@ HEADLINES = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """One difference in words.
+    """One headline difference with its verdict.
 
     Attributes:
-        key: of `metrics.json`. quantity, ours, other: as words. word: the verdict.
+        key: of `metrics.json`. quantity, primary, baseline: names to print. verdict: in words.
     """
 
     key: str
     quantity: str
-    ours: str
-    other: str
-    word: str
+    primary: str
+    baseline: str
+    verdict: str
 
 
 def list_arm_prefixes(recipes: Sequence[str]) -> dict[str, str]:
-    """Arm of a comparison -> what stands before its keys."""
-    return {name: f"baseline.{name}." if n else "" for n, name in enumerate(recipes)}
+    """Arm of a comparison -> prefix of its keys."""
+    return {name: f"baseline.{name}." if number else "" for number, name in enumerate(recipes)}
 
 
 def find_source_keys(metrics: ReportMetrics, key: str, primary: PrimaryNames) -> dict[str, str]:
     """Source name -> its key, for every result that has `key`, the primary one first.
 
-    For attention the priors themselves are sources too, for features the random weights.
+    The priors are sources of attention, and random weights of features.
     """
-    kind, _, rest = key.partition(".")
-    found = {primary.get(PRIMARY_KINDS.get(kind, kind), "primary"): key}
-    for name in dict.fromkeys(k.split(".")[1] for k in metrics if k.startswith("baseline.")):
-        found[name] = f"baseline.{name}.{key}"
+    kind, _, suffix = key.partition(".")
+    keys = {primary.get(PRIMARY_KINDS.get(kind, kind), "primary"): key}
+    for name in dict.fromkeys(metric_key.split(".")[1] for metric_key in metrics if metric_key.startswith("baseline.")):
+        keys[name] = f"baseline.{name}.{key}"
     if kind in ATTENTION_KINDS:
-        found |= {BASELINE_NAMES[prior]: f"{prior}.{rest}" for prior in ("prior", "registered_prior")}
+        keys |= {BASELINE_NAMES[prior]: f"{prior}.{suffix}" for prior in ("prior", "registered_prior")}
     if kind == "features":
-        found[BASELINE_NAMES["random_weights"]] = f"features.random_{rest}"
-    return {name: own for name, own in found.items() if own in metrics}
+        keys[BASELINE_NAMES["random_weights"]] = f"features.random_{suffix}"
+    return {name: source_key for name, source_key in keys.items() if source_key in metrics}
 
 
 def list_key_suffixes(metrics: ReportMetrics, prefix: str) -> list[str]:
-    """What stands after `prefix.` in any key, `mean` last."""
-    leads = (f"{prefix}.", f".{prefix}.")
-    found = {
+    """Last part of every key that starts with `prefix.`, `mean` last."""
+    patterns = (f"{prefix}.", f".{prefix}.")
+    suffixes = {
         key.rpartition(".")[2]
         for key in metrics
-        if key.startswith(leads[0]) or (key.startswith("baseline.") and leads[1] in key)
+        if key.startswith(patterns[0]) or (key.startswith("baseline.") and patterns[1] in key)
     }
-    return sorted(found - {"mean"}) + (["mean"] if "mean" in found else [])
+    return sorted(suffixes - {"mean"}) + (["mean"] if "mean" in suffixes else [])
 
 
 def list_scored_structures(metrics: ReportMetrics, kind: str = "attention") -> list[str]:
-    """Structures that any map was scored on, `mean` last; `kind` as in `comparison.ATTENTION`."""
-    every = {*list_key_suffixes(metrics, f"{kind}.pixel_ap"), *list_key_suffixes(metrics, "prior.pixel_ap")}
-    return [*sorted(every - {"mean"}), "mean"]
+    """Structures that any map was scored on, `mean` last; `kind` is one of `ATTENTION_KINDS`."""
+    names = {*list_key_suffixes(metrics, f"{kind}.pixel_ap"), *list_key_suffixes(metrics, "prior.pixel_ap")}
+    return [*sorted(names - {"mean"}), "mean"]
 
 
 def group_attention_records(
@@ -103,24 +103,30 @@ def group_attention_records(
 
 
 def list_comparisons(metrics: ReportMetrics, primary: PrimaryNames) -> list[Comparison]:
-    """Every headline difference with its verdict, baselines in the order they were given."""
+    """Every headline difference with its verdict, baselines in the order of the inputs."""
     result = []
+    baselines = dict.fromkeys(name.split(".")[1] for name in metrics if name.startswith("difference."))
     for key, quantity in HEADLINES:
         kind = PRIMARY_KINDS[key.partition(".")[0]]
-        for other in dict.fromkeys(k.split(".")[1] for k in metrics if k.startswith("difference.")):
-            own = f"difference.{other}.{key}"
-            if own not in metrics:
+        for baseline in baselines:
+            difference_key = f"difference.{baseline}.{key}"
+            if difference_key not in metrics:
                 continue
-            word = difference_verdict(metrics[own], key)
-            name = BASELINE_NAMES.get(other, other)
-            result.append(Comparison(own, quantity, primary.get(kind, "primary"), name, word))
+            verdict = difference_verdict(metrics[difference_key], key)
+            name = BASELINE_NAMES.get(baseline, baseline)
+            result.append(Comparison(difference_key, quantity, primary.get(kind, "primary"), name, verdict))
     return result
 
 
 def difference_verdict(record: Record, key: str) -> str:
-    """The verdict on a difference's record, of the quantity `key`."""
+    """Verdict on the record of a difference in `key`."""
     low, high = record["ci95"]
     return describe_difference(record["value"], low, high, key)
+
+
+def invert_verdict(verdict: str) -> str:
+    """A verdict on the first of two sources as one on the second."""
+    return {"better": "worse", "worse": "better"}.get(verdict, verdict)
 
 
 def format_number(value: float | None, signed: bool = False) -> str:
@@ -132,7 +138,7 @@ def format_number(value: float | None, signed: bool = False) -> str:
 
 
 def format_interval(record: Record, signed: bool = False) -> str:
-    """`0.912 to 0.948`, or nothing where there is no interval."""
+    """`0.912 to 0.948`, or "" without an interval."""
     low, high = record["ci95"]
     if low is None or high is None:
         return ""
@@ -140,29 +146,29 @@ def format_interval(record: Record, signed: bool = False) -> str:
 
 
 def format_headlines(metrics: ReportMetrics, primary: PrimaryNames) -> str:
-    """The table the command line prints."""
+    """The table that the command line prints."""
     lines = []
     for key, quantity in HEADLINES:
-        for name, own in find_source_keys(metrics, key, primary).items():
-            record = metrics[own]
+        for name, source_key in find_source_keys(metrics, key, primary).items():
+            record = metrics[source_key]
             text = f"{format_number(record['value'])} [{format_interval(record)}] n={record['n']}"
             lines.append(f"{quantity:<34} {name:<20} {text}")
-    for found in list_comparisons(metrics, primary):
-        record = metrics[found.key]
-        text = f"{format_number(record['value'], True)} [{format_interval(record, True)}] {found.word}"
-        lines.append(f"{found.quantity:<34} {found.ours} vs {found.other}: {text}")
+    for comparison in list_comparisons(metrics, primary):
+        record = metrics[comparison.key]
+        text = f"{format_number(record['value'], True)} [{format_interval(record, True)}] {comparison.verdict}"
+        lines.append(f"{comparison.quantity:<34} {comparison.primary} vs {comparison.baseline}: {text}")
     return "\n".join(lines)
 
 
-def format_comparison(found: Comparison, metrics: ReportMetrics) -> str:
-    """A comparison as a sentence for the top of the report."""
-    record = metrics[found.key]
-    first, gap, rest = found.quantity.partition(" ")
-    what = (first.capitalize() if first.islower() else first) + gap + rest
+def format_comparison(comparison: Comparison, metrics: ReportMetrics) -> str:
+    """A comparison as a sentence of the report."""
+    record = metrics[comparison.key]
+    first_word, space, remainder = comparison.quantity.partition(" ")
+    quantity = (first_word.capitalize() if first_word.islower() else first_word) + space + remainder
     text = f"{format_number(record['value'], True)}, 95 % interval {format_interval(record, True)}"
-    if found.word == "no difference shown":
-        pair = f"{found.ours} and {found.other}"
-        return f"{what}: no difference shown between {pair} ({text})."
-    if found.word == "not measured":
-        return f"{what}: {found.ours} against {found.other} could not be measured."
-    return f"{what}: {found.ours} is {found.word} than {found.other} ({text})."
+    if comparison.verdict == "no difference shown":
+        sources = f"{comparison.primary} and {comparison.baseline}"
+        return f"{quantity}: no difference shown between {sources} ({text})."
+    if comparison.verdict == "not measured":
+        return f"{quantity}: {comparison.primary} against {comparison.baseline} could not be measured."
+    return f"{quantity}: {comparison.primary} is {comparison.verdict} than {comparison.baseline} ({text})."

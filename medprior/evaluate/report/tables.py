@@ -1,4 +1,4 @@
-"""The tables of the report; every cell names the key of `metrics.json` that it shows."""
+"""Tables of the evaluation report; each cell names its key of `metrics.json`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medprior.evaluate.compare.probe_table import list_crossval_columns, list_probe_columns
-from medprior.evaluate.report.external_table import list_external_cohorts
-from medprior.evaluate.report.external_table import list_external_rows as external_rows
+from medprior.evaluate.report.external_table import list_external_cohorts, list_external_rows
 from medprior.evaluate.report.style import key_to_words
 from medprior.evaluate.report.summary import (
     PrimaryNames,
@@ -23,15 +22,15 @@ from medprior.evaluate.report.summary import (
 
 @dataclass(frozen=True)
 class ReportCell:
-    """A number with its interval, and the key it comes from; an empty key is an empty cell.
+    """A number with its interval and its key; a cell without a key shows `value` as text.
 
-    `whole` says that it is shown without decimals, as counts are.
+    `is_count` marks a number shown without decimals.
     """
 
     key: str = ""
     value: str = ""
     interval: str = ""
-    whole: bool = False
+    is_count: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class ReportTable:
 
 
 def build_cell(metrics: ReportMetrics, key: str, signed: bool = False) -> ReportCell:
-    """The cell of `key`, empty where it was not measured."""
+    """The cell of `key`, empty if it is not measured."""
     if key not in metrics:
         return ReportCell()
     record = metrics[key]
@@ -55,19 +54,19 @@ def build_cell(metrics: ReportMetrics, key: str, signed: bool = False) -> Report
 def build_source_table(
     metrics: ReportMetrics, primary: PrimaryNames, columns: Sequence[tuple[str, str]], title: str, note: str
 ) -> ReportTable | None:
-    """One row per source, one column per (key, head); None when nothing was measured."""
+    """One row per source, one column per (key, head); None if nothing is measured."""
     keys = {key: find_source_keys(metrics, key, primary) for key, _ in columns}
-    names = dict.fromkeys(name for found in keys.values() for name in found)
+    names = dict.fromkeys(name for source_keys in keys.values() for name in source_keys)
     rows = [(name, [build_cell(metrics, keys[key].get(name, "")) for key, _ in columns]) for name in names]
-    shown = [i for i in range(len(columns)) if any(cells[i].key for _, cells in rows)]
-    if not shown:
+    measured = [i for i in range(len(columns)) if any(cells[i].key for _, cells in rows)]
+    if not measured:
         return None
-    heads = [columns[i][1] for i in shown]
-    return ReportTable(title, heads, [(name, [cells[i] for i in shown]) for name, cells in rows], note)
+    heads = [columns[i][1] for i in measured]
+    return ReportTable(title, heads, [(name, [cells[i] for i in measured]) for name, cells in rows], note)
 
 
 def build_attention_tables(metrics: ReportMetrics, primary: PrimaryNames) -> list[ReportTable | None]:
-    """Pixel-AP per structure, then overlaps of thresholded maps."""
+    """Pixel-AP per structure, and the overlap of thresholded maps."""
     names = list_scored_structures(metrics)
     columns = [(f"attention.pixel_ap.{name}", key_to_words(name)) for name in names]
     overlap = [
@@ -86,15 +85,14 @@ def build_attention_tables(metrics: ReportMetrics, primary: PrimaryNames) -> lis
             "Attention as a locator: pixel-AP",
             "Area under the pixel-wise precision-recall curve per image, mean over images; chance "
             "is the structure's share of the image. Heads are assigned by the prior they were "
-            "trained with, or the best on validation images. The priors themselves are predictors "
-            "to beat.",
+            "trained with, or the best on validation images. The priors themselves are baselines.",
         ),
         build_source_table(
             metrics,
             primary,
             overlap,
             "Attention as a mask: overlap, mean over structures",
-            "Pixel-AP rewards soft maps, so overlaps stand beside it. The threshold, a share of "
+            "Pixel-AP rewards soft maps, so overlaps are given as well. The threshold, a share of "
             "each map's maximum, was chosen on validation images. The oracle takes the best single "
             "head image by image: a bound, not a method.",
         ),
@@ -111,8 +109,8 @@ def build_model_tables(metrics: ReportMetrics, primary: PrimaryNames) -> list[Re
         ("classification.specificity", "specificity"),
     ]
     structures = list_key_suffixes(metrics, "segmentation.dice")
-    dice = [(f"segmentation.dice.{name}", f"Dice {key_to_words(name)}") for name in structures]
-    rest = [
+    dice_columns = [(f"segmentation.dice.{name}", f"Dice {key_to_words(name)}") for name in structures]
+    other_columns = [
         ("segmentation.iou.mean", "IoU, mean"),
         ("segmentation.hd95_mm.mean", "HD95, mean (mm)"),
     ]
@@ -128,7 +126,7 @@ def build_model_tables(metrics: ReportMetrics, primary: PrimaryNames) -> list[Re
         build_source_table(
             metrics,
             primary,
-            dice + rest,
+            dice_columns + other_columns,
             "Segmentation",
             "Mean over images whose true mask is not empty. HD95 where the pixel size is known.",
         ),
@@ -151,7 +149,7 @@ def build_model_tables(metrics: ReportMetrics, primary: PrimaryNames) -> list[Re
 
 
 def build_feature_table(metrics: ReportMetrics, primary: PrimaryNames) -> ReportTable | None:
-    """Frozen features: probes, and the teacher's health."""
+    """Frozen features: probes and teacher statistics."""
     columns = [
         *list_probe_columns(metrics),
         ("features.teacher_entropy", "teacher entropy (nats)"),
@@ -168,13 +166,13 @@ def build_feature_table(metrics: ReportMetrics, primary: PrimaryNames) -> Report
 
 
 def build_crossval_table(metrics: ReportMetrics, primary: PrimaryNames) -> ReportTable | None:
-    """Frozen features of every patient of the cohort."""
+    """Cross-validated frozen features of all patients of the cohort."""
     return build_source_table(
         metrics,
         primary,
         list_crossval_columns(metrics),
         "Frozen features, cross-validated",
-        "Every patient of the cohort is judged once, by probes of other patients; the backbone has "
+        "Every patient of the cohort is scored once, by probes of other patients; the backbone has "
         "seen those of the train split without their labels.",
     )
 
@@ -188,9 +186,9 @@ def build_label_table(metrics: ReportMetrics) -> ReportTable | None:
     per_class = metrics["classification.mauc"]["per_class"]
     rows = []
     for label in labels:
-        size = per_class.get(label, {})
-        name = f"{key_to_words(label)} ({size.get('positives', 0)} of "
-        name += f"{size.get('positives', 0) + size.get('negatives', 0)})"
+        counts = per_class.get(label, {})
+        name = f"{key_to_words(label)} ({counts.get('positives', 0)} of "
+        name += f"{counts.get('positives', 0) + counts.get('negatives', 0)})"
         rows.append((name, [build_cell(metrics, f"classification.{kind}.{label}") for kind in kinds]))
     heads = ["AUC", "AP", "sensitivity", "specificity", "calibration error"]
     note = "The primary model; in brackets positive and known images. Rates with Wilson's interval."
@@ -198,12 +196,12 @@ def build_label_table(metrics: ReportMetrics) -> ReportTable | None:
 
 
 def build_subgroup_table(metrics: ReportMetrics) -> ReportTable | None:
-    """MAUC of the primary model in every subgroup."""
+    """Mean AUC of the primary model in every subgroup."""
     rows = []
     for key, record in metrics.items():
         if key.startswith("subgroup."):
-            _, fact, value = key.removesuffix(".mauc").split(".", 2)
-            rows.append((f"{fact} {key_to_words(value)} ({record['n']} images)", [build_cell(metrics, key)]))
+            _, column, value = key.removesuffix(".mauc").split(".", 2)
+            rows.append((f"{column} {key_to_words(value)} ({record['n']} images)", [build_cell(metrics, key)]))
     note = (
         "The primary model; groups of 20 images or more. A label without both classes in a group "
         "is left out there, so small groups may rest on fewer labels."
@@ -215,10 +213,10 @@ def build_difference_table(metrics: ReportMetrics, primary: PrimaryNames) -> Rep
     """Every headline difference with its verdict."""
     rows = [
         (
-            f"{found.quantity}: {found.ours} − {found.other}",
-            [build_cell(metrics, found.key, signed=True), ReportCell(value=found.word)],
+            f"{comparison.quantity}: {comparison.primary} − {comparison.baseline}",
+            [build_cell(metrics, comparison.key, signed=True), ReportCell(value=comparison.verdict)],
         )
-        for found in list_comparisons(metrics, primary)
+        for comparison in list_comparisons(metrics, primary)
     ]
     if not rows:
         return None
@@ -230,42 +228,45 @@ def build_difference_table(metrics: ReportMetrics, primary: PrimaryNames) -> Rep
 
 
 def build_finding_table(metrics: ReportMetrics) -> ReportTable | None:
-    """Where the findings are: a map a row, means over findings."""
-    lead = "localisation."
-    maps = dict.fromkeys(key.split(".")[1] for key in metrics if key.startswith(lead))
+    """Localisation of findings: one row per map, means over findings."""
+    prefix = "localisation."
+    maps = dict.fromkeys(key.split(".")[1] for key in metrics if key.startswith(prefix))
     columns = {"pointing": "hits", "energy": "energy inside", "iou": "IoU", "pixel_ap": "pixel-AP"}
     rows = [
-        (key_to_words(name), [build_cell(metrics, f"{lead}{name}.{kind}.mean") for kind in columns]) for name in maps
+        (key_to_words(name), [build_cell(metrics, f"{prefix}{name}.{kind}.mean") for kind in columns]) for name in maps
     ]
     if not rows:
         return None
     note = (
         "Primary classifier; images with the finding and a mask or box of it; means over findings. "
-        "A hit: the map's maximum lies on the finding. The uniform, centre and prior maps have not "
-        "seen the image."
+        "A hit: the map's maximum lies on the finding. The uniform, centre and prior maps do not use "
+        "the image."
     )
     return ReportTable("Where the finding is", list(columns.values()), rows, note)
 
 
 def build_external_tables(metrics: ReportMetrics) -> list[ReportTable]:
-    """Home against away, a table for each other cohort."""
-    found = []
+    """Home against away, one table per external cohort."""
+    tables = []
     for name in list_external_cohorts(metrics):
-        shown = [
-            (word, [build_cell(metrics, here), build_cell(metrics, there), build_cell(metrics, drop, signed=True)])
-            for word, here, there, drop in external_rows(metrics, name)
+        rows = [
+            (
+                metric_name,
+                [build_cell(metrics, home), build_cell(metrics, away), build_cell(metrics, drop, signed=True)],
+            )
+            for metric_name, home, away, drop in list_external_rows(metrics, name)
         ]
         note = (
             "Nothing was trained, chosen or calibrated on the other cohort; patients known at home "
             "are left out. The drop is away - home, from independent resamples."
         )
-        found.append(ReportTable(f"External test: {name}", ["home", "away", "drop"], shown, note))
-    return found
+        tables.append(ReportTable(f"External test: {name}", ["home", "away", "drop"], rows, note))
+    return tables
 
 
 def build_evaluation_tables(metrics: ReportMetrics, primary: PrimaryNames) -> list[ReportTable]:
-    """All tables that have something to show, in reading order."""
-    every = [
+    """All tables that are not empty, in reading order."""
+    tables = [
         build_difference_table(metrics, primary),
         *build_attention_tables(metrics, primary),
         *build_model_tables(metrics, primary),
@@ -276,4 +277,4 @@ def build_evaluation_tables(metrics: ReportMetrics, primary: PrimaryNames) -> li
         build_finding_table(metrics),
         *build_external_tables(metrics),
     ]
-    return [table for table in every if table is not None]
+    return [table for table in tables if table is not None]

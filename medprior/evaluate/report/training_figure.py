@@ -1,4 +1,4 @@
-"""Training curves of every backbone and model, from the `metrics.csv` each left behind."""
+"""Training curves of every backbone and model, from their `metrics.csv`."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ NATS_COLUMNS = ("teacher_entropy", "mean_entropy")
 
 
 def load_training_curves(group: Sequence[NamedInput[Any]]) -> dict[str, pd.DataFrame]:
-    """Name -> table of its training, for those that have one."""
-    found = {}
-    for named in group:
-        path = named.path / "metrics.csv"
+    """Name -> table of `metrics.csv`, for results that have one."""
+    tables = {}
+    for entry in group:
+        path = entry.path / "metrics.csv"
         if path.is_file():
-            found[named.name] = pd.read_csv(path)
-    return found
+            tables[entry.name] = pd.read_csv(path)
+    return tables
 
 
 def plot_training_curves(path: Path, kind: str, group: Sequence[NamedInput[Any]]) -> Figure | None:
-    """One panel per quantity that at least one run recorded more than once; None without any."""
+    """One panel per quantity with more than one value in any run; None without any."""
     tables = load_training_curves(group)
-    every = dict.fromkeys(name for table in tables.values() for name in table.columns)
-    wanted = [
+    recorded = dict.fromkeys(name for table in tables.values() for name in table.columns)
+    quantities = [
         name
-        for name in every
+        for name in recorded
         if name not in (*STEP_COLUMNS, *HIDDEN_COLUMNS)
-        and any(name in t and t[name].nunique() > 1 for t in tables.values())
+        and any(name in table and table[name].nunique() > 1 for table in tables.values())
     ][:MAX_PANELS]
-    if not wanted:
+    if not quantities:
         return None
-    columns = min(len(wanted), 3)
-    rows = -(-len(wanted) // columns)
+    columns = min(len(quantities), 3)
+    rows = -(-len(quantities) // columns)
     with open_figure(path, rows, columns, 2.6 * columns, 2.0 * rows + 0.4) as (figure, axes):
-        for axis in axes.ravel()[len(wanted) :]:
+        for axis in axes.ravel()[len(quantities) :]:
             axis.set_visible(False)
-        for axis, quantity in zip(axes.ravel(), wanted, strict=False):
+        for axis, quantity in zip(axes.ravel(), quantities, strict=False):
             plot_training_quantity(axis, quantity, tables)
         lines = {
             name: handle
@@ -57,15 +57,15 @@ def plot_training_curves(path: Path, kind: str, group: Sequence[NamedInput[Any]]
 
 
 def plot_training_quantity(axis: Any, quantity: str, tables: dict[str, pd.DataFrame]) -> None:
-    """One quantity of every run."""
+    """Curve of one quantity for every run."""
     unit = " (nats)" if quantity in NATS_COLUMNS else ""
     axis.set_title(key_to_words(quantity) + unit)
     for number, (name, table) in enumerate(tables.items()):
-        step = next((s for s in STEP_COLUMNS if s in table), None)
+        step = next((column for column in STEP_COLUMNS if column in table), None)
         if quantity not in table:
             continue
-        known = table[table[quantity].notna()]
-        x = known[step] if step else known.index
+        recorded = table[table[quantity].notna()]
+        x = recorded[step] if step else recorded.index
         dash = LINE_STYLES[number % len(LINE_STYLES)]
-        axis.plot(x, known[quantity], color=source_colour(number), linestyle=dash, label=name)
+        axis.plot(x, recorded[quantity], color=source_colour(number), linestyle=dash, label=name)
         axis.set_xlabel(step or "row")

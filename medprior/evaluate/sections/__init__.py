@@ -1,1 +1,1 @@
-"""Sections of the evidence, each a set of metrics with the figures' data."""
+"""Sections of an evaluation, each a set of metrics with the data of its figures."""

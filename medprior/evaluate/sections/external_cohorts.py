@@ -1,4 +1,4 @@
-"""Other cohorts, nothing trained on them: who in them is a stranger, and what a result keeps."""
+"""External cohorts: selection of patients unknown at home, and home-against-away keys."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ExternalCohort:
     """One other cohort.
 
     Attributes:
-        name: in keys and tables. cohort: all of it. part: the images of strangers.
-        shared: images left out, since their patient or picture is in the home cohort too.
+        name: in keys and tables. cohort: all images. part: images of patients not known at home.
+        shared: number of images left out: their patient or pixels are in the home cohort too.
         draws: resamples of the patients of `part`, independent of those at home.
     """
 
@@ -35,20 +35,20 @@ class ExternalCohort:
 
     @property
     def prefix(self) -> str:
-        """What its keys begin with."""
+        """Prefix of its keys."""
         return f"external.{self.name}"
 
 
-def find_unseen_images(other: Cohort, home: Cohort) -> list[str]:
-    """Ids of the images whose patient has no picture and no pseudonym in the home cohort.
+def find_unseen_images(external: Cohort, home: Cohort) -> list[str]:
+    """Ids of the images whose patient has no image and no pseudonym in the home cohort.
 
-    All splits of the home cohort count. Pictures are compared by the sha256 of their pixels.
+    All splits of the home cohort count. Images are compared by the sha256 of their pixels.
     """
-    table = other.manifest
-    known = table.pixel_sha256.isin(home.manifest.pixel_sha256)
-    known |= table.patient_id.isin(home.manifest.patient_id)
-    met = set(table.patient_id[known])
-    return table.image_id[~table.patient_id.isin(met)].tolist()
+    table = external.manifest
+    is_shared = table.pixel_sha256.isin(home.manifest.pixel_sha256)
+    is_shared |= table.patient_id.isin(home.manifest.patient_id)
+    shared_patients = set(table.patient_id[is_shared])
+    return table.image_id[~table.patient_id.isin(shared_patients)].tolist()
 
 
 def open_external_cohorts(
@@ -57,57 +57,59 @@ def open_external_cohorts(
     """Open every cohort of `--external`.
 
     Raises:
-        InputMissing: no cohort there, or no patient that is not in the home cohort too.
+        InputMissing: the cohort is missing, or all its patients are in the home cohort too.
     """
     result = []
     for number, (name, path) in enumerate(parse_named_paths(list_entries(entries), "--external")):
-        other = Cohort.open(Path(path))
-        ids = find_unseen_images(other, home)
+        cohort = Cohort.open(Path(path))
+        ids = find_unseen_images(cohort, home)
         if not ids:
             raise InputMissing(
                 "every patient of this cohort is in the home cohort too",
                 where=f"--external {name}",
                 expected="a cohort of other patients",
             )
-        part = other if len(ids) == len(other) else other.select(ids)
-        draws = Resamples.draw(part.patient_ids, settings.resamples, settings.seed + 1 + number)
-        result.append(ExternalCohort(name, other, part, len(other) - len(part), draws))
+        unseen = cohort if len(ids) == len(cohort) else cohort.select(ids)
+        draws = Resamples.draw(unseen.patient_ids, settings.resamples, settings.seed + 1 + number)
+        result.append(ExternalCohort(name, cohort, unseen, len(cohort) - len(unseen), draws))
     return tuple(result)
 
 
 def find_two_class_labels(home: Floats, away: Floats, labels: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Columns of labels with both classes on both sides, and what was left out, in words.
+    """Columns of labels with both classes on both sides, and the labels left out, in words.
 
     Shape:
         home [n, C], away [m, C] in {0, 1, NaN}.
     """
-    both = [
-        all(len(np.unique(side[~np.isnan(side)])) == 2 for side in (home[:, c], away[:, c])) for c in range(len(labels))
+    columns = [
+        column
+        for column, values in enumerate(zip(home.T, away.T, strict=True))
+        if all(len(np.unique(side[~np.isnan(side)])) == 2 for side in values)
     ]
-    lost = [
-        f"{label}: without both classes at home or away" for label, kept in zip(labels, both, strict=True) if not kept
-    ]
-    return [c for c, kept in enumerate(both) if kept], lost
+    lacking = [label for column, label in enumerate(labels) if column not in columns]
+    return columns, [f"{label}: without both classes at home or away" for label in lacking]
 
 
-def compare_external_to_home(away: ExternalCohort, there: Estimates, here: Estimates) -> Estimates:
+def compare_external_to_home(
+    external: ExternalCohort, external_estimates: Estimates, home_estimates: Estimates
+) -> Estimates:
     """`<prefix>.<key>` away, `<prefix>.home.<key>`, and `<prefix>.drop.<key>` = away - home.
 
-    The patients differ, so the two sides are resampled independently.
+    The patients differ, so both sides are resampled independently.
     """
-    result = {f"{away.prefix}.{key}": estimate for key, estimate in there.items()}
-    for key, estimate in there.items():
-        if key in here:
-            result[f"{away.prefix}.home.{key}"] = here[key]
-            result[f"{away.prefix}.drop.{key}"] = estimate - here[key]
+    result = {f"{external.prefix}.{key}": estimate for key, estimate in external_estimates.items()}
+    for key, estimate in external_estimates.items():
+        if key in home_estimates:
+            result[f"{external.prefix}.home.{key}"] = home_estimates[key]
+            result[f"{external.prefix}.drop.{key}"] = estimate - home_estimates[key]
     return result
 
 
-def add_structure_mean(estimates: Estimates, lead: str, names: Sequence[str], n: int) -> Estimates:
-    """`<lead>.<name>` of some names and their mean as `<lead>.mean`."""
-    single = {f"{lead}.{name}": estimates[f"{lead}.{name}"] for name in names}
-    single = {key: estimate for key, estimate in single.items() if estimate.n}
-    if not single:
+def select_structures_with_mean(estimates: Estimates, prefix: str, names: Sequence[str], n: int) -> Estimates:
+    """`<prefix>.<name>` of the given names, and their mean as `<prefix>.mean`."""
+    selected = {f"{prefix}.{name}": estimates[f"{prefix}.{name}"] for name in names}
+    selected = {key: estimate for key, estimate in selected.items() if estimate.n}
+    if not selected:
         return {}
-    mean: Estimate = average_estimates(list(single.values()), n, structures=list(names))
-    return single | {f"{lead}.mean": mean}
+    mean: Estimate = average_estimates(list(selected.values()), n, structures=list(names))
+    return selected | {f"{prefix}.mean": mean}

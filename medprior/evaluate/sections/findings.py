@@ -1,4 +1,4 @@
-"""Where is the finding: every map of every classifier against masks or boxes of findings."""
+"""Localisation of findings: the maps of every classifier against masks or boxes of findings."""
 
 from __future__ import annotations
 
@@ -29,114 +29,114 @@ FIXED_MAP_KINDS = ("uniform", "centre")
 
 
 class FindingScorer:
-    """What all maps of one evaluation are judged on.
+    """Scores map sources against the located findings of one evaluation.
 
     Attributes:
-        part, selection: images with a located finding, judged and to choose on.
-        findings: label -> the finding judged. draws: resamples of the patients of `part`.
+        part, selection: images with a located finding, to evaluate and to choose on; None without.
+        findings: labels that are scored. draws: resamples of the patients of `part`.
     """
 
     def __init__(self, study: EvaluationStudy, labels: Sequence[str]) -> None:
         settings = study.settings
         boxes = study.boxes if study.boxes is not None else load_finding_boxes(study.cohort)
         self.truth, self.settings = FindingTruth(boxes), settings
-        self.findings = self.truth.findings(study.part, labels)
-        most, seed = settings.finding_images, settings.seed
-        self.part = self.truth.part(study.part, self.findings, most, seed)
+        self.findings = self.truth.list_located_findings(study.part, labels)
+        limit, seed = settings.finding_images, settings.seed
+        self.part = self.truth.select_located_images(study.part, self.findings, limit, seed)
         self.selection = None
         if study.selection is not None:
-            few = settings.selection_images
-            self.selection = self.truth.part(study.selection, self.findings, few, seed)
+            selection_limit = settings.selection_images
+            self.selection = self.truth.select_located_images(study.selection, self.findings, selection_limit, seed)
         self.draws = None
         if self.part is not None:
             self.draws = Resamples.draw(self.part.patient_ids, settings.resamples, seed)
 
-    def masks(self, names: Sequence[str], cohort: Cohort) -> FindingMasks:
-        """Truth of some findings."""
-        return self.truth.masks(cohort, names, self.settings.map_size)
+    def load_masks(self, names: Sequence[str], cohort: Cohort) -> FindingMasks:
+        """True masks of the findings `names`."""
+        return self.truth.load_masks(cohort, names, self.settings.map_size)
 
-    def __call__(self, source: MapSource, names: Sequence[str]) -> dict[str, FindingScores]:
-        """Scores of one source."""
+    def score(self, source: MapSource, names: Sequence[str]) -> dict[str, FindingScores]:
+        """Scores of one source for the findings `names`."""
         assert self.part is not None
         tolerance = self.settings.pointing_tolerance
-        truth = partial(self.masks, names)
+        truth = partial(self.load_masks, names)
         return localise_findings(source, names, self.part, self.selection, truth, tolerance)
 
-    def estimates(self, found: dict[str, FindingScores], kind: str) -> Estimates:
-        """`localisation.<kind>.*`."""
+    def estimate(self, scores: dict[str, FindingScores], kind: str) -> Estimates:
+        """Estimates `localisation.<kind>.*` from the scores of one map."""
         assert self.draws is not None
         tolerance = self.settings.pointing_tolerance
-        return estimate_finding_scores(found, self.draws, f"{LOCALISATION_PREFIX}.{kind}", tolerance)
+        return estimate_finding_scores(scores, self.draws, f"{LOCALISATION_PREFIX}.{kind}", tolerance)
 
 
 def evaluate_localisation(study: EvaluationStudy, inputs: Inputs, models: Sequence[NamedInput[Model]]) -> Section:
     """`localisation.<map>.<metric>.<finding>` of the first model, the others as baselines.
 
-    The maps that see no model (`uniform`, `centre`, `prior`) are predictors to beat: differences
-    from them stand under `difference.<map>.localisation.*`.
+    The maps that use no model (`uniform`, `centre`, `prior`) are baselines: differences from them
+    are under `difference.<map>.localisation.*`.
     """
-    labels = list(dict.fromkeys(label for named in models for label in named.item.labels))
-    hunt = FindingScorer(study, labels)
-    section = Section(extra={"hunt": hunt, "found": {}})
-    if hunt.part is None:
+    labels = list(dict.fromkeys(label for entry in models for label in entry.item.labels))
+    scorer = FindingScorer(study, labels)
+    section = Section(extra={"scorer": scorer, "maps": {}})
+    if scorer.part is None:
         text = "no positive image of this split has a mask or box of a finding"
         section.skipped.append(f"{LOCALISATION_PREFIX}: {text}")
         return section
-    blind = estimate_blind_maps(study, inputs, hunt)
+    baselines = estimate_baseline_maps(study, inputs, scorer)
     groups: dict[str, Estimates] = {}
-    for number, named in enumerate(models):
-        known = [name for name in hunt.findings if name in named.item.labels]
-        kinds, why = list_map_kinds(named.item)
-        section.skipped += [f"{LOCALISATION_PREFIX} {named.name}: {why}"] if why else []
-        groups[named.name] = {}
-        for kind in kinds if known else ():
-            source = ModelMaps(named.item, kind, known)
-            found = hunt(source, known)
-            section.extra["found"][named.name, kind] = (source, found)
-            groups[named.name] |= hunt.estimates(found, kind)
+    for number, entry in enumerate(models):
+        findings = [name for name in scorer.findings if name in entry.item.labels]
+        kinds, reason = list_map_kinds(entry.item)
+        section.skipped += [f"{LOCALISATION_PREFIX} {entry.name}: {reason}"] if reason else []
+        groups[entry.name] = {}
+        for kind in kinds if findings else ():
+            source = ModelMaps(entry.item, kind, findings)
+            scores = scorer.score(source, findings)
+            section.extra["maps"][entry.name, kind] = (source, scores)
+            groups[entry.name] |= scorer.estimate(scores, kind)
             if number == 0:
-                section.columns |= build_finding_columns(study, hunt, found, kind)
-    section.estimates = merge_finding_estimates(groups, blind)
-    if hunt.selection is None:
+                section.columns |= build_finding_columns(study, scorer, scores, kind)
+    section.estimates = merge_finding_estimates(groups, baselines)
+    if scorer.selection is None:
         text = "no validation image has a mask or box: heads are averaged, maps cut at half"
         section.skipped.append(f"{LOCALISATION_PREFIX}: {text}")
     return section
 
 
-def estimate_blind_maps(study: EvaluationStudy, inputs: Inputs, hunt: FindingScorer) -> dict[str, Estimates]:
-    """Name -> estimates of every map that is the same whatever the model."""
-    sources: dict[str, MapSource] = {kind: FixedMap(kind, hunt.findings) for kind in FIXED_MAP_KINDS}
+def estimate_baseline_maps(study: EvaluationStudy, inputs: Inputs, scorer: FindingScorer) -> dict[str, Estimates]:
+    """Name -> estimates of every map that does not depend on a model."""
+    sources: dict[str, MapSource] = {kind: FixedMap(kind, scorer.findings) for kind in FIXED_MAP_KINDS}
     for number, prior in enumerate(inputs.priors):
-        own = PriorSource(prior.item, prior.item.per_image is not None, study.settings.batch)
-        sources["prior" if number == 0 else f"prior_{prior.name}"] = OrganMaps(own)
-    return {kind: hunt.estimates(hunt(source, hunt.findings), kind) for kind, source in sources.items()}
+        organs = PriorSource(prior.item, prior.item.per_image is not None, study.settings.batch)
+        sources["prior" if number == 0 else f"prior_{prior.name}"] = OrganMaps(organs)
+    return {kind: scorer.estimate(scorer.score(source, scorer.findings), kind) for kind, source in sources.items()}
 
 
-def merge_finding_estimates(groups: dict[str, Estimates], blind: dict[str, Estimates]) -> Estimates:
-    """The primary model's keys, its baselines, and differences from models and from blind maps."""
+def merge_finding_estimates(groups: dict[str, Estimates], baselines: dict[str, Estimates]) -> Estimates:
+    """The primary model's keys, its baselines, and differences from models and baseline maps."""
     names = list(groups)
     result = add_baseline_differences(groups[names[0]], {name: groups[name] for name in names[1:]})
-    for kind, estimates in blind.items():
+    for kind, estimates in baselines.items():
         result |= estimates
-        for key, own in groups[names[0]].items():
-            rest = key.split(".", 2)[2]
-            other = estimates.get(f"{LOCALISATION_PREFIX}.{kind}.{rest}")
-            if other is not None:
-                result[f"difference.{kind}.{key}"] = own - other
+        for key, estimate in groups[names[0]].items():
+            suffix = key.split(".", 2)[2]
+            baseline = estimates.get(f"{LOCALISATION_PREFIX}.{kind}.{suffix}")
+            if baseline is not None:
+                result[f"difference.{kind}.{key}"] = estimate - baseline
     return result
 
 
 def build_finding_columns(
-    study: EvaluationStudy, hunt: FindingScorer, found: dict[str, FindingScores], kind: str
+    study: EvaluationStudy, scorer: FindingScorer, finding_scores: dict[str, FindingScores], kind: str
 ) -> dict[str, Array]:
-    """Scores per image as `localisation_<map>_<pointing|energy>_<finding>`, NaN: not judged."""
-    assert hunt.part is not None
-    at = {image_id: row for row, image_id in enumerate(study.part.image_ids)}
-    rows = [at[image_id] for image_id in hunt.part.image_ids]
+    """Scores per image as `localisation_<map>_<pointing|energy>_<finding>`, NaN: not evaluated."""
+    assert scorer.part is not None
+    row_by_image = {image_id: row for row, image_id in enumerate(study.part.image_ids)}
+    rows = [row_by_image[image_id] for image_id in scorer.part.image_ids]
     result = {}
-    for name, one in found.items():
+    for name, scores in finding_scores.items():
         for metric in ("pointing", "energy"):
             values = np.full(len(study.part), np.nan)
-            values[rows] = one.scores[metric]
+            values[rows] = scores.scores[metric]
             result[f"{LOCALISATION_PREFIX}_{kind}_{metric}_{name}"] = values
     return result

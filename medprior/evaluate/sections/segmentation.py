@@ -1,4 +1,4 @@
-"""How well masks are drawn: Dice, IoU, and contour distance in mm where pixels have a size."""
+"""Segmentation metrics: Dice, IoU, and HD95 in mm where the pixel size is known."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
+from medprior.evaluate.study import add_structure_means
 from medprior.metrics.auc import Array
-from medprior.metrics.bootstrap import Estimate, Resamples, average_estimates, estimate_mean
+from medprior.metrics.bootstrap import Estimate, Resamples, estimate_mean
 from medprior.metrics.overlap import compute_dice, compute_hausdorff95, convert_dice_to_iou
 
 SEGMENTATION_PREFIX = "segmentation"
-MEASURED_SPACINGS = {"calibrated", "detector"}  # an estimated or film spacing is no ruler
+MEASURED_SPACINGS = {"calibrated", "detector"}  # estimated and film spacings are not accurate enough
 
 
 def compute_pixel_sizes_mm(cohort: Cohort, size: int) -> Array:
@@ -30,12 +31,12 @@ def compute_overlap_scores(predicted: NDArray[np.bool_], truth: NDArray[np.bool_
         `hd95_mm` (NaN also where the pixel size is unknown).
     """
     values = compute_dice(predicted, truth)
-    step = compute_pixel_sizes_mm(cohort, truth.shape[-1])
+    pixel_sizes = compute_pixel_sizes_mm(cohort, truth.shape[-1])
     distance = np.full(len(truth), np.nan)
-    known = np.flatnonzero(~np.isnan(step).any(axis=1))
-    if len(known):
-        sizes = [(float(row), float(column)) for row, column in step[known]]
-        distance[known] = compute_hausdorff95(predicted[known], truth[known], sizes)
+    rows = np.flatnonzero(~np.isnan(pixel_sizes).any(axis=1))
+    if len(rows):
+        row_sizes = [(float(row), float(column)) for row, column in pixel_sizes[rows]]
+        distance[rows] = compute_hausdorff95(predicted[rows], truth[rows], row_sizes)
     return {"dice": values, "iou": convert_dice_to_iou(values), "hd95_mm": distance}
 
 
@@ -46,12 +47,5 @@ def estimate_segmentation(scores: dict[str, dict[str, Array]], draws: Resamples)
         for metric, values in metrics.items():
             result[f"{SEGMENTATION_PREFIX}.{metric}.{structure}"] = estimate_mean(values, draws)
     result = {key: estimate for key, estimate in result.items() if estimate.n}
-    for metric in ("dice", "iou", "hd95_mm"):
-        single = {k: e for k, e in result.items() if k.startswith(f"{SEGMENTATION_PREFIX}.{metric}.")}
-        if single:
-            names = [key.rpartition(".")[2] for key in single]
-            n = max(estimate.n for estimate in single.values())
-            result[f"{SEGMENTATION_PREFIX}.{metric}.mean"] = average_estimates(
-                list(single.values()), n, structures=names
-            )
+    add_structure_means(result, [f"{SEGMENTATION_PREFIX}.{metric}" for metric in ("dice", "iou", "hd95_mm")])
     return result

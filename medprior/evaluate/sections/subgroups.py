@@ -1,4 +1,4 @@
-"""The same model for women and men, young and old, by projection and by source."""
+"""mAUC of one model in subgroups by sex, age, projection and data source."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from medprior.metrics.differences import Estimates
 
 SUBGROUP_COLUMNS = ("sex", "view", "dataset")
 AGE_BANDS_YEARS = (0, 18, 40, 60, 75, 130)  # years; our choice
-MIN_SUBGROUP_IMAGES = 20  # images; below, an interval says nothing
+MIN_SUBGROUP_IMAGES = 20  # images; intervals of smaller groups are uninformative
 
 
 def find_subgroups(cohort: Cohort) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Name (`sex.F`, `age.40-59` ...) and members bool [n] of every group of some size.
+    """Name (`sex.F`, `age.40-59` ...) and members bool [n] of every group of `MIN_SUBGROUP_IMAGES` or more.
 
-    A fact with one value only divides nothing and is left out.
+    A column with one value only is left out.
     """
     table = cohort.manifest
-    facts = {name: table[name].replace("", pd.NA) for name in SUBGROUP_COLUMNS}
-    labels = [f"{a}-{b - 1}" for a, b in itertools.pairwise(AGE_BANDS_YEARS)]
-    facts["age"] = pd.cut(table["age"], AGE_BANDS_YEARS, right=False, labels=labels)
-    for name, values in facts.items():
-        known = values.dropna()
-        if known.nunique() < 2:
+    groupings = {name: table[name].replace("", pd.NA) for name in SUBGROUP_COLUMNS}
+    labels = [f"{low}-{high - 1}" for low, high in itertools.pairwise(AGE_BANDS_YEARS)]
+    groupings["age"] = pd.cut(table["age"], AGE_BANDS_YEARS, right=False, labels=labels)
+    for name, values in groupings.items():
+        known_values = values.dropna()
+        if known_values.nunique() < 2:
             continue
-        for value, number in known.value_counts(sort=False).items():
-            if number >= MIN_SUBGROUP_IMAGES:
+        for value, count in known_values.value_counts(sort=False).items():
+            if count >= MIN_SUBGROUP_IMAGES:
                 yield f"{name}.{value}", (values == value).fillna(False).to_numpy(dtype=bool)
 
 
 def estimate_subgroup_aucs(cohort: Cohort, truth: Floats, score: Floats, draws: Resamples) -> Estimates:
-    """`subgroup.<fact>.<value>.mauc` of one model, over the labels with both classes in the group.
+    """`subgroup.<column>.<value>.mauc` of one model, over the labels with both classes in the group.
 
     Shape:
         truth [n, C] in {0, 1, NaN}, score [n, C].
     """
     result: Estimates = {}
     for name, members in find_subgroups(cohort):
-        inside = np.where(members[:, None], truth, np.nan)
-        aucs, _ = estimate_auc_and_ap(inside, score, draws)
-        used = [estimate for estimate in aucs if not np.isnan(estimate.value)]
-        if used:
+        group_truth = np.where(members[:, None], truth, np.nan)
+        aucs, _ = estimate_auc_and_ap(group_truth, score, draws)
+        defined = [estimate for estimate in aucs if not np.isnan(estimate.value)]
+        if defined:
             n = int(members.sum())
-            result[f"subgroup.{name}.mauc"] = average_estimates(used, n, classes=len(used))
+            result[f"subgroup.{name}.mauc"] = average_estimates(defined, n, classes=len(defined))
     return result

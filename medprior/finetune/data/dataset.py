@@ -1,4 +1,4 @@
-"""Images with their targets, as the MONAI engines' loaders read them."""
+"""Datasets of images with labels or masks for the MONAI engines."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medprior.cohort import Cohort
-from medprior.finetune.data.targets import (
-    resolve_uncertain_labels,
-)
+from medprior.finetune.data.targets import resolve_uncertain_labels
 from medprior.finetune.settings import FinetuneSettings
 
 if TYPE_CHECKING:
@@ -27,7 +25,7 @@ class LabelledSample(TypedDict):
         image: float32 [1, s, s] in [0, 1], the unit square. aspect: float64 [].
         label: float32 [C], NaN unknown; or uint8 [K, s, s], coverage in 1/255.
         known: bool [K] (segmentation) or [C]. index: int64 [], position in the cohort.
-        weight: float32 [] in [0, 1], what the image counts, where images differ in it.
+        weight: float32 [] in [0, 1], weight of the image in the loss, where images differ in it.
         maps: float32 [K, M, M] in [0, 1] and trust: float32 [], where heads follow a prior.
     """
 
@@ -50,10 +48,10 @@ class LabelledImages(Dataset[LabelledSample]):
         known: bool [n, C] or [n, K].
         names: of the labels or structures.
         source_size: side of the squares.
-        weight: float [n] in [0, 1], what each image counts; None for 1.
+        weight: float [n] in [0, 1], weight of each image in the loss; None for 1.
 
     Attributes:
-        followed: what attention heads are to follow, or None.
+        prior_targets: targets of the attention heads, or None.
     """
 
     def __init__(
@@ -70,7 +68,7 @@ class LabelledImages(Dataset[LabelledSample]):
         self.known = known
         self.targets = targets
         self.weight = weight
-        self.followed: PriorTargets | None = None
+        self.prior_targets: PriorTargets | None = None
         self._squares = cohort.squares(source_size)
         self._aspect = cohort.aspect
 
@@ -87,31 +85,31 @@ class LabelledImages(Dataset[LabelledSample]):
         }
         if self.weight is not None:
             sample["weight"] = torch.tensor(self.weight[index], dtype=torch.float32)
-        if self.followed is not None:
-            sample |= self.followed.of(self.cohort.image_ids[index])  # type: ignore[typeddict-item]
+        if self.prior_targets is not None:
+            sample |= self.prior_targets.load_targets(self.cohort.image_ids[index])  # type: ignore[typeddict-item]
         return sample
 
 
 def build_label_dataset(cohort: Cohort, names: tuple[str, ...], settings: FinetuneSettings) -> LabelledImages:
-    """Images with labels; those of which nothing is known are left out."""
+    """Images with at least one known label."""
     labels = resolve_uncertain_labels(cohort.labels(names), settings.uncertain)
-    some = ~np.isnan(labels).all(axis=1)
-    part = cohort.select([cohort.image_ids[i] for i in np.flatnonzero(some)])
-    kept = labels[some]
-    return LabelledImages(part, kept, ~np.isnan(kept), names, require_source_size(settings))
+    labelled = ~np.isnan(labels).all(axis=1)
+    part = cohort.select([cohort.image_ids[i] for i in np.flatnonzero(labelled)])
+    labels = labels[labelled]
+    return LabelledImages(part, labels, ~np.isnan(labels), names, require_source_size(settings))
 
 
 def build_mask_dataset(cohort: Cohort, names: tuple[str, ...], settings: FinetuneSettings) -> LabelledImages:
-    """Images with masks; those of which no structure is known are left out."""
+    """Images with a mask of at least one structure."""
     size = require_source_size(settings)
     pairs = [cohort.mask_squares(name, size) for name in names]
     known = np.stack([known for _, known in pairs], axis=1)
-    some = known.any(axis=1)
-    part = cohort.select([cohort.image_ids[i] for i in np.flatnonzero(some)])
+    annotated = known.any(axis=1)
+    part = cohort.select([cohort.image_ids[i] for i in np.flatnonzero(annotated)])
     coverage = np.empty((len(part), len(names), size, size), dtype=np.uint8)
     for number, (squares, _) in enumerate(pairs):
-        coverage[:, number] = np.rint(squares[some] * 255)
-    return LabelledImages(part, coverage, known[some], names, size)
+        coverage[:, number] = np.rint(squares[annotated] * 255)
+    return LabelledImages(part, coverage, known[annotated], names, size)
 
 
 def require_source_size(settings: FinetuneSettings) -> int:

@@ -1,4 +1,4 @@
-"""In which order images come: a function of seed and epoch alone, so that resuming is exact."""
+"""Order of the images as a function of seed and epoch alone, so that resuming is exact."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def shuffle_epoch(seed: int, epoch: int, images: int) -> NDArray[np.intp]:
 
 
 class EpochSampler(Sampler[int]):
-    """Shuffled indices of the current epoch; every process of a run gets each `world`-th batch row.
+    """Shuffled indices of the current epoch; of W processes each takes every W-th index.
 
-    The last batch may be smaller; with several processes the order is filled up from its start so
-    that all make the same number of steps.
+    The last batch may be smaller; with several processes the order is padded from its start so that
+    all do the same number of steps.
 
     Attributes:
         epoch: the current epoch, set before it starts.
-        skip: images of this process to leave out, once, when a run goes on inside an epoch.
+        skip: images of this process to skip once, when a run resumes within an epoch.
     """
 
     def __init__(self, images: int, seed: int) -> None:
@@ -40,6 +40,6 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         order = np.resize(shuffle_epoch(self.seed, self.epoch, self.images), len(self) * world_size())
-        mine = order[process_rank() :: world_size()][self.skip :]
+        indices = order[process_rank() :: world_size()][self.skip :]
         self.skip = 0
-        return iter(mine.tolist())
+        return iter(indices.tolist())

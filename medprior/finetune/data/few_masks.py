@@ -1,4 +1,4 @@
-"""Which masks of the training split may be used, where a setting says that few are known."""
+"""Selects the training masks that `masks` or `mask_images` allow."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from medprior.finetune.settings import FinetuneSettings
 def select_mask_images(train: Cohort, names: Sequence[str], settings: FinetuneSettings) -> Cohort:
     """The training images whose masks may be used.
 
-    With `masks=k` those of the first k patients that have any, in the order that `fraction` takes
-    patients in; with `mask_images` the images named.
+    With `masks=k` those of the first k patients with masks, in the order of `fraction`; with
+    `mask_images` the named images.
 
     Args:
         train: the training images.
@@ -24,7 +24,7 @@ def select_mask_images(train: Cohort, names: Sequence[str], settings: FinetuneSe
         settings: with `masks` or `mask_images`.
 
     Raises:
-        InputMissing: fewer patients with masks than asked for, or an image that is not in training.
+        InputMissing: fewer patients with masks than requested, or an image outside the training split.
     """
     if settings.mask_images is not None:
         missing = sorted(set(settings.mask_images) - set(train.image_ids))
@@ -36,12 +36,12 @@ def select_mask_images(train: Cohort, names: Sequence[str], settings: FinetuneSe
         return train.select(tuple(dict.fromkeys(settings.mask_images)))
     assert settings.masks is not None
     columns = [f"mask_{name}" for name in names if f"mask_{name}" in train.manifest.columns]
-    drawn = train.manifest[columns].notna().any(axis=1).to_numpy()
-    patients = sort_patients_by_hash(train.patient_ids[drawn].tolist(), settings.seed)
+    annotated = train.manifest[columns].notna().any(axis=1).to_numpy()
+    patients = sort_patients_by_hash(train.patient_ids[annotated].tolist(), settings.seed)
     if len(patients) < settings.masks:
         raise InputMissing(
             "fewer training patients with masks than asked for", where="masks",
             expected=str(settings.masks), found=str(len(patients)), fix="set masks lower",
         )  # fmt: skip
-    chosen = np.isin(train.patient_ids, patients[: settings.masks]) & drawn
-    return train.select([train.image_ids[i] for i in np.flatnonzero(chosen)])
+    allowed = np.isin(train.patient_ids, patients[: settings.masks]) & annotated
+    return train.select([train.image_ids[i] for i in np.flatnonzero(allowed)])

@@ -1,9 +1,9 @@
-"""A prior's maps of each image in place of drawn masks: segmentation from one mask.
+"""Pseudo-masks from a prior's maps in place of annotated masks: segmentation from one mask.
 
-The transferred maps are cut at their half level, as `medprior.priors` judges them; what an image
-counts is the trust its prior records (1, 0.5 where its maps are doubtful, 0 where they failed).
-Images of the annotation, or those whose masks `masks` and `mask_images` allow, keep the cohort's
-masks. All our choice.
+The transferred maps are thresholded at one half, as in `medprior.priors`; the weight of an image is
+its trust in the prior (1, 0.5 where its maps are doubtful, 0 where they failed). Annotated images of
+the prior, or those whose masks `masks` and `mask_images` allow, keep the cohort's masks. All of this
+is our choice.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from medprior.priors.quality import select_comparable_maps
 CHUNK_IMAGES = 64
 
 
-def choose_prior_structures(prior: SpatialPrior, wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """The structures to learn: those wanted, else all of the prior.
+def choose_prior_structures(prior: SpatialPrior, requested: Sequence[str] | None) -> tuple[str, ...]:
+    """The structures to learn: those of `requested`, by default all of the prior.
 
     Raises:
-        InputMissing: the prior has no map of a structure that is wanted.
+        InputMissing: the prior has no map of a structure of `requested`.
     """
-    names = tuple(wanted) if wanted else prior.names
+    names = tuple(requested) if requested else prior.names
     missing = [name for name in names if name not in select_comparable_maps(prior.maps, prior.names, names)]
     if missing:
         raise InputMissing(
@@ -46,15 +46,15 @@ def choose_prior_structures(prior: SpatialPrior, wanted: Sequence[str] | None) -
 def threshold_prior_maps(
     prior: SpatialPrior, image_ids: Sequence[str], names: tuple[str, ...], size: int
 ) -> NDArray[np.uint8]:
-    """Where each image's maps are at least one half: uint8 [n, K, size, size], 0 or 255."""
-    found = np.empty((len(image_ids), len(names), size, size), dtype=np.uint8)
+    """Masks of map values of at least one half: uint8 [n, K, size, size], 0 or 255."""
+    masks = np.empty((len(image_ids), len(names), size, size), dtype=np.uint8)
     for start in range(0, len(image_ids), CHUNK_IMAGES):
         part = slice(start, start + CHUNK_IMAGES)
         layers = select_comparable_maps(prior.batch(image_ids[part]), prior.names, names)
         maps = torch.from_numpy(np.stack([layers[name] for name in names], axis=1))
-        shown = F.interpolate(maps, size=(size, size), mode="bilinear", antialias=True)
-        found[part] = np.where(shown.numpy() >= 0.5, 255, 0)
-    return found
+        resized = F.interpolate(maps, size=(size, size), mode="bilinear", antialias=True)
+        masks[part] = np.where(resized.numpy() >= 0.5, 255, 0)
+    return masks
 
 
 def build_pseudo_mask_dataset(
@@ -62,30 +62,30 @@ def build_pseudo_mask_dataset(
     names: tuple[str, ...],
     settings: FinetuneSettings,
     prior: SpatialPrior,
-    drawn: frozenset[str] = frozenset(),
-    least: float = 0.0,
+    annotated_ids: frozenset[str] = frozenset(),
+    min_trust: float = 0.0,
 ) -> LabelledImages:
-    """Images with pseudo-masks, and what each counts.
+    """Images with pseudo-masks, weighted by trust.
 
     Args:
         cohort: the images.
         names: structures to learn.
         settings: resolved.
-        prior: their maps.
-        drawn: ids of images whose masks may be used; a structure without one has its map.
-        least: images whose maps are trusted less than this, or not at all, are left out.
+        prior: of the cohort.
+        annotated_ids: images whose masks may be used; a structure without a mask takes its map.
+        min_trust: images whose maps have less trust than this, or none, are dropped.
     """
-    trust = np.array([1.0 if i in drawn else prior.trust(i) for i in cohort.image_ids])
-    keep = np.flatnonzero((trust > 0) & (trust >= least))
+    trust = np.array([1.0 if i in annotated_ids else prior.trust(i) for i in cohort.image_ids])
+    keep = np.flatnonzero((trust > 0) & (trust >= min_trust))
     part, size = cohort.select([cohort.image_ids[i] for i in keep]), require_source_size(settings)
     coverage = threshold_prior_maps(prior, part.image_ids, names, size)
-    hard = [i for i, image_id in enumerate(part.image_ids) if image_id in drawn]
-    if hard:
-        own = part.select([part.image_ids[i] for i in hard])
+    annotated_rows = [i for i, image_id in enumerate(part.image_ids) if image_id in annotated_ids]
+    if annotated_rows:
+        annotated = part.select([part.image_ids[i] for i in annotated_rows])
         for number, name in enumerate(names):
-            squares, known = own.mask_squares(name, size)
+            squares, known = annotated.mask_squares(name, size)
             for row in np.flatnonzero(known):
-                coverage[hard[row], number] = np.rint(squares[row] * 255)
+                coverage[annotated_rows[row], number] = np.rint(squares[row] * 255)
     known = np.ones((len(part), len(names)), dtype=bool)
     return LabelledImages(part, coverage, known, names, size, weight=trust[keep])
 
@@ -93,9 +93,9 @@ def build_pseudo_mask_dataset(
 def build_pseudo_mask_splits(
     cohort: Cohort, settings: FinetuneSettings, prior: SpatialPrior
 ) -> tuple[LabelledImages, LabelledImages]:
-    """Training and validation images with pseudo-masks; no mask of validation is read.
+    """Training and validation images with pseudo-masks; no validation mask is read.
 
-    Validation is on the images whose maps nothing speaks against.
+    Validation uses the images of trust 1.
 
     Raises:
         InputMissing: the prior has no map of a structure, or none of these images.
@@ -103,16 +103,15 @@ def build_pseudo_mask_splits(
     names = choose_prior_structures(prior, settings.structures)
     train = select_patient_share(cohort.split("train"), settings.fraction, settings.seed)
     limited = (settings.masks, settings.mask_images) != (None, None)
-    drawn = frozenset(select_mask_images(train, names, settings).image_ids) if limited else prior.excluded
-    val = cohort.split("val")
-    found = (
-        build_pseudo_mask_dataset(train, names, settings, prior, drawn),
-        build_pseudo_mask_dataset(val, names, settings, prior, least=1.0),
+    annotated = frozenset(select_mask_images(train, names, settings).image_ids) if limited else prior.excluded
+    datasets = (
+        build_pseudo_mask_dataset(train, names, settings, prior, annotated),
+        build_pseudo_mask_dataset(cohort.split("val"), names, settings, prior, min_trust=1.0),
     )
-    for data, split in zip(found, ("train", "val"), strict=True):
+    for data, split in zip(datasets, ("train", "val"), strict=True):
         if not len(data):
             raise InputMissing(
                 f"the prior has no trusted map of an image of split {split!r}", where="--prior",
                 expected="a prior of this cohort", fix="run `medprior prior` on this cohort",
             )  # fmt: skip
-    return found
+    return datasets

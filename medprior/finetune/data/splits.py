@@ -1,4 +1,4 @@
-"""Training and validation images of a fine-tuning."""
+"""Builds the training and validation datasets of a fine-tuning run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from medprior.errors import InputMissing
 from medprior.finetune.data.dataset import LabelledImages, build_label_dataset, build_mask_dataset
 from medprior.finetune.data.few_masks import select_mask_images
 from medprior.finetune.data.pseudo_masks import build_pseudo_mask_splits
-from medprior.finetune.data.targets import (
-    choose_labels,
-    choose_structures,
-    select_patient_share,
-)
+from medprior.finetune.data.targets import choose_labels, choose_structures, select_patient_share
 from medprior.finetune.settings import FinetuneSettings
 
 if TYPE_CHECKING:
@@ -23,12 +19,12 @@ if TYPE_CHECKING:
 def build_train_val_datasets(
     cohort: Cohort, settings: FinetuneSettings, prior: SpatialPrior | None = None
 ) -> tuple[LabelledImages, LabelledImages]:
-    """Training images (the wanted share of the patients) and validation images.
+    """Training images (a share of the patients) and validation images.
 
-    Where few masks are known, the second is the first: no mask is left to validate on.
+    With few masks both are the same dataset: no mask is left for validation.
 
     Raises:
-        InputMissing: a split is empty, or nothing is known in it; unknown label or structure.
+        InputMissing: a split has no known label or mask; unknown label or structure.
     """
     if settings.targets == "prior":
         assert prior is not None
@@ -39,12 +35,12 @@ def build_train_val_datasets(
     else:
         names, build = choose_structures(cohort, settings.structures), build_mask_dataset
     train = select_patient_share(cohort.split("train"), settings.fraction, settings.seed)
-    if settings.few_masks:
+    if settings.has_few_masks:
         few = build_mask_dataset(select_mask_images(train, names, settings), names, settings)
-        found = few, few
+        datasets = few, few
     else:
-        found = build(train, names, settings), build(cohort.split("val"), names, settings)
-    for data, split in zip(found, ("train", "val"), strict=True):
+        datasets = build(train, names, settings), build(cohort.split("val"), names, settings)
+    for data, split in zip(datasets, ("train", "val"), strict=True):
         if not len(data):
             raise InputMissing(
                 f"no image of split {split!r} has a known {'label' if classify else 'mask'}",
@@ -52,4 +48,4 @@ def build_train_val_datasets(
                 expected=f"some of {', '.join(names)}",
                 fix="name other labels or structures, or ingest with another split seed",
             )
-    return found
+    return datasets

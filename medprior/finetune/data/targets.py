@@ -1,4 +1,4 @@
-"""What is learned, and from whom: labels or structures, shares of patients, uncertain values."""
+"""Targets of fine-tuning: labels, structures, shares of patients, uncertain values, class weights."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ DEFAULT_STRUCTURES = ("left_lung", "right_lung", "heart")
 def select_patient_share(cohort: Cohort, fraction: float, seed: int) -> Cohort:
     """The images of a share of the patients.
 
-    Patients stand in the order of a keyed hash, so that a smaller share is part of a larger one
-    and more patients in the cohort do not change the order of the old.
+    Patients are ordered by a keyed hash, so that a smaller share is a subset of a larger one and
+    additional patients do not change the order of the others.
     """
     if fraction >= 1:
         return cohort
     patients = sort_patients_by_hash(cohort.patient_ids.tolist(), seed)
-    kept = set(patients[: max(1, math.ceil(fraction * len(patients)))])
+    share = set(patients[: max(1, math.ceil(fraction * len(patients)))])
     ids = zip(cohort.image_ids, cohort.patient_ids.tolist(), strict=True)
-    return cohort.select([image_id for image_id, patient in ids if patient in kept])
+    return cohort.select([image_id for image_id, patient in ids if patient in share])
 
 
 def sort_patients_by_hash(patients: Iterable[str], seed: int) -> list[str]:
-    """The patients, each once, in the order of a keyed hash."""
+    """The distinct patients in the order of a keyed hash."""
     return sorted(
         set(patients),
         key=lambda patient: hashlib.sha256(f"{seed}/{patient}".encode()).digest(),
@@ -39,11 +39,11 @@ def sort_patients_by_hash(patients: Iterable[str], seed: int) -> list[str]:
 
 
 def resolve_uncertain_labels(labels: NDArray[np.float32], policy: UncertainPolicy) -> NDArray[np.float32]:
-    """Labels with the uncertain ones (strictly between 0 and 1) settled by `policy`.
+    """Labels with uncertain values (strictly between 0 and 1) replaced by `policy`.
 
     Args:
         labels: float32 [n, C] in [0, 1], NaN unknown.
-        policy: `ignore` makes them unknown, `ones` and `zeros` say it, `soft` keeps them.
+        policy: `ignore` makes them unknown, `ones` 1, `zeros` 0; `soft` keeps them.
 
     Raises:
         ConfigError: values outside [0, 1].
@@ -63,13 +63,13 @@ def resolve_uncertain_labels(labels: NDArray[np.float32], policy: UncertainPolic
     return np.where(uncertain, np.float32(value), labels)
 
 
-def choose_labels(cohort: Cohort, wanted: Sequence[str] | None) -> tuple[str, ...]:
+def choose_labels(cohort: Cohort, requested: Sequence[str] | None) -> tuple[str, ...]:
     """The labels to learn.
 
     Raises:
-        InputMissing: the cohort has no labels, or lacks one that is wanted.
+        InputMissing: the cohort has no labels, or lacks one of `requested`.
     """
-    names = tuple(wanted) if wanted else cohort.label_names
+    names = tuple(requested) if requested else cohort.label_names
     cohort.labels(names)
     if not names:
         raise InputMissing(
@@ -80,31 +80,31 @@ def choose_labels(cohort: Cohort, wanted: Sequence[str] | None) -> tuple[str, ..
     return names
 
 
-def choose_structures(cohort: Cohort, wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """The structures to segment: those wanted, else lungs and heart as far as there are masks.
+def choose_structures(cohort: Cohort, requested: Sequence[str] | None) -> tuple[str, ...]:
+    """The structures to segment: those of `requested`, by default lungs and heart if they have masks.
 
     Raises:
-        InputMissing: the cohort has no masks, or none of a structure that is wanted.
+        InputMissing: the cohort has no masks, or none of a structure of `requested`.
     """
-    there = cohort.structures
-    missing = sorted(set(wanted or ()) - set(there))
-    if missing or not there:
+    available = cohort.structures
+    missing = sorted(set(requested or ()) - set(available))
+    if missing or not available:
         raise InputMissing(
             f"no masks of {', '.join(missing) or 'any structure'}",
             where=cohort.path.name,
-            expected=", ".join(there) or "mask_<structure> columns",
+            expected=", ".join(available) or "mask_<structure> columns",
             fix="ingest masks with the images, or name structures the cohort has",
         )
-    if wanted:
-        return tuple(wanted)
-    found = tuple(name for name in DEFAULT_STRUCTURES if name in there)
-    if "lungs" in there and not {"left_lung", "right_lung"} & set(found):
-        found = ("lungs", *found)
-    return found or there
+    if requested:
+        return tuple(requested)
+    defaults = tuple(name for name in DEFAULT_STRUCTURES if name in available)
+    if "lungs" in available and not {"left_lung", "right_lung"} & set(defaults):
+        defaults = ("lungs", *defaults)
+    return defaults or available
 
 
 def compute_positive_weights(labels: NDArray[np.float32], limit: float = 10.0) -> NDArray[np.float32]:
-    """Negatives over positives per label, between 1 / `limit` and `limit`; 1 where one is absent.
+    """Negatives over positives per label, clipped to [1 / `limit`, `limit`]; 1 if a class is absent.
 
     Shape:
         labels: float32 [n, C], NaN unknown; the result is float32 [C].

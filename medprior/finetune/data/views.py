@@ -1,4 +1,4 @@
-"""Whole views of a batch, cut on the device with their targets from one geometry record."""
+"""Crops whole views and their targets on the device from one geometry record."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from medprior.pretrain.views.intensity import apply_exposures, sample_exposures
 def jitter_views(
     aspect: NDArray[np.float64], draws: NDArray[np.float64], settings: AugmentSettings, size: int
 ) -> Views:
-    """Whole views at true aspect, moved and scaled a little.
+    """Whole views at true aspect, randomly shifted and scaled.
 
     Args:
         aspect: [V] width / height of the sources.
         draws: [V, 4], uniform in [0, 1]: scale, shift down, shift right, flip.
-        settings: how much.
+        settings: ranges of the changes.
         size: side of the views, pixels.
     """
     views = create_whole_image_views(aspect, (size, size))
@@ -37,12 +37,12 @@ def jitter_views(
 
 
 class WholeViews:
-    """Turns a batch of `Sample`s into network input and target; a MONAI `prepare_batch`.
+    """Turns a batch of `LabelledSample`s into network input and target; a MONAI `prepare_batch`.
 
     Args:
         size: side of the views, pixels.
-        augment: None for the plain whole view.
-        seed: with the epoch and the image it fixes every random number, whatever the batch.
+        augment: None for the whole view without augmentation.
+        seed: with epoch and image it determines every random number, whatever the batch.
 
     Attributes:
         epoch: set before each epoch.
@@ -78,12 +78,12 @@ class WholeViews:
         views, exposures = self.geometry(batch["aspect"].numpy(), batch["index"].numpy())
         sources = batch["image"].to(device, non_blocking=non_blocking)
         target = batch["label"].to(device, non_blocking=non_blocking)
-        each = torch.arange(len(sources), device=sources.device)
-        images = crop_views(sources, views, self.size, each)
+        index = torch.arange(len(sources), device=sources.device)
+        images = crop_views(sources, views, self.size, index)
         if exposures is not None:
             images = apply_exposures(images, exposures)
         if target.ndim == 2:
             return images, target
-        coverage = crop_views(target.float() / 255, views, self.size, each)
+        coverage = crop_views(target.float() / 255, views, self.size, index)
         known = batch["known"].to(device, non_blocking=non_blocking)
         return images, torch.where(known[:, :, None, None], coverage, torch.nan)

@@ -22,8 +22,8 @@ def label_components(on: Tensor, connectivity: Connectivity) -> Tensor:
         connectivity: whether diagonal neighbours touch (8) or not (4).
 
     Returns:
-        int64 [M, rows, columns]: cells of one map share a value in [0, rows * columns) where they
-        are on and connected; cells that are off hold 0.
+        int64 [M, rows, columns]: cells of one map share a value in [0, rows * columns) where they are on and connected;
+        cells that are off hold 0.
     """
     if on.device.type == "cpu":
         return label_with_scipy(on, connectivity)
@@ -31,7 +31,7 @@ def label_components(on: Tensor, connectivity: Connectivity) -> Tensor:
 
 
 def label_with_scipy(on: Tensor, connectivity: Connectivity) -> Tensor:
-    """`components` by one call of scipy for all maps, which touch within their plane only."""
+    """`label_components` by one call of scipy, with connections inside each map only."""
     from scipy import ndimage
 
     structure = np.zeros((3, 3, 3), dtype=bool)
@@ -39,26 +39,26 @@ def label_with_scipy(on: Tensor, connectivity: Connectivity) -> Tensor:
     cells = on.cpu().numpy()
     labels = np.empty(cells.shape, dtype=np.int32)
     ndimage.label(cells, structure, output=labels)
-    # Labels count on from map to map: each map starts after the largest of those before it.
+    # Labels continue from map to map: each map starts after the largest label of those before it.
     largest = np.maximum.accumulate(labels.reshape(len(labels), -1).max(axis=1, initial=0))
-    before = np.concatenate([[0], largest[:-1]])[:, None, None] if len(labels) else 0
-    own = np.where(cells, labels - 1 - before, 0)
-    return torch.from_numpy(own.astype(np.int64)).to(on.device)
+    preceding = np.concatenate([[0], largest[:-1]])[:, None, None] if len(labels) else 0
+    map_labels = np.where(cells, labels - 1 - preceding, 0)
+    return torch.from_numpy(map_labels.astype(np.int64)).to(on.device)
 
 
 def label_by_propagation(on: Tensor, connectivity: Connectivity) -> Tensor:
-    """`components` by spreading each region's largest cell number until nothing changes.
+    """`label_components` by propagating each region's largest cell number until nothing changes.
 
-    Random 14 x 14 maps settle in about 33 rounds, the worst serpentine in 92 (methods 4).
+    Random 14 x 14 maps converge in about 33 rounds, the longest serpentine in 92.
     """
     rows, columns = on.shape[-2:]
     number = torch.arange(1, rows * columns + 1, device=on.device, dtype=torch.float32)
     marks = torch.where(on, number.view(1, rows, columns), 0.0)
     for _ in range(0, rows * columns, ROUNDS_PER_CHECK):
-        before = marks
+        previous = marks
         for _ in range(ROUNDS_PER_CHECK):
             marks = torch.where(on, propagate_marks(marks, connectivity), 0.0)
-        if torch.equal(before, marks):
+        if torch.equal(previous, marks):
             break
     return torch.where(on, marks.long() - 1, 0)
 

@@ -1,16 +1,23 @@
 """Self-distillation without labels: DINO (Caron et al. 2021) and its two teacher normalisations.
 
-Evidence: confirmed in the authors' code (methods 2.1).
+Source: arXiv 2104.14294 and the authors' code (facebookresearch/dino, `main_dino.py`).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
+from medprior.errors import TrainingCollapsed
 from medprior.pretrain.distributed import all_reduce_sum, count_all_rows, world_size
 from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
-from medprior.pretrain.objectives.objective_settings import DinoSettings
+from medprior.pretrain.settings import PretrainSettings
+
+HEALTHY_ENTROPY_RANGE = (0.02, 0.98)
+"""Mean entropy of the teacher over ln K, outside of which a run has collapsed (our choice)."""
 
 
 def dino_loss(student: Tensor, teacher: Tensor, student_temperature: float) -> Tensor:
@@ -22,8 +29,8 @@ def dino_loss(student: Tensor, teacher: Tensor, student_temperature: float) -> T
         student_temperature: softmax temperature of the student.
 
     Returns:
-        Scalar: mean over ordered pairs (teacher view g, student view v != g) and images. At uniform
-        collapse it is ln K.
+        Scalar: mean over ordered pairs (teacher view g, student view v != g) and images. At uniform collapse it is ln
+            K.
     """
     log_p = (student.float() / student_temperature).log_softmax(-1)
     cross = -torch.einsum("gbk,vbk->gvb", teacher, log_p).mean(-1)
@@ -46,8 +53,7 @@ def apply_sinkhorn(scores: Tensor, temperature: float, iterations: int = 3) -> T
     """Teacher probabilities by Sinkhorn-Knopp (Caron et al. 2020): prototypes used evenly.
 
     Args:
-        scores: [B, K] of one process; the processes' rows, perhaps differently many, are balanced
-            together.
+        scores: [B, K] of one process; the processes' rows, perhaps differently many, are balanced together.
         temperature: softmax temperature.
         iterations: rounds of prototype, then sample normalisation.
 
@@ -79,12 +85,12 @@ class DinoObjective(Objective):
     needs_teacher = True
     centre: Tensor
 
-    def __init__(self, settings: DinoSettings) -> None:
+    def __init__(self, settings: PretrainSettings) -> None:
         super().__init__()
-        assert settings.prototypes is not None
-        self.settings = settings
-        self.register_buffer("centre", torch.zeros(settings.prototypes))
-        self._told: list[Tensor] = []
+        assert settings.dino.prototypes is not None
+        self.settings = settings.dino
+        self.register_buffer("centre", torch.zeros(settings.dino.prototypes))
+        self._step_means: list[Tensor] = []
 
     def weight(self, progress: float) -> float:
         """Constant."""
@@ -112,17 +118,33 @@ class DinoObjective(Objective):
         if self.settings.teacher == "sinkhorn":
             halves = scores.reshape(2, size, -1)
             return torch.stack([apply_sinkhorn(half, temperature) for half in halves])
-        self._told.append(scores.float().flatten(0, -2).mean(0))
+        self._step_means.append(scores.float().flatten(0, -2).mean(0))
         return centred_softmax(scores, self.centre, temperature).reshape(2, size, -1)
+
+    def check_health(self, rows: Sequence[Mapping[str, float]], step: int) -> None:
+        """TrainingCollapsed where the teacher's entropy is at ln K, or at 0, in all of `rows`."""
+        assert self.settings.prototypes is not None
+        limit = math.log(self.settings.prototypes)
+        shares = [row["teacher_entropy"] / limit for row in rows if "teacher_entropy" in row]
+        if not shares:
+            return
+        uniform = min(shares) >= HEALTHY_ENTROPY_RANGE[1]
+        if uniform or max(shares) <= HEALTHY_ENTROPY_RANGE[0]:
+            raise TrainingCollapsed(
+                f"collapsed: teacher entropy is {shares[-1]:.2f} of ln K at step {step}",
+                fix="lower dino.teacher_temperature or dino.prototypes, or set dino.batch_norm=true"
+                if uniform
+                else "lower optimiser.lr or raise dino.teacher_momentum",
+            )
 
     @torch.no_grad()
     def commit_step(self) -> None:
         """Move the centre towards the step's mean scores."""
-        if self._told:
-            mean = all_reduce_sum(torch.stack(self._told).mean(0)) / world_size()
+        if self._step_means:
+            mean = all_reduce_sum(torch.stack(self._step_means).mean(0)) / world_size()
             self.centre.copy_(update_centre(self.centre, mean, self.settings.centre_momentum))
         self.discard_step()
 
     def discard_step(self) -> None:
         """Leave the centre where it is."""
-        self._told.clear()
+        self._step_means.clear()

@@ -1,8 +1,7 @@
-"""How far a head's attention is from a prior: the forms that SPAN's loss can take.
+"""Divergences of a head's attention from a prior: the forms of SPAN's loss.
 
-All are our choice (methods 3.3): the abstract of arXiv 2209.03745 gives the idea, not the loss.
-Each takes `Compared` and returns [V, K], 0 where attention is as the prior wants it (`dice`, `iou`
-and `bce`: where it is the cover itself).
+All are our choice: the abstract of arXiv 2209.03745 gives the idea, not the loss. Each takes `AttentionComparison` and
+returns [V, K], 0 where attention is as the prior wants it (`dice`, `iou` and `bce`: where it is the cover itself).
 """
 
 from __future__ import annotations
@@ -19,51 +18,51 @@ MASKED_LOGIT = -1e9
 
 @dataclass(frozen=True)
 class AttentionComparison:
-    """Attention beside prior.
+    """Attention and prior of the same views.
 
     Shape:
-        logits: float32 [V, K, N], scores of the assigned heads on the patches (CLS and registers
-            out). cover: [V, K, N] in [0, 1], share of each patch that the structure covers.
-        target: [V, K, N], sums to 1 over the seen patches. seen: bool [V, 1, N], or None for all.
+        logits: float32 [V, K, N], scores of the assigned heads on the patches (CLS and registers out). cover: [V, K, N]
+            in [0, 1], share of each patch that the structure covers.
+        target: [V, K, N], sums to 1 over the visible patches. visible: bool [V, 1, N], or None for all.
 
     Attributes:
-        entropy_floor: of `region`.
+        entropy_floor: share of the target's entropy that `region` asks for.
     """
 
     logits: Tensor
     cover: Tensor
     target: Tensor
-    seen: Tensor | None = None
+    visible: Tensor | None = None
     entropy_floor: float = 0.0
 
     @property
     def log_attention(self) -> Tensor:
-        """Log-softmax over the seen patches."""
-        if self.seen is None:
+        """Log-softmax over the visible patches."""
+        if self.visible is None:
             return self.logits.float().log_softmax(-1)
-        return self.logits.float().masked_fill(~self.seen, MASKED_LOGIT).log_softmax(-1)
+        return self.logits.float().masked_fill(~self.visible, MASKED_LOGIT).log_softmax(-1)
 
     def mean_over_visible(self, values: Tensor) -> Tensor:
-        """Mean of [V, K, N] over the seen patches."""
-        if self.seen is None:
+        """Mean of [V, K, N] over the visible patches."""
+        if self.visible is None:
             return values.mean(-1)
-        kept = torch.where(self.seen, values, 0.0)
-        return kept.sum(-1) / self.seen.sum(-1).clamp_min(1)
+        visible_values = torch.where(self.visible, values, 0.0)
+        return visible_values.sum(-1) / self.visible.sum(-1).clamp_min(1)
 
 
-def build_attention_target(cover: Tensor, epsilon: float, seen: Tensor | None = None) -> Tensor:
+def build_attention_target(cover: Tensor, epsilon: float, visible: Tensor | None = None) -> Tensor:
     """The distribution that attention is compared with.
 
     Args:
         cover: [V, K, N] in [0, 1], 0 on unseen patches.
-        epsilon: share of uniform mass over the seen patches, so that the target is nowhere 0.
-        seen: bool [V, 1, N], None for all.
+        epsilon: share of uniform mass over the visible patches, so that the target is nowhere 0.
+        visible: bool [V, 1, N], None for all.
     """
     target = cover / cover.sum(-1, keepdim=True).clamp_min(1e-8)
-    if seen is None:
+    if visible is None:
         return (1 - epsilon) * target + epsilon / cover.shape[-1]
-    count = seen.sum(-1, keepdim=True).clamp_min(1)
-    return (1 - epsilon) * target + epsilon * seen / count
+    count = visible.sum(-1, keepdim=True).clamp_min(1)
+    return (1 - epsilon) * target + epsilon * visible / count
 
 
 def kl_divergence(x: AttentionComparison) -> Tensor:
@@ -79,8 +78,8 @@ def region_divergence(x: AttentionComparison) -> Tensor:
     missed = -(attention * inside).sum(-1).clamp_min(1e-8).log()
     spread = -(attention * log_a).sum(-1)
     floor = x.entropy_floor * torch.special.entr(x.target).sum(-1)
-    found: Tensor = missed + (floor - spread).relu()
-    return found
+    divergence: Tensor = missed + (floor - spread).relu()
+    return divergence
 
 
 def scale_attention(x: AttentionComparison) -> Tensor:
@@ -106,8 +105,8 @@ def bce_divergence(x: AttentionComparison) -> Tensor:
     """Binary cross-entropy of centred scores and cover: 0.5 becomes a threshold."""
     scores = x.logits.float()
     centred = scores - x.mean_over_visible(scores)[..., None]
-    each = F.binary_cross_entropy_with_logits(centred, x.cover.float(), reduction="none")
-    return x.mean_over_visible(each)
+    losses = F.binary_cross_entropy_with_logits(centred, x.cover.float(), reduction="none")
+    return x.mean_over_visible(losses)
 
 
 def js_divergence(x: AttentionComparison) -> Tensor:
@@ -116,9 +115,9 @@ def js_divergence(x: AttentionComparison) -> Tensor:
     middle = (attention + x.target) / 2
     entr = torch.special.entr
     mixed = entr(middle.clamp_min(1e-12)).sum(-1)
-    own = entr(attention.clamp_min(1e-12)).sum(-1)
-    found: Tensor = mixed - (own + entr(x.target).sum(-1)) / 2
-    return found
+    separate = entr(attention.clamp_min(1e-12)).sum(-1)
+    divergence: Tensor = mixed - (separate + entr(x.target).sum(-1)) / 2
+    return divergence
 
 
 def mse_divergence(x: AttentionComparison) -> Tensor:
@@ -141,8 +140,8 @@ DIVERGENCES: dict[str, Callable[[AttentionComparison], Tensor]] = {
 def compute_mass_overlap(x: AttentionComparison, share: float = 0.6) -> Tensor:
     """Intersection over union of attention and prior, [V, K].
 
-    The attention's region is the fewest patches that hold `share` of its mass (rule of DINO and
-    SAR, confirmed), the prior's the patches it covers at least half (our choice).
+    The attention's region is the fewest patches that hold `share` of its mass (rule of DINO and SAR, confirmed), the
+    prior's the patches it covers at least half (our choice).
     """
     first, second = find_densest_patches(x.log_attention.exp(), share), x.cover >= 0.5
     return (first & second).sum(-1) / (first | second).sum(-1).clamp_min(1)
@@ -151,5 +150,5 @@ def compute_mass_overlap(x: AttentionComparison, share: float = 0.6) -> Tensor:
 def find_densest_patches(mass: Tensor, share: float) -> Tensor:
     """Bool [..., N]: the fewest patches that hold `share` of a distribution."""
     ordered, order = mass.sort(-1, descending=True)
-    before = ordered.cumsum(-1) - ordered
-    return torch.zeros_like(mass, dtype=torch.bool).scatter(-1, order, before < share)
+    preceding = ordered.cumsum(-1) - ordered
+    return torch.zeros_like(mass, dtype=torch.bool).scatter(-1, order, preceding < share)

@@ -1,4 +1,4 @@
-"""Gradients at the last block: what each objective asks of it, and when SPAN asks too much."""
+"""Norms of the objectives' gradients at the last block, and the limit on SPAN's."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def compute_gradient_norms(
 
     The graph is kept for the backward pass that follows.
     """
-    found = {}
+    norms = {}
     for name, loss in losses.items():
         flat = torch.zeros((), device=loss.device)
         if loss.requires_grad:
             parts = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-            present = [part.float().flatten() for part in parts if part is not None]
-            flat = torch.cat(present) if present else flat
-        found[name] = (all_reduce_sum(flat) / world_size()).norm() * weights[name]
-    return found
+            gradients = [part.float().flatten() for part in parts if part is not None]
+            flat = torch.cat(gradients) if gradients else flat
+        norms[name] = (all_reduce_sum(flat) / world_size()).norm() * weights[name]
+    return norms
 
 
 class GradientGuard(nn.Module):
-    """Halves SPAN's weight where its gradient is over half of DINO's (methods 3.6, our choice).
+    """Halves SPAN's weight where its gradient is over half of DINO's (our choice).
 
-    Both are weighted gradients at the last block, as moving averages; of unweighted ones the
-    comparison would not change by halving. After a halving SPAN's average is halved too.
+    Both are weighted gradients at the last block, as moving averages; of unweighted ones the comparison would not
+    change by halving. After a halving SPAN's average is halved too.
 
     Attributes:
         factor: of SPAN's weight, a power of 1/2. norms: averages of SPAN's and DINO's norm.
@@ -53,10 +53,10 @@ class GradientGuard(nn.Module):
 
     @torch.no_grad()
     def update_norms(self, span: Tensor, dino: Tensor) -> None:
-        """Take in two norms, and halve if SPAN's average is too large."""
-        seen = torch.stack([span, dino]).to(self.norms)
-        kept = NORM_MOMENTUM if int(self.looks) else 0.0
-        self.norms.copy_(kept * self.norms + (1 - kept) * seen)
+        """Update both averages, and halve the factor if SPAN's is too large."""
+        latest = torch.stack([span, dino]).to(self.norms)
+        momentum = NORM_MOMENTUM if int(self.looks) else 0.0
+        self.norms.copy_(momentum * self.norms + (1 - momentum) * latest)
         self.looks += 1
         if self.norms[0] > MAX_NORM_RATIO * self.norms[1]:
             self.factor *= 0.5

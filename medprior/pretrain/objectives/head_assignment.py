@@ -1,4 +1,4 @@
-"""Which head of the last block follows which structure of the prior."""
+"""Assignment of the last block's heads to the structures of the prior."""
 
 from __future__ import annotations
 
@@ -10,33 +10,31 @@ from medprior.errors import ConfigError
 
 
 def assign_heads(
-    names: Sequence[str], heads: int, chosen: Mapping[str, int] | None, *, life: bool = False
+    names: Sequence[str], heads: int, head_map: Mapping[str, int] | None, *, life: bool = False
 ) -> dict[str, int]:
     """Structure name -> head index, in the prior's order.
 
-    Without `chosen`, structures take heads 0, 1, ...; with LIFE the last ones, which see the widest
-    neighbourhood. At least half of the heads stay free for the self-distillation. All our choice,
-    after methods 3.5.
+    Without `head_map`, structures take heads 0, 1, ...; with LIFE the last ones, which see the widest neighbourhood. At
+    least half of the heads stay free for the self-distillation. All our choice.
 
     Raises:
-        ConfigError: more structures than half the heads, an unknown structure or head, or one head
-            for two structures.
+        ConfigError: more structures than half the heads, an unknown structure or head, or one head for two structures.
     """
-    if chosen is None:
+    if head_map is None:
         check_free_heads(len(names), heads)
         first = heads - len(names) if life else 0
         return {name: first + index for index, name in enumerate(names)}
-    unknown = sorted(set(chosen) - set(names))
-    outside = sorted({head for head in chosen.values() if not 0 <= head < heads})
-    twice = len(set(chosen.values())) < len(chosen)
-    missing = sorted(set(names) - set(chosen))
-    if unknown or outside or twice or missing:
+    unknown = sorted(set(head_map) - set(names))
+    outside = sorted({head for head in head_map.values() if not 0 <= head < heads})
+    shared = len(set(head_map.values())) < len(head_map)
+    missing = sorted(set(names) - set(head_map))
+    if unknown or outside or shared or missing:
         raise ConfigError(
             "the head map does not fit", where="span.heads",
             expected=f"one head in 0..{heads - 1} for each of {', '.join(names)}",
-            found=", ".join(f"{k}: {v}" for k, v in chosen.items()) or "nothing",
+            found=", ".join(f"{k}: {v}" for k, v in head_map.items()) or "nothing",
         )  # fmt: skip
-    return {name: chosen[name] for name in names}
+    return {name: head_map[name] for name in names}
 
 
 def check_free_heads(structures: int, heads: int) -> None:

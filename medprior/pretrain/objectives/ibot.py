@@ -1,6 +1,6 @@
-"""iBOT: say of hidden patches what the teacher says, who sees them (Zhou et al. 2022).
+"""iBOT: predicts the teacher's prototypes of masked patches (Zhou et al. 2022, arXiv 2111.07832).
 
-Evidence: confirmed in DINOv2's code (methods 2.2), from which weight, masks and the mean come.
+Weight, masks and the mean are those of DINOv2's code (arXiv 2304.07193; `ssl_meta_arch.py`).
 """
 
 from __future__ import annotations
@@ -10,39 +10,40 @@ import torch
 from torch import Tensor, nn
 
 from medprior.pretrain.distributed import all_reduce_sum, world_size
-from medprior.pretrain.network import PretrainNetwork, build_projection_head
+from medprior.pretrain.network import PretrainNetwork
 from medprior.pretrain.objectives.dino import apply_sinkhorn, centred_softmax, update_centre
 from medprior.pretrain.objectives.masking import sample_patch_masks
 from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
+from medprior.pretrain.objectives.projection_head import build_projection_head
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.batches import MASK_STREAM
 
 
 def ibot_loss(student: Tensor, teacher: Tensor, view: Tensor, views: int, tau: float) -> Tensor:
-    """Cross-entropy at hidden patches.
+    """Cross-entropy at masked patches.
 
     Args:
-        student: scores [M, K] at the hidden patches of all views.
+        student: scores [M, K] at the masked patches of all views.
         teacher: probabilities [M, K] at the same patches, without gradient.
         view: int64 [M], the view of each patch.
         views: number of views, masked or not.
         tau: softmax temperature of the student.
 
     Returns:
-        Scalar: mean over a view's hidden patches, then over all views, of which those without a
-        mask count as 0 (confirmed).
+        Scalar: mean over a view's masked patches, then over all views, of which those without a mask count as 0
+            (confirmed).
     """
     log_p = (student.float() / tau).log_softmax(-1)
-    each = -(teacher * log_p).sum(-1)
-    hidden = torch.bincount(view, minlength=views).clamp_min(1)
-    return (each / hidden[view]).sum() / views
+    losses = -(teacher * log_p).sum(-1)
+    masked_count = torch.bincount(view, minlength=views).clamp_min(1)
+    return (losses / masked_count[view]).sum() / views
 
 
 class IbotObjective(Objective):
     """iBOT on the global views.
 
-    With it the student's global views are masked for every objective, as in DINOv2: one forward
-    pass, not two. SPAN, SAR and LOCA then read seen patches alone (our choice).
+    With it the student's global views are masked for every objective, as in DINOv2: one forward pass, not two. SPAN,
+    SAR and LOCA then read visible patches alone (our choice).
     """
 
     name = "ibot"
@@ -54,33 +55,33 @@ class IbotObjective(Objective):
         assert settings.dino.prototypes is not None
         self.settings = settings
         self.register_buffer("centre", torch.zeros(settings.dino.prototypes))
-        self._told: list[tuple[Tensor, Tensor]] = []
+        self._step_sums: list[tuple[Tensor, Tensor]] = []
 
     def weight(self, progress: float) -> float:
         """Constant."""
         return self.settings.ibot.weight
 
     def parts(self) -> dict[str, nn.Module]:
-        """The patches' own head, if they have one."""
+        """With `separate_head`: the head of the patches."""
         return {"ibot": build_projection_head(self.settings)} if self.settings.ibot.separate_head else {}
 
-    def hidden(self, step: int, part: slice, whole: int, grid: tuple[int, int]) -> Tensor:
+    def sample_masks(self, step: int, part: slice, whole: int, grid: tuple[int, int]) -> Tensor:
         """Masks of a part of the step's batch: bool [2B, N], from seed and step alone."""
         rng = np.random.default_rng([self.settings.seed, MASK_STREAM, step])
         masks = sample_patch_masks(rng, 2 * whole, grid, self.settings.ibot)
         return torch.from_numpy(masks.reshape(2, whole, -1)[:, part].reshape(-1, masks.shape[1]))
 
     def loss(self, scene: Scene, targets: None, count: Tensor | None, outputs: NetworkOutputs) -> tuple[Tensor, Logs]:
-        """Loss at hidden patches; logs how many are hidden, over all processes."""
-        assert scene.hidden is not None
+        """Loss at masked patches; logs how many are masked, over all processes."""
+        assert scene.masked is not None
         assert outputs.teacher_tokens is not None
-        view, patch = scene.hidden.nonzero(as_tuple=True)
+        view, patch = scene.masked.nonzero(as_tuple=True)
         student = self._score_patches(outputs.student, outputs.views[0].patches[view, patch])
         with torch.no_grad():
-            taught = self._score_patches(outputs.teacher, outputs.teacher_tokens.patches[view, patch])
-            teacher = self._teacher_probabilities(taught)
-        loss = ibot_loss(student, teacher, view, len(scene.hidden), self.settings.dino.student_temperature)
-        return loss, {"hidden_share": all_reduce_sum(scene.hidden.float().mean()) / world_size()}
+            teacher_scores = self._score_patches(outputs.teacher, outputs.teacher_tokens.patches[view, patch])
+            teacher = self._teacher_probabilities(teacher_scores)
+        loss = ibot_loss(student, teacher, view, len(scene.masked), self.settings.dino.student_temperature)
+        return loss, {"hidden_share": all_reduce_sum(scene.masked.float().mean()) / world_size()}
 
     def _score_patches(self, net: PretrainNetwork, patches: Tensor) -> Tensor:
         head = net.parts["ibot"] if self.settings.ibot.separate_head else net.head
@@ -94,15 +95,15 @@ class IbotObjective(Objective):
         if self.settings.ibot.teacher == "sinkhorn":
             return apply_sinkhorn(scores, temperature)
         count = torch.tensor(float(len(scores)), device=scores.device)
-        self._told.append((scores.float().sum(0), count))
+        self._step_sums.append((scores.float().sum(0), count))
         return centred_softmax(scores, self.centre, temperature)
 
     @torch.no_grad()
     def commit_step(self) -> None:
-        """Move the centre towards the mean over all hidden patches of the step."""
-        if self._told:
-            sums = all_reduce_sum(torch.stack([told[0] for told in self._told]).sum(0))
-            count = all_reduce_sum(torch.stack([told[1] for told in self._told]).sum())
+        """Move the centre towards the mean over all masked patches of the step."""
+        if self._step_sums:
+            sums = all_reduce_sum(torch.stack([step[0] for step in self._step_sums]).sum(0))
+            count = all_reduce_sum(torch.stack([step[1] for step in self._step_sums]).sum())
             if count > 0:
                 momentum = self.settings.dino.centre_momentum
                 self.centre.copy_(update_centre(self.centre, sums / count, momentum))
@@ -110,4 +111,4 @@ class IbotObjective(Objective):
 
     def discard_step(self) -> None:
         """Leave the centre where it is."""
-        self._told.clear()
+        self._step_sums.clear()

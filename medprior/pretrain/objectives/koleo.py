@@ -1,9 +1,12 @@
-"""KoLeo: spread features by pushing each away from its nearest neighbour.
+"""KoLeo: spreads features by pushing each away from its nearest neighbour.
 
-Evidence: confirmed in DINOv2's code (methods 2.2).
+Source: DINOv2 (arXiv 2304.07193) and its code, `dinov2/loss/koleo_loss.py`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -11,7 +14,7 @@ from torch.nn import functional as F
 
 from medprior.pretrain.distributed import all_gather_rows
 from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
-from medprior.pretrain.objectives.objective_settings import DinoSettings
+from medprior.pretrain.settings import PretrainSettings
 
 
 def koleo_loss(features: Tensor) -> Tensor:
@@ -21,8 +24,7 @@ def koleo_loss(features: Tensor) -> Tensor:
         features: CLS features [B, D] of ONE global view, so that no pair shares an image; B >= 2.
 
     Returns:
-        Scalar -mean log(distance to the nearest neighbour + 1e-8) of the L2-normalised features of
-        all processes.
+        Scalar -mean log(distance to the nearest neighbour + 1e-8) of the L2-normalised features of all processes.
     """
     x = F.normalize(all_gather_rows(features.float()), dim=-1, eps=1e-8)
     with torch.no_grad():
@@ -37,9 +39,14 @@ class KoleoObjective(Objective):
 
     name = "koleo"
 
-    def __init__(self, settings: DinoSettings) -> None:
+    def __init__(self, settings: PretrainSettings) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings = settings.dino
+
+    @classmethod
+    def create(cls, settings: PretrainSettings, heads: Sequence[int]) -> Self | None:
+        """None where `dino.koleo_weight` is 0."""
+        return cls(settings) if settings.dino.koleo_weight else None
 
     def weight(self, progress: float) -> float:
         """Constant."""

@@ -1,8 +1,8 @@
-"""LOCA: each patch of a view says where it lies in another view of which it sees little.
+"""LOCA: locates each patch of a view in another view of which few patches are visible.
 
-Evidence: losses, visible patches and block confirmed in the authors' code (scenic,
-`projects/loca`; methods 7). That global view 1 is the reference and the other views of DINO are the
-queries, with CLS and registers left out, is our choice: it needs no further pass of the backbone.
+Source: arXiv 2212.02400 and the authors' code (scenic, `projects/loca`) for losses, visible patches and block. Global
+view 1 as the reference and DINO's other views as queries, without CLS and registers, are our choice: no further pass of
+the backbone is needed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medprior.pretrain.distributed import all_reduce_sum, count_all_rows, world_size
-from medprior.pretrain.network import build_projection_head
 from medprior.pretrain.objectives.dino import apply_sinkhorn
 from medprior.pretrain.objectives.locator import Locator
 from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
 from medprior.pretrain.objectives.positions import locate_patches, sample_visible_patches
+from medprior.pretrain.objectives.projection_head import build_projection_head
 from medprior.pretrain.schedules import warmup_hold_schedule
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.batches import VISIBLE_STREAM
@@ -27,11 +27,10 @@ from medprior.pretrain.views.batches import VISIBLE_STREAM
 
 @dataclass(frozen=True)
 class LocaTargets:
-    """Where queries lie, and what they see.
+    """Positions of the queries, and the patches visible to them.
 
     Shape:
-        cell: int64 [B, Q], cell of the reference or -1. visible: int64 [B, C], patches of the
-            reference.
+        cell: int64 [B, Q], cell of the reference or -1. visible: int64 [B, C], patches of the reference.
     """
 
     cell: Tensor
@@ -56,8 +55,8 @@ def cluster_loss(scores: Tensor, targets: Tensor, cell: Tensor, tau: float) -> T
     log_p = (scores.float() / tau).log_softmax(-1)
     valid = cell >= 0
     at = torch.where(valid, cell, 0)[..., None].expand_as(log_p)
-    each = -(targets.gather(1, at) * log_p).sum(-1)
-    return torch.where(valid, each, 0.0).sum()
+    losses = -(targets.gather(1, at) * log_p).sum(-1)
+    return torch.where(valid, losses, 0.0).sum()
 
 
 def mean_entropy_penalty(scores: Tensor, tau: float) -> Tensor:
@@ -71,10 +70,11 @@ def mean_entropy_penalty(scores: Tensor, tau: float) -> Tensor:
 
 
 class LocaObjective(Objective):
-    """LOCA with DINO's views; of masked views the seen patches alone are queries."""
+    """LOCA with DINO's views; of masked views the visible patches alone are queries."""
 
     name = "loca"
     needs_teacher = True
+    scheduled = True
 
     def __init__(self, settings: PretrainSettings) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class LocaObjective(Objective):
         return {"loca_prototypes": build_projection_head(self.settings)} if self.loca.cluster else {}
 
     def student_parts(self) -> dict[str, nn.Module]:
-        """The block that locates."""
+        """The cross-attention block."""
         shape = self.settings.network
         cells = (self.settings.crops.global_size // shape.patch) ** 2
         return {"loca": Locator(shape.width, shape.heads, cells)}
@@ -101,8 +101,8 @@ class LocaObjective(Objective):
         geometry = scene.globals_.geometry
         reference = geometry.take(slice(0, size))
         cells = [locate_patches(reference, geometry.take(slice(size, 2 * size)))]
-        if scene.hidden is not None:
-            cells[0] = np.where(scene.hidden[size:].cpu().numpy(), -1, cells[0])
+        if scene.masked is not None:
+            cells[0] = np.where(scene.masked[size:].cpu().numpy(), -1, cells[0])
         if scene.locals_ is not None:
             for first in range(0, len(scene.locals_.geometry), size):
                 local = scene.locals_.geometry.take(slice(first, first + size))
@@ -136,10 +136,10 @@ class LocaObjective(Objective):
 
     def _queries(self, scene: Scene, outputs: NetworkOutputs) -> Tensor:
         """Patch tokens of global view 2 and of all local views, [B, Q, D]."""
-        found = [outputs.views[0].patches[scene.size :]]
+        queries = [outputs.views[0].patches[scene.size :]]
         for tokens in outputs.views[1:]:
-            found += torch.split(tokens.patches, scene.size)
-        return torch.cat(found, dim=1)
+            queries += torch.split(tokens.patches, scene.size)
+        return torch.cat(queries, dim=1)
 
     def _reference(self, scene: Scene, outputs: NetworkOutputs) -> Tensor:
         """Patch tokens of global view 1, [B, N, D]."""
@@ -155,9 +155,9 @@ class LocaObjective(Objective):
         scores = scores.reshape(*queries.shape[:2], -1)
         with torch.no_grad():
             reference = outputs.teacher_tokens.patches[:size]
-            taught = outputs.teacher.parts[name](reference.flatten(0, 1))
+            teacher_scores = outputs.teacher.parts[name](reference.flatten(0, 1))
             # The authors' order: softmax first, then three rounds on its rows.
-            log_q = (taught.float() / loca.teacher_temperature).log_softmax(-1)
+            log_q = (teacher_scores.float() / loca.teacher_temperature).log_softmax(-1)
             targets = apply_sinkhorn(log_q, 1.0).reshape(*reference.shape[:2], -1)
         tau = loca.student_temperature
         feature = cluster_loss(scores, targets, cell, tau) / count

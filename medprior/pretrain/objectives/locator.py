@@ -1,4 +1,4 @@
-"""The network that says where a query patch lies in a reference it sees little of."""
+"""LOCA's head: locates query patches in a reference of which few patches are visible."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch.nn import functional as F
 class Locator(nn.Module):
     """One cross-attention block, a norm and a linear classifier over positions.
 
-    Evidence: confirmed in LOCA's code (methods 7): pre-norm on queries and on keys and values,
-    attention, MLP, residuals, then LayerNorm and Linear.
+    Source: LOCA's code (scenic, `projects/loca/vit.py`): pre-norm on queries and on keys and values, attention, MLP,
+    residuals, then LayerNorm and Linear.
 
     Args:
         width: D. heads: of the attention. positions: number of cells of the reference.
@@ -35,12 +35,12 @@ class Locator(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, queries: Tensor, context: Tensor) -> Tensor:
-        """Scores of positions [B, Q, P] of queries [B, Q, D] that see context [B, C, D]."""
+        """Scores of positions [B, Q, P] of queries [B, Q, D] that attend to context [B, C, D]."""
         q = rearrange(self.query(self.norm_query(queries)), "b q (h d) -> b h q d", h=self.heads)
         both = self.key_value(self.norm_context(context))
         k, v = rearrange(both, "b c (two h d) -> two b h c d", two=2, h=self.heads)
-        seen = rearrange(F.scaled_dot_product_attention(q, k, v), "b h q d -> b q (h d)")
-        x = queries + self.project(seen)
+        context_values = rearrange(F.scaled_dot_product_attention(q, k, v), "b h q d -> b q (h d)")
+        x = queries + self.project(context_values)
         x = x + self.mlp(self.norm_mlp(x))
         scores: Tensor = self.classify(self.norm(x))
         return scores

@@ -1,4 +1,4 @@
-"""Which patches of the global views are hidden from the student: blocks, drawn per step."""
+"""Block masks of the student's global views, sampled per step."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def sample_patch_masks(
 ) -> BoolArray:
     """Masks of a step's global views.
 
-    A share `probability` of the views is masked, each by a ratio from its own slice of `ratio`, so
-    that the ratios of a batch are evenly spread (confirmed in DINOv2's code).
+    A share `probability` of the views is masked, each by a ratio from its own slice of `ratio`, so that the ratios of a
+    batch are evenly spread (confirmed in DINOv2's code).
 
     Returns:
         bool [views, rows * columns].
@@ -27,8 +27,8 @@ def sample_patch_masks(
     masked = round(views * settings.probability)
     edges = np.linspace(*settings.ratio, masked + 1)
     masks = np.zeros((views, grid[0] * grid[1]), dtype=bool)
-    chosen = rng.permutation(views)[:masked]
-    for view, low, high in zip(chosen, edges[:-1], edges[1:], strict=True):
+    masked_views = rng.permutation(views)[:masked]
+    for view, low, high in zip(masked_views, edges[:-1], edges[1:], strict=True):
         count = round(rng.uniform(low, high) * masks.shape[1])
         masks[view] = sample_block_mask(rng, count, grid, settings.aspect).ravel()
     return masks
@@ -37,33 +37,32 @@ def sample_patch_masks(
 def sample_block_mask(rng: np.random.Generator, count: int, grid: tuple[int, int], aspect: float) -> BoolArray:
     """A mask of exactly `count` patches made of rectangles (BEiT; Bao et al. 2022).
 
-    Rectangles have an area of at least 4 patches and a log-uniform height / width in
-    [aspect, 1 / aspect]. What no further rectangle fits is filled with single patches (our choice;
-    the authors leave it open).
+    Rectangles have an area of at least 4 patches and a log-uniform height / width in [aspect, 1 / aspect]. What no
+    further rectangle fits is filled with single patches (our choice; the authors leave it open).
 
     Returns:
         bool [rows, columns].
     """
     mask = np.zeros(grid, dtype=bool)
-    while (left := count - int(mask.sum())) > 0:
-        if not add_block(rng, mask, left, aspect):
+    while (remaining := count - int(mask.sum())) > 0:
+        if not add_block(rng, mask, remaining, aspect):
             free = np.flatnonzero(~mask)
-            mask.flat[rng.permutation(free)[:left]] = True
+            mask.flat[rng.permutation(free)[:remaining]] = True
     return mask
 
 
-def add_block(rng: np.random.Generator, mask: BoolArray, left: int, aspect: float) -> bool:
-    """Add one rectangle that hides between 1 and `left` further patches; False where none fits."""
+def add_block(rng: np.random.Generator, mask: BoolArray, remaining: int, aspect: float) -> bool:
+    """Add one rectangle that masks between 1 and `remaining` further patches; False where none fits."""
     rows, columns = mask.shape
     for _ in range(MAX_ATTEMPTS):
-        area = rng.uniform(min(MIN_BLOCK_PATCHES, left), left)
+        area = rng.uniform(min(MIN_BLOCK_PATCHES, remaining), remaining)
         ratio = np.exp(rng.uniform(np.log(aspect), -np.log(aspect)))
         height, width = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
         if not (1 <= height <= rows and 1 <= width <= columns):
             continue
         y, x = rng.integers(rows - height + 1), rng.integers(columns - width + 1)
         block = mask[y : y + height, x : x + width]
-        if 0 < np.count_nonzero(~block) <= left:
+        if 0 < np.count_nonzero(~block) <= remaining:
             block[:] = True
             return True
     return False

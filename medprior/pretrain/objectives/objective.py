@@ -1,18 +1,20 @@
-"""What an objective of pretraining is, what it is shown, and what it may read."""
+"""Interface of a pretraining objective, its inputs and the networks' outputs."""
 
 from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from medprior.networks.encoder import Tokens
+from medprior.pretrain.objectives.objective_settings import ObjectiveSettings
+from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.augment import ViewBatch
 
 if TYPE_CHECKING:
@@ -36,21 +38,21 @@ class PriorMaps:
 
 @dataclass(frozen=True)
 class Scene:
-    """What B images show in one step, before any network has seen them.
+    """Views, prior maps and masks of B images in one step, the input of networks and objectives.
 
     Attributes:
         globals_: 2 views an image. locals_: further smaller ones, or None.
         prior: maps of the images, or None.
-        hidden: bool [2B, N], patches of the global views that the student does not see, or None.
+        masked: bool [2B, N], masked patches of the student's global views, or None.
         step: index of the step, from 0; with the seed it fixes every random number.
         part: where the B images lie in the global batch. whole: size of the global batch.
-        detail: whether to measure what is too dear for every step.
+        detail: whether to compute logs that are too costly for every step.
     """
 
     globals_: ViewBatch
     locals_: ViewBatch | None = None
     prior: PriorMaps | None = None
-    hidden: Tensor | None = None
+    masked: Tensor | None = None
     step: int = 0
     part: slice = field(default_factory=lambda: slice(None))
     whole: int = 0
@@ -69,15 +71,15 @@ class Scene:
 
 @dataclass(frozen=True)
 class NetworkOutputs:
-    """What student and teacher say of a scene.
+    """Outputs of student and teacher for a scene.
 
     Attributes:
-        student, teacher: the networks, for the parts that objectives brought.
+        student, teacher: the networks, for the parts that objectives add.
         views: the student's tokens of each of the scene's stacks.
         scores: the student's head on CLS of all views [V * B, K], None without a head.
-        taught: the teacher's tokens of the global views; taught_scores: [2B, K]; None where no
-            objective needs the teacher.
-        assigned: int64 [K], head of the last block that follows each structure, -1 for none yet.
+        teacher_tokens: the teacher's tokens of the global views; teacher_scores: [2B, K]; None where no objective needs
+            the teacher.
+        structure_heads: int64 [K], head of the last block that follows each structure, -1 for none yet.
     """
 
     student: PretrainNetwork
@@ -86,24 +88,38 @@ class NetworkOutputs:
     scores: Tensor | None
     teacher_tokens: Tokens | None
     teacher_scores: Tensor | None
-    assigned: Tensor
+    structure_heads: Tensor
 
 
 class Objective(nn.Module, ABC):
-    """One term of the sum that training makes small.
+    """One term of the training loss.
 
-    Removable exactly: what is not in the registry draws no random number, holds no parameter and
-    takes no part in the step. An objective's loss is such that its mean over processes and over the
-    parts of an accumulated batch is the loss of the whole batch.
+    At weight 0 an objective samples no random number, holds no parameter and takes no part in the step. An objective's
+    loss is such that its mean over processes and over the parts of an accumulated batch is the loss of the whole batch.
 
     Attributes:
-        name: key in settings, logs and checkpoints.
-        needs_teacher: reads `Outputs.taught`. needs_row: reads `Tokens.cls_logits`.
+        name: key in the registry, in settings, logs and checkpoints.
+        section_type: its section of the settings, where `ObjectiveSections` does not declare one.
+        needs_teacher: reads `NetworkOutputs.teacher_tokens` or `teacher_scores`.
+        scheduled: the weight changes during the run, and is logged.
+        cls_row_stacks: number of stacks of views whose `Tokens.cls_logits` it reads.
+        gradient_period: steps between calls of `read_gradients`, 0 for none.
     """
 
     name: ClassVar[str]
+    section_type: ClassVar[type[ObjectiveSettings] | None] = None
     needs_teacher: ClassVar[bool] = False
-    needs_cls_row: ClassVar[bool] = False
+    scheduled: ClassVar[bool] = False
+    cls_row_stacks: int = 0
+    gradient_period: int = 0
+
+    @classmethod
+    def create(cls, settings: PretrainSettings, heads: Sequence[int]) -> Self | None:
+        """The objective of a run, None where its weight is 0; arguments as of `build_objectives`.
+
+        By default `cls(settings)`.
+        """
+        return cls(settings) if settings.sections[cls.name].weight else None
 
     @abstractmethod
     def weight(self, progress: float) -> float:
@@ -117,16 +133,27 @@ class Objective(nn.Module, ABC):
         """Networks of its own that the student alone holds."""
         return {}
 
-    def targets(self, scene: Scene) -> tuple[Any, Tensor | None]:
-        """What follows from the scene alone, and the number of terms the loss is a mean over.
+    def sample_masks(self, step: int, part: slice, whole: int, grid: tuple[int, int]) -> Tensor | None:
+        """Patches of the global views that the student does not see: bool [2B, N], or None.
 
-        The second is None where every part of the batch has equally many.
+        A function of seed and step alone; `ObjectiveNeeds.masks` announces it.
+        """
+        return None
+
+    def structure_heads(self) -> Tensor | None:
+        """Head of each structure, int64 [K], -1 for none yet; None where it assigns no heads."""
+        return None
+
+    def targets(self, scene: Scene) -> tuple[Any, Tensor | None]:
+        """Targets from the scene alone, and the number of terms the loss is a mean over.
+
+        The number is None where every part of the batch has equally many terms.
         """
         return None, None
 
     @abstractmethod
     def loss(self, scene: Scene, targets: Any, count: Tensor | None, outputs: NetworkOutputs) -> tuple[Tensor, Logs]:
-        """The loss of a scene, and what is worth logging.
+        """The loss of a scene, and its logs.
 
         Args:
             scene: the views.
@@ -135,16 +162,26 @@ class Objective(nn.Module, ABC):
             outputs: of the networks.
         """
 
+    def read_gradients(self, norms: Mapping[str, Tensor]) -> None:
+        """Take in the norm of each objective's weighted gradient at the last block."""
+
+    def log_name(self, key: str, structures: Sequence[str]) -> str:
+        """Column of `metrics.csv` for the logged `key`, where it carries a structure's number."""
+        return key
+
+    def check_health(self, rows: Sequence[Mapping[str, float]], step: int) -> None:
+        """Raise TrainingCollapsed if the latest rows of metrics, up to `step`, say so."""
+
     def commit_step(self) -> None:
-        """The step was taken: keep what it told (a centre, an assignment)."""
+        """After an update: apply the step's statistics (a centre, an assignment)."""
 
     def discard_step(self) -> None:
-        """The step was left out: drop what it told."""
+        """After a skipped step: drop its statistics."""
 
 
 @contextmanager
 def isolate_rng(seed: int, name: str) -> Iterator[None]:
-    """Torch's random numbers from `seed` and `name` alone; those of the caller stay untouched."""
+    """Torch's random numbers from `seed` and `name` alone; the caller's stay untouched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(zlib.crc32(f"{seed}/{name}".encode()))
         yield

@@ -2,20 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field
+import numpy as np
+from pydantic import Field, model_validator
 
+from medprior.networks.vit_settings import ViTSettings
+from medprior.pretrain.objectives.head_assignment import assign_heads, check_free_heads
 from medprior.settings import Settings
 
+SMALL_COHORT_IMAGES = 10_000
 Share = tuple[float, float]
 Normaliser = Literal["centering", "sinkhorn"]
 Divergence = Literal["kl", "region", "dice", "iou", "bce", "js", "mse"]
 
 
-class DinoSettings(Settings):
-    """Self-distillation; `PretrainSettings.resolved` fills `None` from the cohort's size."""
+class ObjectiveNeeds(NamedTuple):
+    """What an objective needs of a run.
 
+    Attributes:
+        prior: what reads a spatial prior, in the words of an error message; empty for nothing.
+        masks: patches of the student's global views are masked.
+        head: the projection head that student and teacher share. scores: its scores of CLS.
+    """
+
+    prior: str = ""
+    masks: bool = False
+    head: bool = False
+    scores: bool = False
+
+
+class ObjectiveSettings(Settings):
+    """An objective's section of the settings, and what it asks of the run before it is built."""
+
+    active_needs: ClassVar[ObjectiveNeeds] = ObjectiveNeeds()
+    weight: float = Field(default=0.0, ge=0)
+
+    @property
+    def needs(self) -> ObjectiveNeeds:
+        """What a run must offer; with a weight of 0 nothing."""
+        return self.active_needs if self.weight else ObjectiveNeeds()
+
+    def check_sections(self, run: ObjectiveSections) -> None:
+        """ValueError where the section contradicts another one."""
+
+    def resolve(self, run: ObjectiveSections, images: int, steps: int) -> Self:
+        """The section with its defaults for a run whose sections before this one are resolved."""
+        return self
+
+    def initial_heads(self, names: Sequence[str], network: ViTSettings) -> list[int]:
+        """Head of each structure of the prior, -1 where it is assigned later; empty for none."""
+        return []
+
+
+class DinoSettings(ObjectiveSettings):
+    """Self-distillation; `resolve` fills `None` from the cohort's size."""
+
+    active_needs = ObjectiveNeeds(head=True, scores=True)
     weight: float = Field(default=1.0, ge=0)
     prototypes: int | None = Field(default=None, ge=2)
     hidden: int = Field(default=512, ge=8)
@@ -28,28 +72,48 @@ class DinoSettings(Settings):
     teacher_momentum: float | None = Field(default=None, ge=0, lt=1)
     koleo_weight: float = Field(default=0.1, ge=0)
 
+    def resolve(self, run: ObjectiveSections, images: int, steps: int) -> Self:
+        """Fill `None`; see `PretrainSettings.resolve`."""
+        small = images < SMALL_COHORT_IMAGES
+        defaults = {
+            "prototypes": 256 if small else 8192,
+            "batch_norm": small,
+            "teacher": "centering",
+            "teacher_temperature": 0.02 if small else 0.04,
+            "teacher_momentum": max(0.5, min(0.99, 1 - 9 / steps)) if small else 0.996,
+        }
+        return self.checked(defaults | {k: v for k, v in self.model_dump().items() if v is not None})
 
-class IbotSettings(Settings):
-    """Masked patches (methods 2.2): how many are hidden, and which head scores them.
+
+class IbotSettings(ObjectiveSettings):
+    """Masked patches (arXiv 2111.07832): their number, and the head that scores them.
 
     Attributes:
-        probability: share of the global views with hidden patches.
-        ratio: least and largest share of patches hidden in such a view.
-        aspect: least height / width of a hidden block; its inverse is the largest.
+        probability: share of the global views with masked patches.
+        ratio: least and largest share of patches masked in such a view.
+        aspect: least height / width of a masked block; its inverse is the largest.
         separate_head: a head of its own, else DINO's.
         teacher: normalisation of the teacher's scores; DINO's by default.
     """
 
-    weight: float = Field(default=0.0, ge=0)
     probability: float = Field(default=0.5, ge=0, le=1)
     ratio: Share = (0.1, 0.5)
     aspect: float = Field(default=0.3, gt=0, le=1)
     separate_head: bool = False
     teacher: Normaliser | None = None
 
+    @property
+    def needs(self) -> ObjectiveNeeds:
+        """Masked views, and the shared head unless it has its own."""
+        return ObjectiveNeeds(masks=self.weight > 0, head=self.weight > 0 and not self.separate_head)
 
-class SpanSettings(Settings):
-    """Attention towards the prior (methods 3).
+    def resolve(self, run: ObjectiveSections, images: int, steps: int) -> Self:
+        """The teacher's normalisation is DINO's by default."""
+        return self.model_copy(update={"teacher": self.teacher or run.dino.teacher})
+
+
+class SpanSettings(ObjectiveSettings):
+    """Attention towards the prior (idea: arXiv 2209.03745).
 
     Attributes:
         loss: `kl`; `region` with an entropy floor; `dice`, `iou`, `bce`, `js`, `mse`.
@@ -57,14 +121,14 @@ class SpanSettings(Settings):
         epsilon: uniform share of the target.
         entropy_floor: `region` keeps the attention's entropy above this share of the prior's.
         visible_share, visible_cover: what a view must show of a structure to count.
-        assignment: `fixed`, or `hungarian` after `assign_after` of the run (methods 3.5).
+        assignment: `fixed`, or `hungarian` after `assign_after` of the run.
         heads: structure -> head for `fixed`; by default the first, with LIFE the last.
         local_views: also on local views, where their grid is at least 6 x 6.
-        mass_penalty: factor of the penalty on assigned heads that look at patches with less than
-            half of their attention.
-        guard: halve the weight where SPAN's gradient is over half of DINO's (methods 3.6).
+        mass_penalty: factor of the penalty on assigned heads with less than half of their attention on patches.
+        guard: halve the weight where SPAN's gradient is over half of DINO's.
     """
 
+    active_needs = ObjectiveNeeds(prior="SPAN")
     weight: float = Field(default=0.3, ge=0)
     loss: Divergence = "kl"
     warmup: float = Field(default=0.05, ge=0, le=1)
@@ -81,9 +145,18 @@ class SpanSettings(Settings):
     guard: bool = False
     guard_every: int = Field(default=100, ge=1)
 
+    def initial_heads(self, names: Sequence[str], network: ViTSettings) -> list[int]:
+        """Heads by `assignment`; ConfigError where the network has too few."""
+        if not self.weight:
+            return []
+        if self.assignment == "hungarian":
+            check_free_heads(len(names), network.heads)
+            return [-1] * len(names)
+        return list(assign_heads(names, network.heads, self.heads, life=network.life).values())
 
-class SarSettings(Settings):
-    """Spatial entropy of the free heads (methods 4).
+
+class SarSettings(ObjectiveSettings):
+    """Spatial entropy of the free heads (arXiv 2206.04636).
 
     Attributes:
         warmup: linear to `weight` over this share of the run, then a cosine to 0.
@@ -91,14 +164,18 @@ class SarSettings(Settings):
         excess: only what exceeds the entropy of the prior's own regions counts; needs a prior.
     """
 
-    weight: float = Field(default=0.0, ge=0)
     warmup: float = Field(default=0.1, ge=0, le=1)
     connectivity: Literal[4, 8] = 8
     excess: bool = False
 
+    @property
+    def needs(self) -> ObjectiveNeeds:
+        """A prior, with `excess`."""
+        return ObjectiveNeeds(prior="sar.excess" if self.weight and self.excess else "")
 
-class LocaSettings(Settings):
-    """Where a patch lies in another view (methods 7).
+
+class LocaSettings(ObjectiveSettings):
+    """Location of patches in another view (arXiv 2212.02400).
 
     Attributes:
         visible: share of the reference's patches that queries see.
@@ -107,7 +184,6 @@ class LocaSettings(Settings):
         cluster: the second loss, on prototypes; by default on unless iBOT is, which does the same.
     """
 
-    weight: float = Field(default=0.0, ge=0)
     warmup: float = Field(default=0.05, ge=0, le=1)
     visible: float = Field(default=0.2, gt=0, le=1)
     pattern: Literal["consecutive", "random"] = "consecutive"
@@ -115,3 +191,73 @@ class LocaSettings(Settings):
     cluster: bool | None = None
     teacher_temperature: float = Field(default=0.05, gt=0)
     student_temperature: float = Field(default=0.1, gt=0)
+
+    def check_sections(self, run: ObjectiveSections) -> None:
+        """The student's own patches are no reference where iBOT masks them."""
+        if self.weight and run.ibot.weight and self.reference == "student":
+            raise ValueError(
+                "loca.reference=student and ibot.weight > 0: the student's reference is masked; "
+                "use loca.reference=teacher"
+            )
+
+    def resolve(self, run: ObjectiveSections, images: int, steps: int) -> Self:
+        """The cluster loss is on by default unless iBOT is."""
+        return self.model_copy(update={"cluster": run.ibot.weight == 0 if self.cluster is None else self.cluster})
+
+
+class ObjectiveSections(Settings):
+    """The sections of the built-in objectives, and what all sections together ask of a run."""
+
+    dino: DinoSettings = DinoSettings()
+    ibot: IbotSettings = IbotSettings()
+    span: SpanSettings = SpanSettings()
+    sar: SarSettings = SarSettings()
+    loca: LocaSettings = LocaSettings()
+
+    @property
+    def sections(self) -> dict[str, ObjectiveSettings]:
+        """Every objective's section by its key, also those from outside the package."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in fields.items() if isinstance(value, ObjectiveSettings)}
+
+    @model_validator(mode="after")
+    def _check_sections(self) -> Self:
+        if not any(section.weight for section in self.sections.values()):
+            raise ValueError("every objective has weight 0; there is nothing to learn")
+        for section in self.sections.values():
+            section.check_sections(self)
+        return self
+
+    def resolve_sections(self, images: int, steps: int) -> Self:
+        """Settings with every section resolved for a number of training images and of steps."""
+        run = self
+        for name, section in self.sections.items():
+            run = run.model_copy(update={name: section.resolve(run, images, steps)})
+        return run
+
+    def initial_heads(self, names: Sequence[str], network: ViTSettings) -> list[int]:
+        """Heads of the first section that assigns some; empty where none does."""
+        assigned = (section.initial_heads(names, network) for section in self.sections.values())
+        return next((heads for heads in assigned if heads), [])
+
+    @property
+    def needs(self) -> ObjectiveNeeds:
+        """What the objectives together need; `prior` names the first of its readers."""
+        columns = zip(*(section.needs for section in self.sections.values()), strict=True)
+        return ObjectiveNeeds(*(next(filter(None, column), column[0]) for column in columns))
+
+    @property
+    def needs_prior(self) -> bool:
+        """Whether an objective reads a spatial prior."""
+        return bool(self.needs.prior)
+
+    @property
+    def teacher_momentum(self) -> float:
+        """Momentum of the teacher at the start of the run; resolved settings only."""
+        assert self.dino.teacher_momentum is not None
+        return self.dino.teacher_momentum
+
+    @property
+    def uniform_entropy(self) -> float:
+        """Entropy of a teacher that uses all prototypes alike: ln K, nats."""
+        return float(np.log(self.dino.prototypes or 1))

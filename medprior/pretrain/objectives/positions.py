@@ -1,4 +1,4 @@
-"""Where the patches of one view lie in another: LOCA's targets, from geometry alone."""
+"""Positions of one view's patches in another: LOCA's targets, from geometry alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OUTSIDE_CELL = -1
 
 
 def locate_patches(reference: Views, queries: Views) -> NDArray[np.int64]:
-    """The reference's cell that holds the centre of each query patch (methods 7, derived).
+    """The reference's cell that holds the centre of each query patch (arXiv 2212.02400).
 
     Args:
         reference: V views.
@@ -32,15 +32,15 @@ def locate_patches(reference: Views, queries: Views) -> NDArray[np.int64]:
 def sample_visible_patches(
     rng: np.random.Generator, images: int, patches: int, share: float, pattern: str
 ) -> NDArray[np.int64]:
-    """The reference patches that queries may look at.
+    """The reference patches that are visible to the queries.
 
     Args:
         rng: random numbers of this step.
         images: number of references.
         patches: N of each.
         share: of them that is visible, at least one.
-        pattern: `consecutive` in raster order from a random start, which may wrap around the ends
-            of rows (confirmed), or `random`.
+        pattern: `consecutive` in raster order from a random start, which may wrap around the ends of rows (confirmed),
+            or `random`.
 
     Returns:
         int64 [images, max(1, floor(share * N))].

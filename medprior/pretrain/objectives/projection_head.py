@@ -7,14 +7,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medprior.pretrain.distributed import BatchStandardise
+from medprior.pretrain.settings import PretrainSettings
 
 
 class ProjectionHead(nn.Module):
     """MLP, L2 norm, then weight-normalised prototypes with unit gain (Caron et al. 2021, sec. 3.1).
 
-    `batch_norm` standardises the hidden layers over the global batch. The published ViT head has
-    none; with a few hundred alike radiographs the features of different images are nearly parallel
-    at the start and the teacher collapses without it (measured, see README). Our choice.
+    `batch_norm` standardises the hidden layers over the global batch. The published ViT head has none; with a few
+    hundred alike radiographs the features of different images are nearly parallel at the start and the teacher
+    collapses without it (measured, see README). Our choice.
     """
 
     def __init__(self, width: int, hidden: int, bottleneck: int, prototypes: int, *, batch_norm: bool) -> None:
@@ -38,3 +39,13 @@ class ProjectionHead(nn.Module):
         """Scores [B, K] in [-1, 1] of features [B, D]: cosines with the prototypes."""
         x = F.normalize(self.mlp(x), dim=-1, eps=1e-6)
         return F.linear(x, F.normalize(self.prototypes, dim=-1, eps=1e-6))
+
+
+def build_projection_head(settings: PretrainSettings) -> ProjectionHead:
+    """A head of DINO's shape."""
+    dino = settings.dino
+    assert dino.prototypes is not None
+    return ProjectionHead(
+        settings.network.width, dino.hidden, dino.bottleneck, dino.prototypes,
+        batch_norm=bool(dino.batch_norm),
+    )  # fmt: skip

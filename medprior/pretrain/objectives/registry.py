@@ -1,43 +1,60 @@
-"""Which objectives a run has: those whose weight is above 0, and no trace of the others."""
+"""Registry of the pretraining objectives: built in, of an installed package, or of a plugin file.
+
+The module imports no objective before one is asked for, so that settings can read their sections.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from pkgutil import resolve_name
+from runpy import run_path
+from typing import Any
 
-from torch import nn
+from medprior.errors import ConfigError, InputMissing
+from medprior.pretrain.objectives.objective_settings import ObjectiveSettings
 
-from medprior.pretrain.objectives.dino import DinoObjective
-from medprior.pretrain.objectives.ibot import IbotObjective
-from medprior.pretrain.objectives.koleo import KoleoObjective
-from medprior.pretrain.objectives.loca import LocaObjective
-from medprior.pretrain.objectives.objective import Objective
-from medprior.pretrain.objectives.sar import SarObjective
-from medprior.pretrain.objectives.span import SpanObjective
-from medprior.pretrain.settings import PretrainSettings
+ENTRY_POINT_GROUP = "medprior.objectives"
+OBJECTIVES: dict[str, str | type[Any]] = {
+    "dino": "medprior.pretrain.objectives.dino:DinoObjective",
+    "koleo": "medprior.pretrain.objectives.koleo:KoleoObjective",
+    "ibot": "medprior.pretrain.objectives.ibot:IbotObjective",
+    "span": "medprior.pretrain.objectives.span:SpanObjective",
+    "sar": "medprior.pretrain.objectives.sar:SarObjective",
+    "loca": "medprior.pretrain.objectives.loca:LocaObjective",
+}
+"""Name -> subclass of `Objective`, or its `module:class`; losses are summed in this order."""
 
-OBJECTIVE_ORDER = ("dino", "koleo", "ibot", "span", "sar", "loca")
+
+def list_objectives() -> dict[str, type[Any]]:
+    """Subclasses of `Objective` by name: those of `OBJECTIVES`, then those of installed packages."""
+    installed = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    registered = OBJECTIVES | {name: value for name, value in installed.items() if name not in OBJECTIVES}
+    return {name: resolve_name(value) if isinstance(value, str) else value for name, value in registered.items()}
 
 
-def build_objectives(settings: PretrainSettings, heads: Sequence[int]) -> nn.ModuleDict:
-    """The objectives of a run, by name, in the order of `ORDER`.
+def list_added_sections() -> dict[str, type[ObjectiveSettings]]:
+    """Settings of every objective that brings its own section, by the objective's name."""
+    classes = list_objectives()
+    return {name: added.section_type for name, added in classes.items() if added.section_type is not None}
 
-    Args:
-        settings: resolved settings.
-        heads: head of the last block for each structure of the prior, -1 where it is yet to be
-            assigned; empty without a prior.
+
+def load_plugin(path: Path) -> None:
+    """Import a Python file and register every subclass of `Objective` that it defines.
+
+    Raises:
+        InputMissing: no such file.
+        ConfigError: the file defines no objective, or one under a registered name.
     """
-    found: dict[str, Objective] = {}
-    if settings.dino.weight:
-        found["dino"] = DinoObjective(settings.dino)
-    if settings.dino.koleo_weight:
-        found["koleo"] = KoleoObjective(settings.dino)
-    if settings.ibot.weight:
-        found["ibot"] = IbotObjective(settings)
-    if settings.span.weight and len(heads):
-        found["span"] = SpanObjective(settings, heads)
-    if settings.sar.weight:
-        found["sar"] = SarObjective(settings.sar)
-    if settings.loca.weight:
-        found["loca"] = LocaObjective(settings)
-    assert list(found) == [name for name in OBJECTIVE_ORDER if name in found]
-    return nn.ModuleDict(found)
+    if not path.is_file():
+        raise InputMissing("no such plugin", where=str(path), fix="check the path")
+    module = f"medprior_plugin_{path.stem}"
+    values = run_path(str(path), run_name=module).values()
+    classes = [value for value in values if hasattr(value, "section_type") and value.__module__ == module]
+    if not classes:
+        raise ConfigError("the plugin defines no subclass of Objective", where=str(path))
+    for added in classes:
+        registered = OBJECTIVES.get(added.name)
+        if registered is not None and getattr(registered, "__module__", None) != module:
+            raise ConfigError("an objective of this name exists", where=str(path), found=added.name)
+        OBJECTIVES[added.name] = added

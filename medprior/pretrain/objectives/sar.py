@@ -1,8 +1,7 @@
-"""SAR: the free heads' attention in few connected regions (methods 4).
+"""SAR: concentrates the free heads' attention in few connected regions.
 
-Evidence: loss, last block, logits and schedule confirmed in the authors' code, where it joins
-supervised training. Its use in pretraining, on free heads alone, is our choice: the loss is least
-at one region, and two lungs are two.
+Source: arXiv 2206.04636 and the authors' code (helia95/SAR) for loss, last block, logits and schedule, in supervised
+training. Pretraining, on free heads alone, is our choice: the loss is least at one region, and two lungs are two.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from medprior.networks.views import compute_patch_coverage
 from medprior.pretrain.distributed import all_reduce_sum, world_size
 from medprior.pretrain.objectives.components import Connectivity
 from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
-from medprior.pretrain.objectives.objective_settings import SarSettings
 from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
 from medprior.pretrain.schedules import warmup_cosine_schedule
+from medprior.pretrain.settings import PretrainSettings
 
 
 def sar_loss(
@@ -26,7 +25,7 @@ def sar_loss(
     grid: tuple[int, int],
     connectivity: Connectivity = 8,
     *,
-    seen: Tensor | None = None,
+    visible: Tensor | None = None,
     allowed: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Mean spatial entropy over images and heads.
@@ -35,7 +34,7 @@ def sar_loss(
         logits: CLS scores [B, H, N] of the heads to regularise.
         grid: (rows, columns) of the patches.
         connectivity: 8 or 4.
-        seen: bool [B, N], patches that count, None for all.
+        visible: bool [B, N], patches that count, None for all.
         allowed: [B], entropy that costs nothing (our choice), None for 0.
 
     Returns:
@@ -43,26 +42,27 @@ def sar_loss(
     """
     if logits.shape[1] == 0:
         return logits.sum() * 0, logits.new_zeros(())
-    found = compute_spatial_entropy(logits, grid, connectivity, None if seen is None else seen[:, None])
-    excess = found if allowed is None else (found - allowed[:, None]).relu()
-    return excess.mean(), found.detach().mean()
+    entropy = compute_spatial_entropy(logits, grid, connectivity, None if visible is None else visible[:, None])
+    excess = entropy if allowed is None else (entropy - allowed[:, None]).relu()
+    return excess.mean(), entropy.detach().mean()
 
 
 def list_free_heads(heads: int, assigned: Iterable[int]) -> list[int]:
     """Heads of the last block that follow no structure."""
-    taken = set(assigned)
-    return [head for head in range(heads) if head not in taken]
+    assigned_set = set(assigned)
+    return [head for head in range(heads) if head not in assigned_set]
 
 
 class SarObjective(Objective):
-    """SAR on both global views; of masked ones, on the patches that are seen (our choice)."""
+    """SAR on both global views; of masked ones, on the patches that are visible (our choice)."""
 
     name = "sar"
-    needs_cls_row = True
+    scheduled = True
+    cls_row_stacks = 1
 
-    def __init__(self, settings: SarSettings) -> None:
+    def __init__(self, settings: PretrainSettings) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings = settings.sar
 
     def weight(self, progress: float) -> float:
         """Linear warm-up, then a cosine to 0 (confirmed; there per epoch, here per step)."""
@@ -84,10 +84,10 @@ class SarObjective(Objective):
         """Mean over views and free heads; logs the entropy over all processes."""
         tokens = outputs.views[0]
         assert tokens.cls_logits is not None
-        free = list_free_heads(tokens.cls_logits.shape[1], outputs.assigned.tolist())
-        seen = None if scene.hidden is None else ~scene.hidden
+        free = list_free_heads(tokens.cls_logits.shape[1], outputs.structure_heads.tolist())
+        visible = None if scene.masked is None else ~scene.masked
         loss, plain = sar_loss(
             tokens.cls_logits[:, free], tokens.grid, self.settings.connectivity,
-            seen=seen, allowed=targets,
+            visible=visible, allowed=targets,
         )  # fmt: skip
         return loss, {"spatial_entropy": all_reduce_sum(plain) / world_size()}

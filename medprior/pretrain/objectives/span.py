@@ -1,15 +1,16 @@
 """SPAN: heads of the last block follow a spatial prior.
 
-The idea (regularise the attention of separate heads towards priors of semantic regions) is stated
-in the abstract of arXiv 2209.03745 and known from it only; the form of the loss, its weight, its
-gate, the heads and their assignment are our choice (methods 3).
+The idea (regularise the attention of separate heads towards priors of semantic regions) is stated in the abstract of
+arXiv 2209.03745 and known from it only; the form of the loss, its weight, its gate, the heads and their assignment are
+our choice.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -36,16 +37,16 @@ MIN_LOCAL_GRID_SIDE = 6
 
 @dataclass(frozen=True)
 class SpanTargets:
-    """What the heads are to follow in one stack of views.
+    """Targets of the heads in one stack of views.
 
     Shape:
-        cover: [V, K, N] in [0, 1], 0 on hidden patches. gate: [V, K] in [0, 1], what each pair
-            counts. seen: bool [V, 1, N], None for all.
+        cover: [V, K, N] in [0, 1], 0 on masked patches. gate: [V, K] in [0, 1], what each pair counts. visible: bool
+            [V, 1, N], None for all.
     """
 
     cover: Tensor
     gate: Tensor
-    seen: Tensor | None
+    visible: Tensor | None
 
 
 def find_visible_pairs(patches: Tensor, source: Tensor, share: float, cover: float) -> Tensor:
@@ -72,9 +73,8 @@ def compute_mass_penalty(mass: Tensor) -> Tensor:
 class SpanObjective(Objective):
     """SPAN on the student's global views (and local ones on request).
 
-    Of a masked view (iBOT) the seen patches alone are compared: prior and attention are
-    renormalised over them, and a pair counts only where a quarter of what the view shows of the
-    structure is seen (`visible_share`).
+    Of a masked view (iBOT) the visible patches alone are compared: prior and attention are renormalised over them, and
+    a pair counts only where a quarter of what the view shows of the structure is visible (`visible_share`).
 
     Args:
         settings: resolved settings.
@@ -82,7 +82,7 @@ class SpanObjective(Objective):
     """
 
     name = "span"
-    needs_cls_row = True
+    scheduled = True
     heads: Tensor
     cost: Tensor
     pairs: Tensor
@@ -92,14 +92,35 @@ class SpanObjective(Objective):
         assert settings.steps is not None
         self.settings = settings.span
         self.assign_at = max(1, math.ceil(settings.span.assign_after * settings.steps))
+        self.cls_row_stacks = 2 if settings.span.local_views else 1
+        self.gradient_period = settings.span.guard_every if settings.span.guard else 0
         self.guard = GradientGuard()
         self.register_buffer("heads", torch.tensor(list(heads), dtype=torch.long))
         self.register_buffer("cost", torch.zeros(len(heads), settings.network.heads))
         self.register_buffer("pairs", torch.zeros(len(heads)))
-        self._told: list[tuple[int, Tensor, Tensor]] = []
+        self._step_costs: list[tuple[int, Tensor, Tensor]] = []
+
+    @classmethod
+    def create(cls, settings: PretrainSettings, heads: Sequence[int]) -> Self | None:
+        """None where the weight is 0, or without a prior."""
+        return cls(settings, heads) if settings.span.weight and len(heads) else None
+
+    def structure_heads(self) -> Tensor:
+        """Head of each structure."""
+        return self.heads
+
+    def log_name(self, key: str, structures: Sequence[str]) -> str:
+        """`span_kl_0` with the structure's name in place of its number."""
+        lead, _, number = key.rpartition("_")
+        return f"{lead}_{structures[int(number)]}" if lead.startswith("span_") and number.isdigit() else key
+
+    def read_gradients(self, norms: Mapping[str, Tensor]) -> None:
+        """Compare SPAN's norm with DINO's."""
+        if "dino" in norms:
+            self.guard.update_norms(norms["span"], norms["dino"])
 
     @property
-    def pending(self) -> bool:
+    def heads_pending(self) -> bool:
         """Whether heads are yet to be assigned."""
         return self.settings.assignment == "hungarian" and bool((self.heads < 0).any())
 
@@ -113,26 +134,26 @@ class SpanObjective(Objective):
     def targets(self, scene: Scene) -> tuple[list[SpanTargets], Tensor]:
         """The prior in each view, and how many pairs count."""
         assert scene.prior is not None
-        found = [self._build_targets(scene.globals_, scene.prior, scene.hidden)]
+        stacks = [self._build_targets(scene.globals_, scene.prior, scene.masked)]
         local = scene.locals_
         if self.settings.local_views and local and min(local.geometry.grid) >= MIN_LOCAL_GRID_SIDE:
-            found.append(self._build_targets(local, scene.prior, None))
-        return found, torch.stack([each.gate.sum() for each in found]).sum()
+            stacks.append(self._build_targets(local, scene.prior, None))
+        return stacks, torch.stack([stack.gate.sum() for stack in stacks]).sum()
 
-    def _build_targets(self, views: ViewBatch, prior: PriorMaps, hidden: Tensor | None) -> SpanTargets:
+    def _build_targets(self, views: ViewBatch, prior: PriorMaps, masked: Tensor | None) -> SpanTargets:
         span = self.settings
         cover = compute_patch_coverage(prior.maps, views.geometry, views.index)
         box = views.geometry.box
         area = torch.as_tensor(box[:, 2] * box[:, 3], device=cover.device)
         source = prior.maps.mean((-1, -2))[views.index] / area[:, None].to(cover.dtype)
         gate = find_visible_pairs(cover, source, span.visible_share, span.visible_cover)
-        seen = None
-        if hidden is not None:
-            seen = ~hidden[:, None]
-            shown = cover * seen
-            gate &= shown.sum(-1) >= span.visible_share * cover.sum(-1)
-            cover = shown
-        return SpanTargets(cover, gate * prior.weight[views.index][:, None], seen)
+        visible = None
+        if masked is not None:
+            visible = ~masked[:, None]
+            visible_cover = cover * visible
+            gate &= visible_cover.sum(-1) >= span.visible_share * cover.sum(-1)
+            cover = visible_cover
+        return SpanTargets(cover, gate * prior.weight[views.index][:, None], visible)
 
     def loss(
         self, scene: Scene, targets: list[SpanTargets], count: Tensor | None, outputs: NetworkOutputs
@@ -140,29 +161,29 @@ class SpanObjective(Objective):
         """Mean divergence of the pairs that count; 0 until heads are assigned."""
         assert count is not None
         views = outputs.views[: len(targets)]
-        if self.pending:
-            self._note(scene.step, views[0], targets[0])
+        if self.heads_pending:
+            self._record_costs(scene.step, views[0], targets[0])
             return count.new_zeros(()), {}
-        losses, measured = [], []
-        for tokens, followed in zip(views, targets, strict=True):
-            x = self._compare_attention(tokens, followed, self.heads)
+        losses, comparisons = [], []
+        for tokens, stack_targets in zip(views, targets, strict=True):
+            x = self._compare_attention(tokens, stack_targets, self.heads)
             divergence = DIVERGENCES[self.settings.loss](x)
-            measured.append((x, followed.gate, divergence.detach()))
+            comparisons.append((x, stack_targets.gate, divergence.detach()))
             if self.settings.mass_penalty:
                 assert tokens.cls_mass is not None
-                lost = compute_mass_penalty(tokens.cls_mass[:, self.heads])
-                divergence = divergence + self.settings.mass_penalty * lost
-            losses.append((divergence * followed.gate).sum() / count)
-        logs = self._structure_logs(*measured[0], scene.detail)
+                penalty = compute_mass_penalty(tokens.cls_mass[:, self.heads])
+                divergence = divergence + self.settings.mass_penalty * penalty
+            losses.append((divergence * stack_targets.gate).sum() / count)
+        logs = self._structure_logs(*comparisons[0], scene.detail)
         assert views[0].cls_mass is not None
         logs["cls_mass"] = all_reduce_sum(views[0].cls_mass[:, self.heads].detach().mean()) / world_size()
         return sum(losses[1:], losses[0]), logs
 
-    def _compare_attention(self, tokens: Tokens, followed: SpanTargets, heads: Tensor) -> AttentionComparison:
+    def _compare_attention(self, tokens: Tokens, stack_targets: SpanTargets, heads: Tensor) -> AttentionComparison:
         assert tokens.cls_logits is not None
-        span, cover, seen = self.settings, followed.cover, followed.seen
-        target = build_attention_target(cover, span.epsilon, seen)
-        return AttentionComparison(tokens.cls_logits[:, heads], cover, target, seen, span.entropy_floor)
+        span, cover, visible = self.settings, stack_targets.cover, stack_targets.visible
+        target = build_attention_target(cover, span.epsilon, visible)
+        return AttentionComparison(tokens.cls_logits[:, heads], cover, target, visible, span.entropy_floor)
 
     @torch.no_grad()
     def _structure_logs(self, x: AttentionComparison, gate: Tensor, divergence: Tensor, detail: bool) -> Logs:
@@ -181,27 +202,27 @@ class SpanObjective(Objective):
         return logs
 
     @torch.no_grad()
-    def _note(self, step: int, tokens: Tokens, followed: SpanTargets) -> None:
-        """Remember the divergence of every head from every structure."""
+    def _record_costs(self, step: int, tokens: Tokens, stack_targets: SpanTargets) -> None:
+        """Store the divergence of every head from every structure."""
         assert tokens.cls_logits is not None
         costs = []
         for head in range(tokens.cls_logits.shape[1]):
-            alike = torch.full_like(self.heads, head)
-            x = self._compare_attention(tokens, followed, alike)
-            costs.append((kl_divergence(x) * followed.gate).sum(0))
-        self._told.append((step, torch.stack(costs, 1), followed.gate.sum(0)))
+            same_head = torch.full_like(self.heads, head)
+            x = self._compare_attention(tokens, stack_targets, same_head)
+            costs.append((kl_divergence(x) * stack_targets.gate).sum(0))
+        self._step_costs.append((step, torch.stack(costs, 1), stack_targets.gate.sum(0)))
 
     @torch.no_grad()
     def commit_step(self) -> None:
         """Add up divergences; after the first steps assign heads, once and for all."""
-        if self._told and self.pending:
-            self.cost += all_reduce_sum(torch.stack([cost for _, cost, _ in self._told]).sum(0))
-            self.pairs += all_reduce_sum(torch.stack([pairs for _, _, pairs in self._told]).sum(0))
-            if self._told[-1][0] + 1 >= self.assign_at:
+        if self._step_costs and self.heads_pending:
+            self.cost += all_reduce_sum(torch.stack([cost for _, cost, _ in self._step_costs]).sum(0))
+            self.pairs += all_reduce_sum(torch.stack([pairs for _, _, pairs in self._step_costs]).sum(0))
+            if self._step_costs[-1][0] + 1 >= self.assign_at:
                 mean = self.cost / self.pairs.clamp_min(1e-6)[:, None]
                 self.heads.copy_(torch.tensor(find_best_assignment(mean)))
         self.discard_step()
 
     def discard_step(self) -> None:
         """Drop the step's divergences."""
-        self._told.clear()
+        self._step_costs.clear()

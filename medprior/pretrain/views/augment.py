@@ -1,4 +1,4 @@
-"""The views of one step: drawn once for all processes, pixels cut on the device."""
+"""The views of one step: sampled once for all processes, pixels cropped on the device."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from medprior.pretrain.views.intensity import apply_exposures, sample_exposures
 
 @dataclass(frozen=True)
 class ViewBatch:
-    """Views of B images: `each` rounds of B, round after round.
+    """Views of B images: R rounds of B, round after round.
 
     Shape:
-        pixels: [each * B, 1, S, S] in [0, 1]. index: int64 [each * B] into the batch's images.
+        pixels: [R * B, 1, S, S] in [0, 1]. index: int64 [R * B] into the batch's images.
     """
 
     pixels: Tensor
@@ -31,7 +31,7 @@ class ViewBatch:
 
 
 class ViewMaker:
-    """Cuts and exposes the global and local views of a step."""
+    """Crops and augments the global and local views of a step."""
 
     def __init__(self, settings: PretrainSettings) -> None:
         self.settings = settings
@@ -55,14 +55,14 @@ class ViewMaker:
         if crops.locals:
             rounds.append((crops.locals, crops.locals_scale, crops.local_size))
         batches = []
-        for each, scale, size in rounds:
+        for per_image, scale, size in rounds:
             grid = (size // patch, size // patch)
-            views = sample_crops(rng, aspect, each, scale, grid, flip_p=crops.flip_p)
-            exposures = sample_exposures(rng, each * whole, self.settings.intensity)
+            views = sample_crops(rng, aspect, per_image, scale, grid, flip_p=crops.flip_p)
+            exposures = sample_exposures(rng, per_image * whole, self.settings.intensity)
             lattice = choose_oversampling(views, images.shape[-1], size)
-            mine = np.arange(each * whole).reshape(each, whole)[:, part].ravel()
-            views, exposures = views.take(mine), exposures[mine]
-            index = torch.arange(len(images), device=images.device).repeat(each)
+            rows = np.arange(per_image * whole).reshape(per_image, whole)[:, part].ravel()
+            views, exposures = views.take(rows), exposures[rows]
+            index = torch.arange(len(images), device=images.device).repeat(per_image)
             pixels = crop_views(images, views, size, index, oversampling=lattice)
             pixels = apply_exposures(pixels, exposures)
             batches.append(ViewBatch(pixels, views, index))

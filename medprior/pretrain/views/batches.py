@@ -1,19 +1,19 @@
-"""Which images form the batch of a step: a function of seed and step alone, so resume is exact."""
+"""Indices of the images of each step, from seed and step alone, so that resume is exact."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-SHUFFLE_STREAM, CROP_STREAM, NOISE_STREAM, MASK_STREAM, VISIBLE_STREAM = 1, 2, 3, 4, 5
-"""Streams of random numbers; each use has its own, so that none disturbs another."""
+SHUFFLE_STREAM, CROP_STREAM, MASK_STREAM, VISIBLE_STREAM = 1, 2, 4, 5
+"""Random number streams: one per use, so that no use changes the numbers of another."""
 
 
 def compute_step_indices(seed: int, step: int, images: int, batch: int) -> NDArray[np.intp]:
     """Indices of the images of one step.
 
-    Every epoch is a new permutation; a step that crosses its end goes on in the next one, so that
-    all images are seen equally often.
+    Every epoch is a new permutation; a step that crosses its end continues in the next one, so that all images are used
+    equally often.
 
     Returns:
         int [batch].

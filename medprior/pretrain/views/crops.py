@@ -1,4 +1,4 @@
-"""Random views of a batch: geometry only, drawn from the step's own random numbers."""
+"""Random crops of a batch (geometry only) from the random numbers of the step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 def sample_crops(
     rng: np.random.Generator,
     aspect: Array,
-    each: int,
+    per_image: int,
     scale: tuple[float, float],
     grid: tuple[int, int],
     *,
@@ -25,7 +25,7 @@ def sample_crops(
     Args:
         rng: random numbers of this step.
         aspect: [n] physical width / height of the source images.
-        each: crops of each image.
+        per_image: crops of each image.
         scale: share of the image's area that a crop covers, uniform between the two.
         grid: patch grid of the views.
         flip_p: probability of a left-right mirror; 0 by default, laterality is diagnostic.
@@ -34,7 +34,7 @@ def sample_crops(
     Returns:
         n * each views, image after image within each round: (image 0..n-1) for crop 0, then crop 1.
     """
-    aspect = np.tile(np.asarray(aspect, dtype=np.float64), each)
+    aspect = np.tile(np.asarray(aspect, dtype=np.float64), per_image)
     count = len(aspect)
     side = np.sqrt(rng.uniform(*scale, count) * aspect)
     ratio = np.sqrt(np.exp(rng.uniform(-np.log(stretch), np.log(stretch), count)))

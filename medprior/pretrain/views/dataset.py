@@ -1,4 +1,4 @@
-"""Images and prior maps of a cohort, held as unit squares, and the order they are drawn in."""
+"""Dataset of a cohort's images and prior maps on unit squares, and the sampler of the steps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SquaresDataset(Dataset[PretrainSample]):
     Args:
         cohort: training images.
         size: side of the squares, pixels.
-        prior: maps for the objectives that follow one, or None.
+        prior: maps for the objectives that need them, or None.
     """
 
     def __init__(self, cohort: Cohort, size: int, prior: SpatialPrior | None) -> None:

@@ -1,4 +1,4 @@
-"""Random exposure of views; geometry is never touched."""
+"""Random exposure changes of views; the geometry stays."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from medprior.settings import Settings
 
 
 class IntensitySettings(Settings):
-    """Strength of the exposure changes: no solarisation, no grey level is turned upside down.
+    """Strength of the exposure changes: no solarisation, no inversion of grey levels.
 
-    `brightness` shifts by up to that share of the range, `contrast` and `gamma` are factors drawn
-    log-uniformly from [1 / (1 + x), 1 + x], `blur_p` of the views are blurred (sigma 0.8 px).
+    `brightness` shifts by up to that share of the range, `contrast` and `gamma` are factors sampled log-uniformly from
+    [1 / (1 + x), 1 + x], `blur_p` of the views are blurred (sigma 0.8 px).
     """
 
     brightness: float = 0.2
@@ -43,9 +43,9 @@ def apply_exposures(views: Tensor, exposures: NDArray[np.float64]) -> Tensor:
     )
     mean = views.mean(dim=(1, 2, 3), keepdim=True)
     out = ((views.clamp(0, 1) + 1e-6) ** gamma - mean) * contrast + mean + shift
-    chosen = blurred.flatten() > 0
-    if bool(chosen.any()):
+    blurred_views = blurred.flatten() > 0
+    if bool(blurred_views.any()):
         from torchvision.transforms.functional import gaussian_blur
 
-        out = torch.where(chosen[:, None, None, None], gaussian_blur(out, [5, 5], [0.8, 0.8]), out)
+        out = torch.where(blurred_views[:, None, None, None], gaussian_blur(out, [5, 5], [0.8, 0.8]), out)
     return out.clamp(0, 1)

@@ -1,4 +1,4 @@
-"""From the loader's batch to what objectives are shown: views, prior maps, masks."""
+"""From a batch of the loader to the scenes of a step: views, prior maps, masks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from medprior.pretrain.learner import Learner
-from medprior.pretrain.objectives.ibot import IbotObjective
 from medprior.pretrain.objectives.objective import PriorMaps, Scene
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.augment import ViewMaker
@@ -19,10 +18,10 @@ from medprior.pretrain.views.dataset import SquaresDataset, compute_rank_slice
 class SceneMaker:
     """Makes the scenes of a step: this process's share of the batch, in parts.
 
-    Whatever the number of processes and parts, together they show the same views.
+    The views do not depend on the number of processes and parts.
 
     Attributes:
-        parts: how many of them a step has; may be raised while training.
+        parts: number of scenes of a step; may be raised while training.
     """
 
     def __init__(self, settings: PretrainSettings, dataset: SquaresDataset, learner: Learner) -> None:
@@ -31,32 +30,29 @@ class SceneMaker:
         self.views = ViewMaker(settings)
 
     def __call__(self, batch: Mapping[str, Tensor], step: int, device: torch.device) -> list[Scene]:
-        """Scenes of step `step` (from 0) on `device`; `batch` is what `SquaresDataset` gives."""
+        """Scenes of step `step` (from 0) on `device`; `batch` holds samples of `SquaresDataset`."""
         images = batch["image"].to(device, non_blocking=True)
         prior = None
         if "maps" in batch:
             prior = PriorMaps(batch["maps"].to(device), batch["trust"].to(device))
-        mine = compute_rank_slice(self.settings.batch)
+        rank_slice = compute_rank_slice(self.settings.batch)
         size = len(images) // self.parts
-        found = []
+        scenes = []
         for first in range(0, len(images), size):
-            inside = slice(first, first + size)
-            part = slice(mine.start + first, mine.start + first + size)
-            maps = PriorMaps(prior.maps[inside], prior.weight[inside]) if prior else None
-            found.append(self._scene(images[inside], maps, step, part))
-        return found
+            local = slice(first, first + size)
+            part = slice(rank_slice.start + first, rank_slice.start + first + size)
+            maps = PriorMaps(prior.maps[local], prior.weight[local]) if prior else None
+            scenes.append(self._scene(images[local], maps, step, part))
+        return scenes
 
     def _scene(self, images: Tensor, prior: PriorMaps | None, step: int, part: slice) -> Scene:
         whole = self.settings.batch
         indices = compute_step_indices(self.settings.seed, step, len(self.dataset), whole)
         aspect = self.dataset.aspect[indices]
         globals_, locals_ = self.views(images, aspect, step, part, whole)
-        hidden = None
-        if "ibot" in self.learner.objectives:
-            ibot = self.learner.objectives["ibot"]
-            assert isinstance(ibot, IbotObjective)
-            hidden = ibot.hidden(step, part, whole, globals_.geometry.grid).to(images.device)
+        masked = self.learner.sample_masks(step, part, whole, globals_.geometry.grid)
+        masked = None if masked is None else masked.to(images.device)
         return Scene(
-            globals_, locals_, prior, hidden, step, part, whole,
+            globals_, locals_, prior, masked, step, part, whole,
             detail=step % self.settings.window == 0,
         )  # fmt: skip

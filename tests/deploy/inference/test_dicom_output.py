@@ -52,7 +52,7 @@ def test_objects_of_a_folder(clinic, predictor, tmp_path):
         assert (counts.ok, counts.rejected) == (4, 0)
         table = pd.read_csv(out / "report.csv")
         assert table.dicom.tolist() == ["sc seg sr"] * 3 + ["none: no_dicom"]
-        assert predict_path(clinic, out, predict, predictor.digest, dicom=True).before == 4
+        assert predict_path(clinic, out, predict, predictor.digest, dicom=True).already_answered == 4
     assert stat.S_IMODE((out / "dicom").stat().st_mode) == 0o700
     for path in (out / "dicom").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -87,7 +87,7 @@ def test_objects_are_added_to_answers_without_them(clinic, predictor, tmp_path):
         assert not (out / "dicom").exists()
         assert pd.read_csv(out / "report.csv").dicom.isna().all()
         counts = predict_path(clinic, out, predict, predictor.digest, dicom=True)
-    assert (counts.ok, counts.before) == (4, 0)
+    assert (counts.ok, counts.already_answered) == (4, 0)
     table = pd.read_csv(out / "report.csv")
     assert len(table) == 4
     assert table.dicom.tolist() == ["sc seg sr"] * 3 + ["none: no_dicom"]

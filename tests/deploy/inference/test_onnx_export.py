@@ -46,7 +46,7 @@ def test_onnx_of_a_cohort_is_the_model_s_prediction(classifier, phantom_cohort, 
 
     onnx_export.export_onnx(classifier, tmp_path / "m.onnx")
     model, cohort = load_finetuned_model(classifier), Cohort.open(phantom_cohort).take(6)
-    images, _ = model.view(cohort.squares(model.source_size), cohort.aspect)
+    images, _ = model.create_views(cohort.squares(model.source_size), cohort.aspect)
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
     (found,) = session.run(None, {"image": images.numpy()})
     assert np.abs(found - model.predict_cohort(cohort)).max() < 1e-4

@@ -107,6 +107,6 @@ def test_masks_of_no_chest_are_told():
 
 def test_flags_of_the_file_stay(classifier, dicom):
     radiograph = read_image(dicom)
-    reading = load_model(classifier).read(radiograph)
+    reading = load_model(classifier).predict_radiograph(radiograph)
     assert reading.flags[: len(radiograph.flags)] == radiograph.flags
     assert reading.native.stored_shape == (256, 256)

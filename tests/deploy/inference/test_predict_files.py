@@ -67,7 +67,7 @@ def contents(out: Path) -> dict[str, bytes]:
 def test_one_answer_per_file_and_no_source_name(folder, tmp_path):
     out = tmp_path / "out"
     counts = predict_path(folder, out, read, DIGEST)
-    assert (counts.ok, counts.rejected, counts.before) == (3, 1, 0)
+    assert (counts.ok, counts.rejected, counts.already_answered) == (3, 1, 0)
     table = pd.read_csv(out / "report.csv")
     assert list(table.status).count("ok") == 3
     assert table.code.dropna().tolist() == ["unknown_format"]
@@ -108,9 +108,9 @@ def test_an_interrupted_run_goes_on(folder, tmp_path):
     with (tmp_path / "out.private" / "sources.jsonl").open("ab") as journal:
         journal.write(b'{"torn')
     counts = predict_path(folder, out, read, DIGEST)
-    assert (counts.before, counts.ok + counts.rejected) == (2, 2)
+    assert (counts.already_answered, counts.ok + counts.rejected) == (2, 2)
     assert contents(out) == contents(whole)
-    assert predict_path(folder, out, read, DIGEST).before == 4
+    assert predict_path(folder, out, read, DIGEST).already_answered == 4
 
 
 def test_a_changed_file_is_read_again(folder, tmp_path):
@@ -118,7 +118,7 @@ def test_a_changed_file_is_read_again(folder, tmp_path):
     predict_path(folder, out, read, DIGEST)
     Image.fromarray(np.full((80, 90), 200, np.uint8)).save(folder / "DOE_JANE" / "patient1.png")
     counts = predict_path(folder, out, read, DIGEST)
-    assert (counts.ok, counts.before) == (1, 3)
+    assert (counts.ok, counts.already_answered) == (1, 3)
 
 
 def test_answers_of_two_models_never_mix(folder, tmp_path):

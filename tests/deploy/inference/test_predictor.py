@@ -74,10 +74,10 @@ def test_doubts_are_flagged(segmenter):
     predictor = load_model(segmenter)
     image = render_phantom(2000, size=256)
     valid = np.ones(image.pixels.shape, bool)
-    side = predictor.read(Radiograph(image.pixels, valid, view="LL", age=9, flags=("dark",)))
+    side = predictor.predict_radiograph(Radiograph(image.pixels, valid, view="LL", age=9, flags=("dark",)))
     assert side.flags == ("dark", "not_frontal", "child")
     assert side.cardiothoracic is None
-    lying = predictor.read(Radiograph(image.pixels, valid, view="AP"))
+    lying = predictor.predict_radiograph(Radiograph(image.pixels, valid, view="AP"))
     assert "ap_magnifies_heart" in lying.flags
 
 

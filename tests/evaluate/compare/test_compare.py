@@ -5,10 +5,10 @@ import pytest
 
 from medprior.cli import main
 from medprior.errors import ConfigError
-from medprior.evaluate.compare.arm_settings import find_shared_backbones
+from medprior.evaluate.compare.arm_metrics import average_over_seeds
 from medprior.evaluate.compare.compare import compare_recipes
 from medprior.evaluate.compare.label_budgets import format_share_key
-from medprior.evaluate.compare.seeds import average_over_seeds
+from medprior.evaluate.compare.plan import find_shared_backbones
 from medprior.evaluate.compare.settings import Arm, CompareSettings
 from medprior.metrics.bootstrap import Estimate
 from medprior.pretrain.settings import RECIPES
@@ -64,7 +64,7 @@ def test_compare_runs_resumes_and_refuses_another_plan(tmp_path, cohort_path, mo
     assert compare_recipes(cohort_path, tmp_path, ["dino"], settings=SETTINGS) == first
     assert json.loads((tmp_path / "metrics.json").read_text()) == first
     other = SETTINGS.model_copy(update={"seeds": 3})
-    with pytest.raises(ConfigError, match="begun with other"):
+    with pytest.raises(ConfigError, match="comparison with other"):
         compare_recipes(cohort_path, tmp_path, ["dino"], settings=other)
 
 

@@ -61,7 +61,7 @@ def test_a_collapsed_arm_is_a_row_and_a_lost_seed_leaves_the_mean(tmp_path, coho
     assert not any("difference.hot." in key for key in found)
     rows = (tmp_path / "table.md").read_text().splitlines()[2:]
     assert rows[0].startswith("| dino (1 of 2 collapsed) | ")
-    assert rows[1].startswith("| hot (2 of 2 collapsed; no run left) | - |")
+    assert rows[1].startswith("| hot (2 of 2 collapsed; no run finished) | - |")
 
     def again(*_):
         raise AssertionError("a lost run was repeated")
@@ -84,9 +84,9 @@ def test_without_a_run_of_the_first_arm_the_rest_is_kept(tmp_path, cohort_path, 
     command = ["compare", str(cohort_path), str(out), "--no-tracking"]
     command += ["--recipes", "hot", "dino"]
     assert main([*command, "--config", str(config)]) == 3
-    assert "no run of the first arm is left: 1 of 1 collapsed" in capsys.readouterr().err
+    assert "no run of the first arm finished: 1 of 1 collapsed" in capsys.readouterr().err
     metrics = json.loads((out / "metrics.json").read_text())
     assert np.isfinite(metrics["baseline.dino.attention.pixel_ap.mean"]["value"])
-    assert "hot (1 of 1 collapsed; no run left)" in (out / "table.md").read_text()
+    assert "hot (1 of 1 collapsed; no run finished)" in (out / "table.md").read_text()
     assert (out / "report.html").is_file()
     assert not (out / "config.json").exists()

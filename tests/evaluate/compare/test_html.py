@@ -117,7 +117,7 @@ def test_says_what_a_reviewer_asks(page):
         "medprior compare cohort evidence --recipes dino scratch cnn hot", "cohort digest",
         "1 of 1 collapsed", "of ln k at step", "peak memory (mib)",
         "fewer labels: fine-tuned, dice", "5 masks", "settings.json", "limits of use",
-        "one of the two has no run left",
+        "one of the two has no finished run",
         "spatial entropy", "95\u00a0%",
     ):  # fmt: skip
         assert words in text, words

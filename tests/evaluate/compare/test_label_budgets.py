@@ -3,7 +3,6 @@
 import pytest
 
 from medprior.errors import ConfigError
-from medprior.evaluate.compare.arm_settings import build_finetune_settings, list_arm_tasks
 from medprior.evaluate.compare.label_budgets import drop_budget_axes, list_label_budgets
 from medprior.evaluate.compare.low_data import (
     format_budget,
@@ -11,6 +10,7 @@ from medprior.evaluate.compare.low_data import (
     list_measured_budgets,
     parse_budget_key,
 )
+from medprior.evaluate.compare.plan import build_finetune_settings, list_arm_tasks
 from medprior.evaluate.compare.settings import Arm, CompareSettings
 
 
@@ -45,7 +45,7 @@ def test_an_arm_may_leave_an_axis_out():
 @pytest.mark.parametrize("wrong", [{"masks": [0]}, {"masks": [2.5]}, {"fractions": [1.5]},
                                    {"fractions": ["all"]}, {"masks": [True]}])  # fmt: skip
 def test_axes_that_are_none_are_refused(wrong):
-    with pytest.raises(ConfigError, match="not an axis"):
+    with pytest.raises(ConfigError, match="invalid low-data axis"):
         list_label_budgets(settings(segmentation=wrong), "segmentation")
 
 

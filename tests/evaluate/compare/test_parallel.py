@@ -55,10 +55,10 @@ def test_a_worker_says_what_it_cannot_do(tmp_path, cohort_path, cluster):
     nowhere = tmp_path / "nowhere"
     with RunCluster(cluster, 1) as runs:
         with pytest.raises(MedpriorError, match="does not see the cohort"):
-            runs.work([run], nowhere, frozenset(), SETTINGS)
+            runs.execute_runs([run], nowhere, frozenset(), SETTINGS)
         blind = replace(run, arm=Arm(recipe="span"))
         with pytest.raises(MedpriorError, match=r"a-0.*prior"):
-            runs.work([blind], cohort_path, frozenset(), SETTINGS)
+            runs.execute_runs([blind], cohort_path, frozenset(), SETTINGS)
 
 
 def test_refusals(tmp_path, cohort_path, capsys):

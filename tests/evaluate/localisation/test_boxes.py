@@ -35,8 +35,8 @@ def test_a_hair_past_the_edge_is_clipped(tmp_path, cohort):
     [
         (("nobody", *GOOD[1:]), "1 box.es. of an image that the cohort does not have"),
         (("i000", "hernia", *GOOD[2:]), "of a label that the cohort does not have"),
-        (("i000", "effusion", 0.8, 0.5, 0.5, 0.2), "outside the picture"),
-        (("i000", "effusion", 20, 30, 10, 10), "outside the picture.*box_units=pixels"),
+        (("i000", "effusion", 0.8, 0.5, 0.5, 0.2), "outside the image"),
+        (("i000", "effusion", 20, 30, 10, 10), "outside the image.*box_units=pixels"),
         (("i000", "effusion", 0.1, 0.1, 0, 0.2), "without area"),
         (("i000", "effusion", 0.1, "here", 0.1, 0.2), "without four numbers"),
     ],

@@ -22,11 +22,11 @@ def test_maps_are_the_networks_over_unit_squares(models, cohort):
     model, some = models["ours"].item, cohort.take(3)
     found = compute_model_rollout(model, some, 48)
     assert found.maps.shape == (3, len(model.labels), 48, 48)
-    assert found.there.all()
-    images, _ = model.view(some.squares(model.source_size), some.aspect)
+    assert found.is_predicted.all()
+    images, _ = model.create_views(some.squares(model.source_size), some.aspect)
     expected = compute_classifier_rollout(model.network, images)
     lost = (expected.cls_mass + expected.register_mass).numpy()
-    assert np.allclose(found.dropped, lost)
+    assert np.allclose(found.dropped_share, lost)
     # Outside the view nothing; inside, the mean is what was kept, up to sampling.
     assert found.maps.min() >= 0
     assert np.allclose(found.maps.mean((-1, -2)), 1 - lost, rtol=0.25)
@@ -41,7 +41,7 @@ def test_a_structure_that_is_not_drawn_has_no_map(models, cohort):
         bias[0] = -1e4
         found = compute_model_rollout(model, cohort.take(2), 32)
         bias.copy_(before)
-    assert not found.there[:, 0].any()
+    assert not found.is_predicted[:, 0].any()
     assert not found.maps[:, 0].any()
 
 

@@ -47,11 +47,11 @@ def test_maps_are_of_their_class(planted_home, planted_models):
     """With both findings in one picture each map has more in its own patch than the other has."""
     cohort = Cohort.open(planted_home)
     truth = FindingTruth(load_finding_boxes(cohort))
-    both = np.flatnonzero(truth.located(cohort, NAMES).all(axis=1))
+    both = np.flatnonzero(truth.find_located(cohort, NAMES).all(axis=1))
     some = cohort.select([cohort.image_ids[row] for row in both])
     source = ModelMaps(load_inputs([("m", planted_models["pooled"])], "model")[0].item, "class_rollout", NAMES)
     maps = np.concatenate(list(source.batches(some, 64)))
-    masks = truth.masks(some, NAMES, 64)
+    masks = truth.load_masks(some, NAMES, 64)
     inside = np.einsum("nchw,nkhw->nck", maps, masks.astype(np.float32))
     assert inside[:, 0, 0].mean() > inside[:, 1, 0].mean()
     assert inside[:, 1, 1].mean() > inside[:, 0, 1].mean()
@@ -128,7 +128,7 @@ def test_a_mask_of_another_size_is_refused(tmp_path, planted_home, planted_model
     shutil.copytree(planted_home, tmp_path / "c", ignore=shutil.ignore_patterns("cache"))
     for mask in (tmp_path / "c" / "masks" / "spot").glob("*.png"):
         Image.fromarray(np.zeros((5, 5), np.uint8)).save(mask)
-    with pytest.raises(InputMissing, match="'spot' has another size than its picture"):
+    with pytest.raises(InputMissing, match="'spot' has another size than its image"):
         evaluate_cohort(tmp_path / "c", tmp_path / "out", model=planted_models["plain"], settings=QUICK)
 
 

@@ -1,0 +1,93 @@
+"""Checks and loads model folders, and names them by digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from medprior.errors import InputMissing
+from medprior.finetune.model import MODEL_WEIGHTS_FILE, Model, load_finetuned_model
+from medprior.networks import load_weights
+from medprior.provenance import read_config, sha256_file
+
+MODEL_TASKS = ("classification", "segmentation")
+ARTIFACT_NAMES = ("model", "segmenter")
+
+
+def read_checked_config(folder: Path) -> dict[str, Any]:
+    """Read the `config.json` of a model folder after checking its weights.
+
+    The weights must be whole, finite, those of the recorded digest, and as large as the recorded
+    architecture needs.
+
+    Raises:
+        InputMissing: the model is not finished, or its weights are damaged, replaced or not finite.
+    """
+    try:
+        config = read_config(folder, "finetune")
+    except (ValueError, AttributeError, RecursionError):
+        raise InputMissing("config.json is broken", where=str(folder), fix="run `medprior finetune` again") from None
+    outputs = config.get("outputs")
+    digest = outputs.get(MODEL_WEIGHTS_FILE) if isinstance(outputs, dict) else None
+    if config.get("task") not in MODEL_TASKS or not isinstance(digest, str):
+        raise InputMissing(
+            "config.json names no task or no digest of the weights",
+            where=str(folder),
+            expected=" or ".join(MODEL_TASKS),
+            found=repr(config.get("task")),
+            fix="run `medprior finetune` again",
+        )
+    load_weights(folder / MODEL_WEIGHTS_FILE, digest)
+    if compute_min_weight_bytes(config) > (folder / MODEL_WEIGHTS_FILE).stat().st_size:
+        raise InputMissing(
+            "the recorded architecture is larger than the weights",
+            where=str(folder),
+            fix="run `medprior finetune` again",
+        )
+    return config
+
+
+def compute_min_weight_bytes(config: dict[str, Any]) -> float:
+    """Least size in bytes of the recorded architecture's weights, if all were 16 bit.
+
+    Without this bound a forged `config.json` could make a small file allocate all memory. For a CNN
+    it is 0: `load_finetuned_model` compares every shape before anything is allocated.
+    """
+    network = config.get("network")
+    if isinstance(network, dict) and "architecture" in network:
+        return 0.0
+    try:
+        network, settings = config["network"], config["settings"]
+        width, ratio = float(network["width"]), float(network["mlp_ratio"])
+        tokens = (float(network["image_size"]) / float(network["patch"])) ** 2
+        blocks = float(network["depth"]) * (4 + 2 * ratio) * width**2
+        pyramid = config["task"] == "segmentation" and settings["decoder"] == "pyramid"
+        decoder = 9 * float(settings["channels"]) ** 2 if pyramid else 0.0
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return float("inf")
+    return 2 * (blocks + tokens * width + decoder)
+
+
+def compute_models_digest(folders: dict[str, Path]) -> str:
+    """Hex sha256 that identifies the models: their settings, thresholds and weights."""
+    digests = {name: sha256_file(folder / "config.json") for name, folder in folders.items()}
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
+def load_checked_model(folder: Path) -> Model:
+    """Load a model folder after the checks of `read_checked_config`.
+
+    Raises:
+        InputMissing: the folder is not whole, or its `config.json` lacks an entry.
+    """
+    read_checked_config(folder)
+    try:
+        return load_finetuned_model(folder)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputMissing(
+            f"config.json is not a model's ({type(error).__name__})",
+            where=str(folder),
+            fix="run `medprior finetune` again",
+        ) from None
