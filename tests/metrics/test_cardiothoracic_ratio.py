@@ -25,15 +25,15 @@ def chest(shape=(300, 400)):
 
 
 def test_ratio_of_drawn_ellipses():
-    found = measure_cardiothoracic_ratio(chest())
-    assert found is not None
-    assert found.ratio == pytest.approx(140 / 300, abs=0.01)
-    x0, x1, y = found.thorax
+    measured = measure_cardiothoracic_ratio(chest())
+    assert measured is not None
+    assert measured.ratio == pytest.approx(140 / 300, abs=0.01)
+    x0, x1, y = measured.thorax
     assert (x0, x1, y) == pytest.approx((50, 350, 150), abs=2)
-    (left, upper), (right, lower) = found.heart
+    (left, upper), (right, lower) = measured.heart
     assert (left, right) == pytest.approx((145, 285), abs=2)
     assert (upper, lower) == pytest.approx((190, 190), abs=10)
-    assert found.plausible
+    assert measured.plausible
 
 
 def test_ends_are_at_the_rows_where_the_heart_is_widest():
@@ -42,9 +42,9 @@ def test_ends_are_at_the_rows_where_the_heart_is_widest():
     heart[200:205, 150:220] = True
     heart[205:240, 170:220] = True
     heart[240:245, 170:280] = True
-    found = measure_cardiothoracic_ratio({**masks, "heart": heart})
-    assert found is not None
-    assert found.heart == ((150.0, 202.5), (280.0, 242.5))
+    measured = measure_cardiothoracic_ratio({**masks, "heart": heart})
+    assert measured is not None
+    assert measured.heart == ((150.0, 202.5), (280.0, 242.5))
 
 
 def test_specks_move_no_border():
@@ -78,9 +78,9 @@ def test_nothing_to_measure():
 
 def test_an_impossible_ratio_is_marked():
     masks = chest()
-    found = measure_cardiothoracic_ratio({**masks, "heart": ellipse((300, 400), 150, 200, 20, 20)})
-    assert found is not None
-    assert not found.plausible
+    measured = measure_cardiothoracic_ratio({**masks, "heart": ellipse((300, 400), 150, 200, 20, 20)})
+    assert measured is not None
+    assert not measured.plausible
 
 
 @pytest.mark.parametrize(("ratio", "plausible"), [(0.25, True), (0.249, False), (0.9, True), (0.901, False)])

@@ -17,7 +17,7 @@ def estimate(value):
 
 
 def values(estimates):
-    return {key: found.value for key, found in estimates.items()}
+    return {key: item.value for key, item in estimates.items()}
 
 
 def test_differences_are_primary_minus_baseline():

@@ -26,14 +26,14 @@ def test_equals_sklearn_for_all_maps_and_masks(seed, levels):
     maps = (rng.integers(0, levels, (3, 11, 13)) / levels).astype(np.float32)
     masks = rng.random((2, 11, 13)) < 0.3
     masks[1] &= rng.random() < 0.8
-    found = compute_pixel_ap(maps, masks)
+    precision = compute_pixel_ap(maps, masks)
     for m in range(3):
         for k in range(2):
             if masks[k].any():
                 expected = average_precision_score(masks[k].ravel(), maps[m].ravel())
-                assert found[m, k] == pytest.approx(expected, abs=1e-9)
+                assert precision[m, k] == pytest.approx(expected, abs=1e-9)
             else:
-                assert np.isnan(found[m, k])
+                assert np.isnan(precision[m, k])
 
 
 def test_chance_is_prevalence_and_a_perfect_map_is_one():
@@ -79,10 +79,10 @@ def test_equals_sklearn_closely_on_larger_maps_with_ties():
     rng = np.random.default_rng(0)
     maps = rng.integers(0, 12, (6, 30, 25)).astype(np.float32)
     masks = rng.random((3, 30, 25)) < 0.2
-    found = compute_pixel_ap(maps, masks)
+    precision = compute_pixel_ap(maps, masks)
     for m, k in np.ndindex(6, 3):
         expected = average_precision_score(masks[k].ravel(), maps[m].ravel())
-        assert found[m, k] == pytest.approx(expected, abs=1e-12)
+        assert precision[m, k] == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_random_a_constant_a_perfect_map_and_an_empty_mask():

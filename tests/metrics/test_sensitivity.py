@@ -11,13 +11,13 @@ from medprior.metrics.sensitivity import compute_sensitivity_specificity, comput
 @given(st.integers(1, 60), st.data())
 def test_rate_with_one_image_per_patient_is_wilsons(n, data):
     k = data.draw(st.integers(0, n))
-    found = compute_wilson_rate(np.arange(n) < k, np.arange(n))
+    rate = compute_wilson_rate(np.arange(n) < k, np.arange(n))
     expected = binomtest(k, n).proportion_ci(method="wilson")
     # n / (n - 1) in the variance between patients makes ours a trifle wider, never narrower
-    assert found.low <= expected.low + 1e-9
-    assert found.high >= expected.high - 1e-9
-    assert found.low == pytest.approx(expected.low, abs=0.05)
-    assert found.high == pytest.approx(expected.high, abs=0.05)
+    assert rate.low <= expected.low + 1e-9
+    assert rate.high >= expected.high - 1e-9
+    assert rate.low == pytest.approx(expected.low, abs=0.05)
+    assert rate.high == pytest.approx(expected.high, abs=0.05)
 
 
 def test_repeating_each_image_does_not_narrow_the_interval():

@@ -32,18 +32,18 @@ def test_maps_of_a_segmenter(weights, gradients):
     truth = (torch.rand(2, 3, 32, 32) > 0.7).float()
     settings = RolloutSettings(gradients=gradients)
     given = truth if weights == "gt" else weights
-    found = compute_segmenter_rollout(model, images, given, settings)
-    assert found.maps.shape == (2, 3, 4, 4)
+    result = compute_segmenter_rollout(model, images, given, settings)
+    assert result.maps.shape == (2, 3, 4, 4)
     probability = average_over_patches(model(images).sigmoid(), 8)
     shares = {
         "hard": (probability >= 0.5).float(), "soft": probability, "gt": average_over_patches(truth, 8)
     }[weights]  # fmt: skip
-    mass = found.maps.sum((-1, -2)) + found.cls_mass + found.register_mass
+    mass = result.maps.sum((-1, -2)) + result.cls_mass + result.register_mass
     assert torch.allclose(mass, (shares.sum(-1) > 0).float(), atol=1e-5)
     if not gradients:
         attentions = [a.double() for a in collect_block_attention(model.vit, images)]
         expected = compute_token_weights(shares, PREFIX).double() @ multiply_out(attentions)
-        assert torch.allclose(found.maps.flatten(2).double(), expected[..., PREFIX:], atol=1e-6)
+        assert torch.allclose(result.maps.flatten(2).double(), expected[..., PREFIX:], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["cls", "cls_mean", "pooled"])
@@ -56,8 +56,8 @@ def test_maps_of_a_classifier(kind):
     assert torch.allclose(weights.sum(-1), torch.ones(2, 4), atol=1e-5)
     plain = compute_classifier_rollout(model, images, RolloutSettings())
     weighted = compute_classifier_rollout(model, images)
-    for found in (plain, weighted):
-        mass = found.maps.sum((-1, -2)) + found.cls_mass + found.register_mass
+    for result in (plain, weighted):
+        mass = result.maps.sum((-1, -2)) + result.cls_mass + result.register_mass
         assert torch.allclose(mass, torch.ones(2, 4), atol=1e-5)
     assert not torch.allclose(weighted.maps[:, 0], weighted.maps[:, 1], rtol=1e-3)
     if kind == "cls":
@@ -73,12 +73,12 @@ def test_gradient_maps_do_not_depend_on_the_unit_of_the_score():
     model = Classifier(build_rollout_encoder(), 2, "cls_mean").eval().requires_grad_(False)
     torch.nn.init.normal_(model.linear.weight)
     images = torch.rand(2, 1, 32, 32)
-    found = compute_classifier_rollout(model, images)
+    result = compute_classifier_rollout(model, images)
     model.linear.weight.mul_(1e-3)
     again = compute_classifier_rollout(model, images)
-    assert torch.allclose(found.maps, again.maps, rtol=1e-3, atol=1e-6)
+    assert torch.allclose(result.maps, again.maps, rtol=1e-3, atol=1e-6)
     weights = compute_finding_weights(model, images)[..., PREFIX:].reshape(2, 2, 4, 4)
-    assert not torch.allclose(found.maps, weights, rtol=1e-2)
+    assert not torch.allclose(result.maps, weights, rtol=1e-2)
 
 
 def test_means_over_patches_are_in_raster_order():

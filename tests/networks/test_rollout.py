@@ -43,11 +43,11 @@ def test_one_step_is_half_kept_and_half_passed_on():
 def test_mass_is_kept_before_anything_is_dropped():
     rolled = compute_dense_rollout(random_attention(), random_weights())
     assert torch.allclose(rolled.sum(-1), torch.ones(2, 4, dtype=torch.float64), atol=1e-14)
-    found = build_rollout_maps(rolled, (4, 4), PREFIX)
-    whole = found.maps.sum((-1, -2)) + found.cls_mass + found.register_mass
+    rolled_out = build_rollout_maps(rolled, (4, 4), PREFIX)
+    whole = rolled_out.maps.sum((-1, -2)) + rolled_out.cls_mass + rolled_out.register_mass
     assert torch.allclose(whole, torch.ones(2, 4, dtype=torch.float64), atol=1e-14)
-    assert torch.equal(found.register_mass, rolled[..., 1:PREFIX].sum(-1))
-    assert (found.register_mass > 0).all()
+    assert torch.equal(rolled_out.register_mass, rolled[..., 1:PREFIX].sum(-1))
+    assert (rolled_out.register_mass > 0).all()
 
 
 def test_all_weight_on_cls_is_the_classic_rollout():
@@ -103,12 +103,12 @@ def test_attention_of_all_blocks_with_heads_fused_inside(options, fusion):
     context = net.context(grid)
     for index in range(3):
         x, _ = net.step(index, x, context, watch=every.append)
-    found = collect_block_attention(net, images, fusion)
-    assert [a.shape for a in found] == [(2, TOKENS, TOKENS)] * 3
-    for fused, heads in zip(found, every, strict=True):
+    rolled_out = collect_block_attention(net, images, fusion)
+    assert [a.shape for a in rolled_out] == [(2, TOKENS, TOKENS)] * 3
+    for fused, heads in zip(rolled_out, every, strict=True):
         assert torch.allclose(fused, heads.mean(1) if fusion == "mean" else heads.amax(1))
     if fusion == "mean":
-        assert torch.allclose(found[-1].sum(-1), torch.ones(2, TOKENS), atol=1e-5)
+        assert torch.allclose(rolled_out[-1].sum(-1), torch.ones(2, TOKENS), atol=1e-5)
     assert net.watch is None
 
 
@@ -120,7 +120,7 @@ def test_gradient_weights_against_finite_differences():
     def score(own):
         return net(own).cls.square().sum(-1)
 
-    found = compute_gradient_attention(net, score, images)
+    rolled_out = compute_gradient_attention(net, score, images)
     moved_block, entries = 1, [(0, 0, 5), (1, 7, 3), (2, 18, 0)]
     x, grid = net.embed_images(images)
     x, _ = net.step(0, x, grid)
@@ -149,8 +149,8 @@ def test_gradient_weights_against_finite_differences():
         slope = (after(attention + step) - after(attention - step)) / 2e-5
         assert torch.allclose(slope, grad[0, head, row, column], rtol=1e-4, atol=1e-9)
     expected = fuse_heads((attention * grad).relu()).float()
-    assert torch.allclose(found[moved_block], expected, rtol=1e-3, atol=1e-6)
-    assert found[moved_block].max() > 0
+    assert torch.allclose(rolled_out[moved_block], expected, rtol=1e-3, atol=1e-6)
+    assert rolled_out[moved_block].max() > 0
     assert all(p.grad is None for p in net.parameters())
 
 
@@ -159,9 +159,9 @@ def test_a_finding_that_hangs_on_one_patch_is_found_there():
     attention = torch.eye(TOKENS).repeat(1, 1, 1)
     attention[0, 0] = 0
     attention[0, 0, PREFIX + 6] = 1
-    found = build_rollout_maps(compute_cls_rollout([attention])[:, None], (4, 4), PREFIX)
-    assert float(found.maps[0, 0, 1, 2]) == 0.5
-    assert float(found.cls_mass) == 0.5
+    rolled_out = build_rollout_maps(compute_cls_rollout([attention])[:, None], (4, 4), PREFIX)
+    assert float(rolled_out.maps[0, 0, 1, 2]) == 0.5
+    assert float(rolled_out.cls_mass) == 0.5
 
 
 def test_fusing_heads():

@@ -10,10 +10,10 @@ TIMM = {"source": "timm", "name": "vit_small_patch16_rope_224", "registers": 2}
 
 
 def test_the_shape_is_read_off_the_architecture():
-    found = ViTSettings.checked({"source": "timm", "name": "vit_small_patch14_reg4_dinov2"})
-    assert (found.width, found.depth, found.heads, found.patch) == (384, 12, 6, 14)
-    assert (found.registers, found.image_size) == (4, 518)
-    assert ViTSettings.checked(found.model_dump()) == found
+    settings = ViTSettings.checked({"source": "timm", "name": "vit_small_patch14_reg4_dinov2"})
+    assert (settings.width, settings.depth, settings.heads, settings.patch) == (384, 12, 6, 14)
+    assert (settings.registers, settings.image_size) == (4, 518)
+    assert ViTSettings.checked(settings.model_dump()) == settings
 
 
 def test_settings_of_timm_leave_the_random_state_alone():

@@ -48,9 +48,9 @@ def test_statistics_that_do_not_fit_the_channels_are_refused(mean, std):
         fold_to_one_channel({}, (0.5,), (0.2,), "file")
 
 
-@pytest.mark.parametrize(("tokens", "found"), [(196, (14, 0)), (197, (14, 1)), (1, (1, 0)), (2, (1, 1))])
-def test_side_of_the_grid_and_tokens_before_it(tokens, found):
-    assert infer_grid_side(tokens, "file") == found
+@pytest.mark.parametrize(("tokens", "shape"), [(196, (14, 0)), (197, (14, 1)), (1, (1, 0)), (2, (1, 1))])
+def test_side_of_the_grid_and_tokens_before_it(tokens, shape):
+    assert infer_grid_side(tokens, "file") == shape
 
 
 @pytest.mark.parametrize("tokens", [0, 3, 198])
@@ -74,10 +74,10 @@ def test_shape_of_the_blocks_is_read_off_their_tensors():
     assert infer_block_shape(tensors, 384) == {"depth": 11, "mlp_ratio": 4.0, "layer_scale": None, "heads": 6}
     tensors["blocks.0.mlp.fc1.weight"] = torch.zeros(170, 64)
     tensors["blocks.0.ls1.gamma"] = torch.zeros(64)
-    found = infer_block_shape(tensors, 64)
-    assert int(64 * found["mlp_ratio"]) == 170
-    assert found["layer_scale"] == 1e-5
-    assert found["heads"] == 1
+    shape = infer_block_shape(tensors, 64)
+    assert int(64 * shape["mlp_ratio"]) == 170
+    assert shape["layer_scale"] == 1e-5
+    assert shape["heads"] == 1
     assert infer_block_shape({}, 48) == {"depth": 1, "mlp_ratio": 4.0, "layer_scale": None, "heads": 1}
 
 

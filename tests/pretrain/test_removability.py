@@ -23,7 +23,7 @@ def trained(settings, steps=2):
     """Losses of some steps and the weights after them."""
     learner = learner_of(settings)
     optimiser = build_pretrain_optimiser(learner.student, settings)
-    told = []
+    losses_by_step = []
     for step in range(steps):
         scene = scene_of(settings, learner, IMAGES, MASKS, step)
         weights = learner.weights(0.3)
@@ -33,8 +33,8 @@ def trained(settings, steps=2):
         optimiser.step()
         learner.commit_step()
         learner.update_teacher(0.9)
-        told.append({name: loss.item() for name, loss in losses.items()})
-    return told, learner.state_dict()
+        losses_by_step.append({name: loss.item() for name, loss in losses.items()})
+    return losses_by_step, learner.state_dict()
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_streams_are_each_ones_own():
 
 def test_building_objectives_leaves_the_callers_random_numbers_alone():
     settings = [tiny(recipe=recipe) for recipe in ("dino", "loca+ibot")]
-    drawn = []
+    numbers = []
     for each in settings:
         torch.manual_seed(0)
         Learner(each)
-        drawn.append(torch.rand(4))
-    assert torch.equal(*drawn)
+        numbers.append(torch.rand(4))
+    assert torch.equal(*numbers)
 
 
 def test_dino_can_be_left_out():

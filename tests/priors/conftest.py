@@ -43,13 +43,13 @@ def noise(seed=5):
     return np.random.default_rng(seed).random((SIZE, SIZE), dtype=np.float32)
 
 
-def write_cohort(path, count=20, with_noise=True, drawn=True):
+def write_cohort(path, count=20, with_noise=True, with_masks=True):
     with CohortWriter(path) as writer:
         for seed in range(count):
             pixels, masks = thorax(seed)
             writer.add(
                 image_id=f"t{seed:03d}", pixels=pixels, patient_id=f"p{seed}",
-                masks=masks if drawn else {},
+                masks=masks if with_masks else {},
             )  # fmt: skip
         if with_noise:
             writer.add(image_id="noise", pixels=noise(), patient_id="noise")

@@ -80,9 +80,9 @@ def test_opened_cohorts_by_path(thoraxes, drawing, tmp_path):
 
 
 def test_several_annotations_are_fused_corrected_and_name_the_next(thoraxes, drawing, registered, tmp_path):
-    drawn = [drawing, annotate_from_cohort(thoraxes, "t004"), annotate_from_cohort(thoraxes, "t008")]
+    drawings = [drawing, annotate_from_cohort(thoraxes, "t004"), annotate_from_cohort(thoraxes, "t008")]
     part = thoraxes.select(["t000", "t003", "t004", "t005", "t007", "t008", "t011", "noise"])
-    prior = build_prior(part, tmp_path, drawn, workers=2)
+    prior = build_prior(part, tmp_path, drawings, workers=2)
     assert prior.excluded == {"t000", "t004", "t008"}
     assert [a["image_id"] for a in prior.facts["annotations"]] == ["t000", "t004", "t008"]
     assert prior.facts["next"][0]["image_id"] == "t005"

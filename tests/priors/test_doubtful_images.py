@@ -42,14 +42,14 @@ def test_the_least_alike_of_the_typical_ones_is_asked_for(crowd):
     assert len(offers) == 3
     ids, rows = crowd.image_ids, rank_pixels(np.asarray(crowd.squares(SQUARE_SIZE_PX)))
     pool = [ids[row] for row in sort_by_typicality(rows)[: doubtful_images.MIN_TYPICAL_IMAGES]]
-    own, drawn = dict(zip(ids, rows, strict=True)), ["t000"]
+    own, chosen = dict(zip(ids, rows, strict=True)), ["t000"]
     for offer in offers:
-        alike = {name: max(float(own[name] @ own[one]) for one in drawn) for name in pool}
+        alike = {name: max(float(own[name] @ own[one]) for one in chosen) for name in pool}
         assert offer["image_id"] == min(alike, key=alike.get)
         assert offer["alike"] == pytest.approx(alike[offer["image_id"]], abs=1e-3)
-        nearer = [n for n in ids if own[n] @ own[offer["image_id"]] > max(own[n] @ own[d] for d in drawn)]
+        nearer = [n for n in ids if own[n] @ own[offer["image_id"]] > max(own[n] @ own[d] for d in chosen)]
         assert (offer["nearer"], offer["of"]) == (len(nearer), 43)
-        drawn.append(offer["image_id"])
+        chosen.append(offer["image_id"])
 
 
 def test_outliers_are_not_asked_for_although_they_are_farthest(crowd, monkeypatch):
@@ -62,11 +62,11 @@ def test_outliers_are_not_asked_for_although_they_are_farthest(crowd, monkeypatc
 
 
 def test_it_says_how_many_doubtful_images_would_have_a_nearer_example(crowd):
-    drawn = pictures(crowd, "t000")
-    calm = suggest_next_examples(crowd, drawn, QUIET, 0)
+    chosen = pictures(crowd, "t000")
+    calm = suggest_next_examples(crowd, chosen, QUIET, 0)
     assert [offer["doubtful"] for offer in calm] == [0, 0, 0]
     table = pd.DataFrame({"image_id": crowd.image_ids, "doubt": ["lung_ratio"] * len(crowd)})
-    doubtful = suggest_next_examples(crowd, drawn, table, 0)
+    doubtful = suggest_next_examples(crowd, chosen, table, 0)
     assert [o["doubtful"] for o in doubtful] == [o["nearer"] for o in calm]
 
 

@@ -28,8 +28,8 @@ def test_cost_of_the_free_form_has_an_exact_gradient():
     start = Deformation(np.array([[1.1, 0.05], [-0.1, 0.9]]), np.array([0.02, -0.03]))
     cost = FreeFormCost(rng.random((16, 16)), rng.random((16, 16)), start, settings)
     at = rng.normal(0, 0.01, 72)
-    found = optimize.approx_fprime(at, lambda flat: cost(flat)[0], 1e-8)
-    np.testing.assert_allclose(cost(at)[1], found, atol=2e-5)
+    slopes = optimize.approx_fprime(at, lambda flat: cost(flat)[0], 1e-8)
+    np.testing.assert_allclose(cost(at)[1], slopes, atol=2e-5)
 
 
 def test_splines_sum_to_one_and_bending_ignores_affine_maps():

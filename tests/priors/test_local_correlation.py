@@ -22,8 +22,8 @@ def test_local_correlation_is_the_slow_one_and_its_gradient_is_exact():
     measure = LocalCorrelation(fixed, 2)
     value, gradient = measure(moved)
     assert value == pytest.approx(slow_local_correlation(fixed, moved, 2), rel=1e-9)
-    found = optimize.approx_fprime(moved.ravel(), lambda flat: measure(flat.reshape(12, 12))[0], 1e-7).reshape(12, 12)
-    np.testing.assert_allclose(gradient, found, atol=1e-6)
+    slopes = optimize.approx_fprime(moved.ravel(), lambda flat: measure(flat.reshape(12, 12))[0], 1e-7).reshape(12, 12)
+    np.testing.assert_allclose(gradient, slopes, atol=1e-6)
 
 
 def test_local_correlation_is_blind_to_brightness_and_contrast():

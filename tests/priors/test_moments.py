@@ -8,11 +8,11 @@ PICTURES = np.random.default_rng(3).random((50, 12, 12), dtype=np.float32)
 
 def test_moments_are_those_of_numpy():
     values = PICTURES.astype(np.float64)
-    found = Moments.of(values)
-    np.testing.assert_allclose(found.mean, values.mean(axis=0))
-    np.testing.assert_allclose(found.deviation, values.std(axis=0))
+    moments = Moments.of(values)
+    np.testing.assert_allclose(moments.mean, values.mean(axis=0))
+    np.testing.assert_allclose(moments.deviation, values.std(axis=0))
     edges = [np.hypot(*np.gradient(picture)) for picture in values]
-    np.testing.assert_allclose(found.edge, np.mean(edges, axis=0))
+    np.testing.assert_allclose(moments.edge, np.mean(edges, axis=0))
 
 
 @pytest.mark.parametrize("cuts", [[25], [1, 2, 3], [7, 20, 49], range(1, 50)])

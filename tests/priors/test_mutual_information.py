@@ -16,17 +16,17 @@ def test_mutual_information_finds_a_known_affine_map():
     moving = equalise_histogram(thorax(0)[0])
     truth = Deformation(np.array([[1.08, 0.03], [-0.02, 0.92]]), np.array([0.04, -0.03]))
     fixed = interpolate_bilinear(moving, truth.grid(SIZE) * SIZE - 0.5)[0]
-    found = register_affine(fixed, moving, SETTINGS)
-    away = np.abs(found.grid(SIZE) - truth.grid(SIZE)).max() * SIZE
+    affine = register_affine(fixed, moving, SETTINGS)
+    away = np.abs(affine.grid(SIZE) - truth.grid(SIZE)).max() * SIZE
     assert away < 1.5
 
 
 def test_the_affine_map_is_the_same_every_time():
     fixed, moving = equalise_histogram(thorax(4)[0]), equalise_histogram(thorax(0)[0])
-    found = [register_affine(fixed, moving, SETTINGS) for _ in range(4)]
-    for other in found[1:]:
-        np.testing.assert_array_equal(other.matrix, found[0].matrix)
-        np.testing.assert_array_equal(other.shift, found[0].shift)
+    repeats = [register_affine(fixed, moving, SETTINGS) for _ in range(4)]
+    for other in repeats[1:]:
+        np.testing.assert_array_equal(other.matrix, repeats[0].matrix)
+        np.testing.assert_array_equal(other.shift, repeats[0].shift)
 
 
 def test_a_picture_covers_the_unit_square_in_itk():

@@ -36,7 +36,7 @@ def test_two_lungs_are_joined_only_where_the_cohort_has_joined_ones():
 
 @pytest.fixture(scope="module")
 def partly_drawn(tmp_path_factory):
-    """Three images: both lungs are drawn on the first, one lung on the second, none on the third."""
+    """Three images: both lungs are structures_drawn on the first, one lung on the second, none on the third."""
     path = tmp_path_factory.mktemp("partly") / "cohort"
     left, right = ellipse(0.7, 0.5, 0.1, 0.2), ellipse(0.3, 0.5, 0.1, 0.3)
     with CohortWriter(path) as writer:

@@ -14,11 +14,11 @@ SETTINGS = RegistrationSettings()
 def test_a_picture_registers_to_itself_by_the_identity():
     pixels, masks = thorax(0)
     coverage = np.stack([mask.astype(np.float32) for mask in masks.values()])
-    found = register_example(pixels, Example(pixels, coverage), "deformable", SETTINGS)
-    away = np.abs(found.deformation.grid(SIZE) - pixel_centres(SIZE)).max() * SIZE
+    registration = register_example(pixels, Example(pixels, coverage), "deformable", SETTINGS)
+    away = np.abs(registration.deformation.grid(SIZE) - pixel_centres(SIZE)).max() * SIZE
     assert away < 0.5
-    assert found.correlation > 0.99
-    for layer, mask in zip(found.deformation.sample(coverage, SIZE), masks.values(), strict=True):
+    assert registration.correlation > 0.99
+    for layer, mask in zip(registration.deformation.sample(coverage, SIZE), masks.values(), strict=True):
         assert compute_dice(layer >= 0.5, mask) > 0.99
 
 
@@ -31,8 +31,8 @@ def test_each_rung_is_better_than_the_one_below():
         scores[rung] = []
         for seed in range(1, 9):
             other, truth = thorax(seed)
-            found = register_example(other, example, rung, SETTINGS)
-            layers = found.deformation.sample(coverage, SIZE)
+            registration = register_example(other, example, rung, SETTINGS)
+            layers = registration.deformation.sample(coverage, SIZE)
             scores[rung].append([compute_dice(a >= 0.5, b) for a, b in zip(layers, truth.values(), strict=True)])
     static, affine, deformable = (np.mean(scores[rung], axis=0) for rung in scores)
     assert (affine > static + 0.03).all()
@@ -44,17 +44,17 @@ def test_each_rung_is_better_than_the_one_below():
 def test_noise_falls_back_to_the_static_prior(seed):
     pixels, masks = thorax(0)
     example = Example(pixels, np.stack(list(masks.values())).astype(np.float32))
-    found = register_example(noise(seed), example, "deformable", SETTINGS)
-    assert found.status == "static"
-    assert found.gain == 0
-    np.testing.assert_array_equal(found.deformation.grid(8), pixel_centres(8))
+    registration = register_example(noise(seed), example, "deformable", SETTINGS)
+    assert registration.status == "static"
+    assert registration.gain == 0
+    np.testing.assert_array_equal(registration.deformation.grid(8), pixel_centres(8))
 
 
 def test_a_flat_picture_falls_back_too():
     pixels, masks = thorax(0)
     example = Example(pixels, np.stack(list(masks.values())).astype(np.float32))
-    found = register_example(np.full((SIZE, SIZE), 0.5, np.float32), example, "deformable", SETTINGS)
-    assert found.status == "static"
+    registration = register_example(np.full((SIZE, SIZE), 0.5, np.float32), example, "deformable", SETTINGS)
+    assert registration.status == "static"
 
 
 def test_implausible_maps_are_refused():

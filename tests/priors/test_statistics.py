@@ -15,7 +15,7 @@ from .conftest import noise, thorax, write_cohort
 
 
 def test_lungs_and_heart_are_found_without_a_label(tmp_path):
-    cohort = write_cohort(tmp_path / "cohort", count=40, with_noise=False, drawn=False)
+    cohort = write_cohort(tmp_path / "cohort", count=40, with_noise=False, with_masks=False)
     prior = build_prior(cohort, tmp_path / "prior", None, "statistics")
     assert (prior.names, prior.source) == (("left_lung", "right_lung", "heart"), "statistics")
     assert prior.excluded == frozenset()
