@@ -34,8 +34,10 @@ def test_every_image_is_seen_once_whole_and_in_order(cohort):
     for number in range(5):
         alone = create_whole_image_views(cohort.aspect[number : number + 1], (4, 4))
         expected = crop_views(squares, alone, 32, torch.tensor([number]))
-        # A batch shares the finest sampling that one of its views needs.
-        assert (images[number] - expected[0]).abs().mean() < 0.05
+        if number == 2:  # its batch shares the finer sampling that the wide picture needs
+            assert (images[number] - expected[0]).abs().mean() < 0.1
+        else:
+            torch.testing.assert_close(images[number], expected[0])
     assert not images[3, 0, :7].any()  # twice as wide as high: a quarter is empty above and below
     assert images[3, 0, 9:23].min() > 0
 
