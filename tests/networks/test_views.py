@@ -125,7 +125,7 @@ def test_pixels_that_are_the_prior_stay_it_through_the_real_augmentation():
         "recipe": "dino", "batch": 8, "steps": 100,
         "network": {"width": 48, "depth": 2, "heads": 6, "patch": 8, "registers": 2, "image_size": 48},
         "crops": {"flip_p": 0.5, "global_size": 48, "local_size": 24, "locals": 2}, "intensity": off,
-    }).resolved(64)  # fmt: skip
+    }).resolve(64)  # fmt: skip
     structures = ("left_lung", "right_lung", "heart")
     structures_by_image = [[render_phantom(seed, size=96).masks[name] for name in structures] for seed in range(16)]
     masks = torch.from_numpy(np.array(structures_by_image, np.float32))
