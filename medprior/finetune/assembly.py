@@ -133,6 +133,8 @@ def build_finetune_network(
     assert not isinstance(network, ConvNet)
     if backbone is not None:
         network.vit.load_state_dict(backbone.network.state_dict())
+    if network.vit.mask_token is not None:
+        network.vit.mask_token.requires_grad_(False)  # no patch is masked here
     if settings.freeze:
         network.vit.requires_grad_(False)
     return network

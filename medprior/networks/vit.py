@@ -86,14 +86,21 @@ class DropPath(nn.Module):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        self.rate = rate
+        self.drop_prob = rate  # timm's name for it
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero samples of x [B, ...] with probability `rate` and rescale the rest."""
-        if not self.training or self.rate == 0:
+        if not self.training or self.drop_prob == 0:
             return x
-        keep = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) >= self.rate
-        return x * keep.to(x.dtype) / (1 - self.rate)
+        keep = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) >= self.drop_prob
+        return x * keep.to(x.dtype) / (1 - self.drop_prob)
+
+
+def disable_drop_path(network: nn.Module) -> None:
+    """Set the rate of stochastic depth to 0 in all blocks, ours and timm's, also while training."""
+    for module in network.modules():
+        if hasattr(module, "drop_prob"):
+            module.drop_prob = 0.0  # type: ignore[assignment]
 
 
 class Block(nn.Module):

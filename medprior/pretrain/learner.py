@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medprior.networks.vit import disable_drop_path
 from medprior.pretrain.distributed import all_gather_rows, all_reduce_sum, world_size
 from medprior.pretrain.network import PretrainNetwork
 from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene, isolate_rng
@@ -41,6 +42,7 @@ class Learner(nn.Module):
             with isolate_rng(settings.seed, name):
                 self.student.parts.update(objective.parts())
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+        disable_drop_path(self.teacher)  # as in DINO's code: only the student drops branches
         for name, objective in self.named_objectives():
             with isolate_rng(settings.seed, f"{name}, student only"):
                 self.student.parts.update(objective.student_parts())

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from medprior.errors import TrainingDiverged, TrainingFailed
-from medprior.pretrain.distributed import all_reduce_sum, world_size
+from medprior.pretrain.distributed import all_reduce_sum, process_rank, world_size
 from medprior.pretrain.learner import Learner, SceneTargets
 from medprior.pretrain.objectives.gradient_guard import compute_gradient_norms
 from medprior.pretrain.objectives.objective import Logs, Scene
@@ -27,6 +27,7 @@ from medprior.pretrain.views.pretrain_views import SceneMaker
 
 log = logging.getLogger(__name__)
 MAX_SKIPPED_STEPS = 10
+RANK_SEED_STRIDE = 100_003
 
 
 class PretrainTrainer(Trainer):
@@ -82,7 +83,7 @@ class PretrainTrainer(Trainer):
     def step(self, engine: Engine, batch: Any) -> dict[str, float]:
         """One training step; returns what is logged. A non-finite one changes nothing."""
         self.learner.train()
-        torch.manual_seed(self.settings.seed * 1_000_003 + self.state.iteration)
+        self._seed_step()
         weights = self.learner.weights(self.progress())
         self.optimiser.zero_grad(set_to_none=True)
         means, logs = self._fit_in_memory(batch, weights)
@@ -98,6 +99,10 @@ class PretrainTrainer(Trainer):
         values["lr"] = self.optimiser.param_groups[0]["lr"]
         values["skipped_steps"] = float(self.skipped_steps)
         return values
+
+    def _seed_step(self) -> None:
+        """Seed what is drawn inside networks (drop-path): by run, step and process, so that resuming is exact."""
+        torch.manual_seed((self.settings.seed + RANK_SEED_STRIDE * process_rank()) * 1_000_003 + self.state.iteration)
 
     def _fit_in_memory(self, batch: Any, weights: dict[str, float]) -> tuple[Logs, Logs]:
         """`_accumulate_gradients`, in twice as many parts while the device runs out of memory.
@@ -122,7 +127,7 @@ class PretrainTrainer(Trainer):
             self.optimiser.zero_grad(set_to_none=True)
             if self.state.device.type == "cuda":
                 torch.cuda.empty_cache()
-            torch.manual_seed(self.settings.seed * 1_000_003 + self.state.iteration)
+            self._seed_step()
             self.scenes.parts = parts
             log.warning("out of memory: going on with accumulate=%d", parts)
 

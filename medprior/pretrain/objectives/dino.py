@@ -32,8 +32,9 @@ def dino_loss(student: Tensor, teacher: Tensor, student_temperature: float) -> T
         Scalar: mean over ordered pairs (teacher view g, student view v != g) and images. At uniform collapse it is ln
             K.
     """
-    log_p = (student.float() / student_temperature).log_softmax(-1)
-    cross = -torch.einsum("gbk,vbk->gvb", teacher, log_p).mean(-1)
+    with torch.autocast(student.device.type, enabled=False):
+        log_p = (student.float() / student_temperature).log_softmax(-1)
+        cross = -torch.einsum("gbk,vbk->gvb", teacher.float(), log_p).mean(-1)
     pairs = torch.ones_like(cross) - torch.eye(*cross.shape, device=cross.device)
     return (cross * pairs).sum() / pairs.sum()
 

@@ -27,7 +27,7 @@ def koleo_loss(features: Tensor) -> Tensor:
         Scalar -mean log(distance to the nearest neighbour + 1e-8) of the L2-normalised features of all processes.
     """
     x = F.normalize(all_gather_rows(features.float()), dim=-1, eps=1e-8)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):  # bfloat16 cannot tell neighbours apart
         similarity = x @ x.T
         similarity.fill_diagonal_(-2)
         nearest = similarity.argmax(1)
@@ -53,6 +53,9 @@ class KoleoObjective(Objective):
         return self.settings.koleo_weight
 
     def loss(self, scene: Scene, targets: None, count: Tensor | None, outputs: NetworkOutputs) -> tuple[Tensor, Logs]:
-        """Mean over the two global views; neighbours are sought in the batch of all processes."""
+        """Mean over the two global views; neighbours are sought in the batch of all processes.
+
+        DINOv2 sums over the views: its published weight 0.1 is `dino.koleo_weight=0.2` here.
+        """
         halves = outputs.views[0].cls.reshape(2, scene.size, -1)
         return (koleo_loss(halves[0]) + koleo_loss(halves[1])) / 2, {}
