@@ -10,6 +10,7 @@ from medprior.networks import (
     build_encoder,
     compute_attention_maps,
 )
+from medprior.networks.vit import disable_drop_path
 
 
 def network(**values):
@@ -114,8 +115,20 @@ def test_nosn_is_what_the_paper_code_does():
     x = torch.randn(4, 6, 48)
     attended, _ = last.attention(last.norm1(x))
     with torch.no_grad():
-        last.drop_path.rate = 0.0
+        last.drop_path.drop_prob = 0.0
         assert torch.allclose(last(x)[0], attended + last.mlp(attended))
     names = set(net.state_dict())
     assert "blocks.0.norm2.weight" in names
     assert "blocks.1.norm2.weight" not in names
+
+
+@pytest.mark.parametrize("source", [{}, {"source": "timm", "name": "vit_small_patch16_224"}])
+def test_without_stochastic_depth_a_network_in_training_answers_alike(source):
+    shape = {"width": 48, "depth": 2, "heads": 3, "patch": 8, "image_size": 32, "drop_path": 0.5}
+    torch.manual_seed(0)
+    net = build_encoder(ViTSettings.checked(shape | source)).train()
+    images = torch.rand(4, 1, 32, 32)
+    assert not torch.equal(net(images).cls, net(images).cls)
+    disable_drop_path(net)
+    assert torch.equal(net(images).cls, net(images).cls)
+    torch.testing.assert_close(net(images).cls, net.eval()(images).cls)
