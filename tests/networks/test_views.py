@@ -127,7 +127,8 @@ def test_pixels_that_are_the_prior_stay_it_through_the_real_augmentation():
         "crops": {"flip_p": 0.5, "global_size": 48, "local_size": 24, "locals": 2}, "intensity": off,
     }).resolve(64)  # fmt: skip
     structures = ("left_lung", "right_lung", "heart")
-    structures_by_image = [[render_phantom(seed, size=96).masks[name] for name in structures] for seed in range(16)]
+    phantoms = [render_phantom(seed, size=96) for seed in range(16)]
+    structures_by_image = [[phantom.masks[name] for name in structures] for phantom in phantoms]
     masks = torch.from_numpy(np.array(structures_by_image, np.float32))
     for k in range(3):
         globals_, locals_ = ViewMaker(settings)(masks[:, k : k + 1], np.ones(16), 3, slice(0, 16), 16)
