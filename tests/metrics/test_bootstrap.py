@@ -11,6 +11,7 @@ from medprior.metrics.bootstrap import (
     average_estimates,
     estimate_auc_and_ap,
     estimate_mean,
+    has_finite_value,
 )
 
 
@@ -127,3 +128,17 @@ def test_a_reviewers_bootstrap_takes_seconds():
     start = time.process_time()  # of all threads, so that a busy machine does not matter
     estimate_auc_and_ap(truth, score, Resamples.draw(rng.integers(0, 7_000, 25_000), 1_000, seed=0))
     assert time.process_time() - start < 10
+
+
+def test_relative_difference_and_bounds():
+    one, other = Estimate(0.5, np.array([0.5, 0.25]), 7), Estimate(0.625, np.array([0.5, 0.0]), 5)
+    relative = one.relative_difference(other)
+    assert relative.value == pytest.approx(-0.2)
+    assert relative.samples[0] == 0
+    assert np.isnan(relative.samples[1])
+    assert relative.n == 5
+    assert Estimate(0.5, np.zeros(3), 1, bounds=(0.25, 0.75)).interval() == (0.25, 0.75)
+    assert Estimate(0.5, np.arange(41) / 40, 1).interval() == pytest.approx((0.025, 0.975))
+    assert has_finite_value({"value": 0.0})
+    assert not has_finite_value({"value": None})
+    assert not has_finite_value({"value": float("inf")})

@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from medprior.metrics.bootstrap import Resamples
 from medprior.metrics.calibration import (
+    assign_bins,
     compute_ece,
+    compute_logit,
     compute_reliability,
     estimate_ece,
 )
@@ -50,3 +52,24 @@ def test_monai_agrees():
     diagram = compute_reliability(truth, probability, 10)
     np.testing.assert_allclose(diagram.predicted, stats[0][0, 0].numpy(), atol=1e-6)
     np.testing.assert_allclose(diagram.observed, stats[1][0, 0].numpy(), atol=1e-6)
+
+
+def test_bins_hold_their_lower_bound_and_the_last_one_also_1():
+    probability = np.array([0.0, 0.24, 0.25, 0.5, 0.75, 1.0, 0.3])
+    truth = np.array([0, 0, 0, 0, 1, 1, np.nan])
+    assert assign_bins(truth, probability, 4).tolist() == [0, 0, 1, 2, 3, 3, -1]
+
+
+def test_ece_by_hand():
+    """Three images in the upper bin, |0.8 - 2/3|, one in the lower, |0.2 - 1|, one unknown."""
+    truth, probability = np.array([1.0, 1.0, 0.0, 1.0, np.nan]), np.array([0.8, 0.9, 0.7, 0.2, 0.6])
+    assert compute_ece(truth, probability, 2) == pytest.approx((3 * (0.8 - 2 / 3) + 0.8) / 4)
+    diagram = compute_reliability(truth, probability, 2)
+    assert diagram.count.tolist() == [1, 3]
+    assert diagram.observed.tolist() == pytest.approx([1, 2 / 3])
+    assert np.isnan(compute_ece(np.array([np.nan]), np.array([0.5]), 2))
+
+
+def test_logits_are_finite_and_odd():
+    assert compute_logit(np.array([0.5, 0.75, 0.25])) == pytest.approx([0, np.log(3), -np.log(3)])
+    assert compute_logit(np.array([0.0, 1.0])) == pytest.approx([-13.8155, 13.8155], abs=1e-4)

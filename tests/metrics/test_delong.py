@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from medprior.metrics.delong import run_delong_test
+from medprior.metrics.delong import compute_structural_components, run_delong_test
 from tests.evaluate.slow_twins import slow_delong_variance
 
 
@@ -42,3 +42,19 @@ def test_unknown_truth_is_left_out_and_too_few_images_are_nan():
     assert run_delong_test(truth, a, b) == run_delong_test(truth[:4], a[:4], b[:4])
     assert run_delong_test(truth, a, a).p == 1
     assert np.isnan(run_delong_test(truth[1:], a[1:], b[1:]).p)
+
+
+def test_four_images_by_hand():
+    """AUC 3/4 against 1; components differ by (0, 1/2) in both classes: variance 2 * (1/8) / 2."""
+    result = run_delong_test(np.array([1.0, 1, 0, 0]), np.array([3.0, 1, 2, 0]), np.array([3.0, 2, 1, 0]))
+    assert (result.auc_a, result.auc_b) == (0.75, 1)
+    assert result.standard_error == pytest.approx(np.sqrt(1 / 8))
+    assert result.p == pytest.approx(2 * norm.sf(np.sqrt(1 / 2)))
+
+
+def test_a_difference_without_variance_is_certain():
+    truth = np.array([1.0, 1, 0, 0])
+    assert run_delong_test(truth, truth, -truth).p == 0
+    positives, negatives = compute_structural_components(truth, np.array([3.0, 1, 1, 0]))
+    assert positives.tolist() == [1, 0.75]
+    assert negatives.tolist() == [0.75, 1]

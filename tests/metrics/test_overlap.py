@@ -46,8 +46,8 @@ def test_hd95_equals_twin_in_mm(seed, row, column):
         return ((y - cy) ** 2 + (x - cx) ** 2) < r**2
 
     a, b = blob(), blob()
-    found = compute_hausdorff95(a[None], b[None], [(row, column)])[0]
-    assert found == pytest.approx(slow_hd95(a, b, (row, column)), rel=1e-4)
+    distance = compute_hausdorff95(a[None], b[None], [(row, column)])[0]
+    assert distance == pytest.approx(slow_hd95(a, b, (row, column)), rel=1e-4)
 
 
 def test_hd95_of_nothing():

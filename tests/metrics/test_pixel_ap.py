@@ -26,14 +26,14 @@ def test_equals_sklearn_for_all_maps_and_masks(seed, levels):
     maps = (rng.integers(0, levels, (3, 11, 13)) / levels).astype(np.float32)
     masks = rng.random((2, 11, 13)) < 0.3
     masks[1] &= rng.random() < 0.8
-    found = compute_pixel_ap(maps, masks)
+    precision = compute_pixel_ap(maps, masks)
     for m in range(3):
         for k in range(2):
             if masks[k].any():
                 expected = average_precision_score(masks[k].ravel(), maps[m].ravel())
-                assert found[m, k] == pytest.approx(expected, abs=1e-9)
+                assert precision[m, k] == pytest.approx(expected, abs=1e-9)
             else:
-                assert np.isnan(found[m, k])
+                assert np.isnan(precision[m, k])
 
 
 def test_chance_is_prevalence_and_a_perfect_map_is_one():
@@ -73,3 +73,55 @@ def test_best_threshold_ignores_images_without_the_organ():
     curves = np.tile(1 - np.abs(DICE_THRESHOLDS - 0.37), (5, 1))
     curves[2] = np.nan
     assert find_best_threshold(curves) == (36, pytest.approx(0.37))
+
+
+def test_equals_sklearn_closely_on_larger_maps_with_ties():
+    rng = np.random.default_rng(0)
+    maps = rng.integers(0, 12, (6, 30, 25)).astype(np.float32)
+    masks = rng.random((3, 30, 25)) < 0.2
+    precision = compute_pixel_ap(maps, masks)
+    for m, k in np.ndindex(6, 3):
+        expected = average_precision_score(masks[k].ravel(), maps[m].ravel())
+        assert precision[m, k] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_random_a_constant_a_perfect_map_and_an_empty_mask():
+    rng = np.random.default_rng(1)
+    mask = np.zeros((1, 200, 200), dtype=bool)
+    mask[0, 40:110, 30:100] = True
+    prevalence = mask.mean()
+    random = rng.random((1, 200, 200)).astype(np.float32)
+    assert compute_pixel_ap(random, mask)[0, 0] == pytest.approx(prevalence, abs=0.01)
+    flat = np.full((1, 200, 200), 0.3, np.float32)
+    assert compute_pixel_ap(flat, mask)[0, 0] == pytest.approx(prevalence, abs=1e-12)
+    assert compute_pixel_ap(mask.astype(np.float32), mask)[0, 0] == 1
+    assert np.isnan(compute_pixel_ap(flat, np.zeros_like(mask))[0, 0])
+
+
+def test_equal_values_form_one_step():
+    """Of values 2, 1, 1, 0 one 1 and the 0 lie inside: precisions 1/3 and 2/4."""
+    values = np.array([[[2.0, 1.0], [1.0, 0.0]]], np.float32)
+    mask = np.array([[[False, True], [False, True]]])
+    assert compute_pixel_ap(values, mask)[0, 0] == pytest.approx((1 / 3 + 2 / 4) / 2)
+
+
+def test_of_equal_pixels_the_first_hold_the_mass():
+    flat = np.ones((1, 2, 2), np.float32)
+    assert threshold_by_mass(flat, 0.5).tolist() == [[[True, True], [False, False]]]
+    peak = np.array([[[1.0, 1.0], [3.0, 1.0]]], np.float32)
+    assert threshold_by_mass(peak, 0.5).tolist() == [[[False, False], [True, False]]]
+    assert threshold_by_mass(peak, 0.6).tolist() == [[[True, False], [True, False]]]
+    assert threshold_by_mass(peak, 1.0).all()
+
+
+def test_a_pixel_at_the_threshold_is_inside():
+    curve = compute_dice_curve(np.array([[[4.0, 2.0]]], np.float32), np.array([[[True, False]]]))[0, 0]
+    assert curve[49] == pytest.approx(2 / 3)  # 0.50 of the greatest value
+    assert curve[50] == 1
+
+
+def test_the_first_of_equal_thresholds_is_the_best_and_one_half_without_data():
+    curves = np.zeros((2, 99))
+    curves[:, [30, 60]] = 1
+    assert find_best_threshold(curves) == (30, pytest.approx(0.31))
+    assert find_best_threshold(np.full((2, 99), np.nan)) == (49, 0.5)

@@ -1,10 +1,15 @@
-"""Views and maps move together (methods 11, points 8 and 11)."""
+"""Views and maps move together; the prior moves with the view."""
 
 import numpy as np
 import torch
 
 from medprior.geometry import Views, create_whole_image_views
-from medprior.networks.views import compute_patch_coverage, crop_views, resample_maps_to_source
+from medprior.networks.views import choose_oversampling, compute_patch_coverage, crop_views, resample_maps_to_source
+from medprior.phantom import render_phantom
+from medprior.pretrain.settings import PretrainSettings
+from medprior.pretrain.views.augment import ViewMaker
+
+ZERO = torch.zeros(1, dtype=torch.long)
 
 
 def views(boxes, flips=None, grid=(4, 4)):
@@ -76,3 +81,69 @@ def test_pixels_that_are_the_prior_stay_the_prior():
     index = torch.zeros(20, dtype=torch.long)
     pixels = torch.nn.functional.avg_pool2d(crop_views(source, view, 96, index), 8).flatten(2)
     assert (pixels - compute_patch_coverage(source, view, index)).abs().mean() < 0.01
+
+
+def grid_views(*boxes, flip=False, grid=(8, 8)):
+    return Views(np.array(boxes, dtype=float), np.full(len(boxes), flip), grid)
+
+
+def exact_maps():
+    """Multiples of 1/128: sums of them are exact."""
+    torch.manual_seed(0)
+    return torch.randint(0, 129, (1, 2, 64, 64)) / 128
+
+
+def test_identity_keeps_the_mass_exactly():
+    covered = compute_patch_coverage(exact_maps(), grid_views([0, 0, 1, 1]), ZERO)
+    assert torch.equal(covered.mean(-1), exact_maps().mean((-1, -2)))
+
+
+def test_flip_is_mirrored_exactly():
+    box = [0.25, 0.125, 0.5, 0.5]
+    plain = compute_patch_coverage(exact_maps(), grid_views(box), ZERO).view(2, 8, 8)
+    mirrored = compute_patch_coverage(exact_maps(), grid_views(box, flip=True), ZERO).view(2, 8, 8)
+    assert torch.equal(mirrored, plain.flip(-1))
+
+
+def test_four_quadrants_tile_the_map_to_single_precision():
+    full = compute_patch_coverage(exact_maps(), grid_views([0, 0, 1, 1]), ZERO).view(2, 8, 8)
+    corners = [[y, x, 0.5, 0.5] for y in (0, 0.5) for x in (0, 0.5)]
+    parts = compute_patch_coverage(exact_maps(), grid_views(*corners, grid=(4, 4)), ZERO.repeat(4)).view(2, 2, 2, 4, 4)
+    tiled = parts.permute(2, 0, 3, 1, 4).reshape(2, 8, 8)
+    assert torch.allclose(tiled, full, rtol=0, atol=3e-7)  # places are float32
+
+
+def test_coverage_outside_the_source_is_zero():
+    covered = compute_patch_coverage(torch.ones(1, 1, 64, 64), grid_views([-0.5, 0, 1, 1]), ZERO).view(8, 8)
+    assert torch.equal(covered[:4], torch.zeros(4, 8))
+    assert torch.equal(covered[4:], torch.ones(4, 8))
+
+
+def test_pixels_that_are_the_prior_stay_it_through_the_real_augmentation():
+    off = {"brightness": 0.0, "contrast": 0.0, "gamma": 0.0, "blur_p": 0.0}
+    settings = PretrainSettings.checked({
+        "recipe": "dino", "batch": 8, "steps": 100,
+        "network": {"width": 48, "depth": 2, "heads": 6, "patch": 8, "registers": 2, "image_size": 48},
+        "crops": {"flip_p": 0.5, "global_size": 48, "local_size": 24, "locals": 2}, "intensity": off,
+    }).resolve(64)  # fmt: skip
+    structures = ("left_lung", "right_lung", "heart")
+    phantoms = [render_phantom(seed, size=96) for seed in range(16)]
+    structures_by_image = [[phantom.masks[name] for name in structures] for phantom in phantoms]
+    masks = torch.from_numpy(np.array(structures_by_image, np.float32))
+    for k in range(3):
+        globals_, locals_ = ViewMaker(settings)(masks[:, k : k + 1], np.ones(16), 3, slice(0, 16), 16)
+        assert globals_.geometry.flip.any()
+        for views in (globals_, locals_):
+            seen = torch.nn.functional.avg_pool2d(views.pixels, 8).flatten(2)
+            prior = compute_patch_coverage(masks[:, k : k + 1], views.geometry, views.index)
+            assert (seen - prior).abs().mean() < 0.01
+            assert prior.mean() > 0.02
+
+
+def test_samples_follow_the_strongest_shrinking_up_to_four():
+    half, whole = [0, 0, 0.5, 0.5], [0, 0, 1, 1]
+    assert choose_oversampling(views([half]), 64, 32) == 1
+    assert choose_oversampling(views([half, whole]), 64, 32) == 2
+    assert choose_oversampling(views([whole]), 65, 32) == 3
+    assert choose_oversampling(views([whole]), 32, 64) == 1
+    assert choose_oversampling(views([whole]), 640, 32) == 4

@@ -1,16 +1,16 @@
-"""The CLS row beside fused attention equals dense attention (methods 11, points 5 and 6)."""
+"""Our Vision Transformer: the CLS row beside fused attention equals dense attention; masked patches."""
 
 import pytest
 import torch
 
-from medprior.errors import ConfigError, InputMissing
+from medprior.errors import ConfigError
 from medprior.networks import (
     VisionTransformer,
     ViTSettings,
+    build_encoder,
     compute_attention_maps,
-    load_weights,
-    save_weights,
 )
+from medprior.networks.vit import disable_drop_path
 
 
 def network(**values):
@@ -66,16 +66,69 @@ def test_other_sizes_and_wrong_size():
         net(torch.rand(1, 1, 30, 30))
 
 
-def test_weights_round_trip_and_refusals(tmp_path):
-    net = network()
-    path = tmp_path / "w.safetensors"
-    save_weights(path, net)
-    again = load_weights(path, None)
-    assert all(torch.equal(again[k], v) for k, v in net.state_dict().items())
-    with pytest.raises(InputMissing, match="digest"):
-        load_weights(path, "0" * 64)
+def masking_network(**values):
+    torch.manual_seed(0)
+    shape = {"width": 48, "depth": 2, "heads": 3, "image_size": 32, "mask_token": True}
+    return build_encoder(ViTSettings.checked(shape | values))
+
+
+def test_nothing_of_a_masked_patch_is_seen():
+    net = masking_network()
     with torch.no_grad():
-        net.cls.fill_(float("nan"))
-    save_weights(path, net)
-    with pytest.raises(InputMissing, match="not finite"):
-        load_weights(path, None)
+        net.mask_token.normal_()
+    images = torch.rand(2, 1, 32, 48)
+    mask = torch.zeros(2, 24, dtype=torch.bool)
+    mask[0, [0, 7, 23]] = True  # row 0 column 0, row 1 column 1, row 3 column 5
+    other = images.clone()
+    for row, column in ((0, 0), (1, 1), (3, 5)):
+        other[0, :, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8] = torch.rand(8, 8)
+    seen, changed = net(images, mask=mask), net(other, mask=mask)
+    assert torch.equal(seen.cls, changed.cls)
+    assert torch.equal(seen.patches, changed.patches)
+    assert not torch.allclose(seen.cls[0], net(images).cls[0])
+    assert torch.allclose(seen.cls[1], net(images).cls[1], atol=1e-6)
+
+
+def test_masked_patches_keep_their_positions():
+    net = masking_network()
+    x, _ = net.embed_images(torch.rand(1, 1, 32, 32), torch.ones(1, 16, dtype=torch.bool))
+    expected = net.mask_token + net.position.flatten(2)[0].T
+    assert torch.allclose(x[0, net.prefix :], expected)
+
+
+def test_the_token_learns_and_no_mask_leaves_the_result_alone():
+    net = masking_network()
+    images, mask = torch.rand(2, 1, 32, 32), torch.arange(16).expand(2, -1) < 5
+    net(images, mask=mask).patches.square().sum().backward()
+    assert net.mask_token.grad.abs().sum() > 0
+    plain = masking_network(mask_token=False)
+    assert set(net.state_dict()) - set(plain.state_dict()) == {"mask_token"}
+    assert torch.equal(net(images).patches, plain(images).patches)
+
+
+def test_nosn_is_what_the_paper_code_does():
+    """Last block: x <- Attn(LN(x)), then x + MLP(x); every other block as ever."""
+    torch.manual_seed(0)
+    shape = {"width": 48, "depth": 2, "heads": 6, "patch": 8, "registers": 2, "image_size": 32}
+    net = build_encoder(ViTSettings.checked(shape | {"nosn": True, "drop_path": 0.5})).train()
+    last = net.blocks[1]
+    x = torch.randn(4, 6, 48)
+    attended, _ = last.attention(last.norm1(x))
+    with torch.no_grad():
+        last.drop_path.drop_prob = 0.0
+        assert torch.allclose(last(x)[0], attended + last.mlp(attended))
+    names = set(net.state_dict())
+    assert "blocks.0.norm2.weight" in names
+    assert "blocks.1.norm2.weight" not in names
+
+
+@pytest.mark.parametrize("source", [{}, {"source": "timm", "name": "vit_small_patch16_224"}])
+def test_without_stochastic_depth_a_network_in_training_answers_alike(source):
+    shape = {"width": 48, "depth": 2, "heads": 3, "patch": 8, "image_size": 32, "drop_path": 0.5}
+    torch.manual_seed(0)
+    net = build_encoder(ViTSettings.checked(shape | source)).train()
+    images = torch.rand(4, 1, 32, 32)
+    assert not torch.equal(net(images).cls, net(images).cls)
+    disable_drop_path(net)
+    assert torch.equal(net(images).cls, net(images).cls)
+    torch.testing.assert_close(net(images).cls, net.eval()(images).cls)

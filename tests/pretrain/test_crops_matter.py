@@ -1,4 +1,4 @@
-"""Why random crops are part of SPAN: without them a head only learns the prior (methods 3.10)."""
+"""Why random crops are part of SPAN: without them a head only learns the prior."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from medprior.pretrain.objectives.objective import PriorMaps, Scene
 from medprior.pretrain.schedules import warmup_cosine_schedule
 from medprior.pretrain.views.augment import ViewBatch
 
-from ..methods.scenes import learner_of, scene_of, tiny
+from .scenes import learner_of, scene_of, tiny
 
 SIZE, STEPS, BATCH = 96, 300, 32
 
@@ -23,18 +23,18 @@ SIZE, STEPS, BATCH = 96, 300, 32
 def phantoms(seeds, pose=True):
     """Pictures [n, 1, S, S], and masks of both lungs and of the heart [n, 2, S, S].
 
-    With `pose` each is shifted by up to 8 % and scaled by up to 20 %, as in methods 3.10.
+    With `pose` each is shifted by up to 8 % and scaled by up to 20 %.
     """
-    found = [render_phantom(seed, size=SIZE) for seed in seeds]
-    images = np.stack([image.pixels for image in found]).astype(np.float32)
-    masks = [[image.masks["left_lung"] | image.masks["right_lung"], image.masks["heart"]] for image in found]
+    rendered = [render_phantom(seed, size=SIZE) for seed in seeds]
+    images = np.stack([image.pixels for image in rendered]).astype(np.float32)
+    masks = [[image.masks["left_lung"] | image.masks["right_lung"], image.masks["heart"]] for image in rendered]
     both = torch.cat([torch.from_numpy(images)[:, None], torch.from_numpy(np.array(masks, "f4"))], 1)
     if pose:
         rng = np.random.default_rng(seeds[0])
-        side = np.exp(rng.uniform(-np.log(1.2), np.log(1.2), (len(found), 1))).repeat(2, 1)
-        corner = (1 - side) / 2 + rng.uniform(-0.08, 0.08, (len(found), 2))
-        view = Views(np.hstack([corner, side]), np.zeros(len(found), bool), (8, 8))
-        both = crop_views(both, view, SIZE, torch.arange(len(found)))
+        side = np.exp(rng.uniform(-np.log(1.2), np.log(1.2), (len(rendered), 1))).repeat(2, 1)
+        corner = (1 - side) / 2 + rng.uniform(-0.08, 0.08, (len(rendered), 2))
+        view = Views(np.hstack([corner, side]), np.zeros(len(rendered), bool), (8, 8))
+        both = crop_views(both, view, SIZE, torch.arange(len(rendered)))
     return both[:, :1].contiguous(), (both[:, 1:] >= 0.5).numpy()
 
 
@@ -81,7 +81,7 @@ def average_precision(backbone, images, masks):
 def test_with_crops_attention_beats_the_prior_and_without_it_does_not():
     """On these phantoms crops win on the lungs; on the heart 300 steps only reach the prior.
 
-    The simpler pictures of methods 3.10 gave more than 0.02 on both.
+    Simpler pictures gave more than 0.02 on both.
     """
     images, _ = phantoms(range(300))
     unseen, masks = phantoms(range(1000, 1100))

@@ -8,6 +8,8 @@ from scipy import ndimage
 
 from medprior.annotate import Annotation, annotate_from_cohort
 from medprior.cohort import Cohort, CohortWriter
+from medprior.phantom import render_phantom
+from medprior.priors import build_prior
 
 SIZE = 128
 
@@ -41,13 +43,13 @@ def noise(seed=5):
     return np.random.default_rng(seed).random((SIZE, SIZE), dtype=np.float32)
 
 
-def write_cohort(path, count=20, with_noise=True, drawn=True):
+def write_cohort(path, count=20, with_noise=True, with_masks=True):
     with CohortWriter(path) as writer:
         for seed in range(count):
             pixels, masks = thorax(seed)
             writer.add(
                 image_id=f"t{seed:03d}", pixels=pixels, patient_id=f"p{seed}",
-                masks=masks if drawn else {},
+                masks=masks if with_masks else {},
             )  # fmt: skip
         if with_noise:
             writer.add(image_id="noise", pixels=noise(), patient_id="noise")
@@ -67,3 +69,16 @@ def thoraxes(tmp_path_factory) -> Cohort:
 def drawing(thoraxes) -> Annotation:
     """The annotation of thorax 0."""
     return annotate_from_cohort(thoraxes, "t000")
+
+
+@pytest.fixture(scope="session")
+def phantoms():
+    """120 phantom radiographs, float32 [120, 96, 96]."""
+    return np.stack([render_phantom(seed, size=96).pixels for seed in range(120)]).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def registered(thoraxes, drawing, tmp_path_factory):
+    """The registered prior of all thoraxes and its folder."""
+    out = tmp_path_factory.mktemp("registered") / "prior"
+    return build_prior(thoraxes, out, drawing, workers=1), out

@@ -27,16 +27,16 @@ def cluster():
 
 
 @pytest.fixture(scope="module")
-def drawn(thoraxes):
+def drawings(thoraxes):
     """Three drawings, so that what is learnt from them travels too."""
     return [annotate_from_cohort(thoraxes, name) for name in ("t000", "t004", "t008")]
 
 
 @pytest.fixture(scope="module")
-def here(thoraxes, drawn, tmp_path_factory):
+def here(thoraxes, drawings, tmp_path_factory):
     """The prior made in one process on this machine."""
     out = tmp_path_factory.mktemp("here")
-    build_prior(thoraxes, out, drawn, settings=QUICK, workers=1)
+    build_prior(thoraxes, out, drawings, settings=QUICK, workers=1)
     return out
 
 
@@ -44,15 +44,17 @@ def same(one, other):
     return all((one / name).read_bytes() == (other / name).read_bytes() for name in FILES)
 
 
-def test_a_worker_killed_in_the_middle_gives_the_identical_prior(thoraxes, drawn, here, cluster, tmp_path, monkeypatch):
+def test_a_worker_killed_in_the_middle_gives_the_identical_prior(
+    thoraxes, drawings, here, cluster, tmp_path, monkeypatch
+):
     monkeypatch.setattr(per_image_module, "CHUNK_SIZE", 1)
     journal = tmp_path / REGISTRATION_JOURNAL
     with killing_a_busy_worker(cluster, lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 4):
-        build_prior(thoraxes, tmp_path, drawn, settings=QUICK, scheduler=cluster.scheduler_address)
+        build_prior(thoraxes, tmp_path, drawings, settings=QUICK, scheduler=cluster.scheduler_address)
     assert same(tmp_path, here)
 
 
-def test_what_was_begun_here_goes_on_there(thoraxes, drawn, here, cluster, tmp_path, monkeypatch):
+def test_what_was_begun_here_goes_on_there(thoraxes, drawings, here, cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(per_image_module, "CHUNK_SIZE", 4)
     original, seen = LabelTransfer.__call__, []
 
@@ -64,15 +66,15 @@ def test_what_was_begun_here_goes_on_there(thoraxes, drawn, here, cluster, tmp_p
 
     monkeypatch.setattr(LabelTransfer, "__call__", dying)
     with pytest.raises(KeyboardInterrupt):
-        build_prior(thoraxes, tmp_path, drawn, settings=QUICK, workers=1)
+        build_prior(thoraxes, tmp_path, drawings, settings=QUICK, workers=1)
     assert (tmp_path / REGISTRATION_JOURNAL).read_bytes().count(b"\n") == 1 + 2 * 4
-    build_prior(thoraxes, tmp_path, drawn, settings=QUICK, scheduler=cluster.scheduler_address)
+    build_prior(thoraxes, tmp_path, drawings, settings=QUICK, scheduler=cluster.scheduler_address)
     # Nothing more was done in this process.
     assert seen == [4, 4, 4]
     assert same(tmp_path, here)
 
 
-def test_work_that_kills_every_worker_is_done_here(thoraxes, drawn, tmp_path, cluster, monkeypatch):
+def test_work_that_kills_every_worker_is_done_here(thoraxes, drawings, tmp_path, cluster, monkeypatch):
     from medprior.priors.cluster import ClusterTransfer
 
     def killed(self, future):
@@ -80,13 +82,13 @@ def test_work_that_kills_every_worker_is_done_here(thoraxes, drawn, tmp_path, cl
 
     monkeypatch.setattr(ClusterTransfer, "_wait_for_result", killed)
     part = thoraxes.select(["t001", "t002", "t003"])
-    there = build_prior(part, tmp_path / "a", drawn, settings=QUICK, scheduler=cluster.scheduler_address)
-    own = build_prior(part, tmp_path / "b", drawn, settings=QUICK, workers=1)
+    there = build_prior(part, tmp_path / "a", drawings, settings=QUICK, scheduler=cluster.scheduler_address)
+    own = build_prior(part, tmp_path / "b", drawings, settings=QUICK, workers=1)
     assert (there.per_image == own.per_image).all()
 
 
-def test_command(thoraxes, drawn, cluster, tmp_path):
-    drawn[0].save(tmp_path / "annotation")
+def test_command(thoraxes, drawings, cluster, tmp_path):
+    drawings[0].save(tmp_path / "annotation")
     arguments = ["prior", str(thoraxes.path), str(tmp_path / "p"), "--no-tracking", "--only",
                  "t001,t002", "--annotation", str(tmp_path / "annotation"), "--method", "affine",
                  "--scheduler", cluster.scheduler_address]  # fmt: skip
@@ -94,9 +96,9 @@ def test_command(thoraxes, drawn, cluster, tmp_path):
     assert (tmp_path / "p" / "config.json").exists()
 
 
-def test_a_cluster_that_is_not_there_is_one_line(thoraxes, drawn, tmp_path, monkeypatch):
+def test_a_cluster_that_is_not_there_is_one_line(thoraxes, drawings, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 1.0)
     with pytest.raises(MedpriorError, match="does not answer"):
-        build_prior(thoraxes, tmp_path, drawn[0], settings=QUICK, scheduler="tcp://127.0.0.1:9")
+        build_prior(thoraxes, tmp_path, drawings[0], settings=QUICK, scheduler="tcp://127.0.0.1:9")
     with pytest.raises(ConfigError, match="scheduler"):
-        build_prior(thoraxes, tmp_path, drawn[0], settings=QUICK, scheduler="nonsense")
+        build_prior(thoraxes, tmp_path, drawings[0], settings=QUICK, scheduler="nonsense")

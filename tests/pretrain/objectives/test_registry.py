@@ -12,7 +12,7 @@ from medprior.pretrain import PretrainSettings
 from medprior.pretrain.learner import Learner
 from medprior.pretrain.objectives import registry
 
-from ..test_pretrain import TINY
+from ..runs import TINY_RUN
 
 PLUGIN = """
 from __future__ import annotations
@@ -72,7 +72,7 @@ def plugin(tmp_path):
 
 
 def pretrain(cohort, folder, *options):
-    (folder.parent / "tiny.json").write_text(json.dumps(TINY | {"steps": 2, "batch": 16, "window": 1}))
+    (folder.parent / "tiny.json").write_text(json.dumps(TINY_RUN | {"steps": 2, "batch": 16, "window": 1}))
     config = ["--config", str(folder.parent / "tiny.json"), "--no-tracking"]
     return main(["pretrain", str(cohort), str(folder), *config, *map(str, options)])
 
@@ -93,7 +93,7 @@ def test_a_plugin_file_trains_by_the_command_line(phantom_cohort, tmp_path, plug
 def test_by_a_line_of_the_registry_or_an_entry_point(monkeypatch, tmp_path, plugin):
     monkeypatch.syspath_prepend(tmp_path)
     line = "my_objective:SpreadObjective"
-    values = TINY | {"spread": {"weight": 1.0}}
+    values = TINY_RUN | {"spread": {"weight": 1.0}}
     with pytest.raises(ConfigError, match="unknown key 'spread'"):
         PretrainSettings.checked(values)
     with monkeypatch.context() as patch:
@@ -109,7 +109,7 @@ def test_by_a_line_of_the_registry_or_an_entry_point(monkeypatch, tmp_path, plug
 def test_a_plugin_at_weight_zero_does_not_exist_and_a_bad_one_is_refused(tmp_path, plugin):
     registry.load_plugin(plugin)
     registry.load_plugin(plugin)
-    settings = PretrainSettings.checked(TINY).resolve(64)
+    settings = PretrainSettings.checked(TINY_RUN).resolve(64)
     assert settings.sections["spread"].weight == 0
     assert "spread" not in Learner(settings).objectives
     with pytest.raises(InputMissing, match="no such plugin"):

@@ -1,0 +1,83 @@
+"""Two gloo processes give the losses, gradients and buffers of one; one process changes nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medprior.pretrain.distributed import (
+    BatchStandardise,
+    all_gather_rows,
+    all_reduce_sum,
+    count_all_rows,
+    process_rank,
+    world_size,
+)
+
+from . import processes
+from .scenes import tiny
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    """What two gloo processes find; nothing may warn of what is deprecated."""
+    folder = tmp_path_factory.mktemp("processes")
+    env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", processes.__name__, str(folder)]
+    running = [
+        subprocess.Popen(
+            [*command, str(rank), "2"], env=env, cwd=Path(__file__).parents[2],
+            stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    errors = [process.communicate(timeout=300)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], errors
+    assert "deprecated" not in errors[0].lower()
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.mark.parametrize("name", processes.CASES)
+def test_two_processes_give_losses_and_gradients_of_one(name, two_processes):
+    one = processes.take_step(tiny(**processes.CASES[name]), 0, 1)
+    assert one["losses"].keys() == two_processes[name]["losses"].keys()
+    for key, value in one["losses"].items():
+        assert two_processes[name]["losses"][key] == pytest.approx(value, rel=1e-5, abs=1e-7), key
+    for key, value in one["logs"].items():
+        assert two_processes[name]["logs"][key] == pytest.approx(value, rel=1e-4, abs=1e-5), key
+    left, right = np.array(one["gradient"]), np.array(two_processes[name]["gradient"])
+    assert np.linalg.norm(left - right) < 1e-4 * np.linalg.norm(left)
+    for key, value in one["kept"].items():
+        np.testing.assert_allclose(two_processes[name]["kept"][key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_sinkhorn_balances_the_rows_of_both(two_processes):
+    np.testing.assert_allclose(two_processes["balanced"], processes.balance_uneven_shares(0, 1), rtol=1e-5, atol=1e-7)
+
+
+def test_gradients_pass_through_sums_and_gathering(two_processes):
+    np.testing.assert_allclose(two_processes["collectives"], processes.differentiate_collectives(0, 1), rtol=1e-6)
+
+
+def test_one_process_changes_nothing():
+    x = torch.tensor([[1.0], [3.0]])
+    assert all_reduce_sum(x) is x
+    assert all_gather_rows(x) is x
+    assert (count_all_rows(x), count_all_rows(x[:0])) == (2, 1)
+    assert (world_size(), process_rank()) == (1, 0)
+
+
+def test_features_are_standardised_by_the_biased_variance():
+    layer = BatchStandardise(2)
+    x = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+    assert layer(x).flatten().tolist() == pytest.approx([-1, 0, 1, 0], abs=1e-5)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([2.0, 3.0]))
+        layer.bias.copy_(torch.tensor([0.5, -1.0]))
+    assert layer(x).flatten().tolist() == pytest.approx([-1.5, -1, 2.5, -1], abs=1e-4)
+    assert layer(x.bfloat16()).dtype == torch.float32

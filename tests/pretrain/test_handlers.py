@@ -1,0 +1,208 @@
+"""Checkpoints, health and metrics of a run: what is cut off ends with the weights of what was not."""
+
+import math
+import signal
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from medprior.errors import TrainingFailed
+from medprior.networks import load_backbone
+from medprior.networks.checkpoint import load_newest_checkpoint
+from medprior.pretrain import Pretraining, PretrainSettings, handlers, pretrain_backbone
+from medprior.settings import merge_mappings
+
+from .runs import TINY_RUN, load_teacher_weights, run_settings, start_run
+
+
+def test_passing_through_one_prototype_is_no_collapse(phantom_cohort, tmp_path):
+    """The entropy must stay there, late in the run; one window of many does not count."""
+    run = Pretraining(phantom_cohort, tmp_path / "out", settings=run_settings(steps=60, window=1))
+    run.trainer.state.iteration = 40
+    healthy = 0.5 * math.log(TINY_RUN["dino"]["prototypes"])
+    rows = [{"step": float(step), "teacher_entropy": healthy} for step in range(1, 41)]
+    run.metrics.rows = rows
+    health = handlers.HealthHandler(run.metrics)
+    rows[-1]["teacher_entropy"] = 0.0
+    health._check(run.trainer)
+    for row in rows[-9:]:
+        row["teacher_entropy"] = 0.0
+    with pytest.raises(TrainingFailed, match="teacher_momentum"):
+        health._check(run.trainer)
+
+
+def test_other_settings_do_not_continue_a_run(phantom_cohort, tmp_path):
+    pretrain_backbone(phantom_cohort, tmp_path / "out", settings=run_settings())
+    with pytest.raises(TrainingFailed, match="other settings"):
+        pretrain_backbone(phantom_cohort, tmp_path / "out", settings=run_settings(seed=5))
+
+
+def test_a_full_disk_stops_with_one_line_and_the_run_goes_on_later(phantom_cohort, tmp_path, monkeypatch):
+    pretrain_backbone(phantom_cohort, tmp_path / "whole", settings=run_settings())
+    saved = handlers.save_checkpoint
+
+    def full(folder, step, state):
+        if step > 4:
+            raise OSError(28, "No space left on device")
+        return saved(folder, step, state)
+
+    monkeypatch.setattr(handlers, "save_checkpoint", full)
+    with pytest.raises(TrainingFailed, match=r"No space left on device.*make room"):
+        pretrain_backbone(phantom_cohort, tmp_path / "cut", settings=run_settings())
+    monkeypatch.undo()
+    pretrain_backbone(phantom_cohort, tmp_path / "cut", settings=run_settings())
+    first, second = load_teacher_weights(tmp_path / "whole"), load_teacher_weights(tmp_path / "cut")
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_stopped_run_ends_with_the_same_weights(phantom_cohort, tmp_path):
+    """SIGINT saves after the step, as SIGTERM does; `test_restart.py` kills."""
+    pretrain_backbone(phantom_cohort, tmp_path / "whole", settings=run_settings())
+    process = start_run(phantom_cohort, tmp_path / "cut", tmp_path, TINY_RUN)
+    while not list((tmp_path / "cut" / "checkpoints").glob("step_*.pt")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert not (tmp_path / "cut" / "config.json").exists()
+    pretrain_backbone(phantom_cohort, tmp_path / "cut", settings=run_settings())
+    first, second = load_teacher_weights(tmp_path / "whole"), load_teacher_weights(tmp_path / "cut")
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    a, b = (pd.read_csv(tmp_path / name / "metrics.csv") for name in ("whole", "cut"))
+    assert a.loss.tolist() == pytest.approx(b.loss.tolist())
+
+
+ALL = merge_mappings(
+    TINY_RUN,
+    {
+        "recipe": "all",
+        "gradient_every": 3,
+        "crops": {"global_size": 48},
+        "span": {
+            "assignment": "hungarian", "assign_after": 0.5, "guard": True, "guard_every": 2,
+            "floor": 0.1,
+        },
+        "ibot": {"separate_head": True},
+        "loca": {"cluster": True},
+    },
+)  # fmt: skip
+
+
+def equal(one, two):
+    first, second = (load_backbone(folder) for folder in (one, two))
+    assert first.heads == second.heads
+    assert len(first.heads) == 3
+    left, right = first.network.state_dict(), second.network.state_dict()
+    assert all(torch.equal(left[key], right[key]) for key in left)
+    left, right = (load_newest_checkpoint(folder / "checkpoints") for folder in (one, two))
+    for part in ("learner", "optimiser"):
+        assert flat(left[part]).keys() == flat(right[part]).keys()
+        for key, value in flat(left[part]).items():
+            assert torch.equal(value, flat(right[part])[key]), key
+
+
+def flat(state, lead=""):
+    """Leaves of nested containers."""
+    if not isinstance(state, dict | list):
+        return {lead: torch.as_tensor(-1 if state is None else state)}
+    items = state.items() if isinstance(state, dict) else enumerate(state)
+    return {k: v for name, part in items for k, v in flat(part, f"{lead}/{name}").items()}
+
+
+@pytest.fixture(scope="module")
+def whole(phantom_cohort, phantom_prior, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("restart") / "whole"
+    pretrain_backbone(phantom_cohort, folder, phantom_prior, PretrainSettings.checked(ALL))
+    return folder
+
+
+def test_killed_run_with_every_objective(whole, phantom_cohort, phantom_prior, tmp_path):
+    cut = tmp_path / "cut"
+    process = start_run(phantom_cohort, cut, phantom_prior, ALL)
+    while not (cut / "checkpoints" / "step_00000004.pt").is_file():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait(60)
+    # before the heads are assigned (step 6), so that the sums so far must come back too
+    state = load_newest_checkpoint(cut / "checkpoints")
+    assert (state["learner"]["objectives.span.heads"] == -1).all()
+    assert state["learner"]["objectives.span.cost"].abs().sum() > 0
+    wanted = ("ibot.centre", "dino.centre", "span.guard.factor", "span.guard.norms")
+    assert {f"objectives.{key}" for key in wanted} <= state["learner"].keys()
+    parts = {key.split(".")[2] for key in state["learner"] if key.startswith("student.parts.")}
+    assert parts == {"ibot", "loca", "loca_prototypes"}
+    pretrain_backbone(phantom_cohort, cut, phantom_prior, PretrainSettings.checked(ALL))
+    equal(whole, cut)
+    a, b = (pd.read_csv(folder / "metrics.csv") for folder in (whole, cut))
+    same = [name for name in a if name not in ("images_per_second", "data_wait")]
+    pd.testing.assert_frame_equal(a[same], b[same])
+    wanted = {f"gradient_{name}" for name in ("dino", "koleo", "ibot", "span", "sar", "loca")}
+    assert wanted <= set(a)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_twenty_random_kills(phantom_cohort, phantom_prior, tmp_path):
+    settings = merge_mappings(ALL, {"steps": 60, "checkpoint_every": 1})
+    pretrain_backbone(phantom_cohort, tmp_path / "whole", phantom_prior, PretrainSettings.checked(settings))
+    rng, cut = np.random.default_rng(0), tmp_path / "cut"
+    for kill in range(20):
+        process = start_run(phantom_cohort, cut, phantom_prior, settings)
+        begun = sorted((cut / "checkpoints").glob("step_*.pt"))
+        while process.poll() is None:
+            now = sorted((cut / "checkpoints").glob("step_*.pt"))
+            if now and now[-1:] != begun[-1:]:
+                break
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.35))
+        assert process.poll() is None, f"ended before kill {kill}"
+        process.kill()
+        assert process.wait(60) == -signal.SIGKILL
+    pretrain_backbone(phantom_cohort, cut, phantom_prior, PretrainSettings.checked(settings))
+    equal(tmp_path / "whole", cut)
+
+
+def test_no_collapse_before_half_of_the_run(phantom_cohort, tmp_path):
+    run = Pretraining(phantom_cohort, tmp_path / "out", settings=run_settings(steps=60, window=1))
+    run.metrics.rows = [{"step": float(step), "teacher_entropy": 0.0} for step in range(1, 31)]
+    health = handlers.HealthHandler(run.metrics)
+    run.trainer.state.iteration = 30  # 29 of 60 steps are done
+    health._check(run.trainer)
+    run.trainer.state.iteration = 31
+    health._check(run.trainer)  # the window of this step is not closed yet
+    run.metrics.rows.append({"step": 31.0, "teacher_entropy": 0.0})
+    with pytest.raises(TrainingFailed, match="collapsed"):
+        health._check(run.trainer)
+
+
+def test_columns_come_in_order_of_first_appearance(tmp_path):
+    rows = [{"step": 2.0, "loss": 1 / 3}, {"step": 4.0, "accuracy": 1e-9, "loss": 123456.7}]
+    handlers.write_metrics_csv(tmp_path / "metrics.csv", rows)
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == [
+        "step,loss,accuracy", "2,0.333333,nan", "4,123457,1e-09",
+    ]  # fmt: skip
+
+
+def test_a_window_is_the_mean_of_the_steps_that_logged_a_key(phantom_cohort, tmp_path):
+    run = Pretraining(phantom_cohort, tmp_path, settings=run_settings(window=2))
+    metrics, trainer = run.metrics, run.trainer
+    metrics._start(trainer)
+    for step, logs in enumerate([{"loss": 1.0}, {"loss": 4.0, "loss_dino": 3.0}, {"loss": 7.0}], start=1):
+        trainer.state.iteration, trainer.state.output = step, logs
+        metrics._count_step(trainer)
+    assert [(row["step"], row["loss"], row["loss_dino"]) for row in metrics.rows] == [(2, 2.5, 3)]
+    metrics._finish(trainer)
+    assert [(row["step"], row["loss"], row.get("loss_dino")) for row in metrics.rows[1:]] == [(3, 7, None)]
+    assert pd.read_csv(tmp_path / "metrics.csv").step.tolist() == [2, 3]
+
+
+def test_the_first_signal_waits_for_the_step_and_the_second_does_not(tmp_path):
+    checkpoints = handlers.CheckpointHandler(tmp_path, None)
+    checkpoints.stop_after_step(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stopped:
+        checkpoints.stop_after_step(signal.SIGINT)
+    assert stopped.value.code == 130

@@ -1,0 +1,39 @@
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from medprior.priors import SpatialPrior
+from medprior.priors.prior_figure import plot_prior_panel, select_plotted_images
+
+MAPS = np.zeros((1, 8, 8), np.float32)
+
+
+def test_the_worst_training_image_is_shown_last(thoraxes):
+    """Least trust comes first, then the least correlation; images of other splits are not shown."""
+    table = pd.DataFrame({"image_id": thoraxes.image_ids, "trust": 1.0, "correlation": 0.9, "status": "deformable"})
+    table = table.set_index("image_id", drop=False)
+    table.loc["t004", ["trust", "correlation", "status"]] = 0.5, 0.4, "affine"
+    table.loc["t006", ["trust", "correlation", "status"]] = 0.5, 0.3, "affine"
+    table.loc["t008", ["trust", "correlation"]] = 1.0, 0.1
+    table.loc["t003", ["trust", "correlation", "status"]] = 0.0, 0.0, "static"
+    prior = SpatialPrior(MAPS, ("heart",), "registered", "annotation", table=table.reset_index(drop=True))
+    train = thoraxes.split("train")
+    shown = select_plotted_images(prior, train, seed=0)
+    assert len(shown) == 5
+    assert shown[-1] == ("worst: affine", "t006")
+    assert {name for _, name in shown} <= set(train.image_ids)
+    assert all(title == table.status[name] for title, name in shown[:-1])
+
+
+def test_without_maps_of_their_own_two_images_are_shown(thoraxes):
+    prior = SpatialPrior(MAPS, ("heart",), "static", "annotation")
+    shown = select_plotted_images(prior, thoraxes.split("train"), seed=0)
+    assert [title for title, _ in shown] == ["the same for all"] * 2
+
+
+def test_contours_only_below_the_greatest_value():
+    maps = np.zeros((3, 8, 8), np.float32)
+    maps[0, 2:6, 2:6], maps[1, 2:6, 2:6], maps[2, 2:6, 2:6] = 0.25, 0.5, 1
+    axes = Figure().subplots()
+    plot_prior_panel(axes, "title", np.zeros((8, 8)), maps, ("heart", "left_lung", "right_lung"))
+    assert [contours.levels.tolist() for contours in axes.collections] == [[0.25], [0.25, 0.5, 0.75]]
