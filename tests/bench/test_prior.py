@@ -8,14 +8,9 @@ from medprior.bench import prior as room
 from medprior.bench.prior import JOURNAL_FILE, RESULTS_FILE, bench_priors, main, parse_arguments
 from medprior.bench.prior_cases import (
     METHODS,
-    build_sensitivity_cases,
-    choose_few_examples,
-    distort_annotation,
     select_with_masks,
 )
 from medprior.errors import MedpriorError
-from medprior.priors.quality import summarise_quality
-from medprior.priors.settings import PriorSettings
 from tests.priors.conftest import write_cohort
 
 QUICK = ("static", "affine")
@@ -78,28 +73,6 @@ def test_results_of_another_cohort_are_refused(thoraxes, tmp_path):
     other = write_cohort(tmp_path / "cohort", count=6)
     with pytest.raises(MedpriorError, match="another cohort"):
         bench_priors(other, tmp_path / "out", names=("static",))
-
-
-def test_few_are_training_images_and_other_examples_are_thirteen(thoraxes):
-    from medprior.annotate import annotate_from_cohort
-    from medprior.annotate.typicality import find_typical_annotated
-
-    settings, first = PriorSettings(), annotate_from_cohort(thoraxes, find_typical_annotated(thoraxes))
-    drawn = [one.image_id for one in choose_few_examples(thoraxes, first, settings)]
-    assert len(set(drawn)) == 5
-    assert set(drawn) <= set(thoraxes.split("train").image_ids)
-    cases = list(build_sensitivity_cases(thoraxes, settings, examples=4))
-    assert [case.name for case in cases] == [
-        "example 1", "example 2", "example 3", "example 4", "eroded", "dilated", "shifted",
-    ]  # fmt: skip
-    areas = {how: distort_annotation(first, how).masks["heart"].sum() for how in ("eroded", "dilated", "shifted")}
-    own = first.masks["heart"].sum()
-    assert areas["eroded"] < own < areas["dilated"]
-    assert areas["shifted"] == own
-    part = thoraxes.split("test").take(2)
-    prior = cases[-1].prepare()(part)
-    assert prior.per_image is not None
-    assert set(summarise_quality(prior, part)) >= {"heart", "left_lung"}
 
 
 def test_from_the_command_line(thoraxes, tmp_path, capsys):
