@@ -9,7 +9,7 @@ from PIL import Image
 from medprior.dicom.decoding.samples import create_sample_dataset, create_sample_picture, serialise_dataset
 from medprior.errors import ConfigError, InputMissing
 from medprior.ingest import IngestSettings, ingest_images
-from medprior.ingest.descriptor import descriptor_folder, load_descriptor
+from medprior.ingest.descriptor import DatasetDescriptor, descriptor_folder, load_descriptor, parse_image_key
 from tests.ingest.radiograph_files import EIGHT_BITS, write_png
 
 ONE = IngestSettings(workers=1, store_size=96)
@@ -282,3 +282,37 @@ splits:
     assert manifest.split.tolist() == ["test", "test"]
     assert manifest.patient_id.nunique() == 1
     assert all(manifest.mask_heart)
+
+
+@pytest.mark.parametrize(
+    ("cell", "pattern", "expected"),
+    [
+        (" a/b\\c.PNG ", None, "c"), ("x.tar.jpeg", None, "x.tar"), ("x.txt", None, "x.txt"),
+        ("x.png.dcm", None, "x.png"),
+        ("train/p7.png", r"(?P<id>p\d)", "p7"), ("train/7.png", r"(?P<id>p\d)", ""), ("a\nb", "^a.(?P<id>b)$", "b"),
+    ],
+)  # fmt: skip
+def test_a_cell_names_an_image_by_its_last_part_without_suffix(cell, pattern, expected):
+    assert parse_image_key(cell, pattern) == expected
+
+
+def test_images_need_an_id_and_names_are_small_letters():
+    values = {"name": "own", "title": "t", "licence": "x", "images": [{"match": "(?P<id>.*)"}]}
+    assert DatasetDescriptor.checked(values).identity == "private"
+    for change, words in (
+        ({"images": [{"match": ".*"}]}, "needs a group"),
+        ({"images": []}, "images"),
+        ({"name": "Own"}, "name"),
+        ({"exclude": "["}, "not a regular expression"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            DatasetDescriptor.checked(values | change)
+
+
+def test_descriptors_are_found_in_the_folder_of_the_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDPRIOR_DATA_MANIFESTS", str(tmp_path))
+    (tmp_path / "own.yaml").write_text("{name: own, title: t, licence: x, images: [{match: '(?P<id>.*)'}]}")
+    assert load_descriptor("own").name == "own"
+    with pytest.raises(InputMissing, match="one of: own;"):
+        load_descriptor("nih")
+    assert load_descriptor(None).name == "files"
