@@ -5,6 +5,7 @@ import json
 import pytest
 
 from medprior.cli import main
+from medprior.demo.phantom_demo import PhantomDemoSettings, select_dino_settings
 
 SMALL = [
     "patients=24", "image_size=160",
@@ -30,3 +31,8 @@ def test_row_ends_with_a_prediction_from_the_registry(tmp_path, monkeypatch, cap
     assert "prior.pixel_ap.heart" in metrics
     assert main(argv) == 0
     assert capsys.readouterr().out.count("done before") == 13
+
+
+def test_dino_has_the_budget_of_span_without_its_loss():
+    settings = PhantomDemoSettings(pretrain=("steps=3", "span.weight=1.0", "dino.prototypes=8"))
+    assert select_dino_settings(settings) == ("steps=3", "dino.prototypes=8")

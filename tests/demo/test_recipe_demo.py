@@ -38,3 +38,14 @@ def test_every_arm_of_both_studies_fits_a_comparison(tmp_path):
         settings = CompareSettings.checked(study)
         assert len(settings.arms) == arms
         check_arms({name: settings.arm(name, tmp_path) for name in settings.arms}, settings)
+
+
+def test_only_loca_and_its_baseline_have_segmenters_and_priors_are_those_of_the_arm(tmp_path):
+    arms = build_recipe_study(tmp_path, RecipeDemoSettings())["arms"]
+    assert [name for name, arm in arms.items() if "finetune" not in arm] == ["dino+koleo", "loca"]
+    assert all(arm["finetune"] == {"segmentation": None} for arm in arms.values() if "finetune" in arm)
+    assert arms["dino+life"]["recipe"] == "nokoleo+life"
+    assert arms["all"]["prior"] == arms["span-registered+life"]["prior"] == str(tmp_path / "prior_registered")
+    assert {name.removesuffix("+life") for name, arm in arms.items() if "prior" in arm} == {
+        "span-static", "span-registered", "span-statistics", "all",
+    }  # fmt: skip
