@@ -82,3 +82,30 @@ def test_from_the_command_line(thoraxes, tmp_path, capsys):
     assert parse_arguments([])["names"] == METHODS
     with pytest.raises(SystemExit):
         parse_arguments(["--methods", "magic"])
+
+
+def test_a_case_is_the_mean_over_images_with_the_structure():
+    records = [
+        {"patient_id": "a", "seconds": 1.0, "scores": {"heart": [0.5, 0.25], "spine": [0.9, 0.8]}},
+        {"patient_id": "a", "seconds": 2.0, "scores": {"heart": [0.7, 0.75]}},
+        {"patient_id": "b", "seconds": 6.0, "scores": {"heart": [0.9, 0.5]}},
+    ]
+    case = room.summarise_case("static", records)
+    assert (case["case"], case["seconds"]) == ("static", 3.0)
+    assert list(case["structures"]) == ["heart", "spine"]
+    heart = case["structures"]["heart"]
+    assert heart["dice"] == pytest.approx(0.7)
+    assert heart["pixel_ap"] == pytest.approx(0.5)
+    assert heart["dice_p5"] == pytest.approx(0.52)
+    assert (heart["n"], case["structures"]["spine"]["n"]) == (3, 1)
+    # Resampled patients: both times a, both times b, or the mean of all three images.
+    assert heart["dice_ci95"] == pytest.approx((0.6, 0.9))
+    assert room.summarise_case("static", []) == {"case": "static", "seconds": 0.0, "structures": {}}
+
+
+def test_scored_images_have_a_mask_and_are_at_most_as_many_as_asked(thoraxes):
+    every = room.select_scored_images(thoraxes, "all", None)
+    assert len(every) == int(thoraxes.manifest.filter(like="mask_").notna().any(axis=1).sum())
+    test = room.select_scored_images(thoraxes, "test", 2)
+    assert len(test) == 2
+    assert set(test.manifest.split) == {"test"}

@@ -22,6 +22,7 @@ from medprior.ingest.masks import (
 from medprior.ingest.plan import MaskFile
 from tests.ingest.radiograph_files import write_png
 
+TINY_POLICY = Policy(min_side=1)
 ONE_WORKER = IngestSettings(workers=1, store_size=96)
 
 
@@ -128,10 +129,10 @@ def test_masks_that_fit_the_stored_grid_are_kept_and_others_flagged(tmp_path):
     rule = MaskRule(match="(?P<id>)")
     files = tuple(MaskFile(str(tmp_path / f"{name}.png"), name, rule) for name in "abc")
     # The image's pixels are half as wide as high: its file has 4 x 8, the picture is square.
-    masks, flags = read_masks(files[:1], (20, 20), (40, 80), "", Policy())
+    masks, flags = read_masks(files[:1], (20, 20), (40, 80), "", TINY_POLICY)
     assert (masks["a"].shape, flags) == ((20, 20), ())
-    assert read_masks(files[:1], (20, 20), (40, 60), "", Policy()) == ({}, ("mask_unusable",))
-    masks, flags = read_masks(files, (2, 4), (40, 80), "orientation_mirrored", Policy())
+    assert read_masks(files[:1], (20, 20), (40, 60), "", TINY_POLICY) == ({}, ("mask_unusable",))
+    masks, flags = read_masks(files, (2, 4), (40, 80), "orientation_mirrored", TINY_POLICY)
     assert flags == ("mask_unusable",)
     assert {name: mask.tolist() for name, mask in masks.items()} == {"a": [[False, False, False, True], [False] * 4]}
 
@@ -142,7 +143,7 @@ def test_palette_indices_are_bits_and_palette_colours_are_grey(tmp_path):
     image.putpalette([255, 255, 255, 0, 0, 0])
     image.save(tmp_path / "a.png")
     assert read_mask_levels(tmp_path / "a.png", Policy(), indices=True).tolist() == [[0, 1]]
-    assert read_mask_levels(tmp_path / "a.png", Policy()).tolist() == [[255, 0]]
+    assert read_mask_levels(tmp_path / "a.png", TINY_POLICY).tolist() == [[255, 0]]
     (tmp_path / "b.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(Rejected, match="decode_failed"):
-        read_mask_levels(tmp_path / "b.png", Policy())
+        read_mask_levels(tmp_path / "b.png", TINY_POLICY)
