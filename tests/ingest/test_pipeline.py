@@ -10,9 +10,15 @@ from PIL import Image
 
 from medprior.cli import main
 from medprior.cohort import Cohort
+from medprior.dicom import Radiograph, RawIdentifiers
 from medprior.dicom.decoding.samples import create_sample_picture
 from medprior.errors import InputMissing, MedpriorError
 from medprior.ingest import IngestSettings, ingest_images
+from medprior.ingest.decoding import DecodedImage
+from medprior.ingest.descriptor import load_descriptor
+from medprior.ingest.identity import Pseudonymizer
+from medprior.ingest.pipeline import IngestRun
+from medprior.ingest.plan import ImageSource
 from tests.ingest.radiograph_files import (
     CANARY,
     ONE_WORKER,
@@ -190,3 +196,43 @@ def test_images_lost_with_the_power_are_read_again(tmp_path):
     journal.write_bytes(b"".join(kept))
     ingest_images(folder, tmp_path / "c", settings=ONE_WORKER)
     assert read_files(tmp_path / "c") == whole
+
+
+PSEUDONYMS = Pseudonymizer(b"key")
+
+
+def run_of(dataset=None) -> IngestRun:
+    """A run that only names images and patients."""
+    return IngestRun(None, None, load_descriptor(dataset), PSEUDONYMS, {})
+
+
+def image_of(patient="", study="", sop="", digest="digest") -> DecodedImage:
+    """A decoded image of which only the identity matters."""
+    empty = np.zeros((0, 0), np.float32)
+    metadata = Radiograph(empty, empty.astype(bool), pixel_sha256=digest)
+    return DecodedImage(empty.astype(np.uint16), None, {}, (1, 1), metadata, RawIdentifiers(patient, study, sop))
+
+
+def test_an_image_is_named_by_the_data_set_else_by_its_instance_else_by_its_pixels():
+    source = ImageSource("/a", "a", "CHNCXR_0001_0", None, ())
+    image = image_of(sop="1.2.3")
+    assert run_of("shenzhen").assign_image_id(source, image) == PSEUDONYMS.pseudonym("image", "shenzhen\0CHNCXR_0001_0")
+    assert run_of().assign_image_id(source, image) == PSEUDONYMS.pseudonym("instance", "1.2.3")
+    assert run_of().assign_image_id(source, image_of(sop="none")) == PSEUDONYMS.pseudonym("picture", "digest")
+
+
+@pytest.mark.parametrize(
+    ("image", "fields", "patient", "study"),
+    [
+        (image_of("P", "1.2"), {"patient_id": "7", "study_id": "s"}, ("patient", "files\x007"), ("study", "s")),
+        (image_of("P", "1.2"), {}, ("patient", "P"), ("study", "1.2")),
+        (image_of("P", "none"), {}, ("patient", "P"), ("study", "i1")),
+        (image_of("", "1.2"), {}, None, ("study", "1.2")),
+        (image_of(), {"study_id": "s"}, None, ("study", "s")),
+    ],
+)
+def test_patients_come_from_tables_then_headers_and_without_an_id_every_study_is_one(image, fields, patient, study):
+    patient_id, study_id = run_of().assign_patient_and_study("i1", image, fields)
+    assert study_id == PSEUDONYMS.pseudonym(*study)
+    expected = PSEUDONYMS.pseudonym(*patient) if patient else PSEUDONYMS.pseudonym("patient of study", study_id)
+    assert patient_id == expected

@@ -1,7 +1,9 @@
 """A real S3 server on loopback, and fsspec's memory store: the same cohort as from a folder."""
 
+import errno
 import os
 import stat
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -12,7 +14,7 @@ from medprior.dicom import Policy
 from medprior.errors import ConfigError, InputMissing, MedpriorError, Rejected
 from medprior.ingest import fetching as fetching_module
 from medprior.ingest import ingest_images
-from medprior.ingest.remote import RemoteStore, build_remote_error
+from medprior.ingest.remote import RemoteStore, build_remote_error, is_url, object_stamp, translate_store_errors
 from tests.ingest.radiograph_files import (
     CANARY,
     ONE_WORKER,
@@ -238,3 +240,47 @@ def test_faults_are_told_by_kind_alone():
     assert isinstance(build_remote_error(FileNotFoundError(), "s3"), InputMissing)
     assert "medprior[s3]" in str(build_remote_error(ImportError(), "s3"))
     assert isinstance(build_remote_error(ValueError(), "x"), ConfigError)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("s3://bucket", True), ("simplecache::s3://bucket", True), ("S3+x.y-z://b", True), ("/data/s3://x", False),
+        ("C:/data", False), ("3s://b", False), (Path("s3://b"), False),
+    ],
+)  # fmt: skip
+def test_urls_begin_with_a_scheme(source, expected):
+    assert is_url(source) is expected
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        ({"size": 7, "ETag": "e", "mtime": 3}, [7, "e"]),
+        ({"size": 7, "ETag": None, "mtime": 3, "created": 1}, [7, "3"]),
+        ({"size": None}, [0, ""]),
+    ],
+)
+def test_a_stamp_is_the_size_and_the_first_version(info, expected):
+    assert object_stamp(info) == expected
+
+
+@pytest.mark.parametrize(("url", "is_refused"), [("memory://a:b@c/x", True), ("memory://a@c/x", False)])
+def test_a_url_with_a_password_is_refused(url, is_refused):
+    if is_refused:
+        with pytest.raises(ConfigError, match=r"^memory://: a URL must not contain credentials"):
+            RemoteStore(url)
+    else:
+        assert RemoteStore(url).scheme == "memory"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_local_disk_is_no_fault_of_the_store(number):
+    with pytest.raises(OSError) as caught, translate_store_errors("s3"):
+        raise OSError(number, "full")
+    assert type(caught.value) is OSError
+    with (
+        pytest.raises(MedpriorError, match=r"does not answer \(OSError\)"),
+        translate_store_errors("s3"),
+    ):
+        raise OSError(errno.EIO, "broken")
