@@ -1,34 +1,42 @@
 """Every peer reads every file."""
 
-import json
-import subprocess
-import sys
+import io
+import shutil
 
 import pytest
 
 from medprior.bench import ingest, ingest_peers
 
 
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory):
+    """Four small DICOM phantoms; do not write into the folder."""
+    folder = tmp_path_factory.mktemp("phantoms") / "in"
+    ingest.create_phantoms(folder, 4, 64)
+    return folder
+
+
 @pytest.mark.parametrize("name", ["pydicom", "simpleitk", "decode", "radiograph"])
-def test_every_contender_reads_every_file(tmp_path, name):
-    ingest.create_phantoms(tmp_path / "in", 4, 64)
-    said = ingest_peers.time_loop(name, tmp_path / "in")
-    assert said["files"] == 4
-    assert said["failed"] == 0
-    assert said["cpu"] > 0
+def test_every_contender_reads_every_file(phantoms, name):
+    timing = ingest_peers.time_loop(name, phantoms)
+    assert timing["files"] == 4
+    assert timing["failed"] == 0
+    assert timing["cpu"] > 0
 
 
-def test_unreadable_files_are_counted_and_do_not_end_the_loop(tmp_path):
-    ingest.create_phantoms(tmp_path / "in", 2, 64)
+def test_unreadable_files_are_counted_and_do_not_end_the_loop(phantoms, tmp_path):
+    shutil.copytree(phantoms, tmp_path / "in")
     (tmp_path / "in" / "zzz.dcm").write_bytes(b"no radiograph")
     timing = ingest_peers.time_loop("radiograph", tmp_path / "in")
-    assert (timing["files"], timing["failed"]) == (3, 1)
+    assert (timing["files"], timing["failed"]) == (5, 1)
 
 
-def test_a_waiting_loop_starts_when_told_at_the_file_it_is_told(tmp_path):
-    ingest.create_phantoms(tmp_path / "in", 3, 64)
-    command = [sys.executable, "-m", "medprior.bench.ingest_peers", "simpleitk", str(tmp_path / "in"), "wait"]
-    done = subprocess.run(command, input="2\n", capture_output=True, text=True, check=True)
-    ready, result = done.stdout.splitlines()
-    assert ready == "ready"
-    assert (json.loads(result)["files"], json.loads(result)["failed"]) == (3, 0)
+def test_a_waiting_loop_starts_when_told_at_the_file_it_is_told(phantoms, monkeypatch, capsys):
+    read = []
+    monkeypatch.setitem(ingest_peers.LOOP_FACTORIES, "listed", lambda: read.append)
+    monkeypatch.setattr("sys.stdin", io.StringIO("1\n"))
+    assert ingest_peers.time_loop("listed", phantoms, wait=True)["files"] == 4
+    assert capsys.readouterr().out == "ready\n"
+    # The first is read once to warm up.
+    first, *others = sorted(phantoms.rglob("*.dcm"))
+    assert read == [first, *others, first]

@@ -26,8 +26,8 @@ def test_a_stage_runs_again_after_one_that_ran(tmp_path, capsys):
 
 
 def test_other_arguments_run_a_stage_again(tmp_path, capsys):
-    for size, skipped in ((64, 0), (64, 1), (72, 0)):
-        argv = (tmp_path / "out", "--patients", 1, "--size", size, "--workers", 1, "--no-tracking")
+    for workers, skipped in ((1, 0), (1, 1), (2, 0)):
+        argv = (tmp_path / "out", "--patients", 1, "--size", 64, "--workers", workers, "--no-tracking")
         pipeline = StagePipeline(tmp_path)
         pipeline.run_stage("first", "phantom", *argv, result=tmp_path / "out" / "config.json")
         assert capsys.readouterr().out.count("done before") == skipped
