@@ -15,8 +15,8 @@ def test_sections_that_cost_little_are_filled():
 
 
 def test_tables_show_every_row():
-    found = {"things": [{"what": "a", "found": "1"}, {"what": "long name", "found": None}]}
-    text = "\n".join(doctor.format_doctor_tables(found))
+    report = {"things": [{"what": "a", "found": "1"}, {"what": "long name", "found": None}]}
+    text = "\n".join(doctor.format_doctor_tables(report))
     assert "long name" in text
     assert "a          1" in text
 

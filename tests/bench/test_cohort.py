@@ -14,11 +14,11 @@ def test_the_table_has_a_line_for_every_way(monkeypatch, capsys):
     for name, value in {"READ_COUNT": 6, "REMOTE_READ_COUNT": 3, "ROUNDS": 1}.items():
         monkeypatch.setattr(cohort, name, value)
     cohort.main()
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for way in list_formats():
-        assert f"\n{way.name}" in said
+        assert f"\n{way.name}" in printed
     if cohort.importlib.util.find_spec("moto"):
-        assert "not measured\n" not in said
+        assert "not measured\n" not in printed
 
 
 def test_a_rate_is_shown_with_its_range_where_it_was_measured_often():

@@ -19,11 +19,11 @@ def test_the_bench_prints_all_its_lines(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(ingest, name, value)
     monkeypatch.setenv("MEDPRIOR_BENCH_FOLDER", str(tmp_path))
     ingest.main()
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     peers = ("medprior ingest", "pydicom", "MONAI", "SimpleITK", "again")
     for words in (*peers, "bare decode alone", "bare decode in 2 processes at once"):
-        assert words in said
-    assert re.search(r"medprior reaches \d", said)
+        assert words in printed
+    assert re.search(r"medprior reaches \d", printed)
 
 
 def round_of(seconds, decode, parallel):

@@ -18,12 +18,12 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 def test_a_tiny_model_tells_most_oddities(classifier, phantom_cohort):
-    found = bench_out_of_distribution(load_finetuned_model(classifier), Cohort.open(phantom_cohort), max_chests=10)
+    report = bench_out_of_distribution(load_finetuned_model(classifier), Cohort.open(phantom_cohort), max_chests=10)
     val = len(Cohort.open(phantom_cohort).split("val"))
-    assert found.stated_rate == pytest.approx(1 / (val + 1))
-    assert found.auroc > 0.9
-    assert found.detection_rate > 0.6
-    assert found.table().count("\n") == len(CHEST_CHANGES) + len(SYNTHETIC_ODDITIES) + 3
+    assert report.stated_rate == pytest.approx(1 / (val + 1))
+    assert report.auroc > 0.9
+    assert report.detection_rate > 0.6
+    assert report.table().count("\n") == len(CHEST_CHANGES) + len(SYNTHETIC_ODDITIES) + 3
 
 
 BENCH = {
@@ -41,11 +41,11 @@ def trained(cohort: Path, out: Path, task: str, **changes):
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
 def test_phantoms_against_oddities(task, tmp_path):
     cohort = phantom_cohort_at(tmp_path / "cohort", 400, size=160)
-    found = bench_out_of_distribution(trained(cohort, tmp_path / "model", task), Cohort.open(cohort))
-    print(f"\nphantom, {task}: {found.chests} chests, stated {found.stated_rate:.3f}\n{found.table()}")
-    assert found.auroc > 0.98
-    assert found.detection_rate > 0.9
-    assert found.false_alarm_rate < 0.15
+    report = bench_out_of_distribution(trained(cohort, tmp_path / "model", task), Cohort.open(cohort))
+    print(f"\nphantom, {task}: {report.chests} chests, stated {report.stated_rate:.3f}\n{report.table()}")
+    assert report.auroc > 0.98
+    assert report.detection_rate > 0.9
+    assert report.false_alarm_rate < 0.15
 
 
 def real_cohort(path: Path) -> Path:
@@ -66,11 +66,11 @@ def real_cohort(path: Path) -> Path:
 def test_real_chests_against_oddities(tmp_path):
     cohort = real_cohort(tmp_path / "cohort")
     model = trained(cohort, tmp_path / "model", "classification")
-    found = bench_out_of_distribution(model, Cohort.open(cohort))
-    print(f"\nShenzhen: {found.chests} chests, stated {found.stated_rate:.3f}\n{found.table()}")
-    assert found.auroc > 0.98
-    assert found.detection_rate > 0.9
-    assert found.false_alarm_rate < 0.15
+    report = bench_out_of_distribution(model, Cohort.open(cohort))
+    print(f"\nShenzhen: {report.chests} chests, stated {report.stated_rate:.3f}\n{report.table()}")
+    assert report.auroc > 0.98
+    assert report.detection_rate > 0.9
+    assert report.false_alarm_rate < 0.15
     other = [np.asarray(Image.open(f).convert("L"), dtype=np.float32) / 255
              for f in sorted((DATA / "nih").rglob("*.png"))[:100]]  # fmt: skip
     far = np.mean([model.predict_pixels(picture).familiar.far for picture in other])

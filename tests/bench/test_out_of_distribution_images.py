@@ -16,17 +16,17 @@ from medprior.phantom import render_phantom
 
 def test_oddities_are_pictures_and_the_same_for_the_same_seed():
     chests = [render_phantom(seed, size=96).pixels for seed in (1, 2)]
-    found = create_oddities(chests, 0, 96)
-    assert set(found) == {*CHEST_CHANGES, *SYNTHETIC_ODDITIES}
-    for kind, pictures in found.items():
+    oddities = create_oddities(chests, 0, 96)
+    assert set(oddities) == {*CHEST_CHANGES, *SYNTHETIC_ODDITIES}
+    for kind, pictures in oddities.items():
         assert len(pictures) == 2, kind
         for picture in pictures:
             assert picture.shape == (96, 96), kind
             assert picture.dtype == np.float32, kind
             assert 0 <= picture.min() < picture.max() <= 1, kind
     again = create_oddities(chests, 0, 96)
-    assert all(np.array_equal(found[k][1], again[k][1]) for k in found)
-    assert not np.array_equal(found["hand"][0], found["hand"][1])
+    assert all(np.array_equal(oddities[k][1], again[k][1]) for k in oddities)
+    assert not np.array_equal(oddities["hand"][0], oddities["hand"][1])
 
 
 def test_coordinates_are_those_of_pixel_centres():

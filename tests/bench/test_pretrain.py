@@ -17,10 +17,10 @@ def test_every_comparison_is_printed(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     pretrain.main()
     lines = capsys.readouterr().out.strip().splitlines()[1:]
-    found = [LINE.match(line) for line in lines]
-    assert all(found), lines
-    assert len(found) == 10
-    assert all(float(m[2]) > 0 and float(m[5]) > 0 for m in found)
+    matches = [LINE.match(line) for line in lines]
+    assert all(matches), lines
+    assert len(matches) == 10
+    assert all(float(m[2]) > 0 and float(m[5]) > 0 for m in matches)
 
 
 def test_peak_memory_is_that_of_what_is_alive():

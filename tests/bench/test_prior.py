@@ -35,8 +35,8 @@ def test_each_image_is_judged_once_and_the_means_are_theirs(thoraxes, tmp_path, 
     assert set(rows[0]["structures"]) == {"heart", "left_lung", "lungs", "right_lung"}
     record = json.loads((tmp_path / RESULTS_FILE).read_text())
     assert [row["case"] for row in record["cases"]] == list(QUICK)
-    said = capsys.readouterr().out
-    assert said.count("left_lung") == 2
+    printed = capsys.readouterr().out
+    assert printed.count("left_lung") == 2
 
 
 def test_a_stopped_bench_goes_on(thoraxes, tmp_path, monkeypatch):
@@ -63,8 +63,8 @@ def test_a_stopped_bench_goes_on(thoraxes, tmp_path, monkeypatch):
 
 def test_of_all_images_the_example_is_not_judged(thoraxes, tmp_path):
     (row,) = bench_priors(thoraxes, tmp_path, names=("static",), split="all")
-    judged = len(select_with_masks(thoraxes, ("left_lung",)))
-    assert row["structures"]["left_lung"]["n"] == judged - 1
+    scored = len(select_with_masks(thoraxes, ("left_lung",)))
+    assert row["structures"]["left_lung"]["n"] == scored - 1
     assert sum(not line["scores"] for line in lines(tmp_path)) == 1
 
 

@@ -19,9 +19,9 @@ def test_few_are_training_images_and_other_examples_are_thirteen(thoraxes):
     from medprior.annotate.typicality import find_typical_annotated
 
     settings, first = PriorSettings(), annotate_from_cohort(thoraxes, find_typical_annotated(thoraxes))
-    drawn = [one.image_id for one in choose_few_examples(thoraxes, first, settings)]
-    assert len(set(drawn)) == 5
-    assert set(drawn) <= set(thoraxes.split("train").image_ids)
+    example_ids = [one.image_id for one in choose_few_examples(thoraxes, first, settings)]
+    assert len(set(example_ids)) == 5
+    assert set(example_ids) <= set(thoraxes.split("train").image_ids)
     cases = list(build_sensitivity_cases(thoraxes, settings, examples=4))
     assert [case.name for case in cases] == [
         "example 1", "example 2", "example 3", "example 4", "eroded", "dilated", "shifted",

@@ -42,17 +42,17 @@ def test_nih_layout(tmp_path):
         "00009999_000.png,Mass,1.5,2.5,10,12,,,\n"
     )
     cohort = ingest_images(nih(tmp_path / "in", table), tmp_path / "c", "nih", ONE)
-    found = pd.read_parquet(cohort.path / "boxes.parquet")
-    assert list(found) == ["image_id", "label", "x", "y", "width", "height"]
-    assert set(found.label) == {"Infiltration", "Mass"}
-    assert set(found.image_id) <= set(cohort.image_ids)
-    first = found[found.label == "Infiltration"].iloc[0]
+    boxes = pd.read_parquet(cohort.path / "boxes.parquet")
+    assert list(boxes) == ["image_id", "label", "x", "y", "width", "height"]
+    assert set(boxes.label) == {"Infiltration", "Mass"}
+    assert set(boxes.image_id) <= set(cohort.image_ids)
+    first = boxes[boxes.label == "Infiltration"].iloc[0]
     np.testing.assert_allclose(first[["x", "y", "width", "height"]].tolist(), [0.25, 0.5, 0.5, 0.25])
     summary = json.loads((cohort.path / "summary.json").read_text())
     assert summary["boxes"] == 2
     assert summary["boxes_unusable"] == 1
     again = ingest_images(tmp_path / "in", tmp_path / "c", "nih", ONE)
-    pd.testing.assert_frame_equal(pd.read_parquet(again.path / "boxes.parquet"), found)
+    pd.testing.assert_frame_equal(pd.read_parquet(again.path / "boxes.parquet"), boxes)
 
 
 def test_a_table_without_a_column_is_named(tmp_path):
@@ -72,11 +72,11 @@ def test_rsna_layout(tmp_path):
     lines += [f"{ids[1]},2,4,10,8,1", f"{ids[1]},20,4,10,8,1"]
     (tmp_path / "in" / "stage_2_train_labels.csv").write_text("\n".join(lines))
     cohort = ingest_images(tmp_path / "in", tmp_path / "c", "rsna", ONE)
-    found = pd.read_parquet(cohort.path / "boxes.parquet")
-    assert found.label.tolist() == ["Lung Opacity"] * 2
-    row = cohort.manifest.set_index("image_id").loc[found.image_id[0]]
-    np.testing.assert_allclose(found.width * row.cols, [10, 10])
-    np.testing.assert_allclose(found.y * row["rows"], [4, 4])
+    table = pd.read_parquet(cohort.path / "boxes.parquet")
+    assert table.label.tolist() == ["Lung Opacity"] * 2
+    row = cohort.manifest.set_index("image_id").loc[table.image_id[0]]
+    np.testing.assert_allclose(table.width * row.cols, [10, 10])
+    np.testing.assert_allclose(table.y * row["rows"], [4, 4])
 
 
 def test_boxes_are_turned_as_their_picture():

@@ -35,8 +35,8 @@ def sheet_of(path, count):
     ("count", "size"), [(1, (212, 258)), (3, (624, 258)), (8, (1654, 258)), (9, (1654, 510)), (100, (1654, 1518))]
 )
 def test_a_sheet_has_at_most_eight_columns_and_six_rows(tmp_path, count, size):
-    found, asked = sheet_of(tmp_path / "sheet.png", count)
-    assert found == size
+    sheet_size, asked = sheet_of(tmp_path / "sheet.png", count)
+    assert sheet_size == size
     assert len(asked) == min(count, 48)
     assert (asked[0], asked[-1]) == ("i000", f"i{count - 1:03d}")
     assert asked == sorted(set(asked))

@@ -102,10 +102,10 @@ def test_jsrt_with_scr_masks(tmp_path, style, left, suffix):
 
 def test_public_ids_are_the_same_under_every_key(tmp_path):
     write_png(tmp_path / "in" / "CHNCXR_0001_0.png")
-    made = [
+    cohorts = [
         ingest_images(tmp_path / "in", tmp_path / name, "shenzhen", ONE, key=tmp_path / f"k{name}") for name in "ab"
     ]
-    assert made[0].image_ids == made[1].image_ids
+    assert cohorts[0].image_ids == cohorts[1].image_ids
     assert not (tmp_path / "ka").exists()
 
 
@@ -210,8 +210,8 @@ def test_vindr_layout(tmp_path):
         rows += [f"{name},R{r},{int(r < number)},0,1" for r in range(3)]
     (tmp_path / "image_labels_train.csv").write_text("\n".join(rows))
     cohort = ingest_images(tmp_path, tmp_path / "c", "vindr_cxr", ONE)
-    found = sorted(cohort.labels(["Cardiomegaly"])[:, 0])
-    np.testing.assert_allclose(found, [0, 1 / 3, 2 / 3], atol=1e-6)
+    shares = sorted(cohort.labels(["Cardiomegaly"])[:, 0])
+    np.testing.assert_allclose(shares, [0, 1 / 3, 2 / 3], atol=1e-6)
 
 
 def test_rsna_layout_accepts_its_captures(tmp_path):

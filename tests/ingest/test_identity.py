@@ -20,11 +20,11 @@ from tests.ingest.radiograph_files import ONE_WORKER, fill_with_dicom
 def test_ids_depend_on_the_key_and_on_nothing_else(tmp_path):
     folder = fill_with_dicom(tmp_path / "in", 4)
     keys = tmp_path / "keys"
-    made = [
+    cohorts = [
         ingest_images(folder, tmp_path / name, settings=ONE_WORKER, key=keys / key)
         for name, key in (("a", "1"), ("b", "1"), ("c", "2"))
     ]
-    ids = [set(cohort.image_ids) | set(cohort.patient_ids) for cohort in made]
+    ids = [set(cohort.image_ids) | set(cohort.patient_ids) for cohort in cohorts]
     assert ids[0] == ids[1]
     assert not ids[0] & ids[2]
     assert stat.S_IMODE((keys / "1").stat().st_mode) == 0o600

@@ -98,8 +98,8 @@ def test_no_patient_data_leaves_the_private_folder(tmp_path, capfd):
     (folder / f"{CANARY}.txt").write_text(CANARY)
     arguments = ["ingest", str(folder), str(tmp_path / "c"), "--workers", "1", "--no-tracking"]
     assert main(arguments) == 0
-    said = capfd.readouterr()
-    assert CANARY not in said.out + said.err
+    printed = capfd.readouterr()
+    assert CANARY not in printed.out + printed.err
     for name, data in read_files(tmp_path / "c").items():
         assert CANARY not in name
         assert CANARY.encode() not in data, name

@@ -10,9 +10,9 @@ from tests.ingest.radiograph_files import ONE_WORKER, fill_with_dicom
 def test_limit_draws_the_same_files_again(tmp_path):
     folder = fill_with_dicom(tmp_path / "in", 10)
     settings = ONE_WORKER.model_copy(update={"limit": 4})
-    made = [ingest_images(folder, tmp_path / name, settings=settings).image_ids for name in "ab"]
-    assert made[0] == made[1]
-    assert len(made[0]) == 4
+    samples = [ingest_images(folder, tmp_path / name, settings=settings).image_ids for name in "ab"]
+    assert samples[0] == samples[1]
+    assert len(samples[0]) == 4
 
 
 def describe(**values) -> DatasetDescriptor:

@@ -98,8 +98,8 @@ def test_the_command_says_nothing_of_names_and_credentials(tmp_path, s3, capfd):
     upload_folder(s3, fill_with_dicom(tmp_path / "in", 4), f"{BUCKET}/{CANARY}")
     arguments = [f"s3://{BUCKET}/{CANARY}", str(tmp_path / "c"), "--workers", "1", "--no-tracking"]
     assert main(["ingest", *arguments]) == 0
-    said = "".join(capfd.readouterr())
-    for content in (said.encode(), *read_files(tmp_path / "c").values()):
+    printed = "".join(capfd.readouterr())
+    for content in (printed.encode(), *read_files(tmp_path / "c").values()):
         for word in (CANARY, CANARY.lower(), SECRET, "127.0.0.1"):
             assert word.encode() not in content
     private = b"".join(path.read_bytes() for path in (tmp_path / "c.private").iterdir())
@@ -206,9 +206,9 @@ def test_objects_that_vanish_after_listing_are_quarantined(tmp_path, s3, monkeyp
     real = RemoteStore.entries
 
     def listing(self):
-        found = real(self)
+        entries = real(self)
         s3.rm(f"{BUCKET}/set/{CANARY}_002/x.dcm")
-        return found
+        return entries
 
     monkeypatch.setattr(RemoteStore, "entries", listing)
     assert len(ingest_images(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE_WORKER)) == 4
