@@ -114,3 +114,9 @@ def test_web_files_hold_no_colour_of_a_structure(path):
 def test_no_module_repeats_a_value_of_the_palette():
     texts = {path: path.read_text().lower() for path in ROOT.rglob("*.py") if path.name != "palette.py"}
     assert not [path for path, text in texts.items() if any(value in text for value in STRUCTURE_COLOURS.values())]
+
+
+def test_further_colours_begin_again_after_the_last():
+    assert [structure_colour("rib", order) for order in (0, 3, 4, 5)] == [*FURTHER_COLOURS[::3], *FURTHER_COLOURS[:2]]
+    assert structure_rgb("rib", 2) == (213, 94, 0)
+    assert list(assign_colours(["b", "heart", "a", "c", "d", "e"]).items())[-1] == ("e", FURTHER_COLOURS[0])

@@ -1,6 +1,6 @@
 import pytest
 
-from medprior.bench import command, evaluate
+from medprior.bench import command
 from medprior.cli import main
 
 
@@ -17,11 +17,3 @@ def test_bench_hands_on_what_a_room_takes(capsys):
     with pytest.raises(SystemExit):
         main(["bench", "prior", "cohort", "--split", "nowhere"])
     assert "nowhere" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_bench_is_faster_than_scikit_learn(capsys):
-    evaluate.main()
-    lines = capsys.readouterr().out.splitlines()
-    assert "medprior" in lines[1]
-    assert float(lines[-1].split()[-2]) > 10

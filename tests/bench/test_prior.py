@@ -8,14 +8,9 @@ from medprior.bench import prior as room
 from medprior.bench.prior import JOURNAL_FILE, RESULTS_FILE, bench_priors, main, parse_arguments
 from medprior.bench.prior_cases import (
     METHODS,
-    build_sensitivity_cases,
-    choose_few_examples,
-    distort_annotation,
     select_with_masks,
 )
 from medprior.errors import MedpriorError
-from medprior.priors.quality import summarise_quality
-from medprior.priors.settings import PriorSettings
 from tests.priors.conftest import write_cohort
 
 QUICK = ("static", "affine")
@@ -40,8 +35,8 @@ def test_each_image_is_judged_once_and_the_means_are_theirs(thoraxes, tmp_path, 
     assert set(rows[0]["structures"]) == {"heart", "left_lung", "lungs", "right_lung"}
     record = json.loads((tmp_path / RESULTS_FILE).read_text())
     assert [row["case"] for row in record["cases"]] == list(QUICK)
-    said = capsys.readouterr().out
-    assert said.count("left_lung") == 2
+    printed = capsys.readouterr().out
+    assert printed.count("left_lung") == 2
 
 
 def test_a_stopped_bench_goes_on(thoraxes, tmp_path, monkeypatch):
@@ -68,8 +63,8 @@ def test_a_stopped_bench_goes_on(thoraxes, tmp_path, monkeypatch):
 
 def test_of_all_images_the_example_is_not_judged(thoraxes, tmp_path):
     (row,) = bench_priors(thoraxes, tmp_path, names=("static",), split="all")
-    judged = len(select_with_masks(thoraxes, ("left_lung",)))
-    assert row["structures"]["left_lung"]["n"] == judged - 1
+    scored = len(select_with_masks(thoraxes, ("left_lung",)))
+    assert row["structures"]["left_lung"]["n"] == scored - 1
     assert sum(not line["scores"] for line in lines(tmp_path)) == 1
 
 
@@ -80,28 +75,6 @@ def test_results_of_another_cohort_are_refused(thoraxes, tmp_path):
         bench_priors(other, tmp_path / "out", names=("static",))
 
 
-def test_few_are_training_images_and_other_examples_are_thirteen(thoraxes):
-    from medprior.annotate import annotate_from_cohort
-    from medprior.annotate.typicality import find_typical_annotated
-
-    settings, first = PriorSettings(), annotate_from_cohort(thoraxes, find_typical_annotated(thoraxes))
-    drawn = [one.image_id for one in choose_few_examples(thoraxes, first, settings)]
-    assert len(set(drawn)) == 5
-    assert set(drawn) <= set(thoraxes.split("train").image_ids)
-    cases = list(build_sensitivity_cases(thoraxes, settings, examples=4))
-    assert [case.name for case in cases] == [
-        "example 1", "example 2", "example 3", "example 4", "eroded", "dilated", "shifted",
-    ]  # fmt: skip
-    areas = {how: distort_annotation(first, how).masks["heart"].sum() for how in ("eroded", "dilated", "shifted")}
-    own = first.masks["heart"].sum()
-    assert areas["eroded"] < own < areas["dilated"]
-    assert areas["shifted"] == own
-    part = thoraxes.split("test").take(2)
-    prior = cases[-1].prepare()(part)
-    assert prior.per_image is not None
-    assert set(summarise_quality(prior, part)) >= {"heart", "left_lung"}
-
-
 def test_from_the_command_line(thoraxes, tmp_path, capsys):
     given = parse_arguments([str(thoraxes.path), "--out", str(tmp_path), "--images", "2", "--methods", "static"])
     main(**given)
@@ -109,3 +82,30 @@ def test_from_the_command_line(thoraxes, tmp_path, capsys):
     assert parse_arguments([])["names"] == METHODS
     with pytest.raises(SystemExit):
         parse_arguments(["--methods", "magic"])
+
+
+def test_a_case_is_the_mean_over_images_with_the_structure():
+    records = [
+        {"patient_id": "a", "seconds": 1.0, "scores": {"heart": [0.5, 0.25], "spine": [0.9, 0.8]}},
+        {"patient_id": "a", "seconds": 2.0, "scores": {"heart": [0.7, 0.75]}},
+        {"patient_id": "b", "seconds": 6.0, "scores": {"heart": [0.9, 0.5]}},
+    ]
+    case = room.summarise_case("static", records)
+    assert (case["case"], case["seconds"]) == ("static", 3.0)
+    assert list(case["structures"]) == ["heart", "spine"]
+    heart = case["structures"]["heart"]
+    assert heart["dice"] == pytest.approx(0.7)
+    assert heart["pixel_ap"] == pytest.approx(0.5)
+    assert heart["dice_p5"] == pytest.approx(0.52)
+    assert (heart["n"], case["structures"]["spine"]["n"]) == (3, 1)
+    # Resampled patients: both times a, both times b, or the mean of all three images.
+    assert heart["dice_ci95"] == pytest.approx((0.6, 0.9))
+    assert room.summarise_case("static", []) == {"case": "static", "seconds": 0.0, "structures": {}}
+
+
+def test_scored_images_have_a_mask_and_are_at_most_as_many_as_asked(thoraxes):
+    every = room.select_scored_images(thoraxes, "all", None)
+    assert len(every) == int(thoraxes.manifest.filter(like="mask_").notna().any(axis=1).sum())
+    test = room.select_scored_images(thoraxes, "test", 2)
+    assert len(test) == 2
+    assert set(test.manifest.split) == {"test"}

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medprior.cohort import assign_patient_splits
+from medprior.cohort.splits import fill_empty_splits, group_linked_images, hash_to_unit_interval
 from medprior.errors import ConfigError
 
 PEOPLE = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 20)), min_size=1, max_size=40)
@@ -58,3 +59,82 @@ def test_a_hundred_thousand_patients_are_split_in_seconds():
     chosen = assign_patient_splits(names, [f"h{i}" for i in range(100_000)])
     assert time.process_time() - start < 10
     assert abs((chosen == "train").mean() - 0.7) < 0.01
+
+
+def test_groups_are_linked_through_patients_and_pixels():
+    groups = group_linked_images(["a", "a", "b", "c", "d"], ["1", "2", "2", "3", "1"])
+    assert groups.tolist() == [0, 0, 0, 3, 0]
+    # A patient and a picture of the same name are no link.
+    assert group_linked_images(["x", "b"], ["1", "x"]).tolist() == [0, 1]
+
+
+def test_a_name_has_one_place_under_each_seed():
+    assert hash_to_unit_interval("p0", 0) == pytest.approx(int("865779d579f6637d", 16) / 16**16)
+    assert hash_to_unit_interval("p0", 1) != hash_to_unit_interval("p0", 0)
+
+
+def test_the_place_is_compared_with_the_sums_of_the_shares():
+    names = [f"p{i}" for i in range(300)]
+    places = [hash_to_unit_interval(name, 3) for name in names]
+    expected = ["train" if place < 0.5 else "val" if place < 0.8 else "test" for place in places]
+    assert assign_patient_splits(names, names, (0.5, 0.3, 0.2), seed=3).tolist() == expected
+
+
+def test_train_and_val_share_what_an_official_list_leaves_open():
+    names = [f"p{i}" for i in range(300)]
+    places = [hash_to_unit_interval(name, 0) for name in names]
+    # 0.7 of 0.8 is 7 / 8.
+    expected = ["train" if place < 0.875 else "val" for place in places]
+    assert assign_patient_splits(names, names, official=["train_val"] * 300).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("official", "expected"),
+    [
+        (("train", "val", "test"), "test"), (("train", "val"), "val"), (("train_val", "test"), "test"),
+        (("train", None), "train"), (("val", "train_val"), "val"),
+    ],
+)  # fmt: skip
+def test_a_patient_in_several_official_splits_takes_the_last(official, expected):
+    names = ["p"] * len(official)
+    pixels = [str(number) for number in range(len(official))]
+    assert set(assign_patient_splits(names, pixels, official=official)) == {expected}
+
+
+def test_a_group_has_the_place_of_its_smallest_patient():
+    names = [f"p{i}" for i in range(10, 60)]
+    alone = dict(zip(names, assign_patient_splits(names, names), strict=True))
+    # Pairs share a picture; the even one has the smaller id and comes second.
+    partner = {name: f"p{int(name[1:]) // 2 * 2}" for name in names}
+    linked = dict(zip(names, assign_patient_splits(names[::-1], [partner[n] for n in names[::-1]])[::-1], strict=True))
+    assert linked == {name: alone[partner[name]] for name in names}
+    assert linked != alone
+
+
+@pytest.mark.parametrize(
+    ("fractions", "places", "expected"),
+    [
+        ((0.7, 0.1, 0.2), {0: 0.1, 1: 0.69, 2: 0.5}, ["train", "val", "test"]),
+        # A share of nothing stays empty.
+        ((0.8, 0.0, 0.2), {0: 0.1, 1: 0.69, 2: 0.5}, ["train", "test", "train"]),
+        # Groups with an official split have no place and do not move.
+        ((0.7, 0.1, 0.2), {0: 0.1}, ["val", "train", "train"]),
+        ((0.7, 0.1, 0.2), {}, ["train", "train", "train"]),
+    ],
+)
+def test_the_nearest_group_fills_an_empty_split(fractions, places, expected):
+    splits = dict.fromkeys(range(3), "train")
+    fill_empty_splits(splits, dict(places), fractions)
+    assert [splits[group] for group in range(3)] == expected
+
+
+def test_two_groups_are_too_few_to_fill_a_third_split():
+    splits = {0: "train", 1: "train"}
+    fill_empty_splits(splits, {0: 0.1, 1: 0.69}, (0.7, 0.1, 0.2))
+    assert splits == {0: "train", 1: "train"}
+
+
+@pytest.mark.parametrize("fractions", [(1.2, -0.1, -0.1), (0.7, 0.1, 0.21)])
+def test_shares_are_not_negative_and_sum_to_one(fractions):
+    with pytest.raises(ConfigError, match="do not add up"):
+        assign_patient_splits(["a"], ["a"], fractions)

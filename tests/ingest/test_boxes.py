@@ -11,7 +11,9 @@ from PIL import Image
 from medprior.dicom.decoding.samples import create_sample_dataset, create_sample_picture, serialise_dataset
 from medprior.errors import InputMissing
 from medprior.ingest import IngestSettings, ingest_images
-from medprior.ingest.boxes import FindingBox, normalize_box
+from medprior.ingest.boxes import FindingBox, normalize_box, read_box_rows, write_finding_boxes
+from medprior.ingest.descriptor import BoxRule
+from medprior.ingest.identity import Pseudonymizer
 
 ONE = IngestSettings(workers=1, store_size=48)
 EIGHT = create_sample_picture(bits=8).astype("u1")
@@ -40,17 +42,17 @@ def test_nih_layout(tmp_path):
         "00009999_000.png,Mass,1.5,2.5,10,12,,,\n"
     )
     cohort = ingest_images(nih(tmp_path / "in", table), tmp_path / "c", "nih", ONE)
-    found = pd.read_parquet(cohort.path / "boxes.parquet")
-    assert list(found) == ["image_id", "label", "x", "y", "width", "height"]
-    assert set(found.label) == {"Infiltration", "Mass"}
-    assert set(found.image_id) <= set(cohort.image_ids)
-    first = found[found.label == "Infiltration"].iloc[0]
+    boxes = pd.read_parquet(cohort.path / "boxes.parquet")
+    assert list(boxes) == ["image_id", "label", "x", "y", "width", "height"]
+    assert set(boxes.label) == {"Infiltration", "Mass"}
+    assert set(boxes.image_id) <= set(cohort.image_ids)
+    first = boxes[boxes.label == "Infiltration"].iloc[0]
     np.testing.assert_allclose(first[["x", "y", "width", "height"]].tolist(), [0.25, 0.5, 0.5, 0.25])
     summary = json.loads((cohort.path / "summary.json").read_text())
     assert summary["boxes"] == 2
     assert summary["boxes_unusable"] == 1
     again = ingest_images(tmp_path / "in", tmp_path / "c", "nih", ONE)
-    pd.testing.assert_frame_equal(pd.read_parquet(again.path / "boxes.parquet"), found)
+    pd.testing.assert_frame_equal(pd.read_parquet(again.path / "boxes.parquet"), boxes)
 
 
 def test_a_table_without_a_column_is_named(tmp_path):
@@ -70,11 +72,11 @@ def test_rsna_layout(tmp_path):
     lines += [f"{ids[1]},2,4,10,8,1", f"{ids[1]},20,4,10,8,1"]
     (tmp_path / "in" / "stage_2_train_labels.csv").write_text("\n".join(lines))
     cohort = ingest_images(tmp_path / "in", tmp_path / "c", "rsna", ONE)
-    found = pd.read_parquet(cohort.path / "boxes.parquet")
-    assert found.label.tolist() == ["Lung Opacity"] * 2
-    row = cohort.manifest.set_index("image_id").loc[found.image_id[0]]
-    np.testing.assert_allclose(found.width * row.cols, [10, 10])
-    np.testing.assert_allclose(found.y * row["rows"], [4, 4])
+    table = pd.read_parquet(cohort.path / "boxes.parquet")
+    assert table.label.tolist() == ["Lung Opacity"] * 2
+    row = cohort.manifest.set_index("image_id").loc[table.image_id[0]]
+    np.testing.assert_allclose(table.width * row.cols, [10, 10])
+    np.testing.assert_allclose(table.y * row["rows"], [4, 4])
 
 
 def test_boxes_are_turned_as_their_picture():
@@ -92,3 +94,44 @@ def test_without_boxes_there_is_no_file(tmp_path):
     cohort = ingest_images(path, tmp_path / "c", "nih", ONE)
     assert not (cohort.path / "boxes.parquet").exists()
     assert "boxes" not in json.loads((cohort.path / "summary.json").read_text())
+
+
+def test_rows_without_four_numbers_are_skipped_and_findings_renamed(tmp_path):
+    path = tmp_path / "boxes.csv"
+    path.write_text(
+        "name,what,x,y,w,h\na.png,Infiltrate,1,2,3,4\nb.png,Mass,1,2,,4\nc.png,Mass,1,2,inf,4\nd.png,,1,2,3,4\n"
+    )
+    names = {"files": ["boxes.csv"], "key": ["id", "name"], "label": ["what"], "width": ["w"], "height": ["h"]}
+    rule = BoxRule.checked(names | {"finding": "Other", "rename": {"Infiltrate": "Infiltration"}})
+    assert list(read_box_rows(path, rule)) == [
+        FindingBox("a", "Infiltration", 1, 2, 3, 4),
+        FindingBox("d", "Other", 1, 2, 3, 4),
+    ]
+
+
+def test_a_box_that_touches_the_image_at_its_edge_alone_lies_outside():
+    assert normalize_box(FindingBox("a", "Mass", 10, 0, 5, 5), rows=20, cols=10, flags="") is None
+    assert normalize_box(FindingBox("a", "Mass", 0, -5, 5, 5), rows=20, cols=10, flags="") is None
+    assert normalize_box(FindingBox("a", "Mass", 5, 10, 10, 20), rows=20, cols=10, flags="") == (0.5, 0.5, 0.5, 0.5)
+
+
+def test_boxes_of_other_data_sets_are_kept_and_those_of_the_same_replaced(tmp_path):
+    pseudonyms = Pseudonymizer(b"key")
+    ids = {name: pseudonyms.pseudonym("image", f"{name[0]}\0{name}") for name in ("a1", "b1")}
+    manifest = pd.DataFrame(
+        {"image_id": list(ids.values()), "dataset": ["a", "b"], "rows": 10, "cols": 20, "flags": ""}
+    )
+    box = FindingBox("a1", "Mass", 5, 5, 5, 5)
+    assert write_finding_boxes(tmp_path, [box, FindingBox("a9", "Mass", 5, 5, 5, 5)], "a", pseudonyms, manifest) == {
+        "boxes": 1,
+        "boxes_unusable": 0,
+    }
+    other = [FindingBox("b1", "Mass", 0, 0, 5, 5), FindingBox("b1", "Mass", 30, 0, 5, 5)]
+    assert write_finding_boxes(tmp_path, other, "b", pseudonyms, manifest) == {"boxes": 2, "boxes_unusable": 1}
+    moved = [FindingBox("a1", "Mass", 0, 5, 5, 5)]
+    assert write_finding_boxes(tmp_path, moved, "a", pseudonyms, manifest)["boxes"] == 2
+    table = pd.read_parquet(tmp_path / "boxes.parquet").set_index("image_id")
+    assert table.loc[ids["a1"], ["x", "y", "width", "height"]].tolist() == [0, 0.5, 0.25, 0.5]
+    assert write_finding_boxes(tmp_path, [], "a", pseudonyms, manifest)["boxes"] == 1
+    assert write_finding_boxes(tmp_path, [], "b", pseudonyms, manifest) == {}
+    assert not (tmp_path / "boxes.parquet").exists()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from medprior.phantom import PhantomSettings, generate_phantom_cohort
-from tests.ingest.test_pipeline import fill, tree
+from tests.ingest.radiograph_files import fill_with_dicom, read_files
 
 
 def command(folder, cohort, largest_file=None, more=()):
@@ -65,7 +65,7 @@ def kills(tmp_path, count, each, files):
     start = time.monotonic()
     ended(command(folder, tmp_path / "whole", more=more))
     length = time.monotonic() - start
-    expected = tree(tmp_path / "whole")
+    expected = read_files(tmp_path / "whole")
     rng = np.random.default_rng(0)
     landed = halfway = number = 0
     while landed < count:
@@ -80,7 +80,7 @@ def kills(tmp_path, count, each, files):
             lines = journal.read_bytes().count(b"\n") - 1 if journal.exists() else 0
             halfway += 0 < lines < files
         ended(command(folder, cohort, more=more))
-        assert tree(cohort) == expected
+        assert read_files(cohort) == expected
         shutil.rmtree(cohort)
         assert number <= 2 * count, "the runs end before they can be killed"
     print(f"{landed} kills, {halfway} with some images kept, {number} cohorts")
@@ -88,7 +88,7 @@ def kills(tmp_path, count, each, files):
 
 
 def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path):
-    folder = fill(tmp_path / "in", 12)
+    folder = fill_with_dicom(tmp_path / "in", 12)
     for name, limit in (("whole", None), ("full", 50_000), ("full", None)):
         process = command(folder, tmp_path / name, limit)
         process.wait()
@@ -97,7 +97,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path):
         assert process.returncode == (2 if limit else 0), error
         assert ("the disk is full" in error) == bool(limit)
         assert "Traceback" not in error
-    assert tree(tmp_path / "full") == tree(tmp_path / "whole")
+    assert read_files(tmp_path / "full") == read_files(tmp_path / "whole")
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def small_disk(tmp_path):
 
 def test_a_disk_that_is_really_full(tmp_path, small_disk):
     disk, enlarge = small_disk
-    folder = fill(tmp_path / "in", 80)
+    folder = fill_with_dicom(tmp_path / "in", 80)
     ended(command(folder, tmp_path / "whole"))
     process = command(folder, disk / "c")
     error = process.stderr.read().decode()
@@ -126,7 +126,7 @@ def test_a_disk_that_is_really_full(tmp_path, small_disk):
     assert not (disk / "c" / "config.json").exists()
     enlarge()
     ended(command(folder, disk / "c"))
-    assert tree(disk / "c") == tree(tmp_path / "whole")
+    assert read_files(disk / "c") == read_files(tmp_path / "whole")
 
 
 def test_one_cohort_killed_three_times(tmp_path):

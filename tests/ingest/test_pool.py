@@ -43,30 +43,30 @@ def codes(answers):
 
 def test_answers_come_in_order(tmp_path):
     shapes = [(96 + i, 80) for i in range(12)]
-    found = [write(tmp_path, f"{i}", *shape) for i, shape in enumerate(shapes)]
+    sources = [write(tmp_path, f"{i}", *shape) for i, shape in enumerate(shapes)]
     with DecodingPool(2, Policy(), 512, EASY) as workers:
-        answers = list(workers.map(found))
+        answers = list(workers.map(sources))
     assert [a.size for a in answers if isinstance(a, DecodedImage)] == shapes
 
 
 def test_a_killed_worker_costs_one_file(tmp_path):
     slow = write(tmp_path, "slow", 3000, 3000, "1.2.840.10008.1.2.4.90")
-    found = [slow, *(write(tmp_path, f"{i}") for i in range(3))]
+    sources = [slow, *(write(tmp_path, f"{i}") for i in range(3))]
     with DecodingPool(1, Policy(), 64, EASY) as workers:
         # The first file takes a second: the worker is ended in its middle.
-        list(workers.map(found[1:]))
+        list(workers.map(sources[1:]))
         victim = workers._workers[0].process
         threading.Timer(0.15, lambda: os.kill(victim.pid, signal.SIGSEGV)).start()
-        assert codes(workers.map(found)) == ["worker_died", "", "", ""]
+        assert codes(workers.map(sources)) == ["worker_died", "", "", ""]
 
 
 def test_a_stopped_worker_is_replaced(tmp_path):
-    found = [write(tmp_path, f"{i}") for i in range(3)]
+    sources = [write(tmp_path, f"{i}") for i in range(3)]
     with DecodingPool(1, Policy(), 64, ProcessLimits(800, 20, 8.0)) as workers:
-        list(workers.map(found))
+        list(workers.map(sources))
         os.kill(workers._workers[0].process.pid, signal.SIGSTOP)
         start = time.monotonic()
-        assert codes(workers.map(found)) == ["timeout", "", ""]
+        assert codes(workers.map(sources)) == ["timeout", "", ""]
         assert time.monotonic() - start < 40
 
 
@@ -85,16 +85,16 @@ def test_memory_is_bounded(tmp_path):
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_worker_that_dies_idle_is_replaced(tmp_path, index):
-    found = [write(tmp_path, f"{i}") for i in range(4)]
+    sources = [write(tmp_path, f"{i}") for i in range(4)]
     with DecodingPool(2, Policy(), 64, EASY) as workers:
-        list(workers.map(found))
+        list(workers.map(sources))
         os.kill(workers._workers[index].process.pid, signal.SIGKILL)
         workers._workers[index].process._popen.wait()
-        assert codes(workers.map(found)) == ["", "", "", ""]
+        assert codes(workers.map(sources)) == ["", "", "", ""]
 
 
 def test_a_worker_that_hangs_at_its_start_is_replaced(tmp_path):
-    found = [write(tmp_path, f"{i}") for i in range(2)]
+    sources = [write(tmp_path, f"{i}") for i in range(2)]
     with DecodingPool(1, Policy(), 64, ProcessLimits(800, 20, 60, start_seconds=3)) as workers:
         worker = workers._workers[0]
         while not worker.process.channel.recv(1, socket.MSG_PEEK):
@@ -103,7 +103,7 @@ def test_a_worker_that_hangs_at_its_start_is_replaced(tmp_path):
         os.kill(worker.process.pid, signal.SIGSTOP)
         worker.process.channel.recv(4096)
         start = time.monotonic()
-        assert codes(workers.map(found)) == ["", ""]
+        assert codes(workers.map(sources)) == ["", ""]
         assert time.monotonic() - start < 30
 
 

@@ -1,5 +1,6 @@
 """A real S3 server on loopback, and fsspec's memory store: the same cohort as from a folder."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -11,11 +12,18 @@ from PIL import Image
 from medprior.cli import main
 from medprior.dicom import Policy
 from medprior.errors import ConfigError, InputMissing, MedpriorError, Rejected
-from medprior.ingest import IngestSettings, ingest_images
 from medprior.ingest import fetching as fetching_module
-from medprior.ingest.origin import LocalFolder, open_input
-from medprior.ingest.remote import RemoteStore, build_remote_error
-from tests.ingest.test_pipeline import CANARY, ONE, fill, radiograph, sources_of, tree
+from medprior.ingest import ingest_images
+from medprior.ingest.remote import RemoteStore, build_remote_error, is_url, object_stamp, translate_store_errors
+from tests.ingest.radiograph_files import (
+    CANARY,
+    ONE_WORKER,
+    encode_radiograph,
+    fill_with_dicom,
+    read_files,
+    read_sources,
+    upload_folder,
+)
 
 SECRET = "testing-secret-7"
 
@@ -47,18 +55,12 @@ def s3(server, monkeypatch):
 BUCKET = f"bucket-{CANARY.lower()}"
 
 
-def upload(fs, folder, prefix):
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            fs.pipe_file(f"{prefix}/{path.relative_to(folder)}", path.read_bytes())
-
-
 def described(folder):
     """Phantom-shaped input: images, masks and a table, and one image that is none."""
     for number in range(6):
         for name in ("dicom", f"masks/x{number}"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        (folder / "dicom" / f"x{number}.dcm").write_bytes(radiograph(number))
+        (folder / "dicom" / f"x{number}.dcm").write_bytes(encode_radiograph(number))
         picture = Image.new("1", (80, 96))
         picture.paste(1, (20 + number, 20, 60, 70))
         picture.save(folder / "masks" / f"x{number}" / "heart.png")
@@ -69,35 +71,35 @@ def described(folder):
 
 
 def test_s3_gives_the_same_bytes_as_the_folder(tmp_path, s3):
-    folder = fill(tmp_path / "in", 8)
+    folder = fill_with_dicom(tmp_path / "in", 8)
     (folder / "note.txt").write_text("not a picture")
     (folder / "empty.dcm").touch()
-    upload(s3, folder, f"{BUCKET}/some/prefix")
-    s3.pipe_file(f"{BUCKET}/some/prefix2/other.dcm", radiograph(20))
+    upload_folder(s3, folder, f"{BUCKET}/some/prefix")
+    s3.pipe_file(f"{BUCKET}/some/prefix2/other.dcm", encode_radiograph(20))
     s3.pipe_file(f"{BUCKET}/some/prefix/folder/", b"")
-    ingest_images(folder, tmp_path / "local", settings=ONE)
-    ingest_images(f"s3://{BUCKET}/some/prefix", tmp_path / "remote", settings=ONE)
-    assert tree(tmp_path / "remote") == tree(tmp_path / "local")
-    assert sources_of(tmp_path / "remote")[f"{CANARY}_003/x.dcm"].source.startswith("s3://")
+    ingest_images(folder, tmp_path / "local", settings=ONE_WORKER)
+    ingest_images(f"s3://{BUCKET}/some/prefix", tmp_path / "remote", settings=ONE_WORKER)
+    assert read_files(tmp_path / "remote") == read_files(tmp_path / "local")
+    assert read_sources(tmp_path / "remote")[f"{CANARY}_003/x.dcm"].source.startswith("s3://")
     assert not (tmp_path / "remote.private" / "fetched").exists()
 
 
 def test_masks_and_tables_come_from_the_same_store(tmp_path, s3):
     folder = described(tmp_path / "in")
-    upload(s3, folder, f"{BUCKET}/set")
-    ingest_images(folder, tmp_path / "local", "phantom", ONE)
-    cohort = ingest_images(f"s3://{BUCKET}/set/", tmp_path / "remote", "phantom", ONE)
-    assert tree(tmp_path / "remote") == tree(tmp_path / "local")
+    upload_folder(s3, folder, f"{BUCKET}/set")
+    ingest_images(folder, tmp_path / "local", "phantom", ONE_WORKER)
+    cohort = ingest_images(f"s3://{BUCKET}/set/", tmp_path / "remote", "phantom", ONE_WORKER)
+    assert read_files(tmp_path / "remote") == read_files(tmp_path / "local")
     assert cohort.structures == ("heart",)
     assert cohort.label_names == ("effusion",)
 
 
 def test_the_command_says_nothing_of_names_and_credentials(tmp_path, s3, capfd):
-    upload(s3, fill(tmp_path / "in", 4), f"{BUCKET}/{CANARY}")
+    upload_folder(s3, fill_with_dicom(tmp_path / "in", 4), f"{BUCKET}/{CANARY}")
     arguments = [f"s3://{BUCKET}/{CANARY}", str(tmp_path / "c"), "--workers", "1", "--no-tracking"]
     assert main(["ingest", *arguments]) == 0
-    said = "".join(capfd.readouterr())
-    for content in (said.encode(), *tree(tmp_path / "c").values()):
+    printed = "".join(capfd.readouterr())
+    for content in (printed.encode(), *read_files(tmp_path / "c").values()):
         for word in (CANARY, CANARY.lower(), SECRET, "127.0.0.1"):
             assert word.encode() not in content
     private = b"".join(path.read_bytes() for path in (tmp_path / "c.private").iterdir())
@@ -105,21 +107,21 @@ def test_the_command_says_nothing_of_names_and_credentials(tmp_path, s3, capfd):
 
 
 def test_a_second_run_reads_only_what_changed(tmp_path, s3, monkeypatch):
-    folder = fill(tmp_path / "in", 4)
-    upload(s3, folder, f"{BUCKET}/set")
-    ingest_images(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)
-    before = tree(tmp_path / "c")
+    folder = fill_with_dicom(tmp_path / "in", 4)
+    upload_folder(s3, folder, f"{BUCKET}/set")
+    ingest_images(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE_WORKER)
+    before = read_files(tmp_path / "c")
     fetched = []
     real = fetching_module.fetch_source
     monkeypatch.setattr(
         fetching_module, "fetch_source", lambda s, *rest: (fetched.append(s.relative), real(s, *rest))[1]
     )
-    ingest_images(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)
+    ingest_images(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE_WORKER)
     assert fetched == []
-    assert tree(tmp_path / "c") == before
-    s3.pipe_file(f"{BUCKET}/set/new.dcm", radiograph(30))
-    s3.pipe_file(f"{BUCKET}/set/{CANARY}_001/x.dcm", radiograph(31))
-    assert len(ingest_images(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)) == 6
+    assert read_files(tmp_path / "c") == before
+    s3.pipe_file(f"{BUCKET}/set/new.dcm", encode_radiograph(30))
+    s3.pipe_file(f"{BUCKET}/set/{CANARY}_001/x.dcm", encode_radiograph(31))
+    assert len(ingest_images(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE_WORKER)) == 6
     assert sorted(fetched) == [f"{CANARY}_001/x.dcm", "new.dcm"]
 
 
@@ -200,17 +202,17 @@ def test_a_forbidden_object_costs_itself_and_lost_rights_end_the_run(tmp_path, s
 
 
 def test_objects_that_vanish_after_listing_are_quarantined(tmp_path, s3, monkeypatch):
-    upload(s3, fill(tmp_path / "in", 5), f"{BUCKET}/set")
+    upload_folder(s3, fill_with_dicom(tmp_path / "in", 5), f"{BUCKET}/set")
     real = RemoteStore.entries
 
     def listing(self):
-        found = real(self)
+        entries = real(self)
         s3.rm(f"{BUCKET}/set/{CANARY}_002/x.dcm")
-        return found
+        return entries
 
     monkeypatch.setattr(RemoteStore, "entries", listing)
-    assert len(ingest_images(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE)) == 4
-    assert sources_of(tmp_path / "c")[f"{CANARY}_002/x.dcm"].code == "unreadable"
+    assert len(ingest_images(f"s3://{BUCKET}/set", tmp_path / "c", settings=ONE_WORKER)) == 4
+    assert read_sources(tmp_path / "c")[f"{CANARY}_002/x.dcm"].code == "unreadable"
 
 
 def test_objects_written_again_after_listing_are_read_as_they_are_now(tmp_path, s3):
@@ -231,47 +233,6 @@ def test_a_new_address_is_used_at_once(tmp_path, s3, monkeypatch):
         RemoteStore(f"s3://{BUCKET}/set").entries()
 
 
-def test_memory_store_file_urls_and_single_files(tmp_path):
-    fs = fsspec.filesystem("memory")
-    folder = fill(tmp_path / "in", 4)
-    upload(fs, folder, "/set")
-    ingest_images(folder, tmp_path / "local", settings=ONE)
-    try:
-        ingest_images("memory://set", tmp_path / "remote", settings=ONE)
-        assert tree(tmp_path / "remote") == tree(tmp_path / "local")
-        one = ingest_images(f"memory://set/{CANARY}_001/x.dcm", tmp_path / "one", settings=ONE)
-        assert len(one) == 1
-    finally:
-        fs.rm("/set", recursive=True)
-    assert isinstance(open_input(folder.as_uri()), LocalFolder)
-    ingest_images(folder.as_uri(), tmp_path / "uri", settings=ONE)
-    assert tree(tmp_path / "uri") == tree(tmp_path / "local")
-
-
-def test_many_remote_files_keep_their_order_and_only_a_few_lie_here(tmp_path, monkeypatch):
-    fs = fsspec.filesystem("memory")
-    folder = fill(tmp_path / "in", 40)
-    upload(fs, folder, "/set")
-    monkeypatch.setattr(fetching_module, "FETCH_AHEAD", 6)
-    seen = []
-    real = fetching_module.remove_fetched_files
-
-    def counted(place, number):
-        seen.append(len(list(Path(place).iterdir())))
-        real(place, number)
-
-    monkeypatch.setattr(fetching_module, "remove_fetched_files", counted)
-    two = IngestSettings(workers=2, store_size=64)
-    try:
-        ingest_images("memory://set", tmp_path / "remote", settings=two)
-    finally:
-        fs.rm("/set", recursive=True)
-    ingest_images(folder, tmp_path / "local", settings=two)
-    assert tree(tmp_path / "remote") == tree(tmp_path / "local")
-    assert len(seen) == 40
-    assert max(seen) <= 6 + 16
-
-
 def test_faults_are_told_by_kind_alone():
     secret = f"{CANARY} in the text of the error"
     for error in (ImportError(secret), FileNotFoundError(secret), OSError(secret)):
@@ -279,3 +240,47 @@ def test_faults_are_told_by_kind_alone():
     assert isinstance(build_remote_error(FileNotFoundError(), "s3"), InputMissing)
     assert "medprior[s3]" in str(build_remote_error(ImportError(), "s3"))
     assert isinstance(build_remote_error(ValueError(), "x"), ConfigError)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("s3://bucket", True), ("simplecache::s3://bucket", True), ("S3+x.y-z://b", True), ("/data/s3://x", False),
+        ("C:/data", False), ("3s://b", False), (Path("s3://b"), False),
+    ],
+)  # fmt: skip
+def test_urls_begin_with_a_scheme(source, expected):
+    assert is_url(source) is expected
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        ({"size": 7, "ETag": "e", "mtime": 3}, [7, "e"]),
+        ({"size": 7, "ETag": None, "mtime": 3, "created": 1}, [7, "3"]),
+        ({"size": None}, [0, ""]),
+    ],
+)
+def test_a_stamp_is_the_size_and_the_first_version(info, expected):
+    assert object_stamp(info) == expected
+
+
+@pytest.mark.parametrize(("url", "is_refused"), [("memory://a:b@c/x", True), ("memory://a@c/x", False)])
+def test_a_url_with_a_password_is_refused(url, is_refused):
+    if is_refused:
+        with pytest.raises(ConfigError, match=r"^memory://: a URL must not contain credentials"):
+            RemoteStore(url)
+    else:
+        assert RemoteStore(url).scheme == "memory"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_local_disk_is_no_fault_of_the_store(number):
+    with pytest.raises(OSError) as caught, translate_store_errors("s3"):
+        raise OSError(number, "full")
+    assert type(caught.value) is OSError
+    with (
+        pytest.raises(MedpriorError, match=r"does not answer \(OSError\)"),
+        translate_store_errors("s3"),
+    ):
+        raise OSError(errno.EIO, "broken")

@@ -62,14 +62,6 @@ def test_whole_view_keeps_aspect_and_lays_back():
     assert torch.allclose(again[0, 0, :, 3:5], maps[0, 0, :, 3:5], atol=0.05)
 
 
-def test_patch_centres_agree_with_affine():
-    view = views([[0.1, 0.2, 0.5, 0.6]], [True], (3, 5))
-    theta = torch.as_tensor(view.affine(), dtype=torch.float32)
-    grid = torch.nn.functional.affine_grid(theta, [1, 1, 3, 5], align_corners=False)
-    expected = (grid[0].reshape(-1, 2).flip(-1).numpy() + 1) / 2
-    assert np.allclose(view.patch_centres()[0], expected, atol=1e-6)
-
-
 def test_pixels_that_are_the_prior_stay_the_prior():
     """An image whose pixels are the prior, cut as an image and as a map, agrees."""
     yy, xx = np.mgrid[:128, :128] / 128

@@ -9,20 +9,15 @@ from PIL import Image
 from medprior.dicom.decoding.samples import create_sample_dataset, create_sample_picture, serialise_dataset
 from medprior.errors import ConfigError, InputMissing
 from medprior.ingest import IngestSettings, ingest_images
-from medprior.ingest.descriptor import descriptor_folder, load_descriptor
+from medprior.ingest.descriptor import DatasetDescriptor, descriptor_folder, load_descriptor, parse_image_key
+from tests.ingest.radiograph_files import EIGHT_BITS, write_png
 
 ONE = IngestSettings(workers=1, store_size=96)
-EIGHT = create_sample_picture(bits=8).astype("u1")
 NAMES = sorted(path.stem for path in descriptor_folder().glob("*.yaml") if path.stem != "template")
 
 
-def png(path: Path, array=EIGHT):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-
-
 def different(number):
-    return np.roll(EIGHT, 3 * number, axis=1)
+    return np.roll(EIGHT_BITS, 3 * number, axis=1)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,7 +34,7 @@ def test_nih_official_layout(tmp_path):
     for number in range(12):
         patient = number // 2 + 1
         name = f"{patient:08d}_{number % 2:03d}.png"
-        png(tmp_path / "images_001" / "images" / name, different(number))
+        write_png(tmp_path / "images_001" / "images" / name, different(number))
         finding = ["No Finding", "Effusion|Mass", "Hernia"][number % 3]
         rows.append(f"{name},{finding},0,{patient},05{number % 10}Y,M,PA")
         lists["test_list.txt" if patient > 4 else "train_val_list.txt"].append(name)
@@ -57,7 +52,7 @@ def test_nih_official_layout(tmp_path):
 
 
 def test_nih_without_its_table_says_what_is_missing(tmp_path):
-    png(tmp_path / "images" / "00000001_000.png")
+    write_png(tmp_path / "images" / "00000001_000.png")
     with pytest.raises(InputMissing, match=r"Data_Entry_2017\.csv"):
         ingest_images(tmp_path, tmp_path / "c", "nih", ONE)
 
@@ -65,12 +60,12 @@ def test_nih_without_its_table_says_what_is_missing(tmp_path):
 def test_shenzhen_official_layout(tmp_path):
     for number, sick in ((1, 0), (2, 0), (330, 1)):
         name = f"CHNCXR_{number:04d}_{sick}"
-        png(tmp_path / "CXR_png" / f"{name}.png", different(number))
-        png(tmp_path / "mask" / f"{name}_mask.png", ((EIGHT > 128) * 255).astype("u1"))
+        write_png(tmp_path / "CXR_png" / f"{name}.png", different(number))
+        write_png(tmp_path / "mask" / f"{name}_mask.png", ((EIGHT_BITS > 128) * 255).astype("u1"))
     cohort = ingest_images(tmp_path, tmp_path / "c", "shenzhen", ONE)
     assert sorted(cohort.labels(["tuberculosis"])[:, 0]) == [0, 0, 1]
     assert cohort.structures == ("lungs",)
-    np.testing.assert_array_equal(cohort.mask(cohort.image_ids[0], "lungs"), EIGHT > 128)
+    np.testing.assert_array_equal(cohort.mask(cohort.image_ids[0], "lungs"), EIGHT_BITS > 128)
 
 
 @pytest.mark.parametrize("style", ["IMG", "png"])
@@ -85,11 +80,11 @@ def test_jsrt_with_scr_masks(tmp_path, style, left, suffix):
             (tmp_path / "All247images").mkdir(exist_ok=True)
             (tmp_path / "All247images" / f"{name}.IMG").write_bytes(stored.astype(">u2").tobytes())
         else:
-            png(tmp_path / "png" / f"{name}.png", ((4095 - stored) // 16).astype("u1"))
+            write_png(tmp_path / "png" / f"{name}.png", ((4095 - stored) // 16).astype("u1"))
         mask = np.zeros((1024, 1024), bool)
         mask[200:800, 550:900] = True
         for structure in (left, "heart"):
-            png(tmp_path / "scratch" / structure / f"{name}.{suffix}", (mask * 255).astype("u1"))
+            write_png(tmp_path / "scratch" / structure / f"{name}.{suffix}", (mask * 255).astype("u1"))
     cohort = ingest_images(tmp_path, tmp_path / "c", "jsrt", ONE)
     assert len(cohort) == 2
     assert sorted(cohort.labels(["nodule"])[:, 0]) == [0, 1]
@@ -105,40 +100,17 @@ def test_jsrt_with_scr_masks(tmp_path, style, left, suffix):
         assert set(cohort.manifest.spacing_kind) == {"film"}
 
 
-def test_bit_masks_and_parted_lungs(tmp_path):
-    planes = np.zeros((96, 80), np.uint8)
-    planes[20:60, 50:70] |= 1
-    planes[20:70, 5:30] |= 2
-    planes[50:80, 25:60] |= 4
-    png(tmp_path / "images" / "1-s2.0-S09.x.png")
-    png(tmp_path / "masks_bits" / "1-s2.0-S09.x.png", planes)
-    (tmp_path / "metadata.csv").write_text("image,filename,patient_id,sex,age,view\n1-s2.0-S09.x,f.jpg,7,F,93,PA\n")
-    cohort = ingest_images(tmp_path, tmp_path / "c", "genblock", ONE)
-    (image,) = cohort.image_ids
-    for bit, name in ((1, "left_lung"), (2, "right_lung"), (4, "cardiomediastinum")):
-        np.testing.assert_array_equal(cohort.mask(image, name), (planes & bit) > 0)
-    assert cohort.manifest.age.tolist() == [90.0]
-    text = (descriptor_folder() / "shenzhen.yaml").read_text()
-    parted = tmp_path / "own.yaml"
-    parted.write_text(text + "    split_components: [right_lung, left_lung]\n")
-    png(tmp_path / "s" / "CHNCXR_0001_0.png")
-    png(tmp_path / "s" / "CHNCXR_0001_0_mask.png", (((planes & 3) > 0) * 255).astype("u1"))
-    both = ingest_images(tmp_path / "s", tmp_path / "d", str(parted), ONE)
-    np.testing.assert_array_equal(both.mask(both.image_ids[0], "left_lung"), (planes & 1) > 0)
-    np.testing.assert_array_equal(both.mask(both.image_ids[0], "right_lung"), (planes & 2) > 0)
-
-
 def test_public_ids_are_the_same_under_every_key(tmp_path):
-    png(tmp_path / "in" / "CHNCXR_0001_0.png")
-    made = [
+    write_png(tmp_path / "in" / "CHNCXR_0001_0.png")
+    cohorts = [
         ingest_images(tmp_path / "in", tmp_path / name, "shenzhen", ONE, key=tmp_path / f"k{name}") for name in "ab"
     ]
-    assert made[0].image_ids == made[1].image_ids
+    assert cohorts[0].image_ids == cohorts[1].image_ids
     assert not (tmp_path / "ka").exists()
 
 
 def test_two_data_sets_in_one_cohort(tmp_path):
-    png(tmp_path / "s" / "CHNCXR_0001_0.png", different(1))
+    write_png(tmp_path / "s" / "CHNCXR_0001_0.png", different(1))
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "x").write_bytes(serialise_dataset(create_sample_dataset(create_sample_picture())))
     key = tmp_path / "k"
@@ -214,7 +186,7 @@ def test_mimic_layout(tmp_path):
 
 def test_padchest_layout(tmp_path):
     array = (create_sample_picture(bits=12) + 500).astype(np.uint16)
-    png(tmp_path / "0" / "1_a.png", array)
+    write_png(tmp_path / "0" / "1_a.png", array)
     (tmp_path / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv").write_text(
         "ImageID,PatientID,StudyID,PatientSex_DICOM,Projection,Labels\n"
         "1_a.png,7,8,F,L,\"['nodule', 'pleural effusion']\"\n"
@@ -238,8 +210,8 @@ def test_vindr_layout(tmp_path):
         rows += [f"{name},R{r},{int(r < number)},0,1" for r in range(3)]
     (tmp_path / "image_labels_train.csv").write_text("\n".join(rows))
     cohort = ingest_images(tmp_path, tmp_path / "c", "vindr_cxr", ONE)
-    found = sorted(cohort.labels(["Cardiomegaly"])[:, 0])
-    np.testing.assert_allclose(found, [0, 1 / 3, 2 / 3], atol=1e-6)
+    shares = sorted(cohort.labels(["Cardiomegaly"])[:, 0])
+    np.testing.assert_allclose(shares, [0, 1 / 3, 2 / 3], atol=1e-6)
 
 
 def test_rsna_layout_accepts_its_captures(tmp_path):
@@ -260,14 +232,14 @@ def test_rsna_layout_accepts_its_captures(tmp_path):
 
 
 def test_montgomery_layout(tmp_path):
-    png(tmp_path / "CXR_png" / "MCUCXR_0001_1.png")
-    for side, mask in (("left", EIGHT > 200), ("right", EIGHT < 50)):
+    write_png(tmp_path / "CXR_png" / "MCUCXR_0001_1.png")
+    for side, mask in (("left", EIGHT_BITS > 200), ("right", EIGHT_BITS < 50)):
         folder_name = tmp_path / "ManualMask" / f"{side}Mask"
-        png(folder_name / "MCUCXR_0001_1.png", (mask * 255).astype("u1"))
+        write_png(folder_name / "MCUCXR_0001_1.png", (mask * 255).astype("u1"))
     cohort = ingest_images(tmp_path, tmp_path / "c", "montgomery", ONE)
     (image,) = cohort.image_ids
-    np.testing.assert_array_equal(cohort.mask(image, "left_lung"), EIGHT > 200)
-    np.testing.assert_array_equal(cohort.mask(image, "right_lung"), EIGHT < 50)
+    np.testing.assert_array_equal(cohort.mask(image, "left_lung"), EIGHT_BITS > 200)
+    np.testing.assert_array_equal(cohort.mask(image, "right_lung"), EIGHT_BITS < 50)
     assert cohort.labels(["tuberculosis"]).tolist() == [[1.0]]
 
 
@@ -298,8 +270,8 @@ splits:
     (tmp_path / "own.yaml").write_text(text)
     names = {1: "bright\nap_late_p1", 2: "dark\nap_late_p1"}
     for number, name in names.items():
-        png(tmp_path / "in" / "images" / f"{name}.png", different(number))
-        png(tmp_path / "in" / "masks" / f"{name}.png", (EIGHT > 100).astype("u1") * 255)
+        write_png(tmp_path / "in" / "images" / f"{name}.png", different(number))
+        write_png(tmp_path / "in" / "masks" / f"{name}.png", (EIGHT_BITS > 100).astype("u1") * 255)
     rows = [f'"{name}.png",{number - 1}' for number, name in names.items()]
     (tmp_path / "in" / "table.csv").write_text("image,nodule\n" + "\n".join(rows) + "\n")
     cohort = ingest_images(tmp_path / "in", tmp_path / "c", str(tmp_path / "own.yaml"), ONE)
@@ -310,3 +282,37 @@ splits:
     assert manifest.split.tolist() == ["test", "test"]
     assert manifest.patient_id.nunique() == 1
     assert all(manifest.mask_heart)
+
+
+@pytest.mark.parametrize(
+    ("cell", "pattern", "expected"),
+    [
+        (" a/b\\c.PNG ", None, "c"), ("x.tar.jpeg", None, "x.tar"), ("x.txt", None, "x.txt"),
+        ("x.png.dcm", None, "x.png"),
+        ("train/p7.png", r"(?P<id>p\d)", "p7"), ("train/7.png", r"(?P<id>p\d)", ""), ("a\nb", "^a.(?P<id>b)$", "b"),
+    ],
+)  # fmt: skip
+def test_a_cell_names_an_image_by_its_last_part_without_suffix(cell, pattern, expected):
+    assert parse_image_key(cell, pattern) == expected
+
+
+def test_images_need_an_id_and_names_are_small_letters():
+    values = {"name": "own", "title": "t", "licence": "x", "images": [{"match": "(?P<id>.*)"}]}
+    assert DatasetDescriptor.checked(values).identity == "private"
+    for change, words in (
+        ({"images": [{"match": ".*"}]}, "needs a group"),
+        ({"images": []}, "images"),
+        ({"name": "Own"}, "name"),
+        ({"exclude": "["}, "not a regular expression"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            DatasetDescriptor.checked(values | change)
+
+
+def test_descriptors_are_found_in_the_folder_of_the_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDPRIOR_DATA_MANIFESTS", str(tmp_path))
+    (tmp_path / "own.yaml").write_text("{name: own, title: t, licence: x, images: [{match: '(?P<id>.*)'}]}")
+    assert load_descriptor("own").name == "own"
+    with pytest.raises(InputMissing, match="one of: own;"):
+        load_descriptor("nih")
+    assert load_descriptor(None).name == "files"

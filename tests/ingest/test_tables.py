@@ -1,0 +1,145 @@
+import gzip
+import math
+
+import pytest
+
+from medprior.errors import InputMissing
+from medprior.ingest.descriptor import DatasetDescriptor, TableRule
+from medprior.ingest.tables import (
+    STUDY_KEY_PREFIX,
+    SourceMetadata,
+    find_first_file,
+    find_label_columns,
+    merge_rows,
+    parse_file_name,
+    parse_label_value,
+    parse_table_age,
+    parse_table_sex,
+    parse_table_view,
+    read_table_rows,
+    read_tables,
+)
+
+NAN = float("nan")
+
+
+def describe(**values) -> DatasetDescriptor:
+    """A descriptor of PNG files with the given rules."""
+    fixed = {"name": "own", "title": "t", "licence": "x", "images": [{"match": r"^(?P<id>.*)\.png$"}]}
+    return DatasetDescriptor.checked(fixed | values)
+
+
+@pytest.mark.parametrize(("repeated", "expected"), [("mean", 0.25), ("max", 0.5)])
+def test_repeated_rows_are_combined_over_known_labels(repeated, expected):
+    rows = [
+        ("a", SourceMetadata({"sex": "M", "age": "5"}, {"mass": 0.0, "edema": NAN})),
+        ("b", SourceMetadata({}, {"mass": 1.0})),
+        ("a", SourceMetadata({"sex": "F"}, {"mass": 0.5, "edema": NAN})),
+        ("a", SourceMetadata({}, {"mass": NAN})),
+    ]
+    merged = merge_rows(rows, repeated)
+    assert list(merged) == ["a", "b"]
+    assert merged["a"].fields == {"sex": "F", "age": "5"}
+    assert merged["a"].labels["mass"] == expected
+    assert math.isnan(merged["a"].labels["edema"])
+    assert merged["b"].labels == {"mass": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1", 1.0), (" 0.25 ", 0.25), ("0", 0.0), ("1.01", NAN), ("-0.1", NAN), ("", NAN), ("yes", 1.0), ("-1.0", NAN)],
+)
+def test_label_cells_are_numbers_from_0_to_1(text, expected):
+    assert parse_label_value(text, {"yes": 1.0, "-1.0": None}) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("050Y", 50), ("7.5", 7.5), ("0", 0), ("90", 90), ("93", 90), ("130", 90), ("131", None), ("5 y", 5),
+        ("006M", None), ("", None), (None, None),
+    ],
+)  # fmt: skip
+def test_ages_are_years_up_to_90(text, expected):
+    assert parse_table_age(text) == expected
+
+
+def test_sex_and_view_have_the_names_of_the_manifest():
+    assert [parse_table_sex(text) for text in ("female", " M", "Other", "unknown", None)] == ["F", "M", "O", None, None]
+    assert [parse_table_view(text) for text in ("pa", "L", "AP Supine ", "oblique", None)] == [
+        "PA", "LATERAL", "AP", None, None,
+    ]  # fmt: skip
+
+
+def test_other_columns_are_labels_unless_they_have_a_use():
+    labels = {"mass": ("Massa", "Mass"), "gone": ("gone",)}
+    table = TableRule(files=("t",), key=("id",), labels=labels, other_labels=True)
+    columns = ["id", "Mass", "edema", "sex"]
+    assert find_label_columns(table, columns, {"id", "sex", None}) == {"mass": "Mass", "edema": "edema"}
+    named = table.model_copy(update={"other_labels": False})
+    assert find_label_columns(named, columns, {"id"}) == {"mass": "Mass"}
+
+
+def test_listed_findings_are_present_and_the_others_absent(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("\ufeffImage,Found\nx/1.png,\"['mass', 'edema']\"\n2.png,\n3.png,masses\n")
+    findings = {"columns": ["Gone", "Found"], "separator": ",", "names": {"mass": "Mass", "hernia": "Hernia"}}
+    table = TableRule.checked({"files": ["t.csv"], "key": ["image", "Image"], "findings": findings})
+    rows = {key: row.labels for key, row in read_table_rows(path, table)}
+    assert rows == {"1": {"Mass": 1.0, "Hernia": 0.0}, "2": {}, "3": {"Mass": 0.0, "Hernia": 0.0}}
+
+
+def test_a_split_list_replaces_the_split_of_a_table(tmp_path):
+    (tmp_path / "t.csv").write_text("id,part\na,Training\nb,other\n")
+    (tmp_path / "test.txt").write_text("b.png\n\nc.png\n")
+    described = describe(
+        tables=[{"files": ["t.csv"], "key": ["id"], "facts": {"split": ["part"]}, "splits": {"Training": "train"}}],
+        splits=[{"split": "test", "files": ["gone.txt", "test.txt"]}],
+    )
+    splits = {key: entry.fields["split"] for key, entry in read_tables(tmp_path, described).items()}
+    assert splits == {"a": "train", "b": "test", "c": "test"}
+
+
+def test_study_rows_have_keys_of_their_own_and_tables_may_be_compressed(tmp_path):
+    with gzip.open(tmp_path / "t.csv.gz", "wt") as file:
+        file.write("study,mass\n7,1\n")
+    described = describe(
+        tables=[{"files": ["t.csv", "t.csv.gz"], "key": ["study"], "about": "study", "labels": {"mass": ["mass"]}}]
+    )
+    assert {key: row.labels for key, row in read_tables(tmp_path, described).items()} == {
+        STUDY_KEY_PREFIX + "7": {"mass": 1.0}
+    }
+
+
+def test_only_required_tables_and_the_key_column_must_exist(tmp_path):
+    table = {"files": ["t.csv"], "key": ["image", "id"]}
+    assert read_tables(tmp_path, describe(tables=[table | {"required": False}])) == {}
+    with pytest.raises(InputMissing, match=r"expected t\.csv"):
+        read_tables(tmp_path, describe(tables=[table]))
+    (tmp_path / "t.csv").write_text("name,mass\n")
+    with pytest.raises(InputMissing, match="expected image or id"):
+        read_tables(tmp_path, describe(tables=[table]))
+
+
+def test_the_first_file_that_exists_is_read(tmp_path):
+    for name in ("b", "c"):
+        (tmp_path / name).touch()
+    (tmp_path / "a").mkdir()
+    assert find_first_file(tmp_path, ("a", "c", "b")) == tmp_path / "c"
+    assert find_first_file(tmp_path, ("a",)) is None
+
+
+def test_names_of_files_tell_labels_ids_view_and_split():
+    described = describe(
+        labels_from_name={"sick": {"present": "_1", "absent": "_0"}},
+        patient_from_name="^(?P<id>p[0-9]+)",
+        study_from_name="/(?P<id>s[0-9]+)/",
+        views_from_name={"PA": "pa", "LATERAL": "lat"},
+        splits=[{"split": "test", "match": "^p9"}, {"split": "val", "match": "_0"}],
+    )
+    parsed = parse_file_name("p9/s7/pa_1.png", described)
+    assert parsed.labels == {"sick": 1.0}
+    assert parsed.fields == {"patient_id": "p9", "study_id": "s7", "view": "PA", "split": "test"}
+    assert parse_file_name("p1/x_0.png", described).labels == {"sick": 0.0}
+    assert parse_file_name("p1/x_0.png", described).fields == {"patient_id": "p1", "split": "val"}
+    assert math.isnan(parse_file_name("x_2.png", described).labels["sick"])

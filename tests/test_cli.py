@@ -1,0 +1,91 @@
+import argparse
+import sys
+
+import pytest
+
+import medprior
+from medprior import cli
+
+STAGE = """
+from medprior.errors import TrainingDiverged, InputMissing
+
+def configure(parser):
+    parser.add_argument("what")
+
+def run(args, observer):
+    print(type(observer).__name__, sorted(vars(args)))
+    if args.what == "input":
+        raise InputMissing("no such file", where="INPUT")
+    if args.what == "training":
+        raise TrainingDiverged("not finite")
+    if args.what == "stop":
+        raise KeyboardInterrupt
+    if args.what == "bug":
+        raise ZeroDivisionError
+"""
+
+
+@pytest.fixture(params=[True, False], ids=["tracked", "untracked"])
+def stage(request, tmp_path, monkeypatch):
+    """A stage `probe` whose argument says how it ends; whether it may be tracked."""
+    (tmp_path / "probe_stage.py").write_text(STAGE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(cli.STAGES, "probe", ("probe_stage", "a stage of this test"))
+    monkeypatch.setattr(cli, "UNTRACKED_STAGES", set() if request.param else {"probe"})
+    yield request.param
+    sys.modules.pop("probe_stage", None)
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "words"),
+    [
+        ("well", 0, ""),
+        ("input", 2, "medprior probe: INPUT: no such file\n"),
+        ("training", 3, "medprior probe: not finite\n"),
+        ("stop", 130, ""),
+    ],
+)
+def test_the_status_says_how_a_stage_ended(stage, ending, status, words, capsys):
+    tracking = ["--no-tracking"] if stage else []
+    assert cli.main(["probe", ending, *tracking]) == status
+    printed = capsys.readouterr()
+    assert printed.err == words
+    names = ["experiment", "no_tracking", "tracking_uri", "what"] if stage else ["what"]
+    assert printed.out == f"NullObserver {names}\n"
+
+
+def test_a_bug_keeps_its_traceback(stage):
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["probe", "bug", *(["--no-tracking"] if stage else [])])
+
+
+@pytest.mark.parametrize("stage", [False], indirect=True)
+def test_stages_without_a_run_take_no_tracking_options(stage, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["probe", "well", "--no-tracking"])
+    assert stop.value.code == 2
+    assert "--no-tracking" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"], ["help"]])
+def test_help_lists_every_stage(arguments, capsys):
+    assert cli.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == list(cli.STAGES)
+
+
+def test_the_version_is_printed_and_an_unknown_stage_refused(capsys):
+    assert cli.main(["-V"]) == cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{medprior.__version__}\n" * 2
+    assert cli.main(["bake"]) == 2
+    assert "no stage 'bake'; known: phantom, ingest," in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", list(cli.STAGES))
+def test_every_stage_has_arguments_a_run_and_a_result(name):
+    import importlib
+
+    module = importlib.import_module(cli.STAGES[name][0])
+    module.configure(argparse.ArgumentParser())
+    assert callable(module.run)
+    assert name in cli.UNTRACKED_STAGES or callable(module.result_folder)
