@@ -4,7 +4,6 @@ import torch
 from ignite.engine import Engine
 from monai.handlers import from_engine
 
-from medprior.bundle.stage_engine import flatten_numbers
 from medprior.bundle.stage_trainer import TrackingOutputHandler
 
 
@@ -14,8 +13,3 @@ def test_output_becomes_what_tracking_reads():
     engine.run([0, 1], max_epochs=1)
     assert from_engine(["loss"], first=True)(engine.state.output) == 2.5
     assert engine.state.metrics == {"loss": 2.5}
-
-
-def test_flattened_keeps_plain_numbers():
-    nested = {"a": {"value": 1, "ci95": [0, 2]}, "b": {"c": 2.0, "d": None}, "e": True, "f": "x"}
-    assert flatten_numbers(nested) == {"a": 1.0, "b.c": 2.0}
