@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from medprior.deploy import load_model
+from medprior.deploy.inference.model_folder import compute_min_weight_bytes, compute_models_digest
 from medprior.errors import MedpriorError
 from medprior.provenance import sha256_file
 
@@ -130,3 +131,39 @@ def test_the_digest_names_weights_and_thresholds(classifier, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     rewritten(folder, threshold={name: 0.1 for name in config["threshold"]})
     assert load_model(folder).digest != first
+
+
+SHAPE = {"width": 10, "mlp_ratio": 4, "image_size": 16, "patch": 8, "depth": 2}
+
+
+@pytest.mark.parametrize(
+    ("task", "decoder", "size"),
+    [
+        # 2 blocks x (4 + 2 x 4) x 10^2 = 2400 and 4 places x 10 = 40 weights of 2 bytes.
+        ("classification", "pyramid", 4880),
+        ("segmentation", "linear", 4880),
+        # The pyramid adds one convolution of 3 x 3 with 5 channels: 9 x 25 = 225.
+        ("segmentation", "pyramid", 5330),
+    ],
+)
+def test_least_size_of_the_weights_of_a_transformer(task, decoder, size):
+    settings = {"decoder": decoder, "channels": 5}
+    assert compute_min_weight_bytes({"task": task, "network": SHAPE, "settings": settings}) == size
+
+
+@pytest.mark.parametrize("change", [{"patch": 0}, {"width": "x"}, {"depth": None}, {"width": 10**400}])
+def test_a_shape_that_cannot_be_computed_is_larger_than_any_file(change):
+    config = {"task": "classification", "network": SHAPE | change, "settings": {}}
+    assert compute_min_weight_bytes(config) == float("inf")
+    assert compute_min_weight_bytes({}) == float("inf")
+    assert compute_min_weight_bytes({"network": {"architecture": "resnet18"}}) == 0
+
+
+def test_the_digest_tells_which_model_is_the_segmenter(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(name)
+    a, b = tmp_path / "a", tmp_path / "b"
+    digest = compute_models_digest({"model": a, "segmenter": b})
+    assert digest == compute_models_digest({"segmenter": b, "model": a})
+    assert digest not in {compute_models_digest({"model": b, "segmenter": a}), compute_models_digest({"model": a})}

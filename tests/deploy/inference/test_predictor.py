@@ -5,12 +5,16 @@ import json
 
 import numpy as np
 import pytest
+from torch import nn
 
 from medprior.deploy import load_model
+from medprior.deploy.inference.predictor import label_thresholds, list_doubt_flags, select_attention_maps
 from medprior.dicom import Radiograph, read_image
 from medprior.errors import Rejected
+from medprior.finetune.familiarity import FamiliarityScore
+from medprior.finetune.model import Model, Prediction
 from medprior.finetune.model import load_finetuned_model as load_finetuned
-from medprior.metrics.cardiothoracic_ratio import measure_cardiothoracic_ratio
+from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio, measure_cardiothoracic_ratio
 from medprior.phantom import render_phantom
 
 
@@ -83,3 +87,57 @@ def test_no_radiograph_is_rejected_with_its_code(classifier):
     assert caught.value.code
     with pytest.raises(Rejected):
         predictor.predict(b"")
+
+
+def radiograph_of(**facts) -> Radiograph:
+    """A dark radiograph of 8 x 8 pixels."""
+    return Radiograph(np.zeros((8, 8), np.float32), np.ones((8, 8), bool), **facts)
+
+
+RATIO = CardiothoracicRatio(0.5, ((2.0, 5.0), (4.0, 5.0)), (1.0, 5.0, 4.0))
+FAMILIAR = FamiliarityScore(1.0, 1.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("facts", "ratio", "familiar", "flags"),
+    [
+        ({"view": "PA", "age": 18}, RATIO, FAMILIAR, []),
+        ({"view": "PA", "age": 17.9}, RATIO, FAMILIAR, ["child"]),
+        ({"view": "AP"}, RATIO, FAMILIAR, ["ap_magnifies_heart"]),
+        ({"view": "AP"}, None, FAMILIAR, []),
+        ({"view": "LATERAL"}, None, FAMILIAR, ["not_frontal"]),
+        (
+            {"view": "PA"},
+            CardiothoracicRatio(0.95, *((RATIO.heart), RATIO.thorax)),
+            FAMILIAR,
+            ["implausible_cardiothoracic_ratio"],
+        ),
+        ({"view": "PA"}, RATIO, FamiliarityScore(1.001, 1.0, 0.1), ["far_from_training"]),
+        ({"view": "PA"}, RATIO, None, ["familiarity_unknown"]),
+    ],
+)
+def test_each_doubt_has_its_own_flag(facts, ratio, familiar, flags):
+    assert list_doubt_flags(radiograph_of(**facts), ratio, {}, familiar) == flags
+
+
+def model_of(task: str, heads: dict[str, int]) -> Model:
+    """A model with two outputs and the given heads."""
+    thresholds = np.array([0.25, 0.75])
+    return Model(nn.Identity(), task, ("a", "b"), 8, 8, np.ones(2), thresholds, heads, {})
+
+
+def test_maps_are_those_of_the_heads_trained_on_structures_or_their_mean():
+    maps = np.stack([np.full((2, 2), value, np.float32) for value in (1.0, 2.0, 6.0)])
+    classified, segmented = Prediction({}, {}, maps), Prediction({}, {}, maps + 10)
+    models = {"segmentation": model_of("segmentation", {}), "classification": model_of("classification", {"heart": 2})}
+    outputs = {"segmentation": segmented, "classification": classified}
+    selected = select_attention_maps(models, outputs)
+    assert {name: item.tolist() for name, item in selected.items()} == {"heart": [[6.0, 6.0], [6.0, 6.0]]}
+    alone = select_attention_maps({"segmentation": models["segmentation"]}, {"segmentation": segmented})
+    assert {name: item.tolist() for name, item in alone.items()} == {"all_heads": [[13.0, 13.0], [13.0, 13.0]]}
+    none = Prediction({}, {}, np.zeros((0, 2, 2), np.float32))
+    assert select_attention_maps(models, {"classification": none}) == {}
+
+
+def test_thresholds_go_by_the_order_of_the_labels():
+    assert label_thresholds(model_of("classification", {})) == {"a": 0.25, "b": 0.75}

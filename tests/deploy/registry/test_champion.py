@@ -9,11 +9,13 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from medprior.deploy import load_model
 from medprior.deploy.promotion.promote import promote_challenger
 from medprior.deploy.registry import champion
-from medprior.deploy.registry.champion import make_champion
+from medprior.deploy.registry.champion import PREDECESSOR_TAG, find_predecessor, load_aliases, make_champion
+from medprior.errors import InputMissing, MedpriorError
 from medprior.tracking import mlflow_store
 from tests.deploy.promotable import FAST_GATE, load_cxr_aliases, make_alias_champion
 from tests.deploy.servers import mlflow_server
@@ -134,3 +136,46 @@ def test_a_lock_left_by_a_killed_process_is_taken_over(server, monkeypatch):
     make_champion(client, "cxr", "3", load_cxr_aliases(server)["champion"])
     assert load_cxr_aliases(server)["champion"] == "3"
     assert [model.name for model in client.search_registered_models()] == ["cxr"]
+
+
+@pytest.fixture
+def client(tracking_uri) -> MlflowClient:
+    """A store whose model `cxr` has three versions without files and no alias."""
+    store = mlflow_store.connect_to_store(tracking_uri)
+    store.create_registered_model("cxr")
+    for _ in range(3):
+        store.create_model_version("cxr", "runs:/nothing/model")
+    return store
+
+
+def test_previous_follows_only_a_move_to_another_version(client):
+    make_champion(client, "cxr", "1", None)
+    assert load_aliases(client, "cxr") == {"champion": "1"}
+    make_champion(client, "cxr", "3", "1")
+    assert load_aliases(client, "cxr") == {"champion": "3", "previous": "1"}
+    make_champion(client, "cxr", "3", "3")
+    assert load_aliases(client, "cxr") == {"champion": "3", "previous": "1"}
+    assert client.get_model_version("cxr", "3").tags[PREDECESSOR_TAG] == "1"
+    assert PREDECESSOR_TAG not in client.get_model_version("cxr", "1").tags
+
+
+@pytest.mark.parametrize("before", [None, "2"])
+def test_a_champion_that_changed_meanwhile_stays(client, before):
+    make_champion(client, "cxr", "1", None)
+    with pytest.raises(MedpriorError, match="the champion changed meanwhile"):
+        make_champion(client, "cxr", "3", before)
+    assert load_aliases(client, "cxr") == {"champion": "1"}
+
+
+def test_the_predecessor_is_the_alias_or_after_an_interrupted_move_the_tag(client):
+    with pytest.raises(InputMissing, match="no champion to go back to"):
+        find_predecessor(client, "cxr")
+    client.set_registered_model_alias("cxr", "champion", "3")
+    with pytest.raises(InputMissing, match="no champion to go back to"):
+        find_predecessor(client, "cxr")
+    client.set_registered_model_alias("cxr", "previous", "2")
+    assert find_predecessor(client, "cxr") == ("3", "2")
+    client.set_model_version_tag("cxr", "3", PREDECESSOR_TAG, "1")
+    assert find_predecessor(client, "cxr") == ("3", "2")
+    client.set_registered_model_alias("cxr", "previous", "3")
+    assert find_predecessor(client, "cxr") == ("3", "1")

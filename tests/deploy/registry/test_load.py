@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from medprior.deploy import load_model, register_model
+from medprior.deploy.inference.predictor import Predictor
+from medprior.deploy.registry.load import load_package
 from medprior.dicom import read_image
 from medprior.errors import MedpriorError
 from medprior.finetune.model import load_finetuned_model
@@ -106,3 +108,15 @@ def test_a_damaged_copy_in_the_registry_is_refused(tracking_uri, classifier):
     path.write_bytes(data)
     with pytest.raises(MedpriorError, match="differ from the digest"):
         load_model("models:/cxr@champion", tracking_uri)
+
+
+def test_a_given_segmenter_takes_the_place_of_the_packaged_one(classifier, segmenter, tmp_path):
+    ignored = shutil.ignore_patterns("checkpoints")
+    shutil.copytree(classifier, tmp_path / "package" / "model", ignore=ignored)
+    assert load_package(tmp_path / "package").models.keys() == {"classification"}
+    shutil.copytree(segmenter, tmp_path / "package" / "segmenter", ignore=ignored)
+    assert load_package(tmp_path / "package").models.keys() == {"classification", "segmentation"}
+    own = Path(shutil.copytree(segmenter, tmp_path / "own", ignore=ignored))
+    (own / "config.json").write_text((own / "config.json").read_text() + " ")
+    assert load_package(tmp_path / "package", own).digest == Predictor.load(classifier, own).digest
+    assert load_package(tmp_path / "package", own).digest != load_package(tmp_path / "package").digest

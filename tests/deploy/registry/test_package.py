@@ -1,9 +1,11 @@
 """What a registered version holds and tells of itself."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from medprior import provenance
 from medprior.deploy import register_model
@@ -79,3 +81,40 @@ def test_evidence_becomes_tags_only_for_its_own_model(
     register_model(classifier, "cxr", segmenter=segmenter, evidence=first, tracking_uri=tracking_uri)
     tags = mlflow_store.connect_to_store(tracking_uri).get_model_version_by_alias("cxr", "champion").tags
     assert "metric.segmentation.dice.heart" in tags
+
+
+def test_pins_are_those_of_the_package_and_not_of_its_tests():
+    project = tomllib.loads((Path(package.__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    names = {Requirement(line).name.lower() for line in project["dependencies"]}
+    pinned = [pin.partition("==")[0] for pin in package.list_pinned_requirements()]
+    assert {name.lower() for name in pinned} == names
+    assert pinned == sorted(pinned, key=str.lower)
+    assert not {"pytest", "hypothesis", "ruff"} & set(pinned)
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        ({"value": 0.8125, "ci95": [0.7744, 0.8506], "n": 120}, "0.812 [0.774, 0.851] n=120"),
+        ({"value": 0.5, "ci95": [None, 0.75], "n": 0}, "0.500 n=0"),
+        ({"value": 1, "ci95": None}, "1.000"),
+    ],
+)
+def test_a_metric_in_words(entry, text):
+    assert package.format_metric_interval(entry) == text
+
+
+def test_only_what_prediction_needs_is_staged(classifier, segmenter, tmp_path):
+    staged = package.stage_artifacts(classifier, segmenter, tmp_path / "artifacts")
+    assert staged == {name: tmp_path / "artifacts" / name for name in ("model", "segmenter")}
+    for folder, source in zip(staged.values(), (classifier, segmenter), strict=True):
+        assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}
+        assert (folder / "config.json").read_bytes() == (source / "config.json").read_bytes()
+
+
+def test_the_code_goes_without_compiled_files_and_pictures(tmp_path):
+    code = package.copy_package_code(tmp_path)
+    assert code == tmp_path / "medprior"
+    assert (code / "deploy" / "registry" / "pyfunc_entry.py").is_file()
+    assert not {".pyc", ".so", ".png"} & {path.suffix for path in code.rglob("*")}
+    assert not list(code.rglob("__pycache__"))

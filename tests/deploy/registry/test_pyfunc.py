@@ -17,10 +17,13 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from medprior.deploy import load_model, register_model
+from medprior.deploy.inference.prediction import RadiographPrediction
+from medprior.deploy.registry.pyfunc import OUTPUT_SCHEMA, RadiographModel, build_output_row
 from tests.deploy.registry.stored import run_in_clean_process
 
 
@@ -126,3 +129,31 @@ def test_mlflow_itself_reads_the_same(registry, classifier, segmenter, dicom, tm
     assert bad["status"] == "rejected"
     assert bad["code"]
     assert bad["findings"] is None
+
+
+def test_rows_keep_the_callers_index_and_a_refusal_has_its_code(classifier, dicom):
+    model = RadiographModel()
+    model.predictor = load_model(classifier)
+    table = pd.DataFrame({"dicom": [b"no radiograph", dicom.read_bytes()]}, index=[7, 3])
+    answer = model.predict(None, table)
+    assert list(answer.columns) == list(OUTPUT_SCHEMA)
+    assert answer.status.to_dict() == {7: "rejected", 3: "ok"}
+    assert answer.code[7] == "not_dicom"
+    assert set(answer.model_digest) == {model.predictor.digest}
+
+
+def test_a_row_of_a_prediction_without_ratio():
+    mask = np.array([[True, False], [False, False]])
+    prediction = RadiographPrediction(
+        pixels=np.zeros((2, 2), np.float32), pixel_sha256="p", model_digest="m",
+        findings={"a": 0.25, "b": 0.75, "c": 0.5}, thresholds={"a": 0.25, "b": 0.5, "c": 0.625},
+        masks={"heart": mask}, flags=("dark",), facts={"view": "PA"},
+    )  # fmt: skip
+    row = build_output_row(prediction)
+    assert row["findings"] == {"a": 0.25, "b": 0.75, "c": 0.5}
+    assert row["thresholds"] == {"a": 0.25, "b": 0.5, "c": 0.625}
+    assert row["present"] == ["b", "a"]
+    assert (row["cardiothoracic_ratio"], row["heart_line"], row["spacing_kind"]) == (None, None, None)
+    png = Image.open(io.BytesIO(base64.b64decode(row["masks"]["heart"])))
+    assert np.asarray(png).tolist() == [[255, 0], [0, 0]]
+    assert set(row) <= set(OUTPUT_SCHEMA)

@@ -1,5 +1,6 @@
 """`medprior serve` as a process, asked over real sockets by well and by badly behaved visitors."""
 
+import asyncio
 import contextlib
 import io
 import socket
@@ -9,11 +10,18 @@ from urllib.parse import urlsplit
 import httpx
 import pydicom
 import pytest
+from starlette.testclient import TestClient
 
 from medprior.bench.deploy_inputs import create_good_files, create_hostile_bodies
 from medprior.deploy import load_model
 from medprior.deploy.inference.example import create_example_dicom
+from medprior.deploy.service.app import build_app, predict_instance
+from medprior.deploy.service.request_queue import RequestQueue
 from medprior.deploy.service.responses import PredictionResponse
+from medprior.deploy.service.settings import ServiceSettings
+from medprior.dicom.bounded_reader import BoundedReader
+from medprior.pages.problem import Problem
+from tests.deploy.discs import changed
 from tests.deploy.serving import CANARY, TOKEN, post_radiograph, run_service
 
 
@@ -134,3 +142,28 @@ def test_token_and_host(classifier, tmp_path, dicom):
         assert httpx.get(url, headers={"Host": "evil.example"} | bearer).status_code == 400
         assert httpx.get(url + "health").status_code == 200
     assert TOKEN not in (tmp_path / "log").read_text()
+
+
+def test_a_service_that_failed_its_self_test_is_alive_and_not_ready(classifier, tmp_path):
+    broken = load_model(changed(classifier, tmp_path / "broken", scale=1e25))
+    with BoundedReader() as reader:
+        app = build_app(broken, reader)
+        with TestClient(app, base_url="http://127.0.0.1:8080") as visitor:
+            deadline = time.monotonic() + 60
+            while (ready := visitor.get("/ready")).json()["code"] == "starting":
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            assert (ready.status_code, ready.json()["code"]) == (503, "failed")
+            assert ready.headers["Retry-After"] == "2"
+            assert visitor.get("/health").status_code == 200
+
+
+def test_a_busy_service_ends_a_store_request_and_a_refused_instance_does_not(classifier):
+    with BoundedReader() as reader:
+        queue = RequestQueue(load_model(classifier), reader, ServiceSettings(queue=1))
+        refused = asyncio.run(predict_instance(queue, b"no radiograph", set()))
+        assert (refused["status"], refused["code"]) == ("rejected", "not_dicom")
+        queue.pending_count = 1
+        with pytest.raises(Problem, match="too many"):
+            asyncio.run(predict_instance(queue, b"no radiograph", set()))
+        queue.close()

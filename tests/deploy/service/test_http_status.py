@@ -6,6 +6,8 @@ import pydicom
 import pytest
 
 from medprior.deploy.inference.example import create_example_dicom
+from medprior.deploy.service.http_status import build_rejection_problem, map_reject_status
+from medprior.errors import Rejected
 from tests.deploy.serving import CANARY, post_radiograph
 
 
@@ -29,3 +31,25 @@ def test_whole_files_that_are_refused(server, harm, status, code):
     assert response.status_code == status
     assert code in (None, response.json()["code"])
     assert CANARY not in response.text
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("too_large", 413),
+        ("syntax_unsupported", 415),
+        ("bits_unsupported", 415),
+        ("truncated", 400),
+        ("not_dicom", 400),
+        ("modality", 422),
+        ("far_from_training", 422),
+        ("a_new_code", 422),
+    ],
+)
+def test_broken_files_unsupported_encodings_and_refused_files(code, status):
+    assert map_reject_status(code) == status
+
+
+def test_a_refusal_keeps_its_code_and_says_it_once():
+    problem = build_rejection_problem(Rejected("truncated", "the file ends early"))
+    assert (problem.status_code, problem.code, problem.detail) == (400, "truncated", "the file ends early")
