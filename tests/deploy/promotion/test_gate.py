@@ -150,6 +150,8 @@ def test_calibration_is_judged_by_its_value_and_not_by_its_interval():
     new, old = classifier_scores(steady_estimate(0.75), wide), classifier_scores(steady_estimate(0.75), 0.25)
     assert decide("classification", new, old, ece_margin=0)["calibration"] is True
     assert decide("classification", new, None, ece_most=0.25)["calibration"] is True
+    skewed = classifier_scores(steady_estimate(0.75), steady_estimate(0.5, [0.0] * 20 + [1.0] * 20))
+    assert decide("classification", skewed, old, ece_margin=0.125)["calibration"] is False
 
 
 def test_a_first_champion_lies_above_chance_with_its_whole_interval():
