@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from medprior.cohort import CohortWriter
 from medprior.provenance import sha256_file
-from tests.deploy.conftest import train
+from tests.deploy.tiny_models import train
 
 
 def disc_cohort(path: Path, patients: int = 200, first: int = 0, size: int = 64) -> Path:

@@ -1,37 +1,15 @@
 """Flags and refusals of what models should not be asked about."""
 
 import json
-import shutil
 
 import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
-from safetensors.numpy import load_file, save_file
 
-from medprior.cli import main
 from medprior.deploy import load_model
 from medprior.deploy.inference.out_of_distribution import find_implausible_masks, refuse_unfamiliar
 from medprior.dicom import read_image
 from medprior.errors import Rejected
 from medprior.phantom import render_phantom
-from medprior.provenance import sha256_file
-
-
-@pytest.fixture
-def old_model(classifier, tmp_path):
-    """A model as it was written before familiarity."""
-    folder = tmp_path / "old"
-    folder.mkdir()
-    tensors = load_file(classifier / "model.safetensors")
-    kept = {name: value for name, value in tensors.items() if not name.startswith("familiarity.")}
-    assert len(kept) < len(tensors)
-    save_file(kept, folder / "model.safetensors")
-    config = json.loads((classifier / "config.json").read_text())
-    del config["familiarity"]
-    config["outputs"] = {"model.safetensors": sha256_file(folder / "model.safetensors")}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
 
 
 def test_a_chest_is_familiar_and_noise_is_not(classifier, dicom):
@@ -57,35 +35,6 @@ def test_an_old_model_loads_and_says_that_it_does_not_know(old_model, classifier
     assert reading.record()["familiarity"] is None
     assert refuse_unfamiliar(reading) is reading
     assert reading.findings == load_model(classifier).predict(dicom).findings
-
-
-@pytest.fixture
-def folder(dicom, tmp_path):
-    source = tmp_path / "in"
-    source.mkdir()
-    shutil.copy(dicom, source / "a.dcm")
-    noise = np.random.default_rng(0).integers(0, 256, (128, 128), dtype=np.uint8)
-    Image.fromarray(noise).save(source / "b.png")
-    return source
-
-
-def test_the_command_flags_or_refuses(folder, classifier, old_model, tmp_path, capsys):
-    base = ["predict", str(folder), "--model", str(classifier), "-o"]
-    assert main([*base, str(tmp_path / "flagged")]) == 0
-    table = pd.read_csv(tmp_path / "flagged" / "report.csv")
-    assert table.status.tolist() == ["ok", "ok"]
-    assert ["far_from_training" in str(flags) for flags in table["flags"]] == [False, True]
-    assert table.familiarity_score[1] > table.familiarity_score[0]
-    assert main([*base, str(tmp_path / "refused"), "--refuse-unfamiliar"]) == 0
-    table = pd.read_csv(tmp_path / "refused" / "report.csv")
-    assert table.status.tolist() == ["ok", "rejected"]
-    assert table.code[1] == "far_from_training"
-    capsys.readouterr()
-    assert main([*base, str(tmp_path / "flagged"), "--refuse-unfamiliar"]) == 2
-    assert "without --refuse-unfamiliar" in capsys.readouterr().err
-    words = ["predict", str(folder), "--model", str(old_model), "-o", str(tmp_path / "old_out")]
-    assert main([*words, "--refuse-unfamiliar"]) == 2
-    assert "does not know" in capsys.readouterr().err
 
 
 def test_true_masks_are_plausible():

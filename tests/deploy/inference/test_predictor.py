@@ -2,21 +2,20 @@
 
 import io
 import json
-import shutil
-import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from torch import nn
 
 from medprior.deploy import load_model
+from medprior.deploy.inference.predictor import label_thresholds, list_doubt_flags, select_attention_maps
 from medprior.dicom import Radiograph, read_image
-from medprior.errors import MedpriorError, Rejected
+from medprior.errors import Rejected
+from medprior.finetune.familiarity import FamiliarityScore
+from medprior.finetune.model import Model, Prediction
 from medprior.finetune.model import load_finetuned_model as load_finetuned
-from medprior.metrics.cardiothoracic_ratio import measure_cardiothoracic_ratio
+from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio, measure_cardiothoracic_ratio
 from medprior.phantom import render_phantom
-from medprior.provenance import sha256_file
 
 
 def test_a_reading_is_what_the_models_say(classifier, segmenter, dicom):
@@ -90,128 +89,55 @@ def test_no_radiograph_is_rejected_with_its_code(classifier):
         predictor.predict(b"")
 
 
-def copied(model: Path, out: Path) -> Path:
-    out.mkdir()
-    for name in ("config.json", "model.safetensors"):
-        shutil.copy(model / name, out / name)
-    return out
+def radiograph_of(**facts) -> Radiograph:
+    """A dark radiograph of 8 x 8 pixels."""
+    return Radiograph(np.zeros((8, 8), np.float32), np.ones((8, 8), bool), **facts)
 
 
-def rewritten(folder: Path, **changes) -> None:
-    config = json.loads((folder / "config.json").read_text()) | changes
-    (folder / "config.json").write_text(json.dumps(config))
-
-
-def with_true_digest(folder: Path) -> None:
-    rewritten(folder, outputs={"model.safetensors": sha256_file(folder / "model.safetensors")})
-
-
-def nan_weights(folder: Path) -> None:
-    tensors = load_file(folder / "model.safetensors")
-    name = next(iter(tensors))
-    tensors[name] = np.full_like(tensors[name], np.nan)
-    save_file(tensors, folder / "model.safetensors")
-    with_true_digest(folder)
-
-
-def other_weights(folder: Path) -> None:
-    tensors = load_file(folder / "model.safetensors")
-    save_file(
-        {name: np.asarray(value + 1) for name, value in tensors.items()},
-        folder / "model.safetensors",
-    )
-
-
-def header_bomb(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", 2**62) + b"{}")
-    with_true_digest(folder)
-
-
-def lying_header(folder: Path) -> None:
-    header = b'{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}'
-    data = struct.pack("<Q", len(header)) + header
-    (folder / "model.safetensors").write_bytes(data)
-    with_true_digest(folder)
-
-
-def a_pickle(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(b"\x80\x04cos\nsystem\n(S'touch ran'\ntR.")
-    with_true_digest(folder)
-
-
-def cut_short(folder: Path) -> None:
-    data = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
-    with_true_digest(folder)
-
-
-def no_digest(folder: Path) -> None:
-    rewritten(folder, outputs={})
-
-
-def other_shape(folder: Path) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    rewritten(folder, network=config["network"] | {"width": 48})
-
-
-def memory_bomb(folder: Path) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    rewritten(folder, network=config["network"] | {"width": 12 * 10**6, "heads": 1})
-
-
-def unknown_task(folder: Path) -> None:
-    rewritten(folder, task="__import__('os').system('touch ran')")
-
-
-def no_thresholds(folder: Path) -> None:
-    rewritten(folder, threshold={})
-
-
-def broken_json(folder: Path) -> None:
-    (folder / "config.json").write_text("{")
-
-
-def not_a_mapping(folder: Path) -> None:
-    (folder / "config.json").write_text("[1]")
-
-
-def weights_gone(folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
+RATIO = CardiothoracicRatio(0.5, ((2.0, 5.0), (4.0, 5.0)), (1.0, 5.0, 4.0))
+FAMILIAR = FamiliarityScore(1.0, 1.0, 0.1)
 
 
 @pytest.mark.parametrize(
-    "harm",
+    ("facts", "ratio", "familiar", "flags"),
     [
-        nan_weights, other_weights, header_bomb, lying_header, a_pickle, cut_short, no_digest,
-        other_shape, memory_bomb, unknown_task, no_thresholds, broken_json, not_a_mapping,
-        weights_gone,
+        ({"view": "PA", "age": 18}, RATIO, FAMILIAR, []),
+        ({"view": "PA", "age": 17.9}, RATIO, FAMILIAR, ["child"]),
+        ({"view": "AP"}, RATIO, FAMILIAR, ["ap_magnifies_heart"]),
+        ({"view": "AP"}, None, FAMILIAR, []),
+        ({"view": "LATERAL"}, None, FAMILIAR, ["not_frontal"]),
+        (
+            {"view": "PA"},
+            CardiothoracicRatio(0.95, *((RATIO.heart), RATIO.thorax)),
+            FAMILIAR,
+            ["implausible_cardiothoracic_ratio"],
+        ),
+        ({"view": "PA"}, RATIO, FamiliarityScore(1.001, 1.0, 0.1), ["far_from_training"]),
+        ({"view": "PA"}, RATIO, None, ["familiarity_unknown"]),
     ],
-    ids=lambda harm: harm.__name__,
-)  # fmt: skip
-def test_harmed_models_are_refused_in_one_line(harm, classifier, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folder = copied(classifier, tmp_path / "model")
-    load_model(folder)
-    harm(folder)
-    with pytest.raises(MedpriorError) as caught:
-        load_model(folder)
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "ran").exists()
+)
+def test_each_doubt_has_its_own_flag(facts, ratio, familiar, flags):
+    assert list_doubt_flags(radiograph_of(**facts), ratio, {}, familiar) == flags
 
 
-def test_wrong_places_are_refused(classifier, segmenter, tmp_path):
-    with pytest.raises(MedpriorError, match="no such model"):
-        load_model(tmp_path / "nowhere")
-    with pytest.raises(MedpriorError, match="no finished result"):
-        load_model(tmp_path)
-    with pytest.raises(MedpriorError, match="two models of task"):
-        load_model(classifier, segmenter=classifier)
+def model_of(task: str, heads: dict[str, int]) -> Model:
+    """A model with two outputs and the given heads."""
+    thresholds = np.array([0.25, 0.75])
+    return Model(nn.Identity(), task, ("a", "b"), 8, 8, np.ones(2), thresholds, heads, {})
 
 
-def test_the_digest_names_weights_and_thresholds(classifier, tmp_path):
-    folder = copied(classifier, tmp_path / "model")
-    first = load_model(folder).digest
-    assert first == load_model(classifier).digest
-    config = json.loads((folder / "config.json").read_text())
-    rewritten(folder, threshold={name: 0.1 for name in config["threshold"]})
-    assert load_model(folder).digest != first
+def test_maps_are_those_of_the_heads_trained_on_structures_or_their_mean():
+    maps = np.stack([np.full((2, 2), value, np.float32) for value in (1.0, 2.0, 6.0)])
+    classified, segmented = Prediction({}, {}, maps), Prediction({}, {}, maps + 10)
+    models = {"segmentation": model_of("segmentation", {}), "classification": model_of("classification", {"heart": 2})}
+    outputs = {"segmentation": segmented, "classification": classified}
+    selected = select_attention_maps(models, outputs)
+    assert {name: item.tolist() for name, item in selected.items()} == {"heart": [[6.0, 6.0], [6.0, 6.0]]}
+    alone = select_attention_maps({"segmentation": models["segmentation"]}, {"segmentation": segmented})
+    assert {name: item.tolist() for name, item in alone.items()} == {"all_heads": [[13.0, 13.0], [13.0, 13.0]]}
+    none = Prediction({}, {}, np.zeros((0, 2, 2), np.float32))
+    assert select_attention_maps(models, {"classification": none}) == {}
+
+
+def test_thresholds_go_by_the_order_of_the_labels():
+    assert label_thresholds(model_of("classification", {})) == {"a": 0.25, "b": 0.75}

@@ -7,7 +7,7 @@ import pytest
 
 from medprior.deploy import load_model
 from tests.chromium import chromium
-from tests.deploy.test_service import serving
+from tests.deploy.serving import run_service
 
 FOREIGN = """
 return performance.getEntriesByType('resource').map(e => e.name)
@@ -45,7 +45,7 @@ def address(classifier, segmenter, tmp_path_factory):
     token = tmp_path_factory.mktemp("page") / "token"
     token.write_text("correct-horse-battery-staple")
     log = token.with_name("log")
-    with serving(classifier, segmenter, log, "--token-file", str(token)) as (url, _):
+    with run_service(classifier, segmenter, log, "--token-file", str(token)) as (url, _):
         yield f"{url}?token={token.read_text()}"
 
 

@@ -1,4 +1,4 @@
-"""A process that knows only the store's address and a DICOM file answers as the training code."""
+"""Models from folders and from the registry, here and in a clean process."""
 
 import hashlib
 import json
@@ -9,9 +9,24 @@ import sys
 import textwrap
 from pathlib import Path
 
-from medprior.deploy import register_model
+import pytest
+
+from medprior.deploy import load_model, register_model
+from medprior.deploy.inference.predictor import Predictor
+from medprior.deploy.registry.load import load_package
 from medprior.dicom import read_image
+from medprior.errors import MedpriorError
 from medprior.finetune.model import load_finetuned_model
+from tests.deploy.registry.stored import find_stored_version, run_in_clean_process
+
+
+def test_wrong_places_are_refused(classifier, segmenter, tmp_path):
+    with pytest.raises(MedpriorError, match="no such model"):
+        load_model(tmp_path / "nowhere")
+    with pytest.raises(MedpriorError, match="no finished result"):
+        load_model(tmp_path)
+    with pytest.raises(MedpriorError, match="two models of task"):
+        load_model(classifier, segmenter=classifier)
 
 
 def digests(masks) -> dict[str, str]:
@@ -69,3 +84,39 @@ def test_the_package_imports_from_anywhere(tmp_path: Path):
     code = "import medprior.deploy; print(medprior.deploy.load_model.__name__)"
     answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert answer.stdout == "load_model\n", answer.stderr
+
+
+def test_a_clean_process_reads_the_same(registry, classifier, segmenter, dicom, tmp_path):
+    here = load_model(classifier, segmenter=segmenter).predict(dicom).record()
+    code = """
+        import json, sys
+        from pathlib import Path
+        from medprior.deploy import load_model
+        reading = load_model("models:/cxr@champion").predict(Path(sys.argv[1]))
+        print(json.dumps(reading.record()))
+    """
+    text = run_in_clean_process(code, tmp_path, str(dicom), MLFLOW_TRACKING_URI=registry)
+    assert json.loads(text) == json.loads(json.dumps(here))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_copy_in_the_registry_is_refused(tracking_uri, classifier):
+    register_model(classifier, "cxr", tracking_uri=tracking_uri)
+    path = find_stored_version(tracking_uri) / "artifacts" / "model" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(MedpriorError, match="differ from the digest"):
+        load_model("models:/cxr@champion", tracking_uri)
+
+
+def test_a_given_segmenter_takes_the_place_of_the_packaged_one(classifier, segmenter, tmp_path):
+    ignored = shutil.ignore_patterns("checkpoints")
+    shutil.copytree(classifier, tmp_path / "package" / "model", ignore=ignored)
+    assert load_package(tmp_path / "package").models.keys() == {"classification"}
+    shutil.copytree(segmenter, tmp_path / "package" / "segmenter", ignore=ignored)
+    assert load_package(tmp_path / "package").models.keys() == {"classification", "segmentation"}
+    own = Path(shutil.copytree(segmenter, tmp_path / "own", ignore=ignored))
+    (own / "config.json").write_text((own / "config.json").read_text() + " ")
+    assert load_package(tmp_path / "package", own).digest == Predictor.load(classifier, own).digest
+    assert load_package(tmp_path / "package", own).digest != load_package(tmp_path / "package").digest

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -15,9 +16,15 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from medprior.deploy import load_model, register_model
+from medprior.deploy.inference.prediction import RadiographPrediction
+from medprior.deploy.registry.pyfunc import OUTPUT_SCHEMA, RadiographModel, build_output_row
+from tests.deploy.registry.stored import run_in_clean_process
 
 
 def post(port: int, body: dict) -> tuple[int, dict]:
@@ -93,3 +100,60 @@ def test_base64_dicom_over_http(server, classifier, segmenter, dicom):
         seconds.append(time.perf_counter() - start)
     print(f"served: median {statistics.median(seconds) * 1000:.0f} ms, max {max(seconds):.2f} s")
     assert statistics.median(seconds) < 2
+
+
+def test_mlflow_itself_reads_the_same(registry, classifier, segmenter, dicom, tmp_path):
+    here = load_model(classifier, segmenter=segmenter).predict(dicom)
+    code = """
+        import sys
+        from pathlib import Path
+        import mlflow, pandas as pd
+        model = mlflow.pyfunc.load_model("models:/cxr@champion")
+        data = [Path(sys.argv[1]).read_bytes(), b"no radiograph"]
+        print(model.predict(pd.DataFrame({"dicom": data})).to_json(orient="records"))
+        import medprior
+        assert "code" in Path(medprior.__file__).parts, "the packaged code was not used"
+    """
+    text = run_in_clean_process(
+        code, tmp_path, str(dicom),
+        MLFLOW_TRACKING_URI=registry, MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false",
+    )  # fmt: skip
+    good, bad = json.loads(text)
+    assert good["status"] == "ok"
+    assert good["findings"] == pytest.approx(here.findings, abs=1e-6)
+    assert good["present"] == here.present_labels()
+    assert good["model_digest"] == here.model_digest
+    png = Image.open(io.BytesIO(base64.b64decode(good["masks"]["heart"])))
+    assert np.array_equal(np.asarray(png) > 0, here.masks["heart"])
+    assert set(good["attention"]) == set(here.attention)
+    assert bad["status"] == "rejected"
+    assert bad["code"]
+    assert bad["findings"] is None
+
+
+def test_rows_keep_the_callers_index_and_a_refusal_has_its_code(classifier, dicom):
+    model = RadiographModel()
+    model.predictor = load_model(classifier)
+    table = pd.DataFrame({"dicom": [b"no radiograph", dicom.read_bytes()]}, index=[7, 3])
+    answer = model.predict(None, table)
+    assert list(answer.columns) == list(OUTPUT_SCHEMA)
+    assert answer.status.to_dict() == {7: "rejected", 3: "ok"}
+    assert answer.code[7] == "not_dicom"
+    assert set(answer.model_digest) == {model.predictor.digest}
+
+
+def test_a_row_of_a_prediction_without_ratio():
+    mask = np.array([[True, False], [False, False]])
+    prediction = RadiographPrediction(
+        pixels=np.zeros((2, 2), np.float32), pixel_sha256="p", model_digest="m",
+        findings={"a": 0.25, "b": 0.75, "c": 0.5}, thresholds={"a": 0.25, "b": 0.5, "c": 0.625},
+        masks={"heart": mask}, flags=("dark",), facts={"view": "PA"},
+    )  # fmt: skip
+    row = build_output_row(prediction)
+    assert row["findings"] == {"a": 0.25, "b": 0.75, "c": 0.5}
+    assert row["thresholds"] == {"a": 0.25, "b": 0.5, "c": 0.625}
+    assert row["present"] == ["b", "a"]
+    assert (row["cardiothoracic_ratio"], row["heart_line"], row["spacing_kind"]) == (None, None, None)
+    png = Image.open(io.BytesIO(base64.b64decode(row["masks"]["heart"])))
+    assert np.asarray(png).tolist() == [[255, 0], [0, 0]]
+    assert set(row) <= set(OUTPUT_SCHEMA)

@@ -1,0 +1,109 @@
+"""The JSON answer and the pictures it includes."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medprior.deploy import load_model
+from medprior.deploy.inference.prediction import RadiographPrediction
+from medprior.deploy.service.responses import (
+    build_response,
+    encode_attention_maps,
+    encode_displayed_pixels,
+    extract_contours,
+    parse_include,
+)
+from medprior.pages.problem import Problem
+from tests.deploy.serving import post_radiograph
+
+
+def test_extras_are_what_was_asked(server, classifier, segmenter, dicom):
+    want = load_model(classifier, segmenter=segmenter).predict(dicom)
+    answer = post_radiograph(server, dicom.read_bytes(), include="masks,attention,contours,pixels").json()
+    for name, mask in want.masks.items():
+        image = Image.open(io.BytesIO(base64.b64decode(answer["masks"][name])))
+        assert np.array_equal(np.asarray(image) > 0, mask)
+        xs, ys = np.concatenate([np.array(line) for line in answer["contours"][name]]).T
+        found = np.nonzero(mask)
+        assert xs.min() == pytest.approx(found[1].min(), abs=1.5)
+        assert xs.max() == pytest.approx(found[1].max() + 1, abs=1.5)
+        assert ys.min() == pytest.approx(found[0].min(), abs=1.5)
+        assert ys.max() == pytest.approx(found[0].max() + 1, abs=1.5)
+    for name, looked in want.attention.items():
+        image = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["attention"][name]))))
+        scaled = image / 255 * answer["attention_peak"][name]
+        assert np.abs(scaled - looked).max() < 0.01 * looked.max()
+    pixels = answer["pixels"]
+    values = np.frombuffer(base64.b64decode(pixels["data"]), "<u2")
+    shown = values.reshape(pixels["rows"], pixels["columns"]) / 65535
+    assert np.abs(shown - want.pixels).max() < 1e-4
+    assert set(post_radiograph(server, dicom.read_bytes()).json()).isdisjoint({"masks", "pixels"})
+    assert post_radiograph(server, dicom.read_bytes(), include="everything").status_code == 422
+
+
+def test_extras_are_words_between_commas():
+    assert parse_include("") == parse_include(" , ") == set()
+    assert parse_include("pixels, masks,,pixels") == {"masks", "pixels"}
+    with pytest.raises(Problem) as caught:
+        parse_include("masks,pixel")
+    assert (caught.value.status_code, caught.value.code) == (422, "invalid_request")
+    assert caught.value.detail == "include takes masks, attention, contours, pixels"
+
+
+def test_pixels_are_little_endian_16_bit_rows():
+    pixels = np.array([[0.0, 0.25, 1.0], [-1.0, 1.5, 1 / 65535]], np.float32)
+    encoded = encode_displayed_pixels(pixels)
+    assert (encoded["rows"], encoded["columns"]) == (2, 3)
+    # 0.25 x 65535 = 16383.75 is 16384 = 0x4000.
+    assert base64.b64decode(encoded["data"]).hex() == "00000040ffff0000ffff0100"
+
+
+def test_the_longest_side_of_the_pixels_is_2048():
+    encoded = encode_displayed_pixels(np.full((4096, 6), 0.5, np.float32))
+    assert (encoded["rows"], encoded["columns"]) == (2048, 3)
+    assert len(base64.b64decode(encoded["data"])) == 2 * 2048 * 3
+    assert encode_displayed_pixels(np.zeros((2, 2048), np.float32))["columns"] == 2048
+
+
+def test_contours_run_along_the_edges_of_a_mask_in_x_and_y():
+    mask = np.zeros((10, 14), bool)
+    mask[2:5, 3:11] = True
+    (line,) = extract_contours(mask)
+    xs, ys = np.array(line).T
+    assert (xs.min(), xs.max(), ys.min(), ys.max()) == (3, 11, 2, 5)
+    assert line[0] == line[-1]
+    assert extract_contours(mask & False) == []
+
+
+def test_contours_of_a_large_mask_are_in_its_own_pixels():
+    """1280 x 640 pixels are reduced to half before they are traced."""
+    mask = np.zeros((640, 1280), bool)
+    mask[200:400, 1000:] = True
+    (line,) = extract_contours(mask)
+    xs, ys = np.array(line).T
+    assert (xs.min(), xs.max(), ys.min(), ys.max()) == (1000, 1280, 200, 400)
+
+
+def attention_of(**maps) -> RadiographPrediction:
+    """A prediction that has attention maps alone."""
+    return RadiographPrediction(np.zeros((2, 2), np.float32), "p", "m", attention=maps)
+
+
+def test_full_colour_of_attention_is_its_highest_share_but_at_least_four_times_the_mean():
+    steep = np.zeros((20, 20), np.float32)
+    steep[0, :4] = 12.0  # 4 of 400 places, 1 %, so that the quantile of 99.5 % is their value
+    record = encode_attention_maps(attention_of(heart=steep, flat=np.full((20, 20), 1.0, np.float32)))
+    assert record["attention_peak"] == {"heart": 12.0, "flat": 1.0}
+    assert record["attention_full"] == {"heart": 12.0, "flat": 4.0}
+    png = np.asarray(Image.open(io.BytesIO(base64.b64decode(record["attention"]["heart"]))))
+    assert (png[0, 0], png[19, 19]) == (255, 0)
+
+
+def test_only_what_was_asked_is_included():
+    prediction = attention_of(heart=np.ones((2, 2), np.float32))
+    assert {"masks", "attention", "contours", "pixels"}.isdisjoint(build_response(prediction, set()))
+    assert build_response(prediction, {"contours"})["contours"] == {}
+    assert "pixels" not in build_response(prediction, {"attention"})

@@ -1,0 +1,57 @@
+"""`medprior predict` from the command line."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from medprior.cli import main
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("models:/cxr@champion", "no such registered model"),
+        ("models:/cxr", "not a model"),
+        ("nowhere", "no such model"),
+    ],
+)
+def test_wrong_models_are_one_line_and_status_2(model, words, tracking_uri, dicom, tmp_path, capsys):
+    arguments = ["predict", str(dicom), "-o", str(tmp_path / "out"), "--model", model]
+    assert main(arguments) == 2
+    errors = capsys.readouterr().err
+    assert words in errors
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    assert main([*arguments, "--tracking-uri", "http://127.0.0.1:1"]) == 2
+
+
+@pytest.fixture
+def source_folder(dicom, tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    shutil.copy(dicom, source / "a.dcm")
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128), dtype=np.uint8)
+    Image.fromarray(noise).save(source / "b.png")
+    return source
+
+
+def test_the_command_flags_or_refuses(source_folder, classifier, old_model, tmp_path, capsys):
+    base = ["predict", str(source_folder), "--model", str(classifier), "-o"]
+    assert main([*base, str(tmp_path / "flagged")]) == 0
+    table = pd.read_csv(tmp_path / "flagged" / "report.csv")
+    assert table.status.tolist() == ["ok", "ok"]
+    assert ["far_from_training" in str(flags) for flags in table["flags"]] == [False, True]
+    assert table.familiarity_score[1] > table.familiarity_score[0]
+    assert main([*base, str(tmp_path / "refused"), "--refuse-unfamiliar"]) == 0
+    table = pd.read_csv(tmp_path / "refused" / "report.csv")
+    assert table.status.tolist() == ["ok", "rejected"]
+    assert table.code[1] == "far_from_training"
+    capsys.readouterr()
+    assert main([*base, str(tmp_path / "flagged"), "--refuse-unfamiliar"]) == 2
+    assert "without --refuse-unfamiliar" in capsys.readouterr().err
+    words = ["predict", str(source_folder), "--model", str(old_model), "-o", str(tmp_path / "old_out")]
+    assert main([*words, "--refuse-unfamiliar"]) == 2
+    assert "does not know" in capsys.readouterr().err
