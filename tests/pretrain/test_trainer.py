@@ -139,17 +139,20 @@ def test_matrices_decay_and_vectors_do_not():
 def test_rates_follow_the_progress_of_the_run(phantom_cohort, tmp_path):
     """Four steps, a warm-up of one: nothing, the peak, then down a cosine; the first step is at progress 0."""
     optimiser = {"lr": 1e-3, "final_lr": 0.0, "warmup": 0.25, "weight_decay": [0.0, 0.4]}
-    settings = run_settings(recipe="nokoleo+sar", steps=4, window=1, optimiser=optimiser)
+    without_dino = TINY_RUN["dino"] | {"weight": 0.0}
+    settings = run_settings(recipe="sar", steps=4, window=1, optimiser=optimiser, dino=without_dino)
     run = Pretraining(phantom_cohort, tmp_path, settings=settings)
     run.trainer.run()
     rows = pd.DataFrame(run.metrics.rows)
     assert rows.lr.tolist() == pytest.approx([0, 1e-3, 7.5e-4, 2.5e-4], abs=1e-10)
     assert rows.sar_weight.tolist() == pytest.approx([0, 0.009330127, 0.005868241, 0.001786062], rel=1e-5)
-    assert rows.loss.tolist() == pytest.approx((rows.loss_dino + rows.sar_weight * rows.loss_sar).tolist(), rel=1e-5)
+    assert rows.loss.tolist() == pytest.approx(
+        (0.1 * rows.loss_koleo + rows.sar_weight * rows.loss_sar).tolist(), rel=1e-5
+    )
     decaying, rest = run.trainer.optimiser.param_groups
     assert decaying["weight_decay"] == pytest.approx(0.3414214)  # at 3/4 of the run, from 0 to 0.4
     assert rest["weight_decay"] == 0
-    assert "dino_weight" not in rows
+    assert "koleo_weight" not in rows
 
 
 def test_the_teacher_stands_still_where_its_momentum_is_one(phantom_cohort, tmp_path):
