@@ -137,27 +137,28 @@ def test_matrices_decay_and_vectors_do_not():
 
 
 def test_rates_follow_the_progress_of_the_run(phantom_cohort, tmp_path):
-    """Three steps, a warm-up of one: nothing, the peak, half-way down; the first step is at progress 0."""
-    optimiser = {"lr": 1e-3, "final_lr": 0.0, "warmup": 1 / 3, "weight_decay": [0.0, 0.4]}
-    settings = run_settings(recipe="nokoleo+sar", steps=3, window=1, optimiser=optimiser)
+    """Four steps, a warm-up of one: nothing, the peak, then down a cosine; the first step is at progress 0."""
+    optimiser = {"lr": 1e-3, "final_lr": 0.0, "warmup": 0.25, "weight_decay": [0.0, 0.4]}
+    without_dino = TINY_RUN["dino"] | {"weight": 0.0}
+    settings = run_settings(recipe="sar", steps=4, window=1, optimiser=optimiser, dino=without_dino)
     run = Pretraining(phantom_cohort, tmp_path, settings=settings)
     run.trainer.run()
     rows = pd.DataFrame(run.metrics.rows)
-    assert rows.lr.tolist() == pytest.approx([0, 1e-3, 5e-4], abs=1e-10)
-    assert rows.sar_weight.tolist() == pytest.approx(
-        [run.settings.sar.weight * x for x in (0, 0.84312, 0.30196)], rel=1e-4
+    assert rows.lr.tolist() == pytest.approx([0, 1e-3, 7.5e-4, 2.5e-4], abs=1e-10)
+    assert rows.sar_weight.tolist() == pytest.approx([0, 0.009330127, 0.005868241, 0.001786062], rel=1e-5)
+    assert rows.loss.tolist() == pytest.approx(
+        (0.1 * rows.loss_koleo + rows.sar_weight * rows.loss_sar).tolist(), rel=1e-5
     )
-    assert rows.loss.tolist() == pytest.approx((rows.loss_dino + rows.sar_weight * rows.loss_sar).tolist(), rel=1e-5)
     decaying, rest = run.trainer.optimiser.param_groups
-    assert decaying["weight_decay"] == pytest.approx(0.3)  # at 2/3 of the run, three quarters of the way
+    assert decaying["weight_decay"] == pytest.approx(0.3414214)  # at 3/4 of the run, from 0 to 0.4
     assert rest["weight_decay"] == 0
-    assert "dino_weight" not in rows
+    assert "koleo_weight" not in rows
 
 
 def test_the_teacher_stands_still_where_its_momentum_is_one(phantom_cohort, tmp_path):
     """Its momentum rises from `teacher_momentum` to 1; the first step takes the start's."""
     run = Pretraining(
-        phantom_cohort, tmp_path, settings=run_settings(steps=3, dino=TINY_RUN["dino"] | {"teacher_momentum": 0.0})
+        phantom_cohort, tmp_path, settings=run_settings(steps=4, dino=TINY_RUN["dino"] | {"teacher_momentum": 0.0})
     )
     run.trainer.state.iteration = 1
     learner = run.trainer.learner
@@ -165,7 +166,7 @@ def test_the_teacher_stands_still_where_its_momentum_is_one(phantom_cohort, tmp_
         learner.student.head.prototypes.add_(1.0)
     run.trainer._update()
     assert torch.equal(learner.teacher.head.prototypes, learner.student.head.prototypes)
-    run.trainer.state.iteration = 4  # progress 1
+    run.trainer.state.iteration = 5  # progress 1
     before = learner.teacher.head.prototypes.clone()
     with torch.no_grad():
         learner.student.head.prototypes.add_(1.0)

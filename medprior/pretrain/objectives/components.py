@@ -40,7 +40,7 @@ def label_with_scipy(on: Tensor, connectivity: Connectivity) -> Tensor:
     labels = np.empty(cells.shape, dtype=np.int32)
     ndimage.label(cells, structure, output=labels)
     # Labels continue from map to map: each map starts after the largest label of those before it.
-    largest = np.maximum.accumulate(labels.reshape(len(labels), -1).max(axis=1, initial=0))
+    largest = np.maximum.accumulate(labels.max(axis=(1, 2), initial=0))
     preceding = np.concatenate([[0], largest[:-1]])[:, None, None] if len(labels) else 0
     map_labels = np.where(cells, labels - 1 - preceding, 0)
     return torch.from_numpy(map_labels.astype(np.int64)).to(on.device)

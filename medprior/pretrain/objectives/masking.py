@@ -56,7 +56,8 @@ def add_block(rng: np.random.Generator, mask: BoolArray, remaining: int, aspect:
     rows, columns = mask.shape
     for _ in range(MAX_ATTEMPTS):
         area = rng.uniform(min(MIN_BLOCK_PATCHES, remaining), remaining)
-        ratio = np.exp(rng.uniform(np.log(aspect), -np.log(aspect)))
+        spread = abs(np.log(aspect))  # of an aspect of 1 the logarithm's negative is -0.0, which no range may end at
+        ratio = np.exp(rng.uniform(-spread, spread))
         height, width = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
         if not (1 <= height <= rows and 1 <= width <= columns):
             continue

@@ -50,5 +50,5 @@ def test_by_hand_on_a_circle():
 
 def test_its_weight_is_in_dinos_section():
     assert KoleoObjective.create(tiny(dino={"koleo_weight": 0.0}), ()) is None
-    koleo = KoleoObjective.create(tiny(dino={"weight": 0.0, "koleo_weight": 0.25}), ())
+    koleo = KoleoObjective.create(tiny(recipe="span", dino={"weight": 0.0, "koleo_weight": 0.25}), ())
     assert koleo.weight(0.0) == koleo.weight(1.0) == 0.25

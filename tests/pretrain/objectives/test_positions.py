@@ -77,7 +77,7 @@ def test_a_mirrored_reference_of_three_columns():
 def test_each_query_has_its_own_reference():
     boxes = np.array([[0, 0, 1, 1], [0.5, 0, 0.5, 1]], dtype=float)
     pair = Views(boxes, np.array([False, False]), (2, 1))
-    assert locate_patches(pair, pair.take(np.array([1, 0]))).tolist() == [[1, 1], [-1, 0]]
+    assert locate_patches(pair, pair.take(np.array([1, 0]))).tolist() == [[1, 1], [-1, 1]]
 
 
 def test_one_patch_at_least_is_visible_and_the_last_start_is_used():
