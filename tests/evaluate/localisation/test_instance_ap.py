@@ -17,7 +17,7 @@ from medprior.evaluate.localisation.instance_ap import (
 )
 from medprior.evaluate.localisation.scoring import localise_structures
 from medprior.metrics.bootstrap import Resamples
-from tests.evaluate.localisation.test_scoring import SIZE, Drawn
+from tests.evaluate.localisation.drawn_maps import SIZE, NoisyMasks
 
 
 def blob(rng, size=48):
@@ -112,7 +112,7 @@ def test_no_instance_is_nan_and_no_piece_is_zero():
 
 def test_a_source_is_scored_with_intervals(cohort):
     test = cohort.split("test")
-    source = Drawn(["left_lung", "heart"], assigned=("left_lung", "heart"), noise=0.01)
+    source = NoisyMasks(["left_lung", "heart"], assigned=("left_lung", "heart"), noise=0.01)
     wanted = {"left_lung": ("left_lung",), "heart": ("heart",)}
     found = localise_structures(source, test, None, wanted, SIZE)
     draws = Resamples.draw(test.patient_ids, 50, 0)

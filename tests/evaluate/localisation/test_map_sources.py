@@ -1,7 +1,5 @@
 """Priors as predictors, from real priors of one annotated image."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +8,6 @@ from sklearn.metrics import average_precision_score
 from medprior.annotate import annotate_from_cohort
 from medprior.evaluate.compare.compare import load_priors
 from medprior.evaluate.evaluate import evaluate_cohort
-from medprior.evaluate.inputs import split_named_path
 from medprior.evaluate.localisation.map_sources import PriorSource, resize_maps
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.priors import PriorSettings, SpatialPrior, build_prior
@@ -97,11 +94,3 @@ def test_a_fitted_prior_alone_also_gives_the_static_baseline(tmp_path, cohort, p
     assert "registered_prior.pixel_ap.mean" in metrics
     assert not [name for name in metrics if name.startswith("attention.")]
     assert "static prior" in (tmp_path / "report.html").read_text()
-
-
-def test_a_folder_called_prior_needs_no_other_name(prior_paths, tmp_path):
-    own = tmp_path / "prior"
-    own.symlink_to(prior_paths["static"])
-    assert split_named_path(own)[0] == "static"
-    assert split_named_path(tmp_path / "gone" / "prior") == ("prior_1", tmp_path / "gone" / "prior")
-    assert split_named_path("mine=somewhere/prior") == ("mine", Path("somewhere/prior"))

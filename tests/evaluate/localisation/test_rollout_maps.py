@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from medprior.evaluate.inputs import Inputs, load_inputs
+from medprior.evaluate.inputs import load_inputs
 from medprior.evaluate.localisation.rollout_maps import compute_mean_error, compute_model_rollout, select_shown_outputs
-from medprior.evaluate.report.rollout_figure import plot_rollout_figures
-from medprior.evaluate.sections.models import evaluate_classification, evaluate_segmentation
-from medprior.evaluate.settings import EvaluateSettings
-from medprior.evaluate.study import EvaluationStudy
 from medprior.networks.class_rollout import compute_classifier_rollout
 
 
@@ -43,22 +39,6 @@ def test_a_structure_that_is_not_drawn_has_no_map(models, cohort):
         bias.copy_(before)
     assert not found.is_predicted[:, 0].any()
     assert not found.maps[:, 0].any()
-
-
-def test_figures_of_every_model(models, cohort, tmp_path):
-    settings = EvaluateSettings.checked({"resamples": 20})
-    study = EvaluationStudy.of(cohort, "test", frozenset(), settings)
-    inputs = Inputs(backbones=[], models=list(models.values()), priors=[])
-    two = [models["ours"], models["other"]]
-    sections = {
-        "classification": evaluate_classification(study, two),
-        "segmentation": evaluate_segmentation(study, [models["masks"]]),
-    }
-    figures = plot_rollout_figures(tmp_path, study, inputs, sections)
-    names = {figure.path.name for figure in figures}
-    kinds = ("classification_ours", "classification_other", "segmentation_masks")
-    assert names == {f"rollout_{kind}.png" for kind in kinds}
-    assert all(figure.path.stat().st_size > 5000 for figure in figures)
 
 
 def test_what_is_shown():

@@ -11,10 +11,6 @@ from PIL import Image
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
 from medprior.evaluate.evaluate import evaluate_cohort
-from medprior.evaluate.inputs import load_inputs
-from medprior.evaluate.localisation.boxes import load_finding_boxes
-from medprior.evaluate.localisation.finding_maps import ModelMaps, list_map_kinds
-from medprior.evaluate.localisation.finding_masks import FindingTruth
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.provenance import read_config
 from tests.evaluate.planted import NAMES, train_planted, write_planted
@@ -41,20 +37,6 @@ def test_the_class_rollout_points_at_the_planted_patch(metrics, name):
         if metric != "pointing":
             assert found["ci95"][0] > blind, metric
             assert metrics[f"difference.centre.localisation.class_rollout.{metric}.{name}"]["value"] > 0
-
-
-def test_maps_are_of_their_class(planted_home, planted_models):
-    """With both findings in one picture each map has more in its own patch than the other has."""
-    cohort = Cohort.open(planted_home)
-    truth = FindingTruth(load_finding_boxes(cohort))
-    both = np.flatnonzero(truth.find_located(cohort, NAMES).all(axis=1))
-    some = cohort.select([cohort.image_ids[row] for row in both])
-    source = ModelMaps(load_inputs([("m", planted_models["pooled"])], "model")[0].item, "class_rollout", NAMES)
-    maps = np.concatenate(list(source.batches(some, 64)))
-    masks = truth.load_masks(some, NAMES, 64)
-    inside = np.einsum("nchw,nkhw->nck", maps, masks.astype(np.float32))
-    assert inside[:, 0, 0].mean() > inside[:, 1, 0].mean()
-    assert inside[:, 1, 1].mean() > inside[:, 0, 1].mean()
 
 
 def test_every_key_and_its_baselines(metrics):
@@ -110,18 +92,6 @@ def test_boxes_alone_do_as_well(tmp_path, planted_models, metrics, planted_home)
     assert not record["threshold_on_validation"]
     assert record["maps"] == [0, 1, 2, 3]
     assert any("no validation image" in text for text in read_config(tmp_path / "out")["skipped"])
-
-
-def test_a_network_without_attention_is_named():
-    class Model:
-        class network:
-            @property
-            def vit(self):
-                raise RuntimeError("no vit")
-
-    kinds, why = list_map_kinds(Model())
-    assert kinds == ()
-    assert "no Vision Transformer" in why
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path, planted_home, planted_models):
