@@ -1,10 +1,18 @@
 """Where a finding truly is: masks before boxes, and only in images that have the finding."""
 
+import shutil
+
 import numpy as np
 import pytest
+from PIL import Image
 
+from medprior.errors import InputMissing
+from medprior.evaluate.evaluate import evaluate_cohort
 from medprior.evaluate.localisation.finding_masks import FindingTruth
+from medprior.evaluate.settings import EvaluateSettings
 from tests.evaluate.localisation.conftest import paint_box
+
+QUICK = EvaluateSettings.checked({"resamples": 60, "map_size": 32, "probe": False})
 
 
 @pytest.fixture
@@ -44,3 +52,11 @@ def test_a_finding_smaller_than_a_pixel_keeps_the_pixel_with_its_largest_share(l
     """Two pixels of 16 x 16 lie in one of 4 x 4, an eighth of it: below half, but not lost."""
     small = truth.load_masks(located_cohort, ["hole"], 4)[5, 0]
     assert np.argwhere(small).tolist() == [[1, 2]]
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path, planted_home, planted_models):
+    shutil.copytree(planted_home, tmp_path / "c", ignore=shutil.ignore_patterns("cache"))
+    for mask in (tmp_path / "c" / "masks" / "spot").glob("*.png"):
+        Image.fromarray(np.zeros((5, 5), np.uint8)).save(mask)
+    with pytest.raises(InputMissing, match="'spot' has another size than its image"):
+        evaluate_cohort(tmp_path / "c", tmp_path / "out", model=planted_models["plain"], settings=QUICK)

@@ -1,15 +1,12 @@
 """Where is the finding: truth, metrics, and maps of a classifier that knows planted patches."""
 
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from medprior.cohort import Cohort
-from medprior.errors import InputMissing
 from medprior.evaluate.evaluate import evaluate_cohort
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.provenance import read_config
@@ -92,24 +89,6 @@ def test_boxes_alone_do_as_well(tmp_path, planted_models, metrics, planted_home)
     assert not record["threshold_on_validation"]
     assert record["maps"] == [0, 1, 2, 3]
     assert any("no validation image" in text for text in read_config(tmp_path / "out")["skipped"])
-
-
-def test_a_mask_of_another_size_is_refused(tmp_path, planted_home, planted_models):
-    shutil.copytree(planted_home, tmp_path / "c", ignore=shutil.ignore_patterns("cache"))
-    for mask in (tmp_path / "c" / "masks" / "spot").glob("*.png"):
-        Image.fromarray(np.zeros((5, 5), np.uint8)).save(mask)
-    with pytest.raises(InputMissing, match="'spot' has another size than its image"):
-        evaluate_cohort(tmp_path / "c", tmp_path / "out", model=planted_models["plain"], settings=QUICK)
-
-
-def test_a_split_that_shares_patients_is_refused(tmp_path, planted_home, planted_models):
-    shutil.copytree(planted_home, tmp_path / "c", ignore=shutil.ignore_patterns("cache"))
-    path = tmp_path / "c" / "manifest.parquet"
-    table = pd.read_parquet(path)
-    table.loc[table.index[table.split == "test"][0], "split"] = "train"
-    table.to_parquet(path, index=False)
-    with pytest.raises(InputMissing, match=r"1 patient.s. are in both train and test"):
-        evaluate_cohort(tmp_path / "c", tmp_path / "out", model=planted_models["plain"], settings=QUICK)
 
 
 @pytest.mark.slow
