@@ -7,7 +7,6 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from medprior.errors import ConfigError
-from medprior.evaluate.compare.probe_table import format_probe_tables
 from medprior.evaluate.probes.cross_validation import (
     CrossvalData,
     assign_folds,
@@ -146,24 +145,3 @@ def test_without_folds_there_is_nothing_and_two_are_refused(cohort, dino_path):
     assert estimate_crossval_aucs({}, plain) == {}
     with pytest.raises(ConfigError, match="3 folds or more"):
         EvaluateSettings.checked({"probe_folds": 2})
-
-
-def test_table_says_who_is_above_random_weights():
-    def record(value, low, high):
-        return {"value": value, "ci95": [low, high], "n": 9}
-
-    metrics = {
-        "features.linear_mauc": record(0.7, 0.6, 0.8),
-        "baseline.other.features.linear_mauc": record(0.9, 0.8, 0.95),
-        "features.random_linear_mauc": record(0.72, 0.6, 0.8),
-        "difference.random_weights.features.linear_mauc": record(-0.02, -0.05, 0.01),
-        "baseline.other.difference.random_weights.features.linear_mauc": record(0.1, 0.05, 0.2),
-    }
-    table = format_probe_tables(metrics, ["first", "other", "scratch"])
-    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
-    assert rows == [
-        "| first | 0.700 [0.600, 0.800] |",
-        "| other | 0.900 [0.800, 0.950] ▲ |",
-        "| random weights | 0.720 [0.600, 0.800] |",
-    ]
-    assert format_probe_tables({}, ["first"]) == ""
