@@ -3,7 +3,7 @@
 import pytest
 
 from medprior.errors import ConfigError
-from medprior.evaluate.compare.label_budgets import drop_budget_axes, list_label_budgets
+from medprior.evaluate.compare.label_budgets import drop_budget_axes, format_share_key, list_label_budgets
 from medprior.evaluate.compare.plan import build_finetune_settings
 from medprior.evaluate.compare.settings import Arm, CompareSettings
 
