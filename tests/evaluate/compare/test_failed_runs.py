@@ -9,8 +9,11 @@ from medprior.cli import main
 from medprior.errors import TrainingCollapsed, TrainingDiverged, TrainingFailed
 from medprior.evaluate.compare.compare import compare_recipes
 from medprior.evaluate.compare.failed_runs import (
+    clear_failed_stages,
+    find_failed_step,
     format_failures,
     has_failed_backbone,
+    list_failures,
     read_failed_stages,
     record_failure,
 )
@@ -90,3 +93,29 @@ def test_without_a_run_of_the_first_arm_the_rest_is_kept(tmp_path, cohort_path, 
     assert "hot (1 of 1 collapsed; no run finished)" in (out / "table.md").read_text()
     assert (out / "report.html").is_file()
     assert not (out / "config.json").exists()
+
+
+def test_the_step_is_that_of_the_error_or_the_last_recorded(tmp_path):
+    assert find_failed_step(TrainingDiverged("not finite at step 12"), tmp_path) == 12
+    assert find_failed_step(TrainingDiverged("not finite"), tmp_path) is None
+    (tmp_path / "metrics.csv").write_text("step,loss\n5,1\n10,2\n")
+    assert find_failed_step(TrainingDiverged("not finite"), tmp_path) == 10
+    (tmp_path / "metrics.csv").write_text("step,loss\n")
+    assert find_failed_step(TrainingDiverged("not finite"), tmp_path) is None
+
+
+def test_a_retry_removes_lost_stages_alone(tmp_path):
+    for stage in ("backbone", "classification-100pct"):
+        (tmp_path / stage).mkdir()
+    record_failure(tmp_path, "classification-100pct", TrainingDiverged("at step 1"))
+    clear_failed_stages(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["backbone"]
+    clear_failed_stages(tmp_path)
+
+
+def test_failures_are_listed_by_seed_then_stage():
+    stages = [{}, {"b": {"kind": "diverged"}, "a": {"kind": "collapsed"}}]
+    assert list_failures(stages) == [
+        {"seed": 1, "stage": "a", "kind": "collapsed"},
+        {"seed": 1, "stage": "b", "kind": "diverged"},
+    ]

@@ -53,6 +53,8 @@ def test_entropy_stands_beside_the_relative_difference_of_the_first():
     assert table.heads == ["of the backbone (nats)", "a relative to it"]
     assert show(table) == [("a", ["1.000", ""]), ("b", ["1.250", "−0.200"])]
     assert build_entropy_table({"features.knn_mauc": record(1.0)}, ["a"]) is None
+    scratch = {"baseline.b.finetuned_attention.spatial_entropy": record(0.5)}
+    assert build_entropy_table(scratch, ["a", "b"]).heads == ["after fine-tuning (nats)", "a relative to it"]
 
 
 def test_features_minus_random_weights_are_signed():

@@ -54,7 +54,7 @@ def test_a_radiograph_has_its_true_aspect():
     axis = Figure().subplots()
     plot_radiograph(axis, np.zeros((4, 4)), None, 0.8)
     assert len(axis.images) == 1
-    assert axis.images[0].get_extent() == [0.0, 0.8, 1.0, 0.0]
+    assert list(axis.images[0].get_extent()) == [0.0, 0.8, 1.0, 0.0]
 
 
 def test_contours_lie_on_the_stretched_square_and_empty_masks_have_none():

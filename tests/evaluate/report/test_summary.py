@@ -94,7 +94,8 @@ def test_numbers_have_three_decimals_and_a_true_minus():
     ("difference", "sentence"),
     [
         (record(0.1, 0.05, 0.2), "Linear-probe mAUC: span is better than b (+0.100, 95 % interval +0.050 to +0.200)."),
-        (record(-0.1, -0.2, -0.05), "Linear-probe mAUC: span is worse than b (−0.100, 95 % interval −0.200 to −0.050)."),
+        (record(-0.1, -0.2, -0.05),
+         "Linear-probe mAUC: span is worse than b (−0.100, 95 % interval −0.200 to −0.050)."),
         (record(0.1, -0.1, 0.2),
          "Linear-probe mAUC: no difference shown between span and b (+0.100, 95 % interval −0.100 to +0.200)."),
         (record(None), "Linear-probe mAUC: span against b could not be measured."),

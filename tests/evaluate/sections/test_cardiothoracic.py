@@ -8,7 +8,7 @@ import pytest
 
 from medprior.cohort import Cohort, CohortWriter
 from medprior.evaluate.evaluate import evaluate_cohort
-from medprior.evaluate.sections.cardiothoracic import estimate_ratio_agreement, measure_true_ratios
+from medprior.evaluate.sections.cardiothoracic import RatioPairs, estimate_ratio_agreement, measure_true_ratios
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.finetune.settings import FinetuneSettings
 from medprior.finetune.training import finetune_model
@@ -121,3 +121,30 @@ def test_the_phantoms_own_ratio_through_a_segmenter(tmp_path):
         print(f"cardiothoracic.{name}", metrics[f"cardiothoracic.{name}"])
     assert np.nanmean(np.abs(errors)) <= 0.02
     assert metrics["cardiothoracic.mae"]["value"] <= 0.02
+
+
+def test_three_pairs_are_an_agreement():
+    """Differences 0.1, 0 and -0.4: mean -0.1, standard deviation with n - 1 the square root of 0.07."""
+    predicted, truth = np.array([0.5, 0.5, 0.2, 0.4, np.nan]), np.array([0.4, 0.5, 0.6, np.nan, 0.5])
+    draws = Resamples.draw(list("abcde"), 10, 0)
+    estimates = estimate_ratio_agreement(predicted, truth, draws)
+    assert estimates["cardiothoracic.bias"].value == pytest.approx(-0.1)
+    assert estimates["cardiothoracic.mae"].value == pytest.approx(0.5 / 3)
+    assert estimates["cardiothoracic.limit_high"].value == pytest.approx(-0.1 + 1.96 * 0.07**0.5)
+    assert estimates["cardiothoracic.limit_low"].n == 3
+    # Of four true ratios three were measured.
+    assert estimates["cardiothoracic.measured"].value == 0.75
+
+
+def test_a_batch_without_all_three_structures_gives_no_ratio(phantom_cohort):
+    part = Cohort.open(phantom_cohort).take(2, 0)
+    masks = {name: part.mask_squares(name, 64)[0] >= 0.5 for name in STRUCTURES}
+    pairs = RatioPairs()
+    pairs.add_batch(part, {"heart": masks["heart"]})
+    assert pairs.concatenate() is None
+    for _ in range(2):
+        pairs.add_batch(part, masks)
+    predicted, truth = pairs.concatenate()
+    assert predicted.shape == truth.shape == (4,)
+    np.testing.assert_array_equal(predicted, truth)
+    assert np.isfinite(truth).any()

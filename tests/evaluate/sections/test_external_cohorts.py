@@ -8,8 +8,16 @@ import pytest
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
 from medprior.evaluate.evaluate import evaluate_cohort
-from medprior.evaluate.sections.external_cohorts import find_two_class_labels, find_unseen_images
+from medprior.evaluate.sections.external_cohorts import (
+    ExternalCohort,
+    compare_external_to_home,
+    find_two_class_labels,
+    find_unseen_images,
+    open_external_cohorts,
+    select_structures_with_mean,
+)
 from medprior.evaluate.settings import EvaluateSettings
+from medprior.metrics.bootstrap import Estimate, Resamples
 
 QUICK = EvaluateSettings.checked({"resamples": 40, "map_size": 32, "probe": False})
 
@@ -55,3 +63,40 @@ def test_a_cohort_of_the_same_patients_is_refused(tmp_path, planted_home, plante
             planted_home, tmp_path / "out", model=planted_models["plain"], settings=QUICK,
             external=("again", planted_home),
         )  # fmt: skip
+
+
+def constant(value):
+    return Estimate(value, np.full(4, value), 9)
+
+
+def test_the_drop_is_away_minus_home_where_both_are_known(planted_away):
+    part = Cohort.open(planted_away)
+    external = ExternalCohort("far", part, part, 0, Resamples.draw(part.patient_ids, 4, 0))
+    estimates = compare_external_to_home(external, {"a": constant(0.7), "b": constant(0.5)}, {"a": constant(0.9)})
+    assert {key: estimate.value for key, estimate in estimates.items()} == pytest.approx(
+        {"external.far.a": 0.7, "external.far.home.a": 0.9, "external.far.drop.a": -0.2, "external.far.b": 0.5}
+    )
+
+
+def test_the_mean_is_over_the_named_structures_with_a_number():
+    unknown = Estimate(np.nan, np.full(4, np.nan), 0)
+    estimates = {
+        "dice.heart": constant(0.4),
+        "dice.lung": constant(0.8),
+        "dice.rib": constant(0.0),
+        "dice.gap": unknown,
+    }
+    selected = select_structures_with_mean(estimates, "dice", ["heart", "lung", "gap"], 30)
+    assert {key: estimate.value for key, estimate in selected.items()} == pytest.approx(
+        {"dice.heart": 0.4, "dice.lung": 0.8, "dice.mean": 0.6}
+    )
+    assert selected["dice.mean"].n == 30
+    assert select_structures_with_mean(estimates, "dice", ["gap"], 30) == {}
+
+
+def test_every_other_cohort_has_resamples_of_its_own(planted_home, planted_away):
+    home = Cohort.open(planted_home)
+    first, second = open_external_cohorts([("a", planted_away), ("b", planted_away)], home, QUICK)
+    assert (first.name, len(first.part), first.shared, first.prefix) == ("a", 60, 40, "external.a")
+    assert (first.draws.blocks[0] != second.draws.blocks[0]).any()
+    assert open_external_cohorts(None, home, QUICK) == ()

@@ -46,3 +46,18 @@ def test_each_group_is_judged_alone(people):
     assert record["n"] == members.sum()
     assert record["classes"] == 1
     assert record["ci95"][0] <= record["value"] <= record["ci95"][1]
+
+
+def test_a_group_needs_twenty_images_and_a_second_value(tmp_path):
+    """Forty images: ages 40 for twenty and 39 for nineteen, one unknown; sexes of 20 and 20; one view."""
+    with CohortWriter(tmp_path / "c", store_size=16) as writer:
+        for number in range(40):
+            age = None if number == 39 else 40.0 if number < 20 else 39.0
+            writer.add(
+                image_id=f"i{number:02d}", pixels=np.full((16, 16), number / 64, np.float32),
+                patient_id=f"p{number:02d}", sex="F" if number % 2 else "M", age=age, view="PA",
+            )  # fmt: skip
+        writer.finish()
+    groups = dict(find_subgroups(Cohort.open(tmp_path / "c")))
+    assert set(groups) == {"sex.F", "sex.M", "age.40-59"}
+    assert groups["age.40-59"].tolist() == [True] * 20 + [False] * 20
