@@ -42,9 +42,9 @@ def write_cohort(path, images=90, seed=0, lungs_only=False, labels=None):
     rng = np.random.default_rng(seed)
     with CohortWriter(path, store_size=64) as writer:
         for number in range(images):
-            pixels, masks, found = thorax(rng)
+            pixels, masks, findings = thorax(rng)
             if rng.random() < 0.1:
-                found["effusion"] = float("nan")
+                findings["effusion"] = float("nan")
             if lungs_only:
                 masks = {"lungs": masks["left_lung"] | masks["right_lung"]}
             if number % 7 == 0:
@@ -53,7 +53,7 @@ def write_cohort(path, images=90, seed=0, lungs_only=False, labels=None):
                 image_id=f"i{number:03d}",
                 pixels=pixels,
                 patient_id=f"p{number // 2:03d}",
-                labels=(labels or (lambda found: found))(found),
+                labels=(labels or (lambda findings: findings))(findings),
                 masks=masks,
                 dataset="drawn",
                 spacing_mm=5.0,

@@ -96,10 +96,12 @@ def slow_spatial_entropy(logits):
 
 def slow_scatter(network, cohort, size, free):
     """Mean spatial entropy of the free heads of each image, from the logits of the CLS token."""
-    found = []
+    entropies = []
     for images, _ in iterate_whole_views(cohort, size, network.settings.patch, 7, torch.device("cpu")):
         with torch.no_grad():
             tokens = network(images, capture=True)
         logits = tokens.cls_logits.double().numpy().reshape(len(images), -1, *tokens.grid)
-        found += [np.mean([slow_spatial_entropy(one[head]) for head in free]) for one in logits]
-    return np.array(found)
+        entropies += [
+            np.mean([slow_spatial_entropy(logits_of_heads[head]) for head in free]) for logits_of_heads in logits
+        ]
+    return np.array(entropies)

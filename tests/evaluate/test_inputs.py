@@ -41,8 +41,8 @@ def test_a_folder_called_prior_needs_no_other_name(tmp_path):
 
 def test_every_image_of_a_strange_cohort(tmp_path, planted_away, planted_home, planted_models):
     model = planted_models["pooled"]
-    found = evaluate_cohort(planted_away, tmp_path / "out", model=model, split="all", settings=QUICK)
-    assert found["data.images.evaluated"]["value"] == 100
+    metrics = evaluate_cohort(planted_away, tmp_path / "out", model=model, split="all", settings=QUICK)
+    assert metrics["data.images.evaluated"]["value"] == 100
     with pytest.raises(ConfigError, match="was trained on images of this cohort"):
         evaluate_cohort(planted_home, tmp_path / "no", model=model, split="all", settings=QUICK)
 

@@ -63,25 +63,25 @@ def test_arms_are_fine_tuned_from_scratch_and_from_their_backbone(tmp_path, coho
             },
         }
     )
-    found = compare_recipes(cohort_path, tmp_path, ["dino", "scratch", "dino, cls"], settings=settings)
+    metrics = compare_recipes(cohort_path, tmp_path, ["dino", "scratch", "dino, cls"], settings=settings)
     for key in ("classification.mauc", "segmentation.dice.mean"):
         for lead in ("", "baseline.scratch.", "difference.scratch."):
-            assert np.isfinite(found[f"{lead}{key}"]["value"]), f"{lead}{key}"
-    assert found["low_data.100pct.finetuned_mauc"] == found["classification.mauc"]
-    assert "baseline.scratch.features.linear_mauc" not in found
-    assert found["cost.step_seconds"]["value"] > 0
+            assert np.isfinite(metrics[f"{lead}{key}"]["value"]), f"{lead}{key}"
+    assert metrics["low_data.100pct.finetuned_mauc"] == metrics["classification.mauc"]
+    assert "baseline.scratch.features.linear_mauc" not in metrics
+    assert metrics["cost.step_seconds"]["value"] > 0
     table = (tmp_path / "table.md").read_text().splitlines()
     assert table[0].startswith("| arm | attention pixel-AP |")
     names = ["| dino", "| scratch", "| dino, cls", "| random weights"]
     assert [row.split(" | ")[0] for row in table[2:]] == names
-    blind = found["features.random_linear_mauc"]["value"]
+    blind = metrics["features.random_linear_mauc"]["value"]
     assert f"| {blind:.3f} [" in table[-1]
-    above = found["baseline.dino, cls.difference.random_weights.features.linear_mauc"]
-    assert above["value"] == pytest.approx(found["features.linear_mauc"]["value"] - blind)
+    above = metrics["baseline.dino, cls.difference.random_weights.features.linear_mauc"]
+    assert above["value"] == pytest.approx(metrics["features.linear_mauc"]["value"] - blind)
     for arm in ("scratch-0", "dino, cls-0"):
         assert not (tmp_path / "runs" / arm / "backbone").exists()
     key = "features.linear_mauc"
-    assert found[f"baseline.dino, cls.{key}"]["value"] == found[key]["value"]
+    assert metrics[f"baseline.dino, cls.{key}"]["value"] == metrics[key]["value"]
     trained = read_config(tmp_path / "runs/dino, cls-0/classification-100pct")
     assert trained["settings"]["head"] == "cls"
     assert "backbone" in trained["inputs"]

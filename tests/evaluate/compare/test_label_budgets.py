@@ -32,8 +32,8 @@ def test_an_arm_may_leave_an_axis_out():
     given = settings(segmentation={"fractions": [1.0], "masks": [1, 5]})
     arm = Arm(recipe=None, finetune={"segmentation": {"targets": "prior", "masks": None}})
     assert [b.name for b in list_label_budgets(given, "segmentation", arm)] == ["100pct"]
-    found = build_finetune_settings(arm, 0, given, "segmentation", list_label_budgets(given, "segmentation", arm)[0])
-    assert (found.targets, found.masks) == ("prior", None)
+    values = build_finetune_settings(arm, 0, given, "segmentation", list_label_budgets(given, "segmentation", arm)[0])
+    assert (values.targets, values.masks) == ("prior", None)
 
 
 @pytest.mark.parametrize("wrong", [{"masks": [0]}, {"masks": [2.5]}, {"fractions": [1.5]},

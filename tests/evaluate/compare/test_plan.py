@@ -41,8 +41,8 @@ def test_an_arm_may_say_what_holds_for_one_task():
     arm = Arm(recipe=None, finetune={"lr": 0.1, "classification": {"sar_weight": 0.01}})
     (full, *_), (whole, *_) = (list_label_budgets(given, t) for t in ("classification", "segmentation"))
     assert build_finetune_settings(arm, 0, given, "classification", full).sar_weight == 0.01
-    found = build_finetune_settings(arm, 0, given, "segmentation", whole)
-    assert (found.sar_weight, found.lr) == (0, 0.1)
+    values = build_finetune_settings(arm, 0, given, "segmentation", whole)
+    assert (values.sar_weight, values.lr) == (0, 0.1)
     assert list_arm_tasks(arm, given) == ["classification", "segmentation"]
     assert list_arm_tasks(Arm(finetune={"segmentation": None}), given) == ["classification"]
 

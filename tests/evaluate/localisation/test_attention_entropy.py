@@ -31,9 +31,9 @@ def test_scatter_is_the_mean_entropy_of_free_heads(cohort, span_path, dino_path,
 def test_without_a_free_head_nothing_is_measured(cohort, span_path):
     backbone = load_backbone(span_path)
     backbone.heads["mediastinum"] = 3
-    found = compute_free_head_entropy(backbone, cohort.split("test").take(4, 0), 2, "cpu")
-    assert found.shape == (4,)
-    assert np.isnan(found).all()
+    entropy = compute_free_head_entropy(backbone, cohort.split("test").take(4, 0), 2, "cpu")
+    assert entropy.shape == (4,)
+    assert np.isnan(entropy).all()
 
 
 def test_relative_difference_is_paired():
@@ -41,11 +41,11 @@ def test_relative_difference_is_paired():
     base = rng.uniform(1, 2, 400)
     lower = Estimate(0.8 * 1.5, 0.8 * base, 9)
     key = "attention.spatial_entropy"
-    found = compute_relative_differences(
+    differences = compute_relative_differences(
         {key: lower, "classification.mauc": lower}, {"dino": {key: Estimate(1.5, base, 9)}}
     )
-    assert list(found) == [f"relative_difference.dino.{key}"]
-    (only,) = found.values()
+    assert list(differences) == [f"relative_difference.dino.{key}"]
+    (only,) = differences.values()
     assert only.value == pytest.approx(-0.2)
     assert only.interval() == pytest.approx((-0.2, -0.2))
     none = lower.relative_difference(Estimate(0.0, np.zeros(400), 9))

@@ -30,9 +30,9 @@ def test_a_classifier_is_measured_as_its_transformer(cohort, model_paths):
 def test_attention_scores_name_targets_and_entropy(cohort, model_paths):
     settings = EvaluateSettings.checked({"resamples": 4, "map_size": 32})
     study = EvaluationStudy.of(cohort, "test", frozenset(), settings)
-    found = score_attention(extract_backbone(load_finetuned_model(model_paths["ours"])), study)
-    assert set(found) == {"spatial_entropy", "ap.left_lung", "ap.right_lung", "ap.heart"}
-    assert all(values.shape == (len(study.part),) for values in found.values())
+    scores = score_attention(extract_backbone(load_finetuned_model(model_paths["ours"])), study)
+    assert set(scores) == {"spatial_entropy", "ap.left_lung", "ap.right_lung", "ap.heart"}
+    assert all(values.shape == (len(study.part),) for values in scores.values())
 
 
 def test_a_cnn_has_no_backbone_and_a_transformer_gives_its_own():

@@ -26,9 +26,9 @@ def test_units(tmp_path, cohort):
 
 
 def test_a_hair_past_the_edge_is_clipped(tmp_path, cohort):
-    found = load_finding_boxes(cohort, written(tmp_path / "b.csv", [("i000", "effusion", -0.005, 0, 1, 1)]))
-    assert found.x[0] == 0
-    assert found.width[0] == pytest.approx(0.995)
+    boxes = load_finding_boxes(cohort, written(tmp_path / "b.csv", [("i000", "effusion", -0.005, 0, 1, 1)]))
+    assert boxes.x[0] == 0
+    assert boxes.width[0] == pytest.approx(0.995)
 
 
 @pytest.mark.parametrize(

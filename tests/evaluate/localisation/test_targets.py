@@ -32,10 +32,10 @@ def test_channels():
 
 
 def test_lungs_map_is_scored_on_the_union_of_two_masks(cohort):
-    wanted = select_targets(cohort.structures, ["lungs", "heart"])
+    targets = select_targets(cohort.structures, ["lungs", "heart"])
     test = cohort.split("test")
-    union = load_true_masks(test, wanted, SIZE)[:, list(wanted).index("lungs")]
-    sides = [test.mask_squares(side, SIZE)[0] >= 0.5 for side in wanted["lungs"]]
+    union = load_true_masks(test, targets, SIZE)[:, list(targets).index("lungs")]
+    sides = [test.mask_squares(side, SIZE)[0] >= 0.5 for side in targets["lungs"]]
     np.testing.assert_array_equal(union, sides[0] | sides[1])
 
 

@@ -16,13 +16,13 @@ def test_labels_with_fewer_images_of_either_class_are_not_probed(cohort, least):
     parts, truth, why = select_probe_data(EvaluationStudy.of(cohort, "test", frozenset(), settings))
     every = [cohort.split(name).labels() for name in ("train", "val", "test")]
     rarest = np.min([[(t == v).sum(axis=0) for v in (0, 1)] for t in every], axis=(0, 1))
-    wanted = [n for n, many in zip(cohort.label_names, rarest, strict=True) if many >= least]
-    assert "never" not in wanted
-    if not wanted:
+    expected = [n for n, many in zip(cohort.label_names, rarest, strict=True) if many >= least]
+    assert "never" not in expected
+    if not expected:
         assert (parts, truth) == ({}, {})
         assert "no label has both classes" in why
         return
-    np.testing.assert_array_equal(truth["test"], cohort.split("test").labels(wanted))
+    np.testing.assert_array_equal(truth["test"], cohort.split("test").labels(expected))
     assert set(parts) == {"train", "val", "test"}
 
 

@@ -26,17 +26,17 @@ def test_bias_and_limits_are_bland_and_altmans():
     predicted = truth + rng.normal(0.02, 0.03, 300)
     truth[:5], predicted[10:20] = np.nan, np.nan
     draws = Resamples.draw([str(i) for i in range(300)], 500, 0)
-    found = estimate_ratio_agreement(predicted, truth, draws)
+    estimates = estimate_ratio_agreement(predicted, truth, draws)
     difference = (predicted - truth)[~np.isnan(predicted - truth)]
     mean, sd = difference.mean(), difference.std(ddof=1)
-    assert found["cardiothoracic.bias"].value == pytest.approx(mean)
-    assert found["cardiothoracic.limit_low"].value == pytest.approx(mean - 1.96 * sd)
-    assert found["cardiothoracic.limit_high"].value == pytest.approx(mean + 1.96 * sd)
-    assert found["cardiothoracic.mae"].value == pytest.approx(abs(difference).mean())
-    assert found["cardiothoracic.mae"].n == 285
-    assert found["cardiothoracic.measured"].value == pytest.approx(285 / 295)
+    assert estimates["cardiothoracic.bias"].value == pytest.approx(mean)
+    assert estimates["cardiothoracic.limit_low"].value == pytest.approx(mean - 1.96 * sd)
+    assert estimates["cardiothoracic.limit_high"].value == pytest.approx(mean + 1.96 * sd)
+    assert estimates["cardiothoracic.mae"].value == pytest.approx(abs(difference).mean())
+    assert estimates["cardiothoracic.mae"].n == 285
+    assert estimates["cardiothoracic.measured"].value == pytest.approx(285 / 295)
     # Bland and Altman's own standard error of a limit: sqrt(3 s2 / n).
-    low, high = found["cardiothoracic.limit_high"].interval()
+    low, high = estimates["cardiothoracic.limit_high"].interval()
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(3 * sd**2 / 285), rel=0.25)
 
 
@@ -78,9 +78,9 @@ def test_only_frontal_images_with_all_masks_have_a_true_ratio(tmp_path):
 
 def segmenter(cohort, out, **changes):
     shape = {"width": 48, "depth": 3, "heads": 3, "patch": 8, "registers": 1, "image_size": 96}
-    settings = {"epochs": 6, "size": 96, "device": "cpu", "channels": 16, "network": shape}
-    found = FinetuneSettings.load(None, [], task="segmentation", **(settings | changes))
-    return finetune_model(Cohort.open(cohort), out, "segmentation", settings=found)
+    defaults = {"epochs": 6, "size": 96, "device": "cpu", "channels": 16, "network": shape}
+    merged = FinetuneSettings.load(None, [], task="segmentation", **(defaults | changes))
+    return finetune_model(Cohort.open(cohort), out, "segmentation", settings=merged)
 
 
 def test_evidence_has_the_agreement(phantom_cohort, tmp_path):
@@ -112,8 +112,8 @@ def test_the_phantoms_own_ratio_through_a_segmenter(tmp_path):
     errors = []
     for image_id in test.image_ids:
         image = render_phantom(int(image_id[1:]), size=192)
-        found = measure_cardiothoracic_ratio(network.predict_pixels(image.pixels).masks)
-        errors.append(np.nan if found is None else found.ratio - image.facts["ctr"])
+        measurement = measure_cardiothoracic_ratio(network.predict_pixels(image.pixels).masks)
+        errors.append(np.nan if measurement is None else measurement.ratio - image.facts["ctr"])
     print("\nagainst the anatomy's own ratio: "
           f"MAE {np.nanmean(np.abs(errors)):.4f}, bias {np.nanmean(errors):+.4f}, "
           f"{np.isnan(errors).sum()} of {len(errors)} not measured")  # fmt: skip

@@ -28,11 +28,11 @@ def test_the_model_knows_its_findings(metrics):
 def test_the_class_rollout_points_at_the_planted_patch(metrics, name):
     """Two blocks see sixteen patches, so hits are coarse; mass and rank tell more."""
     for metric, times in (("energy", 2.5), ("pixel_ap", 2.5), ("pointing", 2)):
-        found = metrics[f"localisation.class_rollout.{metric}.{name}"]
+        rollout = metrics[f"localisation.class_rollout.{metric}.{name}"]
         blind = metrics[f"localisation.uniform.{metric}.{name}"]["value"]
-        assert found["value"] > times * blind, metric
+        assert rollout["value"] > times * blind, metric
         if metric != "pointing":
-            assert found["ci95"][0] > blind, metric
+            assert rollout["ci95"][0] > blind, metric
             assert metrics[f"difference.centre.localisation.class_rollout.{metric}.{name}"]["value"] > 0
 
 
@@ -82,10 +82,10 @@ def test_boxes_alone_do_as_well(tmp_path, planted_models, metrics, planted_home)
     columns = ["image_id", "label", "x", "y", "width", "height"]
     pd.DataFrame(rows, columns=columns).to_csv(table, index=False)
     settings = QUICK.model_copy(update={"box_units": "pixels"})
-    found = evaluate_cohort(path, tmp_path / "out", model=planted_models["pooled"], settings=settings, boxes=table)
+    from_boxes = evaluate_cohort(path, tmp_path / "out", model=planted_models["pooled"], settings=settings, boxes=table)
     key = "localisation.class_rollout.energy.spot"
-    assert found[key]["value"] == pytest.approx(metrics[key]["value"], abs=1e-6)
-    record = found["localisation.head.iou.spot"]
+    assert from_boxes[key]["value"] == pytest.approx(metrics[key]["value"], abs=1e-6)
+    record = from_boxes["localisation.head.iou.spot"]
     assert not record["threshold_on_validation"]
     assert record["maps"] == [0, 1, 2, 3]
     assert any("no validation image" in text for text in read_config(tmp_path / "out")["skipped"])
@@ -104,14 +104,14 @@ def test_life_on_and_off(tmp_path, planted_home, capsys):
             )
             for name, life in (("life", True), ("vit", False))
         ]
-        found = evaluate_cohort(planted_home, tmp_path / f"evidence{seed}", model=models, settings=QUICK)
+        numbers = evaluate_cohort(planted_home, tmp_path / f"evidence{seed}", model=models, settings=QUICK)
         for lead in ("", "baseline.vit."):
-            assert found[f"{lead}classification.mauc"]["value"] > 0.8
+            assert numbers[f"{lead}classification.mauc"]["value"] > 0.8
         for kind in ("head", "pooled", "rollout", "class_rollout"):
             for metric in ("energy", "pixel_ap", "iou", "pointing"):
                 key = f"localisation.{kind}.{metric}.mean"
-                own, other = found[key]["value"], found[f"baseline.vit.{key}"]["value"]
-                assert found[f"difference.vit.{key}"]["value"] == pytest.approx(own - other)
+                own, other = numbers[key]["value"], numbers[f"baseline.vit.{key}"]["value"]
+                assert numbers[f"difference.vit.{key}"]["value"] == pytest.approx(own - other)
                 gaps.setdefault(f"{kind} {metric}", []).append((own, other))
     with capsys.disabled():
         print("\nmean of seeds: LIFE, plain, difference by seed")

@@ -27,21 +27,21 @@ def people(tmp_path_factory):
 
 
 def test_groups_have_members_and_divide(people):
-    found = dict(find_subgroups(people))
-    assert {"sex.F", "sex.M"} <= set(found)
-    assert not [name for name in found if name.startswith(("view", "dataset"))]
+    groups = dict(find_subgroups(people))
+    assert {"sex.F", "sex.M"} <= set(groups)
+    assert not [name for name in groups if name.startswith(("view", "dataset"))]
     ages = people.manifest.age
-    assert (found["age.18-39"] == ages.between(18, 39.999).to_numpy()).all()
-    assert min(members.sum() for members in found.values()) >= 20
+    assert (groups["age.18-39"] == ages.between(18, 39.999).to_numpy()).all()
+    assert min(members.sum() for members in groups.values()) >= 20
 
 
 def test_each_group_is_judged_alone(people):
     rng = np.random.default_rng(1)
     truth = people.labels(["nodule", "rare"])
     score = truth + rng.normal(size=truth.shape)
-    found = estimate_subgroup_aucs(people, truth, score, Resamples.draw(people.patient_ids, 50, 0))
+    estimates = estimate_subgroup_aucs(people, truth, score, Resamples.draw(people.patient_ids, 50, 0))
     members = (people.manifest.sex == "F").to_numpy()
-    record = found["subgroup.sex.F.mauc"].record()
+    record = estimates["subgroup.sex.F.mauc"].record()
     assert record["value"] == pytest.approx(roc_auc_score(truth[members, 0], score[members, 0]))
     assert record["n"] == members.sum()
     assert record["classes"] == 1
