@@ -1,3 +1,5 @@
+"""The evidence of a whole evaluation."""
+
 import json
 import re
 

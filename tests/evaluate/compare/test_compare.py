@@ -1,3 +1,5 @@
+"""Whole comparisons with few steps: continued, refused, fine-tuned."""
+
 import json
 
 import numpy as np

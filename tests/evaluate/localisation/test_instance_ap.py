@@ -1,3 +1,5 @@
+"""AP of instances, against COCO's own code."""
+
 import contextlib
 import io
 

@@ -1,3 +1,5 @@
+"""Groups by sex, age, view and source, each judged alone."""
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
