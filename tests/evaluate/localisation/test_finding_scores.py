@@ -92,6 +92,14 @@ def test_the_threshold_is_a_share_of_the_maximum(located_cohort, load_truth):
     assert scores.threshold == 0.5
 
 
+def test_a_pixel_at_the_threshold_counts(located_cohort, load_truth):
+    """A lower left quarter at just half of the maximum makes the map the left half: 1 / 2 and 64 / 256."""
+    source, part = FixedMaps({"spot": 2}), located_cohort.select(["i0", "i1"])
+    source.maps[2, 8:, :8] = 0.5
+    scores = localise_findings(source, ["spot"], part, None, load_truth, 0.0)["spot"]
+    np.testing.assert_allclose(scores.scores["iou"], [0.5, 0.25])
+
+
 def test_pointing_of_hits_alone_gets_wilsons_interval():
     """Ten hits of ten: Wilson's lower bound is 10 / (10 + 1.96 ** 2), the resampled one would be 1."""
     draws = Resamples.draw([str(number) for number in range(11)], 20, 0)
