@@ -35,6 +35,8 @@ def test_memory_is_in_mib():
     """A Python process with PyTorch holds between 50 MiB and 1 TiB."""
     for is_reset in (True, False):
         assert 50 < read_peak_memory_mib(is_reset) < 2**20
+    # The peak since a reset is at most that of the whole process, in the same unit.
+    assert read_peak_memory_mib(True) <= 1.1 * read_peak_memory_mib(False)
 
 
 def test_seconds_add_up_and_peaks_do_not(tmp_path):
