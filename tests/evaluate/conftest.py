@@ -14,6 +14,7 @@ SMALL = ViTSettings.checked({"width": 24, "depth": 2, "heads": 4, "patch": 8, "r
 
 
 def ellipse(y, x, ry, rx):
+    """A filled ellipse, centre and half axes as shares of the sides."""
     yy, xx = np.mgrid[:ROWS, :COLS]
     return ((yy / ROWS - y) / ry) ** 2 + ((xx / COLS - x) / rx) ** 2 < 1
 
@@ -39,12 +40,13 @@ def thorax(rng):
 
 
 def write_cohort(path, images=90, seed=0, lungs_only=False, labels=None):
+    """Drawn thoraces, two images a patient; every seventh lacks the heart's mask, a tenth the label `effusion`."""
     rng = np.random.default_rng(seed)
     with CohortWriter(path, store_size=64) as writer:
         for number in range(images):
-            pixels, masks, found = thorax(rng)
+            pixels, masks, findings = thorax(rng)
             if rng.random() < 0.1:
-                found["effusion"] = float("nan")
+                findings["effusion"] = float("nan")
             if lungs_only:
                 masks = {"lungs": masks["left_lung"] | masks["right_lung"]}
             if number % 7 == 0:
@@ -53,7 +55,7 @@ def write_cohort(path, images=90, seed=0, lungs_only=False, labels=None):
                 image_id=f"i{number:03d}",
                 pixels=pixels,
                 patient_id=f"p{number // 2:03d}",
-                labels=(labels or (lambda found: found))(found),
+                labels=(labels or (lambda findings: findings))(findings),
                 masks=masks,
                 dataset="drawn",
                 spacing_mm=5.0,
@@ -64,6 +66,7 @@ def write_cohort(path, images=90, seed=0, lungs_only=False, labels=None):
 
 
 def write_backbone(path, heads, seed=0):
+    """Random weights as `medprior pretrain` writes a backbone, with the given heads."""
     torch.manual_seed(seed)
     save_weights(path / "backbone.safetensors", VisionTransformer(SMALL))
     (path / "metrics.csv").write_text("step,loss,teacher_entropy\n10,5.0,2.0\n20,4.5,1.9\n30,4.2,1.7\n")
@@ -109,6 +112,7 @@ def dino_path(tmp_path_factory):
 
 
 def trained(cohort_path, out, task, seed):
+    """A model of two epochs."""
     from medprior.finetune.settings import FinetuneSettings
     from medprior.finetune.training import finetune_model
 

@@ -27,6 +27,7 @@ def planted_image(rng, present):
 
 
 def write_planted(path, images=200, seed=0, with_masks=True, shift=0):
+    """Two images a patient, each finding in half of them; split 50 / 20 / 30."""
     rng = np.random.default_rng(seed)
     with CohortWriter(path, store_size=SIDE) as writer:
         for number in range(images):
@@ -67,6 +68,7 @@ def write_away(path):
 
 
 def train_planted(cohort_path, out, head="pooled", epochs=24, life=False, seed=0):
+    """A small classifier of the planted findings."""
     from medprior.finetune.settings import FinetuneSettings
     from medprior.finetune.training import finetune_model
 

@@ -3,6 +3,9 @@
 import itertools
 
 import numpy as np
+import torch
+
+from medprior.networks.cohort_attention import iterate_whole_views
 
 
 def slow_auc(truth, score):
@@ -71,3 +74,34 @@ def slow_ece(truth, probability, bins):
             gap = sum(p for _, p in inside) / len(inside) - sum(t for t, _ in inside) / len(inside)
             total += abs(gap) * len(inside) / len(known)
     return total
+
+
+def slow_spatial_entropy(logits):
+    """Flood fill of what lies above the mean, then the entropy of the regions' mass."""
+    above = logits - logits.mean()
+    waiting = {tuple(at) for at in np.argwhere(above > 0)}
+    masses = []
+    while waiting:
+        edge, mass = [waiting.pop()], 0.0
+        while edge:
+            y, x = edge.pop()
+            mass += above[y, x]
+            around = {(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} & waiting
+            waiting -= around
+            edge += around
+        masses.append(mass)
+    shares = np.array(masses) / np.sum(masses)
+    return float(-(shares * np.log(shares)).sum())
+
+
+def slow_scatter(network, cohort, size, free):
+    """Mean spatial entropy of the free heads of each image, from the logits of the CLS token."""
+    entropies = []
+    for images, _ in iterate_whole_views(cohort, size, network.settings.patch, 7, torch.device("cpu")):
+        with torch.no_grad():
+            tokens = network(images, capture=True)
+        logits = tokens.cls_logits.double().numpy().reshape(len(images), -1, *tokens.grid)
+        entropies += [
+            np.mean([slow_spatial_entropy(logits_of_heads[head]) for head in free]) for logits_of_heads in logits
+        ]
+    return np.array(entropies)

@@ -1,3 +1,5 @@
+"""`medprior evaluate` from the command line."""
+
 import argparse
 import json
 

@@ -1,3 +1,5 @@
+"""The evidence of a whole evaluation."""
+
 import json
 import re
 
@@ -103,11 +105,11 @@ def test_numbers_come_from_the_predictions(evidence, metrics):
     for label in ("cardiomegaly", "effusion"):
         known = table[f"truth_{label}"].notna()
         pair = table[known][f"truth_{label}"], table[known][f"probability_{label}"]
-        found = metrics["classification.mauc"]["per_class"][label]
-        assert found["value"] == pytest.approx(roc_auc_score(*pair), abs=1e-9)
-        found = metrics["classification.map"]["per_class"][label]
-        assert found["value"] == pytest.approx(average_precision_score(*pair), abs=1e-9)
-        assert found["positives"] == int((pair[0] == 1).sum())
+        per_label = metrics["classification.mauc"]["per_class"][label]
+        assert per_label["value"] == pytest.approx(roc_auc_score(*pair), abs=1e-9)
+        per_label = metrics["classification.map"]["per_class"][label]
+        assert per_label["value"] == pytest.approx(average_precision_score(*pair), abs=1e-9)
+        assert per_label["positives"] == int((pair[0] == 1).sum())
     dice = table["dice_heart"]
     assert metrics["segmentation.dice.heart"]["value"] == pytest.approx(dice.mean())
     assert metrics["segmentation.dice.heart"]["n"] == dice.notna().sum()
@@ -170,9 +172,9 @@ def test_nothing_of_the_machine_is_written(evidence, cohort_path, span_path):
 
 
 def test_lungs_cohort_without_hearts(tmp_path, lungs_cohort, span_path):
-    found = evaluate_cohort(lungs_cohort, tmp_path, backbone=span_path, settings=QUICK)
-    assert found["attention.pixel_ap.lungs"]["maps"] == [0, 1]
-    assert found["attention.pixel_ap.mean"]["structures"] == ["lungs"]
+    metrics = evaluate_cohort(lungs_cohort, tmp_path, backbone=span_path, settings=QUICK)
+    assert metrics["attention.pixel_ap.lungs"]["maps"] == [0, 1]
+    assert metrics["attention.pixel_ap.mean"]["structures"] == ["lungs"]
     skipped = read_config(tmp_path)["skipped"]
     assert any(text.startswith("heart: no masks") for text in skipped)
 
@@ -195,8 +197,8 @@ def test_refusals(tmp_path, cohort_path, span_path, model_paths):
 
 
 def test_soft_labels_and_an_empty_split_are_refused(tmp_path, model_paths):
-    def soft(found):
-        return found | {"effusion": 0.5}
+    def soft(labels):
+        return labels | {"effusion": 0.5}
 
     path = write_cohort(tmp_path / "soft", 40, labels=soft)
     with pytest.raises(InputMissing, match="neither 0, 1 nor unknown"):

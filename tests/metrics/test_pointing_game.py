@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from medprior.evaluate.localisation.boxes import rasterise_boxes
 from medprior.metrics.pointing_game import compute_energy_pointing, compute_pointing_game, dilate_mask
 
 
@@ -49,12 +48,3 @@ def test_no_finding_is_unknown_and_no_map_a_miss(square):
     assert np.isnan(compute_energy_pointing(nothing, empty)).all()
     assert compute_pointing_game(nothing, square[None], 0.1)[0, 0] == 0
     assert compute_energy_pointing(nothing, square[None])[0, 0] == 0
-
-
-def test_boxes_are_painted_where_they_lie():
-    mask = rasterise_boxes(np.array([[0.5, 0.2, 0.2, 0.2]]), 20)
-    assert np.array_equal(np.argwhere(mask).min(axis=0), [4, 10])
-    assert mask.sum() == 16
-    assert rasterise_boxes(np.array([[0.999, 0.999, 0.001, 0.001]]), 20).sum() == 1
-    two = rasterise_boxes(np.array([[0, 0, 0.5, 0.5], [0.25, 0.25, 0.5, 0.5]]), 8)
-    assert two.sum() == 16 + 16 - 4

@@ -98,7 +98,9 @@ def build_finetuned_table(metrics: ReportMetrics, primary: dict[str, str]) -> Re
 
 def build_entropy_table(metrics: ReportMetrics, recipes: Sequence[str]) -> ReportTable | None:
     """Spatial entropy of the free heads, and the relative difference of the first arm."""
-    columns = [(key, heading) for key, heading in ENTROPY_COLUMNS if any(key.endswith(key) for key in metrics)]
+    columns = [
+        (key, heading) for key, heading in ENTROPY_COLUMNS if any(f".{name}".endswith(f".{key}") for name in metrics)
+    ]
     if not columns:
         return None
     rows = []

@@ -25,6 +25,8 @@ def compute_weighted_curve(truth: Floats, score: Floats, weight: Floats, kind: s
     Shape:
         truth [n] of 0 and 1, score and weight [n] -> float64 [101], NaN if a class is missing.
     """
+    if not len(score):
+        return np.full(len(CURVE_GRID), np.nan)
     order = np.argsort(-score, kind="stable")
     true_positives = np.cumsum((weight * (truth == 1))[order], dtype=np.float64)
     false_positives = np.cumsum((weight * (truth == 0))[order], dtype=np.float64)

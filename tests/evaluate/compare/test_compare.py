@@ -1,17 +1,13 @@
+"""Whole comparisons with few steps: continued, refused, fine-tuned."""
+
 import json
 
 import numpy as np
 import pytest
 
-from medprior.cli import main
 from medprior.errors import ConfigError
-from medprior.evaluate.compare.arm_metrics import average_over_seeds
 from medprior.evaluate.compare.compare import compare_recipes
-from medprior.evaluate.compare.label_budgets import format_share_key
-from medprior.evaluate.compare.plan import find_shared_backbones
 from medprior.evaluate.compare.settings import Arm, CompareSettings
-from medprior.metrics.bootstrap import Estimate
-from medprior.pretrain.settings import RECIPES
 from medprior.provenance import read_config
 from tests.evaluate.conftest import SMALL
 
@@ -29,21 +25,6 @@ SETTINGS = CompareSettings.checked(
         },
     }
 )
-
-
-def test_over_seeds_covers_patients_and_seeds():
-    rng = np.random.default_rng(0)
-    same = [Estimate(0.5, np.full(500, 0.5), 9), Estimate(0.9, np.full(500, 0.9), 9)]
-    mean = average_over_seeds(same, 0)
-    assert mean.value == pytest.approx(0.7)
-    assert mean.interval() == pytest.approx((0.5, 0.9))
-    assert mean.facts["seeds"] == [0.5, 0.9]
-    one = Estimate(0.5, rng.normal(0.5, 0.1, 500), 9)
-    np.testing.assert_array_equal(average_over_seeds([one], 3).samples, one.samples)
-
-
-def test_share_names_a_key():
-    assert [format_share_key(f) for f in (1.0, 0.1, 0.01, 0.001)] == ["100pct", "10pct", "1pct", "0p1pct"]
 
 
 def test_compare_runs_resumes_and_refuses_another_plan(tmp_path, cohort_path, monkeypatch):
@@ -84,48 +65,25 @@ def test_arms_are_fine_tuned_from_scratch_and_from_their_backbone(tmp_path, coho
             },
         }
     )
-    found = compare_recipes(cohort_path, tmp_path, ["dino", "scratch", "dino, cls"], settings=settings)
+    metrics = compare_recipes(cohort_path, tmp_path, ["dino", "scratch", "dino, cls"], settings=settings)
     for key in ("classification.mauc", "segmentation.dice.mean"):
         for lead in ("", "baseline.scratch.", "difference.scratch."):
-            assert np.isfinite(found[f"{lead}{key}"]["value"]), f"{lead}{key}"
-    assert found["low_data.100pct.finetuned_mauc"] == found["classification.mauc"]
-    assert "baseline.scratch.features.linear_mauc" not in found
-    assert found["cost.step_seconds"]["value"] > 0
+            assert np.isfinite(metrics[f"{lead}{key}"]["value"]), f"{lead}{key}"
+    assert metrics["low_data.100pct.finetuned_mauc"] == metrics["classification.mauc"]
+    assert "baseline.scratch.features.linear_mauc" not in metrics
+    assert metrics["cost.step_seconds"]["value"] > 0
     table = (tmp_path / "table.md").read_text().splitlines()
     assert table[0].startswith("| arm | attention pixel-AP |")
     names = ["| dino", "| scratch", "| dino, cls", "| random weights"]
     assert [row.split(" | ")[0] for row in table[2:]] == names
-    blind = found["features.random_linear_mauc"]["value"]
+    blind = metrics["features.random_linear_mauc"]["value"]
     assert f"| {blind:.3f} [" in table[-1]
-    above = found["baseline.dino, cls.difference.random_weights.features.linear_mauc"]
-    assert above["value"] == pytest.approx(found["features.linear_mauc"]["value"] - blind)
+    above = metrics["baseline.dino, cls.difference.random_weights.features.linear_mauc"]
+    assert above["value"] == pytest.approx(metrics["features.linear_mauc"]["value"] - blind)
     for arm in ("scratch-0", "dino, cls-0"):
         assert not (tmp_path / "runs" / arm / "backbone").exists()
     key = "features.linear_mauc"
-    assert found[f"baseline.dino, cls.{key}"]["value"] == found[key]["value"]
+    assert metrics[f"baseline.dino, cls.{key}"]["value"] == metrics[key]["value"]
     trained = read_config(tmp_path / "runs/dino, cls-0/classification-100pct")
     assert trained["settings"]["head"] == "cls"
     assert "backbone" in trained["inputs"]
-
-
-def test_arms_of_the_same_pretraining_share_it():
-    span = {"recipe": "span", "pretrain": {"steps": 9}}
-    arms = {
-        "a": Arm.checked(span),
-        "b": Arm.checked(span | {"finetune": {"head": "cls"}}),
-        "c": Arm.checked(span | {"prior": "elsewhere"}),
-        "d": Arm.checked(span | {"pretrain": {"steps": 8}}),
-        "e": Arm(recipe=None),
-        "f": Arm(recipe=None),
-        "g": Arm.checked(span | {"prior": "elsewhere", "finetune": {"head": "cls"}}),
-    }
-    assert find_shared_backbones(arms) == {n: {"b": "a", "g": "c"}.get(n, n) for n in arms}
-
-
-def test_refusals_from_the_command_line(tmp_path, capsys, cohort_path):
-    start = ["compare", str(cohort_path), str(tmp_path / "c"), "--no-tracking", "--recipes"]
-    assert main([*start, "dino", "magic"]) == 2
-    assert ", ".join(sorted(RECIPES)) in capsys.readouterr().err
-    assert main([*start, "dino", "--fractions", "0"]) == 2
-    assert "above 0 up to 1" in capsys.readouterr().err
-    assert not (tmp_path / "c").exists()

@@ -53,8 +53,8 @@ def metrics_of(compared):
 
 def test_few_labels_and_masks_are_told_in_short(compared):
     metrics = metrics_of(compared)
-    told = dict(list_arm_verdicts(metrics, ARMS))
-    assert told["hot"] == []
+    verdicts = dict(list_arm_verdicts(metrics, ARMS))
+    assert verdicts["hot"] == []
     for arm in ("scratch", "cnn"):
         for key, words in (
             ("50pct.finetuned_mauc", "fine-tuned, mAUC, 50 %"),
@@ -63,8 +63,8 @@ def test_few_labels_and_masks_are_told_in_short(compared):
             record = metrics[f"difference.{arm}.low_data.{key}"]
             low, high = record["ci95"]
             word = "worse" if low > 0 else "better" if high < 0 else "no difference shown"
-            assert f"{words}: {word}" in told[arm]
-    assert not any("100 %" in words for words in told["scratch"])
+            assert f"{words}: {word}" in verdicts[arm]
+    assert not any("100 %" in words for words in verdicts["scratch"])
 
 
 def test_keys_of_low_data_attention_and_cost(compared):

@@ -44,8 +44,8 @@ def without_cost(metrics):
 
 def test_a_cluster_gives_the_same_numbers_though_a_worker_dies(tmp_path, cohort_path, cluster, serial):
     with killing_a_busy_worker(cluster, (tmp_path / "runs" / "dino-0" / "backbone").exists):
-        found = compare_recipes(cohort_path, tmp_path, ARMS, settings=SETTINGS, scheduler=cluster)
-    assert without_cost(found) == without_cost(serial)
+        metrics = compare_recipes(cohort_path, tmp_path, ARMS, settings=SETTINGS, scheduler=cluster)
+    assert without_cost(metrics) == without_cost(serial)
     assert (tmp_path / "runs" / "dino-0" / "cost.json").is_file()
 
 
@@ -82,14 +82,14 @@ def test_local_processes_keep_what_a_step_frees(monkeypatch):
     """Dask's own default gives memory back at every step, which costs most of a step again."""
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")  # as another cluster leaves it
     with start_local_cluster(1) as address, distributed.Client(address) as client:
-        told = client.submit(os.environ.get, "MALLOC_TRIM_THRESHOLD_").result(timeout=60)
-    assert int(told) >= 2**30
+        threshold = client.submit(os.environ.get, "MALLOC_TRIM_THRESHOLD_").result(timeout=60)
+    assert int(threshold) >= 2**30
     assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "65536"
 
 
 @pytest.mark.slow
 def test_local_processes_give_the_same_numbers(tmp_path, cohort_path, serial):
-    found = compare_recipes(cohort_path, tmp_path, ARMS, settings=SETTINGS, workers=1 + 1)
-    assert set(without_cost(found)) == set(without_cost(serial))
+    metrics = compare_recipes(cohort_path, tmp_path, ARMS, settings=SETTINGS, workers=1 + 1)
+    assert set(without_cost(metrics)) == set(without_cost(serial))
     if "OMP_NUM_THREADS" in os.environ:
-        assert without_cost(found) == without_cost(serial)
+        assert without_cost(metrics) == without_cost(serial)

@@ -1,11 +1,12 @@
-"""Tables of boxes: units, and one clear line for each that cannot be used."""
+"""Tables of boxes: units, where they lie on the square, and one clear line for each that cannot be used."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
-from medprior.evaluate.localisation.boxes import BOX_COLUMNS, load_finding_boxes
+from medprior.evaluate.localisation.boxes import BOX_COLUMNS, load_finding_boxes, rasterise_boxes
 
 GOOD = ("i000", "effusion", 0.25, 0.5, 0.5, 0.25)
 
@@ -25,9 +26,9 @@ def test_units(tmp_path, cohort):
 
 
 def test_a_hair_past_the_edge_is_clipped(tmp_path, cohort):
-    found = load_finding_boxes(cohort, written(tmp_path / "b.csv", [("i000", "effusion", -0.005, 0, 1, 1)]))
-    assert found.x[0] == 0
-    assert found.width[0] == pytest.approx(0.995)
+    boxes = load_finding_boxes(cohort, written(tmp_path / "b.csv", [("i000", "effusion", -0.005, 0, 1, 1)]))
+    assert boxes.x[0] == 0
+    assert boxes.width[0] == pytest.approx(0.995)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,12 @@ def test_boxes_that_ingest_stored_are_read(tmp_path, cohort_path):
     shutil.copytree(cohort_path, tmp_path / "c")
     pd.DataFrame([GOOD], columns=list(BOX_COLUMNS)).to_parquet(tmp_path / "c" / "boxes.parquet")
     assert len(load_finding_boxes(Cohort.open(tmp_path / "c"))) == 1
+
+
+def test_boxes_are_painted_where_they_lie():
+    mask = rasterise_boxes(np.array([[0.5, 0.2, 0.2, 0.2]]), 20)
+    assert np.array_equal(np.argwhere(mask).min(axis=0), [4, 10])
+    assert mask.sum() == 16
+    assert rasterise_boxes(np.array([[0.999, 0.999, 0.001, 0.001]]), 20).sum() == 1
+    two = rasterise_boxes(np.array([[0, 0, 0.5, 0.5], [0.25, 0.25, 0.5, 0.5]]), 8)
+    assert two.sum() == 16 + 16 - 4

@@ -1,3 +1,5 @@
+"""AP of instances, against COCO's own code."""
+
 import contextlib
 import io
 
@@ -17,7 +19,7 @@ from medprior.evaluate.localisation.instance_ap import (
 )
 from medprior.evaluate.localisation.scoring import localise_structures
 from medprior.metrics.bootstrap import Resamples
-from tests.evaluate.localisation.test_scoring import SIZE, Drawn
+from tests.evaluate.localisation.drawn_maps import SIZE, NoisyMasks
 
 
 def blob(rng, size=48):
@@ -34,7 +36,7 @@ def encoded(mask):
 def by_pycocotools(cases):
     """AP@[.5:.95] of [(truths, detections, scores)] by COCO's own code."""
     images = [{"id": i, "height": 48, "width": 48} for i in range(len(cases))]
-    truth, found = [], []
+    truth, detected = [], []
     for image, (truths, detections, scores) in enumerate(cases):
         for mask in truths:
             area = float(mask.sum())
@@ -50,7 +52,7 @@ def by_pycocotools(cases):
                 }
             )
         for mask, score in zip(detections, scores, strict=True):
-            found.append(
+            detected.append(
                 {
                     "image_id": image,
                     "category_id": 1,
@@ -62,7 +64,7 @@ def by_pycocotools(cases):
         coco = COCO()
         coco.dataset = {"images": images, "annotations": truth, "categories": [{"id": 1}]}
         coco.createIndex()
-        judge = COCOeval(coco, coco.loadRes(found), "segm")
+        judge = COCOeval(coco, coco.loadRes(detected), "segm")
         judge.evaluate()
         judge.accumulate()
         judge.summarize()
@@ -112,11 +114,11 @@ def test_no_instance_is_nan_and_no_piece_is_zero():
 
 def test_a_source_is_scored_with_intervals(cohort):
     test = cohort.split("test")
-    source = Drawn(["left_lung", "heart"], assigned=("left_lung", "heart"), noise=0.01)
-    wanted = {"left_lung": ("left_lung",), "heart": ("heart",)}
-    found = localise_structures(source, test, None, wanted, SIZE)
+    source = NoisyMasks(["left_lung", "heart"], assigned=("left_lung", "heart"), noise=0.01)
+    targets = {"left_lung": ("left_lung",), "heart": ("heart",)}
+    localisation = localise_structures(source, test, None, targets, SIZE)
     draws = Resamples.draw(test.patient_ids, 50, 0)
-    estimates = estimate_instance_ap(source, test, wanted, found, draws, SIZE, "attention")
+    estimates = estimate_instance_ap(source, test, targets, localisation, draws, SIZE, "attention")
     heart = estimates["attention.instance_ap.heart"]
     low, high = heart.interval()
     assert 0 <= low <= heart.value <= high <= 1

@@ -1,7 +1,5 @@
 """Priors as predictors, from real priors of one annotated image."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +8,6 @@ from sklearn.metrics import average_precision_score
 from medprior.annotate import annotate_from_cohort
 from medprior.evaluate.compare.compare import load_priors
 from medprior.evaluate.evaluate import evaluate_cohort
-from medprior.evaluate.inputs import split_named_path
 from medprior.evaluate.localisation.map_sources import PriorSource, resize_maps
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.priors import PriorSettings, SpatialPrior, build_prior
@@ -36,15 +33,15 @@ def prior_paths(tmp_path_factory, cohort, annotated):
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory, cohort, span_path, prior_paths):
+def evidence(tmp_path_factory, cohort, span_path, prior_paths):
     out = tmp_path_factory.mktemp("judged")
     settings = EvaluateSettings.checked({"resamples": 50, "map_size": SIZE, "probe": False})
     metrics = evaluate_cohort(cohort, out, backbone=("span", span_path), prior=prior_paths.items(), settings=settings)
     return metrics, pd.read_parquet(out / "predictions.parquet"), out
 
 
-def test_the_annotated_image_is_left_out(judged, cohort, annotated, prior_paths):
-    metrics, table, _ = judged
+def test_the_annotated_image_is_left_out(evidence, cohort, annotated, prior_paths):
+    metrics, table, _ = evidence
     test = cohort.split("test")
     assert annotated not in set(table.image_id)
     assert len(table) == len(test) - 1 == metrics["data.images.evaluated"]["value"]
@@ -53,8 +50,8 @@ def test_the_annotated_image_is_left_out(judged, cohort, annotated, prior_paths)
     assert [named.item.excluded for named in priors] == [{annotated}]
 
 
-def test_static_and_fitted_priors_have_their_own_keys(judged):
-    metrics, table, _ = judged
+def test_static_and_fitted_priors_have_their_own_keys(evidence):
+    metrics, table, _ = evidence
     for name in ("heart", "left_lung", "right_lung"):
         for prefix in ("prior", "registered_prior"):
             record = metrics[f"{prefix}.pixel_ap.{name}"]
@@ -68,8 +65,8 @@ def test_static_and_fitted_priors_have_their_own_keys(judged):
     assert metrics["registered_prior.pixel_ap.mean"]["value"] > 0.5
 
 
-def test_one_image_by_hand(judged, cohort, prior_paths):
-    _, table, _ = judged
+def test_one_image_by_hand(evidence, cohort, prior_paths):
+    _, table, _ = evidence
     row = table[table.prior_pixel_ap_heart.notna()].iloc[0]
     truth = cohort.select([row.image_id]).mask_squares("heart", SIZE)[0][0] >= 0.5
     for prefix, path in (("prior", "static"), ("registered_prior", "fitted")):
@@ -89,19 +86,11 @@ def test_sources_give_the_priors_own_maps(cohort, prior_paths):
     assert same.shape == own.shape
 
 
-def test_a_fitted_prior_alone_also_gives_the_static_baseline(tmp_path, cohort, prior_paths, judged):
+def test_a_fitted_prior_alone_also_gives_the_static_baseline(tmp_path, cohort, prior_paths, evidence):
     settings = EvaluateSettings.checked({"resamples": 20, "map_size": SIZE})
     metrics = evaluate_cohort(cohort, tmp_path, prior=prior_paths["fitted"], settings=settings)
     key = "prior.pixel_ap.mean"
-    assert metrics[key]["value"] == pytest.approx(judged[0][key]["value"])
+    assert metrics[key]["value"] == pytest.approx(evidence[0][key]["value"])
     assert "registered_prior.pixel_ap.mean" in metrics
     assert not [name for name in metrics if name.startswith("attention.")]
     assert "static prior" in (tmp_path / "report.html").read_text()
-
-
-def test_a_folder_called_prior_needs_no_other_name(prior_paths, tmp_path):
-    own = tmp_path / "prior"
-    own.symlink_to(prior_paths["static"])
-    assert split_named_path(own)[0] == "static"
-    assert split_named_path(tmp_path / "gone" / "prior") == ("prior_1", tmp_path / "gone" / "prior")
-    assert split_named_path("mine=somewhere/prior") == ("mine", Path("somewhere/prior"))

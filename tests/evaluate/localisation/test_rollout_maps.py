@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from medprior.evaluate.inputs import Inputs, load_inputs
+from medprior.evaluate.inputs import load_inputs
 from medprior.evaluate.localisation.rollout_maps import compute_mean_error, compute_model_rollout, select_shown_outputs
-from medprior.evaluate.report.rollout_figure import plot_rollout_figures
-from medprior.evaluate.sections.models import evaluate_classification, evaluate_segmentation
-from medprior.evaluate.settings import EvaluateSettings
-from medprior.evaluate.study import EvaluationStudy
 from medprior.networks.class_rollout import compute_classifier_rollout
 
 
@@ -19,17 +15,17 @@ def models(model_paths):
 
 
 def test_maps_are_the_networks_over_unit_squares(models, cohort):
-    model, some = models["ours"].item, cohort.take(3)
-    found = compute_model_rollout(model, some, 48)
-    assert found.maps.shape == (3, len(model.labels), 48, 48)
-    assert found.is_predicted.all()
-    images, _ = model.create_views(some.squares(model.source_size), some.aspect)
+    model, part = models["ours"].item, cohort.take(3)
+    rollout = compute_model_rollout(model, part, 48)
+    assert rollout.maps.shape == (3, len(model.labels), 48, 48)
+    assert rollout.is_predicted.all()
+    images, _ = model.create_views(part.squares(model.source_size), part.aspect)
     expected = compute_classifier_rollout(model.network, images)
     lost = (expected.cls_mass + expected.register_mass).numpy()
-    assert np.allclose(found.dropped_share, lost)
+    assert np.allclose(rollout.dropped_share, lost)
     # Outside the view nothing; inside, the mean is what was kept, up to sampling.
-    assert found.maps.min() >= 0
-    assert np.allclose(found.maps.mean((-1, -2)), 1 - lost, rtol=0.25)
+    assert rollout.maps.min() >= 0
+    assert np.allclose(rollout.maps.mean((-1, -2)), 1 - lost, rtol=0.25)
     assert not torch.is_inference_mode_enabled()
 
 
@@ -39,26 +35,10 @@ def test_a_structure_that_is_not_drawn_has_no_map(models, cohort):
         bias = model.network.decoder.head.bias
         before = bias.clone()
         bias[0] = -1e4
-        found = compute_model_rollout(model, cohort.take(2), 32)
+        rollout = compute_model_rollout(model, cohort.take(2), 32)
         bias.copy_(before)
-    assert not found.is_predicted[:, 0].any()
-    assert not found.maps[:, 0].any()
-
-
-def test_figures_of_every_model(models, cohort, tmp_path):
-    settings = EvaluateSettings.checked({"resamples": 20})
-    study = EvaluationStudy.of(cohort, "test", frozenset(), settings)
-    inputs = Inputs(backbones=[], models=list(models.values()), priors=[])
-    two = [models["ours"], models["other"]]
-    sections = {
-        "classification": evaluate_classification(study, two),
-        "segmentation": evaluate_segmentation(study, [models["masks"]]),
-    }
-    figures = plot_rollout_figures(tmp_path, study, inputs, sections)
-    names = {figure.path.name for figure in figures}
-    kinds = ("classification_ours", "classification_other", "segmentation_masks")
-    assert names == {f"rollout_{kind}.png" for kind in kinds}
-    assert all(figure.path.stat().st_size > 5000 for figure in figures)
+    assert not rollout.is_predicted[:, 0].any()
+    assert not rollout.maps[:, 0].any()
 
 
 def test_what_is_shown():

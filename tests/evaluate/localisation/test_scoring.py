@@ -1,3 +1,5 @@
+"""Which maps answer for a structure, and what they score."""
+
 import numpy as np
 import pytest
 
@@ -7,52 +9,20 @@ from medprior.evaluate.localisation.scoring import (
     localise_structures,
     score_candidates,
 )
-from medprior.evaluate.localisation.targets import find_target_maps, load_true_masks, select_targets
+from medprior.evaluate.localisation.targets import load_true_masks, select_targets
 from medprior.metrics.bootstrap import Resamples
 from medprior.metrics.pixel_ap import DICE_THRESHOLDS, compute_pixel_ap
-
-SIZE = 48
-
-
-class Drawn:
-    """Maps that are the true masks, blurred with noise, in a known order."""
-
-    def __init__(self, order, assigned=(), searchable=True, noise=0.3):
-        self.order, self.noise, self.searchable = order, noise, searchable
-        self.assigned = {name: order.index(name) for name in assigned}
-        self.count = len(order)
-
-    def batches(self, cohort, size):
-        rng = np.random.default_rng(len(cohort))
-        for start in range(0, len(cohort), 7):
-            some = cohort.select(cohort.image_ids[start : start + 7])
-            maps = np.stack([some.mask_squares(name, size)[0] for name in self.order], axis=1)
-            yield (maps + self.noise * rng.random(maps.shape)).astype(np.float32)
-
-
-def test_targets():
-    sides = ("left_lung", "right_lung")
-    assert select_targets([*sides, "heart", "nodule"], []) == {n: (n,) for n in sorted([*sides, "heart"])}
-    assert select_targets(["nodule"], ["nodule"]) == {"nodule": ("nodule",)}
-    assert select_targets([*sides, "heart"], ["lungs", "heart"]) == {"heart": ("heart",), "lungs": sides}
-    assert select_targets(["lungs"], [*sides, "heart"]) == {"lungs": ("lungs",)}
-    assert select_targets([*sides], [*sides, "lungs"]) == {name: (name,) for name in sides}
-
-
-def test_channels():
-    assert find_target_maps("lungs", {"left_lung": 3, "right_lung": 1}) == (3, 1)
-    assert find_target_maps("lungs", {"lungs": 2, "left_lung": 3, "right_lung": 1}) == (2,)
-    assert find_target_maps("lungs", {"left_lung": 3}) is None
+from tests.evaluate.localisation.drawn_maps import SIZE, NoisyMasks
 
 
 def test_assigned_maps_are_taken_and_free_ones_found_on_validation(cohort):
-    wanted = select_targets(cohort.structures, [])
+    targets = select_targets(cohort.structures, [])
     test, val = cohort.split("test"), cohort.split("val")
     order = ["heart", "right_lung", "left_lung"]
-    free = localise_structures(Drawn(order), test, val, wanted, SIZE)
+    free = localise_structures(NoisyMasks(order), test, val, targets, SIZE)
     assert free.chosen == {"heart": (0,), "right_lung": (1,), "left_lung": (2,)}
     assert set(free.rule.values()) == {"best on validation"}
-    own = localise_structures(Drawn(order, assigned=order), test, val, wanted, SIZE)
+    own = localise_structures(NoisyMasks(order, assigned=order), test, val, targets, SIZE)
     assert own.chosen == free.chosen
     assert set(own.rule.values()) == {"assigned"}
     for name in order:
@@ -60,24 +30,24 @@ def test_assigned_maps_are_taken_and_free_ones_found_on_validation(cohort):
 
 
 def test_scores_are_those_of_one_image_at_a_time(cohort):
-    wanted = select_targets(cohort.structures, [])
+    targets = select_targets(cohort.structures, [])
     test = cohort.split("test")
-    source = Drawn(["heart", "left_lung"], assigned=["heart", "left_lung"])
-    found = localise_structures(source, test, cohort.split("val"), wanted, SIZE)
+    source = NoisyMasks(["heart", "left_lung"], assigned=["heart", "left_lung"])
+    localisation = localise_structures(source, test, cohort.split("val"), targets, SIZE)
     maps = np.concatenate(list(source.batches(test, SIZE)))
-    masks = load_true_masks(test, wanted, SIZE)
+    masks = load_true_masks(test, targets, SIZE)
     expected = [compute_pixel_ap(m, t)[0, 0] for m, t in zip(maps, masks, strict=True)]
-    np.testing.assert_allclose(found.ap["heart"], expected)
+    np.testing.assert_allclose(localisation.ap["heart"], expected)
     known = test.manifest.mask_heart.notna().to_numpy()
-    np.testing.assert_array_equal(~np.isnan(found.ap["heart"]), known)
+    np.testing.assert_array_equal(~np.isnan(localisation.ap["heart"]), known)
     assert 0 < (~known).sum() < len(known)
 
 
 def test_two_lungs_answer_for_lungs(lungs_cohort):
-    wanted = select_targets(lungs_cohort.structures, ["left_lung", "right_lung"])
-    assert wanted == {"lungs": ("lungs",)}
+    targets = select_targets(lungs_cohort.structures, ["left_lung", "right_lung"])
+    assert targets == {"lungs": ("lungs",)}
 
-    class Sides(Drawn):
+    class Sides(NoisyMasks):
         def batches(self, cohort, size):
             for maps in super().batches(cohort, size):
                 middle = size // 2
@@ -88,27 +58,19 @@ def test_two_lungs_answer_for_lungs(lungs_cohort):
     source = Sides(["lungs"], noise=0.0)
     source.count, source.assigned = 2, {"left_lung": 0, "right_lung": 1}
     parts = lungs_cohort.split("test"), lungs_cohort.split("val")
-    found = localise_structures(source, *parts, wanted, SIZE)
-    assert found.chosen == {"lungs": (0, 1)}
-    assert np.nanmin(found.ap["lungs"]) > 0.999
+    localisation = localise_structures(source, *parts, targets, SIZE)
+    assert localisation.chosen == {"lungs": (0, 1)}
+    assert np.nanmin(localisation.ap["lungs"]) > 0.999
     source.assigned = {}
-    assert localise_structures(source, *parts, wanted, SIZE).chosen == {"lungs": (0, 1)}
-
-
-def test_lungs_map_is_scored_on_the_union_of_two_masks(cohort):
-    wanted = select_targets(cohort.structures, ["lungs", "heart"])
-    test = cohort.split("test")
-    union = load_true_masks(test, wanted, SIZE)[:, list(wanted).index("lungs")]
-    sides = [test.mask_squares(side, SIZE)[0] >= 0.5 for side in wanted["lungs"]]
-    np.testing.assert_array_equal(union, sides[0] | sides[1])
+    assert localise_structures(source, *parts, targets, SIZE).chosen == {"lungs": (0, 1)}
 
 
 def test_estimates_and_oracle(cohort):
-    wanted = select_targets(cohort.structures, [])
+    targets = select_targets(cohort.structures, [])
     test = cohort.split("test")
-    found = localise_structures(Drawn(["heart", "left_lung"]), test, cohort.split("val"), wanted, SIZE)
+    localisation = localise_structures(NoisyMasks(["heart", "left_lung"]), test, cohort.split("val"), targets, SIZE)
     draws = Resamples.draw(test.patient_ids, 50, 0)
-    estimates = estimate_localisation(found, draws, "attention")
+    estimates = estimate_localisation(localisation, draws, "attention")
     assert estimates["attention.pixel_ap.heart"].n == test.manifest.mask_heart.notna().sum()
     names = ("heart", "left_lung", "right_lung")
     mean = np.mean([estimates[f"attention.pixel_ap.{name}"].value for name in names])
@@ -121,31 +83,31 @@ def test_estimates_and_oracle(cohort):
 
 
 def test_a_map_that_is_not_there_is_left_out(cohort):
-    wanted = select_targets(cohort.structures, [])
-    source = Drawn(["heart"], assigned=["heart"], searchable=False)
-    found = localise_structures(source, cohort.split("test"), None, wanted, SIZE)
-    assert found.chosen == {"heart": (0,)}
-    assert found.threshold == {"heart": 0.5}
-    assert not found.oracle
-    free = localise_structures(Drawn(["heart", "left_lung"]), cohort.split("test"), None, wanted, SIZE)
+    targets = select_targets(cohort.structures, [])
+    source = NoisyMasks(["heart"], assigned=["heart"], searchable=False)
+    localisation = localise_structures(source, cohort.split("test"), None, targets, SIZE)
+    assert localisation.chosen == {"heart": (0,)}
+    assert localisation.threshold == {"heart": 0.5}
+    assert not localisation.oracle
+    free = localise_structures(NoisyMasks(["heart", "left_lung"]), cohort.split("test"), None, targets, SIZE)
     assert not free.chosen
 
 
 def test_a_threshold_comes_from_the_annotated_image_too(cohort):
-    wanted = select_targets(cohort.structures, [])
+    targets = select_targets(cohort.structures, [])
     train, test = cohort.split("train"), cohort.split("test")
-    drawn = train.select(train.image_ids[:1])
-    source = Drawn(["heart", "left_lung"], assigned=["heart", "left_lung"])
-    found = localise_structures(source, test, cohort.split("val"), wanted, SIZE, drawn)
-    curves = score_candidates(source, drawn, wanted, [found.chosen["heart"]], SIZE).dice[0, 0]
-    threshold, values = found.annotated["heart"]
-    column = list(wanted).index("heart")
+    annotated = train.select(train.image_ids[:1])
+    source = NoisyMasks(["heart", "left_lung"], assigned=["heart", "left_lung"])
+    localisation = localise_structures(source, test, cohort.split("val"), targets, SIZE, annotated)
+    curves = score_candidates(source, annotated, targets, [localisation.chosen["heart"]], SIZE).dice[0, 0]
+    threshold, values = localisation.annotated["heart"]
+    column = list(targets).index("heart")
     assert threshold == DICE_THRESHOLDS[curves[column].argmax()]
-    on_test = score_candidates(source, test, wanted, [found.chosen["heart"]], SIZE).dice[:, 0, column]
+    on_test = score_candidates(source, test, targets, [localisation.chosen["heart"]], SIZE).dice[:, 0, column]
     np.testing.assert_array_equal(values, on_test[:, curves[column].argmax()])
     draws = Resamples.draw(test.patient_ids, 50, 0)
-    estimate = estimate_localisation(found, draws, "attention")[f"attention.{ANNOTATED_IOU_KEY}.heart"]
+    estimate = estimate_localisation(localisation, draws, "attention")[f"attention.{ANNOTATED_IOU_KEY}.heart"]
     expected = np.nanmean(values / (2 - values))
     assert estimate.value == pytest.approx(expected)
     assert estimate.facts["threshold"] == threshold
-    assert not localise_structures(source, test, None, wanted, SIZE).annotated
+    assert not localise_structures(source, test, None, targets, SIZE).annotated

@@ -7,7 +7,6 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from medprior.errors import ConfigError
-from medprior.evaluate.compare.probe_table import format_probe_tables
 from medprior.evaluate.probes.cross_validation import (
     CrossvalData,
     assign_folds,
@@ -40,8 +39,8 @@ def everyone(patients, truth):
 
 def aucs(features, people, settings=SETTINGS):
     x = np.asarray(features, dtype=np.float32)
-    found = score_out_of_fold((x, x), people, settings)
-    return {kind: compute_auc(people.truth[:, 0], scores[:, 0]) for kind, scores in found.items()}
+    probe_scores = score_out_of_fold((x, x), people, settings)
+    return {kind: compute_auc(people.truth[:, 0], scores[:, 0]) for kind, scores in probe_scores.items()}
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -60,8 +59,8 @@ def test_what_a_feature_knows_is_found_and_noise_is_chance():
     rng = np.random.default_rng(0)
     truth = (rng.random((400, 1)) < 0.4).astype(float)
     people = everyone(np.arange(400).astype(str), truth)
-    told = aucs(truth + rng.normal(scale=0.1, size=(400, 4)), people)
-    assert min(told.values()) > 0.99
+    known = aucs(truth + rng.normal(scale=0.1, size=(400, 4)), people)
+    assert min(known.values()) > 0.99
     assert all(abs(value - 0.5) < 0.1 for value in aucs(rng.normal(size=(400, 4)), people).values())
 
 
@@ -82,16 +81,16 @@ def test_scores_are_ranks_within_the_fold_and_labels_of_the_judged_are_not_used(
     truth[rng.random((120, 2)) < 0.2] = np.nan
     people = everyone((np.arange(120) // 2).astype(str), truth)
     fold = assign_folds(people.part.patient_ids, SETTINGS)
-    found = score_out_of_fold((x, x), people, SETTINGS)
-    for scores in found.values():
+    probe_scores = score_out_of_fold((x, x), people, SETTINGS)
+    for scores in probe_scores.values():
         assert ((scores > 0) & (scores <= 1)).all()
-    lone = found["linear_mauc"][fold == 2, 0]
+    lone = probe_scores["linear_mauc"][fold == 2, 0]
     np.testing.assert_allclose(np.sort(lone), np.arange(1, len(lone) + 1) / len(lone))
     changed = truth.copy()
     changed[fold == 2] = 1 - changed[fold == 2]
-    again = score_out_of_fold((x, x), everyone(people.part.patient_ids, changed), SETTINGS)
+    rescored = score_out_of_fold((x, x), everyone(people.part.patient_ids, changed), SETTINGS)
     for kind in PROBES:
-        np.testing.assert_array_equal(again[kind][fold == 2], found[kind][fold == 2])
+        np.testing.assert_array_equal(rescored[kind][fold == 2], probe_scores[kind][fold == 2])
 
 
 def test_linear_scores_against_a_slow_twin():
@@ -111,33 +110,33 @@ def test_linear_scores_against_a_slow_twin():
         values = []
         for number in range(3):
             for label in range(2):
-                judged = (fold == number) & ~np.isnan(y[:, label])
-                scores = model(penalty, fold != number, label).decision_function(sx[judged])
-                values.append(roc_auc_score(y[judged, label], scores))
+                held_out = (fold == number) & ~np.isnan(y[:, label])
+                scores = model(penalty, fold != number, label).decision_function(sx[held_out])
+                values.append(roc_auc_score(y[held_out, label], scores))
         return np.mean(values)
 
     best = max(SETTINGS.inverse_penalties, key=reached)
     every = np.ones(90, dtype=bool)
-    wanted = np.stack([model(best, every, n).decision_function(so) for n in range(2)], axis=1)
-    np.testing.assert_allclose(score_linear_probe(x, y, fold, others, SETTINGS), wanted, atol=1e-3)
+    expected = np.stack([model(best, every, n).decision_function(so) for n in range(2)], axis=1)
+    np.testing.assert_allclose(score_linear_probe(x, y, fold, others, SETTINGS), expected, atol=1e-3)
 
 
 def test_of_a_cohort_all_are_judged_and_the_unseen_apart(cohort, dino_path):
     study = EvaluationStudy.of(cohort, "test", frozenset(), SETTINGS)
     scores = score_crossval_probes(load_backbone(dino_path), study, seed=1)
     assert set(scores) == {f"crossval.{lead}{p}" for lead in ("", "random_") for p in PROBES}
-    found = estimate_crossval_aucs(scores, study)
+    estimates = estimate_crossval_aucs(scores, study)
     labels = ["cardiomegaly", "effusion"]
     truth = cohort.labels(labels)
     away = (cohort.manifest["split"] != "train").to_numpy()
     values = scores["crossval.random_knn_mauc"]
     for key, rows in (("crossval", np.ones_like(away)), ("crossval_unseen", away)):
-        wanted = np.mean([compute_auc(truth[rows, i], values[rows, i]) for i in range(2)])
-        one = found[f"features.random_{key}_knn_mauc"]
-        assert one.value == pytest.approx(wanted)
-        assert one.n == rows.sum()
-    assert {key.rpartition("_")[2] for key in found} == {"mauc"}
-    assert len(found) == 12
+        expected = np.mean([compute_auc(truth[rows, i], values[rows, i]) for i in range(2)])
+        estimate = estimates[f"features.random_{key}_knn_mauc"]
+        assert estimate.value == pytest.approx(expected)
+        assert estimate.n == rows.sum()
+    assert {key.rpartition("_")[2] for key in estimates} == {"mauc"}
+    assert len(estimates) == 12
 
 
 def test_without_folds_there_is_nothing_and_two_are_refused(cohort, dino_path):
@@ -146,24 +145,3 @@ def test_without_folds_there_is_nothing_and_two_are_refused(cohort, dino_path):
     assert estimate_crossval_aucs({}, plain) == {}
     with pytest.raises(ConfigError, match="3 folds or more"):
         EvaluateSettings.checked({"probe_folds": 2})
-
-
-def test_table_says_who_is_above_random_weights():
-    def record(value, low, high):
-        return {"value": value, "ci95": [low, high], "n": 9}
-
-    metrics = {
-        "features.linear_mauc": record(0.7, 0.6, 0.8),
-        "baseline.other.features.linear_mauc": record(0.9, 0.8, 0.95),
-        "features.random_linear_mauc": record(0.72, 0.6, 0.8),
-        "difference.random_weights.features.linear_mauc": record(-0.02, -0.05, 0.01),
-        "baseline.other.difference.random_weights.features.linear_mauc": record(0.1, 0.05, 0.2),
-    }
-    table = format_probe_tables(metrics, ["first", "other", "scratch"])
-    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
-    assert rows == [
-        "| first | 0.700 [0.600, 0.800] |",
-        "| other | 0.900 [0.800, 0.950] ▲ |",
-        "| random weights | 0.720 [0.600, 0.800] |",
-    ]
-    assert format_probe_tables({}, ["first"]) == ""

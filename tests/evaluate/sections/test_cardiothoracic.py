@@ -8,7 +8,7 @@ import pytest
 
 from medprior.cohort import Cohort, CohortWriter
 from medprior.evaluate.evaluate import evaluate_cohort
-from medprior.evaluate.sections.cardiothoracic import estimate_ratio_agreement, measure_true_ratios
+from medprior.evaluate.sections.cardiothoracic import RatioPairs, estimate_ratio_agreement, measure_true_ratios
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.finetune.settings import FinetuneSettings
 from medprior.finetune.training import finetune_model
@@ -26,17 +26,17 @@ def test_bias_and_limits_are_bland_and_altmans():
     predicted = truth + rng.normal(0.02, 0.03, 300)
     truth[:5], predicted[10:20] = np.nan, np.nan
     draws = Resamples.draw([str(i) for i in range(300)], 500, 0)
-    found = estimate_ratio_agreement(predicted, truth, draws)
+    estimates = estimate_ratio_agreement(predicted, truth, draws)
     difference = (predicted - truth)[~np.isnan(predicted - truth)]
     mean, sd = difference.mean(), difference.std(ddof=1)
-    assert found["cardiothoracic.bias"].value == pytest.approx(mean)
-    assert found["cardiothoracic.limit_low"].value == pytest.approx(mean - 1.96 * sd)
-    assert found["cardiothoracic.limit_high"].value == pytest.approx(mean + 1.96 * sd)
-    assert found["cardiothoracic.mae"].value == pytest.approx(abs(difference).mean())
-    assert found["cardiothoracic.mae"].n == 285
-    assert found["cardiothoracic.measured"].value == pytest.approx(285 / 295)
+    assert estimates["cardiothoracic.bias"].value == pytest.approx(mean)
+    assert estimates["cardiothoracic.limit_low"].value == pytest.approx(mean - 1.96 * sd)
+    assert estimates["cardiothoracic.limit_high"].value == pytest.approx(mean + 1.96 * sd)
+    assert estimates["cardiothoracic.mae"].value == pytest.approx(abs(difference).mean())
+    assert estimates["cardiothoracic.mae"].n == 285
+    assert estimates["cardiothoracic.measured"].value == pytest.approx(285 / 295)
     # Bland and Altman's own standard error of a limit: sqrt(3 s2 / n).
-    low, high = found["cardiothoracic.limit_high"].interval()
+    low, high = estimates["cardiothoracic.limit_high"].interval()
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(3 * sd**2 / 285), rel=0.25)
 
 
@@ -78,9 +78,9 @@ def test_only_frontal_images_with_all_masks_have_a_true_ratio(tmp_path):
 
 def segmenter(cohort, out, **changes):
     shape = {"width": 48, "depth": 3, "heads": 3, "patch": 8, "registers": 1, "image_size": 96}
-    settings = {"epochs": 6, "size": 96, "device": "cpu", "channels": 16, "network": shape}
-    found = FinetuneSettings.load(None, [], task="segmentation", **(settings | changes))
-    return finetune_model(Cohort.open(cohort), out, "segmentation", settings=found)
+    defaults = {"epochs": 6, "size": 96, "device": "cpu", "channels": 16, "network": shape}
+    merged = FinetuneSettings.load(None, [], task="segmentation", **(defaults | changes))
+    return finetune_model(Cohort.open(cohort), out, "segmentation", settings=merged)
 
 
 def test_evidence_has_the_agreement(phantom_cohort, tmp_path):
@@ -112,8 +112,8 @@ def test_the_phantoms_own_ratio_through_a_segmenter(tmp_path):
     errors = []
     for image_id in test.image_ids:
         image = render_phantom(int(image_id[1:]), size=192)
-        found = measure_cardiothoracic_ratio(network.predict_pixels(image.pixels).masks)
-        errors.append(np.nan if found is None else found.ratio - image.facts["ctr"])
+        measurement = measure_cardiothoracic_ratio(network.predict_pixels(image.pixels).masks)
+        errors.append(np.nan if measurement is None else measurement.ratio - image.facts["ctr"])
     print("\nagainst the anatomy's own ratio: "
           f"MAE {np.nanmean(np.abs(errors)):.4f}, bias {np.nanmean(errors):+.4f}, "
           f"{np.isnan(errors).sum()} of {len(errors)} not measured")  # fmt: skip
@@ -121,3 +121,30 @@ def test_the_phantoms_own_ratio_through_a_segmenter(tmp_path):
         print(f"cardiothoracic.{name}", metrics[f"cardiothoracic.{name}"])
     assert np.nanmean(np.abs(errors)) <= 0.02
     assert metrics["cardiothoracic.mae"]["value"] <= 0.02
+
+
+def test_three_pairs_are_an_agreement():
+    """Differences 0.1, 0 and -0.4: mean -0.1, standard deviation with n - 1 the square root of 0.07."""
+    predicted, truth = np.array([0.5, 0.5, 0.2, 0.4, np.nan]), np.array([0.4, 0.5, 0.6, np.nan, 0.5])
+    draws = Resamples.draw(list("abcde"), 10, 0)
+    estimates = estimate_ratio_agreement(predicted, truth, draws)
+    assert estimates["cardiothoracic.bias"].value == pytest.approx(-0.1)
+    assert estimates["cardiothoracic.mae"].value == pytest.approx(0.5 / 3)
+    assert estimates["cardiothoracic.limit_high"].value == pytest.approx(-0.1 + 1.96 * 0.07**0.5)
+    assert estimates["cardiothoracic.limit_low"].n == 3
+    # Of four true ratios three were measured.
+    assert estimates["cardiothoracic.measured"].value == 0.75
+
+
+def test_a_batch_without_all_three_structures_gives_no_ratio(phantom_cohort):
+    part = Cohort.open(phantom_cohort).take(2, 0)
+    masks = {name: part.mask_squares(name, 64)[0] >= 0.5 for name in STRUCTURES}
+    pairs = RatioPairs()
+    pairs.add_batch(part, {"heart": masks["heart"]})
+    assert pairs.concatenate() is None
+    for _ in range(2):
+        pairs.add_batch(part, masks)
+    predicted, truth = pairs.concatenate()
+    assert predicted.shape == truth.shape == (4,)
+    np.testing.assert_array_equal(predicted, truth)
+    assert np.isfinite(truth).any()

@@ -4,22 +4,20 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from medprior.cohort import Cohort
-from medprior.errors import ConfigError, InputMissing
+from medprior.errors import InputMissing
 from medprior.evaluate.evaluate import evaluate_cohort
-from medprior.evaluate.report.external_table import format_external_table, list_external_cohorts, list_external_rows
-from medprior.evaluate.sections.external_cohorts import find_two_class_labels, find_unseen_images
+from medprior.evaluate.sections.external_cohorts import (
+    ExternalCohort,
+    compare_external_to_home,
+    find_two_class_labels,
+    find_unseen_images,
+    open_external_cohorts,
+    select_structures_with_mean,
+)
 from medprior.evaluate.settings import EvaluateSettings
-from medprior.finetune.model import load_finetuned_model
-from medprior.finetune.settings import FinetuneSettings
-from medprior.finetune.training import finetune_model
-from medprior.pretrain import PretrainSettings, pretrain_backbone
-from medprior.provenance import read_config, result_digest
-from tests.evaluate.comparing import PRETRAIN
-
-TINY = PRETRAIN | {"recipe": "dino"}
+from medprior.metrics.bootstrap import Estimate, Resamples
 
 QUICK = EvaluateSettings.checked({"resamples": 40, "map_size": 32, "probe": False})
 
@@ -51,88 +49,12 @@ def test_a_patient_with_one_known_picture_is_known(planted_home, planted_away):
     assert len(ids) == len(other) - int((other.patient_ids == patient).sum())
 
 
-def test_numbers_away_are_the_models_own(metrics, planted_home, planted_away, planted_models):
-    home, other = Cohort.open(planted_home), Cohort.open(planted_away)
-    part = other.select(find_unseen_images(other, home))
-    model = load_finetuned_model(planted_models["pooled"])
-    column = model.labels.index("spot")
-    truth, score = part.labels(["spot"])[:, 0], model.predict_cohort(part)[:, column]
-    away = metrics["external.away.classification.auc.spot"]
-    assert away["value"] == pytest.approx(roc_auc_score(truth, score))
-    here = metrics["external.away.home.classification.auc.spot"]["value"]
-    assert here == pytest.approx(metrics["classification.auc.spot"]["value"])
-    drop = metrics["external.away.drop.classification.auc.spot"]
-    assert drop["value"] == pytest.approx(away["value"] - here)
-    assert drop["ci95"][0] <= drop["value"] <= drop["ci95"][1]
-    own = metrics["external.away.classification.sensitivity.spot"]["threshold"]
-    assert own == pytest.approx(float(model.threshold[column]))
-
-
-def test_missing_labels_are_named_never_zero(metrics, planted_evidence):
-    assert not [k for k in metrics if k.startswith("external.") and k.endswith(".hole")]
-    assert metrics["external.away.classification.mauc"]["classes"] == 1
-    skipped = read_config(planted_evidence)["skipped"]
-    assert "external away: hole: no such label away" in skipped
-    assert "external.away" in read_config(planted_evidence)["inputs"]
-
-
-def test_probes_are_trained_at_home(metrics):
-    for kind in ("linear", "pooled_linear", "knn"):
-        key = f"features.{kind}_mauc"
-        there, here = metrics[f"external.away.{key}"], metrics[f"external.away.home.{key}"]
-        assert there["n"] == 60
-        assert metrics[f"external.away.drop.{key}"]["value"] == pytest.approx(there["value"] - here["value"])
-        if kind != "knn":
-            assert there["C"] == here["C"]
-
-
-def test_baselines_stand_beside(metrics):
-    assert "baseline.plain.external.away.classification.mauc" in metrics
-    assert "difference.plain.external.away.classification.mauc" in metrics
-
-
-def test_the_table_for_a_reader(metrics, planted_evidence):
-    assert list_external_cohorts(metrics) == ["away"]
-    assert next(word for word, *_ in list_external_rows(metrics, "away")) == "mAUC"
-    text = format_external_table(metrics)
-    assert "40 left out" in text
-    assert "drop" in text
-    assert format_external_table({}) == ""
-    assert (planted_evidence / "figures" / "external_away.png").stat().st_size > 5000
-
-
 def test_labels_need_both_classes_on_both_sides():
     home = np.array([[0, 0, 1], [1, 0, 0.0]])
     away = np.array([[1, 1, np.nan], [0, 0, 1.0]])
     kept, lost = find_two_class_labels(home, away, ["a", "b", "c"])
     assert kept == [0]
     assert len(lost) == 2
-
-
-def test_every_image_of_a_strange_cohort(tmp_path, planted_away, planted_home, planted_models):
-    model = planted_models["pooled"]
-    found = evaluate_cohort(planted_away, tmp_path / "out", model=model, split="all", settings=QUICK)
-    assert found["data.images.evaluated"]["value"] == 100
-    with pytest.raises(ConfigError, match="was trained on images of this cohort"):
-        evaluate_cohort(planted_home, tmp_path / "no", model=model, split="all", settings=QUICK)
-
-
-def test_a_cohort_that_a_models_backbone_has_seen_is_refused(tmp_path, planted_home, cohort_path):
-    pretrain_backbone(planted_home, tmp_path / "first", settings=PretrainSettings.checked(TINY))
-    further = {k: v for k, v in TINY.items() if k != "network"}
-    further |= {"init": str(tmp_path / "first")}
-    pretrain_backbone(cohort_path, tmp_path / "second", settings=PretrainSettings.checked(further))
-    away = Cohort.open(cohort_path)
-    tuning = {"task": "classification", "epochs": 1, "batch": 8, "size": 32}
-    settings = FinetuneSettings.checked(tuning)
-    finetune_model(away, tmp_path / "model", "classification", tmp_path / "second", settings)
-    digests = sorted(map(result_digest, (planted_home, cohort_path)))
-    seen = read_config(tmp_path / "model")["seen_cohorts"]
-    assert seen == digests
-    for kind in ("backbone", "model"):
-        path = tmp_path / {"backbone": "second"}.get(kind, kind)
-        with pytest.raises(ConfigError, match="was trained on images of this cohort"):
-            evaluate_cohort(planted_home, tmp_path / "no", split="all", settings=QUICK, **{kind: path})
 
 
 def test_a_cohort_of_the_same_patients_is_refused(tmp_path, planted_home, planted_models):
@@ -143,10 +65,38 @@ def test_a_cohort_of_the_same_patients_is_refused(tmp_path, planted_home, plante
         )  # fmt: skip
 
 
-def test_the_report_shows_home_against_away(planted_evidence, metrics):
-    page = (planted_evidence / "report.html").read_text()
-    assert "External test: away" in page
-    for _, here, there, drop in list_external_rows(metrics, "away"):
-        for key in (here, there, drop):
-            assert f'data-key="{key}"' in page
-    assert "--external away=COHORT" in page
+def constant(value):
+    return Estimate(value, np.full(4, value), 9)
+
+
+def test_the_drop_is_away_minus_home_where_both_are_known(planted_away):
+    part = Cohort.open(planted_away)
+    external = ExternalCohort("far", part, part, 0, Resamples.draw(part.patient_ids, 4, 0))
+    estimates = compare_external_to_home(external, {"a": constant(0.7), "b": constant(0.5)}, {"a": constant(0.9)})
+    assert {key: estimate.value for key, estimate in estimates.items()} == pytest.approx(
+        {"external.far.a": 0.7, "external.far.home.a": 0.9, "external.far.drop.a": -0.2, "external.far.b": 0.5}
+    )
+
+
+def test_the_mean_is_over_the_named_structures_with_a_number():
+    unknown = Estimate(np.nan, np.full(4, np.nan), 0)
+    estimates = {
+        "dice.heart": constant(0.4),
+        "dice.lung": constant(0.8),
+        "dice.rib": constant(0.0),
+        "dice.gap": unknown,
+    }
+    selected = select_structures_with_mean(estimates, "dice", ["heart", "lung", "gap"], 30)
+    assert {key: estimate.value for key, estimate in selected.items()} == pytest.approx(
+        {"dice.heart": 0.4, "dice.lung": 0.8, "dice.mean": 0.6}
+    )
+    assert selected["dice.mean"].n == 30
+    assert select_structures_with_mean(estimates, "dice", ["gap"], 30) == {}
+
+
+def test_every_other_cohort_has_resamples_of_its_own(planted_home, planted_away):
+    home = Cohort.open(planted_home)
+    first, second = open_external_cohorts([("a", planted_away), ("b", planted_away)], home, QUICK)
+    assert (first.name, len(first.part), first.shared, first.prefix) == ("a", 60, 40, "external.a")
+    assert (first.draws.blocks[0] != second.draws.blocks[0]).any()
+    assert open_external_cohorts(None, home, QUICK) == ()

@@ -1,0 +1,80 @@
+"""Which images and maps are shown, and how bright."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from medprior.evaluate.localisation.scoring import Localisation
+from medprior.evaluate.report.attention_figure import (
+    format_map_title,
+    pick_cases,
+    plot_attention_maps,
+    plot_contours,
+    plot_radiograph,
+    select_shown_maps,
+)
+from tests.evaluate.localisation.drawn_maps import NoisyMasks
+
+
+def choose(**chosen):
+    return Localisation(chosen, {}, {}, {}, {}, {}, {})
+
+
+def test_cases_are_the_best_the_median_and_the_worst_of_the_known():
+    scores = np.array([0.2, np.nan, 0.9, 0.5, 0.4])
+    assert pick_cases(scores) == {"best": 2, "median": 4, "worst": 0}
+    assert pick_cases(np.array([0.5, 0.5, 0.5])) == {"best": 0, "median": 1, "worst": 2}
+    assert pick_cases(np.array([np.nan, 0.1])) == {"best": 1, "median": 1, "worst": 1}
+    assert pick_cases(np.array([np.nan])) == {}
+
+
+def test_chosen_maps_are_shown_first_and_eight_at_most():
+    localisation = choose(lungs=(5, 2), heart=(2,))
+    assert select_shown_maps(SimpleNamespace(count=12), localisation) == [5, 2, 0, 1, 3, 4, 6, 7]
+    assert select_shown_maps(SimpleNamespace(count=3), choose(heart=(1,))) == [1, 0, 2]
+
+
+def test_a_map_is_titled_with_all_it_is_chosen_for():
+    localisation = choose(left_lung=(5, 2), heart=(2,))
+    assert format_map_title(2, localisation) == "head 2\nleft lung, heart"
+    assert format_map_title(5, localisation) == "head 5\nleft lung"
+    assert format_map_title(0, localisation) == "head 0\n(free)"
+
+
+@pytest.mark.parametrize(("heat", "peak"), [(np.ones((4, 4)), 1 / 3), (np.eye(4), 1.0), (np.zeros((4, 4)), 0.0)])
+def test_an_even_map_is_dim_and_a_focus_is_bright(heat, peak):
+    axis = Figure().subplots()
+    plot_radiograph(axis, np.zeros((4, 4)), heat, 1.0)
+    assert axis.images[1].get_array().max() == pytest.approx(peak)
+
+
+def test_a_radiograph_has_its_true_aspect():
+    axis = Figure().subplots()
+    plot_radiograph(axis, np.zeros((4, 4)), None, 0.8)
+    assert len(axis.images) == 1
+    assert list(axis.images[0].get_extent()) == [0.0, 0.8, 1.0, 0.0]
+
+
+def test_contours_lie_on_the_stretched_square_and_empty_masks_have_none():
+    axis = Figure().subplots()
+    masks = np.zeros((3, 10, 10), dtype=bool)
+    masks[0, 2:4, 6:9], masks[2] = True, True
+    plot_contours(axis, masks, ["heart", "left_lung", "right_lung"], 2.0)
+    (lines,) = axis.collections
+    points = np.concatenate([path.vertices for path in lines.get_paths()])
+    # Half way between pixel centres: columns 6 to 8 of ten on a width of two.
+    np.testing.assert_allclose([points[:, 0].min(), points[:, 0].max()], [1.2, 1.8])
+    np.testing.assert_allclose([points[:, 1].min(), points[:, 1].max()], [0.2, 0.4])
+
+
+def test_maps_of_a_backbone_are_drawn(tmp_path, cohort):
+    source = NoisyMasks(["heart", "left_lung"], assigned=["heart", "left_lung"])
+    ap = {"heart": np.linspace(0, 1, 6)}
+    localisation = Localisation({"heart": (0,)}, {}, {}, ap, {}, {}, {})
+    part, cases = cohort.take(6, 0), {"best": 5, "worst": 0}
+    targets = {"heart": ("heart",)}
+    figure = plot_attention_maps(tmp_path / "a.png", "span", part, targets, source, localisation, cases)
+    assert figure.path.stat().st_size > 5000
+    assert "span" in figure.caption

@@ -1,0 +1,33 @@
+"""Predicted probability against observed share."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from medprior.evaluate.report.reliability_figure import compute_bin_intervals, plot_reliability
+from medprior.metrics.bootstrap import Resamples
+
+
+@pytest.fixture
+def study():
+    return SimpleNamespace(draws=Resamples.draw([str(number) for number in range(8)], 4, 0))
+
+
+def test_only_filled_bins_have_an_interval(study):
+    """Four negatives at 0.05 (bin 0), two positives at 0.32 and 0.38 (bin 3), one at 1 (bin 9); one unknown."""
+    truth = np.array([0, 0, 0, 0, 1, 1, 1, np.nan])
+    score = np.array([0.05, 0.05, 0.05, 0.05, 0.32, 0.38, 1.0, 0.7])
+    low, high, means = compute_bin_intervals(truth, score, study)
+    np.testing.assert_allclose(means, [0.05, 0.35, 1.0])
+    # Wilson: of none in n the upper bound is z2 / (n + z2), of all the lower one n / (n + z2).
+    z2 = 1.959964**2
+    np.testing.assert_allclose(low, [0, 2 / (2 + z2), 1 / (1 + z2)], rtol=1e-5, atol=1e-12)
+    np.testing.assert_allclose(high, [z2 / (4 + z2), 1, 1], rtol=1e-5)
+
+
+def test_five_labels_are_two_rows_of_panels(study, tmp_path):
+    truth = np.array([[0.0] * 5, [1.0] * 5] * 4)
+    score = np.linspace(0, 1, 40).reshape(8, 5)
+    figure = plot_reliability(tmp_path / "r.png", list("abcde"), truth, {"m": score}, study)
+    assert figure.path.stat().st_size > 5000
