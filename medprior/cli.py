@@ -60,7 +60,7 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
 
         module.run(args, NullObserver())
         return
-    from medprior.tracking.run_observer import track_stage
+    from medprior.tracking.mlflow_run import track_stage
 
     with track_stage(name, args.experiment, args.tracking_uri, result=module.result_folder(args)) as observer:
         module.run(args, observer)

@@ -1,4 +1,4 @@
-"""Protocol for reports of a running stage; `medprior.tracking.run_observer` logs them to MLflow."""
+"""Protocol for reports of a running stage; `medprior.tracking.mlflow_run` logs them to MLflow."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from medprior.deploy.inference.predictor import Predictor
     from medprior.deploy.registry.load import load_model
     from medprior.deploy.registry.register import register_model
-    from medprior.tracking.run_observer import track_stage
+    from medprior.tracking.mlflow_run import track_stage
 
 __all__ = ["Predictor", "RadiographPrediction", "load_model", "predict_path", "register_model", "track_stage"]
 
@@ -21,7 +21,7 @@ _MODULE_BY_NAME = {
     "load_model": "medprior.deploy.registry.load",
     "predict_path": "medprior.deploy.inference.predict_files",
     "register_model": "medprior.deploy.registry.register",
-    "track_stage": "medprior.tracking.run_observer",
+    "track_stage": "medprior.tracking.mlflow_run",
 }
 
 

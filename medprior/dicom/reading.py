@@ -17,6 +17,7 @@ from medprior.dicom.display.levels import GreyLevels
 from medprior.dicom.display.modality import compute_modality_values
 from medprior.dicom.display.orientation import find_upright_turn
 from medprior.dicom.display.padding import compute_shutter_mask, compute_unpadded_mask
+from medprior.dicom.display.polarity import find_polarity_conflict, invert_polarity, is_polarity_inverted
 from medprior.dicom.display.resample import resize_pixels
 from medprior.dicom.display.voi import apply_voi
 from medprior.dicom.eligibility import check_chest_radiograph
@@ -124,9 +125,9 @@ def render_display_image(levels: GreyLevels, values: NDArray[np.float32], header
         Rejected: `constant`.
     """
     bright, flags = apply_voi(levels, values, header, signed)
-    inverted = header.text(0x00280004) == "MONOCHROME1"
+    inverted = is_polarity_inverted(header)
     if inverted:
-        np.subtract(1, bright, out=bright)
+        bright = invert_polarity(bright)
     darkest, brightest = levels.extremes(bright)
     # Also true for NaN, which is then both extremes.
     if not brightest - darkest > 1e-6:
@@ -137,9 +138,7 @@ def render_display_image(levels: GreyLevels, values: NDArray[np.float32], header
     else:
         np.copyto(pixels, 0, where=~valid)
     orient, turn_flags = find_upright_turn(header)
-    flags = (*flags, *turn_flags)
-    if header.text(0x20500020) == ("IDENTITY" if inverted else "INVERSE"):
-        flags = (*flags, "presentation_shape_conflict")
+    flags = (*flags, *turn_flags, *find_polarity_conflict(header))
     return DisplayImage(np.ascontiguousarray(orient(pixels)), np.ascontiguousarray(orient(valid)), inverted, flags)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.dicom import Policy, Radiograph, RawIdentifiers
+from medprior.dicom.display.polarity import invert_polarity
 from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 from medprior.dicom.file_opening import open_regular_file
 from medprior.dicom.radiograph import (
@@ -111,7 +112,7 @@ def read_raw_image(path: Path, layout: RawFormat, policy: Policy) -> Radiograph:
     pixels = stored.astype(np.float32) / np.float32((1 << layout.bits) - 1)
     spacing = layout.spacing_mm
     return Radiograph(
-        pixels=1 - pixels if layout.inverted else pixels,
+        pixels=invert_polarity(pixels) if layout.inverted else pixels,
         valid=np.ones(pixels.shape, dtype=bool),
         spacing_mm=(spacing, spacing) if spacing else None,
         spacing_kind="film" if spacing else "none",

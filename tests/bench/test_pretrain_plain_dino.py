@@ -9,7 +9,7 @@ SMALL = PretrainSettings.checked(
         "recipe": "nokoleo", "batch": 2, "steps": 1, "network": {"width": 24, "depth": 2, "heads": 3, "patch": 8},
         "crops": {"global_size": 32, "local_size": 16, "locals": 3}, "dino": {"prototypes": 16},
     }
-).resolved(2)  # fmt: skip
+).resolve(2)  # fmt: skip
 
 
 def test_the_explicit_matrix_attends_as_the_fused_one():

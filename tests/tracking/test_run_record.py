@@ -7,7 +7,7 @@ import pytest
 
 from medprior import provenance
 from medprior.tracking import mlflow_store
-from medprior.tracking.run_observer import track_stage
+from medprior.tracking.mlflow_run import track_stage
 from medprior.tracking.run_record import is_shareable, list_logged_files, load_final_metrics
 
 

@@ -13,7 +13,7 @@ import pytest
 from medprior import provenance
 from medprior.errors import InputMissing, Rejected
 from medprior.tracking import mlflow_store
-from medprior.tracking.run_observer import RUN_ID_FILE, describe_error, flatten_settings, track_stage
+from medprior.tracking.mlflow_run import RUN_ID_FILE, describe_error, flatten_settings, track_stage
 
 SETTINGS = {"steps": 3, "optimizer": {"lr": 1e-3, "betas": [0.9, 0.95]}}
 
@@ -158,7 +158,7 @@ def test_sigterm_is_killed_with_status_143(tracking_uri, tmp_path):
     code = """
         import sys, time
         from pathlib import Path
-        from medprior.tracking.run_observer import track_stage
+        from medprior.tracking.mlflow_run import track_stage
         with track_stage("pretrain", "medprior", sys.argv[1], Path("out")) as observer:
             print("ready", flush=True)
             time.sleep(60)
