@@ -19,6 +19,6 @@ def invert_polarity(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def find_polarity_conflict(header: Header) -> tuple[str, ...]:
-    """Flag `presentation_shape_conflict` where the presentation LUT shape contradicts the photometric interpretation."""
+    """Flag `presentation_shape_conflict` where the presentation LUT shape contradicts the interpretation."""
     contrary = "IDENTITY" if is_polarity_inverted(header) else "INVERSE"
     return ("presentation_shape_conflict",) if header.text(0x20500020) == contrary else ()
