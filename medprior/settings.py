@@ -22,7 +22,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     @classmethod
-    def checked(cls, values: dict[str, Any], where: str = "settings") -> Self:
+    def from_values(cls, values: dict[str, Any], where: str = "settings") -> Self:
         """Validate `values`; ConfigError names all unknown keys and wrong values."""
         try:
             return cls.model_validate(values)
@@ -58,7 +58,7 @@ class Settings(BaseModel):
             for step in reversed(key.split(".")):
                 branch = {step: branch}
             values = merge_mappings(values, branch)
-        return cls.checked(values, where)
+        return cls.from_values(values, where)
 
 
 def merge_mappings(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
@@ -86,14 +86,14 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         text = " ".join(str(error).split())[:300]
         raise ConfigError(f"not valid JSON or YAML ({text})", where=str(path)) from None
-    if not has_at_most(values, MAX_VALUES):
+    if not is_within_node_limit(values, MAX_VALUES):
         raise ConfigError(f"more than {MAX_VALUES} values", where=str(path), fix="no aliases of aliases")
     if not isinstance(values, dict):
         raise ConfigError("not a mapping", where=str(path), expected="key: value", found=type(values).__name__)
     return values
 
 
-def has_at_most(values: Any, limit: int) -> bool:
+def is_within_node_limit(values: Any, limit: int) -> bool:
     """Whether there are at most `limit` nested values; YAML aliases can expand to billions."""
     pending, count = [values], 0
     while pending:

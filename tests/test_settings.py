@@ -1,7 +1,7 @@
 import pytest
 
 from medprior.errors import ConfigError, InputMissing
-from medprior.settings import Settings, has_at_most, merge_mappings, read_mapping
+from medprior.settings import Settings, is_within_node_limit, merge_mappings, read_mapping
 
 
 class Inner(Settings):
@@ -28,7 +28,7 @@ def test_defaults_give_way_to_the_file_and_the_file_to_overrides(tmp_path):
 
 def test_all_faults_are_named_together():
     with pytest.raises(ConfigError) as caught:
-        Outer.checked({"colour": 1, "steps": "many", "inner": {"rat": 2}}, "here")
+        Outer.from_values({"colour": 1, "steps": "many", "inner": {"rat": 2}}, "here")
     for words in (
         "here:",
         "unknown key 'colour'",
@@ -91,5 +91,5 @@ def test_aliases_of_aliases_are_refused_before_they_grow(tmp_path):
 def test_values_are_counted_with_their_containers():
     values = {"a": [1, {"b": 2}], "c": "text"}
     # The mapping, the list, 1, the inner mapping, 2 and the text.
-    assert has_at_most(values, 6)
-    assert not has_at_most(values, 5)
+    assert is_within_node_limit(values, 6)
+    assert not is_within_node_limit(values, 5)

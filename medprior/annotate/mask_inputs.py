@@ -43,7 +43,7 @@ class MaskInputs:
 
 
 @dataclass(frozen=True)
-class AnnotationReader:
+class MaskFileReader:
     """Reads mask files of one image.
 
     Attributes:

@@ -11,7 +11,7 @@ from medprior.cohort import Cohort
 from medprior.dicom import Radiograph
 from medprior.dicom.derived.native_grid import NativeGrid
 from medprior.dicom.display.resample import resize_pixels
-from medprior.dicom.radiograph import find_turn_flag
+from medprior.dicom.radiograph import find_orientation_flag
 from medprior.errors import MedpriorError
 from medprior.ingest.masks import apply_orientation, has_same_aspect
 
@@ -44,7 +44,7 @@ class PictureGrids:
         pixels = cohort.pixels(image_id)
         shape = (pixels.shape[0], pixels.shape[1])
         row = cohort.select([image_id]).manifest.iloc[0]
-        flag = find_turn_flag(tuple(str(row["flags"]).split("|")))
+        flag = find_orientation_flag(tuple(str(row["flags"]).split("|")))
         return cls(shape, ((shape, ""), ((int(row["rows"]), int(row["cols"])), flag)))
 
     @property

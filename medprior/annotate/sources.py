@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medprior.annotate.annotation import Annotation
 from medprior.annotate.checks import check_masks
 from medprior.annotate.imported_masks import ImportedMasks
-from medprior.annotate.mask_inputs import AnnotationReader, MaskInputs, resolve_input_file
+from medprior.annotate.mask_inputs import MaskFileReader, MaskInputs, resolve_input_file
 from medprior.annotate.picture_grids import PictureGrids
 from medprior.cohort import Cohort
 from medprior.dicom import Radiograph, read_image
@@ -46,7 +46,7 @@ def annotate_from_files(
     path = resolve_input_file(image, "--image")
     radiograph = read_image(path)
     inputs = masks if isinstance(masks, MaskInputs) else MaskInputs(masks)
-    reader = AnnotationReader(
+    reader = MaskFileReader(
         PictureGrids.from_file(radiograph),
         Path(image).name,
         lambda file, where: read_dicom_masks(file, radiograph, path, where),
@@ -86,7 +86,7 @@ def annotate_cohort_image(
         stored_rows=int(row["rows"]),
         stored_cols=int(row["cols"]),
     )
-    reader = AnnotationReader(
+    reader = MaskFileReader(
         grids, image_id, lambda file, where: read_dicom_masks(file, source, None, where), inputs.as_stored
     )
     masks, warnings = reader.read_all(inputs)

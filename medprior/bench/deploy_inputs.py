@@ -37,7 +37,7 @@ def create_random_model(folder: Path, task: str, network: dict[str, Any] | None 
     from medprior.networks.backbone import save_weights
     from medprior.provenance import write_config
 
-    settings = FinetuneSettings.checked({"task": task, "network": network or VIT_SMALL_NETWORK})
+    settings = FinetuneSettings.from_values({"task": task, "network": network or VIT_SMALL_NETWORK})
     settings = settings.resolved(False, settings.network.image_size)
     names = LABELS if task == "classification" else STRUCTURES
     network_module = build_finetune_network(settings, len(names), None)
@@ -59,10 +59,10 @@ def create_random_model(folder: Path, task: str, network: dict[str, Any] | None 
 def create_good_files(side: int = 512, names: tuple[str, ...] = FILE_FORMS) -> dict[str, bytes]:
     """One phantom in common transfer syntaxes and as PNG; name -> content."""
     plain = create_example_dicom(seed=4, side=side)
-    return {name: convert_to_form(plain, name) for name in names}
+    return {name: convert_file_format(plain, name) for name in names}
 
 
-def convert_to_form(plain: bytes, name: str) -> bytes:
+def convert_file_format(plain: bytes, name: str) -> bytes:
     """An uncompressed DICOM file converted to one of `FILE_FORMS`."""
     from pydicom import dcmread
     from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless

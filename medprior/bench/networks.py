@@ -11,7 +11,7 @@ import torch
 
 from medprior.networks.encoder import Encoder
 from medprior.networks.factory import build_encoder
-from medprior.networks.rollout import collect_block_attention, compute_dense_rollout, compute_token_weights
+from medprior.networks.rollout import collect_block_attention, compute_dense_rollout, normalise_patch_shares
 from medprior.networks.vit_settings import ViTSettings
 
 PAIRS = 7
@@ -44,7 +44,7 @@ def main() -> None:
     )
     plain.eval()
     attention = collect_block_attention(plain, images)
-    weights = compute_token_weights(torch.rand(4, 3, 196), plain.prefix)
+    weights = normalise_patch_shares(torch.rand(4, 3, 196), plain.prefix)
     print_time_ratio(
         "roll-out of 3 classes, vector / matrix form",
         lambda: compute_dense_rollout(attention, weights), lambda: multiply_rollout(attention, weights),
@@ -57,12 +57,12 @@ def main() -> None:
 
 def build_bench_network(options: dict[str, Any]) -> Encoder:
     """A ViT-Ti with further settings."""
-    return build_encoder(ViTSettings.checked(VIT_TINY | options))
+    return build_encoder(ViTSettings.from_values(VIT_TINY | options))
 
 
 def count_parameters(values: dict[str, Any]) -> int:
     """Number of parameters."""
-    network = build_encoder(ViTSettings.checked(values))
+    network = build_encoder(ViTSettings.from_values(values))
     return sum(parameter.numel() for parameter in network.parameters())
 
 

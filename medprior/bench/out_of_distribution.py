@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.bench.out_of_distribution_images import create_oddities
+from medprior.bench.out_of_distribution_images import create_out_of_distribution_pictures
 from medprior.cohort import Cohort
 from medprior.deploy.inference.out_of_distribution import find_implausible_masks
 from medprior.errors import InputMissing
@@ -19,7 +19,7 @@ Pixels = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class OddityResult:
+class OutOfDistributionResult:
     """One kind of out-of-distribution picture against the frontal chests.
 
     Attributes:
@@ -51,7 +51,7 @@ class OutOfDistributionReport:
     false_alarm_rate: float
     mask_alarm_rate: float | None
     chests: int
-    rows: Sequence[OddityResult]
+    rows: Sequence[OutOfDistributionResult]
 
     @property
     def auroc(self) -> float:
@@ -96,12 +96,12 @@ def bench_out_of_distribution(
     chests = [cohort.pixels(image_id) for image_id in ids]
     chest_scores, mask_alarm_rate = score_pictures(model, chests)
     rows = []
-    for kind, pictures in create_oddities(chests, seed, max(chests[0].shape)).items():
+    for kind, pictures in create_out_of_distribution_pictures(chests, seed, max(chests[0].shape)).items():
         scores, masks = score_pictures(model, pictures)
         detection_rate = float((scores > model.familiarity.threshold).mean())
         truth = np.repeat([0.0, 1.0], [len(chest_scores), len(scores)])
         auroc = compute_auc(truth, np.concatenate([chest_scores, scores]))
-        rows.append(OddityResult(kind, auroc, detection_rate, masks, len(pictures)))
+        rows.append(OutOfDistributionResult(kind, auroc, detection_rate, masks, len(pictures)))
     alarms = float((chest_scores > model.familiarity.threshold).mean())
     return OutOfDistributionReport(model.familiarity.false_alarm_rate, alarms, mask_alarm_rate, len(chests), rows)
 

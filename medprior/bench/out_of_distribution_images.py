@@ -227,7 +227,7 @@ SYNTHETIC_ODDITIES: dict[str, Callable[[Rng, int], Pixels]] = {
 }
 
 
-def create_oddities(chests: list[Pixels], seed: int, size: int) -> dict[str, list[Pixels]]:
+def create_out_of_distribution_pictures(chests: list[Pixels], seed: int, size: int) -> dict[str, list[Pixels]]:
     """Kind -> as many out-of-distribution pictures as chests.
 
     Args:

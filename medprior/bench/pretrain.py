@@ -12,7 +12,7 @@ from einops import rearrange
 
 from medprior.networks.vit import Attention
 from medprior.pretrain.learner import Learner
-from medprior.pretrain.objectives.objective import PriorMaps, Scene
+from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.trainer import build_pretrain_optimiser
 from medprior.pretrain.views.augment import ViewMaker
@@ -89,7 +89,7 @@ def list_memory_events(profile: Any) -> list[Any]:
 
 def build_training_step(recipe: str, update: bool = False) -> TimedCall:
     """One training step on random pictures: views, losses, backward; with `update` also the updates."""
-    settings = PretrainSettings.checked({"recipe": recipe, "batch": BENCH_BATCH_SIZE, "steps": 1})
+    settings = PretrainSettings.from_values({"recipe": recipe, "batch": BENCH_BATCH_SIZE, "steps": 1})
     settings = settings.resolve(BENCH_BATCH_SIZE)
     torch.manual_seed(0)
     learner = Learner(settings, range(3) if settings.needs_prior else ())
@@ -105,7 +105,7 @@ def build_training_step(recipe: str, update: bool = False) -> TimedCall:
         globals_, locals_ = maker(images, aspect, 0, part, BENCH_BATCH_SIZE)
         masked = learner.sample_masks(0, part, BENCH_BATCH_SIZE, globals_.geometry.grid)
         prior = maps if settings.needs_prior else None
-        scene = Scene(globals_, locals_, prior, masked, 1, part, BENCH_BATCH_SIZE)
+        scene = MultiCropBatch(globals_, locals_, prior, masked, 1, part, BENCH_BATCH_SIZE)
         losses, _ = learner.compute_losses(learner.student, scene)
         total = torch.stack([weights[k] * v for k, v in losses.items()]).sum()
         optimiser.zero_grad(set_to_none=True)

@@ -9,7 +9,7 @@ import torch
 
 from medprior.networks.vit_settings import ViTSettings
 from medprior.pretrain.learner import Learner
-from medprior.pretrain.objectives.objective import PriorMaps, Scene
+from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.trainer import build_pretrain_optimiser
 from medprior.pretrain.views.augment import ViewMaker
@@ -24,7 +24,7 @@ def vit_small_settings(recipe: str, batch: int) -> PretrainSettings:
     network = {"width": 384, "depth": 12, "heads": 6, "patch": 16, "image_size": 224}
     crops = {"global_size": 224, "local_size": 96, "locals": 8}
     values = {"recipe": recipe, "network": network, "crops": crops, "batch": batch, "steps": 1}
-    return PretrainSettings.checked(values).resolve(100_000)
+    return PretrainSettings.from_values(values).resolve(100_000)
 
 
 def compute_forward_flops(net: ViTSettings, size: int) -> float:
@@ -64,7 +64,7 @@ def print_throughput(batch: int = 128) -> None:
                 torch.cuda.synchronize()
                 started = time.perf_counter()
             views = maker(images, np.ones(batch), step, slice(0, batch), batch)
-            scene = Scene(*views, maps if settings.needs_prior else None, step=step, whole=batch)
+            scene = MultiCropBatch(*views, maps if settings.needs_prior else None, step=step, whole=batch)
             with torch.autocast("cuda", torch.bfloat16):
                 losses, _ = learner.compute_losses(learner.student, scene)
             optimiser.zero_grad(set_to_none=True)

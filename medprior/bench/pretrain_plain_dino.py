@@ -79,7 +79,7 @@ def build_augmentations(settings: PretrainSettings) -> list[Callable[[Tensor], T
 
 def build_plain_step(batch: int) -> Callable[[], None]:
     """One training step of the plain version: views, losses, backward, update, teacher."""
-    settings = PretrainSettings.checked({"recipe": "nokoleo", "batch": batch, "steps": 1})
+    settings = PretrainSettings.from_values({"recipe": "nokoleo", "batch": batch, "steps": 1})
     settings = settings.resolve(batch)
     torch.manual_seed(0)
     student = PlainNet(settings)

@@ -24,7 +24,7 @@ import pandas as pd
 from tqdm import tqdm
 
 import medprior
-from medprior.bench.prior_cases import METHODS, BenchCase, build_method_cases, build_sensitivity_cases
+from medprior.bench.prior_cases import METHODS, BenchCase, build_method_cases, build_robustness_cases
 from medprior.cohort import Cohort, CohortWriter
 from medprior.cohort.journal import Journal
 from medprior.errors import MedpriorError
@@ -181,7 +181,7 @@ def bench_priors(
     try:
         journal = open_bench_journal(folder, cohort, settings)
         cases = list(build_method_cases(cohort, settings, names, backbone))
-        cases += build_sensitivity_cases(cohort, settings) if sensitivity else []
+        cases += build_robustness_cases(cohort, settings) if sensitivity else []
         rows = []
         print(TABLE_HEADER, flush=True)
         for row in measure_cases(cases, select_scored_images(cohort, split, images), journal):

@@ -159,7 +159,7 @@ def distort_annotation(annotation: Annotation, distortion: str) -> Annotation:
     return replace(annotation, masks={n: change[distortion](m) for n, m in annotation.masks.items()})
 
 
-def build_sensitivity_cases(cohort: Cohort, settings: PriorSettings, examples: int = 10) -> Iterator[BenchCase]:
+def build_robustness_cases(cohort: Cohort, settings: PriorSettings, examples: int = 10) -> Iterator[BenchCase]:
     """The deformable prior from other images, typical to untypical, then from distorted masks."""
     first = annotate_from_cohort(cohort, find_typical_annotated(cohort))
     train = select_with_masks(cohort.split("train"), first.structures)

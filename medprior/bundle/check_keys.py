@@ -25,7 +25,7 @@ MONAI_KEYS = frozenset(
 )  # fmt: skip
 
 
-def prepare_bundle() -> None:
+def initialise_bundle_run() -> None:
     """Check the keys of a run and shorten its error output; the first entry of `initialize`.
 
     An uncaught `MedpriorError` becomes one line on stderr with its exit status.

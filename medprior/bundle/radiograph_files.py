@@ -21,7 +21,7 @@ class RadiographSample(TypedDict):
     image: Tensor
 
 
-class RadiographFiles(Dataset[RadiographSample]):
+class RadiographDataset(Dataset[RadiographSample]):
     """The files at or below a path, sorted.
 
     Args:

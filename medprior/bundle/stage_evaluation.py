@@ -28,7 +28,7 @@ def run_evaluation(
     Raises:
         MedpriorError: an input is missing, or the split cannot be evaluated.
     """
-    checked = EvaluateSettings.checked(settings or {}, "evaluation_settings")
+    checked = EvaluateSettings.from_values(settings or {}, "evaluation_settings")
     metrics = evaluate_cohort(cohort, out, backbone, model, prior, split, checked)
     print(format_headlines(metrics, read_config(Path(out), "evaluate")["primary"]))
     print(f"report: {Path(out) / 'report.html'}")

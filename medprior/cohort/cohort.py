@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medprior.cohort.columns import MASK_PREFIX, SPLITS, select_label_columns
-from medprior.cohort.squares import load_cached_squares
+from medprior.cohort.squares import load_cached_square_images
 from medprior.cohort.store import PixelLocation, PixelStore, read_mask
 from medprior.errors import ConfigError, InputMissing
 from medprior.provenance import read_config
@@ -188,7 +188,7 @@ class Cohort:
             return self._store.read(self._location(index))
 
         path = self.path / "cache" / f"squares_{size}.npy"
-        return self._select_rows(load_cached_squares(path, len(self._full_manifest), size, read))
+        return self._select_rows(load_cached_square_images(path, len(self._full_manifest), size, read))
 
     def mask_squares(self, structure: str, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Coverage of a structure on the unit square, and whether the image has its mask.
@@ -207,7 +207,7 @@ class Cohort:
             return read_mask(self.path / names[index]).astype(np.float32) if has_mask[index] else None
 
         path = self.path / "cache" / f"{column}_{size}.npy"
-        return self._select_rows(load_cached_squares(path, len(names), size, read)), has_mask[self._rows]
+        return self._select_rows(load_cached_square_images(path, len(names), size, read)), has_mask[self._rows]
 
     def _select_rows(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         is_whole = len(self._rows) == len(values) and bool((self._rows == np.arange(len(values))).all())

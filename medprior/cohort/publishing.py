@@ -36,7 +36,7 @@ class PatientSplitRule:
         return {"seed": self.seed, "fractions": list(self.fractions)}
 
 
-def publish_cohort(
+def write_cohort_files(
     folder: Path,
     records: ImageRecords,
     fixed: Mapping[str, str | None],
@@ -56,8 +56,8 @@ def publish_cohort(
         summary: entries of `summary.json` besides the counts.
         settings: the stage's settings.
     """
-    collector = RecordCollector()
-    frame = build_manifest(collector.collect_from(records.sorted_records()))
+    collector = SplitAndLocationCollector()
+    frame = build_manifest(collector.collect_while_iterating(records.sorted_records()))
     official = zip(frame.image_id.tolist(), collector.official, strict=True)
     frame["split"] = pd.array(
         assign_patient_splits(
@@ -84,14 +84,14 @@ def publish_cohort(
     write_config(folder, "ingest", settings, outputs=COHORT_FILES, seed=rule.seed, facts=facts)
 
 
-class RecordCollector:
+class SplitAndLocationCollector:
     """Collects what the manifest lacks from records: official splits and stored locations."""
 
     def __init__(self) -> None:
         self.official: list[str | None] = []
         self._locations = {name: array("q") for name in PixelLocation.__dataclass_fields__}
 
-    def collect_from(self, records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def collect_while_iterating(self, records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Yield the records unchanged and collect from each."""
         for record in records:
             official = record["official"]

@@ -15,7 +15,7 @@ from medprior.provenance import atomic_write
 ImageReader = Callable[[int], NDArray[np.float32] | None]
 
 
-def fill_squares(target: NDArray[np.float32], read: ImageReader, title: str) -> None:
+def resize_images_into(target: NDArray[np.float32], read: ImageReader, title: str) -> None:
     """Fill `target` [n, size, size] with the images from `read`, area-averaged, clipped to [0, 1]."""
     size = target.shape[1]
     for index in tqdm(range(len(target)), desc=title, unit="img", leave=False, disable=None):
@@ -24,7 +24,7 @@ def fill_squares(target: NDArray[np.float32], read: ImageReader, title: str) -> 
             target[index] = np.clip(resize_pixels(image, size, size), 0, 1)
 
 
-def load_cached_squares(path: Path, count: int, size: int, read: ImageReader) -> NDArray[np.float32]:
+def load_cached_square_images(path: Path, count: int, size: int, read: ImageReader) -> NDArray[np.float32]:
     """A memory map of float32 [count, size, size], read-only; filled by `read` if it is absent.
 
     An array in memory where the folder is not writable.
@@ -38,10 +38,10 @@ def load_cached_squares(path: Path, count: int, size: int, read: ImageReader) ->
     try:
         with atomic_write(path) as temporary:
             target = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-            fill_squares(target, read, title)
+            resize_images_into(target, read, title)
             target.flush()
         return np.asanyarray(np.load(path, mmap_mode="r"))
     except PermissionError:
         squares = np.zeros(shape, dtype=np.float32)
-        fill_squares(squares, read, title)
+        resize_images_into(squares, read, title)
         return squares

@@ -123,7 +123,7 @@ class ShardAppender:
         """Close the current shard."""
         self._file.close()
 
-    def duplicate(self) -> int:
+    def duplicate_descriptor(self) -> int:
         """A file descriptor of the current shard for `fsync`; full shards are already on disk."""
         return os.dup(self._file.fileno())
 

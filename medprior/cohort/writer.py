@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medprior.cohort.columns import build_manifest, finite_or_none
 from medprior.cohort.committing import Committer
 from medprior.cohort.journal import Journal, encode_json_line
-from medprior.cohort.publishing import PatientSplitRule, QuarantineRows, load_previous_splits, publish_cohort
+from medprior.cohort.publishing import PatientSplitRule, QuarantineRows, load_previous_splits, write_cohort_files
 from medprior.cohort.records import (
     ImageMetadata,
     ImageRecords,
@@ -207,7 +207,7 @@ class CohortWriter:
         masks, self._unsynced_masks = self._unsynced_masks, []
         self._last_commit_time = time.monotonic()
         if lines:
-            self._committer.begin(lines, masks, self._shards.duplicate())
+            self._committer.begin(lines, masks, self._shards.duplicate_descriptor())
 
     def finish(
         self,
@@ -239,7 +239,7 @@ class CohortWriter:
         self.commit()
         rule = PatientSplitRule(seed, fractions)
         fixed = load_previous_splits(self.path, rule) | dict(split or {})
-        publish_cohort(
+        write_cohort_files(
             self.path,
             self._records,
             fixed,

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         "names": args.name,
         "max_bytes": args.max_mb * 2**20,
     }
-    settings = ServiceSettings.checked(
+    settings = ServiceSettings.from_values(
         {
             "access": access,
             "queue": args.queue,
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
 
         predictor = load_model(args.model, args.tracking_uri, segmenter=args.segmenter)
         if args.refuse_unfamiliar:
-            predictor.check_familiarity()
+            predictor.require_familiarity_score()
         policy = Policy(max_bytes=settings.access.max_bytes)
         with BoundedReader(args.workers, policy) as reader:
             app = build_app(predictor, reader, settings)

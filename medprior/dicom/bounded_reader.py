@@ -123,7 +123,9 @@ class BoundedReader:
             process.end()
         for _ in range(2):
             try:
-                process = SandboxedProcess(create_read_handler, (self._policy,), self._limits, PRELOADED_MODULES)
+                process = SandboxedProcess(
+                    build_reader_message_handler, (self._policy,), self._limits, PRELOADED_MODULES
+                )
             except ProcessStartError:
                 continue
             try:
@@ -149,11 +151,11 @@ class BoundedReader:
                 send_message(process.channel, {"path": None}, (content,), deadline)
             return receive_message(process.channel, deadline)
         except MessageError as error:
-            code = "timeout" if error.timed_out else process.end_and_get_code()
+            code = "timeout" if error.timed_out else process.end_and_get_reject_code()
             raise Rejected(code, FAILURE_TEXTS[code]) from None
 
 
-def create_read_handler(policy: Policy) -> MessageHandler:
+def build_reader_message_handler(policy: Policy) -> MessageHandler:
     """Create, in the process, the handler that reads a path or a file's bytes as metadata and arrays."""
 
     def answer(facts: dict[str, Any], arrays: list[NDArray[Any]]) -> Message:

@@ -24,7 +24,7 @@ from pydicom.valuerep import STANDARD_VR
 from medprior.dicom.file_opening import PREAMBLE_BYTES, detect_file_type
 from medprior.dicom.header import Header
 from medprior.dicom.policy import Policy
-from medprior.dicom.structure import UNDEFINED_LENGTH, StructureWalker
+from medprior.dicom.structure import UNDEFINED_LENGTH, DataElementWalker
 from medprior.errors import Rejected
 
 MAX_VALUE_BYTES = 2**24
@@ -119,7 +119,7 @@ def read_checked_dataset(
     # The parser follows the first element, not the file meta: so does the check.
     head = stream.read(6)
     stream.seek(-len(head), io.SEEK_CUR)
-    StructureWalker(stream, head[4:6] not in KNOWN_VRS, little, policy.max_elements, ends).check()
+    DataElementWalker(stream, head[4:6] not in KNOWN_VRS, little, policy.max_elements, ends).check()
     stop = build_stop_rule(stream, size, ends)
     return read_dataset(stream, implicit, little, stop_when=stop, defer_size=MAX_VALUE_BYTES)
 

@@ -70,7 +70,7 @@ class Radiograph:
     stored_cols: int = 0
 
 
-def find_turn_flag(flags: Iterable[str]) -> str:
+def find_orientation_flag(flags: Iterable[str]) -> str:
     """How the picture was turned on reading: one of `ORIENTATION_FLAGS`, '' where it was not."""
     return next((flag for flag in flags if flag in ORIENTATION_FLAGS), "")
 

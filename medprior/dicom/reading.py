@@ -15,7 +15,7 @@ from medprior.dicom.decoding.pixel_bytes import read_pixel_bytes
 from medprior.dicom.decoding.stored_values import compute_stored_values, read_pixel_layout, read_stored_cells
 from medprior.dicom.display.levels import GreyLevels
 from medprior.dicom.display.modality import compute_modality_values
-from medprior.dicom.display.orientation import find_upright_turn
+from medprior.dicom.display.orientation import find_reorientation
 from medprior.dicom.display.padding import compute_shutter_mask, compute_unpadded_mask
 from medprior.dicom.display.polarity import find_polarity_conflict, invert_polarity, is_polarity_inverted
 from medprior.dicom.display.resample import resize_pixels
@@ -137,7 +137,7 @@ def render_display_image(levels: GreyLevels, values: NDArray[np.float32], header
         valid = np.ones(pixels.shape, dtype=bool)
     else:
         np.copyto(pixels, 0, where=~valid)
-    orient, turn_flags = find_upright_turn(header)
+    orient, turn_flags = find_reorientation(header)
     flags = (*flags, *turn_flags, *find_polarity_conflict(header))
     return DisplayImage(np.ascontiguousarray(orient(pixels)), np.ascontiguousarray(orient(valid)), inverted, flags)
 

@@ -36,7 +36,7 @@ class OpenElement:
     implicit: bool
 
 
-class StructureWalker:
+class DataElementWalker:
     """Walks over element headers from the stream's position to the first tag that `ends` accepts.
 
     Args:

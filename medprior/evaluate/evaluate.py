@@ -81,7 +81,7 @@ def evaluate_cohort(
     sections = evaluate_sections(study, inputs)
     for external_cohort in external_cohorts:
         sections[external_cohort.prefix] = evaluate_external_cohort(study, inputs, external_cohort)
-    return write_evidence(Path(out), study, inputs, sections, observer, external_cohorts)
+    return write_evaluation_folder(Path(out), study, inputs, sections, observer, external_cohorts)
 
 
 def evaluate_sections(study: EvaluationStudy, inputs: Inputs) -> dict[str, Section]:
@@ -103,7 +103,7 @@ def evaluate_sections(study: EvaluationStudy, inputs: Inputs) -> dict[str, Secti
     return sections
 
 
-def write_evidence(
+def write_evaluation_folder(
     out: Path,
     study: EvaluationStudy,
     inputs: Inputs,
@@ -112,7 +112,7 @@ def write_evidence(
     external_cohorts: Sequence[ExternalCohort] = (),
 ) -> EvaluationMetrics:
     """Write every file of the evidence folder, `config.json` last."""
-    from medprior.evaluate.report.figures import plot_evidence_figures
+    from medprior.evaluate.report.figures import plot_evaluation_figures
     from medprior.evaluate.report.html import write_evaluation_report
 
     estimates = {k: e for section in sections.values() for k, e in section.estimates.items()}
@@ -120,7 +120,7 @@ def write_evidence(
     write_json(out / "metrics.json", metrics)
     with atomic_write(out / "predictions.parquet") as temporary:
         build_predictions_table(study, sections).to_parquet(temporary, index=False)
-    figures = plot_evidence_figures(out / "figures", study, inputs, sections)
+    figures = plot_evaluation_figures(out / "figures", study, inputs, sections)
     facts = {
         "split": study.split,
         "cohort_digest": study.cohort.digest,

@@ -56,7 +56,7 @@ class Inputs:
         return frozenset().union(*(prior.item.excluded for prior in self.priors))
 
 
-def list_entries(entries: NamedPath | Iterable[NamedPath] | None) -> list[NamedPath]:
+def convert_entries_to_list(entries: NamedPath | Iterable[NamedPath] | None) -> list[NamedPath]:
     """One entry, several, or none, as a list."""
     if entries is None:
         return []
@@ -105,7 +105,7 @@ def load_inputs(entries: NamedPath | Iterable[NamedPath] | None, kind: str) -> t
         InputMissing: a folder is missing, unfinished, or of another stage.
     """
     result = []
-    for name, path in parse_named_paths(list_entries(entries), f"--{kind}"):
+    for name, path in parse_named_paths(convert_entries_to_list(entries), f"--{kind}"):
         try:
             result.append(NamedInput(name, path, load_result_folder(path, kind)))
         except FileNotFoundError:

@@ -87,7 +87,7 @@ class Section:
     skipped: list[str] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
 
-    def add_sources(self, groups: Mapping[str, Estimates]) -> None:
+    def add_source_estimates(self, groups: Mapping[str, Estimates]) -> None:
         """Add the estimates of each source: the first as primary, the others as its baselines."""
         if groups:
             first, *others = groups

@@ -35,7 +35,7 @@ def resolve_vit_settings(settings: FinetuneSettings, backbone: Backbone | None) 
     if backbone is None:
         size = settings.size or settings.network.image_size
         update = {"image_size": size, "drop_path": settings.drop_path}
-        return ViTSettings.checked(settings.network.model_dump() | update, "network")
+        return ViTSettings.from_values(settings.network.model_dump() | update, "network")
     shape = backbone.network.settings
     requested = settings.network.model_dump(exclude_unset=True)
     recorded = shape.model_dump()

@@ -19,7 +19,7 @@ from medprior.errors import TrainingDiverged
 from medprior.finetune.assembly import LossFunction
 from medprior.finetune.data.dataset import LabelledImages
 from medprior.finetune.data.epoch_sampler import EpochSampler
-from medprior.finetune.data.views import WholeViews
+from medprior.finetune.data.views import PrepareWholeViews
 from medprior.finetune.metrics import build_mean_auc_metric, build_mean_dice_metric
 from medprior.finetune.sar import SupervisedSar
 from medprior.finetune.settings import FinetuneSettings
@@ -158,7 +158,7 @@ def build_evaluator(
         device=device,
         val_data_loader=build_loader(data, settings),
         network=network,
-        prepare_batch=WholeViews(settings.size),
+        prepare_batch=PrepareWholeViews(settings.size),
         key_val_metric={key: build_mean_auc_metric() if key == "mean_auc" else build_mean_dice_metric()},
         additional_metrics={"loss": loss},
         decollate=False,
@@ -198,7 +198,7 @@ def build_trainer(
         network=network,
         optimizer=optimizer,
         loss_function=loss_function,
-        prepare_batch=WholeViews(settings.size, settings.augment, settings.seed),
+        prepare_batch=PrepareWholeViews(settings.size, settings.augment, settings.seed),
         iteration_update=GuardedStep(settings, sar, span),
         train_handlers=list(train_handlers),
         decollate=False,

@@ -44,7 +44,7 @@ SHARPNESS_EPSILON = 1e-4  # added to the mean absolute pixel difference before i
 
 
 @dataclass(frozen=True)
-class FamiliarityScore:
+class OutOfDistributionScore:
     """The out-of-distribution score of one image, and its limit.
 
     Attributes:
@@ -58,7 +58,7 @@ class FamiliarityScore:
     false_alarm_rate: float
 
     @property
-    def is_far(self) -> bool:
+    def is_out_of_distribution(self) -> bool:
         """Whether the image is too far from the training images to be trusted."""
         return self.score > self.threshold
 
@@ -104,12 +104,12 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
-class FamiliarityDetector:
+class OutOfDistributionDetector:
     """Gaussians of the training features, their scale on validation, and the limit.
 
     Shape:
         gaussians: by feature name. middle, spread: [3], median and spread of the validation distances.
-        threshold, false_alarm_rate: see `FamiliarityScore`.
+        threshold, false_alarm_rate: see `OutOfDistributionScore`.
     """
 
     gaussians: Mapping[str, Gaussian]
@@ -119,7 +119,7 @@ class FamiliarityDetector:
     false_alarm_rate: float
 
     @classmethod
-    def fit(cls, train: Features, val: Features, rate: float = FALSE_ALARM_RATE) -> FamiliarityDetector:
+    def fit(cls, train: Features, val: Features, rate: float = FALSE_ALARM_RATE) -> OutOfDistributionDetector:
         """Fit on training features, scale and limit on validation ones; [n, d] by feature name."""
         gaussians = {name: Gaussian.fit(train[name]) for name in FEATURE_NAMES}
         distances = np.stack([gaussians[name].distance(val[name]) for name in FEATURE_NAMES], axis=1)
@@ -136,10 +136,10 @@ class FamiliarityDetector:
         distances = [self.gaussians[name].distance(features[name]) for name in FEATURE_NAMES]
         return np.asarray(((np.stack(distances, axis=1) - self.middle) / self.spread).mean(axis=1))
 
-    def assess(self, features: Features) -> list[FamiliarityScore]:
+    def assess(self, features: Features) -> list[OutOfDistributionScore]:
         """Score and limit of each row of features."""
         scores = self.scores(features).tolist()
-        return [FamiliarityScore(score, self.threshold, self.false_alarm_rate) for score in scores]
+        return [OutOfDistributionScore(score, self.threshold, self.false_alarm_rate) for score in scores]
 
     def to_tensors(self) -> dict[str, Tensor]:
         """The detector as float32 tensors, stored with a model's weights under `familiarity.`."""
@@ -156,7 +156,7 @@ class FamiliarityDetector:
         }
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> FamiliarityDetector | None:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> OutOfDistributionDetector | None:
         """The inverse of `to_tensors`, from a model's weights; None for a model without a detector.
 
         Raises:
@@ -177,7 +177,7 @@ class FamiliarityDetector:
         return cls(gaussians, parts["middle"], parts["spread"], threshold, rate)
 
 
-def compute_view_features(tokens: Tokens, images: Tensor) -> Features:
+def extract_ood_features(tokens: Tokens, images: Tensor) -> Features:
     """The three feature vectors float64 [B, d] of views [B, 1, S, S] in [0, 1] and their tokens."""
     rows, columns = tokens.grid
     maps = tokens.patches.float().transpose(1, 2).reshape(len(images), -1, rows, columns)
@@ -195,7 +195,7 @@ def compute_view_features(tokens: Tokens, images: Tensor) -> Features:
     return {name: value.cpu().double().numpy() for name, value in features.items()}
 
 
-def compute_cohort_features(
+def extract_cohort_ood_features(
     vit: Encoder | CnnEncoder, cohort: Cohort, size: int, source_size: int, device: torch.device
 ) -> Features:
     """The features of a cohort's whole views, at most `MAX_IMAGES` of them evenly spaced."""
@@ -209,20 +209,22 @@ def compute_cohort_features(
         sources = torch.from_numpy(np.array(squares[index], dtype=np.float32))[:, None].to(device)
         images = crop_views(sources, views, size, torch.arange(len(index)))
         with torch.inference_mode():
-            parts.append(compute_view_features(vit(images), images))
+            parts.append(extract_ood_features(vit(images), images))
     return {name: np.concatenate([part[name] for part in parts]) for name in FEATURE_NAMES}
 
 
-def fit_familiarity(
+def fit_ood_detector(
     vit: Encoder | CnnEncoder,
     train: Cohort,
     val: Cohort,
     size: int,
     source_size: int,
     device: torch.device,
-) -> FamiliarityDetector | None:
+) -> OutOfDistributionDetector | None:
     """Fit a detector with a network in evaluation mode; None if either split has too few images."""
     if min(len(train), len(val)) < MIN_IMAGES:
         return None
-    features, val_features = (compute_cohort_features(vit, split, size, source_size, device) for split in (train, val))
-    return FamiliarityDetector.fit(features, val_features)
+    features, val_features = (
+        extract_cohort_ood_features(vit, split, size, source_size, device) for split in (train, val)
+    )
+    return OutOfDistributionDetector.fit(features, val_features)

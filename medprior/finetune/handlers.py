@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from medprior.errors import MedpriorError, TrainingFailed
 from medprior.finetune.data.epoch_sampler import STEP_STREAM, EpochSampler
-from medprior.finetune.data.views import WholeViews
+from medprior.finetune.data.views import PrepareWholeViews
 from medprior.finetune.engine import GuardedStep, unwrap_network
 from medprior.finetune.interrupts import StopRequest
 from medprior.finetune.optimiser import set_learning_rates
@@ -62,7 +62,7 @@ class ScheduleHandler:
     def _start_epoch(self, engine: Any) -> None:
         sampler, views = engine.data_loader.sampler, engine.prepare_batch
         assert isinstance(sampler, EpochSampler)
-        assert isinstance(views, WholeViews)
+        assert isinstance(views, PrepareWholeViews)
         completed_steps = engine.state.iteration % engine.state.epoch_length
         sampler.epoch = views.epoch = engine.state.epoch
         sampler.skip = completed_steps * self.settings.batch

@@ -19,9 +19,9 @@ from medprior.finetune.assembly import Network, build_vit_network
 from medprior.finetune.calibration import compute_probabilities
 from medprior.finetune.familiarity import (
     FAMILIARITY_PREFIX,
-    FamiliarityDetector,
-    FamiliarityScore,
-    compute_view_features,
+    OutOfDistributionDetector,
+    OutOfDistributionScore,
+    extract_ood_features,
 )
 from medprior.finetune.image_grid import keep_largest_components, resample_to_image
 from medprior.finetune.settings import FinetuneSettings, Task
@@ -57,7 +57,7 @@ class Prediction:
     probabilities: dict[str, float]
     masks: dict[str, NDArray[np.bool_]]
     attention: NDArray[np.float32]
-    familiarity: FamiliarityScore | None = None
+    familiarity: OutOfDistributionScore | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Model:
     threshold: NDArray[np.float64]
     heads: dict[str, int]
     config: dict[str, Any]
-    familiarity: FamiliarityDetector | None = None
+    familiarity: OutOfDistributionDetector | None = None
 
     @property
     def structures(self) -> tuple[str, ...]:
@@ -174,7 +174,7 @@ class Model:
         attention = resample_to_image(maps * patches, views, height, width)[0].cpu().numpy()
         familiarity = None
         if self.familiarity is not None:
-            familiarity = self.familiarity.assess(compute_view_features(output.tokens, images))[0]
+            familiarity = self.familiarity.assess(extract_ood_features(output.tokens, images))[0]
         if self.task == "segmentation":
             return Prediction({}, self._extract_masks(logits, views, rows, cols), attention, familiarity)
         probabilities = compute_probabilities(logits.cpu().numpy(), self.temperature)[0]
@@ -234,12 +234,12 @@ def build_recorded_network(config: dict[str, Any], outputs: int, tensors: dict[s
             anything large is allocated.
     """
     task: Task = config["task"]
-    settings = FinetuneSettings.checked(config["settings"], f"{where}: settings")
+    settings = FinetuneSettings.from_values(config["settings"], f"{where}: settings")
     if settings.architecture is not None:
-        cnn = ConvSettings.checked(config["network"], f"{where}: network")
+        cnn = ConvSettings.from_values(config["network"], f"{where}: network")
         check_weight_shapes(cnn, task, outputs, tensors, where)
         return build_cnn(cnn, task, outputs, settings.dropout)
-    shape = ViTSettings.checked(config["network"], f"{where}: network")
+    shape = ViTSettings.from_values(config["network"], f"{where}: network")
     pyramid = task == "segmentation" and settings.decoder == "pyramid"
     check_network_size(shape, tensors, where, settings.channels if pyramid else 0)
     return build_vit_network(task, shape, settings, outputs, config["heads"])
@@ -253,7 +253,7 @@ def _load_model_folder(folder: Path, config: dict[str, Any], device: str) -> Mod
     weights = {k: v for k, v in tensors.items() if not k.startswith(FAMILIARITY_PREFIX)}
     network = build_recorded_network(config, len(names), weights, folder.name)
     try:
-        familiarity = FamiliarityDetector.from_tensors(tensors)
+        familiarity = OutOfDistributionDetector.from_tensors(tensors)
         network.load_state_dict(weights)
     except (RuntimeError, KeyError):
         raise InputMissing(

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from medprior.errors import TrainingDiverged
 from medprior.finetune.assembly import Network
 from medprior.finetune.engine import KEY_METRICS
-from medprior.finetune.familiarity import FamiliarityDetector, fit_familiarity
+from medprior.finetune.familiarity import OutOfDistributionDetector, fit_ood_detector
 from medprior.finetune.handlers import has_finite_weights
 from medprior.finetune.model import MODEL_WEIGHTS_FILE
 from medprior.finetune.run import FinetuneRun
@@ -34,7 +34,7 @@ def write_model_folder(run: FinetuneRun, out: Path, inputs: dict[str, Path], obs
         raise TrainingDiverged("the best weights are not finite", fix="lower lr")
     calibrate = calibrate_labels if run.settings.task == "classification" else calibrate_structures
     calibration = calibrate(run.network, run.val, run.settings, run.device)
-    familiarity = fit_run_familiarity(run)
+    familiarity = fit_run_ood_detector(run)
     save_model_weights(out / MODEL_WEIGHTS_FILE, run.network, familiarity)
     plot_training_curve(out / "training.png", run.progress.rows, run.progress.best_epoch)
     write_config(
@@ -55,22 +55,22 @@ def write_model_folder(run: FinetuneRun, out: Path, inputs: dict[str, Path], obs
     observer.artifact(out / "training.png")
 
 
-def fit_run_familiarity(run: FinetuneRun) -> FamiliarityDetector | None:
+def fit_run_ood_detector(run: FinetuneRun) -> OutOfDistributionDetector | None:
     """The out-of-distribution detector of the best network; None if there are too few images."""
     size, source_size = run.settings.size, run.settings.source_size
     assert size is not None
     assert source_size is not None
-    return fit_familiarity(run.network.eval().vit, *run.familiarity_splits, size, source_size, run.device)
+    return fit_ood_detector(run.network.eval().vit, *run.familiarity_splits, size, source_size, run.device)
 
 
-def save_model_weights(path: Path, network: Network, familiarity: FamiliarityDetector | None) -> None:
+def save_model_weights(path: Path, network: Network, familiarity: OutOfDistributionDetector | None) -> None:
     """Write the weights and the out-of-distribution detector into one file."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with atomic_write(path) as temporary:
         save_file(tensors | (familiarity.to_tensors() if familiarity else {}), temporary)
 
 
-def familiarity_metadata(familiarity: FamiliarityDetector | None) -> dict[str, float] | None:
+def familiarity_metadata(familiarity: OutOfDistributionDetector | None) -> dict[str, float] | None:
     """The detector's entry in `config.json`; None if there were too few images."""
     if familiarity is None:
         return None

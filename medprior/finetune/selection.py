@@ -19,7 +19,7 @@ from medprior.finetune.calibration import (
     has_both_classes,
 )
 from medprior.finetune.data.dataset import LabelledImages
-from medprior.finetune.data.views import WholeViews
+from medprior.finetune.data.views import PrepareWholeViews
 from medprior.finetune.engine import build_loader
 from medprior.finetune.metrics import compute_dice_per_image, compute_known_mean, compute_label_aucs
 from medprior.finetune.settings import FinetuneSettings
@@ -50,7 +50,7 @@ def predict_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits and targets of whole views without augmentation, batch by batch."""
     assert settings.size is not None
-    views = WholeViews(settings.size)
+    views = PrepareWholeViews(settings.size)
     network.eval()
     for batch in build_loader(data, settings):
         images, target = views(batch, device)

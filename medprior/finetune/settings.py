@@ -99,7 +99,7 @@ class FinetuneSettings(Settings):
     uncertain: UncertainPolicy = "ignore"
     balance: bool = False
     augment: AugmentSettings = AugmentSettings()
-    network: ViTSettings = Field(default_factory=lambda: ViTSettings.checked({}))
+    network: ViTSettings = Field(default_factory=lambda: ViTSettings.from_values({}))
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     workers: int = Field(default=0, ge=0)
@@ -156,7 +156,7 @@ class FinetuneSettings(Settings):
 
     def for_task(self, task: Task) -> Self:
         """These settings for `task`; unset values take that task's defaults."""
-        return self.checked(self.model_dump(exclude_unset=True) | {"task": task})
+        return self.from_values(self.model_dump(exclude_unset=True) | {"task": task})
 
     def resolved(self, with_backbone: bool, view_size: int) -> Self:
         """Fill the values that depend on the backbone."""

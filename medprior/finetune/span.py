@@ -23,7 +23,7 @@ from medprior.networks.vit_settings import ViTSettings
 from medprior.pretrain.distributed import all_reduce_sum, world_size
 from medprior.pretrain.objectives.divergences import AttentionComparison, build_attention_target, kl_divergence
 from medprior.pretrain.objectives.head_assignment import assign_heads
-from medprior.pretrain.objectives.objective import PriorMaps, Scene
+from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
 from medprior.pretrain.objectives.span import SpanObjective
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.augment import ViewBatch
@@ -81,7 +81,7 @@ class SupervisedSpan:
     """
 
     def __init__(self, vit: Encoder, settings: FinetuneSettings, heads: tuple[int, ...]) -> None:
-        pretrain_settings = PretrainSettings.checked({"network": vit.settings.model_dump(), "steps": 1})
+        pretrain_settings = PretrainSettings.from_values({"network": vit.settings.model_dump(), "steps": 1})
         self.weight = settings.span_weight
         self.heads = list(heads)
         self.span = SpanObjective(pretrain_settings, heads)
@@ -99,7 +99,7 @@ class SupervisedSpan:
         logits, grid = self.row.take()
         index = torch.arange(len(images), device=images.device)
         batch = ViewBatch(images, Views(views.box, views.flip, grid), index)
-        (targets,), count = self.span.targets(Scene(batch, prior=PriorMaps(maps, trust)))
+        (targets,), count = self.span.targets(MultiCropBatch(batch, prior=PriorMaps(maps, trust)))
         count = (all_reduce_sum(count) / world_size()).clamp_min(1e-6)
         target = build_attention_target(targets.cover, self.span.settings.epsilon)
         divergence = kl_divergence(AttentionComparison(logits[:, self.heads], targets.cover, target))

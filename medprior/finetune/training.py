@@ -122,7 +122,7 @@ def prepare_run(
         checkpoints.restore(trainer)
     return FinetuneRun(
         settings, device, network, train, val, evaluator, trainer, progress, checkpoints, heads,
-        split_for_familiarity(cohort, train, val),
+        split_for_ood_detector(cohort, train, val),
     )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def load_required_prior(path: Path | None) -> SpatialPrior:
     return SpatialPrior.load(path)
 
 
-def split_for_familiarity(cohort: Cohort, train: LabelledImages, val: LabelledImages) -> tuple[Cohort, Cohort]:
+def split_for_ood_detector(cohort: Cohort, train: LabelledImages, val: LabelledImages) -> tuple[Cohort, Cohort]:
     """Images to fit the out-of-distribution detector on, and images to set its limit on.
 
     The detector needs no labels: with few masks it also uses the images without a mask.
@@ -190,7 +190,7 @@ class Finetuning:
         self.out, self.observer = Path(out), observer or NullObserver()
         if not isinstance(settings, FinetuneSettings):
             override = {"task": task} if task is not None else {}
-            settings = FinetuneSettings.checked((settings or {}) | override)
+            settings = FinetuneSettings.from_values((settings or {}) | override)
         if task is not None:
             settings = settings.for_task(task)
         if not settings.resume and process_rank() == 0:

@@ -51,10 +51,10 @@ class ClusterDecodingPool(DaskCluster):
         Raises:
             MedpriorError: the cluster is gone, or its workers cannot read the input.
         """
-        from medprior.ingest.cluster_worker import decode_sealed_source
+        from medprior.ingest.cluster_worker import decode_packed_source
 
         messages = (pack_message(serialize_source(source), []) for source in sources)
-        for source, future in zip(sources, self._submit_tasks(decode_sealed_source, messages), strict=True):
+        for source, future in zip(sources, self._submit_tasks(decode_packed_source, messages), strict=True):
             yield self._unpack_result(future, source)
 
     def _unpack_result(self, future: Any, source: ImageSource) -> DecodedImage | RejectedFile:

@@ -102,7 +102,7 @@ class DecodingPlugin(WorkerPlugin):
         return result
 
 
-def decode_sealed_source(name: str, sealed: SecretBytes) -> SecretBytes:
+def decode_packed_source(name: str, sealed: SecretBytes) -> SecretBytes:
     """Decode a sealed source into a sealed result. It never raises, since Dask logs arguments.
 
     Args:

@@ -17,7 +17,7 @@ from medprior.dicom.radiograph import (
     WHITE_16_BIT,
     compute_pixel_sha256,
     dump_metadata,
-    find_turn_flag,
+    find_orientation_flag,
     restore_radiograph,
 )
 from medprior.errors import Rejected
@@ -72,14 +72,14 @@ def decode_source(source: ImageSource, policy: Policy, store_size: int) -> Decod
             radiograph = replace(radiograph, pixels=stretch_contrast(radiograph.pixels))
         rows, cols = radiograph.pixels.shape
         size = compute_resized_shape((rows, cols), store_size)
-        orientation_flag = find_turn_flag(radiograph.flags)
+        orientation_flag = find_orientation_flag(radiograph.flags)
         stored_shape = (radiograph.stored_rows or rows, radiograph.stored_cols or cols)
         masks, flags = read_masks(source.masks, size, stored_shape, orientation_flag, policy)
         stored = np.rint(np.clip(resize_pixels(radiograph.pixels, *size), 0, 1) * WHITE_16_BIT).astype(np.uint16)
         valid = None
         if not radiograph.valid.all():
             valid = resize_pixels(radiograph.valid.astype(np.float32), *size) >= 0.5
-        metadata = drop_arrays(replace(radiograph, flags=(*radiograph.flags, *flags)))
+        metadata = drop_arrays_and_identifiers(replace(radiograph, flags=(*radiograph.flags, *flags)))
         return DecodedImage(stored, valid, masks, (rows, cols), metadata, radiograph.identity)
     except Rejected as error:
         return RejectedFile(error.code, error.what)
@@ -122,7 +122,7 @@ def read_raw_image(path: Path, layout: RawFormat, policy: Policy) -> Radiograph:
     )
 
 
-def drop_arrays(radiograph: Radiograph) -> Radiograph:
+def drop_arrays_and_identifiers(radiograph: Radiograph) -> Radiograph:
     """A radiograph without arrays and identifiers."""
     empty = np.zeros((0, 0), dtype=np.float32)
     return replace(radiograph, pixels=empty, valid=empty.astype(bool), identity=RawIdentifiers())
@@ -164,4 +164,6 @@ def deserialize_result(message: dict[str, Any], arrays: list[NDArray[Any]]) -> D
     masks = dict(zip(message["masks"], other_arrays, strict=False))
     valid = other_arrays[len(masks)] if len(other_arrays) > len(masks) else None
     rows, cols = message["size"]
-    return DecodedImage(stored, valid, masks, (int(rows), int(cols)), drop_arrays(radiograph), radiograph.identity)
+    return DecodedImage(
+        stored, valid, masks, (int(rows), int(cols)), drop_arrays_and_identifiers(radiograph), radiograph.identity
+    )

@@ -273,7 +273,7 @@ def load_descriptor(name: str | None) -> DatasetDescriptor:
     values = read_mapping(path)
     if not isinstance(values, dict):
         raise ConfigError("not a mapping", where=path.name)
-    return DatasetDescriptor.checked(values, path.name)
+    return DatasetDescriptor.from_values(values, path.name)
 
 
 def search_pattern(pattern: str, text: str) -> re.Match[str] | None:

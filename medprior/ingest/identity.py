@@ -41,12 +41,12 @@ class Pseudonymizer:
         return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:20]
 
 
-def create_public_pseudonyms(dataset: str) -> Pseudonymizer:
+def create_public_pseudonymizer(dataset: str) -> Pseudonymizer:
     """Pseudonyms that are the same for everybody, for data sets whose ids are published."""
     return Pseudonymizer(f"medprior public data set {dataset}".encode())
 
 
-def load_private_pseudonyms(path: Path | None, cohort: Path) -> Pseudonymizer:
+def load_private_pseudonymizer(path: Path | None, cohort: Path) -> Pseudonymizer:
     """Pseudonyms under the key in `path`, `MEDPRIOR_IDENTITY_KEY` or the user's configuration.
 
     The key file is created on first use, readable by its owner only.

@@ -13,7 +13,7 @@ from medprior.ingest.boxes import FindingBox, read_finding_boxes
 from medprior.ingest.descriptor import DatasetDescriptor
 from medprior.ingest.plan import ImageSource, list_sources, match_sources
 from medprior.ingest.remote import RemoteStore, is_url
-from medprior.ingest.source_journal import FileStamp, file_stamp
+from medprior.ingest.source_journal import FileStamp, get_size_and_mtime
 from medprior.ingest.tables import SourceMetadata, read_tables
 
 
@@ -44,7 +44,7 @@ class LocalFolder:
 
     def stamp(self, source: ImageSource) -> FileStamp:
         """A stamp that changes with the file."""
-        return file_stamp(source.path)
+        return get_size_and_mtime(source.path)
 
 
 class RemoteFolder:

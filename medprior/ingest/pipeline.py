@@ -21,9 +21,9 @@ from medprior.ingest.descriptor import DatasetDescriptor, load_descriptor
 from medprior.ingest.dispatch import decode_sources
 from medprior.ingest.identity import (
     Pseudonymizer,
-    create_public_pseudonyms,
+    create_public_pseudonymizer,
     is_valid_uid,
-    load_private_pseudonyms,
+    load_private_pseudonymizer,
 )
 from medprior.ingest.origin import LocalFolder, RemoteFolder, open_input
 from medprior.ingest.plan import ImageSource, sample_sources
@@ -68,17 +68,17 @@ def ingest_images(
     descriptor = load_descriptor(dataset)
     if descriptor.policy:
         policy = settings.policy.model_dump() | descriptor.policy
-        settings = settings.model_copy(update={"policy": Policy.checked(policy, f"policy of {descriptor.name}")})
+        settings = settings.model_copy(update={"policy": Policy.from_values(policy, f"policy of {descriptor.name}")})
     origin = open_input(source)
     sources = sample_sources(
         origin.sources(descriptor, (cohort, private_folder(cohort))), settings.limit, settings.seed
     )
     public = descriptor.identity == "public"
-    pseudonyms = create_public_pseudonyms(descriptor.name) if public else load_private_pseudonyms(key, cohort)
+    pseudonyms = create_public_pseudonymizer(descriptor.name) if public else load_private_pseudonymizer(key, cohort)
     with CohortWriter(cohort, settings.store_size) as writer:
         run = IngestRun(writer, SourceJournal(cohort), descriptor, pseudonyms, origin.tables(descriptor))
         try:
-            run.check_key()
+            run.check_identity_key()
             run.decode(sources, origin, settings)
             run.publish(settings, origin.boxes(descriptor))
         except OSError as error:
@@ -109,7 +109,7 @@ class IngestRun:
         self.writer, self.outcomes, self.descriptor = writer, outcomes, descriptor
         self.pseudonyms, self.tables = pseudonyms, tables
 
-    def check_key(self) -> None:
+    def check_identity_key(self) -> None:
         """Raise MedpriorError where the cohort was begun with another identity key."""
         path = self.writer.path / "keys.jsonl"
         journal = Journal(path)

@@ -107,7 +107,7 @@ class DecodingPool:
     def _start(self) -> SandboxedProcess:
         while True:
             try:
-                return SandboxedProcess(build_decoder, self._decoder_args, self._limits, POOL_PRELOAD)
+                return SandboxedProcess(build_decoder_message_handler, self._decoder_args, self._limits, POOL_PRELOAD)
             except ProcessStartError:
                 self._count_failed_start()
 
@@ -177,12 +177,12 @@ class DecodingPool:
         try:
             return deserialize_result(*receive_message(worker.process.channel, self._deadline(worker)))
         except MessageError as error:
-            code = "timeout" if error.timed_out else worker.process.end_and_get_code()
+            code = "timeout" if error.timed_out else worker.process.end_and_get_reject_code()
             self._replace(worker)
             return WORKER_FAILURES[code]
 
 
-def build_decoder(policy: Policy, store_size: int) -> MessageHandler:
+def build_decoder_message_handler(policy: Policy, store_size: int) -> MessageHandler:
     """The message handler of a decoding process."""
 
     def decode_message(fields: dict[str, Any], arrays: list[NDArray[Any]]) -> Message:

@@ -71,11 +71,11 @@ class RemoteStore:
         if self.root in files:
             name = self.root.rsplit("/", 1)[-1]
             info, self.root = files[self.root], self.root[: -len(name)].rstrip("/")
-            return {name: object_stamp(info)}
+            return {name: get_size_and_version(info)}
         head = self.root + "/" if self.root else ""
         inside = {path.removeprefix(head): info for path, info in files.items()}
         # Object stores mark folders with empty objects whose names end with a slash.
-        result = {path: object_stamp(info) for path, info in inside.items() if not path.endswith("/")}
+        result = {path: get_size_and_version(info) for path, info in inside.items() if not path.endswith("/")}
         if not result:
             raise InputMissing("no files found", where=f"{self.scheme}://", fix="check bucket and prefix")
         return result
@@ -139,7 +139,7 @@ def is_url(source: object) -> bool:
     return isinstance(source, str) and URL_PATTERN.match(source) is not None
 
 
-def object_stamp(info: dict[str, Any]) -> list[int | str]:
+def get_size_and_version(info: dict[str, Any]) -> list[int | str]:
     """Size, and the first version field that the store reports."""
     version = next((str(info[name]) for name in VERSION_FIELDS if info.get(name) is not None), "")
     return [int(info.get("size") or 0), version]

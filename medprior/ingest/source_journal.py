@@ -111,7 +111,7 @@ def private_folder(cohort: Path) -> Path:
     return cohort.with_name(cohort.name + ".private")
 
 
-def file_stamp(path: str) -> FileStamp:
+def get_size_and_mtime(path: str) -> FileStamp:
     """Size in bytes and modification time in ns of a file; [-1, -1] where it is missing."""
     try:
         status = os.lstat(path)

@@ -49,7 +49,7 @@ class Resamples:
             blocks.append(counts.reshape(size, width).astype(np.float32))
         return cls(patient.astype(np.intp).ravel(), tuple(blocks))
 
-    def patient_matrix(self, bins: NDArray[np.intp], size: int, values: Floats | None = None) -> Any:
+    def build_bin_by_patient_matrix(self, bins: NDArray[np.intp], size: int, values: Floats | None = None) -> Any:
         """The sparse [size, P] matrix that turns patient counts into sums per bin (-1: no bin)."""
         known = bins >= 0
         data = np.ones(known.sum(), np.float32) if values is None else values[known]
@@ -59,7 +59,7 @@ class Resamples:
 
     def weighted_sums(self, bins: NDArray[np.intp], size: int, values: Floats | None = None) -> Array:
         """Weighted sums of `values` [n] (default 1) per bin: float64 [size, R]."""
-        matrix = self.patient_matrix(bins, size, values)
+        matrix = self.build_bin_by_patient_matrix(bins, size, values)
         products = [np.asarray(matrix @ block, np.float64) for block in self.blocks]
         return np.concatenate(products, axis=1)
 
@@ -73,8 +73,8 @@ class Resamples:
     def auc_and_ap(self, truth: Floats, score: Floats) -> tuple[Array, Array]:
         """AUC and average precision of one label in every resample: float64 [R] each."""
         ranks = ScoreRanks.of(truth, score)
-        positives = self.patient_matrix(ranks.positive, ranks.levels)
-        negatives = self.patient_matrix(ranks.negative, 2 * ranks.levels + 1)
+        positives = self.build_bin_by_patient_matrix(ranks.positive, ranks.levels)
+        negatives = self.build_bin_by_patient_matrix(ranks.negative, 2 * ranks.levels + 1)
         aucs, precisions = [], []
         for block in self.blocks:
             weights = (positives @ block).astype(np.float64), (negatives @ block).astype(np.float64)

@@ -109,12 +109,12 @@ def estimate_threshold_rates(
         np.where(truth == 0, ~predicted, np.nan).astype(np.float64),
     )
     sensitivity, specificity = (
-        estimate_rate(rate, values, draws, threshold) for rate, values in zip(rates, hits, strict=True)
+        convert_rate_to_estimate(rate, values, draws, threshold) for rate, values in zip(rates, hits, strict=True)
     )
     return sensitivity, specificity
 
 
-def estimate_rate(rate: Rate, hits: Array, draws: Resamples, threshold: float) -> Estimate:
+def convert_rate_to_estimate(rate: Rate, hits: Array, draws: Resamples, threshold: float) -> Estimate:
     """A rate with Wilson's interval, and resamples for means over labels and for differences."""
     samples = estimate_mean(hits, draws).samples
     bounds = (rate.low, rate.high)

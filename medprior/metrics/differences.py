@@ -47,7 +47,7 @@ def compute_prior_differences(estimates: Estimates) -> Estimates:
     return result
 
 
-def compute_random_differences(estimates: Estimates) -> Estimates:
+def compute_random_init_differences(estimates: Estimates) -> Estimates:
     """Frozen features minus those of random weights, under `difference.random_weights.features.*`."""
     result = {}
     for key, estimate in estimates.items():
@@ -58,7 +58,7 @@ def compute_random_differences(estimates: Estimates) -> Estimates:
     return result
 
 
-def compute_relative_differences(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimates:
+def compare_spatial_entropies(primary: Estimates, baselines: Mapping[str, Estimates]) -> Estimates:
     """`relative_difference.<name>.<key>` = primary / baseline - 1, of spatial entropies.
 
     -0.2 means that the primary entropy is lower by 20 %. Every estimate must come from the same

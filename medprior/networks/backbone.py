@@ -84,7 +84,7 @@ def load_backbone(folder: Path | str) -> Backbone:
 
 def _rebuild_backbone(folder: Path, config: dict[str, Any]) -> Backbone:
     tensors = load_weights(folder / BACKBONE_FILE, config["outputs"].get(BACKBONE_FILE))
-    shape = ViTSettings.checked(config["network"], f"{folder}: network")
+    shape = ViTSettings.from_values(config["network"], f"{folder}: network")
     check_network_size(shape, tensors, str(folder))
     network = build_encoder(shape)
     try:

@@ -23,9 +23,9 @@ from medprior.networks.rollout import (
     collect_block_attention,
     compute_dense_rollout,
     compute_gradient_attention,
-    compute_token_weights,
     discard_weakest_entries,
-    normalise_row_sums,
+    normalise_patch_shares,
+    scale_to_max_row_sum,
 )
 
 PatchWeights = Literal["hard", "soft"]
@@ -56,14 +56,14 @@ def compute_segmenter_rollout(
         shares = average_over_patches(weights.float(), patch)
     elif weights == "hard":
         shares = (shares >= 0.5).float()
-    tokens = compute_token_weights(shares, model.vit.prefix)
+    tokens = normalise_patch_shares(shares, model.vit.prefix)
 
     def scores(pixels: Tensor) -> Tensor:
         """Mean logit over each structure's patches, [B, K]."""
         logits = average_over_patches(model(pixels).float(), patch)
         return (logits * tokens[..., model.vit.prefix :]).sum(-1)
 
-    return roll_out_weights(model.vit, images, tokens, scores, settings or RolloutSettings())
+    return compute_weighted_rollout(model.vit, images, tokens, scores, settings or RolloutSettings())
 
 
 def compute_classifier_rollout(
@@ -86,12 +86,12 @@ def compute_classifier_rollout(
             where=model.settings.architecture, fix="ask Model.has_attention first",
         )  # fmt: skip
     settings = settings or RolloutSettings(gradients=True)
-    weights = compute_finding_weights(model, images)
-    return roll_out_weights(model.vit, images, weights, model, settings)
+    weights = compute_token_contributions(model, images)
+    return compute_weighted_rollout(model.vit, images, weights, model, settings)
 
 
 @torch.no_grad()
-def compute_finding_weights(model: Classifier, images: Tensor) -> Tensor:
+def compute_token_contributions(model: Classifier, images: Tensor) -> Tensor:
     """Share of each output token in each finding's logit, [B, C, T], summing to 1.
 
     The head's pooled tokens share a logit in proportion to their positive contributions; each is then spread over the
@@ -122,7 +122,7 @@ def select_class_score(scores: ScoreFunction, index: int, images: Tensor) -> Ten
     return scores(images)[:, index]
 
 
-def roll_out_weights(
+def compute_weighted_rollout(
     encoder: Encoder, images: Tensor, weights: Tensor, scores: ScoreFunction, settings: RolloutSettings
 ) -> RolloutResult:
     """Roll weights [B, C, T] of output tokens out under `settings`.
@@ -146,7 +146,7 @@ def roll_out_weights(
         for index in range(weights.shape[1]):
             score = partial(select_class_score, scores, index)
             attentions = compute_gradient_attention(encoder, score, images, settings.fusion)
-            attentions = [normalise_row_sums(attention) for attention in attentions]
+            attentions = [scale_to_max_row_sum(attention) for attention in attentions]
             parts.append(roll_out(attentions, weights[:, index : index + 1]))
         token_shares = torch.cat(parts, dim=1)
     else:

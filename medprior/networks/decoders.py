@@ -98,5 +98,5 @@ class Segmenter(nn.Module):
 
     def forward_with_tokens(self, images: Tensor, capture: bool = True) -> tuple[Tensor, Tokens]:
         """Logits and the backbone's tokens from one pass; with `capture`, its CLS row too."""
-        tokens, maps = self.vit.forward_with_maps(images, self.decoder.depths, capture)
+        tokens, maps = self.vit.forward_intermediates(images, self.decoder.depths, capture)
         return self.decoder(maps, images), tokens

@@ -91,9 +91,9 @@ class Encoder(nn.Module, ABC):
             capture: also compute the last block's CLS row.
             mask: bool [B, N], masked patches; needs `mask_token` in the settings.
         """
-        return self.forward_with_maps(images, (), capture, mask)[0]
+        return self.forward_intermediates(images, (), capture, mask)[0]
 
-    def forward_with_maps(
+    def forward_intermediates(
         self, images: Tensor, depths: Collection[int], capture: bool = False, mask: Tensor | None = None
     ) -> tuple[Tokens, list[Tensor]]:
         """Encode images, and keep the patch tokens after some blocks.

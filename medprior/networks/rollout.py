@@ -96,7 +96,7 @@ def compute_gradient_attention(
     return [fuse_heads((a * g).relu(), fusion).detach() for a, g in pairs]
 
 
-def normalise_row_sums(attention: Tensor) -> Tensor:
+def scale_to_max_row_sum(attention: Tensor) -> Tensor:
     """Gradient-weighted attention [B, T, T] with the greatest sum of a row made 1 per image.
 
     Our choice: a gradient is small beside the identity that the skip adds, so that nothing would move; so scaled, the
@@ -153,7 +153,7 @@ def compute_cls_rollout(attentions: Sequence[Tensor], *, start: int = 0, nosn: b
     return compute_dense_rollout(attentions, weights, start=start, nosn=nosn)[:, 0]
 
 
-def compute_token_weights(shares: Tensor, prefix: int) -> Tensor:
+def normalise_patch_shares(shares: Tensor, prefix: int) -> Tensor:
     """Weights of output tokens from how much each patch belongs to each class.
 
     Args:

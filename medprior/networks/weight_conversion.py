@@ -91,10 +91,10 @@ def convert_to_own_vit(
         "width": width, "patch": weight.shape[-1], "registers": registers.shape[1],
         "image_size": side * weight.shape[-1], "mean": grey[0], "std": grey[1],
     }  # fmt: skip
-    settings = ViTSettings.checked(known | infer_block_shape(remaining, width) | dict(network), where)
+    settings = ViTSettings.from_values(known | infer_block_shape(remaining, width) | dict(network), where)
     state = {
         "embed.weight": weight, "embed.bias": remaining.pop("patch_embed.proj.bias"), "cls": cls,
-        "registers": registers, "position": resize_to_image_size(position, settings),
+        "registers": registers, "position": interpolate_position_embedding(position, settings),
         "mean": torch.tensor(grey[0]), "std": torch.tensor(grey[1]),
     }  # fmt: skip
     token = remaining.pop("mask_token", torch.zeros(width))
@@ -105,7 +105,7 @@ def convert_to_own_vit(
     return settings, state | {convert_tensor_name(key): value for key, value in remaining.items()}
 
 
-def resize_to_image_size(position: Tensor, settings: ViTSettings) -> Tensor:
+def interpolate_position_embedding(position: Tensor, settings: ViTSettings) -> Tensor:
     """Position embedding [1, D, g, g] on the grid of `image_size`, as the network does it."""
     side = settings.image_size // settings.patch
     if position.shape[-1] == side:
@@ -148,7 +148,7 @@ def convert_to_timm_vit(
     from timm.layers.pos_embed import resample_abs_pos_embed
 
     statistics = {"mean": grey[0], "std": grey[1]}
-    settings = ViTSettings.checked(statistics | dict(network), "network")
+    settings = ViTSettings.from_values(statistics | dict(network), "network")
     state = {key: torch.tensor(value) for key, value in statistics.items()}
     for key, value in tensors.items():
         state[key if key.startswith(("blocks.", "norm.")) else f"stem.{key}"] = value

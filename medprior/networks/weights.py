@@ -32,7 +32,7 @@ def load_local(
     mean: ChannelValues | None = None,
     std: ChannelValues | None = None,
 ) -> tuple[ViTSettings, Tensors]:
-    """Settings and state of `build_network(settings)` from a safetensors file.
+    """Settings and state of `build_finetune_network(settings)` from a safetensors file.
 
     Weights for colour images become weights for one channel that give the same answer to a grey image normalised
     channel by channel. Position embeddings are resized to `image_size`.

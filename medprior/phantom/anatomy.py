@@ -87,7 +87,7 @@ class Anatomy:
 
 
 @cache
-def compute_covariance_root() -> NDArray[np.float64]:
+def compute_correlation_cholesky() -> NDArray[np.float64]:
     """Matrix that turns independent normals into correlated ones, [len(VARIABLE_NAMES)] * 2."""
     matrix = np.eye(len(VARIABLE_NAMES))
     for (first, second), value in (MEASURED_CORRELATIONS | ASSUMED_CORRELATIONS).items():
@@ -131,7 +131,7 @@ def sample_anatomy(patient: PatientBody, portable: bool, rng: np.random.Generato
     image_normals = rng.standard_normal(len(VARIABLE_NAMES))
     mixed = np.sqrt(PATIENT_CORRELATION) * patient.normals + np.sqrt(1 - PATIENT_CORRELATION) * image_normals
     mixed[VARIABLE_NAMES.index("age")] = patient.normals[VARIABLE_NAMES.index("age")]
-    normals = compute_covariance_root() @ mixed
+    normals = compute_correlation_cholesky() @ mixed
     ap_share = 0.35  # of the images; keeps the mean over both views
     normals[VARIABLE_NAMES.index("heart_width")] += AP_HEART_SHIFT * (portable - ap_share)
     normals = np.clip(normals, -MAX_DEVIATIONS, MAX_DEVIATIONS)

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from medprior.phantom.anatomy import Anatomy
 from medprior.phantom.frame import ThoraxFrame
 from medprior.phantom.organs import MaterialLayers
-from medprior.phantom.outline import lung_borders, lung_span
+from medprior.phantom.outline import get_lung_vertical_extent, lung_borders
 from medprior.phantom.settings import Prevalence
 from medprior.phantom.shapes import ellipsoid_chord, smooth_step
 
@@ -101,14 +101,14 @@ def apply_lesion(lesion: Lesion, layers: MaterialLayers, lung: Mask, anatomy: An
 def add_effusion(lesion: Lesion, layers: MaterialLayers, lung: Mask, anatomy: Anatomy, frame: ThoraxFrame) -> Mask:
     """Fluid from the costophrenic angle up, its surface a meniscus; hazier in AP images."""
     outward = outer_border_distance(anatomy, frame, lesion.left)
-    top, bottom = lung_span(anatomy, lesion.left)
+    top, bottom = get_lung_vertical_extent(anatomy, lesion.left)
     depth = 0.025 + 0.38 * lesion.size**2.4
     climb = (0.35 + 0.3 * lesion.size) * depth
     level = bottom - depth - climb * np.exp(-outward / 0.10) + 0.35 * depth * outward
     soft = (0.10 if anatomy.portable else 0.025) + 0.03 * lesion.size
     fill = smooth_step(-soft, soft, (frame.v - level) / (bottom - top))
     fill *= (0.62 if anatomy.portable else 0.80) + 0.18 * lesion.density
-    fill *= lung_half_mask(frame, lesion.left)
+    fill *= compute_hemithorax_mask(frame, lesion.left)
     layers.dense = np.maximum(layers.dense, fill * layers.lung)
     return np.asarray(lung & (frame.v > level), np.bool_)
 
@@ -152,14 +152,14 @@ def add_pneumothorax(lesion: Lesion, layers: MaterialLayers, lung: Mask, anatomy
     borders = lung_borders(anatomy, lesion.left)
     first, last = borders.at(frame.v)
     outer = (last - frame.u) if lesion.left else (frame.u - first)
-    top, bottom = lung_span(anatomy, lesion.left)
+    top, bottom = get_lung_vertical_extent(anatomy, lesion.left)
     t = np.clip((frame.v - top) / (bottom - top), 0, 1)
     reach = 0.35 + 0.65 * lesion.position[0]
     wide = lesion.size**1.5
     gap = (0.010 + 0.10 * wide) * smooth_step(1.1 * reach, 0.3 * reach, t)
     gap += (0.03 + 0.18 * wide) * np.exp(-((t / (0.07 + 0.10 * lesion.position[1])) ** 2))
     distance = np.asarray((gap - outer) * frame.width_mm, np.float32)
-    air = smooth_step(-0.6, 0.6, distance) * lung_half_mask(frame, lesion.left)
+    air = smooth_step(-0.6, 0.6, distance) * compute_hemithorax_mask(frame, lesion.left)
     share = 0.35 + 0.55 * lesion.density
     displaced = layers.lung * air * share
     layers.lung = layers.lung - displaced
@@ -170,7 +170,7 @@ def add_pneumothorax(lesion: Lesion, layers: MaterialLayers, lung: Mask, anatomy
     return lung & (distance > 0)
 
 
-def lung_half_mask(frame: ThoraxFrame, left: bool) -> Mask:
+def compute_hemithorax_mask(frame: ThoraxFrame, left: bool) -> Mask:
     """The half of the picture that holds the patient's left (or right) lung, [rows, cols]."""
     return np.asarray((frame.u > 0.5) == left, np.bool_)
 

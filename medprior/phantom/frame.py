@@ -51,7 +51,7 @@ class ThoraxFrame:
         return self.v * np.float32(self.height_mm)
 
 
-def build_frame(anatomy: Anatomy, rows: int, cols: int) -> ThoraxFrame:
+def build_thorax_frame(anatomy: Anatomy, rows: int, cols: int) -> ThoraxFrame:
     """Build the frame of an image of `rows` x `cols` square pixels; `anatomy.roll` rotates it."""
     x = (np.arange(cols, dtype=np.float32) + 0.5)[None, :] - anatomy.centre_x * cols
     y = (np.arange(rows, dtype=np.float32) + 0.5)[:, None] - anatomy.centre_y * rows

@@ -17,8 +17,8 @@ from PIL import Image
 
 from medprior.observer import progress_bar
 from medprior.phantom.dicom_file import PhantomIdentity, write_phantom_dicom
-from medprior.phantom.render import render_study, sample_study
-from medprior.phantom.request import check_request_numbers, clear_started_mark, is_already_generated
+from medprior.phantom.render import render_sampled_image, sample_image_parameters
+from medprior.phantom.request import check_finished_or_mark_started, check_generation_arguments, clear_started_mark
 from medprior.phantom.settings import FINDINGS, PhantomSettings
 from medprior.provenance import atomic_write, sha256_file, write_config
 
@@ -67,10 +67,10 @@ def generate_phantom_cohort(
         InputMissing: `out` holds foreign files or cannot be written.
     """
     settings = settings or PhantomSettings()
-    check_request_numbers(patients, seed, workers)
+    check_generation_arguments(patients, seed, workers)
     out = Path(out)
     request = {"patients": patients, "settings": settings.model_dump(mode="json")}
-    if is_already_generated(out, request, seed):
+    if check_finished_or_mark_started(out, request, seed):
         return
     tasks = list(plan_images(out, patients, seed, settings))
     count = workers or os.cpu_count() or 1
@@ -109,9 +109,9 @@ def generate_images(tasks: list[ImageTask], workers: int) -> Iterator[PhantomRec
 
 def generate_image(task: ImageTask) -> PhantomRecord:
     """Render one image and write its DICOM file and masks."""
-    study = sample_study((task.seed, task.patient), task.image, task.settings)
+    study = sample_image_parameters((task.seed, task.patient), task.image, task.settings)
     rows = task.settings.size
-    image = render_study(study, rows, round(rows * study.vendor.aspect), task.settings)
+    image = render_sampled_image(study, rows, round(rows * study.vendor.aspect), task.settings)
     identity = create_identity(task, image.facts["age"])
     relative = f"dicom/{identity.patient}/{identity.image}.dcm"
     write_phantom_dicom(task.out / relative, image, study.vendor, study.voi, identity)

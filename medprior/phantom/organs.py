@@ -10,7 +10,7 @@ from scipy.interpolate import PchipInterpolator
 
 from medprior.phantom.anatomy import Anatomy
 from medprior.phantom.frame import ThoraxFrame
-from medprior.phantom.outline import diaphragm_height, heart_borders, lung_borders, lung_span
+from medprior.phantom.outline import diaphragm_height, get_lung_vertical_extent, heart_borders, lung_borders
 from medprior.phantom.shapes import (
     Capsule,
     ellipsoid_chord,
@@ -96,7 +96,7 @@ def lung_chord(anatomy: Anatomy, frame: ThoraxFrame, left: bool) -> Array:
     outer, inner = (last, first) if left else (first, last)
     half = np.abs(outer - 0.5)
     offset = np.abs(u - 0.5) / np.maximum(half, 1e-3)
-    top, bottom = lung_span(anatomy, left)
+    top, bottom = get_lung_vertical_extent(anatomy, left)
     t = np.clip((v - top) / (bottom - top), 0, 1)
     depth = np.interp(t, *np.transpose(LUNG_DEPTH)) * (anatomy.depth_mm / 2)
     chord = superellipse_chord(offset.astype(np.float32), depth.astype(np.float32), 2.8)

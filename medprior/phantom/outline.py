@@ -59,7 +59,7 @@ class ShapeBorders:
 
 def lung_borders(anatomy: Anatomy, left: bool) -> ShapeBorders:
     """Borders of one lung without regard to heart and diaphragm."""
-    top, bottom = lung_span(anatomy, left)
+    top, bottom = get_lung_vertical_extent(anatomy, left)
     width = anatomy.left_width if left else anatomy.right_width
     t = np.linspace(0.0, 1.0, BORDER_POINTS)
     outer = PchipInterpolator(*np.transpose(OUTER_BORDER_KNOTS))(t)
@@ -76,7 +76,7 @@ def lung_borders(anatomy: Anatomy, left: bool) -> ShapeBorders:
     return ShapeBorders(height, first.astype(np.float32), last.astype(np.float32))
 
 
-def lung_span(anatomy: Anatomy, left: bool) -> tuple[float, float]:
+def get_lung_vertical_extent(anatomy: Anatomy, left: bool) -> tuple[float, float]:
     """Highest and lowest point of a lung, parts of the box height."""
     if left:
         return anatomy.left_top, anatomy.left_bottom
@@ -85,7 +85,7 @@ def lung_span(anatomy: Anatomy, left: bool) -> tuple[float, float]:
 
 def diaphragm_height(anatomy: Anatomy, u: Array, left: bool) -> Array:
     """Height of the diaphragm's upper edge over `u` (any shape), parts of the box height."""
-    top, bottom = lung_span(anatomy, left)
+    top, bottom = get_lung_vertical_extent(anatomy, left)
     width = anatomy.left_width if left else anatomy.right_width
     s = np.linspace(0.0, 1.0, BORDER_POINTS)
     dome = PchipInterpolator(*np.transpose(DIAPHRAGM_KNOTS))(s)

@@ -13,7 +13,7 @@ from medprior.phantom.anatomy import Anatomy, sample_anatomy, sample_patient
 from medprior.phantom.clutter import render_clutter
 from medprior.phantom.collimation import Collimation, sample_collimation
 from medprior.phantom.findings import Lesion, apply_lesion, sample_findings, sample_follow_up
-from medprior.phantom.frame import ThoraxFrame, build_frame
+from medprior.phantom.frame import ThoraxFrame, build_thorax_frame
 from medprior.phantom.outline import compute_structure_masks
 from medprior.phantom.projection import (
     apply_vendor_processing,
@@ -54,7 +54,7 @@ class PhantomImage:
 
 
 @dataclass(frozen=True)
-class PhantomStudy:
+class PhantomImageParameters:
     """All random choices of one image before it is rendered."""
 
     anatomy: Anatomy
@@ -65,7 +65,7 @@ class PhantomStudy:
     seeds: tuple[int, ...]
 
 
-def sample_study(seed: tuple[int, ...], image: int, settings: PhantomSettings) -> PhantomStudy:
+def sample_image_parameters(seed: tuple[int, ...], image: int, settings: PhantomSettings) -> PhantomImageParameters:
     """Sample image number `image` of the patient with this `seed`."""
     rng = np.random.default_rng([*seed, 0])
     patient = sample_patient(rng)
@@ -78,7 +78,7 @@ def sample_study(seed: tuple[int, ...], image: int, settings: PhantomSettings) -
     anatomy = sample_anatomy(patient, portable, image_rng)
     image_findings = findings if image == 0 else sample_follow_up(findings, image_rng)
     collimation = sample_collimation(anatomy, image_rng)
-    return PhantomStudy(
+    return PhantomImageParameters(
         anatomy, image_findings, collimation, vendor, sample_voi(vendor.voi, image_rng), (*seed, 3, image)
     )
 
@@ -95,14 +95,16 @@ def render_phantom(
         image: number of the image of this patient.
     """
     settings = settings or PhantomSettings()
-    return render_study(sample_study((patient_seed,), image, settings), size, size, settings)
+    return render_sampled_image(sample_image_parameters((patient_seed,), image, settings), size, size, settings)
 
 
-def render_study(study: PhantomStudy, rows: int, cols: int, settings: PhantomSettings) -> PhantomImage:
+def render_sampled_image(
+    study: PhantomImageParameters, rows: int, cols: int, settings: PhantomSettings
+) -> PhantomImage:
     """Render a sampled study at `rows` x `cols`."""
     rng = np.random.default_rng(study.seeds)
     anatomy = study.anatomy
-    frame = build_frame(anatomy, rows, cols)
+    frame = build_thorax_frame(anatomy, rows, cols)
     masks = compute_structure_masks(anatomy, frame.u, frame.v)
     layers = build_layers(anatomy, frame, rng)
     for lesion in study.findings:
@@ -139,7 +141,11 @@ def build_layers(anatomy: Anatomy, frame: ThoraxFrame, rng: np.random.Generator)
 
 
 def simulate_exposure(
-    layers: organs.MaterialLayers, frame: ThoraxFrame, study: PhantomStudy, field: Mask, rng: np.random.Generator
+    layers: organs.MaterialLayers,
+    frame: ThoraxFrame,
+    study: PhantomImageParameters,
+    field: Mask,
+    rng: np.random.Generator,
 ) -> Array:
     """The vendor's signal with marker, [rows, cols] in [0, 1]."""
     exposure = sample_exposure(study.anatomy.portable, rng)
@@ -150,7 +156,9 @@ def simulate_exposure(
     return study.collimation.draw_marker(np.clip(signal, 0, 1))
 
 
-def compute_truth_labels(study: PhantomStudy, masks: dict[str, Mask], settings: PhantomSettings) -> dict[str, float]:
+def compute_truth_labels(
+    study: PhantomImageParameters, masks: dict[str, Mask], settings: PhantomSettings
+) -> dict[str, float]:
     """1 or 0 for each finding; cardiomegaly gets the heart as its mask, in place."""
     limit = settings.cardiothoracic_limit
     truth = {name: float(name in masks) for name in FINDINGS}
@@ -160,7 +168,7 @@ def compute_truth_labels(study: PhantomStudy, masks: dict[str, Mask], settings: 
     return truth
 
 
-def build_phantom_metadata(study: PhantomStudy, frame: ThoraxFrame) -> dict[str, Any]:
+def build_phantom_metadata(study: PhantomImageParameters, frame: ThoraxFrame) -> dict[str, Any]:
     """Header metadata of the image."""
     anatomy = study.anatomy
     return {

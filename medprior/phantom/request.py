@@ -11,7 +11,7 @@ from medprior.provenance import read_config, write_json
 STARTED_FILE = "started.json"
 
 
-def check_request_numbers(patients: int, seed: int, workers: int | None) -> None:
+def check_generation_arguments(patients: int, seed: int, workers: int | None) -> None:
     """Raise ConfigError if a number is too small."""
     for name, value, least in (
         ("patients", patients, 1),
@@ -27,7 +27,7 @@ def check_request_numbers(patients: int, seed: int, workers: int | None) -> None
             )
 
 
-def is_already_generated(out: Path, request: dict[str, object], seed: int) -> bool:
+def check_finished_or_mark_started(out: Path, request: dict[str, object], seed: int) -> bool:
     """Whether `out` holds exactly this cohort; marks it as started if it is new or unfinished."""
     requested = {"seed": seed, **request}
     fix = "choose another folder, or remove this one"

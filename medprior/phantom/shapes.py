@@ -53,7 +53,7 @@ def ellipsoid_chord(
     return (2.0 * radii[2] * np.sqrt(square)).astype(np.float32)
 
 
-def pixel_window(frame: ThoraxFrame, x: tuple[float, float], y: tuple[float, float]) -> tuple[slice, slice]:
+def compute_bounding_slices(frame: ThoraxFrame, x: tuple[float, float], y: tuple[float, float]) -> tuple[slice, slice]:
     """Rows and columns that hold a box given in millimetres, whatever the frame's turn."""
     rows, cols = frame.u.shape
     x_step, y_step, x_first, y_first = frame.steps
@@ -78,7 +78,7 @@ def rasterize_capsules(canvas: Array, frame: ThoraxFrame, capsules: list[Capsule
     x_all, y_all = frame.x_mm, frame.y_mm
     for rod in capsules:
         reach = max(rod.r0, rod.r1)
-        window = pixel_window(
+        window = compute_bounding_slices(
             frame,
             (min(rod.x0, rod.x1) - reach, max(rod.x0, rod.x1) + reach),
             (min(rod.y0, rod.y1) - reach, max(rod.y0, rod.y1) + reach),

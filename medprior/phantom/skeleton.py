@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from medprior.phantom.anatomy import Anatomy
 from medprior.phantom.frame import ThoraxFrame
-from medprior.phantom.shapes import Capsule, pixel_window, rasterize_capsules, smooth_step
+from medprior.phantom.shapes import Capsule, compute_bounding_slices, rasterize_capsules, smooth_step
 
 Array = NDArray[np.float32]
 MARROW_DEFICIT = 0.45  # marrow counts this much less than cortex (our choice)
@@ -41,7 +41,7 @@ def add_rib_pair(
         shift: how far the front lies to the right of the back (turned patient), mm.
         thick: half height of a rib, mm.
     """
-    window = pixel_window(frame, (-half - 12, half + 12), (middle - rise - 12, middle + rise + 12))
+    window = compute_bounding_slices(frame, (-half - 12, half + 12), (middle - rise - 12, middle + rise + 12))
     x, y = frame.x_mm[window], frame.y_mm[window] - np.float32(middle)
     if x.size == 0:
         return

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from medprior.networks.vit import disable_drop_path
 from medprior.pretrain.distributed import all_gather_rows, all_reduce_sum, world_size
 from medprior.pretrain.network import PretrainNetwork
-from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene, isolate_rng
+from medprior.pretrain.objectives.objective import Logs, MultiCropBatch, NetworkOutputs, Objective, isolate_rng
 from medprior.pretrain.objectives.registry import list_objectives
 from medprior.pretrain.settings import PretrainSettings
 
@@ -67,7 +67,7 @@ class Learner(nn.Module):
         """Factor of every loss at `progress` of the run."""
         return {name: objective.weight(progress) for name, objective in self.named_objectives()}
 
-    def build_targets(self, scenes: Sequence[Scene]) -> list[SceneTargets]:
+    def build_targets(self, scenes: Sequence[MultiCropBatch]) -> list[SceneTargets]:
         """Targets of the parts of a batch, and the number of terms of each loss.
 
         Counts are taken over all parts of all processes, so that a part with few terms weighs little and the mean of
@@ -86,7 +86,7 @@ class Learner(nn.Module):
         return prepared_scenes
 
     def compute_losses(
-        self, student: nn.Module, scene: Scene, prepared: SceneTargets | None = None
+        self, student: nn.Module, scene: MultiCropBatch, prepared: SceneTargets | None = None
     ) -> tuple[dict[str, Tensor], Logs]:
         """Every objective's loss for one scene, and its logs.
 
@@ -110,7 +110,7 @@ class Learner(nn.Module):
             logs["feature_std"] = unit.std(0).mean() * unit.shape[1] ** 0.5
         return losses, logs
 
-    def _run_networks(self, student: nn.Module, scene: Scene) -> NetworkOutputs:
+    def _run_networks(self, student: nn.Module, scene: MultiCropBatch) -> NetworkOutputs:
         rows = max((objective.cls_row_stacks for _, objective in self.named_objectives()), default=0)
         views, scores = student([stack.pixels for stack in scene.stacks], rows, scene.masked)
         teacher_tokens, teacher_scores = None, None

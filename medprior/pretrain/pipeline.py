@@ -55,7 +55,7 @@ class Pretraining:
     ) -> None:
         self.cohort_path, self.out = Path(cohort), Path(out)
         if not isinstance(settings, PretrainSettings):
-            settings = PretrainSettings.checked(settings or {})
+            settings = PretrainSettings.from_values(settings or {})
         self.observer = observer or NullObserver()
         self.cohort = Cohort.open(self.cohort_path).split("train")
         self.prior = self._load_prior(prior, settings)

@@ -72,11 +72,11 @@ class PretrainSettings(ObjectiveSections, RunSettings):
     optimiser: OptimiserSettings = OptimiserSettings()
 
     @classmethod
-    def checked(cls, values: dict[str, Any], where: str = "settings") -> Self:
+    def from_values(cls, values: dict[str, Any], where: str = "settings") -> Self:
         """As of `Settings`, with a section for each objective from outside the package."""
         added = {k: (v, v()) for k, v in list_added_sections().items() if k not in cls.model_fields}
         model = create_model(cls.__name__, __base__=cls, **added) if added else cls  # type: ignore[call-overload]
-        checked: Self = super(PretrainSettings, model).checked(values, where)  # type: ignore[misc]
+        checked: Self = super(PretrainSettings, model).from_values(values, where)  # type: ignore[misc]
         return checked
 
     @model_validator(mode="before")

@@ -19,11 +19,11 @@ from medprior.errors import TrainingDiverged, TrainingFailed
 from medprior.pretrain.distributed import all_reduce_sum, process_rank, world_size
 from medprior.pretrain.learner import Learner, SceneTargets
 from medprior.pretrain.objectives.gradient_guard import compute_gradient_norms
-from medprior.pretrain.objectives.objective import Logs, Scene
+from medprior.pretrain.objectives.objective import Logs, MultiCropBatch
 from medprior.pretrain.schedules import cosine_schedule, warmup_cosine_schedule
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.dataset import PretrainSample, SquaresDataset, StepSampler
-from medprior.pretrain.views.pretrain_views import SceneMaker
+from medprior.pretrain.views.pretrain_views import MultiCropBatchMaker
 
 log = logging.getLogger(__name__)
 MAX_SKIPPED_STEPS = 10
@@ -67,7 +67,7 @@ class PretrainTrainer(Trainer):
         )
         self.learner = learner.to(device)
         self.settings = settings
-        self.scenes = SceneMaker(settings, self.dataset, learner)
+        self.scenes = MultiCropBatchMaker(settings, self.dataset, learner)
         self.optimiser = build_pretrain_optimiser(learner.student, settings)
         self.student: nn.Module = learner.student
         if world_size() > 1:
@@ -153,7 +153,7 @@ class PretrainTrainer(Trainer):
         means = {name: value / len(scenes) for name, value in sums.items()}
         return means, average_logs(part_logs)
 
-    def _losses(self, scene: Scene, prepared: SceneTargets) -> tuple[dict[str, Tensor], Logs]:
+    def _losses(self, scene: MultiCropBatch, prepared: SceneTargets) -> tuple[dict[str, Tensor], Logs]:
         half = self.settings.precision == "bf16"
         with torch.autocast(self.state.device.type, torch.bfloat16, enabled=half):
             return self.learner.compute_losses(self.student, scene, prepared)
@@ -170,7 +170,7 @@ class PretrainTrainer(Trainer):
         block = list(self.learner.student.backbone.blocks[-1].parameters())
         norms = compute_gradient_norms(losses, weights, block)
         for objective in readers:
-            objective.read_gradients(norms)
+            objective.receive_gradient_norms(norms)
         return {f"gradient_{name}": norm for name, norm in norms.items()} if record else {}
 
     def _collect_values(self, means: Logs, logs: Logs, norm: Tensor) -> dict[str, float]:

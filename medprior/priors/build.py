@@ -28,7 +28,7 @@ from medprior.priors.quality import summarise_quality
 from medprior.priors.registration import Example, RegistrationStatus
 from medprior.priors.settings import PriorSettings
 from medprior.priors.soft_maps import build_static_maps, soften_maps
-from medprior.priors.statistics import compute_cohort_moments, find_regions, weight_by_stability
+from medprior.priors.statistics import compute_cohort_moments, segment_with_split_half_iou, weight_by_stability
 from medprior.priors.transfer import FUSED_BLUR_FACTOR, LabelTransfer
 from medprior.provenance import write_config
 
@@ -88,9 +88,9 @@ def build_prior(
     cohort = cohort if only is None else cohort.select(list(dict.fromkeys(only)))
     settings, observer = settings or PriorSettings(), observer or NullObserver()
     if method is not None:
-        settings = PriorSettings.checked(settings.model_dump() | {"method": method}, "--method")
-    check_backbone(backbone, settings.method)
-    IngestSettings.checked({"scheduler": scheduler}, "--scheduler")
+        settings = PriorSettings.from_values(settings.model_dump() | {"method": method}, "--method")
+    check_backbone_matches_method(backbone, settings.method)
+    IngestSettings.from_values({"scheduler": scheduler}, "--scheduler")
     sources = [] if annotation is None else collect_annotations(annotation)
     annotations = load_annotations(sources, settings.method)
     observer.params(settings.model_dump(mode="json"))
@@ -113,7 +113,7 @@ def compute_prior(
     """The prior of the annotations, or of statistics without any; per-image maps in `folder`."""
     if not annotations:
         prior, transfer = build_from_statistics(cohort, settings)
-        return prior if transfer is None else fit_prior_to_cohort(prior, cohort, transfer, folder, options)
+        return prior if transfer is None else add_per_image_maps(prior, cohort, transfer, folder, options)
     prior = build_from_annotations(cohort, annotations, settings, folder, options)
     if backbone is None:
         return prior
@@ -122,7 +122,7 @@ def compute_prior(
     return refine_prior(prior, cohort, Path(backbone), settings.refine)
 
 
-def check_backbone(backbone: Path | str | None, method: str) -> None:
+def check_backbone_matches_method(backbone: Path | str | None, method: str) -> None:
     """Raise MedpriorError unless `refined` and only `refined` has a backbone."""
     if (backbone is None) == (method != "refined"):
         return
@@ -176,7 +176,7 @@ def load_annotations(sources: Sequence[Annotation | Path | str], method: str) ->
 def build_from_statistics(cohort: Cohort, settings: PriorSettings) -> tuple[SpatialPrior, LabelTransfer | None]:
     """The prior of cohort statistics, and its transfer to each image where `fit` is set."""
     statistics = settings.statistics
-    moments, regions, iou = find_regions(compute_cohort_moments(cohort, statistics), statistics)
+    moments, regions, iou = segment_with_split_half_iou(compute_cohort_moments(cohort, statistics), statistics)
     names = tuple(regions)
     coverage = np.stack([weight_by_stability(mask, moments) for mask in regions.values()])
     maps = soften_maps(coverage, settings.softness)
@@ -192,7 +192,7 @@ def build_from_statistics(cohort: Cohort, settings: PriorSettings) -> tuple[Spat
     return prior, LabelTransfer((Example(mean, unweighted),), "deformable", settings, names)
 
 
-def fit_prior_to_cohort(
+def add_per_image_maps(
     prior: SpatialPrior, cohort: Cohort, transfer: LabelTransfer, folder: Path, options: WorkerOptions
 ) -> SpatialPrior:
     """The prior with per-image maps of the cohort."""
@@ -227,7 +227,7 @@ def build_from_annotations(
 
         transfer, image_ids = add_intermediate_examples(cohort, transfer)
         facts["stones"] = list(image_ids)
-    prior = fit_prior_to_cohort(prior, cohort, transfer, folder, options)
+    prior = add_per_image_maps(prior, cohort, transfer, folder, options)
     assert prior.table is not None
     pictures = np.stack([annotation.square(NEXT_SIZE) for annotation in annotations])
     prior.facts["next"] = suggest_next_examples(cohort, pictures, prior.table, settings.seed)

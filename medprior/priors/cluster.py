@@ -43,10 +43,10 @@ class ClusterTransfer(DaskCluster):
         Raises:
             MedpriorError: the cluster is lost, or its workers cannot register.
         """
-        from medprior.priors.cluster_plugin import transfer_sealed
+        from medprior.priors.cluster_plugin import run_transfer_task
 
         messages = (pack_message({}, [np.asarray(squares[chunk], dtype=np.float32)]) for chunk in chunks)
-        for chunk, future in zip(chunks, self._submit_tasks(transfer_sealed, messages), strict=True):
+        for chunk, future in zip(chunks, self._submit_tasks(run_transfer_task, messages), strict=True):
             yield chunk, self._maps(future, squares, chunk)
 
     def _maps(self, future: Any, squares: Squares, chunk: list[int]) -> ClusterResult:

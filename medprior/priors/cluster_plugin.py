@@ -44,7 +44,7 @@ class TransferPlugin(WorkerPlugin):
         return pack_message({"records": records}, [maps])
 
 
-def transfer_sealed(name: str, sealed: SecretBytes) -> SecretBytes:
+def run_transfer_task(name: str, sealed: SecretBytes) -> SecretBytes:
     """One task. It never raises, because Dask logs the arguments of a failed task.
 
     Args:

@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 LUNG_PAIR = ("left_lung", "right_lung")
 
 
-def select_comparable_maps(maps: Maps, names: tuple[str, ...], structures: tuple[str, ...]) -> dict[str, Maps]:
+def select_maps_by_structure(maps: Maps, names: tuple[str, ...], structures: tuple[str, ...]) -> dict[str, Maps]:
     """Maps by structure, of the structures that a cohort has masks of; `lungs` joins two lungs.
 
     Shape:
@@ -68,7 +68,7 @@ def compute_image_scores(
     part = cohort.select(keep).take(limit, seed)
     if not len(part):
         return {}
-    maps_by_name = select_comparable_maps(prior.batch(part.image_ids), prior.names, structures)
+    maps_by_name = select_maps_by_structure(prior.batch(part.image_ids), prior.names, structures)
     tables = {
         name: score_structure_maps(part, maps, *load_true_coverage(part, name, maps.shape[-1]))
         for name, maps in maps_by_name.items()

@@ -42,7 +42,7 @@ def compute_cohort_moments(cohort: Cohort, settings: StatisticsSettings) -> tupl
     return accumulate_moments(batches(0)), accumulate_moments(batches(1))
 
 
-def find_regions(
+def segment_with_split_half_iou(
     halves: tuple[Moments, Moments], settings: StatisticsSettings
 ) -> tuple[Moments, dict[str, Mask], float | None]:
     """Statistics of all images, their regions, and the mean IoU of the regions of both halves.
@@ -109,7 +109,7 @@ def find_midline(mean: Array) -> int:
     return int(columns[int(np.argmin(cost))])
 
 
-def trace_valley(depth: Array) -> NDArray[np.intp]:
+def trace_lung_axis(depth: Array) -> NDArray[np.intp]:
     """Column of the deepest pixel of each row, traced from the deepest pixel of all rows.
 
     It moves by at most 2 % of the height from row to row, so that it cannot jump to the air beside
@@ -143,7 +143,7 @@ def segment_lung(half: Array, share: float = 0.6, least: float = 0.07) -> Mask:
     inner = np.maximum.accumulate(half, axis=1)
     outer = np.maximum.accumulate(half[:, ::-1], axis=1)[:, ::-1]
     depth = np.minimum(inner, outer) - half
-    path = trace_valley(depth)
+    path = trace_lung_axis(depth)
     deep = depth[np.arange(len(half)), path]
     deepest = int(deep.argmax())
     shallow = np.flatnonzero(deep < least * deep[deepest])

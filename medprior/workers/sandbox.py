@@ -121,7 +121,7 @@ class SandboxedProcess:
         """Kill the process and wait for its end."""
         self._finish()
 
-    def end_and_get_code(self) -> str:
+    def end_and_get_reject_code(self) -> str:
         """End the process; return `timeout` if it had used up its processor time, else `worker_died`."""
         self._popen.wait(timeout=1.0)
         exit_code = self._popen.returncode

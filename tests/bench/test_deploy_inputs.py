@@ -12,7 +12,7 @@ from medprior.bench.deploy_inputs import (
     build_length_bomb,
     build_png_bomb,
     build_rows_bomb,
-    convert_to_form,
+    convert_file_format,
     create_good_files,
     create_random_model,
 )
@@ -31,7 +31,7 @@ def plain() -> bytes:
 @pytest.mark.parametrize("form", FILE_FORMS)
 def test_every_form_holds_the_same_picture(plain, form):
     expected = read_image(io.BytesIO(plain)).pixels
-    pixels = read_image(io.BytesIO(convert_to_form(plain, form))).pixels
+    pixels = read_image(io.BytesIO(convert_file_format(plain, form))).pixels
     # PNG keeps the upper 8 of 12 bits.
     np.testing.assert_allclose(pixels, expected, atol=1 / 255 if form == "png" else 1e-6)
 

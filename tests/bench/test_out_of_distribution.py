@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medprior.bench.out_of_distribution import OddityResult, OutOfDistributionReport, bench_out_of_distribution
+from medprior.bench.out_of_distribution import (
+    OutOfDistributionReport,
+    OutOfDistributionResult,
+    bench_out_of_distribution,
+)
 from medprior.bench.out_of_distribution_images import CHEST_CHANGES, SYNTHETIC_ODDITIES
 from medprior.cohort import Cohort, CohortWriter
 from medprior.finetune.model import load_finetuned_model
@@ -73,12 +77,12 @@ def test_real_chests_against_oddities(tmp_path):
     assert report.false_alarm_rate < 0.15
     other = [np.asarray(Image.open(f).convert("L"), dtype=np.float32) / 255
              for f in sorted((DATA / "nih").rglob("*.png"))[:100]]  # fmt: skip
-    far = np.mean([model.predict_pixels(picture).familiarity.is_far for picture in other])
+    far = np.mean([model.predict_pixels(picture).familiarity.is_out_of_distribution for picture in other])
     print(f"NIH chests told to be far from Shenzhen's: {far:.2f}")
 
 
 def test_a_report_averages_its_kinds_and_leaves_out_what_is_unknown():
-    rows = [OddityResult("hand", 1.0, 0.5, 0.25, 4), OddityResult("page", 0.5, 1.0, None, 4)]
+    rows = [OutOfDistributionResult("hand", 1.0, 0.5, 0.25, 4), OutOfDistributionResult("page", 0.5, 1.0, None, 4)]
     report = OutOfDistributionReport(0.05, 0.125, None, 8, rows)
     assert (report.auroc, report.detection_rate) == (0.75, 0.75)
     assert report.table().splitlines()[2:] == [

@@ -8,7 +8,7 @@ from medprior.bench.out_of_distribution_images import (
     compute_coordinate_grid,
     compute_oval_thickness,
     compute_rod_thickness,
-    create_oddities,
+    create_out_of_distribution_pictures,
     shrink_to_child,
 )
 from medprior.phantom import render_phantom
@@ -16,7 +16,7 @@ from medprior.phantom import render_phantom
 
 def test_oddities_are_pictures_and_the_same_for_the_same_seed():
     chests = [render_phantom(seed, size=96).pixels for seed in (1, 2)]
-    oddities = create_oddities(chests, 0, 96)
+    oddities = create_out_of_distribution_pictures(chests, 0, 96)
     assert set(oddities) == {*CHEST_CHANGES, *SYNTHETIC_ODDITIES}
     for kind, pictures in oddities.items():
         assert len(pictures) == 2, kind
@@ -24,7 +24,7 @@ def test_oddities_are_pictures_and_the_same_for_the_same_seed():
             assert picture.shape == (96, 96), kind
             assert picture.dtype == np.float32, kind
             assert 0 <= picture.min() < picture.max() <= 1, kind
-    again = create_oddities(chests, 0, 96)
+    again = create_out_of_distribution_pictures(chests, 0, 96)
     assert all(np.array_equal(oddities[k][1], again[k][1]) for k in oddities)
     assert not np.array_equal(oddities["hand"][0], oddities["hand"][1])
 

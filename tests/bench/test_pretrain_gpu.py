@@ -11,7 +11,7 @@ from medprior.networks import ViTSettings, build_encoder
 
 def test_flops_are_those_torch_counts():
     shape = {"width": 48, "depth": 3, "heads": 3, "patch": 8, "registers": 2, "image_size": 64}
-    net = ViTSettings.checked(shape)
+    net = ViTSettings.from_values(shape)
     counter = FlopCounterMode(display=False)
     with counter, sdpa_kernel(SDPBackend.MATH):  # the fused kernel of the CPU is not counted
         build_encoder(net)(torch.rand(1, 1, 64, 64))

@@ -4,7 +4,7 @@ from medprior.bench.pretrain_plain_dino import PlainAttention, PlainNet, build_a
 from medprior.networks.vit import Attention
 from medprior.pretrain.settings import PretrainSettings
 
-SMALL = PretrainSettings.checked(
+SMALL = PretrainSettings.from_values(
     {
         "recipe": "nokoleo", "batch": 2, "steps": 1, "network": {"width": 24, "depth": 2, "heads": 3, "patch": 8},
         "crops": {"global_size": 32, "local_size": 16, "locals": 3}, "dino": {"prototypes": 16},

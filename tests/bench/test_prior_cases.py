@@ -6,7 +6,7 @@ import numpy as np
 
 from medprior.annotate import annotate_from_cohort
 from medprior.bench.prior_cases import (
-    build_sensitivity_cases,
+    build_robustness_cases,
     choose_few_examples,
     distort_annotation,
 )
@@ -22,7 +22,7 @@ def test_few_are_training_images_and_other_examples_are_thirteen(thoraxes):
     example_ids = [one.image_id for one in choose_few_examples(thoraxes, first, settings)]
     assert len(set(example_ids)) == 5
     assert set(example_ids) <= set(thoraxes.split("train").image_ids)
-    cases = list(build_sensitivity_cases(thoraxes, settings, examples=4))
+    cases = list(build_robustness_cases(thoraxes, settings, examples=4))
     assert [case.name for case in cases] == [
         "example 1", "example 2", "example 3", "example 4", "eroded", "dilated", "shifted",
     ]  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medprior.bundle.radiograph_files import RadiographFiles
+from medprior.bundle.radiograph_files import RadiographDataset
 from medprior.errors import InputMissing, Rejected
 from medprior.phantom import PhantomSettings, generate_phantom_cohort
 
@@ -23,30 +23,30 @@ def picture(path: Path, grey: int) -> None:
 def test_files_are_sorted_and_read_as_one_channel(tmp_path):
     for name, grey in (("b/2.png", 20), ("a/9.png", 90), ("b/1.png", 10)):
         picture(tmp_path / name, grey)
-    files = RadiographFiles(str(tmp_path))
+    files = RadiographDataset(str(tmp_path))
     assert [str(Path(path).relative_to(tmp_path)) for path in files.data] == ["a/9.png", "b/1.png", "b/2.png"]
     assert len(files) == 3
     image = files[0]["image"]
     assert (image.dtype, tuple(image.shape)) == (torch.float32, (1, 128, 160))
     assert 0 <= float(image.min()) < float(image.max()) <= 1
-    assert len(RadiographFiles(tmp_path / "b" / "1.png")) == 1
+    assert len(RadiographDataset(tmp_path / "b" / "1.png")) == 1
 
 
 def test_a_file_that_is_no_radiograph_is_refused_on_access(tmp_path):
     picture(tmp_path / "a.png", 10)
     (tmp_path / "b.txt").write_text("no radiograph")
-    files = RadiographFiles(tmp_path)
+    files = RadiographDataset(tmp_path)
     assert len(files) == 2
     with pytest.raises(Rejected):
         files[1]
     with pytest.raises(InputMissing):
-        RadiographFiles(tmp_path / "nowhere")
+        RadiographDataset(tmp_path / "nowhere")
 
 
 def test_a_descriptor_says_which_files_are_images(tmp_path):
-    generate_phantom_cohort(tmp_path, 2, 5, PhantomSettings.checked({"size": 128}), workers=1)
+    generate_phantom_cohort(tmp_path, 2, 5, PhantomSettings.from_values({"size": 128}), workers=1)
     (tmp_path / "notes.txt").write_text("no radiograph")
-    files = RadiographFiles(tmp_path, "phantom")
+    files = RadiographDataset(tmp_path, "phantom")
     assert files.data == sorted((tmp_path / "dicom").rglob("*.dcm"))
     assert len(files) >= 2
-    assert len(RadiographFiles(tmp_path)) > len(files)
+    assert len(RadiographDataset(tmp_path)) > len(files)

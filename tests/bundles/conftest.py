@@ -88,6 +88,6 @@ def pictures(phantom_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     from medprior.phantom import PhantomSettings, generate_phantom_cohort
 
     folder = tmp_path_factory.mktemp("pictures")
-    generate_phantom_cohort(folder, 3, 5, PhantomSettings.checked({"size": 128}), workers=1)
+    generate_phantom_cohort(folder, 3, 5, PhantomSettings.from_values({"size": 128}), workers=1)
     (folder / "dicom" / "note.txt").write_text("no radiograph")
     return folder

@@ -70,7 +70,7 @@ def test_pretraining_is_tracked_and_is_that_of_the_stage(phantom_cohort, tmp_pat
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     given = {"dataset_dir": str(phantom_cohort), "out": str(tmp_path / "bundle")}
     run("chest_xray_pretraining", "train.json", tracking="mlflow", **given, **TINY_PRETRAINING)
-    settings = PretrainSettings.checked(
+    settings = PretrainSettings.from_values(
         {
             "recipe": "dino", "epochs": 2, "batch": 8, "device": "cpu", "window": 1,
             "network": {"width": 24, "depth": 2},

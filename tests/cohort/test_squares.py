@@ -1,6 +1,6 @@
 import numpy as np
 
-from medprior.cohort.squares import fill_squares, load_cached_squares
+from medprior.cohort.squares import load_cached_square_images, resize_images_into
 from tests.cohort.images import random_picture, write_cohort
 
 
@@ -29,7 +29,7 @@ def test_a_longer_cohort_never_shows_an_old_cache(tmp_path):
 def test_unknown_images_stay_black_and_values_are_clipped():
     images = [np.full((4, 2), 1.5, np.float32), None, np.full((2, 4), -1, np.float32), np.eye(2, dtype=np.float32)]
     target = np.zeros((4, 2, 2), np.float32)
-    fill_squares(target, images.__getitem__, "title")
+    resize_images_into(target, images.__getitem__, "title")
     assert target[0].tolist() == [[1, 1], [1, 1]]
     assert not target[1:3].any()
     assert target[3].tolist() == [[1, 0], [0, 1]]
@@ -44,9 +44,9 @@ def test_a_cache_of_the_same_shape_is_not_read_again(tmp_path):
 
     path = tmp_path / "cache" / "squares_2.npy"
     for _ in range(2):
-        squares = load_cached_squares(path, 3, 2, read)
+        squares = load_cached_square_images(path, 3, 2, read)
         assert squares[:, 0, 0].tolist() == [0, 0.25, 0.5]
         assert not squares.flags.writeable
     assert asked == [0, 1, 2]
-    assert load_cached_squares(path, 2, 2, read).shape == (2, 2, 2)
+    assert load_cached_square_images(path, 2, 2, read).shape == (2, 2, 2)
     assert asked == [0, 1, 2, 0, 1]

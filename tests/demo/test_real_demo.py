@@ -24,7 +24,7 @@ def test_every_arm_of_the_study_fits_a_comparison(tmp_path):
         build_comparison_settings(RealDemoSettings(), ["tuberculosis"]),
         build_comparison_settings(RealDemoSettings.load(FULL, []), ["tuberculosis"]),
     ):
-        settings = CompareSettings.checked(study)
+        settings = CompareSettings.from_values(study)
         assert len(settings.arms) == 10
         check_arms({name: settings.arm(name, tmp_path) for name in settings.arms}, settings)
 

@@ -35,7 +35,7 @@ def test_every_arm_of_both_studies_fits_a_comparison(tmp_path):
         (build_recipe_study(tmp_path, RecipeDemoSettings()), 18),
         (build_supervised_study(RecipeDemoSettings()), 3),
     ):
-        settings = CompareSettings.checked(study)
+        settings = CompareSettings.from_values(study)
         assert len(settings.arms) == arms
         check_arms({name: settings.arm(name, tmp_path) for name in settings.arms}, settings)
 

@@ -12,7 +12,7 @@ from medprior.dicom.radiograph import (
     RawIdentifiers,
     compute_pixel_sha256,
     dump_metadata,
-    find_turn_flag,
+    find_orientation_flag,
     restore_radiograph,
 )
 
@@ -49,5 +49,5 @@ def test_identifiers_do_not_show():
 
 
 def test_the_turn_is_found_among_other_flags():
-    assert find_turn_flag(["derived", "orientation_rotated"]) == "orientation_rotated"
-    assert find_turn_flag(["derived", "orientation_unusual"]) == ""
+    assert find_orientation_flag(["derived", "orientation_rotated"]) == "orientation_rotated"
+    assert find_orientation_flag(["derived", "orientation_unusual"]) == ""

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
-from medprior.dicom.structure import MAX_SEQUENCE_DEPTH, StructureWalker
+from medprior.dicom.structure import MAX_SEQUENCE_DEPTH, DataElementWalker
 from medprior.errors import Rejected
 
 
@@ -34,7 +34,7 @@ def encoded(data, implicit, little):
 def code(stream, implicit, little, most=100_000):
     before = stream.tell()
     try:
-        StructureWalker(stream, implicit, little, most, lambda tag: tag >= 0x7FE00000).check()
+        DataElementWalker(stream, implicit, little, most, lambda tag: tag >= 0x7FE00000).check()
     except Rejected as error:
         return error.code
     assert stream.tell() == before

@@ -24,4 +24,4 @@ def small(**more):
         "evaluate": {"resamples": 40, "map_size": 32, "neighbours": 5},
         "pretrain": PRETRAIN,
     }
-    return CompareSettings.checked(values | more)
+    return CompareSettings.from_values(values | more)

@@ -10,7 +10,7 @@ from medprior.networks.backbone import save_weights
 from medprior.provenance import write_config
 
 ROWS, COLS = 72, 64
-SMALL = ViTSettings.checked({"width": 24, "depth": 2, "heads": 4, "patch": 8, "registers": 1, "image_size": 32})
+SMALL = ViTSettings.from_values({"width": 24, "depth": 2, "heads": 4, "patch": 8, "registers": 1, "image_size": 32})
 
 
 def ellipse(y, x, ry, rx):
@@ -116,7 +116,7 @@ def trained(cohort_path, out, task, seed):
     from medprior.finetune.settings import FinetuneSettings
     from medprior.finetune.training import finetune_model
 
-    settings = FinetuneSettings.checked(
+    settings = FinetuneSettings.from_values(
         {"task": task, "epochs": 2, "seed": seed, "network": SMALL.model_dump(), "size": 32}
     )
     finetune_model(Cohort.open(cohort_path), out, task, settings=settings)
@@ -173,7 +173,7 @@ def planted_evidence(tmp_path_factory, planted_home, planted_away, planted_model
         out,
         backbone=("span", span_path),
         model=list(planted_models.items()),
-        settings=EvaluateSettings.checked(settings),
+        settings=EvaluateSettings.from_values(settings),
         external=[("away", planted_away)],
     )
     return out

@@ -72,7 +72,7 @@ def train_planted(cohort_path, out, head="pooled", epochs=24, life=False, seed=0
     from medprior.finetune.settings import FinetuneSettings
     from medprior.finetune.training import finetune_model
 
-    settings = FinetuneSettings.checked(
+    settings = FinetuneSettings.from_values(
         {
             "task": "classification", "epochs": epochs, "size": 32, "head": head, "lr": 3e-3,
             "network": SMALL.model_dump() | {"life": life}, "seed": seed,

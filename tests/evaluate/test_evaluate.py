@@ -16,7 +16,7 @@ from medprior.finetune.model import load_finetuned_model
 from medprior.provenance import read_config
 from tests.evaluate.conftest import write_cohort
 
-QUICK = EvaluateSettings.checked({"resamples": 60, "map_size": 32, "neighbours": 5})
+QUICK = EvaluateSettings.from_values({"resamples": 60, "map_size": 32, "neighbours": 5})
 
 
 class Recorder:

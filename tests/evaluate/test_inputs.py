@@ -12,7 +12,7 @@ from medprior.evaluate.evaluate import evaluate_cohort
 from medprior.evaluate.inputs import (
     Inputs,
     NamedInput,
-    list_entries,
+    convert_entries_to_list,
     parse_named_paths,
     select_evaluation_split,
     select_tuning_split,
@@ -26,7 +26,7 @@ from medprior.provenance import read_config, result_digest
 from tests.evaluate.comparing import PRETRAIN
 from tests.evaluate.untrained import build_untrained_model
 
-QUICK = EvaluateSettings.checked({"resamples": 40, "map_size": 32, "probe": False})
+QUICK = EvaluateSettings.from_values({"resamples": 40, "map_size": 32, "probe": False})
 TINY = PRETRAIN | {"recipe": "dino"}
 
 
@@ -48,13 +48,13 @@ def test_every_image_of_a_strange_cohort(tmp_path, planted_away, planted_home, p
 
 
 def test_a_cohort_that_a_models_backbone_has_seen_is_refused(tmp_path, planted_home, cohort_path):
-    pretrain_backbone(planted_home, tmp_path / "first", settings=PretrainSettings.checked(TINY))
+    pretrain_backbone(planted_home, tmp_path / "first", settings=PretrainSettings.from_values(TINY))
     further = {k: v for k, v in TINY.items() if k != "network"}
     further |= {"init": str(tmp_path / "first")}
-    pretrain_backbone(cohort_path, tmp_path / "second", settings=PretrainSettings.checked(further))
+    pretrain_backbone(cohort_path, tmp_path / "second", settings=PretrainSettings.from_values(further))
     away = Cohort.open(cohort_path)
     tuning = {"task": "classification", "epochs": 1, "batch": 8, "size": 32}
-    settings = FinetuneSettings.checked(tuning)
+    settings = FinetuneSettings.from_values(tuning)
     finetune_model(away, tmp_path / "model", "classification", tmp_path / "second", settings)
     digests = sorted(map(result_digest, (planted_home, cohort_path)))
     seen = read_config(tmp_path / "model")["seen_cohorts"]
@@ -76,11 +76,11 @@ def test_a_split_that_shares_patients_is_refused(tmp_path, planted_home, planted
 
 
 def test_entries_may_be_one_path_one_pair_or_many():
-    assert list_entries(None) == []
-    assert list_entries("a") == ["a"]
-    assert list_entries(("name", Path("a"))) == [("name", Path("a"))]
-    assert list_entries(["a", "b"]) == ["a", "b"]
-    assert list_entries({"x": "a"}.items()) == [("x", "a")]
+    assert convert_entries_to_list(None) == []
+    assert convert_entries_to_list("a") == ["a"]
+    assert convert_entries_to_list(("name", Path("a"))) == [("name", Path("a"))]
+    assert convert_entries_to_list(["a", "b"]) == ["a", "b"]
+    assert convert_entries_to_list({"x": "a"}.items()) == [("x", "a")]
 
 
 def test_names_become_part_of_a_key_and_must_differ():

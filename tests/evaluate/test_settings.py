@@ -8,10 +8,10 @@ from medprior.evaluate.settings import EvaluateSettings
 
 @pytest.mark.parametrize("folds", [0, 3, 10])
 def test_training_choosing_and_evaluation_need_a_fold_each(folds):
-    assert EvaluateSettings.checked({"probe_folds": folds}).probe_folds == folds
+    assert EvaluateSettings.from_values({"probe_folds": folds}).probe_folds == folds
 
 
 @pytest.mark.parametrize("folds", [-1, 1, 2])
 def test_one_or_two_folds_are_refused(folds):
     with pytest.raises(ConfigError):
-        EvaluateSettings.checked({"probe_folds": folds})
+        EvaluateSettings.from_values({"probe_folds": folds})

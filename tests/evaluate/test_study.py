@@ -8,7 +8,7 @@ from medprior.evaluate.settings import EvaluateSettings
 from medprior.evaluate.study import EvaluationStudy, Section, add_structure_means, exact_estimate
 from medprior.metrics.bootstrap import Estimate
 
-SETTINGS = EvaluateSettings.checked({"resamples": 4})
+SETTINGS = EvaluateSettings.from_values({"resamples": 4})
 
 
 def test_annotated_images_are_not_evaluated_but_give_a_threshold(cohort):
@@ -50,9 +50,9 @@ def test_images_patients_and_people_are_counted(people):
 
 def test_the_first_source_is_primary_and_the_difference_is_first_minus_other():
     section = Section()
-    section.add_sources({})
+    section.add_source_estimates({})
     assert section.estimates == {}
-    section.add_sources(
+    section.add_source_estimates(
         {name: {"a.b": Estimate(value, np.full(4, value), 9)} for name, value in (("x", 3.0), ("y", 1.0))}
     )
     values = {key: estimate.value for key, estimate in section.estimates.items()}

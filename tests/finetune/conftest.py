@@ -35,7 +35,7 @@ def build_classifier(kind="cls"):
     """A classifier of two labels with six attention heads and random weights, views of 64 pixels."""
     torch.manual_seed(0)
     shape = {"width": 24, "depth": 2, "heads": 6, "patch": 8, "registers": 1, "image_size": 64}
-    return Classifier(build_encoder(ViTSettings.checked(shape)), 2, kind)
+    return Classifier(build_encoder(ViTSettings.from_values(shape)), 2, kind)
 
 
 def scene(seed, rows=48, cols=40):

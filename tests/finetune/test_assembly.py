@@ -17,19 +17,19 @@ SHAPE = {"width": 24, "depth": 2, "heads": 3, "patch": 8, "registers": 1, "image
 
 def backbone_with(heads=None, **changes):
     torch.manual_seed(3)
-    network = build_encoder(ViTSettings.checked(SHAPE | changes))
+    network = build_encoder(ViTSettings.from_values(SHAPE | changes))
     return Backbone(network, heads or {}, 32, {})
 
 
 def without_network(**changes):
     """Settings that leave the shape of the network to the backbone."""
-    return FinetuneSettings.checked({key: value for key, value in TINY.items() if key != "network"} | changes)
+    return FinetuneSettings.from_values({key: value for key, value in TINY.items() if key != "network"} | changes)
 
 
 def test_the_shape_from_scratch_takes_view_size_and_drop_path():
     shape = resolve_vit_settings(tiny(size=48, drop_path=0.3), None)
     assert (shape.image_size, shape.drop_path, shape.width) == (48, 0.3, 24)
-    unset = FinetuneSettings.checked({"network": SHAPE})
+    unset = FinetuneSettings.from_values({"network": SHAPE})
     assert resolve_vit_settings(unset, None).image_size == 32
 
 

@@ -39,7 +39,7 @@ def test_an_evaluation_pass_neither_gives_nor_replaces_a_row():
 
 
 def test_further_arguments_of_a_pass_are_kept():
-    settings = ViTSettings.checked({"width": 24, "depth": 1, "heads": 3, "image_size": 32, "mask_token": True})
+    settings = ViTSettings.from_values({"width": 24, "depth": 1, "heads": 3, "image_size": 32, "mask_token": True})
     vit = build_encoder(settings).train()
     images, mask = torch.rand(1, 1, 32, 32), torch.zeros(1, 16, dtype=torch.bool)
     mask[0, 3] = True

@@ -16,7 +16,7 @@ def backbone(tmp_path_factory):
     """A backbone folder as pretraining writes it, with random weights."""
     folder = tmp_path_factory.mktemp("backbone")
     torch.manual_seed(0)
-    settings = ViTSettings.checked(SHAPE)
+    settings = ViTSettings.from_values(SHAPE)
     save_weights(folder / "backbone.safetensors", VisionTransformer(settings))
     write_config(
         folder, "pretrain", {}, outputs=("backbone.safetensors",),

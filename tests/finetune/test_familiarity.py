@@ -8,12 +8,12 @@ from scipy.spatial.distance import mahalanobis
 from medprior.finetune import familiarity
 from medprior.finetune.familiarity import (
     FEATURE_NAMES,
-    FamiliarityDetector,
-    FamiliarityScore,
     Gaussian,
-    compute_cohort_features,
-    compute_view_features,
-    fit_familiarity,
+    OutOfDistributionDetector,
+    OutOfDistributionScore,
+    extract_cohort_ood_features,
+    extract_ood_features,
+    fit_ood_detector,
 )
 from medprior.finetune.model import load_finetuned_model
 from medprior.finetune.training import finetune_model
@@ -41,7 +41,7 @@ def test_the_distance_is_mahalanobis_under_its_own_covariance():
 @pytest.mark.parametrize(("count", "rate"), [(8, 1 / 9), (19, 0.05), (26, 1 / 27), (199, 0.05)])
 def test_the_stated_rate_of_false_alarms_is_the_conformal_one(count, rate):
     rng = np.random.default_rng(count)
-    found = FamiliarityDetector.fit(features(rng, 40), features(rng, count))
+    found = OutOfDistributionDetector.fit(features(rng, 40), features(rng, count))
     assert found.false_alarm_rate == pytest.approx(rate)
 
 
@@ -49,23 +49,23 @@ def test_false_alarms_come_at_the_stated_rate_and_far_pictures_are_told():
     alarms, caught = [], []
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        found = FamiliarityDetector.fit(features(rng, 60), features(rng, 59))
-        alarms += [one.is_far for one in found.assess(features(rng, 50))]
-        caught += [one.is_far for one in found.assess(features(rng, 5, shift=4.0))]
+        found = OutOfDistributionDetector.fit(features(rng, 60), features(rng, 59))
+        alarms += [one.is_out_of_distribution for one in found.assess(features(rng, 50))]
+        caught += [one.is_out_of_distribution for one in found.assess(features(rng, 5, shift=4.0))]
     assert np.mean(alarms) == pytest.approx(0.05, abs=0.015)
     assert np.mean(caught) > 0.99
 
 
 def test_tensors_there_and_back():
     rng = np.random.default_rng(1)
-    found = FamiliarityDetector.fit(features(rng, 40), features(rng, 30))
-    back = FamiliarityDetector.from_tensors(found.to_tensors())
+    found = OutOfDistributionDetector.fit(features(rng, 40), features(rng, 30))
+    back = OutOfDistributionDetector.from_tensors(found.to_tensors())
     probe = features(rng, 10)
     assert np.allclose(back.scores(probe), found.scores(probe), rtol=1e-4, atol=1e-4)
-    assert FamiliarityDetector.from_tensors({"linear.weight": torch.zeros(1)}) is None
+    assert OutOfDistributionDetector.from_tensors({"linear.weight": torch.zeros(1)}) is None
     part = dict(list(found.to_tensors().items())[:4])
     with pytest.raises(KeyError):
-        FamiliarityDetector.from_tensors(part)
+        OutOfDistributionDetector.from_tensors(part)
 
 
 def test_a_model_knows_its_pictures_and_not_others(cohort, tmp_path):
@@ -76,10 +76,10 @@ def test_a_model_knows_its_pictures_and_not_others(cohort, tmp_path):
     rng = np.random.default_rng(0)
     noise = [model.predict_pixels(rng.random((48, 40), dtype=np.float32)) for _ in range(5)]
     turned = [model.predict_pixels(1 - scene(2000 + i)[0]) for i in range(5)]
-    assert np.mean([one.is_far for one in own]) < 0.35
-    assert all(answer.familiarity.is_far for answer in noise + turned)
+    assert np.mean([one.is_out_of_distribution for one in own]) < 0.35
+    assert all(answer.familiarity.is_out_of_distribution for answer in noise + turned)
     images, _ = model.create_views(np.zeros((1, model.source_size, model.source_size)), np.ones(1))
-    score = model.familiarity.assess(compute_view_features(model.vit(images), images))[0].score
+    score = model.familiarity.assess(extract_ood_features(model.vit(images), images))[0].score
     square = np.zeros((64, 64), np.float32)
     assert model.predict_pixels(square).familiarity.score == pytest.approx(score, rel=1e-3)
 
@@ -99,9 +99,9 @@ def test_too_few_images_are_said_to_be_too_few(tmp_path):
 
 
 def test_a_score_at_the_limit_is_familiar():
-    assert not FamiliarityScore(2.0, 2.0, 0.05).is_far
-    assert FamiliarityScore(2.0 + 1e-9, 2.0, 0.05).is_far
-    assert FamiliarityScore(1.23456789, 2, 1 / 27).record() == {
+    assert not OutOfDistributionScore(2.0, 2.0, 0.05).is_out_of_distribution
+    assert OutOfDistributionScore(2.0 + 1e-9, 2.0, 0.05).is_out_of_distribution
+    assert OutOfDistributionScore(1.23456789, 2, 1 / 27).record() == {
         "score": 1.234568, "threshold": 2, "false_alarm_rate": 0.037037,
     }  # fmt: skip
 
@@ -110,17 +110,17 @@ def test_the_limit_is_the_conformal_order_statistic():
     """Nine validation images at a rate of 0.3: the seventh smallest score, three of ten beyond it."""
     rng = np.random.default_rng(5)
     train, val = features(rng, 40), features(rng, 9)
-    detector = FamiliarityDetector.fit(train, val, rate=0.3)
+    detector = OutOfDistributionDetector.fit(train, val, rate=0.3)
     scores = sorted(detector.scores(val))
     assert detector.threshold == pytest.approx(scores[6])
     assert detector.false_alarm_rate == pytest.approx(0.3)
-    assert FamiliarityDetector.fit(train, val, rate=0.01).threshold == pytest.approx(scores[8])
+    assert OutOfDistributionDetector.fit(train, val, rate=0.01).threshold == pytest.approx(scores[8])
 
 
 def test_scores_are_in_units_of_the_validation_spread():
     rng = np.random.default_rng(6)
     train, val = features(rng, 40), features(rng, 31)
-    detector = FamiliarityDetector.fit(train, val)
+    detector = OutOfDistributionDetector.fit(train, val)
     distances = np.stack([detector.gaussians[name].distance(val[name]) for name in FEATURE_NAMES], axis=1)
     middle = np.median(distances, axis=0)
     spread = 1.4826 * np.median(np.abs(distances - middle), axis=0)
@@ -132,7 +132,7 @@ def test_features_tell_rows_from_columns():
     images = torch.zeros(1, 1, 24, 24)
     images[:, :, 1::2] = 1
     tokens = Tokens(torch.zeros(1, 2), torch.arange(18.0).reshape(1, 9, 2), (3, 3))
-    found = compute_view_features(tokens, images)
+    found = extract_ood_features(tokens, images)
     assert {name: value.shape for name, value in found.items()} == {
         "tokens": (1, 18), "thumbnail": (1, 144), "greys": (1, 11),
     }  # fmt: skip
@@ -154,16 +154,16 @@ def test_a_detector_needs_five_images_of_either_split(cohort, vit_folders):
     vit = load_finetuned_model(vit_folders / "classification").vit
     few, enough = cohort.take(4), cohort.take(5)
     device = torch.device("cpu")
-    assert fit_familiarity(vit, few, enough, 32, 40, device) is None
-    assert fit_familiarity(vit, enough, few, 32, 40, device) is None
-    assert fit_familiarity(vit, enough, enough, 32, 40, device) is not None
+    assert fit_ood_detector(vit, few, enough, 32, 40, device) is None
+    assert fit_ood_detector(vit, enough, few, 32, 40, device) is None
+    assert fit_ood_detector(vit, enough, enough, 32, 40, device) is not None
 
 
 def test_of_many_images_evenly_spaced_ones_are_used(cohort, vit_folders, monkeypatch):
     vit = load_finetuned_model(vit_folders / "classification").vit
     device = torch.device("cpu")
-    whole = compute_cohort_features(vit, cohort, 32, 40, device)
+    whole = extract_cohort_ood_features(vit, cohort, 32, 40, device)
     assert len(whole["greys"]) == 60
     monkeypatch.setattr(familiarity, "MAX_IMAGES", 4)
-    part = compute_cohort_features(vit, cohort, 32, 40, device)
+    part = extract_cohort_ood_features(vit, cohort, 32, 40, device)
     np.testing.assert_allclose(part["greys"], whole["greys"][[0, 20, 39, 59]], atol=1e-6)

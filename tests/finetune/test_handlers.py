@@ -8,7 +8,7 @@ from torch import nn
 from medprior.errors import MedpriorError, TrainingFailed
 from medprior.finetune import handlers
 from medprior.finetune.data.epoch_sampler import EpochSampler
-from medprior.finetune.data.views import WholeViews
+from medprior.finetune.data.views import PrepareWholeViews
 from medprior.finetune.handlers import (
     BestWeightsHandler,
     FinetuneCheckpointHandler,
@@ -88,7 +88,7 @@ def test_a_metrics_row_holds_the_mean_loss_of_its_epoch_alone(tmp_path):
 
 def test_the_order_of_an_epoch_resumes_at_the_steps_done():
     settings = tiny(batch=3)
-    sampler, views = EpochSampler(20, 0), WholeViews(32)
+    sampler, views = EpochSampler(20, 0), PrepareWholeViews(32)
     engine = SimpleNamespace(data_loader=SimpleNamespace(sampler=sampler), prepare_batch=views)
     for iteration, epoch, skipped in ((14, 3, 0), (16, 3, 6), (7, 2, 0)):
         engine.state = SimpleNamespace(iteration=iteration, epoch=epoch, epoch_length=7)

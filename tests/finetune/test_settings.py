@@ -10,7 +10,7 @@ def test_each_task_has_its_defaults_and_what_is_set_stays():
     masks = FinetuneSettings.load(None, ["lr=0.5"]).for_task("segmentation")
     assert (masks.epochs, masks.batch, masks.lr) == (SEGMENTATION_DEFAULTS["epochs"], 8, 0.5)
     assert masks.for_task("segmentation") == masks
-    assert FinetuneSettings.checked(masks.model_dump(mode="json")) == masks
+    assert FinetuneSettings.from_values(masks.model_dump(mode="json")) == masks
 
 
 def test_what_depends_on_the_backbone_is_filled():
@@ -30,18 +30,18 @@ def test_all_faults_are_named_at_once():
 
 
 def test_few_masks_train_for_more_epochs_unless_set():
-    plain = FinetuneSettings.checked({"task": "segmentation", "masks": 1})
+    plain = FinetuneSettings.from_values({"task": "segmentation", "masks": 1})
     assert plain.epochs == FEW_MASKS_DEFAULTS["epochs"]
-    assert FinetuneSettings.checked({"task": "segmentation", "masks": 1, "epochs": 7}).epochs == 7
-    pseudo = FinetuneSettings.checked({"task": "segmentation", "masks": 1, "targets": "prior"})
+    assert FinetuneSettings.from_values({"task": "segmentation", "masks": 1, "epochs": 7}).epochs == 7
+    pseudo = FinetuneSettings.from_values({"task": "segmentation", "masks": 1, "targets": "prior"})
     assert pseudo.epochs == 15
 
 
 def test_sar_is_refused_where_it_has_no_meaning():
     with pytest.raises(ConfigError, match="sar_weight"):
-        FinetuneSettings.checked({"task": "segmentation", "sar_weight": 0.01})
+        FinetuneSettings.from_values({"task": "segmentation", "sar_weight": 0.01})
     with pytest.raises(ConfigError, match="sar_weight"):
-        FinetuneSettings.checked({"freeze": True, "sar_weight": 0.01})
+        FinetuneSettings.from_values({"freeze": True, "sar_weight": 0.01})
 
 
 @pytest.mark.parametrize("change", [
@@ -49,7 +49,7 @@ def test_sar_is_refused_where_it_has_no_meaning():
 ])  # fmt: skip
 def test_settings_of_a_transformer_are_refused_for_a_cnn(change):
     with pytest.raises(ConfigError, match=f"{next(iter(change))}.*not with architecture"):
-        FinetuneSettings.checked({"architecture": "resnet18"} | change)
+        FinetuneSettings.from_values({"architecture": "resnet18"} | change)
 
 
 def test_few_masks_are_chosen_masks_without_a_prior():
@@ -58,7 +58,7 @@ def test_few_masks_are_chosen_masks_without_a_prior():
         ({}, False, False), ({"masks": 1}, True, False), ({"mask_images": ("a",)}, True, False),
         ({"targets": "prior"}, False, True), ({"targets": "prior", "masks": 1}, False, True),
     ):  # fmt: skip
-        settings = FinetuneSettings.checked(base | change)
+        settings = FinetuneSettings.from_values(base | change)
         assert (settings.has_few_masks, settings.needs_prior) == (few, prior), change
-    assert FinetuneSettings.checked({"span_weight": 0.1}).needs_prior
-    assert not FinetuneSettings.checked({}).needs_prior
+    assert FinetuneSettings.from_values({"span_weight": 0.1}).needs_prior
+    assert not FinetuneSettings.from_values({}).needs_prior

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from medprior.errors import ConfigError, InputMissing
 from medprior.finetune import finetune_model, load_finetuned_model
-from medprior.finetune.data.views import WholeViews
+from medprior.finetune.data.views import PrepareWholeViews
 from medprior.finetune.settings import FinetuneSettings
 from medprior.finetune.span import PriorTargets, SupervisedSpan, match_heads_to_prior
 from medprior.finetune.training import prepare_run
@@ -43,7 +43,7 @@ def twin(logits, cover, trust, share=0.25, least=0.02, epsilon=0.02):
 
 def test_the_term_is_its_twin():
     torch.manual_seed(0)
-    vit = build_encoder(ViTSettings.checked(SHAPE | {"heads": 6})).train()
+    vit = build_encoder(ViTSettings.from_values(SHAPE | {"heads": 6})).train()
     settings = tiny(span_weight=0.3)
     span = SupervisedSpan(vit, settings, (4, 1))
     images, views = torch.rand(3, 1, 32, 32), create_whole_image_views(np.array([0.8, 1.0, 1.2]), (32, 32))
@@ -63,15 +63,15 @@ def test_the_term_is_its_twin():
 
 def test_which_heads_follow(cohort, tmp_path):
     prior = write_prior(tmp_path / "p", cohort, lambda _: np.ones((2, SIDE, SIDE)), names=("heart", "left_lung"))
-    plain = ViTSettings.checked(SHAPE | {"heads": 6})
+    plain = ViTSettings.from_values(SHAPE | {"heads": 6})
     assert match_heads_to_prior(prior, plain, {}) == {"heart": 0, "left_lung": 1}
-    life = ViTSettings.checked(SHAPE | {"heads": 6, "life": True})
+    life = ViTSettings.from_values(SHAPE | {"heads": 6, "life": True})
     assert match_heads_to_prior(prior, life, {}) == {"heart": 4, "left_lung": 5}
     assert match_heads_to_prior(prior, plain, {"left_lung": 3, "spine": 0}) == {"left_lung": 3}
     with pytest.raises(ConfigError, match="none of the structures"):
         match_heads_to_prior(prior, plain, {"spine": 0})
     with pytest.raises(ConfigError, match="too many structures"):
-        match_heads_to_prior(prior, ViTSettings.checked(SHAPE), {})
+        match_heads_to_prior(prior, ViTSettings.from_values(SHAPE), {})
 
 
 def test_the_annotated_image_counts_nothing(cohort, tmp_path):
@@ -112,7 +112,7 @@ def test_weight_zero_is_bit_for_bit_without_a_prior(cohort, prior, tmp_path):
 def drift(network, data, prior_targets):
     """Mean divergence of head 0 from the maps on the plain views of held-out images."""
     batch = torch.utils.data.default_collate([data[i] for i in range(len(data))])
-    views = WholeViews(32)
+    views = PrepareWholeViews(32)
     images, _ = views(batch)
     geometry, _ = views.geometry(batch["aspect"].numpy(), batch["index"].numpy())
     grid = type(geometry)(geometry.box, geometry.flip, (4, 4))
@@ -136,7 +136,7 @@ def test_attention_drifts_less_with_it(cohort, prior, tmp_path):
     found = {}
     for weight in (0.0, 0.1):
         given = {k: v for k, v in TINY.items() if k != "network"}
-        settings = FinetuneSettings.checked(
+        settings = FinetuneSettings.from_values(
             given | {"span_weight": weight, "epochs": 15, "lr": 3e-3, "labels": ("large",),
                      "checkpoint_every": 15, "layer_decay": 1.0}
         )  # fmt: skip
@@ -161,6 +161,6 @@ def opened(folder):
 def test_where_it_has_no_meaning_it_is_refused(cohort, tmp_path):
     for change in ({"task": "segmentation"}, {"freeze": True}):
         with pytest.raises(ConfigError, match="span_weight"):
-            FinetuneSettings.checked({"span_weight": 0.1} | change)
+            FinetuneSettings.from_values({"span_weight": 0.1} | change)
     with pytest.raises(InputMissing, match="need a spatial prior"):
         finetune_model(cohort, tmp_path / "m", settings=tiny(span_weight=0.1))

@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 from medprior.cohort import Cohort
 from medprior.finetune import FinetuneSettings, finetune_model
 cohort, out, settings = sys.argv[1:]
-finetune_model(Cohort.open(cohort), Path(out), settings=FinetuneSettings.checked(json.loads(settings)))
+finetune_model(Cohort.open(cohort), Path(out), settings=FinetuneSettings.from_values(json.loads(settings)))
 """
 
 

@@ -102,7 +102,7 @@ def test_rows_without_four_numbers_are_skipped_and_findings_renamed(tmp_path):
         "name,what,x,y,w,h\na.png,Infiltrate,1,2,3,4\nb.png,Mass,1,2,,4\nc.png,Mass,1,2,inf,4\nd.png,,1,2,3,4\n"
     )
     names = {"files": ["boxes.csv"], "key": ["id", "name"], "label": ["what"], "width": ["w"], "height": ["h"]}
-    rule = BoxRule.checked(names | {"finding": "Other", "rename": {"Infiltrate": "Infiltration"}})
+    rule = BoxRule.from_values(names | {"finding": "Other", "rename": {"Infiltrate": "Infiltration"}})
     assert list(read_box_rows(path, rule)) == [
         FindingBox("a", "Infiltration", 1, 2, 3, 4),
         FindingBox("d", "Other", 1, 2, 3, 4),

@@ -11,7 +11,7 @@ pytest.importorskip("distributed")
 
 from medprior.dicom import Policy
 from medprior.errors import MedpriorError
-from medprior.ingest.cluster_worker import DecodingPlugin, decode_sealed_source
+from medprior.ingest.cluster_worker import DecodingPlugin, decode_packed_source
 from medprior.ingest.decoding import RejectedFile, serialize_source
 from medprior.ingest.plan import ImageSource
 from medprior.ingest.pool import ProcessLimits
@@ -79,5 +79,5 @@ def test_objects_are_fetched_by_the_worker_and_gone_ones_refused(tmp_path, start
 
 def test_a_fault_of_the_worker_is_a_sealed_answer_of_its_kind_alone():
     sealed = pack_message(serialize_source(source_of("/secret")), [])
-    message, arrays = unpack_message(decode_sealed_source("no plugin", sealed))
+    message, arrays = unpack_message(decode_packed_source("no plugin", sealed))
     assert (message, arrays) == ({"stop": "unexpected ValueError in a worker"}, [])

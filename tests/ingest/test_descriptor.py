@@ -298,7 +298,7 @@ def test_a_cell_names_an_image_by_its_last_part_without_suffix(cell, pattern, ex
 
 def test_images_need_an_id_and_names_are_small_letters():
     values = {"name": "own", "title": "t", "licence": "x", "images": [{"match": "(?P<id>.*)"}]}
-    assert DatasetDescriptor.checked(values).identity == "private"
+    assert DatasetDescriptor.from_values(values).identity == "private"
     for change, words in (
         ({"images": [{"match": ".*"}]}, "needs a group"),
         ({"images": []}, "images"),
@@ -306,7 +306,7 @@ def test_images_need_an_id_and_names_are_small_letters():
         ({"exclude": "["}, "not a regular expression"),
     ):
         with pytest.raises(ConfigError, match=words):
-            DatasetDescriptor.checked(values | change)
+            DatasetDescriptor.from_values(values | change)
 
 
 def test_descriptors_are_found_in_the_folder_of_the_variable(tmp_path, monkeypatch):

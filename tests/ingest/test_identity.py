@@ -9,10 +9,10 @@ from medprior.ingest import ingest_images
 from medprior.ingest.identity import (
     Pseudonymizer,
     create_key_file,
-    create_public_pseudonyms,
+    create_public_pseudonymizer,
     default_key_path,
     is_valid_uid,
-    load_private_pseudonyms,
+    load_private_pseudonymizer,
 )
 from tests.ingest.radiograph_files import ONE_WORKER, fill_with_dicom
 
@@ -59,8 +59,8 @@ def test_the_short_name_of_a_key_does_not_reveal_it():
     pseudonyms = Pseudonymizer(b"secret")
     assert repr(pseudonyms) == f"Pseudonymizer(key_id={pseudonyms.key_id!r})"
     assert len(pseudonyms.key_id) == 8
-    assert create_public_pseudonyms("nih").key_id == create_public_pseudonyms("nih").key_id
-    assert create_public_pseudonyms("nih").key_id != create_public_pseudonyms("rsna").key_id
+    assert create_public_pseudonymizer("nih").key_id == create_public_pseudonymizer("nih").key_id
+    assert create_public_pseudonymizer("nih").key_id != create_public_pseudonymizer("rsna").key_id
 
 
 def test_a_new_key_is_private_and_never_replaces_one(tmp_path):
@@ -92,16 +92,16 @@ def test_a_key_has_32_bytes_without_the_line_end(tmp_path, length, is_valid):
     path.write_bytes(b"a" * length + b"\n")
     path.chmod(0o600)
     if is_valid:
-        assert load_private_pseudonyms(path, tmp_path / "c").key_id == Pseudonymizer(b"a" * 32).key_id
+        assert load_private_pseudonymizer(path, tmp_path / "c").key_id == Pseudonymizer(b"a" * 32).key_id
         return
     with pytest.raises(ConfigError, match="too short"):
-        load_private_pseudonyms(path, tmp_path / "c")
+        load_private_pseudonymizer(path, tmp_path / "c")
 
 
 def test_a_key_that_cannot_be_read_is_said(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputMissing, match="cannot be read or created"):
-        load_private_pseudonyms(tmp_path / "file" / "k", tmp_path / "c")
+        load_private_pseudonymizer(tmp_path / "file" / "k", tmp_path / "c")
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_tables_of_a_single_file_lie_beside_it(tmp_path):
     write_png(tmp_path / "a.png")
     (tmp_path / "t.csv").write_text("id,sex\na,F\n")
     table = {"files": ["t.csv"], "key": ["id"], "facts": {"sex": ["sex"]}}
-    described = DatasetDescriptor.checked(
+    described = DatasetDescriptor.from_values(
         {"name": "own", "title": "t", "licence": "x", "images": [{"match": "^(?P<id>.*)$"}], "tables": [table]}
     )
     for path in (tmp_path, tmp_path / "a.png"):

@@ -14,7 +14,7 @@ from medprior.dicom import Policy
 from medprior.errors import ConfigError, InputMissing, MedpriorError, Rejected
 from medprior.ingest import fetching as fetching_module
 from medprior.ingest import ingest_images
-from medprior.ingest.remote import RemoteStore, build_remote_error, is_url, object_stamp, translate_store_errors
+from medprior.ingest.remote import RemoteStore, build_remote_error, get_size_and_version, is_url, translate_store_errors
 from tests.ingest.radiograph_files import (
     CANARY,
     ONE_WORKER,
@@ -262,7 +262,7 @@ def test_urls_begin_with_a_scheme(source, expected):
     ],
 )
 def test_a_stamp_is_the_size_and_the_first_version(info, expected):
-    assert object_stamp(info) == expected
+    assert get_size_and_version(info) == expected
 
 
 @pytest.mark.parametrize(("url", "is_refused"), [("memory://a:b@c/x", True), ("memory://a@c/x", False)])

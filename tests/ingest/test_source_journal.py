@@ -4,7 +4,7 @@ import stat
 import pytest
 
 from medprior.errors import InputMissing
-from medprior.ingest.source_journal import SourceJournal, file_stamp, private_folder
+from medprior.ingest.source_journal import SourceJournal, get_size_and_mtime, private_folder
 
 
 def record(journal, path, image_id="", code="", stamp=(5, 7)):
@@ -71,5 +71,5 @@ def test_a_stamp_is_size_and_time(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"12345")
     os.utime(path, ns=(1, 123456789))
-    assert file_stamp(str(path)) == [5, 123456789]
-    assert file_stamp(str(tmp_path / "gone")) == [-1, -1]
+    assert get_size_and_mtime(str(path)) == [5, 123456789]
+    assert get_size_and_mtime(str(tmp_path / "gone")) == [-1, -1]

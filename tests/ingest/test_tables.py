@@ -26,7 +26,7 @@ NAN = float("nan")
 def describe(**values) -> DatasetDescriptor:
     """A descriptor of PNG files with the given rules."""
     fixed = {"name": "own", "title": "t", "licence": "x", "images": [{"match": r"^(?P<id>.*)\.png$"}]}
-    return DatasetDescriptor.checked(fixed | values)
+    return DatasetDescriptor.from_values(fixed | values)
 
 
 @pytest.mark.parametrize(("repeated", "expected"), [("mean", 0.25), ("max", 0.5)])
@@ -84,7 +84,7 @@ def test_listed_findings_are_present_and_the_others_absent(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("\ufeffImage,Found\nx/1.png,\"['mass', 'edema']\"\n2.png,\n3.png,masses\n")
     findings = {"columns": ["Gone", "Found"], "separator": ",", "names": {"mass": "Mass", "hernia": "Hernia"}}
-    table = TableRule.checked({"files": ["t.csv"], "key": ["image", "Image"], "findings": findings})
+    table = TableRule.from_values({"files": ["t.csv"], "key": ["image", "Image"], "findings": findings})
     rows = {key: row.labels for key, row in read_table_rows(path, table)}
     assert rows == {"1": {"Mass": 1.0, "Hernia": 0.0}, "2": {}, "3": {"Mass": 0.0, "Hernia": 0.0}}
 

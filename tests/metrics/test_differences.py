@@ -4,9 +4,9 @@ import pytest
 from medprior.metrics.bootstrap import Estimate
 from medprior.metrics.differences import (
     add_baseline_differences,
+    compare_spatial_entropies,
     compute_prior_differences,
-    compute_random_differences,
-    compute_relative_differences,
+    compute_random_init_differences,
     describe_difference,
     is_comparable_key,
 )
@@ -69,16 +69,16 @@ def test_frozen_features_are_compared_with_random_weights():
         "features.knn": estimate(0.75), "features.random_knn": estimate(0.5), "features.linear": estimate(0.5),
         "attention.knn": estimate(0.5),
     }  # fmt: skip
-    assert values(compute_random_differences(estimates)) == {"difference.random_weights.features.knn": 0.25}
+    assert values(compute_random_init_differences(estimates)) == {"difference.random_weights.features.knn": 0.25}
 
 
 def test_entropies_are_compared_by_their_ratio():
     primary = {"attention.spatial_entropy": estimate(0.5), "attention.pixel_ap": estimate(0.5)}
     baseline = {"attention.spatial_entropy": estimate(0.625), "attention.pixel_ap": estimate(0.25)}
-    relative = compute_relative_differences(primary, {"dino": baseline, "other": {}})
+    relative = compare_spatial_entropies(primary, {"dino": baseline, "other": {}})
     assert values(relative) == {"relative_difference.dino.attention.spatial_entropy": pytest.approx(-0.2)}
     zero = {"attention.spatial_entropy": Estimate(0.0, np.array([0.0, 0.5]), 4)}
-    (undefined,) = compute_relative_differences(primary, {"dino": zero}).values()
+    (undefined,) = compare_spatial_entropies(primary, {"dino": zero}).values()
     assert np.isnan(undefined.value)
     assert np.isnan(undefined.samples[0])
     assert undefined.samples[1] == pytest.approx(0.5)

@@ -29,13 +29,13 @@ CASES = {key: {"source": "timm"} | value for key, value in TIMM.items()} | OURS
 def build_case(case, **options):
     """The freshly initialised network of a case."""
     torch.manual_seed(0)
-    return build_encoder(ViTSettings.checked(SHAPE | CASES[case] | options))
+    return build_encoder(ViTSettings.from_values(SHAPE | CASES[case] | options))
 
 
 def build_perturbed(case):
     """The network of a case with every weight moved at random, float64, in evaluation mode."""
     torch.manual_seed(0)
-    net = build_encoder(ViTSettings.checked(SHAPE | CASES[case])).eval()
+    net = build_encoder(ViTSettings.from_values(SHAPE | CASES[case])).eval()
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

@@ -11,7 +11,7 @@ TOKENS, PREFIX = 19, 3
 def build_rollout_encoder(**options):
     """A small network whose attention is far from even."""
     torch.manual_seed(0)
-    net = build_encoder(ViTSettings.checked(SHAPE | options)).eval()
+    net = build_encoder(ViTSettings.from_values(SHAPE | options)).eval()
     with torch.no_grad():
         for block in net.blocks:
             getattr(block, "attention", block).qkv.weight.normal_(0, 0.3)

@@ -18,7 +18,7 @@ TIMM = {
 
 
 def written(path, options):
-    settings = ViTSettings.checked(SHAPE | options)
+    settings = ViTSettings.from_values(SHAPE | options)
     torch.manual_seed(0)
     net = build_encoder(settings).eval()
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_a_record_from_before_the_options_loads(tmp_path):
 
 def test_round_trip_through_a_backbone_folder(tmp_path):
     torch.manual_seed(0)
-    settings = ViTSettings.checked(TIMM | {"mask_token": True, "drop_path": 0.1})
+    settings = ViTSettings.from_values(TIMM | {"mask_token": True, "drop_path": 0.1})
     net = build_encoder(settings).eval()
     save_weights(tmp_path / "backbone.safetensors", net)
     facts = {"network": settings.model_dump(), "heads": {"heart": 1}, "view_size": 32}

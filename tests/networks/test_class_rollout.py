@@ -7,8 +7,8 @@ from medprior.errors import ConfigError
 from medprior.networks.class_rollout import (
     average_over_patches,
     compute_classifier_rollout,
-    compute_finding_weights,
     compute_segmenter_rollout,
+    compute_token_contributions,
 )
 from medprior.networks.convolutional import ConvNet, ConvSettings
 from medprior.networks.decoders import Segmenter
@@ -17,7 +17,7 @@ from medprior.networks.rollout import (
     RolloutSettings,
     collect_block_attention,
     compute_cls_rollout,
-    compute_token_weights,
+    normalise_patch_shares,
 )
 
 from .rollout_twins import PREFIX, build_rollout_encoder, multiply_out
@@ -42,7 +42,7 @@ def test_maps_of_a_segmenter(weights, gradients):
     assert torch.allclose(mass, (shares.sum(-1) > 0).float(), atol=1e-5)
     if not gradients:
         attentions = [a.double() for a in collect_block_attention(model.vit, images)]
-        expected = compute_token_weights(shares, PREFIX).double() @ multiply_out(attentions)
+        expected = normalise_patch_shares(shares, PREFIX).double() @ multiply_out(attentions)
         assert torch.allclose(result.maps.flatten(2).double(), expected[..., PREFIX:], atol=1e-6)
 
 
@@ -52,7 +52,7 @@ def test_maps_of_a_classifier(kind):
     model = Classifier(build_rollout_encoder(), 4, kind, (0, 2)).eval().requires_grad_(False)
     torch.nn.init.normal_(model.linear.weight)
     images = torch.rand(2, 1, 32, 32)
-    weights = compute_finding_weights(model, images)
+    weights = compute_token_contributions(model, images)
     assert torch.allclose(weights.sum(-1), torch.ones(2, 4), atol=1e-5)
     plain = compute_classifier_rollout(model, images, RolloutSettings())
     weighted = compute_classifier_rollout(model, images)
@@ -77,7 +77,7 @@ def test_gradient_maps_do_not_depend_on_the_unit_of_the_score():
     model.linear.weight.mul_(1e-3)
     again = compute_classifier_rollout(model, images)
     assert torch.allclose(result.maps, again.maps, rtol=1e-3, atol=1e-6)
-    weights = compute_finding_weights(model, images)[..., PREFIX:].reshape(2, 2, 4, 4)
+    weights = compute_token_contributions(model, images)[..., PREFIX:].reshape(2, 2, 4, 4)
     assert not torch.allclose(result.maps, weights, rtol=1e-2)
 
 
@@ -107,7 +107,7 @@ def test_pooled_tokens_share_a_logit_by_their_positive_contributions(kind):
     model.linear.weight[0, :width], model.linear.weight[0, width:] = 1.0, 3.0
     model.linear.weight[1] = -1.0
     images = torch.rand(1, 1, 32, 32)
-    weights = compute_finding_weights(model, images)[0]
+    weights = compute_token_contributions(model, images)[0]
     spread = torch.full((16,), 1 / 16)
     if kind == "pooled":
         spread = model.vit(images, capture=True).cls_logits[0, 1].softmax(-1)
@@ -121,6 +121,6 @@ def test_a_negative_contribution_takes_nothing_from_the_others():
     model = small_classifier("cls_mean")
     width = model.vit.settings.width
     model.linear.weight[0, :width], model.linear.weight[0, width:] = 1.0, -3.0
-    weights = compute_finding_weights(model, torch.rand(1, 1, 32, 32))[0, 0]
+    weights = compute_token_contributions(model, torch.rand(1, 1, 32, 32))[0, 0]
     assert weights[0] == 1
     assert not weights[1:].any()

@@ -9,7 +9,7 @@ from medprior.networks.convolutional import ConvNet, ConvSettings, tokenise_feat
 @pytest.mark.parametrize("name", ["hf-hub:a/b", "local-dir:/tmp", "../x", "resnet18.a1_in1k", ""])
 def test_no_name_reaches_for_a_file_or_a_network(name):
     with pytest.raises(ConfigError, match="architecture"):
-        ConvSettings.checked({"architecture": name})
+        ConvSettings.from_values({"architecture": name})
 
 
 def test_cells_of_the_deepest_map_are_tokens_in_raster_order():

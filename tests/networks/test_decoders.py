@@ -17,7 +17,7 @@ def test_the_last_tap_is_the_networks_own_output():
     torch.manual_seed(0)
     vit = VisionTransformer(SHAPE).eval()
     images = torch.rand(2, 1, 32, 40)
-    _, maps = vit.forward_with_maps(images, (1, 3))
+    _, maps = vit.forward_intermediates(images, (1, 3))
     assert [m.shape for m in maps] == [(2, 24, 4, 5)] * 2
     torch.testing.assert_close(maps[-1].flatten(2).transpose(1, 2), vit(images).patches)
 

@@ -130,7 +130,7 @@ def test_networks_with_it_learn_on_any_grid(options):
 
 def test_a_width_that_3_does_not_divide_is_refused():
     with pytest.raises(ConfigError, match="multiple of 3"):
-        ViTSettings.checked({"width": 64, "heads": 4, "life": True})
+        ViTSettings.from_values({"width": 64, "heads": 4, "life": True})
     with pytest.raises(ConfigError, match="multiple of 3"):
         LifeProjection(64, 1)
 

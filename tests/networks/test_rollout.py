@@ -10,10 +10,10 @@ from medprior.networks.rollout import (
     compute_cls_rollout,
     compute_dense_rollout,
     compute_gradient_attention,
-    compute_token_weights,
     discard_weakest_entries,
     fuse_heads,
-    normalise_row_sums,
+    normalise_patch_shares,
+    scale_to_max_row_sum,
 )
 
 from .rollout_twins import (
@@ -66,7 +66,7 @@ def test_a_hard_partition_adds_up_to_all_rows():
     attentions = random_attention()
     classes = torch.randint(0, 4, (2, TOKENS - PREFIX))
     chosen = torch.nn.functional.one_hot(classes, 4).transpose(1, 2).double()
-    rolled = compute_dense_rollout(attentions, compute_token_weights(chosen, PREFIX))
+    rolled = compute_dense_rollout(attentions, normalise_patch_shares(chosen, PREFIX))
     total = (chosen.sum(-1, keepdim=True) * rolled).sum(1)
     assert torch.allclose(total, multiply_out(attentions)[:, PREFIX:].sum(1), rtol=0, atol=1e-13)
 
@@ -74,7 +74,7 @@ def test_a_hard_partition_adds_up_to_all_rows():
 def test_class_weights():
     shares = torch.tensor([[[0.0, 1.0, 1.0], [0.2, 0.0, 0.6], [0.0, 0.0, 0.0]]])
     expected = torch.tensor([[[0, 0, 0, 0.5, 0.5], [0, 0, 0.25, 0, 0.75], [0, 0, 0, 0, 0]]])
-    assert torch.allclose(compute_token_weights(shares, 2), expected)
+    assert torch.allclose(normalise_patch_shares(shares, 2), expected)
 
 
 def test_discarding_keeps_the_strongest():
@@ -97,7 +97,7 @@ def test_discarding_keeps_the_strongest():
 )
 def test_attention_of_all_blocks_with_heads_fused_inside(options, fusion):
     torch.manual_seed(0)
-    net = build_encoder(ViTSettings.checked(SHAPE | options)).eval()
+    net = build_encoder(ViTSettings.from_values(SHAPE | options)).eval()
     images, every = torch.rand(2, 1, 32, 32), []
     x, grid = net.embed_images(images)
     context = net.context(grid)
@@ -174,7 +174,7 @@ def test_fusing_heads():
 def test_the_greatest_row_sum_becomes_one_per_image():
     attention = torch.tensor([[[1.0, 3.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
     expected = torch.tensor([[[0.25, 0.75], [0.25, 0.25]], [[0.0, 0.0], [0.0, 0.0]]])
-    torch.testing.assert_close(normalise_row_sums(attention), expected)
+    torch.testing.assert_close(scale_to_max_row_sum(attention), expected)
 
 
 def test_maps_of_an_oblong_grid_are_in_raster_order():

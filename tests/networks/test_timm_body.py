@@ -10,16 +10,16 @@ TIMM = {"source": "timm", "name": "vit_small_patch16_rope_224", "registers": 2}
 
 
 def test_the_shape_is_read_off_the_architecture():
-    settings = ViTSettings.checked({"source": "timm", "name": "vit_small_patch14_reg4_dinov2"})
+    settings = ViTSettings.from_values({"source": "timm", "name": "vit_small_patch14_reg4_dinov2"})
     assert (settings.width, settings.depth, settings.heads, settings.patch) == (384, 12, 6, 14)
     assert (settings.registers, settings.image_size) == (4, 518)
-    assert ViTSettings.checked(settings.model_dump()) == settings
+    assert ViTSettings.from_values(settings.model_dump()) == settings
 
 
 def test_settings_of_timm_leave_the_random_state_alone():
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    ViTSettings.checked(SHAPE | TIMM)
+    ViTSettings.from_values(SHAPE | TIMM)
     assert torch.equal(state, torch.get_rng_state())
 
 
@@ -39,7 +39,7 @@ def test_settings_of_timm_leave_the_random_state_alone():
 )
 def test_what_timm_does_not_make_so_is_refused(values, message):
     with pytest.raises(ConfigError, match=message):
-        ViTSettings.checked(values)
+        ViTSettings.from_values(values)
 
 
 @pytest.mark.parametrize("option", ["checkpoint_path", "pretrained", "pretrained_cfg", "cache_dir"])
@@ -47,7 +47,7 @@ def test_options_that_read_files_or_networks_are_refused(option):
     with pytest.raises(ValueError, match=f"may not name weights: {option}"):
         refuse_file_options({"qk_norm": True, option: "x"})
     with pytest.raises(ConfigError, match="may not name weights"):
-        ViTSettings.checked(SHAPE | TIMM | {"options": {option: "x"}})
+        ViTSettings.from_values(SHAPE | TIMM | {"options": {option: "x"}})
     refuse_file_options({"qk_norm": True})
 
 
@@ -63,5 +63,5 @@ def test_a_body_takes_one_channel_and_always_fuses():
 
 
 def test_a_field_given_beside_the_name_goes_before_the_architecture():
-    settings = ViTSettings.checked({"source": "timm", "name": "vit_small_patch16_224", "depth": 3, "mean": 0.1})
+    settings = ViTSettings.from_values({"source": "timm", "name": "vit_small_patch16_224", "depth": 3, "mean": 0.1})
     assert (settings.depth, settings.width, settings.registers, settings.mean) == (3, 384, 0, 0.1)

@@ -19,7 +19,7 @@ TIMM = {"source": "timm", "name": "vit_small_patch16_rope_224", "registers": 2}
 
 
 def test_heads_decoders_copies_and_layer_decay():
-    net = build_encoder(ViTSettings.checked(SHAPE | TIMM))
+    net = build_encoder(ViTSettings.from_values(SHAPE | TIMM))
     twin = copy.deepcopy(net)
     images = torch.rand(2, 1, 32, 32)
     assert torch.equal(twin.eval()(images).cls, net.eval()(images).cls)
@@ -27,7 +27,7 @@ def test_heads_decoders_copies_and_layer_decay():
     model(images).sum().backward()
     assert all(p.grad is not None for p in model.parameters())
     assert Segmenter(net, 2)(images).shape == (2, 2, 32, 32)
-    groups = build_parameter_groups(model, FinetuneSettings.checked({"layer_decay": 0.5}))
+    groups = build_parameter_groups(model, FinetuneSettings.from_values({"layer_decay": 0.5}))
     scale = {id(p): g["scale"] for g in groups for p in g["params"]}
     decay = {id(p): g["weight_decay"] for g in groups for p in g["params"]}
     assert scale[id(twin.blocks[0].mlp.fc1.weight)] == 0.25
@@ -43,7 +43,7 @@ def test_float32_without_fused_attention_in_the_environment(monkeypatch):
     from timm.layers import config
 
     monkeypatch.setattr(config, "_USE_FUSED_ATTN", 0)
-    net = build_encoder(ViTSettings.checked(SHAPE | TIMM)).eval()
+    net = build_encoder(ViTSettings.from_values(SHAPE | TIMM)).eval()
     assert net(torch.rand(1, 1, 32, 32), capture=True).cls_logits is not None
 
 

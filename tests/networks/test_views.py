@@ -113,7 +113,7 @@ def test_coverage_outside_the_source_is_zero():
 
 def test_pixels_that_are_the_prior_stay_it_through_the_real_augmentation():
     off = {"brightness": 0.0, "contrast": 0.0, "gamma": 0.0, "blur_p": 0.0}
-    settings = PretrainSettings.checked({
+    settings = PretrainSettings.from_values({
         "recipe": "dino", "batch": 8, "steps": 100,
         "network": {"width": 48, "depth": 2, "heads": 6, "patch": 8, "registers": 2, "image_size": 48},
         "crops": {"flip_p": 0.5, "global_size": 48, "local_size": 24, "locals": 2}, "intensity": off,

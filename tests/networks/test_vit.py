@@ -69,7 +69,7 @@ def test_other_sizes_and_wrong_size():
 def masking_network(**values):
     torch.manual_seed(0)
     shape = {"width": 48, "depth": 2, "heads": 3, "image_size": 32, "mask_token": True}
-    return build_encoder(ViTSettings.checked(shape | values))
+    return build_encoder(ViTSettings.from_values(shape | values))
 
 
 def test_nothing_of_a_masked_patch_is_seen():
@@ -110,7 +110,7 @@ def test_nosn_is_what_the_paper_code_does():
     """Last block: x <- Attn(LN(x)), then x + MLP(x); every other block as ever."""
     torch.manual_seed(0)
     shape = {"width": 48, "depth": 2, "heads": 6, "patch": 8, "registers": 2, "image_size": 32}
-    net = build_encoder(ViTSettings.checked(shape | {"nosn": True, "drop_path": 0.5})).train()
+    net = build_encoder(ViTSettings.from_values(shape | {"nosn": True, "drop_path": 0.5})).train()
     last = net.blocks[1]
     x = torch.randn(4, 6, 48)
     attended, _ = last.attention(last.norm1(x))
@@ -126,7 +126,7 @@ def test_nosn_is_what_the_paper_code_does():
 def test_without_stochastic_depth_a_network_in_training_answers_alike(source):
     shape = {"width": 48, "depth": 2, "heads": 3, "patch": 8, "image_size": 32, "drop_path": 0.5}
     torch.manual_seed(0)
-    net = build_encoder(ViTSettings.checked(shape | source)).train()
+    net = build_encoder(ViTSettings.from_values(shape | source)).train()
     images = torch.rand(4, 1, 32, 32)
     assert not torch.equal(net(images).cls, net(images).cls)
     disable_drop_path(net)

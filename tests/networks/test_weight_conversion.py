@@ -11,7 +11,7 @@ from medprior.networks.weight_conversion import (
     fold_to_one_channel,
     infer_block_shape,
     infer_grid_side,
-    resize_to_image_size,
+    interpolate_position_embedding,
 )
 
 
@@ -61,9 +61,9 @@ def test_no_square_grid_is_refused(tokens):
 
 def test_a_position_is_resized_to_the_grid_of_the_image():
     position = torch.randn(1, 3, 4, 4)
-    assert resize_to_image_size(position, ViTSettings(image_size=32, patch=8)) is position
+    assert interpolate_position_embedding(position, ViTSettings(image_size=32, patch=8)) is position
     ramp = torch.linspace(0, 1, 4).expand(1, 1, 4, 4)
-    larger = resize_to_image_size(ramp, ViTSettings(image_size=64, patch=8))
+    larger = interpolate_position_embedding(ramp, ViTSettings(image_size=64, patch=8))
     assert larger.shape == (1, 1, 8, 8)
     assert (larger[0, 0, 0].diff() > 0).all()
     torch.testing.assert_close(larger[0, 0, 0], larger[0, 0, 7])

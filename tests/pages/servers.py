@@ -15,7 +15,7 @@ from medprior.pages.access import AccessSettings
 from medprior.pages.app import create_page_app
 from medprior.pages.serving import open_listener, serve_app
 
-access = AccessSettings.checked(json.loads(sys.argv[1]))
+access = AccessSettings.from_values(json.loads(sys.argv[1]))
 app = create_page_app("test", access)
 
 @app.get("/health")

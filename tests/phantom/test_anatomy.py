@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medprior.phantom.anatomy import clip_to_image, compute_covariance_root, sample_anatomy, sample_patient
-from medprior.phantom.frame import build_frame
+from medprior.phantom.anatomy import clip_to_image, compute_correlation_cholesky, sample_anatomy, sample_patient
+from medprior.phantom.frame import build_thorax_frame
 from medprior.phantom.outline import compute_structure_masks
-from medprior.phantom.render import render_phantom, sample_study
+from medprior.phantom.render import render_phantom, sample_image_parameters
 from medprior.phantom.settings import PhantomSettings
 
 SIZE = 192
@@ -90,8 +90,8 @@ def measure(masks):
 def cohort():
     rows = []
     for patient in range(300):
-        anatomy = sample_study((11, patient), 0, PhantomSettings()).anatomy
-        frame = build_frame(anatomy, SIZE, SIZE)
+        anatomy = sample_image_parameters((11, patient), 0, PhantomSettings()).anatomy
+        frame = build_thorax_frame(anatomy, SIZE, SIZE)
         rows.append(measure(compute_structure_masks(anatomy, frame.u, frame.v)))
     return pd.DataFrame(rows)
 
@@ -114,7 +114,7 @@ def test_a_quarter_of_the_hearts_is_large(cohort):
 
 
 def test_root_reproduces_the_correlations():
-    matrix = compute_covariance_root() @ compute_covariance_root().T
+    matrix = compute_correlation_cholesky() @ compute_correlation_cholesky().T
     assert np.allclose(np.diag(matrix), 1)
     assert np.linalg.eigvalsh(matrix).min() > 0.01
 

@@ -20,7 +20,7 @@ from medprior.phantom.dicom_file import (
     set_display_attributes,
     write_phantom_dicom,
 )
-from medprior.phantom.render import PhantomImage, render_study, sample_study
+from medprior.phantom.render import PhantomImage, render_sampled_image, sample_image_parameters
 from medprior.phantom.settings import PhantomSettings
 from medprior.phantom.vendors import VENDORS
 from medprior.phantom.voi import VoiTransform
@@ -42,7 +42,7 @@ def identity(image="p-1"):
 
 
 def study_of(vendor, seed=5):
-    study = sample_study((seed,), 0, PhantomSettings())
+    study = sample_image_parameters((seed,), 0, PhantomSettings())
     voi = VoiTransform(vendor.voi, 0.48, 0.7)
     field = Collimation(0.03, 0.02, 0.05, 0.0, "L", 0.9, 0.1, 0.04)
     return replace(study, vendor=vendor, voi=voi, collimation=field)
@@ -52,7 +52,7 @@ def study_of(vendor, seed=5):
 def written(request, tmp_path_factory):
     vendor = request.param
     study = study_of(vendor)
-    image = render_study(study, 200, round(200 * vendor.aspect), PhantomSettings())
+    image = render_sampled_image(study, 200, round(200 * vendor.aspect), PhantomSettings())
     path = tmp_path_factory.mktemp("dicom") / "one.dcm"
     write_phantom_dicom(path, image, vendor, study.voi, identity())
     return path, image, vendor, study.voi

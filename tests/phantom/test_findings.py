@@ -11,13 +11,13 @@ from scipy.ndimage import binary_dilation
 from medprior.phantom import FINDINGS, PhantomSettings, render_phantom
 from medprior.phantom.findings import (
     Lesion,
+    compute_hemithorax_mask,
     locate_lesion,
-    lung_half_mask,
     outer_border_distance,
     sample_findings,
     sample_follow_up,
 )
-from medprior.phantom.render import render_study, sample_study
+from medprior.phantom.render import render_sampled_image, sample_image_parameters
 from medprior.phantom.settings import Prevalence
 from tests.phantom.thorax import straight_anatomy, straight_frame
 
@@ -28,9 +28,9 @@ BRIGHTER = {"pleural_effusion": 1, "consolidation": 1, "nodule": 1, "pneumothora
 
 def pair(lesion, seed=2):
     """The same thorax, noise and exposure without and with one lesion."""
-    study = replace(sample_study((seed,), 0, SETTINGS), findings=[])
-    healthy = render_study(study, SIZE, SIZE, SETTINGS)
-    ill = render_study(replace(study, findings=[lesion]), SIZE, SIZE, SETTINGS)
+    study = replace(sample_image_parameters((seed,), 0, SETTINGS), findings=[])
+    healthy = render_sampled_image(study, SIZE, SIZE, SETTINGS)
+    ill = render_sampled_image(replace(study, findings=[lesion]), SIZE, SIZE, SETTINGS)
     return healthy, ill
 
 
@@ -105,7 +105,7 @@ def test_sides_are_halves_of_the_picture():
     anatomy = straight_anatomy()
     frame = straight_frame(anatomy, 10)
     for left, columns in ((True, [5, 6, 7, 8, 9]), (False, [0, 1, 2, 3, 4])):
-        assert np.flatnonzero(lung_half_mask(frame, left)[0]).tolist() == columns
+        assert np.flatnonzero(compute_hemithorax_mask(frame, left)[0]).tolist() == columns
         distance = outer_border_distance(anatomy, frame, left)[5]
         # The outer border is near the edge of the box, whose middle is half a box away.
         assert distance[5 if left else 4] == pytest.approx(0.41, abs=0.02)

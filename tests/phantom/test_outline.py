@@ -9,9 +9,9 @@ from medprior.phantom.outline import (
     ShapeBorders,
     compute_structure_masks,
     diaphragm_height,
+    get_lung_vertical_extent,
     heart_borders,
     lung_borders,
-    lung_span,
     sort_arc_by_height,
 )
 from tests.phantom.thorax import straight_anatomy, straight_frame
@@ -39,7 +39,7 @@ def test_an_arc_wraps_around_the_curve_and_rises():
 def test_a_lung_fills_its_side_of_the_box(left):
     anatomy = straight_anatomy(left_top=0.02, left_bottom=0.9, right_top=0.04, right_bottom=0.95)
     top, bottom = (0.02, 0.9) if left else (0.04, 0.95)
-    assert lung_span(anatomy, left) == (top, bottom)
+    assert get_lung_vertical_extent(anatomy, left) == (top, bottom)
     borders = lung_borders(anatomy, left)
     assert borders.height[[0, -1]] == pytest.approx([top, bottom], abs=1e-6)
     outer, inner = (borders.right.max(), borders.left.min()) if left else (borders.left.min(), borders.right.max())

@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from medprior.phantom import STRUCTURES, render_phantom
-from medprior.phantom.render import compute_truth_labels, sample_study
+from medprior.phantom.render import compute_truth_labels, sample_image_parameters
 from medprior.phantom.settings import PhantomSettings
 from tests.phantom.thorax import straight_anatomy
 
@@ -79,7 +79,7 @@ def test_exposure_and_view_vary():
 @pytest.mark.parametrize(("width", "large"), [(0.545, 0.0), (0.546, 1.0)])
 def test_a_heart_wider_than_the_limit_is_cardiomegaly_with_the_heart_as_its_mask(width, large):
     settings = PhantomSettings(cardiothoracic_limit=0.545)
-    study = replace(sample_study((1,), 0, settings), anatomy=straight_anatomy(heart_width=width))
+    study = replace(sample_image_parameters((1,), 0, settings), anatomy=straight_anatomy(heart_width=width))
     masks = {"heart": np.eye(3, dtype=bool), "nodule": np.ones((3, 3), bool)}
     truth = compute_truth_labels(study, masks, settings)
     assert truth == {
@@ -93,9 +93,9 @@ def test_a_heart_wider_than_the_limit_is_cardiomegaly_with_the_heart_as_its_mask
 
 def test_a_patient_keeps_the_vendor_and_a_share_of_images_is_portable():
     settings = PhantomSettings(portable=0.35)
-    studies = [[sample_study((seed,), image, settings) for image in (0, 1)] for seed in range(150)]
+    studies = [[sample_image_parameters((seed,), image, settings) for image in (0, 1)] for seed in range(150)]
     assert all(first.vendor == second.vendor for first, second in studies)
     assert 0.25 < np.mean([study.anatomy.portable for pair in studies for study in pair]) < 0.45
     for share in (0.0, 1.0):
-        study = sample_study((3,), 0, PhantomSettings(portable=share))
+        study = sample_image_parameters((3,), 0, PhantomSettings(portable=share))
         assert study.anatomy.portable == bool(share)

@@ -10,9 +10,9 @@ from medprior.errors import ConfigError, MedpriorError
 from medprior.phantom import PhantomSettings, generate_phantom_cohort
 from medprior.phantom.request import (
     STARTED_FILE,
-    check_request_numbers,
+    check_finished_or_mark_started,
+    check_generation_arguments,
     clear_started_mark,
-    is_already_generated,
     list_setting_changes,
 )
 from tests.phantom.cohorts import SMALL, fingerprint
@@ -88,21 +88,21 @@ def test_changes_are_named_down_to_the_leaves_whichever_side_has_them():
 )
 def test_numbers_have_a_least_value(patients, seed, workers, words):
     if words is None:
-        check_request_numbers(patients, seed, workers)
+        check_generation_arguments(patients, seed, workers)
     else:
         with pytest.raises(ConfigError) as caught:
-            check_request_numbers(patients, seed, workers)
+            check_generation_arguments(patients, seed, workers)
         assert str(caught.value) == words
 
 
 def test_a_new_folder_is_marked_as_begun_and_can_be_taken_up(tmp_path):
     out, asked = tmp_path / "new", {"patients": 2}
-    assert not is_already_generated(out, asked, 7)
+    assert not check_finished_or_mark_started(out, asked, 7)
     assert json.loads((out / STARTED_FILE).read_text()) == {"seed": 7, "patients": 2}
     (out / "half.dcm").write_text("")
-    assert not is_already_generated(out, asked, 7)
+    assert not check_finished_or_mark_started(out, asked, 7)
     with pytest.raises(ConfigError, match="unfinished"):
-        is_already_generated(out, asked, 8)
+        check_finished_or_mark_started(out, asked, 8)
     clear_started_mark(out)
     with pytest.raises(MedpriorError, match="not an empty folder"):
-        is_already_generated(out, asked, 7)
+        check_finished_or_mark_started(out, asked, 7)

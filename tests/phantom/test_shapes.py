@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from medprior.phantom.anatomy import sample_anatomy, sample_patient
-from medprior.phantom.frame import build_frame
+from medprior.phantom.frame import build_thorax_frame
 from medprior.phantom.shapes import (
     Capsule,
+    compute_bounding_slices,
     ellipsoid_chord,
-    pixel_window,
     rasterize_capsules,
     smooth_step,
     superellipse_chord,
@@ -21,7 +21,7 @@ from tests.phantom.thorax import straight_anatomy, straight_frame
 @pytest.fixture(scope="module")
 def frame():
     rng = np.random.default_rng(0)
-    return build_frame(sample_anatomy(sample_patient(rng), False, rng), 300, 280)
+    return build_thorax_frame(sample_anatomy(sample_patient(rng), False, rng), 300, 280)
 
 
 def test_ellipsoid_chords_sum_to_its_volume(frame):
@@ -39,7 +39,7 @@ def test_capsule_chords_sum_to_its_volume(frame):
 
 
 def test_window_holds_the_box(frame):
-    rows, cols = pixel_window(frame, (-30, 20), (50, 90))
+    rows, cols = compute_bounding_slices(frame, (-30, 20), (50, 90))
     inside = (abs(frame.x_mm + 5) <= 25) & (abs(frame.y_mm - 70) <= 20)
     outside = inside.copy()
     outside[rows, cols] = False

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from medprior.phantom.anatomy import Anatomy, sample_anatomy, sample_patient
-from medprior.phantom.frame import ThoraxFrame, build_frame
+from medprior.phantom.frame import ThoraxFrame, build_thorax_frame
 
 
 def anatomy_of(seed):
@@ -30,4 +30,4 @@ def straight_anatomy(**changes) -> Anatomy:
 
 def straight_frame(anatomy: Anatomy, size: int = 100) -> ThoraxFrame:
     """The square grid of an anatomy."""
-    return build_frame(anatomy, size, size)
+    return build_thorax_frame(anatomy, size, size)

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from medprior.pretrain.distributed import all_gather_rows, all_reduce_sum
 from medprior.pretrain.objectives.dino import apply_sinkhorn
-from medprior.pretrain.objectives.objective import Scene
+from medprior.pretrain.objectives.objective import MultiCropBatch
 
 from .scenes import learner_of, pictures, scene_of, tiny
 
@@ -51,7 +51,7 @@ def take_step(settings, rank: int, world: int, parts: int = 1):
     heads = (-1, -1, -1) if settings.span.assignment == "hungarian" else (0, 1, 2)
     learner = learner_of(settings, heads)
     images, masks = pictures(BATCH)
-    scenes: list[Scene] = [
+    scenes: list[MultiCropBatch] = [
         scene_of(settings, learner, images, masks, 2, share_of_process(rank, world, i, parts), True)
         for i in range(parts)
     ]

@@ -38,7 +38,7 @@ run.run()
 
 def run_settings(**values: Any) -> PretrainSettings:
     """`TINY_RUN` with whole sections replaced."""
-    return PretrainSettings.checked(TINY_RUN | values)
+    return PretrainSettings.from_values(TINY_RUN | values)
 
 
 def load_teacher_weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -5,7 +5,7 @@ import torch
 
 from medprior.phantom import render_phantom
 from medprior.pretrain.learner import Learner
-from medprior.pretrain.objectives.objective import PriorMaps, Scene
+from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.augment import ViewMaker
 from medprior.settings import merge_mappings
@@ -22,7 +22,7 @@ WITHOUT_DINO = {"dino": {"weight": 0.0, "koleo_weight": 0.0}}
 
 def tiny(**changes):
     """Resolved settings of a network of 48 channels and 6 heads, with `changes` of sections."""
-    settings = PretrainSettings.checked(merge_mappings(TINY, changes))
+    settings = PretrainSettings.from_values(merge_mappings(TINY, changes))
     network = settings.network.model_copy(update={"image_size": settings.crops.global_size})
     return settings.model_copy(update={"network": network}).resolve(64)
 
@@ -42,7 +42,7 @@ def pictures(count, size=72):
 
 
 def scene_of(settings, learner, images, maps=None, step=0, part=None, detail=False):
-    """What `SceneMaker` makes of a batch, or of a part of it."""
+    """What `MultiCropBatchMaker` makes of a batch, or of a part of it."""
     whole = len(images)
     part = part or slice(0, whole)
     aspect = np.ones(whole)
@@ -51,7 +51,7 @@ def scene_of(settings, learner, images, maps=None, step=0, part=None, detail=Fal
     if maps is not None:
         prior = PriorMaps(maps[part], torch.ones(len(maps[part])))
     masked = learner.sample_masks(step, part, whole, globals_.geometry.grid)
-    return Scene(globals_, locals_, prior, masked, step, part, whole, detail)
+    return MultiCropBatch(globals_, locals_, prior, masked, step, part, whole, detail)
 
 
 def gradients(learner, scene, weights=None):

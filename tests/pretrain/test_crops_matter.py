@@ -11,7 +11,7 @@ from medprior.metrics.pixel_ap import compute_pixel_ap
 from medprior.networks.attention import compute_attention_maps
 from medprior.networks.views import crop_views
 from medprior.phantom import render_phantom
-from medprior.pretrain.objectives.objective import PriorMaps, Scene
+from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
 from medprior.pretrain.schedules import warmup_cosine_schedule
 from medprior.pretrain.views.augment import ViewBatch
 
@@ -56,7 +56,7 @@ def trained(crops, images, prior, seed):
             index = torch.arange(BATCH).repeat(2)
             view = create_whole_image_views(np.ones(2 * BATCH), (8, 8))
             pixels = crop_views(images[chosen], view, 64, index)
-            scene = Scene(ViewBatch(pixels, view, index), None, PriorMaps(maps, torch.ones(BATCH)))
+            scene = MultiCropBatch(ViewBatch(pixels, view, index), None, PriorMaps(maps, torch.ones(BATCH)))
         losses, _ = learner.compute_losses(learner.student, scene)
         for group in optimiser.param_groups:
             group["lr"] = warmup_cosine_schedule(1e-3, 1e-6, 0.1, step / STEPS + 1e-9)

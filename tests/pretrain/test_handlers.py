@@ -115,7 +115,7 @@ def flat(state, lead=""):
 @pytest.fixture(scope="module")
 def whole(phantom_cohort, phantom_prior, tmp_path_factory):
     folder = tmp_path_factory.mktemp("restart") / "whole"
-    pretrain_backbone(phantom_cohort, folder, phantom_prior, PretrainSettings.checked(ALL))
+    pretrain_backbone(phantom_cohort, folder, phantom_prior, PretrainSettings.from_values(ALL))
     return folder
 
 
@@ -135,7 +135,7 @@ def test_killed_run_with_every_objective(whole, phantom_cohort, phantom_prior, t
     assert {f"objectives.{key}" for key in wanted} <= state["learner"].keys()
     parts = {key.split(".")[2] for key in state["learner"] if key.startswith("student.parts.")}
     assert parts == {"ibot", "loca", "loca_prototypes"}
-    pretrain_backbone(phantom_cohort, cut, phantom_prior, PretrainSettings.checked(ALL))
+    pretrain_backbone(phantom_cohort, cut, phantom_prior, PretrainSettings.from_values(ALL))
     equal(whole, cut)
     a, b = (pd.read_csv(folder / "metrics.csv") for folder in (whole, cut))
     same = [name for name in a if name not in ("images_per_second", "data_wait")]
@@ -148,7 +148,7 @@ def test_killed_run_with_every_objective(whole, phantom_cohort, phantom_prior, t
 @pytest.mark.timeout(1800)
 def test_twenty_random_kills(phantom_cohort, phantom_prior, tmp_path):
     settings = merge_mappings(ALL, {"steps": 60, "checkpoint_every": 1})
-    pretrain_backbone(phantom_cohort, tmp_path / "whole", phantom_prior, PretrainSettings.checked(settings))
+    pretrain_backbone(phantom_cohort, tmp_path / "whole", phantom_prior, PretrainSettings.from_values(settings))
     rng, cut = np.random.default_rng(0), tmp_path / "cut"
     for kill in range(20):
         process = start_run(phantom_cohort, cut, phantom_prior, settings)
@@ -162,7 +162,7 @@ def test_twenty_random_kills(phantom_cohort, phantom_prior, tmp_path):
         assert process.poll() is None, f"ended before kill {kill}"
         process.kill()
         assert process.wait(60) == -signal.SIGKILL
-    pretrain_backbone(phantom_cohort, cut, phantom_prior, PretrainSettings.checked(settings))
+    pretrain_backbone(phantom_cohort, cut, phantom_prior, PretrainSettings.from_values(settings))
     equal(tmp_path / "whole", cut)
 
 

@@ -22,7 +22,7 @@ def first(phantom_cohort, tmp_path_factory):
 
 def without_shape(**changes):
     values = {k: v for k, v in TINY_RUN.items() if k != "network"}
-    return PretrainSettings.checked(merge_mappings(values, changes))
+    return PretrainSettings.from_values(merge_mappings(values, changes))
 
 
 @pytest.mark.parametrize("name", ["", "backbone.safetensors"])
@@ -88,7 +88,7 @@ def test_a_backbone_is_named_by_its_folder_or_its_weights(tmp_path):
 
 
 def write_backbone(folder, **values):
-    settings = ViTSettings.checked({"width": 24, "depth": 1, "heads": 6, "registers": 1, "image_size": 32} | values)
+    settings = ViTSettings.from_values({"width": 24, "depth": 1, "heads": 6, "registers": 1, "image_size": 32} | values)
     torch.manual_seed(0)
     folder.mkdir()
     save_weights(folder / "backbone.safetensors", build_encoder(settings))

@@ -47,7 +47,7 @@ def test_koleo_finds_the_same_neighbours():
 
 
 def small_learner():
-    settings = PretrainSettings.checked(
+    settings = PretrainSettings.from_values(
         {
             "recipe": "dino",
             "batch": 4,

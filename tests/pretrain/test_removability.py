@@ -102,19 +102,19 @@ def test_dino_can_be_left_out():
 
 
 def test_recipes_join_and_unknown_ones_are_refused():
-    joined = PretrainSettings.checked({"recipe": "span+sar+loca"})
+    joined = PretrainSettings.from_values({"recipe": "span+sar+loca"})
     weights = (joined.span.weight, joined.sar.weight, joined.loca.weight, joined.ibot.weight)
     assert weights == (0.3, 0.01, 0.5, 0.0)
-    assert PretrainSettings.checked({"recipe": "dino"}).span.weight == 0
-    assert PretrainSettings.checked({"recipe": "life+dino"}).network.life
-    given = PretrainSettings.checked({"recipe": "all", "span": {"weight": 0.1}})
+    assert PretrainSettings.from_values({"recipe": "dino"}).span.weight == 0
+    assert PretrainSettings.from_values({"recipe": "life+dino"}).network.life
+    given = PretrainSettings.from_values({"recipe": "all", "span": {"weight": 0.1}})
     assert (given.span.weight, given.ibot.weight) == (0.1, 1.0)
     for name in RECIPES:
-        assert PretrainSettings.checked({"recipe": name}).recipe == name
+        assert PretrainSettings.from_values({"recipe": name}).recipe == name
     with pytest.raises(Exception, match=r"recipe.*no recipe 'spam'.*span\+sar\+loca"):
-        PretrainSettings.checked({"recipe": "span+spam"})
+        PretrainSettings.from_values({"recipe": "span+spam"})
     with pytest.raises(Exception, match="nothing to learn"):
-        PretrainSettings.checked({"recipe": "nokoleo", "dino": {"weight": 0.0}})
+        PretrainSettings.from_values({"recipe": "nokoleo", "dino": {"weight": 0.0}})
 
 
 def test_weights_over_a_run():

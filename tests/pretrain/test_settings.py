@@ -7,7 +7,7 @@ from medprior.pretrain.settings import PretrainSettings
 
 
 def resolve(images, **values):
-    return PretrainSettings.checked({"recipe": "dino"} | values).resolve(images)
+    return PretrainSettings.from_values({"recipe": "dino"} | values).resolve(images)
 
 
 def test_small_cohorts_end_at_ten_thousand_images():
@@ -52,9 +52,9 @@ def test_masks_need_their_token():
 
 
 def test_the_recipe_is_below_what_is_given():
-    assert PretrainSettings.checked({}).span.weight == 0.3
-    assert PretrainSettings.checked({"recipe": "dino"}).span.weight == 0
-    assert PretrainSettings.checked({"recipe": "dino", "span": {"weight": 0.7}}).span.weight == 0.7
-    assert PretrainSettings.checked({"recipe": "sar", "sar": {"connectivity": 4}}).sar.weight == 0.01
+    assert PretrainSettings.from_values({}).span.weight == 0.3
+    assert PretrainSettings.from_values({"recipe": "dino"}).span.weight == 0
+    assert PretrainSettings.from_values({"recipe": "dino", "span": {"weight": 0.7}}).span.weight == 0.7
+    assert PretrainSettings.from_values({"recipe": "sar", "sar": {"connectivity": 4}}).sar.weight == 0.01
     with pytest.raises(ConfigError, match=r"'recipe'.*no recipe 'magic'"):
-        PretrainSettings.checked({"recipe": "dino+magic"})
+        PretrainSettings.from_values({"recipe": "dino+magic"})

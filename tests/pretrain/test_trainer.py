@@ -61,7 +61,7 @@ def test_a_run_in_parts(phantom_cohort, tmp_path):
             "accumulate": parts, "recipe": "nokoleo+sar+loca", "steps": 4, "window": 1,
             "dino": {"weight": 0.0}, "loca": {"cluster": False},
         }  # fmt: skip
-        settings = PretrainSettings.checked(merge_mappings(TINY_RUN, changes))
+        settings = PretrainSettings.from_values(merge_mappings(TINY_RUN, changes))
         pretrain_backbone(phantom_cohort, tmp_path / str(parts), settings=settings)
         losses.append(pd.read_csv(tmp_path / str(parts) / "metrics.csv").loss)
     assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
@@ -69,7 +69,7 @@ def test_a_run_in_parts(phantom_cohort, tmp_path):
     with pytest.raises(ConfigError, match="accumulate"):
         pretrain_backbone(
             phantom_cohort, tmp_path / "x",
-            settings=PretrainSettings.checked(TINY_RUN | {"accumulate": 3}),
+            settings=PretrainSettings.from_values(TINY_RUN | {"accumulate": 3}),
         )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def test_a_step_that_does_not_fit_goes_on_in_more_parts(phantom_cohort, tmp_path
         "recipe": "nokoleo+sar+loca", "steps": 4, "window": 1, "dino": {"weight": 0.0},
         "loca": {"cluster": False},
     }  # fmt: skip
-    settings = PretrainSettings.checked(merge_mappings(TINY_RUN, changes))
+    settings = PretrainSettings.from_values(merge_mappings(TINY_RUN, changes))
     asked = settings.model_copy(update={"accumulate": 4})
     pretrain_backbone(phantom_cohort, tmp_path / "asked", settings=asked)
     limit_memory(monkeypatch, settings.batch // 2)
@@ -103,7 +103,7 @@ def test_a_step_that_does_not_fit_goes_on_in_more_parts(phantom_cohort, tmp_path
 
 
 def test_what_never_fits_stops_with_advice(phantom_cohort, tmp_path, monkeypatch):
-    settings = PretrainSettings.checked(TINY_RUN | {"steps": 2})
+    settings = PretrainSettings.from_values(TINY_RUN | {"steps": 2})
     limit_memory(monkeypatch, 1)
     with pytest.raises(TrainingFailed, match="memory does not hold") as failed:
         pretrain_backbone(phantom_cohort, tmp_path / "out", settings=settings)

@@ -14,7 +14,9 @@ from tests.workers.dask_workers import killing_a_busy_worker
 
 distributed = pytest.importorskip("distributed")
 FILES = ("per_image.npy", "per_image.parquet", "prior.npz", "prior.json")
-QUICK = PriorSettings.checked({"size": 32, "registration": {"size": 64, "iterations": 4, "mesh": 6, "shrink": [4, 2]}})
+QUICK = PriorSettings.from_values(
+    {"size": 32, "registration": {"size": 64, "iterations": 4, "mesh": 6, "shrink": [4, 2]}}
+)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ cluster_plugin = pytest.importorskip("medprior.priors.cluster_plugin")
 @pytest.fixture
 def transfer(drawing):
     """A transfer that only compares pictures."""
-    settings = PriorSettings.checked({"size": 32, "registration": {"size": 64}})
+    settings = PriorSettings.from_values({"size": 32, "registration": {"size": 64}})
     return LabelTransfer((Example(drawing.square(64), drawing.coverage(64)),), "static", settings, drawing.structures)
 
 

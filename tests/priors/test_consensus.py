@@ -46,7 +46,7 @@ def test_only_images_that_registered_become_examples(drawing, tmp_path):
         writer.add(image_id="t003", pixels=thorax(3)[0], patient_id="t003")
         writer.finish(split={"t001": "train", "noise": "train", "t002": "train", "t003": "test"})
     quick = {"size": 64, "iterations": 4, "mesh": 6, "shrink": [4, 2]}
-    settings = PriorSettings.checked({"size": 32, "stones": 3, "registration": quick})
+    settings = PriorSettings.from_values({"size": 32, "stones": 3, "registration": quick})
     annotated = Example(drawing.square(64), drawing.coverage(64))
     transfer = LabelTransfer((annotated,), "deformable", settings, drawing.structures)
     extended, image_ids = add_intermediate_examples(Cohort.open(tmp_path / "cohort"), transfer)

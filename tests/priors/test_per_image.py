@@ -47,7 +47,7 @@ def test_a_killed_run_is_taken_up(thoraxes, drawing, registered, tmp_path, monke
 @pytest.fixture
 def still(drawing):
     """A transfer that only compares: quick, with a record that differs from picture to picture."""
-    settings = PriorSettings.checked({"size": 32, "registration": {"size": 64}})
+    settings = PriorSettings.from_values({"size": 32, "registration": {"size": 64}})
     return LabelTransfer((Example(drawing.square(64), drawing.coverage(64)),), "static", settings, drawing.structures)
 
 

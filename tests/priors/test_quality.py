@@ -7,7 +7,7 @@ from medprior.priors.quality import (
     compute_image_scores,
     load_true_coverage,
     score_structure_maps,
-    select_comparable_maps,
+    select_maps_by_structure,
     summarise_quality,
 )
 
@@ -24,13 +24,13 @@ def test_quality_of_two_lungs_counts_as_lungs(thoraxes, tmp_path):
 def test_two_lungs_are_joined_only_where_the_cohort_has_joined_ones():
     names = ("heart", "left_lung", "right_lung")
     maps = np.array([0.2, 0.7, 0.4], np.float32).reshape(3, 1, 1)
-    selected = select_comparable_maps(maps, names, ("lungs", "left_lung"))
+    selected = select_maps_by_structure(maps, names, ("lungs", "left_lung"))
     assert {name: float(layer[0, 0]) for name, layer in selected.items()} == pytest.approx(
         {"left_lung": 0.7, "lungs": 0.7}
     )
-    assert set(select_comparable_maps(maps, names, ("heart",))) == {"heart"}
-    assert not select_comparable_maps(maps[:2], names[:2], ("lungs",))
-    own = select_comparable_maps(maps, ("lungs", "left_lung", "right_lung"), ("lungs",))
+    assert set(select_maps_by_structure(maps, names, ("heart",))) == {"heart"}
+    assert not select_maps_by_structure(maps[:2], names[:2], ("lungs",))
+    own = select_maps_by_structure(maps, ("lungs", "left_lung", "right_lung"), ("lungs",))
     assert own["lungs"][0, 0] == np.float32(0.2)
 
 

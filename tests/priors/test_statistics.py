@@ -39,7 +39,7 @@ def test_statistics_look_at_the_training_split_only(thoraxes):
 
 
 def test_regions_without_a_name(thoraxes, tmp_path):
-    settings = PriorSettings.checked({"method": "statistics", "statistics": {"regions": 5, "fit": False}})
+    settings = PriorSettings.from_values({"method": "statistics", "statistics": {"regions": 5, "fit": False}})
     prior = build_prior(thoraxes, tmp_path, None, settings=settings)
     assert prior.names == tuple(f"region_{n}" for n in range(1, 6))
     assert prior.per_image is None

@@ -22,7 +22,7 @@ def test_what_several_say_is_blurred_half_as_much():
 
 def small_transfer(transformation, *examples, annotated=1):
     """Transfer of the heart at 64 pixels with few iterations."""
-    settings = PriorSettings.checked({
+    settings = PriorSettings.from_values({
         "size": 32, "softness": 0, "registration": {"size": 64, "iterations": 4, "mesh": 6, "shrink": [4, 2]},
     })  # fmt: skip
     return LabelTransfer(tuple(examples), transformation, settings, ("heart",), annotated)

@@ -67,7 +67,7 @@ def test_processor_time_is_for_one_message_and_grows_with_its_size():
     assert ask(process, {"seconds": 0.3}, [np.zeros(3_000_000, np.uint8)])[0] == {"done": True}
     with pytest.raises(MessageError):
         ask(process, {"seconds": 0.3})
-    assert process.end_and_get_code() == "timeout"
+    assert process.end_and_get_reject_code() == "timeout"
 
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGKILL"])
@@ -76,7 +76,7 @@ def test_a_process_that_dies_otherwise_has_crashed(name):
     with pytest.raises(MessageError) as caught:
         ask(process, {"signal": name})
     assert not caught.value.timed_out
-    assert process.end_and_get_code() == "worker_died"
+    assert process.end_and_get_reject_code() == "worker_died"
 
 
 def test_a_process_that_does_not_start_in_time_is_an_error():

@@ -147,7 +147,7 @@ def load_saved_contours(session: DrawingSession, key: str) -> list[dict[str, Any
         return []
     try:
         record = json.loads((session.out / CONTOURS_FILE).read_text(encoding="utf-8"))
-        drawing = ContourDrawing.checked(record, CONTOURS_FILE)
+        drawing = ContourDrawing.from_values(record, CONTOURS_FILE)
     except (OSError, ValueError, MedpriorError):
         return []
     structures = drawing.structures if drawing.picture == key else ()

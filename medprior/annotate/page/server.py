@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from medprior.annotate.annotation import Annotation
 from medprior.annotate.page.app import create_drawing_app
 from medprior.annotate.page.drawing_session import DrawingSession
-from medprior.annotate.page.transfer_preview import TransferPreview, create_command_transfer
+from medprior.annotate.page.transfer_preview import TransferPreview, create_subprocess_transfer
 from medprior.cohort import Cohort
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.errors import InputMissing
@@ -50,7 +50,7 @@ def run_drawing_page(
         MedpriorError: the port is in use.
     """
     access = AccessSettings(port=port, token=SecretStr(secrets.token_urlsafe(24)), max_bytes=MAX_FILE_BYTES)
-    preview = None if cohort is None else TransferPreview(cohort, create_command_transfer(cohort.path))
+    preview = None if cohort is None else TransferPreview(cohort, create_subprocess_transfer(cohort.path))
     with BoundedReader() as reader:
         session = DrawingSession(out, cohort, reader.read, notes)
         first = image_id if image is None else session.add_file(image.read_bytes())

@@ -35,7 +35,7 @@ DOUBT_REASONS = {
 }
 
 
-def create_command_transfer(cohort: Path) -> Transfer:
+def create_subprocess_transfer(cohort: Path) -> Transfer:
     """A transfer that runs `medprior prior --method registered` in a separate process."""
 
     def transfer(annotation: Path, image_ids: tuple[str, ...], out: Path) -> None:

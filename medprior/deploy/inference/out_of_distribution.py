@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.errors import Rejected
-from medprior.finetune.familiarity import FamiliarityScore
+from medprior.finetune.familiarity import OutOfDistributionScore
 from medprior.finetune.model import Prediction
 
 MaskArray = NDArray[np.bool_]
@@ -24,7 +24,7 @@ HEART_X_RANGE = (0.42, 0.78)  # centre, from that box's left on the picture
 HEART_Y_RANGE = (0.40, 0.95)  # centre, from its top
 
 
-def select_familiarity(answers: Mapping[str, Prediction]) -> FamiliarityScore | None:
+def select_familiarity(answers: Mapping[str, Prediction]) -> OutOfDistributionScore | None:
     """The classifier's familiarity score of an image, else the segmenter's."""
     for task in ("classification", "segmentation"):
         if task in answers and answers[task].familiarity is not None:
@@ -38,7 +38,7 @@ def refuse_unfamiliar(prediction: RadiographPrediction) -> RadiographPrediction:
     Raises:
         Rejected: `far_from_training`.
     """
-    if prediction.familiar is not None and prediction.familiar.is_far:
+    if prediction.familiar is not None and prediction.familiar.is_out_of_distribution:
         raise Rejected(
             "far_from_training",
             "the picture is unlike those the models were trained on",

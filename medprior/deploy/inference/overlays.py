@@ -121,7 +121,7 @@ def render_native_overlay(prediction: RadiographPrediction) -> NDArray[np.uint8]
     grey = resize_pixels(prediction.pixels, *native.stored_shape)
     line_width = max(1, round(max(native.stored_shape) / 400))
     overlay = render_mask_contours(grey, prediction.masks, prediction.cardiothoracic, line_width)
-    image = Image.fromarray(native.turn_pixels(np.asarray(overlay)))
+    image = Image.fromarray(native.reorient_pixels(np.asarray(overlay)))
     size = max(9, native.stored_shape[1] // 45)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
     for line, text in enumerate(format_overlay_notes(prediction)):

@@ -167,7 +167,7 @@ def predict_file(path: Path, out: Path, predict: PredictFile, index: int, dicom:
 def write_dicom_objects(prediction: RadiographPrediction, path: Path, out: Path, item: str) -> dict[str, Any]:
     """Write one answer's DICOM objects; returns their files, or the code of their refusal."""
     from medprior.deploy.inference.dicom_output import build_dicom_objects
-    from medprior.dicom.derived.derived_object import write_private_file
+    from medprior.dicom.derived.derived_object import write_owner_only_file
 
     try:
         objects = build_dicom_objects(prediction, path)
@@ -176,7 +176,7 @@ def write_dicom_objects(prediction: RadiographPrediction, path: Path, out: Path,
     (out / DICOM_FOLDER).mkdir(mode=0o700, exist_ok=True)
     files = {kind: f"{DICOM_FOLDER}/{item}.{kind}.dcm" for kind in objects}
     for kind, content in objects.items():
-        write_private_file(out / files[kind], content)
+        write_owner_only_file(out / files[kind], content)
     return {"files": files, "code": "", "message": ""}
 
 

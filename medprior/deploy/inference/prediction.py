@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.dicom.derived.native_grid import NativeGrid
-from medprior.finetune.familiarity import FamiliarityScore
+from medprior.finetune.familiarity import OutOfDistributionScore
 from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio
 
 RECORD_DIGITS = 6
@@ -45,7 +45,7 @@ class RadiographPrediction:
     cardiothoracic: CardiothoracicRatio | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
-    familiar: FamiliarityScore | None = None
+    familiar: OutOfDistributionScore | None = None
     native: NativeGrid | None = None
 
     def present_labels(self) -> list[str]:

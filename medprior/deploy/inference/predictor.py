@@ -22,7 +22,7 @@ from medprior.dicom import Radiograph, read_image
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.dicom.derived.native_grid import NativeGrid
 from medprior.errors import InputMissing, MedpriorError
-from medprior.finetune.familiarity import FamiliarityScore
+from medprior.finetune.familiarity import OutOfDistributionScore
 from medprior.finetune.model import ForwardPass, Model, Prediction
 from medprior.finetune.single_pass import run_single_pass
 from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio, measure_cardiothoracic_ratio
@@ -105,7 +105,7 @@ class Predictor:
             native=NativeGrid.from_radiograph(radiograph) if radiograph.stored_rows else None,
         )
 
-    def check_familiarity(self) -> None:
+    def require_familiarity_score(self) -> None:
         """Check that a model can measure how far an image is from its training images.
 
         Raises:
@@ -133,7 +133,7 @@ def build_file_predictor(
         InputMissing: `refusing`, and no model can measure familiarity.
     """
     if refusing:
-        predictor.check_familiarity()
+        predictor.require_familiarity_score()
 
     def predict(path: Path) -> RadiographPrediction:
         """Predict on one file."""
@@ -167,7 +167,7 @@ def list_doubt_flags(
     radiograph: Radiograph,
     ratio: CardiothoracicRatio | None,
     masks: dict[str, NDArray[np.bool_]],
-    familiar: FamiliarityScore | None,
+    familiar: OutOfDistributionScore | None,
 ) -> list[str]:
     """Flags of the prediction, in addition to those of the file."""
     frontal = radiograph.view in FRONTAL_VIEWS
@@ -177,7 +177,7 @@ def list_doubt_flags(
         "ap_magnifies_heart": radiograph.view == "AP" and ratio is not None,
         "implausible_cardiothoracic_ratio": ratio is not None and not ratio.plausible,
         "implausible_masks": frontal and bool(find_implausible_masks(masks)),
-        "far_from_training": familiar is not None and familiar.is_far,
+        "far_from_training": familiar is not None and familiar.is_out_of_distribution,
         "familiarity_unknown": familiar is None,
     }
     return [flag for flag, holds in conditions.items() if holds]

@@ -63,7 +63,7 @@ def compare_with_champion(
     for task in champion_models.keys() | challenger.models.keys():
         new = challenger.models.get(task)
         old = champion_models.get(task)
-        verdict.checks += compare_inputs_and_labels(task, old, new, settings)
+        verdict.checks += compare_preprocessing_and_labels(task, old, new, settings)
         if new is None or not verdict.passed:
             continue
         names = find_shared_labels(study, [model for model in (new, old) if model is not None])
@@ -74,7 +74,7 @@ def compare_with_champion(
     return verdict
 
 
-def compare_inputs_and_labels(
+def compare_preprocessing_and_labels(
     task: str, old: Model | None, new: Model | None, settings: GateSettings
 ) -> list[GateCheck]:
     """Check that preprocessing and labels of the challenger are the champion's."""

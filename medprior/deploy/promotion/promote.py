@@ -95,7 +95,7 @@ def roll_back_champion(name: str, tracking_uri: str | None = None) -> tuple[str,
         MedpriorError: there is no previous champion, or it cannot be loaded.
     """
     client = connect_existing_store(tracking_uri)
-    current, previous = champion.find_predecessor(client, name)
+    current, previous = champion.find_champion_and_previous(client, name)
     with fetch_package(f"models:/{name}/{previous}", client.tracking_uri) as folder:
         load_package(folder)
     champion.make_champion(client, name, previous, current)
@@ -128,7 +128,7 @@ def resolve_version(client: MlflowClient, name: str, aliases: dict[str, str], te
 def build_gate_study(cohort: Path, split: str, settings: GateSettings) -> EvaluationStudy:
     """The images of the comparison and the resamples of their patients."""
     values = {"resamples": settings.resamples, "seed": settings.seed, "device": settings.device}
-    return EvaluationStudy.of(Cohort.open(cohort), split, frozenset(), EvaluateSettings.checked(values))
+    return EvaluationStudy.of(Cohort.open(cohort), split, frozenset(), EvaluateSettings.from_values(values))
 
 
 def run_gate_checks(

@@ -60,7 +60,7 @@ def make_champion(client: MlflowClient, name: str, version: str, before: str | N
         client.set_registered_model_alias(name, CHAMPION_ALIAS, version)
 
 
-def find_predecessor(client: MlflowClient, name: str) -> tuple[str, str]:
+def find_champion_and_previous(client: MlflowClient, name: str) -> tuple[str, str]:
     """Versions of the champion and of the champion before it.
 
     Raises:

@@ -17,7 +17,7 @@ from medprior.deploy.inference.predictor import Predictor
 from medprior.deploy.service.request_bodies import (
     RAW_MEDIA_TYPES,
     RETRY_HEADERS,
-    BodyMemory,
+    RequestBodyLimiter,
     extract_instances,
     extract_radiograph,
 )
@@ -64,7 +64,7 @@ def build_app(predictor: Predictor, reader: BoundedReader, settings: ServiceSett
 
     app = create_page_app("medprior", settings.access, SERVICE_WEB_FOLDER, run_queue)
     app.include_router(build_health_routes(request_queue))
-    app.include_router(build_predict_routes(request_queue, BodyMemory(settings.held_mb * 2**20)))
+    app.include_router(build_predict_routes(request_queue, RequestBodyLimiter(settings.held_mb * 2**20)))
     return app
 
 
@@ -87,7 +87,7 @@ def build_health_routes(request_queue: RequestQueue) -> APIRouter:
     return routes
 
 
-def build_predict_routes(request_queue: RequestQueue, body_memory: BodyMemory) -> APIRouter:
+def build_predict_routes(request_queue: RequestQueue, body_memory: RequestBodyLimiter) -> APIRouter:
     """Build the routes `/v1/predict` and `/studies`."""
     routes = APIRouter(responses=REFUSAL_RESPONSES)
     media_types = {kind: BINARY_SCHEMA for kind in sorted(RAW_MEDIA_TYPES - {""})}

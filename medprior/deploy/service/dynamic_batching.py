@@ -49,7 +49,7 @@ class DynamicBatcher:
         self._queue.put((network, images, output))
         return output.result()
 
-    def count_incoming(self, change: int) -> None:
+    def change_incoming_count(self, change: int) -> None:
         """Count a request that is read now (1), or one that has ended (-1)."""
         with self._lock:
             self.incoming_requests += change

@@ -24,7 +24,7 @@ RETRY_HEADERS = {"Retry-After": "2"}
 
 
 @dataclass
-class BodyMemory:
+class RequestBodyLimiter:
     """Limits the bytes of request bodies in memory over all requests.
 
     Attributes:

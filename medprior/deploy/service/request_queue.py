@@ -101,7 +101,7 @@ class RequestQueue:
         return json.dumps(response, separators=(",", ":")).encode()
 
     def _predict(self, data: bytes, include: set[str]) -> dict[str, Any]:
-        self.batcher.count_incoming(1)
+        self.batcher.change_incoming_count(1)
         try:
             radiograph = self.reader.read(data)
             prediction = self.predictor.predict_radiograph(radiograph)
@@ -109,4 +109,4 @@ class RequestQueue:
                 prediction = refuse_unfamiliar(prediction)
             return build_response(prediction, include)
         finally:
-            self.batcher.count_incoming(-1)
+            self.batcher.change_incoming_count(-1)

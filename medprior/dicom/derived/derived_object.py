@@ -167,7 +167,7 @@ def serialise_object(dataset: SOPClass) -> bytes:
     return buffer.getvalue()
 
 
-def write_private_file(path: Path, content: bytes) -> None:
+def write_owner_only_file(path: Path, content: bytes) -> None:
     """Write a file atomically, readable only by its owner."""
     handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
     temporary = Path(name)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medprior.dicom.display.orientation import MIRRORED_FLAG, ROTATED_FLAG
 from medprior.dicom.display.resample import resize_pixels
-from medprior.dicom.radiograph import Radiograph, find_turn_flag
+from medprior.dicom.radiograph import Radiograph, find_orientation_flag
 
 Mask = NDArray[np.bool_]
 GridShape = tuple[int, int]
@@ -36,20 +36,20 @@ class NativeGrid:
         """Build the grid of a radiograph; one not read from DICOM is its own native grid."""
         rows, cols = radiograph.pixels.shape
         stored = (radiograph.stored_rows or rows, radiograph.stored_cols or cols)
-        return cls(stored, (rows, cols), find_turn_flag(radiograph.flags))
+        return cls(stored, (rows, cols), find_orientation_flag(radiograph.flags))
 
     def to_stored(self, mask: Mask) -> Mask:
         """Map a mask [rows, cols] of the radiograph to the pixels of the file.
 
         Exact where pixels are square; else a stored pixel is set if at least half of it is covered.
         """
-        return self.turn_pixels(self._resample_mask(mask, self.stored_shape))
+        return self.reorient_pixels(self._resample_mask(mask, self.stored_shape))
 
     def to_radiograph(self, mask: Mask) -> Mask:
         """Map a mask on the pixels of the file to those of the radiograph."""
-        return self._resample_mask(self.turn_pixels(mask), self.display_shape)
+        return self._resample_mask(self.reorient_pixels(mask), self.display_shape)
 
-    def turn_pixels(self, pixels: Pixels) -> Pixels:
+    def reorient_pixels(self, pixels: Pixels) -> Pixels:
         """Turn an array [rows, cols, ...] as the file was turned on reading; its own inverse."""
         if self.turn == MIRRORED_FLAG:
             return np.ascontiguousarray(np.fliplr(pixels))

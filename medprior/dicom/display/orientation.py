@@ -20,7 +20,7 @@ def return_unchanged(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def find_upright_turn(header: Header) -> tuple[Turn, tuple[str, ...]]:
+def find_reorientation(header: Header) -> tuple[Turn, tuple[str, ...]]:
     """Find the function that turns a picture to `L\\F`, from PatientOrientation, and its flags.
 
     Absent and lateral orientations leave the picture unchanged; unusual ones too, with a flag.

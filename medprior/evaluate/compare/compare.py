@@ -23,9 +23,9 @@ from medprior.evaluate.study import EvaluationStudy
 from medprior.metrics.differences import (
     Estimates,
     add_baseline_differences,
+    compare_spatial_entropies,
     compute_prior_differences,
-    compute_random_differences,
-    compute_relative_differences,
+    compute_random_init_differences,
 )
 from medprior.observer import NullObserver, Observer
 
@@ -140,15 +140,15 @@ def estimate_comparison(
     estimates = (
         study.summarise_data()
         | add_baseline_differences(primary, baselines)
-        | compute_relative_differences(primary, baselines)
+        | compare_spatial_entropies(primary, baselines)
     )
     if priors:
         estimates |= evaluate_attention(study, Inputs((), (), priors)).estimates
-    estimates |= compute_random_differences(primary) | compute_prior_differences(estimates)
+    estimates |= compute_random_init_differences(primary) | compute_prior_differences(estimates)
     return estimates | {
         f"baseline.{name}.{key}": estimate
         for name, baseline in baselines.items()
-        for key, estimate in compute_random_differences(baseline).items()
+        for key, estimate in compute_random_init_differences(baseline).items()
     }
 
 

@@ -34,7 +34,7 @@ class SingleRunPlugin(WorkerPlugin):
             execute_run(facts)
 
 
-def execute_sealed_run(name: str, sealed: SecretBytes) -> SecretBytes:
+def execute_run_message(name: str, sealed: SecretBytes) -> SecretBytes:
     """Execute one run as a Dask task. Never raises, since Dask logs the arguments of failed tasks.
 
     Args:
@@ -66,9 +66,9 @@ def execute_run(facts: Mapping[str, Any]) -> None:
             where="--scheduler",
             fix="use a file system that all workers share",
         )
-    settings = CompareSettings.checked(facts["settings"])
+    settings = CompareSettings.from_values(facts["settings"])
     torch.set_num_threads(facts["threads"])
     study = EvaluationStudy.of(Cohort.open(cohort), "test", frozenset(facts["excluded"]), settings.evaluate)
-    run = ComparisonRun(folder, Arm.checked(facts["arm"]), facts["seed"], Path(facts["origin"]))
+    run = ComparisonRun(folder, Arm.from_values(facts["arm"]), facts["seed"], Path(facts["origin"]))
     with hold_lock(folder / LOCK_FILE, "this run", wait_seconds=None, mode=0o666):
         score_run(run, cohort, study, settings)

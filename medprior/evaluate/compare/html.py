@@ -11,7 +11,7 @@ from medprior.evaluate.compare.tables import build_comparison_tables, list_arm_v
 from medprior.evaluate.report.html import (
     compute_css_width,
     encode_data_uri,
-    list_composition,
+    list_cohort_characteristics,
     list_provenance,
     render_template,
 )
@@ -42,7 +42,7 @@ def write_compare_report(
         seeds=context.settings.seeds,
         resamples=study.settings.resamples,
         datasets=sorted({str(name) for name in study.part.manifest["dataset"]} - {""}),
-        composition=list_composition(metrics),
+        composition=list_cohort_characteristics(metrics),
         excluded=len(study.excluded),
         verdicts=list_arm_verdicts(metrics, recipes),
         tables=build_comparison_tables(metrics, recipes),

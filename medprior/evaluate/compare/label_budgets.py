@@ -43,16 +43,16 @@ def list_label_budgets(settings: CompareSettings, task: Task, arm: Arm | None = 
     task_values = (arm.finetune.get(task) if arm else None) or {}
     values = settings.finetune[task] | {key: task_values[key] for key in BUDGET_AXES if key in task_values}
     fraction_values = values.get("fractions", settings.fractions)
-    fractions = sort_axis_values(fraction_values, f"finetune.{task}.fractions", "shares above 0 up to 1", 1.0)
+    fractions = validate_budget_values(fraction_values, f"finetune.{task}.fractions", "shares above 0 up to 1", 1.0)
     masks = values.get("masks")
     masks = masks if isinstance(masks, (list, tuple)) else []
-    numbers = sort_axis_values(masks, f"finetune.{task}.masks", "whole numbers from 1 on", None)
+    numbers = validate_budget_values(masks, f"finetune.{task}.masks", "whole numbers from 1 on", None)
     return [LabelBudget(format_share_key(fraction), {"fraction": fraction}) for fraction in fractions] + [
         LabelBudget(f"masks_{int(number)}", {"fraction": 1.0, "masks": int(number)}) for number in numbers
     ]
 
 
-def sort_axis_values(axis: Any, where: str, expected: str, upper: float | None) -> list[float]:
+def validate_budget_values(axis: Any, where: str, expected: str, upper: float | None) -> list[float]:
     """The unique numbers of `axis`, largest first; ConfigError if one is invalid."""
     numbers = list(axis) if isinstance(axis, (list, tuple)) else [axis]
     valid = [number for number in numbers if isinstance(number, (int, float)) and not isinstance(number, bool)]
@@ -63,7 +63,7 @@ def sort_axis_values(axis: Any, where: str, expected: str, upper: float | None) 
     return sorted(set(valid), reverse=True)
 
 
-def drop_budget_axes(values: dict[str, Any]) -> dict[str, Any]:
+def drop_budget_settings(values: dict[str, Any]) -> dict[str, Any]:
     """Settings of a task without its budget axes, shared by all its models."""
     return {
         key: value

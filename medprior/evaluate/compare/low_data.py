@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medprior.evaluate.compare.markdown import format_arm_sign, format_cell, format_markdown_table
+from medprior.evaluate.compare.markdown import format_arm_marker, format_cell, format_markdown_table
 from medprior.evaluate.report.summary import ReportMetrics, list_arm_prefixes
 
 LOW_DATA_MEASURES = {
@@ -57,7 +57,7 @@ def format_low_data_tables(metrics: ReportMetrics, recipes: Sequence[str]) -> st
         table = [["arm", *map(format_budget, columns)]]
         for name, prefix in list_arm_prefixes(recipes).items():
             keys = [f"low_data.{budget}.{measure}" for budget in columns]
-            values = [format_cell(metrics.get(prefix + key)) + format_arm_sign(metrics, name, key) for key in keys]
+            values = [format_cell(metrics.get(prefix + key)) + format_arm_marker(metrics, name, key) for key in keys]
             table.append([name, *values])
         texts.append(f"## {title}\n\n{format_markdown_table(table)}")
     return "\n".join(texts)

@@ -46,7 +46,7 @@ def build_arm_table(metrics: ReportMetrics, recipes: Sequence[str]) -> list[list
     )
     rows = [["arm", *(heading for _, heading in [*columns, *plain_columns]), "step, of the first"]]
     for name, prefix in arms.items():
-        values = [format_cell(metrics.get(prefix + key)) + format_arm_sign(metrics, name, key) for key, _ in columns]
+        values = [format_cell(metrics.get(prefix + key)) + format_arm_marker(metrics, name, key) for key, _ in columns]
         values += [format_value(metrics.get(prefix + key)) for key, _ in plain_columns]
         cost = format_cost_ratio(metrics.get(prefix + STEP_COST_KEY), metrics.get(STEP_COST_KEY))
         rows.append([format_arm_title(metrics, name, prefix), *values, cost])
@@ -94,7 +94,7 @@ def format_cost_ratio(record: Record | None, first: Record | None) -> str:
     return f"{record['value'] / first['value']:.2f}"
 
 
-def format_arm_sign(metrics: ReportMetrics, name: str, key: str) -> str:
+def format_arm_marker(metrics: ReportMetrics, name: str, key: str) -> str:
     """▲ if the arm is better than the first one, ▼ if worse, else ""."""
     record = metrics.get(f"difference.{name}.{key}")
     if record is None:

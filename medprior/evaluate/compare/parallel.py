@@ -48,7 +48,7 @@ class RunCluster(DaskCluster):
         Raises:
             MedpriorError: a run failed, or the cluster is gone; finished runs are kept.
         """
-        from medprior.evaluate.compare.dask_worker import execute_sealed_run
+        from medprior.evaluate.compare.dask_worker import execute_run_message
 
         shared = {
             "version": medprior.__version__,
@@ -58,7 +58,7 @@ class RunCluster(DaskCluster):
             "settings": settings.model_dump(mode="json"),
         }
         futures = [
-            self._submit_task(execute_sealed_run, pack_message(shared | build_run_message(run), [])) for run in runs
+            self._submit_task(execute_run_message, pack_message(shared | build_run_message(run), [])) for run in runs
         ]
         for future, run in zip(progress_bar(futures, desc="runs"), runs, strict=True):
             self._check_result(future, run)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medprior.errors import ConfigError
-from medprior.evaluate.compare.label_budgets import LabelBudget, drop_budget_axes, list_label_budgets
+from medprior.evaluate.compare.label_budgets import LabelBudget, drop_budget_settings, list_label_budgets
 from medprior.evaluate.compare.settings import Arm, CompareSettings
 from medprior.finetune.settings import FinetuneSettings, Task
 from medprior.pretrain.settings import RECIPES, PretrainSettings
@@ -26,7 +26,7 @@ def list_arm_tasks(arm: Arm, settings: CompareSettings) -> list[Task]:
 def build_pretrain_settings(arm: Arm, seed: int, settings: CompareSettings) -> PretrainSettings:
     """Pretraining settings of the arm; ConfigError if they are invalid."""
     values = merge_mappings(settings.pretrain, arm.pretrain)
-    return PretrainSettings.checked(values | {"recipe": arm.recipe, "seed": seed})
+    return PretrainSettings.from_values(values | {"recipe": arm.recipe, "seed": seed})
 
 
 def find_shared_backbones(arms: Mapping[str, Arm]) -> dict[str, str]:
@@ -54,10 +54,10 @@ def build_finetune_settings(
     if not isinstance(task_values, dict):
         raise ConfigError("not settings of a task", where=f"finetune.{task}", expected="a mapping")
     values = merge_mappings(
-        merge_mappings(drop_budget_axes(settings.finetune[task]), arm_values), drop_budget_axes(task_values)
+        merge_mappings(drop_budget_settings(settings.finetune[task]), arm_values), drop_budget_settings(task_values)
     )
     values |= budget.values
-    return FinetuneSettings.checked(values | {"task": task, "seed": seed})
+    return FinetuneSettings.from_values(values | {"task": task, "seed": seed})
 
 
 def check_recipes(recipes: Sequence[str], settings: CompareSettings) -> None:
@@ -96,7 +96,7 @@ def save_or_check_plan(out: Path, recipes: Sequence[str], settings: CompareSetti
         return
     values = read_mapping(path)
     saved_recipes = values.pop("recipes", None)
-    if saved_recipes != list(recipes) or CompareSettings.checked(values, f"{out.name}/{PLAN_FILE}") != settings:
+    if saved_recipes != list(recipes) or CompareSettings.from_values(values, f"{out.name}/{PLAN_FILE}") != settings:
         raise ConfigError(
             "this folder holds a comparison with other recipes or settings",
             where=out.name,

@@ -57,7 +57,8 @@ def format_probe_rows(metrics: ReportMetrics, recipes: Sequence[str], columns: S
     table = [["arm", *(head for _, head in columns)]]
     for name, prefix in list_arm_prefixes(recipes).items():
         texts = [
-            format_cell(metrics.get(prefix + key)) + format_baseline_sign(metrics, prefix, key) for key, _ in columns
+            format_cell(metrics.get(prefix + key)) + format_above_random_marker(metrics, prefix, key)
+            for key, _ in columns
         ]
         if set(texts) - {"-"}:
             table.append([name, *texts])
@@ -66,7 +67,7 @@ def format_probe_rows(metrics: ReportMetrics, recipes: Sequence[str], columns: S
     return format_markdown_table(table)
 
 
-def format_baseline_sign(metrics: ReportMetrics, prefix: str, key: str) -> str:
+def format_above_random_marker(metrics: ReportMetrics, prefix: str, key: str) -> str:
     """▲ if an arm's features are better than random weights, ▼ if worse, else ""."""
     record = metrics.get(f"{prefix}difference.random_weights.{key}")
     return "" if record is None else VERDICT_SIGNS[difference_verdict(record, key)]

@@ -94,7 +94,7 @@ def list_score_files(run: ComparisonRun, settings: CompareSettings) -> dict[str,
     for task in list_arm_tasks(run.arm, settings):
         for budget in list_label_budgets(settings, task, run.arm):
             stage = f"{task}-{budget.name}"
-            attention_files = (get_attention_scores_path(run, stage),) if needs_attention(task, budget) else ()
+            attention_files = (get_attention_scores_path(run, stage),) if needs_attention_scores(task, budget) else ()
             files[stage] = (run.folder / f"{stage}.npz", *attention_files)
     return files
 
@@ -108,7 +108,7 @@ def is_run_complete(run: ComparisonRun, settings: CompareSettings) -> bool:
     return all(stage in failed or all(path.is_file() for path in files) for stage, files in score_files.items())
 
 
-def needs_attention(task: Task, budget: LabelBudget) -> bool:
+def needs_attention_scores(task: Task, budget: LabelBudget) -> bool:
     """Whether a model's attention is scored: only classifiers trained with all labels."""
     return task == "classification" and budget.name == "100pct"
 
@@ -174,7 +174,7 @@ def score_finetuned_model(
     prefix = f"{budget.name}.{task}."
     try:
         scores = load_or_compute_scores(run.folder / f"{stage}.npz", lambda: score_run_model(model(), study, prefix))
-        if needs_attention(task, budget):
+        if needs_attention_scores(task, budget):
             scores |= load_or_compute_scores(
                 get_attention_scores_path(run, stage), lambda: score_finetuned_attention(model(), study)
             )

@@ -16,7 +16,7 @@ from medprior.networks.device import select_device
 class AttentionSource:
     """The heads of a backbone as a source of maps (see `scoring.MapSource`)."""
 
-    searchable = True
+    has_selectable_maps = True
 
     def __init__(self, backbone: Backbone, batch: int = 64, device: str = "auto") -> None:
         self.device = select_device(device)

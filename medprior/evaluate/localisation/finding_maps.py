@@ -15,7 +15,7 @@ from medprior.cohort import Cohort
 from medprior.evaluate.localisation.map_sources import PriorSource
 from medprior.networks import resample_maps_to_source
 from medprior.networks.attention import compute_attention_maps
-from medprior.networks.class_rollout import compute_finding_weights, roll_out_weights
+from medprior.networks.class_rollout import compute_token_contributions, compute_weighted_rollout
 from medprior.networks.encoder import Encoder
 from medprior.networks.heads import Classifier
 from medprior.networks.rollout import RolloutSettings, collect_block_attention, compute_cls_rollout
@@ -47,7 +47,7 @@ def list_map_kinds(model: Model) -> tuple[tuple[str, ...], str]:
     return MAP_KINDS, ""
 
 
-class ModelMaps:
+class ClassifierMapSource:
     """One kind of map of a classifier as a source of maps (see `scoring.MapSource`).
 
     Args:
@@ -67,7 +67,7 @@ class ModelMaps:
         self.count = {"head": heads, "rollout": 1}.get(kind, len(findings))
         assignments = {"head": {}, "rollout": dict.fromkeys(findings, 0)}
         self.assigned: dict[str, int] = assignments.get(kind, {name: index for index, name in enumerate(findings)})
-        self.searchable = kind == "head"
+        self.has_selectable_maps = kind == "head"
 
     def batches(self, cohort: Cohort, size: int) -> Iterator[NDArray[np.float32]]:
         """Maps float32 [b, M, size, size] >= 0, bilinear on unit squares."""
@@ -87,11 +87,11 @@ class ModelMaps:
             rollout = compute_cls_rollout(collect_block_attention(vit, images), nosn=vit.settings.nosn)[:, None]
             return rearrange(rollout[..., vit.prefix :], "b c (y x) -> b c y x", y=rows)
         assert isinstance(network, Classifier)
-        weights = compute_finding_weights(network, images)[:, self.outputs]
+        weights = compute_token_contributions(network, images)[:, self.outputs]
         if self.kind == "pooled":
             return rearrange(weights[..., vit.prefix :], "b c (y x) -> b c y x", y=rows)
         select = partial(select_logits, network, self.outputs)
-        return roll_out_weights(vit, images, weights, select, RolloutSettings(gradients=True)).maps
+        return compute_weighted_rollout(vit, images, weights, select, RolloutSettings(gradients=True)).maps
 
 
 def select_logits(network: Classifier, outputs: Sequence[int], images: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def select_logits(network: Classifier, outputs: Sequence[int], images: Tensor) -
     return logits[:, list(outputs)]
 
 
-class FixedMap:
+class ConstantMapSource:
     """One map for all images and findings: a baseline that does not use the image.
 
     Args:
@@ -109,7 +109,7 @@ class FixedMap:
         batch: images per batch.
     """
 
-    searchable = False
+    has_selectable_maps = False
     count = 1
 
     def __init__(self, kind: str, findings: Sequence[str], batch: int = 64) -> None:
@@ -125,10 +125,10 @@ class FixedMap:
             yield np.repeat(fixed_map[None, None], min(self.batch, len(cohort) - start), axis=0)
 
 
-class OrganMaps(PriorSource):
+class OrganPriorSource(PriorSource):
     """The maps of an organ prior; the organ for each finding is chosen on validation images."""
 
-    searchable = True
+    has_selectable_maps = True
 
     def __init__(self, prior: PriorSource) -> None:
         super().__init__(prior.prior, prior.per_image, prior.batch)

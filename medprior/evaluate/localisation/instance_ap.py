@@ -44,7 +44,7 @@ class Detections:
     objects: NDArray[np.intp]
 
 
-def extract_pieces(values: NDArray[np.float32]) -> tuple[InstanceMasks, Array]:
+def extract_map_instances(values: NDArray[np.float32]) -> tuple[InstanceMasks, Array]:
     """Pieces of one map [h, w] >= 0: bool [p, h, w], largest score first, and scores [p]."""
     total = float(values.sum(dtype=np.float64))
     labels, count = ndimage.label(threshold_by_mass(values[None])[0], CONNECTIVITY)
@@ -63,7 +63,7 @@ def extract_mask_instances(mask: InstanceMasks, count: int) -> InstanceMasks:
     return np.asarray(labels == largest[:, None, None])
 
 
-def match_pieces(pieces: InstanceMasks, truth: InstanceMasks) -> NDArray[np.bool_]:
+def match_instances(pieces: InstanceMasks, truth: InstanceMasks) -> NDArray[np.bool_]:
     """Which pieces match an instance, at each IoU: bool [10, p]; each instance at most once."""
     hit = np.zeros((len(IOU_THRESHOLDS), len(pieces)), dtype=bool)
     if not len(pieces) or not len(truth):
@@ -99,7 +99,7 @@ def compute_instance_ap(detections: Detections, weight: Array) -> float:
     return float(np.mean(values))
 
 
-def detect_pieces(
+def detect_map_instances(
     source: MapSource, cohort: Cohort, targets: Targets, localisation: Localisation, size: int
 ) -> dict[str, Detections]:
     """Pieces of the chosen maps of every target, matched with its instances.
@@ -117,9 +117,9 @@ def detect_pieces(
                 if not true_masks[row, column].any():
                     continue
                 instances = extract_mask_instances(true_masks[row, column], 2 if name == LUNGS_TARGET else 1)
-                pieces, score = extract_pieces(maps[column])
+                pieces, score = extract_map_instances(maps[column])
                 objects[name][row] = len(instances)
-                rows[name].append((row, score, match_pieces(pieces, instances)))
+                rows[name].append((row, score, match_instances(pieces, instances)))
             row += 1
     return {name: concatenate_detections(rows[name], objects[name]) for name in names}
 
@@ -149,7 +149,7 @@ def estimate_instance_ap(
 ) -> dict[str, Estimate]:
     """`<prefix>.instance_ap.<target>` and `.mean`, over the resamples of patients."""
     result = {}
-    for name, detections in detect_pieces(source, cohort, targets, localisation, size).items():
+    for name, detections in detect_map_instances(source, cohort, targets, localisation, size).items():
         weights = np.concatenate(draws.blocks, axis=1)[draws.patient]
         samples = np.array([compute_instance_ap(detections, sample) for sample in weights.T.astype(np.float64)])
         value = compute_instance_ap(detections, np.ones(len(cohort)))

@@ -32,7 +32,7 @@ class PriorSource:
         batch: images per batch.
     """
 
-    searchable = False
+    has_selectable_maps = False
 
     def __init__(self, prior: SpatialPrior, per_image: bool, batch: int = 64) -> None:
         self.prior, self.per_image, self.batch = prior, per_image, batch

@@ -61,13 +61,13 @@ def compute_model_rollout(
     return RolloutMaps(resampled.cpu().numpy(), dropped_share.cpu().numpy(), is_predicted.cpu().numpy())
 
 
-def select_shown_outputs(truth: NDArray[np.float64], limit: int) -> list[int]:
+def select_most_positive_outputs(truth: NDArray[np.float64], limit: int) -> list[int]:
     """Indices of the `limit` outputs with most positives in truth [n, C] (NaN unknown), ascending."""
     positives = np.nansum(truth, axis=0)
     return sorted(np.argsort(-positives, kind="stable")[:limit].tolist())
 
 
-def compute_mean_error(truth: NDArray[np.float64], probability: NDArray[np.float64]) -> NDArray[np.float64]:
+def compute_image_mae(truth: NDArray[np.float64], probability: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean absolute error of each image over its known labels, [n, C] -> [n], NaN without any."""
     error = np.abs(truth - probability)
     known_count = np.isfinite(error).sum(axis=1)

@@ -41,7 +41,7 @@ class MapSource(Protocol):
 
     assigned: dict[str, int]
     count: int
-    searchable: bool
+    has_selectable_maps: bool
 
     def batches(self, cohort: Cohort, size: int) -> Iterator[SoftMaps]:
         """Maps of the images in order, float32 [b, M, size, size] >= 0 on unit squares."""
@@ -113,7 +113,7 @@ def list_structure_candidates(source: MapSource, target: str) -> list[Candidate]
     assigned = find_target_maps(target, source.assigned)
     if assigned is not None:
         return [assigned]
-    if not source.searchable:
+    if not source.has_selectable_maps:
         return []
     singles: list[Candidate] = [(index,) for index in range(source.count)]
     # A source with a head per lung is scored on the mean of both, so another may choose a pair too.
@@ -160,7 +160,7 @@ def localise_structures(
     if not targets:
         return Localisation({}, {}, {}, {}, {}, {}, {})
     singles: list[Candidate] = [(index,) for index in range(source.count)]
-    searchable = source.searchable
+    searchable = source.has_selectable_maps
     candidates = sorted({*chosen.values(), *(singles if searchable else [])})
     scores = score_candidates(source, cohort, targets, candidates, size)
     indices = {target: (candidates.index(chosen[target]), k) for k, target in enumerate(targets)}

@@ -21,7 +21,7 @@ PANEL_SIZE_PX = 256  # pixels of a panel's unit square
 MIN_PEAK_RATIO = 3.0  # a map's peak over its mean from which it is shown at full brightness
 
 
-def pick_cases(scores: Array) -> dict[str, int]:
+def select_best_median_worst(scores: Array) -> dict[str, int]:
     """Index of the best, median and worst image of `scores` [n] (NaN left out), by name."""
     known_rows = np.flatnonzero(~np.isnan(scores))
     if not len(known_rows):

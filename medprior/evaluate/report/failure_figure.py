@@ -57,13 +57,13 @@ def find_confident_errors(
     is_called = probability >= cut
     errors = ((truth == 0) & is_called, -probability), ((truth == 1) & ~is_called, probability)
     false_positives, false_negatives = (
-        pick_rows([row for row in np.argsort(order, kind="stable") if is_error[row]], patients, limit)
+        select_one_row_per_patient([row for row in np.argsort(order, kind="stable") if is_error[row]], patients, limit)
         for is_error, order in errors
     )
     return false_positives, false_negatives
 
 
-def pick_rows(order: Iterable[int], patients: Sequence[str], limit: int) -> list[int]:
+def select_one_row_per_patient(order: Iterable[int], patients: Sequence[str], limit: int) -> list[int]:
     """The first `limit` rows of `order` with one row per patient."""
     first_rows: dict[str, int] = {}
     for row in order:
@@ -173,4 +173,4 @@ def plot_worst_masks(
 def find_lowest_rows(values: Array, patients: Sequence[str], limit: int) -> list[int]:
     """Rows of the lowest known `values` [n], at most one per patient."""
     order: NDArray[np.intp] = np.argsort(values, kind="stable")
-    return pick_rows(order[: int((~np.isnan(values)).sum())], patients, limit)
+    return select_one_row_per_patient(order[: int((~np.isnan(values)).sum())], patients, limit)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from medprior.evaluate.inputs import Inputs
-from medprior.evaluate.report.attention_figure import pick_cases, plot_attention_maps
+from medprior.evaluate.report.attention_figure import plot_attention_maps, select_best_median_worst
 from medprior.evaluate.report.bland_altman_figure import plot_bland_altman
 from medprior.evaluate.report.external_figure import plot_external_figures
 from medprior.evaluate.report.failure_figure import plot_failure_figures
@@ -25,7 +25,7 @@ from medprior.evaluate.study import EvaluationStudy, Section
 from medprior.metrics.bootstrap import compute_nan_mean
 
 
-def plot_evidence_figures(
+def plot_evaluation_figures(
     folder: Path, study: EvaluationStudy, inputs: Inputs, sections: dict[str, Section]
 ) -> list[Figure]:
     """Plot the figures of all sections as PNG files in `folder`."""
@@ -67,7 +67,9 @@ def plot_attention_figures(
     ]
     if not shown_names:
         return figures
-    cases = pick_cases(compute_nan_mean(np.stack(list(localisations[f"attention:{shown_names[0]}"].ap.values()))))
+    cases = select_best_median_worst(
+        compute_nan_mean(np.stack(list(localisations[f"attention:{shown_names[0]}"].ap.values())))
+    )
     for name in shown_names if cases else []:
         key = f"attention:{name}"
         source, localisation = section.extra["sources"][key], localisations[key]
@@ -100,7 +102,7 @@ def plot_segmentation_figures(
     if not dice_columns:
         return []
     dice = compute_nan_mean(np.stack(dice_columns))
-    cases = pick_cases(dice)
+    cases = select_best_median_worst(dice)
     if not cases:
         return []
     figures: list[Figure | None] = [plot_segmentation(folder / "segmentation.png", models, study.part, dice, cases)]

@@ -12,7 +12,7 @@ from typing import Any
 from medprior.evaluate.inputs import Inputs
 from medprior.evaluate.report.external_table import list_external_cohorts
 from medprior.evaluate.report.style import Figure
-from medprior.evaluate.report.summary import ReportMetrics, format_comparison, list_comparisons
+from medprior.evaluate.report.summary import ReportMetrics, format_headline_difference, list_headline_differences
 from medprior.evaluate.report.tables import build_evaluation_tables
 from medprior.evaluate.study import EvaluationStudy
 from medprior.provenance import atomic_write, collect_versions, find_git_commit, result_digest
@@ -55,7 +55,7 @@ def list_provenance(study: EvaluationStudy, inputs: Mapping[str, Path], **facts:
     return rows | facts | {name: result_digest(path) for name, path in inputs.items()}
 
 
-def list_composition(metrics: ReportMetrics) -> dict[str, list[tuple[str, str]]]:
+def list_cohort_characteristics(metrics: ReportMetrics) -> dict[str, list[tuple[str, str]]]:
     """Composition of the evaluated images: column -> (value, key of `metrics.json`)."""
     kinds = {"view": "projection", "sex": "sex"}
     return {
@@ -90,8 +90,11 @@ def write_evaluation_report(
         split=study.split,
         metrics=metrics,
         datasets=sorted({str(name) for name in study.part.manifest["dataset"]} - {""}),
-        composition=list_composition(metrics),
-        verdicts=[format_comparison(comparison, metrics) for comparison in list_comparisons(metrics, primary)],
+        composition=list_cohort_characteristics(metrics),
+        verdicts=[
+            format_headline_difference(comparison, metrics)
+            for comparison in list_headline_differences(metrics, primary)
+        ],
         tables=build_evaluation_tables(metrics, primary),
         figures=[(encode_data_uri(f.path), compute_css_width(f.path), f.title, f.caption) for f in figures],
         facts=facts,

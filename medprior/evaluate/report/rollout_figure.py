@@ -13,18 +13,18 @@ from medprior.evaluate.inputs import Inputs, NamedInput
 from medprior.evaluate.localisation.finding_maps import has_vit_attention
 from medprior.evaluate.localisation.rollout_maps import (
     RolloutMaps,
-    compute_mean_error,
+    compute_image_mae,
     compute_model_rollout,
-    select_shown_outputs,
+    select_most_positive_outputs,
 )
 from medprior.evaluate.localisation.targets import load_true_masks
 from medprior.evaluate.report.attention_figure import (
     MAX_MAPS,
     PANEL_SIZE_PX,
-    pick_cases,
     plot_contour_legend,
     plot_contours,
     plot_radiograph,
+    select_best_median_worst,
 )
 from medprior.evaluate.report.style import Figure, key_to_words, open_figure
 from medprior.evaluate.study import EvaluationStudy, Section
@@ -49,12 +49,12 @@ def plot_rollout_figures(
         section = sections[task]
         if task == "segmentation":
             dice_columns = [v for name, v in section.columns.items() if name.startswith("dice_")]
-            cases = pick_cases(compute_nan_mean(np.stack(dice_columns))) if dice_columns else {}
+            cases = select_best_median_worst(compute_nan_mean(np.stack(dice_columns))) if dice_columns else {}
             if cases:
                 figures.append(plot_segmentation_rollout(path, entry, study.part, cases))
         else:
             scores, truth = section.extra["scores"], section.extra["truth"]
-            cases = pick_cases(-compute_mean_error(truth, next(iter(scores.values()))))
+            cases = select_best_median_worst(-compute_image_mae(truth, next(iter(scores.values()))))
             labels = section.extra["labels"]
             if cases:
                 figure = plot_finding_rollout(path, entry, study.part, cases, labels, truth, scores[entry.name])
@@ -118,7 +118,7 @@ def plot_finding_rollout(
     rows = list(cases.values())
     images = cohort.select([cohort.image_ids[label_index] for label_index in rows])
     rollout = compute_model_rollout(entry.item, images, PANEL_SIZE_PX)
-    columns = select_shown_outputs(truth, MAX_MAPS)
+    columns = select_most_positive_outputs(truth, MAX_MAPS)
     outputs = [entry.item.labels.index(labels[label_index]) for label_index in columns]
     size = (1.5 * (len(columns) + 1) + 0.4, 1.9 * len(cases) + 0.4)
     with open_figure(path, len(cases), len(columns) + 1, *size) as (_, axes):

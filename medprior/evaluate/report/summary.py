@@ -39,7 +39,7 @@ HEADLINES = (
 
 
 @dataclass(frozen=True)
-class Comparison:
+class HeadlineDifference:
     """One headline difference with its verdict.
 
     Attributes:
@@ -102,7 +102,7 @@ def group_attention_records(
     return groups
 
 
-def list_comparisons(metrics: ReportMetrics, primary: PrimaryNames) -> list[Comparison]:
+def list_headline_differences(metrics: ReportMetrics, primary: PrimaryNames) -> list[HeadlineDifference]:
     """Every headline difference with its verdict, baselines in the order of the inputs."""
     result = []
     baselines = dict.fromkeys(name.split(".")[1] for name in metrics if name.startswith("difference."))
@@ -114,7 +114,7 @@ def list_comparisons(metrics: ReportMetrics, primary: PrimaryNames) -> list[Comp
                 continue
             verdict = difference_verdict(metrics[difference_key], key)
             name = BASELINE_NAMES.get(baseline, baseline)
-            result.append(Comparison(difference_key, quantity, primary.get(kind, "primary"), name, verdict))
+            result.append(HeadlineDifference(difference_key, quantity, primary.get(kind, "primary"), name, verdict))
     return result
 
 
@@ -153,14 +153,14 @@ def format_headlines(metrics: ReportMetrics, primary: PrimaryNames) -> str:
             record = metrics[source_key]
             text = f"{format_number(record['value'])} [{format_interval(record)}] n={record['n']}"
             lines.append(f"{quantity:<34} {name:<20} {text}")
-    for comparison in list_comparisons(metrics, primary):
+    for comparison in list_headline_differences(metrics, primary):
         record = metrics[comparison.key]
         text = f"{format_number(record['value'], True)} [{format_interval(record, True)}] {comparison.verdict}"
         lines.append(f"{comparison.quantity:<34} {comparison.primary} vs {comparison.baseline}: {text}")
     return "\n".join(lines)
 
 
-def format_comparison(comparison: Comparison, metrics: ReportMetrics) -> str:
+def format_headline_difference(comparison: HeadlineDifference, metrics: ReportMetrics) -> str:
     """A comparison as a sentence of the report."""
     record = metrics[comparison.key]
     first_word, space, remainder = comparison.quantity.partition(" ")

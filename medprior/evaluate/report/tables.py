@@ -14,7 +14,7 @@ from medprior.evaluate.report.summary import (
     find_source_keys,
     format_interval,
     format_number,
-    list_comparisons,
+    list_headline_differences,
     list_key_suffixes,
     list_scored_structures,
 )
@@ -216,7 +216,7 @@ def build_difference_table(metrics: ReportMetrics, primary: PrimaryNames) -> Rep
             f"{comparison.quantity}: {comparison.primary} − {comparison.baseline}",
             [build_cell(metrics, comparison.key, signed=True), ReportCell(value=comparison.verdict)],
         )
-        for comparison in list_comparisons(metrics, primary)
+        for comparison in list_headline_differences(metrics, primary)
     ]
     if not rows:
         return None

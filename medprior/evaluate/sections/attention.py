@@ -78,7 +78,7 @@ def score_source_group(
         section.extra["localisations"][f"{prefix}:{name}"] = localisation
         column_prefix = prefix if number == 0 else f"{name}.{prefix}"
         section.columns |= build_attention_columns(localisation, column_prefix)
-    section.add_sources(groups)
+    section.add_source_estimates(groups)
 
 
 def build_attention_columns(localisation: Localisation, prefix: str) -> dict[str, Array]:

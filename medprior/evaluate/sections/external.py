@@ -14,7 +14,7 @@ from medprior.evaluate.sections.external_cohorts import (
     ExternalCohort,
     compare_external_to_home,
     find_two_class_labels,
-    select_structures_with_mean,
+    select_structure_estimates,
 )
 from medprior.evaluate.sections.models import score_segmentation
 from medprior.evaluate.sections.segmentation import estimate_segmentation
@@ -46,12 +46,12 @@ def evaluate_external_cohort(study: EvaluationStudy, inputs: Inputs, external: E
         ("segmentation", evaluate_external_segmenter),
     ):
         models = [entry for entry in inputs.models if entry.item.task == task]
-        section.add_sources({entry.name: evaluate(study, external, entry, section) for entry in models})
+        section.add_source_estimates({entry.name: evaluate(study, external, entry, section) for entry in models})
     if study.settings.probe:
         probes = {
             backbone.name: evaluate_external_probes(study, external, backbone, section) for backbone in inputs.backbones
         }
-        section.add_sources(probes)
+        section.add_source_estimates(probes)
     section.skipped = list(dict.fromkeys(f"external {external.name}: {text}" for text in section.skipped))
     return section
 
@@ -114,8 +114,8 @@ def evaluate_external_segmenter(
             for structure in entry.item.structures
             if all(f"{prefix}.{structure}" in estimates for estimates in sides)
         ]
-        result[0] |= select_structures_with_mean(home, prefix, names, len(study.part))
-        result[1] |= select_structures_with_mean(away, prefix, names, len(external.part))
+        result[0] |= select_structure_estimates(home, prefix, names, len(study.part))
+        result[1] |= select_structure_estimates(away, prefix, names, len(external.part))
     return compare_external_to_home(external, result[1], result[0])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
-from medprior.evaluate.inputs import NamedPath, list_entries, parse_named_paths
+from medprior.evaluate.inputs import NamedPath, convert_entries_to_list, parse_named_paths
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.metrics.auc import Floats
 from medprior.metrics.bootstrap import Estimate, Resamples, average_estimates
@@ -60,7 +60,7 @@ def open_external_cohorts(
         InputMissing: the cohort is missing, or all its patients are in the home cohort too.
     """
     result = []
-    for number, (name, path) in enumerate(parse_named_paths(list_entries(entries), "--external")):
+    for number, (name, path) in enumerate(parse_named_paths(convert_entries_to_list(entries), "--external")):
         cohort = Cohort.open(Path(path))
         ids = find_unseen_images(cohort, home)
         if not ids:
@@ -105,7 +105,7 @@ def compare_external_to_home(
     return result
 
 
-def select_structures_with_mean(estimates: Estimates, prefix: str, names: Sequence[str], n: int) -> Estimates:
+def select_structure_estimates(estimates: Estimates, prefix: str, names: Sequence[str], n: int) -> Estimates:
     """`<prefix>.<name>` of the given names, and their mean as `<prefix>.mean`."""
     selected = {f"{prefix}.{name}": estimates[f"{prefix}.{name}"] for name in names}
     selected = {key: estimate for key, estimate in selected.items() if estimate.n}

@@ -11,7 +11,12 @@ import numpy as np
 from medprior.cohort import Cohort
 from medprior.evaluate.inputs import Inputs, NamedInput
 from medprior.evaluate.localisation.boxes import load_finding_boxes
-from medprior.evaluate.localisation.finding_maps import FixedMap, ModelMaps, OrganMaps, list_map_kinds
+from medprior.evaluate.localisation.finding_maps import (
+    ClassifierMapSource,
+    ConstantMapSource,
+    OrganPriorSource,
+    list_map_kinds,
+)
 from medprior.evaluate.localisation.finding_masks import FindingMasks, FindingTruth
 from medprior.evaluate.localisation.finding_scores import FindingScores, estimate_finding_scores, localise_findings
 from medprior.evaluate.localisation.map_sources import PriorSource
@@ -82,7 +87,7 @@ def evaluate_localisation(study: EvaluationStudy, inputs: Inputs, models: Sequen
         text = "no positive image of this split has a mask or box of a finding"
         section.skipped.append(f"{LOCALISATION_PREFIX}: {text}")
         return section
-    baselines = estimate_baseline_maps(study, inputs, scorer)
+    baselines = score_baseline_maps(study, inputs, scorer)
     groups: dict[str, Estimates] = {}
     for number, entry in enumerate(models):
         findings = [name for name in scorer.findings if name in entry.item.labels]
@@ -90,7 +95,7 @@ def evaluate_localisation(study: EvaluationStudy, inputs: Inputs, models: Sequen
         section.skipped += [f"{LOCALISATION_PREFIX} {entry.name}: {reason}"] if reason else []
         groups[entry.name] = {}
         for kind in kinds if findings else ():
-            source = ModelMaps(entry.item, kind, findings)
+            source = ClassifierMapSource(entry.item, kind, findings)
             scores = scorer.score(source, findings)
             section.extra["maps"][entry.name, kind] = (source, scores)
             groups[entry.name] |= scorer.estimate(scores, kind)
@@ -103,12 +108,12 @@ def evaluate_localisation(study: EvaluationStudy, inputs: Inputs, models: Sequen
     return section
 
 
-def estimate_baseline_maps(study: EvaluationStudy, inputs: Inputs, scorer: FindingScorer) -> dict[str, Estimates]:
+def score_baseline_maps(study: EvaluationStudy, inputs: Inputs, scorer: FindingScorer) -> dict[str, Estimates]:
     """Name -> estimates of every map that does not depend on a model."""
-    sources: dict[str, MapSource] = {kind: FixedMap(kind, scorer.findings) for kind in FIXED_MAP_KINDS}
+    sources: dict[str, MapSource] = {kind: ConstantMapSource(kind, scorer.findings) for kind in FIXED_MAP_KINDS}
     for number, prior in enumerate(inputs.priors):
         organs = PriorSource(prior.item, prior.item.per_image is not None, study.settings.batch)
-        sources["prior" if number == 0 else f"prior_{prior.name}"] = OrganMaps(organs)
+        sources["prior" if number == 0 else f"prior_{prior.name}"] = OrganPriorSource(organs)
     return {kind: scorer.estimate(scorer.score(source, scorer.findings), kind) for kind, source in sources.items()}
 
 

@@ -79,7 +79,7 @@ def evaluate_classification(study: EvaluationStudy, models: NamedModels) -> Sect
         }
     section.columns |= {f"truth_{label}": values for label, values in zip(labels, truth.T, strict=True)}
     names = list(groups)
-    section.add_sources(groups)
+    section.add_source_estimates(groups)
     scores = section.extra["scores"]
     section.estimates |= estimate_subgroup_aucs(study.part, truth, scores[names[0]], study.draws)
     for name in names[1:]:
@@ -120,7 +120,7 @@ def evaluate_segmentation(study: EvaluationStudy, models: NamedModels) -> Sectio
             section.columns[f"{prefix}cardiothoracic_ratio"] = ratios[0]
             section.columns["true_cardiothoracic_ratio"] = ratios[1]
             section.extra.setdefault("ratios", {})[entry.name] = ratios
-    section.add_sources(groups)
+    section.add_source_estimates(groups)
     return section
 
 

@@ -12,7 +12,7 @@ from medprior.evaluate.probes.probes import score_backbone_probes
 from medprior.evaluate.study import EvaluationStudy, Section, exact_estimate
 from medprior.metrics.auc import Floats
 from medprior.metrics.bootstrap import Estimate, average_estimates, estimate_auc_and_ap
-from medprior.metrics.differences import Estimates, compute_random_differences
+from medprior.metrics.differences import Estimates, compute_random_init_differences
 from medprior.networks import Backbone
 
 TEACHER_HEALTH_KEYS = ("teacher_entropy", "uniform_entropy", "mean_entropy", "feature_std")
@@ -21,7 +21,7 @@ TEACHER_HEALTH_KEYS = ("teacher_entropy", "uniform_entropy", "mean_entropy", "fe
 def evaluate_probes(study: EvaluationStudy, backbones: Sequence[NamedInput[Backbone]]) -> Section:
     """`features.*` of the first backbone, the others as baselines; teacher statistics included."""
     section = Section()
-    groups: dict[str, Estimates] = {entry.name: read_teacher_health(entry.item) for entry in backbones}
+    groups: dict[str, Estimates] = {entry.name: read_teacher_statistics(entry.item) for entry in backbones}
     if study.settings.probe:
         parts, truth, reason = select_probe_data(study)
         section.skipped = [f"probes: {reason}"] if reason else []
@@ -33,12 +33,12 @@ def evaluate_probes(study: EvaluationStudy, backbones: Sequence[NamedInput[Backb
             }
             crossval_scores = score_crossval_probes(entry.item, study, study.settings.seed)
             groups[entry.name] |= estimates | estimate_crossval_aucs(crossval_scores, study)
-    section.add_sources(groups)
-    section.estimates |= compute_random_differences(groups[backbones[0].name])
+    section.add_source_estimates(groups)
+    section.estimates |= compute_random_init_differences(groups[backbones[0].name])
     return section
 
 
-def read_teacher_health(backbone: Backbone) -> Estimates:
+def read_teacher_statistics(backbone: Backbone) -> Estimates:
     """Teacher statistics recorded in training, exact numbers under `features.*`."""
     training = backbone.config.get("training", {})
     values = {key: float(training[key]) for key in TEACHER_HEALTH_KEYS if training.get(key) is not None}

@@ -22,7 +22,7 @@ from medprior.finetune.data.few_masks import select_mask_images
 from medprior.finetune.data.targets import select_patient_share
 from medprior.finetune.settings import FinetuneSettings
 from medprior.priors import SpatialPrior
-from medprior.priors.quality import select_comparable_maps
+from medprior.priors.quality import select_maps_by_structure
 
 CHUNK_IMAGES = 64
 
@@ -34,7 +34,7 @@ def choose_prior_structures(prior: SpatialPrior, requested: Sequence[str] | None
         InputMissing: the prior has no map of a structure of `requested`.
     """
     names = tuple(requested) if requested else prior.names
-    missing = [name for name in names if name not in select_comparable_maps(prior.maps, prior.names, names)]
+    missing = [name for name in names if name not in select_maps_by_structure(prior.maps, prior.names, names)]
     if missing:
         raise InputMissing(
             f"the prior has no map of {', '.join(missing)}", where="--prior",
@@ -50,7 +50,7 @@ def threshold_prior_maps(
     masks = np.empty((len(image_ids), len(names), size, size), dtype=np.uint8)
     for start in range(0, len(image_ids), CHUNK_IMAGES):
         part = slice(start, start + CHUNK_IMAGES)
-        layers = select_comparable_maps(prior.batch(image_ids[part]), prior.names, names)
+        layers = select_maps_by_structure(prior.batch(image_ids[part]), prior.names, names)
         maps = torch.from_numpy(np.stack([layers[name] for name in names], axis=1))
         resized = F.interpolate(maps, size=(size, size), mode="bilinear", antialias=True)
         masks[part] = np.where(resized.numpy() >= 0.5, 255, 0)

@@ -36,7 +36,7 @@ def jitter_views(
     return Views(box, draws[:, 3] < settings.flip_p, views.grid)
 
 
-class WholeViews:
+class PrepareWholeViews:
     """Turns a batch of `LabelledSample`s into network input and target; a MONAI `prepare_batch`.
 
     Args:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from medprior.errors import TrainingCollapsed
 from medprior.pretrain.distributed import all_reduce_sum, count_all_rows, world_size
-from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
+from medprior.pretrain.objectives.objective import Logs, MultiCropBatch, NetworkOutputs, Objective
 from medprior.pretrain.settings import PretrainSettings
 
 HEALTHY_ENTROPY_RANGE = (0.02, 0.98)
@@ -97,7 +97,9 @@ class DinoObjective(Objective):
         """Constant."""
         return self.settings.weight
 
-    def loss(self, scene: Scene, targets: None, count: Tensor | None, outputs: NetworkOutputs) -> tuple[Tensor, Logs]:
+    def loss(
+        self, scene: MultiCropBatch, targets: None, count: Tensor | None, outputs: NetworkOutputs
+    ) -> tuple[Tensor, Logs]:
         """Cross-entropy between views; logs the teacher's entropies over all processes."""
         assert outputs.scores is not None
         assert outputs.teacher_scores is not None

@@ -36,7 +36,7 @@ class AttentionComparison:
     entropy_floor: float = 0.0
 
     @property
-    def log_attention(self) -> Tensor:
+    def attention_log_probs(self) -> Tensor:
         """Log-softmax over the visible patches."""
         if self.visible is None:
             return self.logits.float().log_softmax(-1)
@@ -67,12 +67,12 @@ def build_attention_target(cover: Tensor, epsilon: float, visible: Tensor | None
 
 def kl_divergence(x: AttentionComparison) -> Tensor:
     """Kullback-Leibler divergence from the target; its gradient is attention minus target."""
-    return (torch.xlogy(x.target, x.target) - x.target * x.log_attention).sum(-1)
+    return (torch.xlogy(x.target, x.target) - x.target * x.attention_log_probs).sum(-1)
 
 
 def region_divergence(x: AttentionComparison) -> Tensor:
     """Minus log of the mass inside; the shape inside is free but for a floor of entropy."""
-    log_a = x.log_attention
+    log_a = x.attention_log_probs
     attention = log_a.exp()
     inside = x.cover / x.cover.amax(-1, keepdim=True).clamp_min(1e-8)
     missed = -(attention * inside).sum(-1).clamp_min(1e-8).log()
@@ -82,22 +82,22 @@ def region_divergence(x: AttentionComparison) -> Tensor:
     return divergence
 
 
-def scale_attention(x: AttentionComparison) -> Tensor:
+def divide_attention_by_max(x: AttentionComparison) -> Tensor:
     """Attention over its largest value, which is constant for the gradient."""
-    attention = x.log_attention.exp()
+    attention = x.attention_log_probs.exp()
     return attention / attention.detach().amax(-1, keepdim=True).clamp_min(1e-8)
 
 
 def dice_divergence(x: AttentionComparison) -> Tensor:
     """One minus the soft Dice overlap of scaled attention and cover."""
-    a = scale_attention(x)
+    a = divide_attention_by_max(x)
     overlap: Tensor = 2 * (a * x.cover).sum(-1) / (a + x.cover).sum(-1).clamp_min(1e-8)
     return 1 - overlap
 
 
 def iou_divergence(x: AttentionComparison) -> Tensor:
     """One minus the soft intersection over union of scaled attention and cover."""
-    a = scale_attention(x)
+    a = divide_attention_by_max(x)
     return 1 - (a * x.cover).sum(-1) / (a + x.cover - a * x.cover).sum(-1).clamp_min(1e-8)
 
 
@@ -111,7 +111,7 @@ def bce_divergence(x: AttentionComparison) -> Tensor:
 
 def js_divergence(x: AttentionComparison) -> Tensor:
     """Jensen-Shannon divergence, at most ln 2."""
-    attention = x.log_attention.exp()
+    attention = x.attention_log_probs.exp()
     middle = (attention + x.target) / 2
     entr = torch.special.entr
     mixed = entr(middle.clamp_min(1e-12)).sum(-1)
@@ -122,7 +122,7 @@ def js_divergence(x: AttentionComparison) -> Tensor:
 
 def mse_divergence(x: AttentionComparison) -> Tensor:
     """Squared distance of the two distributions."""
-    return (x.log_attention.exp() - x.target).square().sum(-1)
+    return (x.attention_log_probs.exp() - x.target).square().sum(-1)
 
 
 DIVERGENCES: dict[str, Callable[[AttentionComparison], Tensor]] = {
@@ -137,13 +137,13 @@ DIVERGENCES: dict[str, Callable[[AttentionComparison], Tensor]] = {
 
 
 @torch.no_grad()
-def compute_mass_overlap(x: AttentionComparison, share: float = 0.6) -> Tensor:
+def compute_top_mass_iou(x: AttentionComparison, share: float = 0.6) -> Tensor:
     """Intersection over union of attention and prior, [V, K].
 
     The attention's region is the fewest patches that hold `share` of its mass (rule of DINO and SAR, confirmed), the
     prior's the patches it covers at least half (our choice).
     """
-    first, second = find_densest_patches(x.log_attention.exp(), share), x.cover >= 0.5
+    first, second = find_densest_patches(x.attention_log_probs.exp(), share), x.cover >= 0.5
     return (first & second).sum(-1) / (first | second).sum(-1).clamp_min(1)
 
 

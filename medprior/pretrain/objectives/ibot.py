@@ -13,7 +13,7 @@ from medprior.pretrain.distributed import all_reduce_sum, world_size
 from medprior.pretrain.network import PretrainNetwork
 from medprior.pretrain.objectives.dino import apply_sinkhorn, centred_softmax, update_centre
 from medprior.pretrain.objectives.masking import sample_patch_masks
-from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
+from medprior.pretrain.objectives.objective import Logs, MultiCropBatch, NetworkOutputs, Objective
 from medprior.pretrain.objectives.projection_head import build_projection_head
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.batches import MASK_STREAM
@@ -71,7 +71,9 @@ class IbotObjective(Objective):
         masks = sample_patch_masks(rng, 2 * whole, grid, self.settings.ibot)
         return torch.from_numpy(masks.reshape(2, whole, -1)[:, part].reshape(-1, masks.shape[1]))
 
-    def loss(self, scene: Scene, targets: None, count: Tensor | None, outputs: NetworkOutputs) -> tuple[Tensor, Logs]:
+    def loss(
+        self, scene: MultiCropBatch, targets: None, count: Tensor | None, outputs: NetworkOutputs
+    ) -> tuple[Tensor, Logs]:
         """Loss at masked patches; logs how many are masked, over all processes."""
         assert scene.masked is not None
         assert outputs.teacher_tokens is not None

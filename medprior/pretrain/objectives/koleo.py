@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medprior.pretrain.distributed import all_gather_rows
-from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
+from medprior.pretrain.objectives.objective import Logs, MultiCropBatch, NetworkOutputs, Objective
 from medprior.pretrain.settings import PretrainSettings
 
 
@@ -52,7 +52,9 @@ class KoleoObjective(Objective):
         """Constant."""
         return self.settings.koleo_weight
 
-    def loss(self, scene: Scene, targets: None, count: Tensor | None, outputs: NetworkOutputs) -> tuple[Tensor, Logs]:
+    def loss(
+        self, scene: MultiCropBatch, targets: None, count: Tensor | None, outputs: NetworkOutputs
+    ) -> tuple[Tensor, Logs]:
         """Mean over the two global views; neighbours are sought in the batch of all processes.
 
         DINOv2 sums over the views: its published weight 0.1 is `dino.koleo_weight=0.2` here.

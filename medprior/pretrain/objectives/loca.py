@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from medprior.pretrain.distributed import all_reduce_sum, count_all_rows, world_size
 from medprior.pretrain.objectives.dino import apply_sinkhorn
 from medprior.pretrain.objectives.locator import Locator
-from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
+from medprior.pretrain.objectives.objective import Logs, MultiCropBatch, NetworkOutputs, Objective
 from medprior.pretrain.objectives.positions import locate_patches, sample_visible_patches
 from medprior.pretrain.objectives.projection_head import build_projection_head
 from medprior.pretrain.schedules import warmup_hold_schedule
@@ -95,7 +95,7 @@ class LocaObjective(Objective):
         cells = (self.settings.crops.global_size // shape.patch) ** 2
         return {"loca": Locator(shape.width, shape.heads, cells)}
 
-    def targets(self, scene: Scene) -> tuple[LocaTargets, Tensor]:
+    def targets(self, scene: MultiCropBatch) -> tuple[LocaTargets, Tensor]:
         """Cells of all queries, visible patches, and how many queries lie in the reference."""
         size, device = scene.size, scene.globals_.pixels.device
         geometry = scene.globals_.geometry
@@ -116,7 +116,7 @@ class LocaObjective(Objective):
         return LocaTargets(cell, torch.from_numpy(visible).to(device)), (cell >= 0).float().sum()
 
     def loss(
-        self, scene: Scene, targets: LocaTargets, count: Tensor | None, outputs: NetworkOutputs
+        self, scene: MultiCropBatch, targets: LocaTargets, count: Tensor | None, outputs: NetworkOutputs
     ) -> tuple[Tensor, Logs]:
         """Location loss, with clusters also theirs; logs the accuracy over all processes."""
         assert count is not None
@@ -134,14 +134,14 @@ class LocaObjective(Objective):
             loss = loss + self._cluster(queries, targets.cell, count, outputs, scene.size)
         return loss, logs
 
-    def _queries(self, scene: Scene, outputs: NetworkOutputs) -> Tensor:
+    def _queries(self, scene: MultiCropBatch, outputs: NetworkOutputs) -> Tensor:
         """Patch tokens of global view 2 and of all local views, [B, Q, D]."""
         queries = [outputs.views[0].patches[scene.size :]]
         for tokens in outputs.views[1:]:
             queries += torch.split(tokens.patches, scene.size)
         return torch.cat(queries, dim=1)
 
-    def _reference(self, scene: Scene, outputs: NetworkOutputs) -> Tensor:
+    def _reference(self, scene: MultiCropBatch, outputs: NetworkOutputs) -> Tensor:
         """Patch tokens of global view 1, [B, N, D]."""
         if self.loca.reference == "student":
             return outputs.views[0].patches[: scene.size]

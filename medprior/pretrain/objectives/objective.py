@@ -37,7 +37,7 @@ class PriorMaps:
 
 
 @dataclass(frozen=True)
-class Scene:
+class MultiCropBatch:
     """Views, prior maps and masks of B images in one step, the input of networks and objectives.
 
     Attributes:
@@ -103,7 +103,7 @@ class Objective(nn.Module, ABC):
         needs_teacher: reads `NetworkOutputs.teacher_tokens` or `teacher_scores`.
         scheduled: the weight changes during the run, and is logged.
         cls_row_stacks: number of stacks of views whose `Tokens.cls_logits` it reads.
-        gradient_period: steps between calls of `read_gradients`, 0 for none.
+        gradient_period: steps between calls of `receive_gradient_norms`, 0 for none.
     """
 
     name: ClassVar[str]
@@ -144,7 +144,7 @@ class Objective(nn.Module, ABC):
         """Head of each structure, int64 [K], -1 for none yet; None where it assigns no heads."""
         return None
 
-    def targets(self, scene: Scene) -> tuple[Any, Tensor | None]:
+    def targets(self, scene: MultiCropBatch) -> tuple[Any, Tensor | None]:
         """Targets from the scene alone, and the number of terms the loss is a mean over.
 
         The number is None where every part of the batch has equally many terms.
@@ -152,7 +152,9 @@ class Objective(nn.Module, ABC):
         return None, None
 
     @abstractmethod
-    def loss(self, scene: Scene, targets: Any, count: Tensor | None, outputs: NetworkOutputs) -> tuple[Tensor, Logs]:
+    def loss(
+        self, scene: MultiCropBatch, targets: Any, count: Tensor | None, outputs: NetworkOutputs
+    ) -> tuple[Tensor, Logs]:
         """The loss of a scene, and its logs.
 
         Args:
@@ -162,7 +164,7 @@ class Objective(nn.Module, ABC):
             outputs: of the networks.
         """
 
-    def read_gradients(self, norms: Mapping[str, Tensor]) -> None:
+    def receive_gradient_norms(self, norms: Mapping[str, Tensor]) -> None:
         """Take in the norm of each objective's weighted gradient at the last block."""
 
     def log_name(self, key: str, structures: Sequence[str]) -> str:

@@ -82,7 +82,7 @@ class DinoSettings(ObjectiveSettings):
             "teacher_temperature": 0.02 if small else 0.04,
             "teacher_momentum": max(0.5, min(0.99, 1 - 9 / steps)) if small else 0.996,
         }
-        return self.checked(defaults | {k: v for k, v in self.model_dump().items() if v is not None})
+        return self.from_values(defaults | {k: v for k, v in self.model_dump().items() if v is not None})
 
 
 class IbotSettings(ObjectiveSettings):

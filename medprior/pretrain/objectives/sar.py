@@ -14,7 +14,7 @@ from torch import Tensor
 from medprior.networks.views import compute_patch_coverage
 from medprior.pretrain.distributed import all_reduce_sum, world_size
 from medprior.pretrain.objectives.components import Connectivity
-from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, Scene
+from medprior.pretrain.objectives.objective import Logs, MultiCropBatch, NetworkOutputs, Objective
 from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
 from medprior.pretrain.schedules import warmup_cosine_schedule
 from medprior.pretrain.settings import PretrainSettings
@@ -69,7 +69,7 @@ class SarObjective(Objective):
         return warmup_cosine_schedule(self.settings.weight, 0.0, self.settings.warmup, progress)
 
     @torch.no_grad()
-    def targets(self, scene: Scene) -> tuple[Tensor | None, None]:
+    def targets(self, scene: MultiCropBatch) -> tuple[Tensor | None, None]:
         """With `excess`: the entropy of the structures' own regions in each view, [2B]."""
         if not self.settings.excess:
             return None, None
@@ -79,7 +79,7 @@ class SarObjective(Objective):
         return compute_spatial_entropy(cover, views.geometry.grid, self.settings.connectivity), None
 
     def loss(
-        self, scene: Scene, targets: Tensor | None, count: Tensor | None, outputs: NetworkOutputs
+        self, scene: MultiCropBatch, targets: Tensor | None, count: Tensor | None, outputs: NetworkOutputs
     ) -> tuple[Tensor, Logs]:
         """Mean over views and free heads; logs the entropy over all processes."""
         tokens = outputs.views[0]

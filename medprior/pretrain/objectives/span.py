@@ -22,12 +22,12 @@ from medprior.pretrain.objectives.divergences import (
     DIVERGENCES,
     AttentionComparison,
     build_attention_target,
-    compute_mass_overlap,
+    compute_top_mass_iou,
     kl_divergence,
 )
 from medprior.pretrain.objectives.gradient_guard import GradientGuard
 from medprior.pretrain.objectives.head_assignment import find_best_assignment
-from medprior.pretrain.objectives.objective import Logs, NetworkOutputs, Objective, PriorMaps, Scene
+from medprior.pretrain.objectives.objective import Logs, MultiCropBatch, NetworkOutputs, Objective, PriorMaps
 from medprior.pretrain.schedules import warmup_hold_schedule
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.augment import ViewBatch
@@ -114,7 +114,7 @@ class SpanObjective(Objective):
         lead, _, number = key.rpartition("_")
         return f"{lead}_{structures[int(number)]}" if lead.startswith("span_") and number.isdigit() else key
 
-    def read_gradients(self, norms: Mapping[str, Tensor]) -> None:
+    def receive_gradient_norms(self, norms: Mapping[str, Tensor]) -> None:
         """Compare SPAN's norm with DINO's."""
         if "dino" in norms:
             self.guard.update_norms(norms["span"], norms["dino"])
@@ -131,7 +131,7 @@ class SpanObjective(Objective):
         return held * float(self.guard.factor) if span.guard else held
 
     @torch.no_grad()
-    def targets(self, scene: Scene) -> tuple[list[SpanTargets], Tensor]:
+    def targets(self, scene: MultiCropBatch) -> tuple[list[SpanTargets], Tensor]:
         """The prior in each view, and how many pairs count."""
         assert scene.prior is not None
         stacks = [self._build_targets(scene.globals_, scene.prior, scene.masked)]
@@ -156,7 +156,7 @@ class SpanObjective(Objective):
         return SpanTargets(cover, gate * prior.weight[views.index][:, None], visible)
 
     def loss(
-        self, scene: Scene, targets: list[SpanTargets], count: Tensor | None, outputs: NetworkOutputs
+        self, scene: MultiCropBatch, targets: list[SpanTargets], count: Tensor | None, outputs: NetworkOutputs
     ) -> tuple[Tensor, Logs]:
         """Mean divergence of the pairs that count; 0 until heads are assigned."""
         assert count is not None
@@ -191,7 +191,7 @@ class SpanObjective(Objective):
         count = all_reduce_sum(gate.sum(0)).clamp_min(1e-6)
         values = {"kl": divergence if self.settings.loss == "kl" else kl_divergence(x)}
         if detail:
-            values["iou60"] = compute_mass_overlap(x)
+            values["iou60"] = compute_top_mass_iou(x)
             values["entropy"] = torch.special.entr(x.target).sum(-1)
         logs = {}
         for name, value in values.items():

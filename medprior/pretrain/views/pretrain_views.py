@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from medprior.pretrain.learner import Learner
-from medprior.pretrain.objectives.objective import PriorMaps, Scene
+from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.augment import ViewMaker
 from medprior.pretrain.views.batches import compute_step_indices
 from medprior.pretrain.views.dataset import SquaresDataset, compute_rank_slice
 
 
-class SceneMaker:
+class MultiCropBatchMaker:
     """Makes the scenes of a step: this process's share of the batch, in parts.
 
     The views do not depend on the number of processes and parts.
@@ -29,7 +29,7 @@ class SceneMaker:
         self.parts = settings.accumulate
         self.views = ViewMaker(settings)
 
-    def __call__(self, batch: Mapping[str, Tensor], step: int, device: torch.device) -> list[Scene]:
+    def __call__(self, batch: Mapping[str, Tensor], step: int, device: torch.device) -> list[MultiCropBatch]:
         """Scenes of step `step` (from 0) on `device`; `batch` holds samples of `SquaresDataset`."""
         images = batch["image"].to(device, non_blocking=True)
         prior = None
@@ -45,14 +45,14 @@ class SceneMaker:
             scenes.append(self._scene(images[local], maps, step, part))
         return scenes
 
-    def _scene(self, images: Tensor, prior: PriorMaps | None, step: int, part: slice) -> Scene:
+    def _scene(self, images: Tensor, prior: PriorMaps | None, step: int, part: slice) -> MultiCropBatch:
         whole = self.settings.batch
         indices = compute_step_indices(self.settings.seed, step, len(self.dataset), whole)
         aspect = self.dataset.aspect[indices]
         globals_, locals_ = self.views(images, aspect, step, part, whole)
         masked = self.learner.sample_masks(step, part, whole, globals_.geometry.grid)
         masked = None if masked is None else masked.to(images.device)
-        return Scene(
+        return MultiCropBatch(
             globals_, locals_, prior, masked, step, part, whole,
             detail=step % self.settings.window == 0,
         )  # fmt: skip

@@ -13,7 +13,7 @@ def square(left, top, side=2.0):
 
 def drawing_of_contours(*structures):
     parts = [{"name": name, "contours": contours} for name, contours in structures]
-    return ContourDrawing.checked({"picture": "p", "structures": parts}, "body")
+    return ContourDrawing.from_values({"picture": "p", "structures": parts}, "body")
 
 
 def test_contours_of_one_structure_unite_and_empty_structures_are_left_out():

@@ -46,10 +46,10 @@ def test_images_of_the_cohort_are_suggested_and_opened_by_id(tmp_path, unmasked_
 
 def test_an_annotation_knows_its_image_and_replaces_the_earlier_one(tmp_path, unmasked_cohort):
     session = DrawingSession(tmp_path / "out", unmasked_cohort, read_radiograph_bytes, notes="some notes")
-    first = ContourDrawing.checked(drawing_of("i2", left_lung=np.divide(LEFT, 1.3).tolist()), "body")
+    first = ContourDrawing.from_values(drawing_of("i2", left_lung=np.divide(LEFT, 1.3).tolist()), "body")
     assert session.save(first).image_id == "i2"
     key = session.add_file(file_of(0))
-    session.save(ContourDrawing.checked(drawing_of(key, right_lung=RIGHT), "body"))
+    session.save(ContourDrawing.from_values(drawing_of(key, right_lung=RIGHT), "body"))
     annotation = Annotation.load(tmp_path / "out")
     assert (annotation.image_id, annotation.structures) == (None, ("right_lung",))
     assert (annotation.author, annotation.notes) == ("someone", "some notes")

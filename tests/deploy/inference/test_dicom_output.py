@@ -98,7 +98,7 @@ def test_the_overlay_lies_on_the_files_pixels(clinic, predictor):
     reading = predictor.predict(file)
     assert "orientation_mirrored" in reading.flags
     drawn = render_native_overlay(reading).astype(int)
-    source = reading.native.turn_pixels(reading.pixels)
+    source = reading.native.reorient_pixels(reading.pixels)
     assert drawn.shape[:2] == reading.native.stored_shape
     grey = (drawn[..., 0] == drawn[..., 1]) & (drawn[..., 1] == drawn[..., 2])
     grey[:120] = False  # the note and its dark rim

@@ -3,7 +3,7 @@
 import numpy as np
 
 from medprior.deploy.inference.prediction import RadiographPrediction, build_ratio_record
-from medprior.finetune.familiarity import FamiliarityScore
+from medprior.finetune.familiarity import OutOfDistributionScore
 from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio
 
 
@@ -36,7 +36,7 @@ def test_a_record_without_any_model_output():
 
 
 def test_a_familiarity_is_recorded_with_its_limit():
-    record = prediction_of(familiar=FamiliarityScore(1.23456789, 2.0, 0.125)).record()
+    record = prediction_of(familiar=OutOfDistributionScore(1.23456789, 2.0, 0.125)).record()
     assert record["familiarity"] == {"score": 1.234568, "threshold": 2.0, "false_alarm_rate": 0.125}
 
 

@@ -11,7 +11,7 @@ from medprior.deploy import load_model
 from medprior.deploy.inference.predictor import label_thresholds, list_doubt_flags, select_attention_maps
 from medprior.dicom import Radiograph, read_image
 from medprior.errors import Rejected
-from medprior.finetune.familiarity import FamiliarityScore
+from medprior.finetune.familiarity import OutOfDistributionScore
 from medprior.finetune.model import Model, Prediction
 from medprior.finetune.model import load_finetuned_model as load_finetuned
 from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio, measure_cardiothoracic_ratio
@@ -95,7 +95,7 @@ def radiograph_of(**facts) -> Radiograph:
 
 
 RATIO = CardiothoracicRatio(0.5, ((2.0, 5.0), (4.0, 5.0)), (1.0, 5.0, 4.0))
-FAMILIAR = FamiliarityScore(1.0, 1.0, 0.1)
+FAMILIAR = OutOfDistributionScore(1.0, 1.0, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ FAMILIAR = FamiliarityScore(1.0, 1.0, 0.1)
             FAMILIAR,
             ["implausible_cardiothoracic_ratio"],
         ),
-        ({"view": "PA"}, RATIO, FamiliarityScore(1.001, 1.0, 0.1), ["far_from_training"]),
+        ({"view": "PA"}, RATIO, OutOfDistributionScore(1.001, 1.0, 0.1), ["far_from_training"]),
         ({"view": "PA"}, RATIO, None, ["familiarity_unknown"]),
     ],
 )

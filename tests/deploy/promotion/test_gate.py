@@ -10,7 +10,7 @@ from medprior.deploy.promotion.gate import (
     GateCheck,
     GateVerdict,
     build_gate_tags,
-    compare_inputs_and_labels,
+    compare_preprocessing_and_labels,
     compare_quality,
     format_difference,
     format_named_estimate,
@@ -189,7 +189,10 @@ def model_of(labels: tuple[str, ...], **preprocessing) -> Model:
 
 def decide_inputs(old, new, **settings) -> list[tuple[str, bool]]:
     """Name and answer of each check of preprocessing and labels."""
-    return [(c.name, c.passed) for c in compare_inputs_and_labels("classification", old, new, GateSettings(**settings))]
+    return [
+        (c.name, c.passed)
+        for c in compare_preprocessing_and_labels("classification", old, new, GateSettings(**settings))
+    ]
 
 
 def test_other_preprocessing_and_other_labels_are_allowed_each_by_its_own_switch():
@@ -202,7 +205,7 @@ def test_other_preprocessing_and_other_labels_are_allowed_each_by_its_own_switch
     ):
         assert decide_inputs(old, new, **settings) == list(zip(names, answers, strict=True))
     assert decide_inputs(old, old) == [(name, True) for name in names]
-    changes, labels = compare_inputs_and_labels("classification", old, new, GateSettings())
+    changes, labels = compare_preprocessing_and_labels("classification", old, new, GateSettings())
     assert changes.text == "size 64 -> 48, window None -> 1 (--allow-preprocessing accepts it)"
     assert labels.text == "champion a, b; challenger b, a (--allow-labels accepts it)"
 

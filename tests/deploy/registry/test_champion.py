@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from medprior.deploy import load_model
 from medprior.deploy.promotion.promote import promote_challenger
 from medprior.deploy.registry import champion
-from medprior.deploy.registry.champion import PREDECESSOR_TAG, find_predecessor, load_aliases, make_champion
+from medprior.deploy.registry.champion import PREDECESSOR_TAG, find_champion_and_previous, load_aliases, make_champion
 from medprior.errors import InputMissing, MedpriorError
 from medprior.tracking import mlflow_store
 from tests.deploy.promotable import FAST_GATE, load_cxr_aliases, make_alias_champion
@@ -169,13 +169,13 @@ def test_a_champion_that_changed_meanwhile_stays(client, before):
 
 def test_the_predecessor_is_the_alias_or_after_an_interrupted_move_the_tag(client):
     with pytest.raises(InputMissing, match="no champion to go back to"):
-        find_predecessor(client, "cxr")
+        find_champion_and_previous(client, "cxr")
     client.set_registered_model_alias("cxr", "champion", "3")
     with pytest.raises(InputMissing, match="no champion to go back to"):
-        find_predecessor(client, "cxr")
+        find_champion_and_previous(client, "cxr")
     client.set_registered_model_alias("cxr", "previous", "2")
-    assert find_predecessor(client, "cxr") == ("3", "2")
+    assert find_champion_and_previous(client, "cxr") == ("3", "2")
     client.set_model_version_tag("cxr", "3", PREDECESSOR_TAG, "1")
-    assert find_predecessor(client, "cxr") == ("3", "2")
+    assert find_champion_and_previous(client, "cxr") == ("3", "2")
     client.set_registered_model_alias("cxr", "previous", "3")
-    assert find_predecessor(client, "cxr") == ("3", "1")
+    assert find_champion_and_previous(client, "cxr") == ("3", "1")

@@ -56,7 +56,7 @@ def test_simultaneous_requests_share_batches(predictor, batcher):
     pictures = [render_phantom(seed, size=128).pixels for seed in range(8)]
     want = [predictor.predict_pixels(pixels).findings for pixels in pictures]
     found: dict[int, dict[str, float]] = {}
-    batcher.count_incoming(8)
+    batcher.change_incoming_count(8)
 
     def read(number: int) -> None:
         found[number] = batched.predict_pixels(pictures[number]).findings
@@ -129,7 +129,7 @@ def pool():
 def test_a_batch_is_no_larger_than_allowed_and_each_caller_has_its_own_row(pool):
     batcher = DynamicBatcher(max_batch=3, window_seconds=0.02)
     network, answers = queue_behind_first(batcher, pool, *(view(number) for number in (1, 2, 3, 4)))
-    batcher.count_incoming(9)
+    batcher.change_incoming_count(9)
     network.release.set()
     assert [answer.result(30).logits.item() for answer in answers] == [0, 10, 20, 30, 40]
     batcher.close()
@@ -140,8 +140,8 @@ def test_a_batch_is_no_larger_than_allowed_and_each_caller_has_its_own_row(pool)
 def test_a_batch_waits_for_no_more_views_than_there_are_requests(pool):
     batcher = DynamicBatcher(max_batch=4, window_seconds=30)
     network, answers = queue_behind_first(batcher, pool, *(view(number) for number in (1, 2, 3)))
-    batcher.count_incoming(3)
-    batcher.count_incoming(-1)
+    batcher.change_incoming_count(3)
+    batcher.change_incoming_count(-1)
     network.release.set()
     assert len([answer.result(20) for answer in answers[:3]]) == 3
     batcher.close()
@@ -156,7 +156,7 @@ def test_views_of_another_size_or_network_are_a_batch_of_their_own(pool):
     answers.append(pool.submit(batcher.run, other, view(5, side=8)))
     while batcher._queue.qsize() < 5:
         pass
-    batcher.count_incoming(9)
+    batcher.change_incoming_count(9)
     network.release.set()
     assert [answer.result(30).logits.item() for answer in answers] == [0, 10, 20, 30, 40, 50]
     batcher.close()
@@ -166,7 +166,7 @@ def test_views_of_another_size_or_network_are_a_batch_of_their_own(pool):
 def test_closing_answers_what_is_queued_without_waiting_for_requests_on_their_way(pool):
     batcher = DynamicBatcher(max_batch=4, window_seconds=60)
     network, answers = queue_behind_first(batcher, pool, view(1))
-    batcher.count_incoming(9)
+    batcher.change_incoming_count(9)
     closing = pool.submit(batcher.close)
     while batcher._queue.qsize() < 2:
         pass

@@ -7,7 +7,12 @@ import pytest
 from starlette.requests import Request
 
 from medprior.bench.deploy_inputs import create_good_files
-from medprior.deploy.service.request_bodies import BodyMemory, extract_instances, extract_radiograph, parse_multipart
+from medprior.deploy.service.request_bodies import (
+    RequestBodyLimiter,
+    extract_instances,
+    extract_radiograph,
+    parse_multipart,
+)
 from medprior.pages.problem import Problem
 from tests.deploy.serving import CANARY, post_radiograph
 
@@ -38,7 +43,7 @@ def request_of(*chunks: bytes) -> Request:
 
 
 def test_one_body_may_exceed_the_memory_and_a_second_one_waits():
-    memory = BodyMemory(10)
+    memory = RequestBodyLimiter(10)
 
     async def ask() -> None:
         async with memory.read_body(request_of(b"12345678", b"9012")) as body:
@@ -54,7 +59,7 @@ def test_one_body_may_exceed_the_memory_and_a_second_one_waits():
 
 
 def test_bodies_together_may_fill_the_memory_and_not_exceed_it():
-    memory = BodyMemory(10)
+    memory = RequestBodyLimiter(10)
 
     async def ask() -> None:
         async with memory.read_body(request_of(b"123456")):

@@ -18,7 +18,7 @@ from medprior.dicom.derived.derived_object import (
     read_source_header,
     serialise_object,
     strip_control_characters,
-    write_private_file,
+    write_owner_only_file,
 )
 from medprior.dicom.derived.native_grid import NativeGrid
 from medprior.dicom.derived.seg import build_segmentation
@@ -42,7 +42,7 @@ def test_odd_headers_are_copied_as_far_as_they_can_be():
 
 
 def test_private_files_are_their_owners_alone(tmp_path):
-    write_private_file(tmp_path / "one.dcm", b"secret")
+    write_owner_only_file(tmp_path / "one.dcm", b"secret")
     assert stat.S_IMODE((tmp_path / "one.dcm").stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["one.dcm"]
 
@@ -103,8 +103,8 @@ def test_a_private_code_has_a_meaning_of_at_most_64_characters():
 def test_a_file_that_cannot_be_placed_leaves_nothing_behind(tmp_path):
     (tmp_path / "taken").mkdir()
     with pytest.raises(OSError):
-        write_private_file(tmp_path / "taken", b"secret")
+        write_owner_only_file(tmp_path / "taken", b"secret")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
-    write_private_file(tmp_path / "one", b"old")
-    write_private_file(tmp_path / "one", b"new")
+    write_owner_only_file(tmp_path / "one", b"old")
+    write_owner_only_file(tmp_path / "one", b"new")
     assert (tmp_path / "one").read_bytes() == b"new"

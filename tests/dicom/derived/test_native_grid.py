@@ -32,7 +32,7 @@ def test_a_stored_pixel_covers_its_pixels_of_the_radiograph():
 
 def test_colours_are_turned_with_their_pixels():
     colours = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    turned = NativeGrid((2, 2), (2, 2), "orientation_mirrored").turn_pixels(colours)
+    turned = NativeGrid((2, 2), (2, 2), "orientation_mirrored").reorient_pixels(colours)
     assert turned[0].tolist() == [[3, 4, 5], [0, 1, 2]]
 
 

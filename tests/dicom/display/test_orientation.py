@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medprior.dicom.decoding.samples import create_sample_dataset
-from medprior.dicom.display.orientation import find_upright_turn
+from medprior.dicom.display.orientation import find_reorientation
 from tests.dicom.sample_files import PICTURE, build_header, read_dataset
 
 
@@ -40,7 +40,7 @@ def test_a_picture_is_turned_upright_and_says_how(orientation, turned, flag):
 )
 def test_other_orientations_leave_the_picture_unchanged(orientation, flags):
     header = build_header(**({"PatientOrientation": orientation} if orientation else {}))
-    turn, given_flags = find_upright_turn(header)
+    turn, given_flags = find_reorientation(header)
     assert turn(np.array([[1, 2], [3, 4]])).tolist() == [[1, 2], [3, 4]]
     assert given_flags == flags
 
@@ -48,7 +48,7 @@ def test_other_orientations_leave_the_picture_unchanged(orientation, flags):
 def test_a_mirrored_picture_is_flipped_left_right_and_one_on_its_head_rotated():
     picture = np.array([[1, 2], [3, 4]])
     turned = {
-        letters: find_upright_turn(build_header(PatientOrientation=list(letters)))[0](picture).tolist()
+        letters: find_reorientation(build_header(PatientOrientation=list(letters)))[0](picture).tolist()
         for letters in ("RF", "RH")
     }
     assert turned == {"RF": [[2, 1], [4, 3]], "RH": [[4, 3], [2, 1]]}

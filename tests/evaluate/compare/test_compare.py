@@ -11,7 +11,7 @@ from medprior.evaluate.compare.settings import Arm, CompareSettings
 from medprior.provenance import read_config
 from tests.evaluate.conftest import SMALL
 
-SETTINGS = CompareSettings.checked(
+SETTINGS = CompareSettings.from_values(
     {
         "seeds": 2,
         "fractions": [0.5, 1.0],

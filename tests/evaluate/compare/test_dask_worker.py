@@ -9,7 +9,7 @@ from medprior.workers.secret_bytes import pack_message, unpack_message
 
 pytest.importorskip("distributed")
 
-from medprior.evaluate.compare.dask_worker import execute_run, execute_sealed_run
+from medprior.evaluate.compare.dask_worker import execute_run, execute_run_message
 
 
 def describe_run(cohort, folder, **changes):
@@ -34,7 +34,7 @@ def test_a_worker_of_another_version_is_refused(tmp_path, cohort_path):
 
 def test_an_error_is_an_answer_without_its_text():
     """Outside a worker there is none to be found: the type of the error is told, not its message."""
-    answer, _ = unpack_message(execute_sealed_run("none", pack_message({}, [])))
+    answer, _ = unpack_message(execute_run_message("none", pack_message({}, [])))
     assert answer["failed"] is False
     assert answer["stop"].startswith("unexpected ")
     assert answer["stop"].endswith(" in a worker")

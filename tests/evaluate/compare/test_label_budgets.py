@@ -3,13 +3,13 @@
 import pytest
 
 from medprior.errors import ConfigError
-from medprior.evaluate.compare.label_budgets import drop_budget_axes, format_share_key, list_label_budgets
+from medprior.evaluate.compare.label_budgets import drop_budget_settings, format_share_key, list_label_budgets
 from medprior.evaluate.compare.plan import build_finetune_settings
 from medprior.evaluate.compare.settings import Arm, CompareSettings
 
 
 def settings(**tasks):
-    return CompareSettings.checked({"fractions": [1.0, 0.1], "finetune": tasks})
+    return CompareSettings.from_values({"fractions": [1.0, 0.1], "finetune": tasks})
 
 
 def test_a_task_may_have_fractions_and_masks_of_its_own():
@@ -20,7 +20,7 @@ def test_a_task_may_have_fractions_and_masks_of_its_own():
     assert [b.name for b in list_label_budgets(given, "classification")] == ["100pct", "10pct"]
     names = ["100pct", "masks_20", "masks_5", "masks_1"]
     assert [b.name for b in list_label_budgets(given, "segmentation")] == names
-    assert drop_budget_axes(given.finetune["segmentation"]) == {"epochs": 2}
+    assert drop_budget_settings(given.finetune["segmentation"]) == {"epochs": 2}
     five = build_finetune_settings(Arm(), 3, given, "segmentation", list_label_budgets(given, "segmentation")[2])
     assert (five.masks, five.fraction, five.seed, five.epochs) == (5, 1.0, 3, 2)
     one = settings(segmentation={"masks": 4})

@@ -2,7 +2,7 @@
 
 from medprior.evaluate.compare.markdown import (
     build_arm_table,
-    format_arm_sign,
+    format_arm_marker,
     format_arm_title,
     format_cell,
     format_cost_ratio,
@@ -33,9 +33,9 @@ def test_a_sign_is_from_the_view_of_the_arm_not_of_the_first():
         "difference.c.features.linear_mauc": record(0.2, -0.1, 0.3),
         "difference.a.attention.spatial_entropy": record(0.2, 0.1, 0.3),
     }
-    signs = [format_arm_sign(metrics, name, "features.linear_mauc") for name in "abcd"]
+    signs = [format_arm_marker(metrics, name, "features.linear_mauc") for name in "abcd"]
     assert signs == [" ▼", " ▲", "", ""]
-    assert format_arm_sign(metrics, "a", "attention.spatial_entropy") == " ▲"
+    assert format_arm_marker(metrics, "a", "attention.spatial_entropy") == " ▲"
 
 
 def test_a_title_tells_lost_runs():

@@ -19,19 +19,19 @@ from medprior.evaluate.compare.settings import Arm, CompareSettings
 
 
 def settings(**tasks):
-    return CompareSettings.checked({"fractions": [1.0, 0.1], "finetune": tasks})
+    return CompareSettings.from_values({"fractions": [1.0, 0.1], "finetune": tasks})
 
 
 def test_arms_of_the_same_pretraining_share_it():
     span = {"recipe": "span", "pretrain": {"steps": 9}}
     arms = {
-        "a": Arm.checked(span),
-        "b": Arm.checked(span | {"finetune": {"head": "cls"}}),
-        "c": Arm.checked(span | {"prior": "elsewhere"}),
-        "d": Arm.checked(span | {"pretrain": {"steps": 8}}),
+        "a": Arm.from_values(span),
+        "b": Arm.from_values(span | {"finetune": {"head": "cls"}}),
+        "c": Arm.from_values(span | {"prior": "elsewhere"}),
+        "d": Arm.from_values(span | {"pretrain": {"steps": 8}}),
         "e": Arm(recipe=None),
         "f": Arm(recipe=None),
-        "g": Arm.checked(span | {"prior": "elsewhere", "finetune": {"head": "cls"}}),
+        "g": Arm.from_values(span | {"prior": "elsewhere", "finetune": {"head": "cls"}}),
     }
     assert find_shared_backbones(arms) == {n: {"b": "a", "g": "c"}.get(n, n) for n in arms}
 
@@ -48,8 +48,8 @@ def test_an_arm_may_say_what_holds_for_one_task():
 
 
 def test_an_arm_overrides_the_shared_pretraining_but_not_recipe_and_seed():
-    shared = CompareSettings.checked({"pretrain": {"steps": 5, "batch": 4, "seed": 9, "dino": {"prototypes": 16}}})
-    arm = Arm.checked({"recipe": "dino", "pretrain": {"batch": 8, "dino": {"hidden": 32}}})
+    shared = CompareSettings.from_values({"pretrain": {"steps": 5, "batch": 4, "seed": 9, "dino": {"prototypes": 16}}})
+    arm = Arm.from_values({"recipe": "dino", "pretrain": {"batch": 8, "dino": {"hidden": 32}}})
     values = build_pretrain_settings(arm, 2, shared)
     assert (values.steps, values.batch, values.seed, values.recipe) == (5, 8, 2, "dino")
     assert (values.dino.prototypes, values.dino.hidden) == (16, 32)
@@ -84,7 +84,7 @@ def test_the_arm_with_invalid_settings_is_named():
 
 
 def test_a_plan_may_be_continued_with_the_same_arms_in_the_same_order(tmp_path):
-    given = CompareSettings.checked({"seeds": 2})
+    given = CompareSettings.from_values({"seeds": 2})
     save_or_check_plan(tmp_path, ["dino", "span"], given)
     save_or_check_plan(tmp_path, ["dino", "span"], given)
     for recipes, other in ((["span", "dino"], given), (["dino"], given), (["dino", "span"], CompareSettings(seeds=3))):
@@ -94,6 +94,6 @@ def test_a_plan_may_be_continued_with_the_same_arms_in_the_same_order(tmp_path):
 
 def test_a_setting_that_an_older_plan_lacks_counts_as_its_default(tmp_path):
     (tmp_path / "plan.json").write_text(json.dumps({"recipes": ["dino"], "seeds": 2}))
-    save_or_check_plan(tmp_path, ["dino"], CompareSettings.checked({"seeds": 2}))
+    save_or_check_plan(tmp_path, ["dino"], CompareSettings.from_values({"seeds": 2}))
     with pytest.raises(ConfigError, match="comparison with other"):
-        save_or_check_plan(tmp_path, ["dino"], CompareSettings.checked({"seeds": 2, "fractions": [0.5]}))
+        save_or_check_plan(tmp_path, ["dino"], CompareSettings.from_values({"seeds": 2, "fractions": [0.5]}))

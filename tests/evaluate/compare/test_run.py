@@ -13,7 +13,7 @@ from medprior.evaluate.compare.run import (
     is_run_complete,
     list_score_files,
     load_or_compute_scores,
-    needs_attention,
+    needs_attention_scores,
     read_training_scores,
     score_finetuned_attention,
     score_run,
@@ -25,7 +25,9 @@ from medprior.evaluate.study import EvaluationStudy
 from medprior.provenance import write_config
 from tests.evaluate.untrained import build_untrained_model
 
-SETTINGS = CompareSettings.checked({"fractions": [1.0, 0.5], "finetune": {"classification": {}, "segmentation": {}}})
+SETTINGS = CompareSettings.from_values(
+    {"fractions": [1.0, 0.5], "finetune": {"classification": {}, "segmentation": {}}}
+)
 FILES = {
     "backbone": ["scores.npz"],
     "classification-100pct": ["classification-100pct.npz", "classification-100pct-attention.npz"],
@@ -37,7 +39,7 @@ FILES = {
 
 @pytest.fixture
 def study(cohort):
-    return EvaluationStudy.of(cohort, "test", frozenset(), EvaluateSettings.checked({"resamples": 4}))
+    return EvaluationStudy.of(cohort, "test", frozenset(), EvaluateSettings.from_values({"resamples": 4}))
 
 
 def test_a_backbone_lies_with_the_run_that_trained_it(tmp_path):
@@ -67,9 +69,9 @@ def test_a_run_is_complete_when_every_stage_is_scored_or_lost(tmp_path):
 
 
 def test_attention_is_scored_of_classifiers_from_all_labels():
-    assert needs_attention("classification", LabelBudget("100pct", {}))
-    assert not needs_attention("classification", LabelBudget("10pct", {}))
-    assert not needs_attention("segmentation", LabelBudget("100pct", {}))
+    assert needs_attention_scores("classification", LabelBudget("100pct", {}))
+    assert not needs_attention_scores("classification", LabelBudget("10pct", {}))
+    assert not needs_attention_scores("segmentation", LabelBudget("100pct", {}))
 
 
 def test_a_lost_backbone_is_neither_trained_again_nor_scored(tmp_path, cohort_path, study):

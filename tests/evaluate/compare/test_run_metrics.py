@@ -10,7 +10,7 @@ from medprior.evaluate.study import EvaluationStudy
 
 @pytest.fixture(scope="module")
 def study(cohort):
-    return EvaluationStudy.of(cohort, "all", frozenset(), EvaluateSettings.checked({"resamples": 5}))
+    return EvaluationStudy.of(cohort, "all", frozenset(), EvaluateSettings.from_values({"resamples": 5}))
 
 
 @pytest.fixture(scope="module")

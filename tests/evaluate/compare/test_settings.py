@@ -17,10 +17,10 @@ def test_an_arm_has_the_priors_of_the_comparison_unless_it_has_its_own():
 
 
 def test_shares_are_unique_and_largest_first():
-    assert CompareSettings.checked({"fractions": [0.1, 1.0, 0.5, 0.1]}).fractions == (1.0, 0.5, 0.1)
+    assert CompareSettings.from_values({"fractions": [0.1, 1.0, 0.5, 0.1]}).fractions == (1.0, 0.5, 0.1)
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.01])
 def test_shares_are_above_0_up_to_1(share):
     with pytest.raises(ConfigError, match="above 0 up to 1"):
-        CompareSettings.checked({"fractions": [1.0, share]})
+        CompareSettings.from_values({"fractions": [1.0, share]})

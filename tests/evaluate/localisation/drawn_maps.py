@@ -9,7 +9,7 @@ class NoisyMasks:
     """Maps that are the true masks, blurred with noise, in a known order."""
 
     def __init__(self, order, assigned=(), searchable=True, noise=0.3):
-        self.order, self.noise, self.searchable = order, noise, searchable
+        self.order, self.noise, self.has_selectable_maps = order, noise, searchable
         self.assigned = {name: order.index(name) for name in assigned}
         self.count = len(order)
 

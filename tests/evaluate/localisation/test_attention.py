@@ -32,7 +32,7 @@ def test_assigned_heads_are_those_of_the_backbone_and_any_head_may_be_searched(s
     backbone = load_backbone(span_path)
     source = AttentionSource(backbone, device="cpu")
     assert source.assigned == {"left_lung": 0, "right_lung": 1, "heart": 2}
-    assert (source.count, source.searchable) == (4, True)
+    assert (source.count, source.has_selectable_maps) == (4, True)
     assert not source.network.training
     source.assigned.clear()
     assert backbone.heads

@@ -8,7 +8,7 @@ import torch
 
 from medprior.evaluate.localisation.attention_entropy import compute_free_head_entropy
 from medprior.metrics.bootstrap import Estimate
-from medprior.metrics.differences import compute_relative_differences
+from medprior.metrics.differences import compare_spatial_entropies
 from medprior.networks import load_backbone
 from tests.evaluate.slow_twins import slow_scatter
 
@@ -41,7 +41,7 @@ def test_relative_difference_is_paired():
     base = rng.uniform(1, 2, 400)
     lower = Estimate(0.8 * 1.5, 0.8 * base, 9)
     key = "attention.spatial_entropy"
-    differences = compute_relative_differences(
+    differences = compare_spatial_entropies(
         {key: lower, "classification.mauc": lower}, {"dino": {key: Estimate(1.5, base, 9)}}
     )
     assert list(differences) == [f"relative_difference.dino.{key}"]

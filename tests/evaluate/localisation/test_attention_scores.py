@@ -28,7 +28,7 @@ def test_a_classifier_is_measured_as_its_transformer(cohort, model_paths):
 
 
 def test_attention_scores_name_targets_and_entropy(cohort, model_paths):
-    settings = EvaluateSettings.checked({"resamples": 4, "map_size": 32})
+    settings = EvaluateSettings.from_values({"resamples": 4, "map_size": 32})
     study = EvaluationStudy.of(cohort, "test", frozenset(), settings)
     scores = score_attention(extract_backbone(load_finetuned_model(model_paths["ours"])), study)
     assert set(scores) == {"spatial_entropy", "ap.left_lung", "ap.right_lung", "ap.heart"}
@@ -47,7 +47,7 @@ def test_a_cnn_has_no_backbone_and_a_transformer_gives_its_own():
 def test_scores_are_those_of_the_assigned_head(cohort, span_path):
     """The heart is on head 2; one image against the map of that head."""
     backbone = load_backbone(span_path)
-    settings = EvaluateSettings.checked({"resamples": 4, "map_size": 32, "device": "cpu"})
+    settings = EvaluateSettings.from_values({"resamples": 4, "map_size": 32, "device": "cpu"})
     study = EvaluationStudy.of(cohort, "test", frozenset(), settings)
     scores = score_attention(backbone, study)
     row = int(np.flatnonzero(~np.isnan(scores["ap.heart"]))[0])

@@ -6,7 +6,12 @@ import pytest
 from medprior.cohort import Cohort
 from medprior.evaluate.inputs import load_inputs
 from medprior.evaluate.localisation.boxes import load_finding_boxes
-from medprior.evaluate.localisation.finding_maps import FixedMap, ModelMaps, OrganMaps, list_map_kinds
+from medprior.evaluate.localisation.finding_maps import (
+    ClassifierMapSource,
+    ConstantMapSource,
+    OrganPriorSource,
+    list_map_kinds,
+)
 from medprior.evaluate.localisation.finding_masks import FindingTruth
 from medprior.evaluate.localisation.map_sources import PriorSource
 from medprior.priors import SpatialPrior
@@ -20,7 +25,9 @@ def test_maps_are_of_their_class(planted_home, planted_models):
     truth = FindingTruth(load_finding_boxes(cohort))
     both = np.flatnonzero(truth.find_located(cohort, NAMES).all(axis=1))
     some = cohort.select([cohort.image_ids[row] for row in both])
-    source = ModelMaps(load_inputs([("m", planted_models["pooled"])], "model")[0].item, "class_rollout", NAMES)
+    source = ClassifierMapSource(
+        load_inputs([("m", planted_models["pooled"])], "model")[0].item, "class_rollout", NAMES
+    )
     maps = np.concatenate(list(source.batches(some, 64)))
     masks = truth.load_masks(some, NAMES, 64)
     inside = np.einsum("nchw,nkhw->nck", maps, masks.astype(np.float32))
@@ -66,16 +73,16 @@ def test_kinds_of_map_depend_on_the_classification_head(head, kinds, reason):
     ],
 )
 def test_maps_belong_to_heads_to_all_findings_or_to_each(kind, count, assigned, searchable):
-    source = ModelMaps(build_untrained_model(["spot", "other", "hole"], "pooled"), kind, ["hole", "spot"])
-    assert (source.count, source.assigned, source.searchable) == (count, assigned, searchable)
+    source = ClassifierMapSource(build_untrained_model(["spot", "other", "hole"], "pooled"), kind, ["hole", "spot"])
+    assert (source.count, source.assigned, source.has_selectable_maps) == (count, assigned, searchable)
 
 
 @pytest.mark.parametrize("kind", ["pooled", "class_rollout"])
 def test_each_finding_has_the_map_of_its_own_output(cohort, kind):
     model = build_untrained_model(["spot", "other", "hole"], "pooled")
     some = cohort.take(2, 0)
-    every = next(ModelMaps(model, kind, ["spot", "other", "hole"]).batches(some, 16))
-    two = next(ModelMaps(model, kind, ["hole", "spot"]).batches(some, 16))
+    every = next(ClassifierMapSource(model, kind, ["spot", "other", "hole"]).batches(some, 16))
+    two = next(ClassifierMapSource(model, kind, ["hole", "spot"]).batches(some, 16))
     np.testing.assert_allclose(two, every[:, [2, 0]], atol=1e-6)
     assert np.abs(every[:, 0] - every[:, 2]).max() > 1e-4
 
@@ -84,13 +91,13 @@ def test_maps_of_heads_sum_to_one_and_batches_do_not_matter(cohort):
     model = build_untrained_model(["spot"])
     some = cohort.take(3, 0)
     images, _ = model.view(some.squares(model.source_size), some.aspect)
-    maps = ModelMaps(model, "head", ["spot"]).compute_maps(images)
+    maps = ClassifierMapSource(model, "head", ["spot"]).compute_maps(images)
     assert maps.shape == (3, 4, 4, 4)
     np.testing.assert_allclose(maps.sum((-1, -2)), 1, atol=1e-5)
-    rollout = ModelMaps(model, "rollout", ["spot"]).compute_maps(images)
+    rollout = ClassifierMapSource(model, "rollout", ["spot"]).compute_maps(images)
     assert rollout.shape == (3, 1, 4, 4)
-    whole = next(ModelMaps(model, "rollout", ["spot"]).batches(some, 16))
-    parts = list(ModelMaps(model, "rollout", ["spot"], batch=2).batches(some, 16))
+    whole = next(ClassifierMapSource(model, "rollout", ["spot"]).batches(some, 16))
+    parts = list(ClassifierMapSource(model, "rollout", ["spot"], batch=2).batches(some, 16))
     assert [len(part) for part in parts] == [2, 1]
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)
 
@@ -98,20 +105,20 @@ def test_maps_of_heads_sum_to_one_and_batches_do_not_matter(cohort):
 def test_fixed_maps_are_flat_or_a_gaussian_of_a_quarter_of_the_side(cohort):
     """Pixel centres of four lie 0.5 and 1.5 standard deviations off the middle."""
     some = cohort.take(5, 0)
-    flat = list(FixedMap("uniform", ["spot"], batch=2).batches(some, 4))
+    flat = list(ConstantMapSource("uniform", ["spot"], batch=2).batches(some, 4))
     assert [part.shape for part in flat] == [(2, 1, 4, 4), (2, 1, 4, 4), (1, 1, 4, 4)]
     assert (flat[0] == 1).all()
-    centre = next(FixedMap("centre", ["spot"]).batches(some, 4))
+    centre = next(ConstantMapSource("centre", ["spot"]).batches(some, 4))
     assert len(centre) == 5
     expected = np.exp([-(1.5**2 + 1.5**2) / 2, -(1.5**2 + 0.5**2) / 2, -(0.5**2 + 0.5**2) / 2])
     np.testing.assert_allclose([centre[0, 0, 0, 0], centre[0, 0, 0, 1], centre[0, 0, 1, 1]], expected, rtol=1e-6)
-    assert FixedMap("centre", ["spot", "hole"]).assigned == {"spot": 0, "hole": 0}
+    assert ConstantMapSource("centre", ["spot", "hole"]).assigned == {"spot": 0, "hole": 0}
 
 
 def test_any_organ_may_answer_for_a_finding():
     maps = np.zeros((2, 4, 4), np.float32)
     prior = PriorSource(SpatialPrior(maps, ("heart", "lungs"), "static", "annotation"), per_image=False, batch=3)
-    organs = OrganMaps(prior)
+    organs = OrganPriorSource(prior)
     assert prior.assigned == {"heart": 0, "lungs": 1}
-    assert (organs.assigned, organs.searchable, organs.count, organs.batch) == ({}, True, 2, 3)
-    assert prior.searchable is False
+    assert (organs.assigned, organs.has_selectable_maps, organs.count, organs.batch) == ({}, True, 2, 3)
+    assert prior.has_selectable_maps is False

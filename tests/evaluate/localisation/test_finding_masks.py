@@ -12,7 +12,7 @@ from medprior.evaluate.localisation.finding_masks import FindingTruth
 from medprior.evaluate.settings import EvaluateSettings
 from tests.evaluate.localisation.conftest import paint_box
 
-QUICK = EvaluateSettings.checked({"resamples": 60, "map_size": 32, "probe": False})
+QUICK = EvaluateSettings.from_values({"resamples": 60, "map_size": 32, "probe": False})
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from medprior.metrics.bootstrap import Resamples, estimate_mean
 class FixedMaps:
     """The same maps for every image: full mass on the left half, the right half, and a weak square in the corner."""
 
-    searchable = True
+    has_selectable_maps = True
 
     def __init__(self, assigned=None):
         self.assigned = assigned or {}

@@ -13,9 +13,9 @@ from medprior.evaluate.localisation.instance_ap import (
     compute_instance_ap,
     concatenate_detections,
     estimate_instance_ap,
+    extract_map_instances,
     extract_mask_instances,
-    extract_pieces,
-    match_pieces,
+    match_instances,
 )
 from medprior.evaluate.localisation.scoring import localise_structures
 from medprior.metrics.bootstrap import Resamples
@@ -83,7 +83,7 @@ def test_agrees_with_pycocotools(seed):
         scores = rng.random(len(detections))
         order = np.argsort(-scores)
         cases.append((truths, np.stack(detections)[order], scores[order]))
-    rows = [(i, scores, match_pieces(found, truths)) for i, (truths, found, scores) in enumerate(cases)]
+    rows = [(i, scores, match_instances(found, truths)) for i, (truths, found, scores) in enumerate(cases)]
     ours = concatenate_detections(rows, np.array([len(truths) for truths, _, _ in cases]))
     assert compute_instance_ap(ours, np.ones(12)) == pytest.approx(by_pycocotools(cases), abs=1e-6)
     # an image counted twice is the same as the image there twice
@@ -98,11 +98,11 @@ def test_agrees_with_pycocotools(seed):
 def test_pieces_are_the_mass_and_nothing_small():
     values = np.zeros((40, 40), np.float32)
     values[5:15, 5:15], values[25:35, 25:31], values[0, 39] = 1.0, 1.0, 1.0
-    masks, score = extract_pieces(values)
+    masks, score = extract_map_instances(values)
     assert len(masks) <= 2
     assert 0.5 < score.sum() <= 0.61
     assert (np.diff(score) <= 0).all()
-    assert not extract_pieces(np.zeros((40, 40), np.float32))[0].any()
+    assert not extract_map_instances(np.zeros((40, 40), np.float32))[0].any()
 
 
 def test_no_instance_is_nan_and_no_piece_is_zero():

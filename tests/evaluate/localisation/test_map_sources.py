@@ -25,7 +25,7 @@ def annotated(cohort):
 @pytest.fixture(scope="module")
 def prior_paths(tmp_path_factory, cohort, annotated):
     root = tmp_path_factory.mktemp("priors")
-    settings = PriorSettings.checked({"size": 64, "registration": {"size": 32}})
+    settings = PriorSettings.from_values({"size": 64, "registration": {"size": 32}})
     for method in ("static", "affine"):
         annotation = annotate_from_cohort(cohort, annotated)
         build_prior(cohort, root / method, annotation, method, settings, workers=1)
@@ -35,7 +35,7 @@ def prior_paths(tmp_path_factory, cohort, annotated):
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory, cohort, span_path, prior_paths):
     out = tmp_path_factory.mktemp("judged")
-    settings = EvaluateSettings.checked({"resamples": 50, "map_size": SIZE, "probe": False})
+    settings = EvaluateSettings.from_values({"resamples": 50, "map_size": SIZE, "probe": False})
     metrics = evaluate_cohort(cohort, out, backbone=("span", span_path), prior=prior_paths.items(), settings=settings)
     return metrics, pd.read_parquet(out / "predictions.parquet"), out
 
@@ -87,7 +87,7 @@ def test_sources_give_the_priors_own_maps(cohort, prior_paths):
 
 
 def test_a_fitted_prior_alone_also_gives_the_static_baseline(tmp_path, cohort, prior_paths, evidence):
-    settings = EvaluateSettings.checked({"resamples": 20, "map_size": SIZE})
+    settings = EvaluateSettings.from_values({"resamples": 20, "map_size": SIZE})
     metrics = evaluate_cohort(cohort, tmp_path, prior=prior_paths["fitted"], settings=settings)
     key = "prior.pixel_ap.mean"
     assert metrics[key]["value"] == pytest.approx(evidence[0][key]["value"])

@@ -5,7 +5,11 @@ import pytest
 import torch
 
 from medprior.evaluate.inputs import load_inputs
-from medprior.evaluate.localisation.rollout_maps import compute_mean_error, compute_model_rollout, select_shown_outputs
+from medprior.evaluate.localisation.rollout_maps import (
+    compute_image_mae,
+    compute_model_rollout,
+    select_most_positive_outputs,
+)
 from medprior.networks.class_rollout import compute_classifier_rollout
 
 
@@ -43,7 +47,7 @@ def test_a_structure_that_is_not_drawn_has_no_map(models, cohort):
 
 def test_what_is_shown():
     truth = np.array([[1, 0, np.nan, 1], [1, 0, 1, 0], [0, 0, np.nan, 0]], dtype=float)
-    assert select_shown_outputs(truth, 2) == [0, 2]
-    error = compute_mean_error(truth, np.full((3, 4), 0.25))
+    assert select_most_positive_outputs(truth, 2) == [0, 2]
+    error = compute_image_mae(truth, np.full((3, 4), 0.25))
     assert np.allclose(error, [(0.75 + 0.25 + 0.75) / 3, (0.75 + 0.25 + 0.75 + 0.25) / 4, 0.25])
-    assert np.isnan(compute_mean_error(np.full((1, 2), np.nan), np.zeros((1, 2)))).all()
+    assert np.isnan(compute_image_mae(np.full((1, 2), np.nan), np.zeros((1, 2)))).all()

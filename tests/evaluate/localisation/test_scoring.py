@@ -84,7 +84,7 @@ def test_estimates_and_oracle(cohort):
 
 def test_a_map_that_is_not_there_is_left_out(cohort):
     targets = select_targets(cohort.structures, [])
-    source = NoisyMasks(["heart"], assigned=["heart"], searchable=False)
+    source = NoisyMasks(["heart"], assigned=["heart"], has_selectable_maps=False)
     localisation = localise_structures(source, cohort.split("test"), None, targets, SIZE)
     assert localisation.chosen == {"heart": (0,)}
     assert localisation.threshold == {"heart": 0.5}

@@ -20,7 +20,7 @@ from medprior.evaluate.study import EvaluationStudy
 from medprior.metrics.auc import compute_auc
 from medprior.networks import load_backbone
 
-SETTINGS = EvaluateSettings.checked(
+SETTINGS = EvaluateSettings.from_values(
     {"resamples": 40, "neighbours": 5, "probe_folds": 4, "inverse_penalties": [0.01, 1.0]}
 )
 PROBES = ("linear_mauc", "pooled_linear_mauc", "knn_mauc")
@@ -140,8 +140,8 @@ def test_of_a_cohort_all_are_judged_and_the_unseen_apart(cohort, dino_path):
 
 
 def test_without_folds_there_is_nothing_and_two_are_refused(cohort, dino_path):
-    plain = EvaluationStudy.of(cohort, "test", frozenset(), EvaluateSettings.checked({"resamples": 5}))
+    plain = EvaluationStudy.of(cohort, "test", frozenset(), EvaluateSettings.from_values({"resamples": 5}))
     assert score_crossval_probes(load_backbone(dino_path), plain, 0) == {}
     assert estimate_crossval_aucs({}, plain) == {}
     with pytest.raises(ConfigError, match="3 folds or more"):
-        EvaluateSettings.checked({"probe_folds": 2})
+        EvaluateSettings.from_values({"probe_folds": 2})

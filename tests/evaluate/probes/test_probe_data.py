@@ -12,7 +12,7 @@ from medprior.evaluate.study import EvaluationStudy
 
 @pytest.mark.parametrize("least", [1, 4, 9, 1000])
 def test_labels_with_fewer_images_of_either_class_are_not_probed(cohort, least):
-    settings = EvaluateSettings.checked({"resamples": 10, "probe_least": least})
+    settings = EvaluateSettings.from_values({"resamples": 10, "probe_least": least})
     parts, truth, why = select_probe_data(EvaluationStudy.of(cohort, "test", frozenset(), settings))
     every = [cohort.split(name).labels() for name in ("train", "val", "test")]
     rarest = np.min([[(t == v).sum(axis=0) for v in (0, 1)] for t in every], axis=(0, 1))
@@ -27,7 +27,7 @@ def test_labels_with_fewer_images_of_either_class_are_not_probed(cohort, least):
 
 
 def test_probes_need_labels_three_splits_and_the_test_split(cohort):
-    settings = EvaluateSettings.checked({"resamples": 4})
+    settings = EvaluateSettings.from_values({"resamples": 4})
     study = EvaluationStudy.of(cohort, "val", frozenset(), settings)
     assert select_probe_labels(study) == ([], "they need train, val and test, and evaluate test only")
     bare = replace(study, split="test", cohort=cohort.split("train"))
@@ -35,7 +35,7 @@ def test_probes_need_labels_three_splits_and_the_test_split(cohort):
 
 
 def test_only_training_images_are_limited(cohort):
-    settings = EvaluateSettings.checked({"resamples": 4, "probe_images": 3})
+    settings = EvaluateSettings.from_values({"resamples": 4, "probe_images": 3})
     study = EvaluationStudy.of(cohort, "test", frozenset(), settings)
     parts = select_probe_images(study)
     assert {name: len(part) for name, part in parts.items()} == {

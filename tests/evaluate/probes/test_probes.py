@@ -102,7 +102,7 @@ def test_the_scored_part_is_the_one_asked_for():
         name: tuple((labels + rng.normal(size=(8, 3))).astype(np.float32) for _ in range(2))
         for name, labels in truth.items()
     }
-    settings = EvaluateSettings.checked({"neighbours": 3, "inverse_penalties": [0.1]})
+    settings = EvaluateSettings.from_values({"neighbours": 3, "inverse_penalties": [0.1]})
     away = score_feature_probes(features, truth, settings, "away")
     swapped = score_feature_probes(features | {"test": features["away"]}, truth, settings)
     assert list(away) == ["linear_mauc", "knn_mauc", "pooled_linear_mauc"]

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from medprior.evaluate.localisation.scoring import Localisation
 from medprior.evaluate.report.attention_figure import (
     format_map_title,
-    pick_cases,
     plot_attention_maps,
     plot_contours,
     plot_radiograph,
+    select_best_median_worst,
     select_shown_maps,
 )
 from tests.evaluate.localisation.drawn_maps import NoisyMasks
@@ -24,10 +24,10 @@ def choose(**chosen):
 
 def test_cases_are_the_best_the_median_and_the_worst_of_the_known():
     scores = np.array([0.2, np.nan, 0.9, 0.5, 0.4])
-    assert pick_cases(scores) == {"best": 2, "median": 4, "worst": 0}
-    assert pick_cases(np.array([0.5, 0.5, 0.5])) == {"best": 0, "median": 1, "worst": 2}
-    assert pick_cases(np.array([np.nan, 0.1])) == {"best": 1, "median": 1, "worst": 1}
-    assert pick_cases(np.array([np.nan])) == {}
+    assert select_best_median_worst(scores) == {"best": 2, "median": 4, "worst": 0}
+    assert select_best_median_worst(np.array([0.5, 0.5, 0.5])) == {"best": 0, "median": 1, "worst": 2}
+    assert select_best_median_worst(np.array([np.nan, 0.1])) == {"best": 1, "median": 1, "worst": 1}
+    assert select_best_median_worst(np.array([np.nan])) == {}
 
 
 def test_chosen_maps_are_shown_first_and_eight_at_most():

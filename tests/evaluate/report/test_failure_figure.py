@@ -8,7 +8,7 @@ from medprior.evaluate.report.failure_figure import find_confident_errors, find_
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.provenance import read_config
 
-QUICK = EvaluateSettings.checked({"resamples": 20, "map_size": 32, "probe": False})
+QUICK = EvaluateSettings.from_values({"resamples": 20, "map_size": 32, "probe": False})
 
 
 def test_the_most_confident_wrong_answers_one_per_patient():

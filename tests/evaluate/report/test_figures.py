@@ -6,7 +6,7 @@ import numpy as np
 
 from medprior.evaluate.inputs import Inputs, NamedInput
 from medprior.evaluate.localisation.scoring import Localisation
-from medprior.evaluate.report.figures import has_chosen_map, plot_evidence_figures, plot_segmentation_figures
+from medprior.evaluate.report.figures import has_chosen_map, plot_evaluation_figures, plot_segmentation_figures
 from medprior.evaluate.sections.models import evaluate_segmentation
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.evaluate.study import EvaluationStudy, Section
@@ -14,7 +14,7 @@ from tests.evaluate.untrained import build_untrained_model
 
 
 def build_study(cohort):
-    return EvaluationStudy.of(cohort, "test", frozenset(), EvaluateSettings.checked({"resamples": 4}))
+    return EvaluationStudy.of(cohort, "test", frozenset(), EvaluateSettings.from_values({"resamples": 4}))
 
 
 def test_a_backbone_without_a_map_is_not_drawn():
@@ -25,7 +25,7 @@ def test_a_backbone_without_a_map_is_not_drawn():
 
 
 def test_nothing_evaluated_is_no_figure(tmp_path, cohort):
-    assert plot_evidence_figures(tmp_path, build_study(cohort), Inputs((), (), ()), {}) == []
+    assert plot_evaluation_figures(tmp_path, build_study(cohort), Inputs((), (), ()), {}) == []
 
 
 def test_segmentation_without_a_known_dice_is_not_drawn(tmp_path, cohort):

@@ -35,7 +35,7 @@ def evidence(tmp_path_factory, cohort_path, span_path, dino_path, model_paths):
         out,
         backbone=[("span", span_path), ("dino", dino_path)],
         model=list(model_paths.values()),
-        settings=EvaluateSettings.checked({"resamples": 100, "map_size": 48, "neighbours": 5}),
+        settings=EvaluateSettings.from_values({"resamples": 100, "map_size": 48, "neighbours": 5}),
     )
     return out
 
@@ -99,6 +99,6 @@ def test_verdict_words(evidence):
 
 def test_names_cannot_inject(tmp_path, cohort_path, span_path):
     name = "<script>alert(1)</script>"
-    settings = EvaluateSettings.checked({"resamples": 10, "map_size": 32, "probe": False})
+    settings = EvaluateSettings.from_values({"resamples": 10, "map_size": 32, "probe": False})
     evaluate_cohort(cohort_path, tmp_path, backbone=(name, span_path), settings=settings)
     assert not re.search(r"<script", (tmp_path / "report.html").read_text())

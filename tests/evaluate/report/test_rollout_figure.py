@@ -15,7 +15,7 @@ def models(model_paths):
 
 
 def test_figures_of_every_model(models, cohort, tmp_path):
-    settings = EvaluateSettings.checked({"resamples": 20})
+    settings = EvaluateSettings.from_values({"resamples": 20})
     study = EvaluationStudy.of(cohort, "test", frozenset(), settings)
     inputs = Inputs(backbones=[], models=list(models.values()), priors=[])
     two = [models["ours"], models["other"]]

@@ -3,16 +3,16 @@
 import pytest
 
 from medprior.evaluate.report.summary import (
-    Comparison,
+    HeadlineDifference,
     find_source_keys,
-    format_comparison,
+    format_headline_difference,
     format_headlines,
     format_interval,
     format_number,
     group_attention_records,
     invert_verdict,
     list_arm_prefixes,
-    list_comparisons,
+    list_headline_differences,
     list_key_suffixes,
     list_scored_structures,
 )
@@ -69,11 +69,11 @@ def test_a_comparison_is_of_the_primary_against_the_baseline():
         "difference.b.attention.spatial_entropy": record(0.1, 0.05, 0.2),
         "difference.b.classification.auc.effusion": record(0.1, 0.05, 0.2),
     }
-    assert list_comparisons(metrics, PRIMARY) == [
-        Comparison("difference.b.classification.mauc", "mAUC", "ours", "b", "better"),
-        Comparison("difference.random_weights.features.knn_mauc", "k-NN mAUC", "span", "random weights",
+    assert list_headline_differences(metrics, PRIMARY) == [
+        HeadlineDifference("difference.b.classification.mauc", "mAUC", "ours", "b", "better"),
+        HeadlineDifference("difference.random_weights.features.knn_mauc", "k-NN mAUC", "span", "random weights",
                    "no difference shown"),
-        Comparison("difference.b.attention.spatial_entropy", "spatial entropy", "span", "b", "worse"),
+        HeadlineDifference("difference.b.attention.spatial_entropy", "spatial entropy", "span", "b", "worse"),
     ]  # fmt: skip
 
 
@@ -103,14 +103,14 @@ def test_numbers_have_three_decimals_and_a_true_minus():
 )  # fmt: skip
 def test_sentences(difference, sentence):
     metrics = {"difference.b.features.linear_mauc": difference}
-    (comparison,) = list_comparisons(metrics, PRIMARY)
-    assert format_comparison(comparison, metrics) == sentence
+    (comparison,) = list_headline_differences(metrics, PRIMARY)
+    assert format_headline_difference(comparison, metrics) == sentence
 
 
 def test_a_name_in_capitals_is_not_changed():
     key = "difference.b.classification.mauc"
-    comparison = Comparison(key, "mAUC", "ours", "b", "not measured")
-    assert format_comparison(comparison, {key: record(None)}).startswith("mAUC: ours")
+    comparison = HeadlineDifference(key, "mAUC", "ours", "b", "not measured")
+    assert format_headline_difference(comparison, {key: record(None)}).startswith("mAUC: ours")
 
 
 def test_headlines_print_sources_then_verdicts():

@@ -17,7 +17,7 @@ from medprior.networks import Backbone
 from medprior.priors import SpatialPrior
 from tests.evaluate.localisation.drawn_maps import NoisyMasks
 
-SETTINGS = EvaluateSettings.checked({"resamples": 6, "map_size": 32, "selection_images": 10})
+SETTINGS = EvaluateSettings.from_values({"resamples": 6, "map_size": 32, "selection_images": 10})
 
 
 def name_prior(name, fitted):
@@ -51,7 +51,7 @@ def test_the_first_source_is_primary_and_a_missing_map_is_named(cohort):
     names = ["heart", "left_lung"]
     sources = [
         ("good", NoisyMasks(names, assigned=names, noise=0.01)),
-        ("bad", NoisyMasks(["left_lung"], assigned=["left_lung"], searchable=False, noise=9)),
+        ("bad", NoisyMasks(["left_lung"], assigned=["left_lung"], has_selectable_maps=False, noise=9)),
     ]
     score_source_group(section, study, "attention", sources)
     assert section.skipped == ["attention bad: no map for heart"]

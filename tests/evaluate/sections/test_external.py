@@ -25,7 +25,7 @@ from medprior.provenance import read_config
 from tests.evaluate.conftest import write_cohort
 from tests.evaluate.untrained import build_untrained_model
 
-QUICK = EvaluateSettings.checked({"resamples": 10, "map_size": 32, "device": "cpu"})
+QUICK = EvaluateSettings.from_values({"resamples": 10, "map_size": 32, "device": "cpu"})
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,12 @@ from medprior.evaluate.sections.external_cohorts import (
     find_two_class_labels,
     find_unseen_images,
     open_external_cohorts,
-    select_structures_with_mean,
+    select_structure_estimates,
 )
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.metrics.bootstrap import Estimate, Resamples
 
-QUICK = EvaluateSettings.checked({"resamples": 40, "map_size": 32, "probe": False})
+QUICK = EvaluateSettings.from_values({"resamples": 40, "map_size": 32, "probe": False})
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +86,12 @@ def test_the_mean_is_over_the_named_structures_with_a_number():
         "dice.rib": constant(0.0),
         "dice.gap": unknown,
     }
-    selected = select_structures_with_mean(estimates, "dice", ["heart", "lung", "gap"], 30)
+    selected = select_structure_estimates(estimates, "dice", ["heart", "lung", "gap"], 30)
     assert {key: estimate.value for key, estimate in selected.items()} == pytest.approx(
         {"dice.heart": 0.4, "dice.lung": 0.8, "dice.mean": 0.6}
     )
     assert selected["dice.mean"].n == 30
-    assert select_structures_with_mean(estimates, "dice", ["gap"], 30) == {}
+    assert select_structure_estimates(estimates, "dice", ["gap"], 30) == {}
 
 
 def test_every_other_cohort_has_resamples_of_its_own(planted_home, planted_away):

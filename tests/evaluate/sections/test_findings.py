@@ -12,7 +12,7 @@ from medprior.evaluate.settings import EvaluateSettings
 from medprior.provenance import read_config
 from tests.evaluate.planted import NAMES, train_planted, write_planted
 
-QUICK = EvaluateSettings.checked({"resamples": 60, "map_size": 32, "probe": False})
+QUICK = EvaluateSettings.from_values({"resamples": 60, "map_size": 32, "probe": False})
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from tests.evaluate.untrained import build_untrained_model
 
 @pytest.fixture(scope="module")
 def study(cohort):
-    return EvaluationStudy.of(cohort, "test", frozenset(), EvaluateSettings.checked({"resamples": 10}))
+    return EvaluationStudy.of(cohort, "test", frozenset(), EvaluateSettings.from_values({"resamples": 10}))
 
 
 def name_models(*models):

@@ -92,7 +92,7 @@ def test_named_images_and_their_faults(cohort):
                   {"masks": 1, "mask_images": ("a",)},
                   {"task": "classification", "targets": "prior"}):  # fmt: skip
         with pytest.raises(ConfigError):
-            FinetuneSettings.checked({"task": "segmentation"} | wrong)
+            FinetuneSettings.from_values({"task": "segmentation"} | wrong)
 
 
 def test_only_patients_with_a_mask_of_a_wanted_structure_count(tmp_path):

@@ -5,7 +5,7 @@ from torch.utils.data import default_collate
 from medprior.errors import InputMissing
 from medprior.finetune.data.splits import build_train_val_datasets
 from medprior.finetune.data.targets import select_patient_share
-from medprior.finetune.data.views import WholeViews
+from medprior.finetune.data.views import PrepareWholeViews
 from tests.finetune.conftest import tiny, write_cohort
 
 
@@ -55,10 +55,10 @@ def test_a_split_without_any_target_is_named(tmp_path, task, kind):
 def test_samples_of_a_cohort_give_views_with_labels_or_masks(cohort):
     train, val = build_train_val_datasets(cohort, tiny(task="segmentation"))
     assert all(train.known.any(axis=1))
-    images, targets = WholeViews(32)(default_collate([train[0], train[1]]))
+    images, targets = PrepareWholeViews(32)(default_collate([train[0], train[1]]))
     assert images.shape == targets.shape == (2, 1, 32, 32)
     assert 0.02 < targets.mean() < 0.5
     train, val = build_train_val_datasets(cohort, tiny())
     assert not set(train.cohort.patient_ids) & set(val.cohort.patient_ids)
-    images, targets = WholeViews(32)(default_collate([train[0], train[1]]))
+    images, targets = PrepareWholeViews(32)(default_collate([train[0], train[1]]))
     assert targets.shape == (2, 2)

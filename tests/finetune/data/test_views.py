@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from medprior.finetune.data.views import WholeViews, jitter_views
+from medprior.finetune.data.views import PrepareWholeViews, jitter_views
 from medprior.finetune.settings import AugmentSettings
 from medprior.geometry import create_whole_image_views
 
@@ -44,22 +44,22 @@ def test_masks_move_with_pixels():
     """A picture that is its own mask stays its own mask through the real augmentation."""
     rng = np.random.default_rng(1)
     coverage = torch.from_numpy(rng.random((3, 1, 40, 40)) > 0.5).to(torch.uint8) * 255
-    flat = AugmentSettings.checked(
+    flat = AugmentSettings.from_values(
         {"scale": 0.2, "translate": 0.1, "flip_p": 0.5,
          "intensity": {"brightness": 0, "contrast": 0, "gamma": 0, "blur_p": 0}}
     )  # fmt: skip
     known = torch.tensor([[True], [False], [True]])
-    make = WholeViews(32, flat, seed=0)
+    make = PrepareWholeViews(32, flat, seed=0)
     images, targets = make(batch(coverage.float() / 255, label=coverage, known=known))
     torch.testing.assert_close(images[[0, 2]], targets[[0, 2]], atol=1e-4, rtol=0)
     assert torch.isnan(targets[1]).all()
-    plain, _ = WholeViews(32)(batch(coverage.float() / 255))
+    plain, _ = PrepareWholeViews(32)(batch(coverage.float() / 255))
     assert (images - plain).abs().mean() > 0.05
 
 
 def test_an_image_is_augmented_alike_in_any_batch_and_anew_in_each_epoch():
     sources = torch.rand(3, 1, 40, 40)
-    make = WholeViews(32, AugmentSettings(), seed=5)
+    make = PrepareWholeViews(32, AugmentSettings(), seed=5)
     together, _ = make(batch(sources))
     alone, _ = make(batch(sources[:1], index=[0]))
     torch.testing.assert_close(together[:1], alone)
@@ -70,7 +70,7 @@ def test_an_image_is_augmented_alike_in_any_batch_and_anew_in_each_epoch():
 
 def test_nothing_of_the_image_is_lost_or_stretched():
     sources = torch.ones(3, 1, 40, 40)
-    images, _ = WholeViews(32)(batch(sources))
+    images, _ = PrepareWholeViews(32)(batch(sources))
     for image, aspect in zip(images, ASPECT, strict=True):
         assert image.mean().item() == np.float32(min(aspect, 1 / aspect))
 
@@ -92,10 +92,10 @@ def test_draws_move_and_scale_the_box_by_the_stated_amounts():
 
 def test_exposures_are_drawn_only_when_augmenting():
     index = np.array([0, 7])
-    plain, none = WholeViews(16).geometry(ASPECT[:2], index)
+    plain, none = PrepareWholeViews(16).geometry(ASPECT[:2], index)
     assert none is None
     np.testing.assert_allclose(plain.box, create_whole_image_views(ASPECT[:2], (16, 16)).box)
-    _, exposures = WholeViews(16, AugmentSettings()).geometry(ASPECT[:2], index)
+    _, exposures = PrepareWholeViews(16, AugmentSettings()).geometry(ASPECT[:2], index)
     assert exposures.shape == (2, 4)
     assert (np.abs(exposures[:, 0]) <= 0.1).all()
     assert ((exposures[:, 1:3] >= 1 / 1.25) & (exposures[:, 1:3] <= 1.25)).all()

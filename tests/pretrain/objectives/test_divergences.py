@@ -10,7 +10,7 @@ from medprior.pretrain.objectives.divergences import (
     DIVERGENCES,
     AttentionComparison,
     build_attention_target,
-    compute_mass_overlap,
+    compute_top_mass_iou,
     find_densest_patches,
     kl_divergence,
 )
@@ -82,9 +82,9 @@ def test_overlaps_at_perfect_attention():
     for name in ("dice", "iou"):
         assert DIVERGENCES[name](perfect).item() == pytest.approx(0, abs=1e-5)
     assert DIVERGENCES["bce"](perfect).item() < 1e-4
-    assert compute_mass_overlap(perfect, 0.9).item() == 1
-    assert compute_mass_overlap(perfect, 0.5).item() == pytest.approx(3 / 5)
-    assert compute_mass_overlap(AttentionComparison(-cover * 40, cover, build_attention_target(cover, 0.0))).item() == 0
+    assert compute_top_mass_iou(perfect, 0.9).item() == 1
+    assert compute_top_mass_iou(perfect, 0.5).item() == pytest.approx(3 / 5)
+    assert compute_top_mass_iou(AttentionComparison(-cover * 40, cover, build_attention_target(cover, 0.0))).item() == 0
 
 
 def compared():
@@ -163,4 +163,4 @@ def test_densest_patches_are_the_fewest_that_hold_the_share():
 
 def test_a_patch_half_covered_is_of_the_prior():
     pair = one_pair([0.9, 0.05, 0.05], [0.5, 0.49, 1.0])
-    assert compute_mass_overlap(pair, 0.8).item() == pytest.approx(1 / 2)
+    assert compute_top_mass_iou(pair, 0.8).item() == pytest.approx(1 / 2)

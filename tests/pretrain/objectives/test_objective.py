@@ -5,7 +5,7 @@ import torch
 
 from medprior.geometry import Views
 from medprior.pretrain.objectives.dino import DinoObjective
-from medprior.pretrain.objectives.objective import Objective, Scene, isolate_rng
+from medprior.pretrain.objectives.objective import MultiCropBatch, Objective, isolate_rng
 from medprior.pretrain.views.augment import ViewBatch
 
 from ..scenes import WITHOUT_DINO, tiny
@@ -18,9 +18,9 @@ def view_batch(count, size):
 
 def test_a_scene_holds_two_global_views_of_each_image():
     globals_, locals_ = view_batch(6, 8), view_batch(9, 4)
-    assert Scene(globals_).size == 3
-    assert Scene(globals_).stacks == [globals_]
-    assert Scene(globals_, locals_).stacks == [globals_, locals_]
+    assert MultiCropBatch(globals_).size == 3
+    assert MultiCropBatch(globals_).stacks == [globals_]
+    assert MultiCropBatch(globals_, locals_).stacks == [globals_, locals_]
 
 
 class Plain(Objective):
@@ -38,7 +38,7 @@ def test_an_objective_adds_nothing_that_it_does_not_say():
     assert plain.parts() == plain.student_parts() == {}
     assert plain.sample_masks(0, slice(0, 2), 2, (3, 3)) is None
     assert plain.structure_heads() is None
-    assert plain.targets(Scene(view_batch(2, 8))) == (None, None)
+    assert plain.targets(MultiCropBatch(view_batch(2, 8))) == (None, None)
     assert plain.log_name("span_kl_0", ("heart",)) == "span_kl_0"
     assert (plain.needs_teacher, plain.scheduled, plain.cls_row_stacks, plain.gradient_period) == (False, False, 0, 0)
 

@@ -17,7 +17,7 @@ NETWORK = ViTSettings(width=48, heads=6)
 
 
 def run_of(recipe, **sections):
-    return PretrainSettings.checked({"recipe": recipe} | sections)
+    return PretrainSettings.from_values({"recipe": recipe} | sections)
 
 
 def test_at_weight_zero_nothing_is_needed():

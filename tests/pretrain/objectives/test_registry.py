@@ -95,13 +95,13 @@ def test_by_a_line_of_the_registry_or_an_entry_point(monkeypatch, tmp_path, plug
     line = "my_objective:SpreadObjective"
     values = TINY_RUN | {"spread": {"weight": 1.0}}
     with pytest.raises(ConfigError, match="unknown key 'spread'"):
-        PretrainSettings.checked(values)
+        PretrainSettings.from_values(values)
     with monkeypatch.context() as patch:
         patch.setitem(registry.OBJECTIVES, "spread", line)
-        assert list(Learner(PretrainSettings.checked(values).resolve(64)).objectives)[-1] == "spread"
+        assert list(Learner(PretrainSettings.from_values(values).resolve(64)).objectives)[-1] == "spread"
     entry = EntryPoint("spread", line, "medprior.objectives")
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry] if group == entry.group else [])
-    learner = Learner(PretrainSettings.checked(values).resolve(64))
+    learner = Learner(PretrainSettings.from_values(values).resolve(64))
     assert list(learner.objectives)[-1] == "spread"
     assert "student.parts.spread.weight" in learner.state_dict()
 
@@ -109,7 +109,7 @@ def test_by_a_line_of_the_registry_or_an_entry_point(monkeypatch, tmp_path, plug
 def test_a_plugin_at_weight_zero_does_not_exist_and_a_bad_one_is_refused(tmp_path, plugin):
     registry.load_plugin(plugin)
     registry.load_plugin(plugin)
-    settings = PretrainSettings.checked(TINY_RUN).resolve(64)
+    settings = PretrainSettings.from_values(TINY_RUN).resolve(64)
     assert settings.sections["spread"].weight == 0
     assert "spread" not in Learner(settings).objectives
     with pytest.raises(InputMissing, match="no such plugin"):

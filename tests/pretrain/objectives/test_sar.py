@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from medprior.geometry import create_whole_image_views
-from medprior.pretrain.objectives.objective import PriorMaps, Scene
+from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
 from medprior.pretrain.objectives.sar import SarObjective, list_free_heads, sar_loss
 from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
 from medprior.pretrain.views.augment import ViewBatch
@@ -74,7 +74,7 @@ def test_excess_allows_the_entropy_of_the_priors_own_regions():
     maps[1, 0, :32, :32] = 1
     view = create_whole_image_views(np.ones(4), (6, 6))
     views = ViewBatch(torch.zeros(4, 1, 48, 48), view, torch.arange(2).repeat(2))
-    scene = Scene(views, None, PriorMaps(maps, torch.ones(2)))
+    scene = MultiCropBatch(views, None, PriorMaps(maps, torch.ones(2)))
     allowed, count = SarObjective(tiny(recipe="sar", sar={"excess": True})).targets(scene)
     assert allowed.tolist() == pytest.approx([0.6931472, 0, 0.6931472, 0], abs=1e-5)
     assert count is None

@@ -6,7 +6,7 @@ import torch
 from medprior.geometry import Views
 from medprior.pretrain.objectives.divergences import AttentionComparison, build_attention_target, kl_divergence
 from medprior.pretrain.objectives.head_assignment import find_best_assignment
-from medprior.pretrain.objectives.objective import PriorMaps, Scene
+from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
 from medprior.pretrain.objectives.span import SpanObjective, compute_mass_penalty, find_visible_pairs
 from medprior.pretrain.views.augment import ViewBatch
 
@@ -30,7 +30,7 @@ def targets_of(boxes, maps, hidden=None, trust=1.0):
     geometry = Views(box, box[:, 0] > 9, (6, 6))
     views = ViewBatch(torch.zeros(2, 1, 48, 48), geometry, torch.zeros(2, dtype=torch.long))
     prior = PriorMaps(maps, torch.full((1,), trust))
-    return span.targets(Scene(views, None, prior, hidden))
+    return span.targets(MultiCropBatch(views, None, prior, hidden))
 
 
 def organ():
@@ -71,7 +71,7 @@ def test_a_closed_gate_gives_no_loss_and_no_gradient():
     geometry = Views(box, box[:, 0] > 9, (6, 6))
     views = ViewBatch(torch.rand(2, 1, 48, 48), geometry, torch.zeros(2, dtype=torch.long))
     empty = PriorMaps(torch.zeros(1, 3, 96, 96), torch.ones(1))
-    losses, _ = learner.compute_losses(learner.student, Scene(views, None, empty))
+    losses, _ = learner.compute_losses(learner.student, MultiCropBatch(views, None, empty))
     losses["span"].backward()
     assert losses["span"].item() == 0
     grads = [p.grad for p in learner.student.parameters() if p.grad is not None]
@@ -210,9 +210,9 @@ def test_weight_is_warmed_up_held_and_lowered_to_the_floor():
 def test_the_guard_needs_dinos_norm():
     span = learner_of(tiny(recipe="span", span={"guard": True, "guard_every": 7})).objectives["span"]
     assert span.gradient_period == 7
-    span.read_gradients({"span": torch.tensor(9.0)})
+    span.receive_gradient_norms({"span": torch.tensor(9.0)})
     assert span.guard.factor.item() == 1
-    span.read_gradients({"span": torch.tensor(9.0), "dino": torch.tensor(1.0)})
+    span.receive_gradient_norms({"span": torch.tensor(9.0), "dino": torch.tensor(1.0)})
     assert span.guard.factor.item() == 0.5
     assert learner_of(tiny(recipe="span")).objectives["span"].gradient_period == 0
 

@@ -10,7 +10,7 @@ from medprior.pretrain.views.augment import ViewMaker
 
 @pytest.mark.parametrize("step", range(8))
 def test_processes_together_make_the_views_of_one(step):
-    settings = PretrainSettings.checked({"batch": 4, "crops": {"locals": 2}})
+    settings = PretrainSettings.from_values({"batch": 4, "crops": {"locals": 2}})
     images, aspect = torch.rand(4, 1, 144, 144), np.ones(4)
     maker = ViewMaker(settings)
     whole = maker(images, aspect, step, slice(0, 4), 4)
@@ -21,7 +21,7 @@ def test_processes_together_make_the_views_of_one(step):
 
 
 def views_of(step=0, **crops):
-    settings = PretrainSettings.checked({"batch": 2, "crops": crops})
+    settings = PretrainSettings.from_values({"batch": 2, "crops": crops})
     torch.manual_seed(0)
     return ViewMaker(settings)(torch.rand(2, 1, 48, 48), np.ones(2), step, slice(0, 2), 2)
 

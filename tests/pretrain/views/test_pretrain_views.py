@@ -8,7 +8,7 @@ import torch
 
 from medprior.cohort import Cohort
 from medprior.pretrain.views.dataset import SquaresDataset, build_step_loader
-from medprior.pretrain.views.pretrain_views import SceneMaker
+from medprior.pretrain.views.pretrain_views import MultiCropBatchMaker
 from medprior.priors import SpatialPrior
 
 from ...conftest import STRUCTURES
@@ -26,7 +26,7 @@ def dataset(phantom_cohort):
 def make_scenes(dataset, step=0, **changes):
     settings = tiny(**changes)
     batch = next(iter(build_step_loader(dataset, settings)))
-    return SceneMaker(settings, dataset, learner_of(settings))(batch, step, CPU)
+    return MultiCropBatchMaker(settings, dataset, learner_of(settings))(batch, step, CPU)
 
 
 def test_parts_are_the_whole(dataset):
