@@ -89,7 +89,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if not is_within_node_limit(values, MAX_VALUES):
         raise ConfigError(f"more than {MAX_VALUES} values", where=str(path), fix="no aliases of aliases")
     if not isinstance(values, dict):
-        raise ConfigError("not a mapping", where=str(path), expected="key: value", found=type(values).__name__)
+        found = type(values).__name__
+        raise ConfigError("not a mapping of keys to values", where=str(path), expected="key: value", found=found)
     return values
 
 

@@ -64,7 +64,7 @@ def find_image_entry(images: Iterable[Any], picture: str, where: str) -> dict[st
     if len(entries) != 1:
         # File names may hold a patient's name: the error gives their number only.
         raise MedpriorError(
-            "the picture is not clear",
+            "no single image in the COCO file matches the picture",
             where=where,
             expected="one image whose file_name is that of the picture",
             found=f"{len(entries)} images",

@@ -59,14 +59,14 @@ def rename_structures(
         renames: from `parse_renames`; a label number without a name is left out with a warning.
 
     Raises:
-        MedpriorError: a key of `renames` is not in the file, or labels have no names.
+        MedpriorError: a key of `renames` is not in the file, or labels that are numbers have no names.
     """
     numbers = [label for label in values if label.isdigit()]
     keys = {label: next((k for k in renames if is_same_structure(k, label)), None) for label in values}
     missing = [key for key in renames if key not in keys.values()]
     if missing or (numbers and not renames):
         raise MedpriorError(
-            f"no {', '.join(missing)} in the file" if missing else "the labels have no names",
+            f"no {', '.join(missing)} in the file" if missing else "labels that are numbers need names",
             where="--names",
             expected="--names " + ",".join(f"{label}=NAME" for label in list(values)[:8]),
             fix="name each label, for example 1=left_lung,2=right_lung,3=heart",

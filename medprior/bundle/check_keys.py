@@ -40,7 +40,8 @@ def initialise_bundle_run() -> None:
     keys = {str(key) for key in workflow.parser.get()}
     check_unknown_keys(keys, list_known_keys(Path(workflow.config_root_path)))
     if not str(workflow.parser.get("output_dir")).startswith(EXPR_KEY):
-        raise ConfigError("output_dir follows from out", where="bundle", fix="give --out FOLDER")
+        what = "output_dir cannot be set; it is derived from out"
+        raise ConfigError(what, where="bundle", fix="give --out FOLDER")
 
 
 def find_running_workflow() -> ConfigWorkflow:

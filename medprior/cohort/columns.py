@@ -1,4 +1,4 @@
-"""Defines names and types of the manifest's columns, a public contract between rooms."""
+"""Defines names and types of the manifest's columns, a public contract between packages."""
 
 from __future__ import annotations
 

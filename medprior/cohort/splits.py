@@ -65,7 +65,7 @@ def assign_patient_splits(
         One of `train`, `val`, `test` per image.
     """
     if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ConfigError("fractions do not add up to 1", where="fractions", found=str(fractions))
+        raise ConfigError("fractions must be 0 or more and add up to 1", where="fractions", found=str(fractions))
     groups = group_linked_images(patient_ids, pixel_hashes)
     members: dict[int, list[int]] = {}
     for index, group in enumerate(groups.tolist()):

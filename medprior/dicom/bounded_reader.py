@@ -137,7 +137,8 @@ class BoundedReader:
                 process.end()
                 raise
             return process
-        raise Rejected("timeout", "the decoding process does not start", fix="medprior doctor")
+        fix = "run `medprior doctor`; a busy machine may need more time"
+        raise Rejected("timeout", "the decoding process does not start", fix=fix)
 
     def _exchange(
         self, process: SandboxedProcess, source: Path | str | bytes

@@ -78,7 +78,7 @@ def check_secondary_capture(header: Header, policy: Policy) -> list[str]:
     if header.text(0x00280301) == "NO":
         return ["secondary_capture"]
     if not policy.burned_in_unknown:
-        raise Rejected("burned_in_unknown", "a capture that may hold burned-in text")
+        raise Rejected("burned_in_unknown", "a secondary capture that does not state BurnedInAnnotation NO")
     return ["secondary_capture", "burned_in_unknown"]
 
 

@@ -57,7 +57,7 @@ class Inputs:
 
 
 def convert_entries_to_list(entries: NamedPath | Iterable[NamedPath] | None) -> list[NamedPath]:
-    """One entry, several, or none, as a list."""
+    """None, one entry, or an iterable of entries, as a list."""
     if entries is None:
         return []
     if isinstance(entries, (str, Path)):

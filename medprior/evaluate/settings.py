@@ -55,5 +55,7 @@ class EvaluateSettings(Settings):
     @classmethod
     def _check_folds(cls, folds: int) -> int:
         if folds in (1, 2):
-            raise ValueError("training, choosing and evaluation need one fold each: 3 folds or more, or 0")
+            raise ValueError(
+                "probe_folds must be 0, or at least 3: each split needs a fold to train, one to select and one to score"
+            )
         return folds

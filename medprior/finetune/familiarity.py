@@ -48,7 +48,8 @@ class OutOfDistributionScore:
     """The out-of-distribution score of one image, and its limit.
 
     Attributes:
-        score: 0 is the median of the validation images, 1 their spread; larger is farther.
+        score: robust z-score of Mahalanobis distances (median and spread of validation), mean of three features; larger
+            is more out of distribution.
         threshold: largest score that counts as familiar.
         false_alarm_rate: share of images like those of validation that score higher, on average.
     """

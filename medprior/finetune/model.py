@@ -249,7 +249,7 @@ def _load_model_folder(folder: Path, config: dict[str, Any], device: str) -> Mod
     tensors = load_weights(folder / MODEL_WEIGHTS_FILE, config["outputs"].get(MODEL_WEIGHTS_FILE))
     names = tuple(config["structures" if config["task"] == "segmentation" else "labels"])
     if not all(16 <= int(config["preprocessing"][key]) <= 8192 for key in ("size", "source_size")):
-        raise ValueError("no size of a view")
+        raise ValueError("preprocessing size and source_size must lie between 16 and 8192")
     weights = {k: v for k, v in tensors.items() if not k.startswith(FAMILIARITY_PREFIX)}
     network = build_recorded_network(config, len(names), weights, folder.name)
     try:

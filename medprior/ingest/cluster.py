@@ -16,9 +16,9 @@ from medprior.workers.secret_bytes import pack_message
 class ClusterDecodingPool(DaskCluster):
     """Decodes sources on a Dask cluster. A context manager.
 
-    The cluster receives paths or URLs, the policy and the limits, sealed, and neither identity key
-    nor credentials. It returns images, metadata and raw identifiers, sealed; pseudonyms are
-    computed in this process.
+    The cluster receives paths or URLs, the policy and the limits, and neither identity key nor
+    credentials. It returns images, metadata and raw identifiers; pseudonyms are computed in this
+    process. Messages are packed as `SecretBytes`: hidden from logs, not encrypted.
 
     Args:
         address: of the scheduler, `tcp://HOST:PORT` or `tls://HOST:PORT`.

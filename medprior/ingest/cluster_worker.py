@@ -32,7 +32,7 @@ class DecodingPlugin(WorkerPlugin):
         policy: acceptance criteria for radiographs.
         store_size: longest side of returned images in pixels.
         limits: resource limits of a process for one file.
-        location: root of the input, a folder or a URL, sealed.
+        location: root of the input, a folder or a URL, as `SecretBytes`: hidden from logs, not encrypted.
     """
 
     def __init__(self, policy: Policy, store_size: int, limits: ProcessLimits, location: SecretBytes) -> None:
@@ -103,7 +103,9 @@ class DecodingPlugin(WorkerPlugin):
 
 
 def decode_packed_source(name: str, sealed: SecretBytes) -> SecretBytes:
-    """Decode a sealed source into a sealed result. It never raises, since Dask logs arguments.
+    """Decode a source packed as `SecretBytes` into a result packed so: hidden from logs, not encrypted.
+
+    It never raises, since Dask logs arguments.
 
     Args:
         name: of the `DecodingPlugin` of this run.

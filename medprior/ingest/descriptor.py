@@ -272,7 +272,12 @@ def load_descriptor(name: str | None) -> DatasetDescriptor:
         )
     values = read_mapping(path)
     if not isinstance(values, dict):
-        raise ConfigError("not a mapping", where=path.name)
+        raise ConfigError(
+            "the descriptor is not a mapping of keys to values",
+            where=path.name,
+            expected="key: value",
+            found=type(values).__name__,
+        )
     return DatasetDescriptor.from_values(values, path.name)
 
 

@@ -157,7 +157,8 @@ class IngestRun:
             image_id = self.assign_image_id(source, result)
             is_known = image_id in self.writer
             if is_known and self.writer.get_pixel_sha256(image_id) != result.metadata.pixel_sha256:
-                code, message = "conflict", "the instance occurred before with other pixels"
+                code = "conflict"
+                message = "an earlier file has the same image id (or SOP instance UID) but other pixels"
                 image_id = ""
             elif not is_known:
                 self.add_image(image_id, source, result)
@@ -230,7 +231,7 @@ class IngestRun:
             raise MedpriorError(
                 f"no usable radiograph among {len(self.outcomes)} file(s) ({counts_text})",
                 where="INPUT",
-                fix=f"see {self.outcomes.folder.name}/sources.csv and the ingest room's README",
+                fix=f"see {self.outcomes.folder.name}/sources.csv and medprior/ingest/README.md",
             )
         manifest = self.writer.manifest()
         write_contact_sheet(self.writer.path / "contact_sheet.png", manifest, self.writer.pixels, self.writer.masks)

@@ -30,7 +30,10 @@ def add_baseline_differences(primary: Estimates, baselines: Mapping[str, Estimat
 
 
 def is_comparable_key(key: str) -> bool:
-    """Whether a difference is meaningful: not of oracles, health, biases or failed runs."""
+    """Whether a difference is meaningful.
+
+    False for oracle scores, random-weight features, teacher-health values, CTR bias and limits, and run counts.
+    """
     excluded = ("oracle", "random_", *HEALTH_KEYS, "cardiothoracic.bias", "limit_", "runs.")
     return not any(word in key for word in excluded)
 

@@ -53,7 +53,7 @@ def unknown_architecture_error(name: str, task: str) -> ConfigError:
     """The error for an unknown name."""
     expected = f"{DENSENET}, or a CNN of timm such as convnext_atto or resnet18"
     return ConfigError(
-        f"no CNN for {task} is called so", where="architecture",
+        f"unknown CNN architecture for {task}", where="architecture",
         expected=" or ".join(UNET_NAMES) if task == "segmentation" else expected, found=repr(name),
     )  # fmt: skip
 
@@ -158,7 +158,7 @@ def check_view_size(
             raise ValueError("no square feature maps")
     except ARCHITECTURE_ERRORS as error:
         raise ConfigError(
-            f"{name} does not make feature maps and answers of such a view",
+            f"{name} does not give a square feature map and the expected output shape at this view size",
             where="architecture, size",
             expected="a CNN, and for unet a size that is a multiple of 16",
             found=f"{name} at {size} pixels ({type(error).__name__})",

@@ -38,7 +38,7 @@ class AttentionCaptureMode(TorchFunctionMode):
             return func(*args, **kwargs)
         q, k, v = args
         if kwargs.get("attn_mask") is not None or kwargs.get("is_causal"):
-            raise ValueError("masked attention has no map")
+            raise ValueError("attn_mask and is_causal are not supported when capturing attention")
         if self._capture_row:
             self.row = compute_cls_scores(q, k)
         if self._watch is not None:

@@ -27,7 +27,7 @@ class Tokens:
         cls: [B, D]. patches: [B, N, D] in raster order. grid: (rows, columns), N = rows * columns.
         cls_logits: float32 [B, H, N] or None; scaled scores of the CLS query on the patch keys in the last block,
             before softmax, attached to the graph.
-        cls_mass: float32 [B, H] or None; share of the CLS query's attention that falls on patches.
+        cls_mass: float32 [B, H] or None; CLS attention mass on the patches, not on CLS itself.
     """
 
     cls: Tensor

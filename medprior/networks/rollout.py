@@ -41,7 +41,8 @@ class RolloutResult:
 
     Shape:
         maps: [B, C, rows, columns] >= 0, share of each input patch. cls_mass, register_mass: [B, C], shares that end on
-            the CLS token and on registers, in no map. The three add up to 1, or to 0 for a class without output tokens.
+            the CLS token itself (`Tokens.cls_mass` is the mass on patches) and on registers, in no map. The three add
+            up to 1, or to 0 for a class without output tokens.
     """
 
     maps: Tensor
@@ -124,8 +125,9 @@ def compute_dense_rollout(
 ) -> Tensor:
     """Carry weights of output tokens back to input tokens, block by block.
 
-    Each block gives and keeps: v <- v (I + A) with rows of (I + A) normalised, which for attention whose rows sum to 1
-    is (v + v A) / 2. The T x T product of all blocks is never formed.
+    Each block mixes tokens by attention (A) and keeps them by its skip connection (I): v <- v (I + A) with rows of
+    (I + A) normalised, which for attention whose rows sum to 1 is (v + v A) / 2. The T x T product of all blocks is
+    never formed.
 
     Args:
         attentions: L of [B, T, T], the first block's first, as of `collect_block_attention`.

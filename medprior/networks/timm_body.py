@@ -45,7 +45,7 @@ def build_timm_body(values: dict[str, Any]) -> nn.Module:
     try:
         body: Any = timm.create_model(name, pretrained=False, **arguments, **values.get("options", {}))
     except (TypeError, ValueError, AssertionError) as error:
-        raise ValueError(f"timm does not make {name} so: {error}") from None
+        raise ValueError(f"timm cannot build {name} with these options: {error}") from None
     if not is_plain_vit(body):
         raise ValueError(f"{name} is no Vision Transformer with a CLS token and plain attention")
     for block in body.blocks:

@@ -75,7 +75,7 @@ class AccessSettings(Settings):
         return name in allowed_names or is_ip_address(name, loopback=self.is_loopback)
 
     def require_safe(self) -> AccessSettings:
-        """These settings, where a server may open with them.
+        """Return these settings if a server may listen with them.
 
         Raises:
             MedpriorError: other machines could connect without a token, or the token is too short.

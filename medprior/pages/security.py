@@ -87,7 +87,10 @@ class SecurityMiddleware:
 
 
 class SecureSender:
-    """Adds the security headers to responses and blocks the application's answer to a refused body."""
+    """Adds the security headers, and drops the application's response once the body is refused.
+
+    A response that has begun goes on.
+    """
 
     def __init__(self, send: Send, body: BoundedBody) -> None:
         self._send, self._body = send, body
@@ -110,7 +113,7 @@ class SecureSender:
 
 
 def authenticate_request(request: Request, access: AccessSettings) -> str | None:
-    """The cookie to set where the address holds the token, else None.
+    """Check host, origin and token; returns the Set-Cookie value when the token came in the URL, else None.
 
     Raises:
         Problem: 400 unknown host name, 403 request from another site, 401 no valid token.

@@ -88,7 +88,10 @@ class Anatomy:
 
 @cache
 def compute_correlation_cholesky() -> NDArray[np.float64]:
-    """Matrix that turns independent normals into correlated ones, [len(VARIABLE_NAMES)] * 2."""
+    """Lower Cholesky factor [n, n] of the correlation matrix, n = len(VARIABLE_NAMES).
+
+    Times independent standard normals it gives correlated ones.
+    """
     matrix = np.eye(len(VARIABLE_NAMES))
     for (first, second), value in (MEASURED_CORRELATIONS | ASSUMED_CORRELATIONS).items():
         i, j = VARIABLE_NAMES.index(first), VARIABLE_NAMES.index(second)

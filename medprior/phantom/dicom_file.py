@@ -132,7 +132,7 @@ def set_equipment_attributes(dataset: Dataset, image: PhantomImage, vendor: Vend
 
 
 def set_geometry_attributes(dataset: Dataset, image: PhantomImage, vendor: Vendor) -> None:
-    """Spacing in the detector plane, and in the patient's where the vendor calibrates."""
+    """Detector spacing as ImagerPixelSpacing; DX adds the magnification factor, CR repeats it as PixelSpacing."""
     patient = image.facts["spacing_mm"][0]
     magnification = VIEW_MAGNIFICATION[image.facts["view"]]
     detector = [round(patient * magnification, 6)] * 2

@@ -101,7 +101,8 @@ class MetricsHandler:
 class HealthHandler:
     """Stops a collapsed run, late in the run and after a lasting collapse (our choice).
 
-    Small cohorts pass through one prototype for a while (see RESULTS.md), so a single window does not count.
+    On small cohorts the teacher may assign all images to one prototype for a while (see RESULTS.md), so a single window
+    does not count.
 
     Args:
         metrics: the windows. patience: share of the run before the first check. lasting: share of the run that a

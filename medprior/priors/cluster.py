@@ -20,8 +20,8 @@ class ClusterTransfer(DaskCluster):
     """Transfers examples to images on a Dask cluster. A context manager.
 
     `DaskCluster` connects, waits, and handles the loss of the scheduler or of all workers. The
-    cluster receives the examples with their structures and the pictures as sealed messages, without
-    names, paths or identifiers, and returns maps and records.
+    cluster receives the examples with their structures and the pictures, packed as `SecretBytes`
+    (hidden from logs, not encrypted), without names, paths or identifiers, and returns maps and records.
 
     Args:
         address: of the scheduler, `tcp://HOST:PORT` or `tls://HOST:PORT`.

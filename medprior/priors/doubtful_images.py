@@ -77,7 +77,8 @@ def suggest_next_examples(
 
     Returns:
         Up to three of {"image_id", "alike": correlation with the nearest example, "nearer": images
-        that would have a nearer example, "doubtful": how many of these are doubtful now, "of"}.
+        that would have a nearer example, "doubtful": how many of these are doubtful now, "of": number
+        of training images compared}.
     """
     train = cohort.split("train").take(2000, seed)
     if len(train) < 2:

@@ -153,7 +153,7 @@ def check_database_store(uri: str) -> None:
     try:
         sqlalchemy.create_engine(uri).connect().close()
     except ModuleNotFoundError as error:
-        fix = "install the driver, or speak to an MLflow server over http://"
+        fix = "install the driver, or use an MLflow server over http://"
         raise MedpriorError(
             f"no driver ({error.name})", where="tracking URI", found=repr(mask_credentials(uri)), fix=fix
         ) from None

@@ -136,5 +136,5 @@ def test_two_groups_are_too_few_to_fill_a_third_split():
 
 @pytest.mark.parametrize("fractions", [(1.2, -0.1, -0.1), (0.7, 0.1, 0.21)])
 def test_shares_are_not_negative_and_sum_to_one(fractions):
-    with pytest.raises(ConfigError, match="do not add up"):
+    with pytest.raises(ConfigError, match="must be 0 or more and add up to 1"):
         assign_patient_splits(["a"], ["a"], fractions)

@@ -54,4 +54,4 @@ def test_the_command_flags_or_refuses(source_folder, classifier, old_model, tmp_
     assert "without --refuse-unfamiliar" in capsys.readouterr().err
     words = ["predict", str(source_folder), "--model", str(old_model), "-o", str(tmp_path / "old_out")]
     assert main([*words, "--refuse-unfamiliar"]) == 2
-    assert "does not know" in capsys.readouterr().err
+    assert "no model has a familiarity score" in capsys.readouterr().err

@@ -95,9 +95,9 @@ def refusals(cohort, backbone, tmp_path):
     segment = ["--task", "segmentation"]
     yield "one of the two", [*good, *classify, "--backbone", backbone,
                              "--set", "architecture=resnet18"]  # fmt: skip
-    yield "no CNN for classification", [*good, *classify, "--set", "architecture=resnet1999"]
+    yield "unknown CNN architecture for classification", [*good, *classify, "--set", "architecture=resnet1999"]
     yield "should match pattern", [*good, *classify, "--set", "architecture=hf-hub:a/b"]
-    yield "no CNN for segmentation", [*good, *segment, "--set", "architecture=resnet18"]
+    yield "unknown CNN architecture for segmentation", [*good, *segment, "--set", "architecture=resnet18"]
     yield "not with architecture", [*good, *classify, "--set", "architecture=resnet18",
                                     "--set", "freeze=true"]  # fmt: skip
     yield "need a spatial prior", [*good, *classify, "--set", "span_weight=0.1"]

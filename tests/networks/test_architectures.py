@@ -55,12 +55,12 @@ def test_there_is_no_attention_and_it_says_so_in_shapes():
 
 
 @pytest.mark.parametrize(("name", "task", "size", "message"), [
-    ("densenet999", "classification", 64, "no CNN for classification"),
-    ("resnet18", "segmentation", 64, "no CNN for segmentation"),
-    ("unet", "classification", 64, "no CNN for classification"),
-    ("vit_tiny_patch16_224", "classification", 224, "does not make feature maps"),
-    ("swin_tiny_patch4_window7_224", "classification", 224, "does not make feature maps"),
-    ("unet", "segmentation", 40, "does not make feature maps"),
+    ("densenet999", "classification", 64, "unknown CNN architecture for classification"),
+    ("resnet18", "segmentation", 64, "unknown CNN architecture for segmentation"),
+    ("unet", "classification", 64, "unknown CNN architecture for classification"),
+    ("vit_tiny_patch16_224", "classification", 224, "does not give a square feature map"),
+    ("swin_tiny_patch4_window7_224", "classification", 224, "does not give a square feature map"),
+    ("unet", "segmentation", 40, "does not give a square feature map"),
     ("resnet18", "classification", 32, "too small for resnet18"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused(name, task, size, message):

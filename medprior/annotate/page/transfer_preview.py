@@ -50,11 +50,12 @@ def create_subprocess_transfer(cohort: Path) -> Transfer:
                 argv, capture_output=True, text=True, timeout=TRANSFER_TIMEOUT_SECONDS, check=False
             )
         except subprocess.TimeoutExpired:
-            raise MedpriorError("it took too long", where="medprior prior") from None
+            what = f"the transfer took longer than {TRANSFER_TIMEOUT_SECONDS} s"
+            raise MedpriorError(what, where="medprior prior") from None
         if process.returncode:
             is_refusal = process.returncode == MedpriorError.exit_code
             last_line = process.stderr.strip().splitlines()[-1:] if is_refusal else []
-            raise MedpriorError(" ".join(last_line) or "it failed", where="carrying over")
+            raise MedpriorError(" ".join(last_line) or "it failed", where="transfer preview")
 
     return transfer
 
@@ -132,7 +133,7 @@ class TransferPreview:
     def _render_panels(self, annotation: Annotation, folder: Path) -> tuple[TransferPanel, ...]:
         image_ids = select_varied_images(self._cohort, PREVIEW_PATIENTS, find_same_images(self._cohort, annotation))
         if not image_ids:
-            raise MedpriorError("the cohort has no other patient to show", where="carrying over")
+            raise MedpriorError("the cohort has no other patient to show", where="transfer preview")
         with tempfile.TemporaryDirectory(prefix="medprior-annotate-") as temporary:
             out = Path(temporary) / "prior"
             self._transfer(folder, image_ids, out)

@@ -29,13 +29,13 @@ def build_dicom_objects(prediction: RadiographPrediction, source: Path | str | B
 
     Raises:
         Rejected: `no_dicom`, the radiograph is not a DICOM file; `no_uids`, it has no UIDs to refer to;
-            `geometry`, it is not the file that was read; `header`, its header cannot be copied.
+            `geometry`, its rows and columns differ from the image; `header`, its header cannot be copied.
     """
     if prediction.native is None:
         raise Rejected("no_dicom", "the radiograph is no DICOM file")
     header = read_source_header(source)
     if (header.Rows, header.Columns) != prediction.native.stored_shape:
-        raise Rejected("geometry", "the file is not the one that was read")
+        raise Rejected("geometry", "the file's rows and columns differ from the image that was predicted")
     now = datetime.datetime.now().replace(microsecond=0)
     creator = CreatorInfo(medprior.__version__, prediction.model_digest, now)
     try:

@@ -42,7 +42,7 @@ def refuse_unfamiliar(prediction: RadiographPrediction) -> RadiographPrediction:
         raise Rejected(
             "far_from_training",
             "the picture is unlike those the models were trained on",
-            fix="read without refusing, and doubt the answer",
+            fix="predict without --refuse-unfamiliar and treat the result as unreliable",
         )
     return prediction
 

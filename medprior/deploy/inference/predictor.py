@@ -113,7 +113,7 @@ class Predictor:
         """
         if all(model.familiarity is None for model in self.models.values()):
             raise InputMissing(
-                "the model does not know what its training images look like",
+                "no model has a familiarity score, which this option needs",
                 where="--refuse-unfamiliar",
                 fix="run `medprior finetune` again, with at least 5 images in train and val",
             )

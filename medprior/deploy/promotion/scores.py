@@ -105,7 +105,7 @@ def find_shared_labels(study: EvaluationStudy, models: Sequence[Model]) -> list[
     names = [name for name in models[0].labels if all(name in model.labels for model in models) and name in available]
     if not names:
         raise InputMissing(
-            f"the cohort has no {'label' if classify else 'mask'} that the models answer",
+            f"the cohort has no {'label' if classify else 'mask'} that the models predict",
             where="--cohort",
             expected=", ".join(models[0].labels),
             found=", ".join(available) or "none",

@@ -115,7 +115,8 @@ def hold_registry_lock(client: MlflowClient, name: str) -> Iterator[None]:
             break
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise mlflow_store.build_store_error(client.tracking_uri, "no lock", str(error)) from None
+                what = "the promotion lock could not be created"
+                raise mlflow_store.build_store_error(client.tracking_uri, what, str(error)) from None
         time_ms = read_lock_time_ms(client, lock)
         if time_ms != first_time_ms:
             deadline, first_time_ms = time.monotonic() + LOCK_WAIT_SECONDS, time_ms

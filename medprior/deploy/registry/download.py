@@ -129,7 +129,9 @@ def check_package(root: Path, uri: str) -> None:
     pickled = "python_model" in flavour or any(map(has_executable_code, root.rglob("*")))
     if pickled or not is_medprior_package(root, flavour):
         raise InputMissing(
-            "the model holds pickled objects, which could run code" if pickled else "foreign model",
+            "the model holds pickled objects, which could run code"
+            if pickled
+            else "not a package of `medprior register`",
             where=uri,
             expected="a model that `medprior register` made",
             fix="register it again from its model folder",

@@ -100,7 +100,7 @@ def build_metric_tags(folders: dict[str, Path], evidence: Path) -> dict[str, str
     tasks = {task for task in digests if inputs.get(f"model.{primary.get(task)}") == digests[task]}
     if read_config(folders["model"])["task"] not in tasks:
         raise InputMissing(
-            "the evidence's metrics are another model's",
+            "the metrics belong to another model",
             where="--evidence",
             expected="this model as the first --model of its task",
             fix="run `medprior evaluate` with it",

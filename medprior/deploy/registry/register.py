@@ -73,7 +73,8 @@ def register_model(
         try:
             version = log_model_version(client, artifacts, name, tags, experiment, folder)
         except MlflowException as error:
-            raise mlflow_store.build_store_error(store, "it took no model", str(error)) from None
+            what = "the model version could not be created"
+            raise mlflow_store.build_store_error(store, what, str(error)) from None
     uri = f"models:/{name}/{version}"
     from medprior.deploy.registry.load import load_model
 
@@ -166,10 +167,15 @@ def build_input_example() -> Any:
 def check_registry_names(name: str, alias: str) -> None:
     """Refuse names that MLflow refuses only after the upload."""
     if not re.fullmatch(r"[^/:@%\s]{1,200}", name):
-        raise MedpriorError("no name for a model", where="NAME", found=repr(name))
+        raise MedpriorError(
+            "invalid model name",
+            where="NAME",
+            expected="1 to 200 characters, no spaces and none of / : @ %",
+            found=repr(name),
+        )
     if not re.fullmatch(r"[A-Za-z][\w-]{0,100}", alias) or re.fullmatch(r"latest|v\d+", alias, re.IGNORECASE):
         raise MedpriorError(
-            "no name for an alias",
+            "invalid alias",
             where="--alias",
             expected="such as champion or challenger (v1, v2 ... and latest are MLflow's own)",
             found=repr(alias),

@@ -47,7 +47,8 @@ class RequestBodyLimiter:
         try:
             async for chunk in request.stream():
                 if self.held_bytes + len(chunk) > self.limit and self.held_bytes > own_bytes:
-                    raise Problem(503, "busy", "too much is waiting; try again", RETRY_HEADERS)
+                    message = "request bodies held in memory exceed the limit; try again"
+                    raise Problem(503, "busy", message, RETRY_HEADERS)
                 own_bytes += len(chunk)
                 self.held_bytes += len(chunk)
                 chunks.append(chunk)

@@ -109,7 +109,7 @@ def build_response(prediction: RadiographPrediction, include: set[str]) -> dict[
 
 
 def encode_attention_maps(prediction: RadiographPrediction) -> dict[str, Any]:
-    """Attention maps as PNG, with the values of their white and of full colour."""
+    """Attention maps as base64 PNG, with the attention at pixel value 255 and at full overlay colour."""
     maps = prediction.attention
     full = {name: max(float(np.quantile(item, 0.995)), FULL_COLOUR_ATTENTION) for name, item in maps.items()}
     return {

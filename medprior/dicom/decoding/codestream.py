@@ -65,7 +65,7 @@ def read_jpeg2000_header(data: bytes) -> CodestreamHeader:
     """Read the SIZ segment of a JPEG 2000 stream, bare or in a JP2 file.
 
     Raises:
-        Rejected: `codestream`, there is no SIZ segment or its tiles are impossible.
+        Rejected: `codestream`, there is no SIZ segment, or its tile size or offset contradicts the image size.
     """
     start = data.find(b"\xff\x4f\xff\x51", 0, 65536)
     if start < 0 or start + 43 > len(data):
@@ -75,7 +75,7 @@ def read_jpeg2000_header(data: bytes) -> CodestreamHeader:
     tiles = max(tile_width, 1) * max(tile_height, 1)
     impossible_size = not tile_width or not tile_height or (width * height) // tiles > 65535
     if impossible_size or tile_x > x_offset or tile_y > y_offset:
-        raise Rejected("codestream", "the JPEG 2000 stream has impossible tiles")
+        raise Rejected("codestream", "the tile size or offset of the JPEG 2000 stream contradicts the image size")
     return CodestreamHeader(height - y_offset, width - x_offset, count, (data[start + 42] & 0x7F) + 1)
 
 

@@ -36,7 +36,7 @@ def read_pixel_layout(header: Header, policy: Policy) -> PixelLayout:
     allocated, stored = header.short(0x00280100), header.short(0x00280101)
     high, sign = header.short(0x00280102), header.short(0x00280103)
     if allocated not in {8, 16}:
-        raise Rejected("bits_unsupported", "samples are not in 8 or 16 bit cells")
+        raise Rejected("bits_unsupported", "BitsAllocated is not 8 or 16")
     stored = allocated if stored is None else stored
     high = stored - 1 if high is None else high
     if not (1 <= stored <= allocated and stored - 1 <= high < allocated) or sign not in {0, 1, None}:
@@ -99,8 +99,8 @@ def has_significant_high_bits(levels: GreyLevels, masked: NDArray[np.int32], lay
     """Whether the masked-off bits belong to the picture.
 
     They do if, among neighbouring pixels whose masked-off bits differ, the step between the two
-    values is more often smaller_steps with these bits than without: the picture continues beyond the
-    range of the mask. Retired overlay planes and garbage make steps larger_steps; constant and sign bits
+    values is more often smaller with these bits than without: the picture continues beyond the
+    range of the mask. Retired overlay planes and garbage make steps larger; constant and sign bits
     do not differ (our choice of rule). At most sixteen strips of 64 rows are compared.
     """
     if not layout.signed and levels.high >> layout.bits_stored == 0:

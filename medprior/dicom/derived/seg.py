@@ -168,7 +168,11 @@ def read_stored_frames(parsed: ParsedHeader, native: NativeGrid) -> NDArray[np.g
         raise Rejected("geometry", f"more than {MAX_FRAMES} frames, or none")
     pixel_bytes = read_pixel_bytes(parsed)
     if pixel_bytes.encapsulated:
-        raise Rejected("compressed", "the segmentation's pixels are compressed", fix="export plain")
+        raise Rejected(
+            "compressed",
+            "the segmentation's pixels are compressed",
+            fix="export it uncompressed (Explicit VR Little Endian)",
+        )
     bits, pixels = header.short(0x00280100), count * shape[0] * shape[1]
     if bits not in {1, 8, 16} or len(pixel_bytes.data) * 8 < pixels * bits:
         raise Rejected("malformed", "the segmentation's pixels do not fill its frames")

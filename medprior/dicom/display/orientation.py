@@ -24,7 +24,8 @@ def find_reorientation(header: Header) -> tuple[Turn, tuple[str, ...]]:
     """Find the function that turns a picture to `L\\F`, from PatientOrientation, and its flags.
 
     Absent and lateral orientations leave the picture unchanged; unusual ones too, with a flag.
-    FieldOfViewRotation and FieldOfViewHorizontalFlip describe the past and are not undone.
+    FieldOfViewRotation and FieldOfViewHorizontalFlip were already applied when the pixels were
+    stored, so they are ignored.
     """
     values = header.texts(0x00200020)
     if len(values) != 2 or not all(values):

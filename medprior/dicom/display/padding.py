@@ -19,8 +19,8 @@ def compute_unpadded_mask(
 ) -> Mask | None:
     """Compute bool [rows, cols]: False where a stored value is padding, limits included.
 
-    None where no pixel is padding. A padding value outside the stored range is compared with the
-    unmasked cells.
+    None where no pixel is padding. A PixelPaddingValue that BitsStored cannot hold is compared with
+    the raw BitsAllocated cells.
 
     Args:
         levels: the picture.

@@ -175,7 +175,7 @@ def check_parallel_options(workers: int, scheduler: str | None) -> None:
     """ConfigError if `workers` is negative or both options are given."""
     if workers < 0 or (workers and scheduler):
         raise ConfigError(
-            "either processes of this machine or a cluster",
+            "--workers and --scheduler exclude each other, and --workers must not be negative",
             where="--workers",
             expected="--workers N from 1 on, or --scheduler tcp://HOST:PORT",
             found=f"--workers {workers}" + (" with --scheduler" if scheduler else ""),

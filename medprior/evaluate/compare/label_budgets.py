@@ -58,7 +58,7 @@ def validate_budget_values(axis: Any, where: str, expected: str, upper: float | 
     valid = [number for number in numbers if isinstance(number, (int, float)) and not isinstance(number, bool)]
     fits = [0 < number <= upper if upper is not None else number >= 1 and number == int(number) for number in valid]
     if len(valid) < len(numbers) or not all(fits):
-        raise ConfigError("invalid low-data axis", where=where, expected=expected,
+        raise ConfigError("invalid label budgets", where=where, expected=expected,
                           found=repr(axis)[:80])  # fmt: skip
     return sorted(set(valid), reverse=True)
 

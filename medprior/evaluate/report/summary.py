@@ -125,7 +125,7 @@ def difference_verdict(record: Record, key: str) -> str:
 
 
 def invert_verdict(verdict: str) -> str:
-    """A verdict on the first of two sources as one on the second."""
+    """The same verdict seen from the second source: better and worse are exchanged, others stay."""
     return {"better": "worse", "worse": "better"}.get(verdict, verdict)
 
 

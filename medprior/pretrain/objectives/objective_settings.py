@@ -22,7 +22,7 @@ class ObjectiveNeeds(NamedTuple):
     """What an objective needs of a run.
 
     Attributes:
-        prior: what reads a spatial prior, in the words of an error message; empty for nothing.
+        prior: name of the objective or option that needs a prior, as errors print it; empty if none.
         masks: patches of the student's global views are masked.
         head: the projection head that student and teacher share. scores: its scores of CLS.
     """

@@ -40,8 +40,8 @@ class SpanTargets:
     """Targets of the heads in one stack of views.
 
     Shape:
-        cover: [V, K, N] in [0, 1], 0 on masked patches. gate: [V, K] in [0, 1], what each pair counts. visible: bool
-            [V, 1, N], None for all.
+        cover: [V, K, N] in [0, 1], 0 on masked patches. gate: [V, K] in [0, 1], weight of each (view, structure) pair:
+            visible (0/1) times trust in the prior. visible: bool [V, 1, N], None for all.
     """
 
     cover: Tensor

@@ -103,5 +103,5 @@ def test_a_cohort_of_one_patient_has_nobody_to_show(tmp_path):
 
 def test_a_refusal_of_the_command_is_told_by_its_last_line(tmp_path):
     transfer = create_subprocess_transfer(tmp_path / "no_cohort")
-    with pytest.raises(MedpriorError, match=r"carrying over: medprior prior: .*no_cohort"):
+    with pytest.raises(MedpriorError, match=r"transfer preview: medprior prior: .*no_cohort"):
         transfer(tmp_path, ("a", "b"), tmp_path / "out")

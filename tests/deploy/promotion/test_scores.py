@@ -53,5 +53,5 @@ def test_what_both_models_and_the_cohort_have_is_judged_in_the_challengers_order
     new, old = model_of(task, second, "unheard_of", first), model_of(task, first, second, "unheard_of")
     assert find_shared_labels(study, [new, old]) == [second, first]
     assert find_shared_labels(study, [new, model_of(task, first)]) == [first]
-    with pytest.raises(InputMissing, match=f"has no {kind} that the models answer"):
+    with pytest.raises(InputMissing, match=f"has no {kind} that the models predict"):
         find_shared_labels(study, [new, model_of(task, "unheard_of")])

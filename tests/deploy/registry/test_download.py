@@ -73,7 +73,7 @@ def test_foreign_code_is_refused_and_not_run(tracking_uri, tmp_path):
         """)
     )
     log_pyfunc(tracking_uri, "foreign", python_model=str(entry))
-    with pytest.raises(MedpriorError, match="foreign model"):
+    with pytest.raises(MedpriorError, match="not a package of `medprior register`"):
         fetch("models:/foreign@champion", tracking_uri)
     assert not marker.exists()
 

@@ -68,10 +68,10 @@ def test_evidence_becomes_tags_only_for_its_own_model(
 ):
     other = other_classifier
     second = evidence_for(tmp_path / "a", phantom_cohort, other=other, ours=classifier)
-    with pytest.raises(MedpriorError, match="another model's"):
+    with pytest.raises(MedpriorError, match="the metrics belong to another model"):
         register_model(classifier, "cxr", evidence=second, tracking_uri=tracking_uri)
     wrong = evidence_for(tmp_path / "b", phantom_cohort, seg=segmenter)
-    with pytest.raises(MedpriorError, match="another model's"):
+    with pytest.raises(MedpriorError, match="the metrics belong to another model"):
         register_model(classifier, "cxr", evidence=wrong, tracking_uri=tracking_uri)
     first = evidence_for(tmp_path / "c", phantom_cohort, ours=classifier, other=other, seg=segmenter)
     register_model(classifier, "cxr", evidence=first, tracking_uri=tracking_uri)

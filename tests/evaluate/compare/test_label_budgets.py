@@ -39,7 +39,7 @@ def test_an_arm_may_leave_an_axis_out():
 @pytest.mark.parametrize("wrong", [{"masks": [0]}, {"masks": [2.5]}, {"fractions": [1.5]},
                                    {"fractions": ["all"]}, {"masks": [True]}])  # fmt: skip
 def test_axes_that_are_none_are_refused(wrong):
-    with pytest.raises(ConfigError, match="invalid low-data axis"):
+    with pytest.raises(ConfigError, match="invalid label budgets"):
         list_label_budgets(settings(segmentation=wrong), "segmentation")
 
 

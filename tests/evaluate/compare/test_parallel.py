@@ -62,7 +62,7 @@ def test_a_worker_says_what_it_cannot_do(tmp_path, cohort_path, cluster):
 
 
 def test_refusals(tmp_path, cohort_path, capsys):
-    with pytest.raises(ConfigError, match="either processes"):
+    with pytest.raises(ConfigError, match="--workers and --scheduler exclude each other"):
         compare_recipes(cohort_path, tmp_path, ["dino"], settings=SETTINGS, workers=2, scheduler="tcp://x:1")
     command = ["compare", str(cohort_path), str(tmp_path / "c"), "--no-tracking"]
     command += ["--recipes", "dino"]

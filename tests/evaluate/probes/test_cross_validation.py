@@ -143,5 +143,5 @@ def test_without_folds_there_is_nothing_and_two_are_refused(cohort, dino_path):
     plain = EvaluationStudy.of(cohort, "test", frozenset(), EvaluateSettings.from_values({"resamples": 5}))
     assert score_crossval_probes(load_backbone(dino_path), plain, 0) == {}
     assert estimate_crossval_aucs({}, plain) == {}
-    with pytest.raises(ConfigError, match="3 folds or more"):
+    with pytest.raises(ConfigError, match="probe_folds must be 0, or at least 3"):
         EvaluateSettings.from_values({"probe_folds": 2})
