@@ -89,8 +89,9 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if not is_within_node_limit(values, MAX_VALUES):
         raise ConfigError(f"more than {MAX_VALUES} values", where=str(path), fix="no aliases of aliases")
     if not isinstance(values, dict):
-        found = type(values).__name__
-        raise ConfigError("not a mapping of keys to values", where=str(path), expected="key: value", found=found)
+        raise ConfigError(
+            "not a mapping of keys to values", where=str(path), expected="key: value", found=type(values).__name__
+        )
     return values
 
 

@@ -10,6 +10,7 @@ import pytest
 import medprior
 
 ROOT = Path(medprior.__file__).parent
+REPOSITORY = ROOT.parent
 MODULES = {
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(ROOT.rglob("*.py"))
@@ -104,3 +105,11 @@ def test_imports_have_no_circle() -> None:
 @pytest.mark.parametrize("path", [*MODULES.values(), *sorted(ROOT.rglob("*.md"))], ids=str)
 def test_nothing_cites_a_missing_document(path: Path) -> None:
     assert not MISSING_DOCUMENT.search(path.read_text())
+
+
+@pytest.mark.parametrize("document", [*sorted(REPOSITORY.glob("*.md")), *sorted(ROOT.rglob("*.md"))], ids=str)
+def test_documents_name_files_that_exist(document: Path) -> None:
+    if not (REPOSITORY / "tests").is_dir():
+        pytest.skip("an installed package has no repository around it")
+    named = re.findall(r"\b(?:tests|medprior|bundles|docker)/[\w/.-]+\.(?:py|md|json|yaml)\b", document.read_text())
+    assert not [path for path in named if not (REPOSITORY / path).exists()]
