@@ -105,8 +105,8 @@ def build_training_step(recipe: str, update: bool = False) -> TimedCall:
         globals_, locals_ = maker(images, aspect, 0, part, BENCH_BATCH_SIZE)
         masked = learner.sample_masks(0, part, BENCH_BATCH_SIZE, globals_.geometry.grid)
         prior = maps if settings.needs_prior else None
-        scene = MultiCropBatch(globals_, locals_, prior, masked, 1, part, BENCH_BATCH_SIZE)
-        losses, _ = learner.compute_losses(learner.student, scene)
+        multi_crop = MultiCropBatch(globals_, locals_, prior, masked, 1, part, BENCH_BATCH_SIZE)
+        losses, _ = learner.compute_losses(learner.student, multi_crop)
         total = torch.stack([weights[k] * v for k, v in losses.items()]).sum()
         optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]

@@ -64,9 +64,9 @@ def print_throughput(batch: int = 128) -> None:
                 torch.cuda.synchronize()
                 started = time.perf_counter()
             views = maker(images, np.ones(batch), step, slice(0, batch), batch)
-            scene = MultiCropBatch(*views, maps if settings.needs_prior else None, step=step, whole=batch)
+            multi_crop = MultiCropBatch(*views, maps if settings.needs_prior else None, step=step, whole=batch)
             with torch.autocast("cuda", torch.bfloat16):
-                losses, _ = learner.compute_losses(learner.student, scene)
+                losses, _ = learner.compute_losses(learner.student, multi_crop)
             optimiser.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
             optimiser.step()

@@ -16,8 +16,8 @@ from medprior.pretrain.objectives.objective import Logs, MultiCropBatch, Network
 from medprior.pretrain.objectives.registry import list_objectives
 from medprior.pretrain.settings import PretrainSettings
 
-SceneTargets = dict[str, tuple[Any, Tensor | None]]
-"""An objective's targets for a scene, and its mean count of terms."""
+BatchTargets = dict[str, tuple[Any, Tensor | None]]
+"""An objective's targets for a multi-crop batch, and its mean count of terms."""
 
 
 class Learner(nn.Module):
@@ -67,56 +67,56 @@ class Learner(nn.Module):
         """Factor of every loss at `progress` of the run."""
         return {name: objective.weight(progress) for name, objective in self.named_objectives()}
 
-    def build_targets(self, scenes: Sequence[MultiCropBatch]) -> list[SceneTargets]:
+    def build_targets(self, multi_crops: Sequence[MultiCropBatch]) -> list[BatchTargets]:
         """Targets of the parts of a batch, and the number of terms of each loss.
 
         Counts are taken over all parts of all processes, so that a part with few terms weighs little and the mean of
         the parts' losses is the loss of the whole batch.
         """
-        prepared_scenes: list[SceneTargets] = [{} for _ in scenes]
+        prepared_targets: list[BatchTargets] = [{} for _ in multi_crops]
         for name, objective in self.named_objectives():
-            scene_targets = [objective.targets(scene) for scene in scenes]
-            counts = [count for _, count in scene_targets if count is not None]
+            targets_and_counts = [objective.targets(multi_crop) for multi_crop in multi_crops]
+            counts = [count for _, count in targets_and_counts if count is not None]
             mean = None
             if counts:
-                parts = world_size() * len(scenes)
+                parts = world_size() * len(multi_crops)
                 mean = all_reduce_sum(torch.stack(counts).sum()).clamp_min(1e-6) / parts
-            for prepared, (targets, _) in zip(prepared_scenes, scene_targets, strict=True):
+            for prepared, (targets, _) in zip(prepared_targets, targets_and_counts, strict=True):
                 prepared[name] = (targets, mean)
-        return prepared_scenes
+        return prepared_targets
 
     def compute_losses(
-        self, student: nn.Module, scene: MultiCropBatch, prepared: SceneTargets | None = None
+        self, student: nn.Module, multi_crop: MultiCropBatch, prepared: BatchTargets | None = None
     ) -> tuple[dict[str, Tensor], Logs]:
-        """Every objective's loss for one scene, and its logs.
+        """Every objective's loss for one multi-crop batch, and its logs.
 
         Args:
             student: the student, perhaps wrapped for several processes.
-            scene: views, prior and masks of a batch or of a part of it.
-            prepared: of `self.build_targets`; by default the scene is the whole batch.
+            multi_crop: views, prior and masks of a batch or of a part of it.
+            prepared: of `self.build_targets`; by default the multi-crop batch is the whole batch.
         """
         if prepared is None:
-            (prepared,) = self.build_targets([scene])
-        outputs = self._run_networks(student, scene)
+            (prepared,) = self.build_targets([multi_crop])
+        outputs = self._run_networks(student, multi_crop)
         losses: dict[str, Tensor] = {}
         logs: Logs = {}
         for name, objective in self.named_objectives():
             targets, count = prepared[name]
-            losses[name], objective_logs = objective.loss(scene, targets, count, outputs)
+            losses[name], objective_logs = objective.loss(multi_crop, targets, count, outputs)
             logs |= objective_logs
         with torch.no_grad():
-            unit = nn.functional.normalize(outputs.views[0].cls[: scene.size].float(), dim=-1)
+            unit = nn.functional.normalize(outputs.views[0].cls[: multi_crop.size].float(), dim=-1)
             unit = all_gather_rows(unit)
             logs["feature_std"] = unit.std(0).mean() * unit.shape[1] ** 0.5
         return losses, logs
 
-    def _run_networks(self, student: nn.Module, scene: MultiCropBatch) -> NetworkOutputs:
+    def _run_networks(self, student: nn.Module, multi_crop: MultiCropBatch) -> NetworkOutputs:
         rows = max((objective.cls_row_stacks for _, objective in self.named_objectives()), default=0)
-        views, scores = student([stack.pixels for stack in scene.stacks], rows, scene.masked)
+        views, scores = student([stack.pixels for stack in multi_crop.stacks], rows, multi_crop.masked)
         teacher_tokens, teacher_scores = None, None
         if any(objective.needs_teacher for _, objective in self.named_objectives()):
             with torch.no_grad():
-                (teacher_tokens,), teacher_scores = self.teacher([scene.globals_.pixels], 0)
+                (teacher_tokens,), teacher_scores = self.teacher([multi_crop.globals_.pixels], 0)
         return NetworkOutputs(
             self.student, self.teacher, views, scores, teacher_tokens, teacher_scores, self.structure_heads()
         )

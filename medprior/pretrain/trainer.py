@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from medprior.errors import TrainingDiverged, TrainingFailed
 from medprior.pretrain.distributed import all_reduce_sum, process_rank, world_size
-from medprior.pretrain.learner import Learner, SceneTargets
+from medprior.pretrain.learner import BatchTargets, Learner
 from medprior.pretrain.objectives.gradient_guard import compute_gradient_norms
 from medprior.pretrain.objectives.objective import Logs, MultiCropBatch
 from medprior.pretrain.schedules import cosine_schedule, warmup_cosine_schedule
@@ -67,7 +67,7 @@ class PretrainTrainer(Trainer):
         )
         self.learner = learner.to(device)
         self.settings = settings
-        self.scenes = MultiCropBatchMaker(settings, self.dataset, learner)
+        self.multi_crops = MultiCropBatchMaker(settings, self.dataset, learner)
         self.optimiser = build_pretrain_optimiser(learner.student, settings)
         self.student: nn.Module = learner.student
         if world_size() > 1:
@@ -114,7 +114,7 @@ class PretrainTrainer(Trainer):
             try:
                 return self._accumulate_gradients(batch, weights)
             except torch.OutOfMemoryError:
-                parts = 2 * self.scenes.parts
+                parts = 2 * self.multi_crops.parts
             # Outside of the except clause, whose traceback holds the tensors of the failed attempt.
             if world_size() > 1 or len(batch["image"]) % parts or len(batch["image"]) // parts < 2:
                 raise TrainingFailed(
@@ -128,35 +128,35 @@ class PretrainTrainer(Trainer):
             if self.state.device.type == "cuda":
                 torch.cuda.empty_cache()
             self._seed_step()
-            self.scenes.parts = parts
+            self.multi_crops.parts = parts
             log.warning("out of memory: going on with accumulate=%d", parts)
 
     def _accumulate_gradients(self, batch: Any, weights: dict[str, float]) -> tuple[Logs, Logs]:
         """Gradients of the step's batch, part by part; mean losses of this process, and logs."""
-        scenes = self.scenes(batch, self.state.iteration - 1, self.state.device)
-        prepared = self.learner.build_targets(scenes)
+        multi_crops = self.multi_crops(batch, self.state.iteration - 1, self.state.device)
+        prepared = self.learner.build_targets(multi_crops)
         sums: Logs = {}
         part_logs: list[Logs] = []
-        for index, scene in enumerate(scenes):
-            last = index == len(scenes) - 1
+        for index, multi_crop in enumerate(multi_crops):
+            last = index == len(multi_crops) - 1
             with ExitStack() as stack:
                 if not last and isinstance(self.student, DistributedDataParallel):
                     stack.enter_context(self.student.no_sync())
-                losses, logs = self._losses(scene, prepared[index])
+                losses, logs = self._losses(multi_crop, prepared[index])
                 if last:
                     logs |= self._measure_gradients(losses, weights)
                 loss = torch.stack([weights[k] * v for k, v in losses.items()]).sum()
-                (loss / len(scenes)).backward()  # type: ignore[no-untyped-call]
+                (loss / len(multi_crops)).backward()  # type: ignore[no-untyped-call]
             part_logs.append(logs)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0) + value.detach()
-        means = {name: value / len(scenes) for name, value in sums.items()}
+        means = {name: value / len(multi_crops) for name, value in sums.items()}
         return means, average_logs(part_logs)
 
-    def _losses(self, scene: MultiCropBatch, prepared: SceneTargets) -> tuple[dict[str, Tensor], Logs]:
+    def _losses(self, multi_crop: MultiCropBatch, prepared: BatchTargets) -> tuple[dict[str, Tensor], Logs]:
         half = self.settings.precision == "bf16"
         with torch.autocast(self.state.device.type, torch.bfloat16, enabled=half):
-            return self.learner.compute_losses(self.student, scene, prepared)
+            return self.learner.compute_losses(self.student, multi_crop, prepared)
 
     def _measure_gradients(self, losses: dict[str, Tensor], weights: dict[str, float]) -> Logs:
         """Every so often, each objective's gradient at the last block, for logs and objectives."""

@@ -16,7 +16,7 @@ from medprior.pretrain.distributed import all_gather_rows, all_reduce_sum
 from medprior.pretrain.objectives.dino import apply_sinkhorn
 from medprior.pretrain.objectives.objective import MultiCropBatch
 
-from .scenes import learner_of, pictures, scene_of, tiny
+from .multi_crops import build_multi_crop, learner_of, pictures, tiny
 
 CASES = {
     "dino": {"recipe": "dino"},
@@ -51,15 +51,15 @@ def take_step(settings, rank: int, world: int, parts: int = 1):
     heads = (-1, -1, -1) if settings.span.assignment == "hungarian" else (0, 1, 2)
     learner = learner_of(settings, heads)
     images, masks = pictures(BATCH)
-    scenes: list[MultiCropBatch] = [
-        scene_of(settings, learner, images, masks, 2, share_of_process(rank, world, i, parts), True)
+    multi_crops: list[MultiCropBatch] = [
+        build_multi_crop(settings, learner, images, masks, 2, share_of_process(rank, world, i, parts), True)
         for i in range(parts)
     ]
     student = DistributedDataParallel(learner.student) if world > 1 else learner.student
-    prepared = learner.build_targets(scenes)
+    prepared = learner.build_targets(multi_crops)
     sums, logs = {}, {}
-    for index, scene in enumerate(scenes):
-        losses, logs = learner.compute_losses(student, scene, prepared[index])
+    for index, multi_crop in enumerate(multi_crops):
+        losses, logs = learner.compute_losses(student, multi_crop, prepared[index])
         (sum(losses.values()) / parts).backward()
         for name, loss in losses.items():
             sums[name] = sums.get(name, 0.0) + all_reduce_sum(loss.detach()).item() / world / parts

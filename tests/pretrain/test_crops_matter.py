@@ -15,7 +15,7 @@ from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
 from medprior.pretrain.schedules import warmup_cosine_schedule
 from medprior.pretrain.views.augment import ViewBatch
 
-from .scenes import learner_of, scene_of, tiny
+from .multi_crops import build_multi_crop, learner_of, tiny
 
 SIZE, STEPS, BATCH = 96, 300, 32
 
@@ -51,13 +51,13 @@ def trained(crops, images, prior, seed):
     maps = torch.from_numpy(prior)[None].repeat(BATCH, 1, 1, 1)
     for step in range(STEPS):
         chosen = torch.from_numpy(rng.choice(len(images), BATCH, replace=False))
-        scene = scene_of(settings, learner, images[chosen], maps, step)
+        multi_crop = build_multi_crop(settings, learner, images[chosen], maps, step)
         if not crops:
             index = torch.arange(BATCH).repeat(2)
             view = create_whole_image_views(np.ones(2 * BATCH), (8, 8))
             pixels = crop_views(images[chosen], view, 64, index)
-            scene = MultiCropBatch(ViewBatch(pixels, view, index), None, PriorMaps(maps, torch.ones(BATCH)))
-        losses, _ = learner.compute_losses(learner.student, scene)
+            multi_crop = MultiCropBatch(ViewBatch(pixels, view, index), None, PriorMaps(maps, torch.ones(BATCH)))
+        losses, _ = learner.compute_losses(learner.student, multi_crop)
         for group in optimiser.param_groups:
             group["lr"] = warmup_cosine_schedule(1e-3, 1e-6, 0.1, step / STEPS + 1e-9)
         optimiser.zero_grad()

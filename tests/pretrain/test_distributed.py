@@ -20,7 +20,7 @@ from medprior.pretrain.distributed import (
 )
 
 from . import processes
-from .scenes import tiny
+from .multi_crops import tiny
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from medprior.cohort import Cohort
 from medprior.networks import build_encoder
 from medprior.pretrain.figure import plot_head_attention
 
-from .scenes import tiny
+from .multi_crops import tiny
 
 
 def test_size_follows_images_and_heads(phantom_cohort, tmp_path):

@@ -8,7 +8,7 @@ import torch
 
 from medprior.pretrain.learner import build_objectives
 
-from .scenes import WITHOUT_DINO, learner_of, pictures, scene_of, take_dino_step, tiny
+from .multi_crops import WITHOUT_DINO, build_multi_crop, learner_of, pictures, take_dino_step, tiny
 
 
 def test_teacher_has_no_gradient():
@@ -19,11 +19,11 @@ def test_teacher_has_no_gradient():
 
 
 def test_a_step_that_is_not_finite_leaves_no_trace():
-    _, learner, scene, _, _ = take_dino_step()
+    _, learner, multi_crop, _, _ = take_dino_step()
     learner.discard_step()
     before = copy.deepcopy(learner.state_dict())
-    scene.globals_.pixels[0] = torch.nan
-    losses, _ = learner.compute_losses(learner.student, scene)
+    multi_crop.globals_.pixels[0] = torch.nan
+    losses, _ = learner.compute_losses(learner.student, multi_crop)
     assert not torch.isfinite(losses["dino"])
     learner.discard_step()
     after = learner.state_dict()
@@ -79,9 +79,11 @@ def test_weights_are_asked_at_the_progress_of_the_run():
 def test_the_count_of_terms_is_the_mean_over_the_parts():
     settings = tiny(recipe="loca", crops={"locals": 0})
     learner = learner_of(settings)
-    scenes = [scene_of(settings, learner, pictures(4)[0], part=part) for part in (slice(0, 2), slice(2, 4))]
-    scenes[1].globals_.geometry.box[2:, :2] += 5  # no query of this part lies in its reference
-    first, second = learner.build_targets(scenes)
+    multi_crops = [
+        build_multi_crop(settings, learner, pictures(4)[0], part=part) for part in (slice(0, 2), slice(2, 4))
+    ]
+    multi_crops[1].globals_.geometry.box[2:, :2] += 5  # no query of this part lies in its reference
+    first, second = learner.build_targets(multi_crops)
     located = (first["loca"][0].cell >= 0).sum().item()
     assert located > 0
     assert first["loca"][1].item() == second["loca"][1].item() == located / 2
@@ -91,20 +93,20 @@ def test_the_count_of_terms_is_the_mean_over_the_parts():
 def test_the_teacher_runs_for_objectives_that_read_it_only():
     settings = tiny(recipe="sar", **WITHOUT_DINO)
     learner = learner_of(settings)
-    scene = scene_of(settings, learner, pictures(2)[0])
-    outputs = learner._run_networks(learner.student, scene)
+    multi_crop = build_multi_crop(settings, learner, pictures(2)[0])
+    outputs = learner._run_networks(learner.student, multi_crop)
     assert outputs.teacher_tokens is None
     assert outputs.scores is None
     assert [tokens.cls_logits is not None for tokens in outputs.views] == [True, False]
     learner = learner_of(tiny())
-    outputs = learner._run_networks(learner.student, scene)
+    outputs = learner._run_networks(learner.student, multi_crop)
     assert outputs.teacher_scores.shape == (4, 32)
     assert [tokens.cls_logits is not None for tokens in outputs.views] == [False, False]
 
 
 def test_spread_of_features_is_that_of_the_first_views_directions():
-    _, learner, scene, _, logs = take_dino_step()
+    _, learner, multi_crop, _, logs = take_dino_step()
     with torch.no_grad():
-        cls = learner.student.backbone(scene.globals_.pixels).cls[:4].numpy()
+        cls = learner.student.backbone(multi_crop.globals_.pixels).cls[:4].numpy()
     unit = cls / np.linalg.norm(cls, axis=1, keepdims=True)
     assert logs["feature_std"].item() == pytest.approx(unit.std(0, ddof=1).mean() * 48**0.5, rel=1e-4)

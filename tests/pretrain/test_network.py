@@ -4,7 +4,7 @@ import torch
 
 from medprior.pretrain.network import PretrainNetwork
 
-from .scenes import WITHOUT_DINO, tiny
+from .multi_crops import WITHOUT_DINO, tiny
 
 STACKS = [torch.rand(2, 1, 48, 48), torch.rand(3, 1, 24, 24)]
 

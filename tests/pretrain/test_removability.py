@@ -9,7 +9,7 @@ from medprior.pretrain.recipes import RECIPES
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.trainer import build_pretrain_optimiser
 
-from .scenes import learner_of, pictures, scene_of, tiny
+from .multi_crops import build_multi_crop, learner_of, pictures, tiny
 
 IMAGES, MASKS = pictures(8)
 OFF = {
@@ -25,9 +25,9 @@ def trained(settings, steps=2):
     optimiser = build_pretrain_optimiser(learner.student, settings)
     losses_by_step = []
     for step in range(steps):
-        scene = scene_of(settings, learner, IMAGES, MASKS, step)
+        multi_crop = build_multi_crop(settings, learner, IMAGES, MASKS, step)
         weights = learner.weights(0.3)
-        losses, _ = learner.compute_losses(learner.student, scene)
+        losses, _ = learner.compute_losses(learner.student, multi_crop)
         optimiser.zero_grad()
         sum(weights[name] * loss for name, loss in losses.items()).backward()
         optimiser.step()
@@ -72,16 +72,16 @@ def test_others_start_and_draw_the_same_whatever_is_added():
 
 
 def test_streams_are_each_ones_own():
-    scenes, located = [], []
+    multi_crops, located = [], []
     for recipe in ("loca", "loca+ibot", "all"):
         settings = tiny(recipe=recipe)
         learner = learner_of(settings)
-        scenes.append(scene_of(settings, learner, IMAGES, MASKS, 5))
-        located.append(learner.objectives["loca"].targets(scenes[-1])[0].visible)
-    for scene, visible in zip(scenes[1:], located[1:], strict=True):
-        assert torch.equal(scene.globals_.pixels, scenes[0].globals_.pixels)
+        multi_crops.append(build_multi_crop(settings, learner, IMAGES, MASKS, 5))
+        located.append(learner.objectives["loca"].targets(multi_crops[-1])[0].visible)
+    for multi_crop, visible in zip(multi_crops[1:], located[1:], strict=True):
+        assert torch.equal(multi_crop.globals_.pixels, multi_crops[0].globals_.pixels)
         assert torch.equal(visible, located[0])
-    assert torch.equal(scenes[1].masked, scenes[2].masked)
+    assert torch.equal(multi_crops[1].masked, multi_crops[2].masked)
 
 
 def test_building_objectives_leaves_the_callers_random_numbers_alone():

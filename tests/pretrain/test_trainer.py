@@ -13,8 +13,8 @@ from medprior.pretrain.trainer import average_logs, build_pretrain_optimiser
 from medprior.settings import merge_mappings
 
 from . import processes
+from .multi_crops import tiny
 from .runs import TINY_RUN, run_settings
-from .scenes import tiny
 
 EACH = {"batch_norm": False, "koleo_weight": 0.0}
 EQUAL = {

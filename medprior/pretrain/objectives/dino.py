@@ -98,13 +98,13 @@ class DinoObjective(Objective):
         return self.settings.weight
 
     def loss(
-        self, scene: MultiCropBatch, targets: None, count: Tensor | None, outputs: NetworkOutputs
+        self, multi_crop: MultiCropBatch, targets: None, count: Tensor | None, outputs: NetworkOutputs
     ) -> tuple[Tensor, Logs]:
         """Cross-entropy between views; logs the teacher's entropies over all processes."""
         assert outputs.scores is not None
         assert outputs.teacher_scores is not None
-        teacher = self._teacher_probabilities(outputs.teacher_scores, scene.size)
-        student = outputs.scores.reshape(-1, scene.size, outputs.scores.shape[-1])
+        teacher = self._teacher_probabilities(outputs.teacher_scores, multi_crop.size)
+        student = outputs.scores.reshape(-1, multi_crop.size, outputs.scores.shape[-1])
         with torch.no_grad():
             mean = all_reduce_sum(teacher.flatten(0, 1).mean(0)) / world_size()
             logs = {

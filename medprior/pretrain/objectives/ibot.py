@@ -72,18 +72,18 @@ class IbotObjective(Objective):
         return torch.from_numpy(masks.reshape(2, whole, -1)[:, part].reshape(-1, masks.shape[1]))
 
     def loss(
-        self, scene: MultiCropBatch, targets: None, count: Tensor | None, outputs: NetworkOutputs
+        self, multi_crop: MultiCropBatch, targets: None, count: Tensor | None, outputs: NetworkOutputs
     ) -> tuple[Tensor, Logs]:
         """Loss at masked patches; logs how many are masked, over all processes."""
-        assert scene.masked is not None
+        assert multi_crop.masked is not None
         assert outputs.teacher_tokens is not None
-        view, patch = scene.masked.nonzero(as_tuple=True)
+        view, patch = multi_crop.masked.nonzero(as_tuple=True)
         student = self._score_patches(outputs.student, outputs.views[0].patches[view, patch])
         with torch.no_grad():
             teacher_scores = self._score_patches(outputs.teacher, outputs.teacher_tokens.patches[view, patch])
             teacher = self._teacher_probabilities(teacher_scores)
-        loss = ibot_loss(student, teacher, view, len(scene.masked), self.settings.dino.student_temperature)
-        return loss, {"hidden_share": all_reduce_sum(scene.masked.float().mean()) / world_size()}
+        loss = ibot_loss(student, teacher, view, len(multi_crop.masked), self.settings.dino.student_temperature)
+        return loss, {"hidden_share": all_reduce_sum(multi_crop.masked.float().mean()) / world_size()}
 
     def _score_patches(self, net: PretrainNetwork, patches: Tensor) -> Tensor:
         head = net.parts["ibot"] if self.settings.ibot.separate_head else net.head

@@ -53,11 +53,11 @@ class KoleoObjective(Objective):
         return self.settings.koleo_weight
 
     def loss(
-        self, scene: MultiCropBatch, targets: None, count: Tensor | None, outputs: NetworkOutputs
+        self, multi_crop: MultiCropBatch, targets: None, count: Tensor | None, outputs: NetworkOutputs
     ) -> tuple[Tensor, Logs]:
         """Mean over the two global views; neighbours are sought in the batch of all processes.
 
         DINOv2 sums over the views: its published weight 0.1 is `dino.koleo_weight=0.2` here.
         """
-        halves = outputs.views[0].cls.reshape(2, scene.size, -1)
+        halves = outputs.views[0].cls.reshape(2, multi_crop.size, -1)
         return (koleo_loss(halves[0]) + koleo_loss(halves[1])) / 2, {}

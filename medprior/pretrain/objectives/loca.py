@@ -95,33 +95,33 @@ class LocaObjective(Objective):
         cells = (self.settings.crops.global_size // shape.patch) ** 2
         return {"loca": Locator(shape.width, shape.heads, cells)}
 
-    def targets(self, scene: MultiCropBatch) -> tuple[LocaTargets, Tensor]:
+    def targets(self, multi_crop: MultiCropBatch) -> tuple[LocaTargets, Tensor]:
         """Cells of all queries, visible patches, and how many queries lie in the reference."""
-        size, device = scene.size, scene.globals_.pixels.device
-        geometry = scene.globals_.geometry
+        size, device = multi_crop.size, multi_crop.globals_.pixels.device
+        geometry = multi_crop.globals_.geometry
         reference = geometry.take(slice(0, size))
         cells = [locate_patches(reference, geometry.take(slice(size, 2 * size)))]
-        if scene.masked is not None:
-            cells[0] = np.where(scene.masked[size:].cpu().numpy(), -1, cells[0])
-        if scene.locals_ is not None:
-            for first in range(0, len(scene.locals_.geometry), size):
-                local = scene.locals_.geometry.take(slice(first, first + size))
+        if multi_crop.masked is not None:
+            cells[0] = np.where(multi_crop.masked[size:].cpu().numpy(), -1, cells[0])
+        if multi_crop.locals_ is not None:
+            for first in range(0, len(multi_crop.locals_.geometry), size):
+                local = multi_crop.locals_.geometry.take(slice(first, first + size))
                 cells.append(locate_patches(reference, local))
-        rng = np.random.default_rng([self.settings.seed, VISIBLE_STREAM, scene.step])
+        rng = np.random.default_rng([self.settings.seed, VISIBLE_STREAM, multi_crop.step])
         patches = geometry.grid[0] * geometry.grid[1]
-        visible = sample_visible_patches(rng, scene.whole or size, patches, self.loca.visible, self.loca.pattern)[
-            scene.part
+        visible = sample_visible_patches(rng, multi_crop.whole or size, patches, self.loca.visible, self.loca.pattern)[
+            multi_crop.part
         ]
         cell = torch.from_numpy(np.concatenate(cells, axis=1)).to(device)
         return LocaTargets(cell, torch.from_numpy(visible).to(device)), (cell >= 0).float().sum()
 
     def loss(
-        self, scene: MultiCropBatch, targets: LocaTargets, count: Tensor | None, outputs: NetworkOutputs
+        self, multi_crop: MultiCropBatch, targets: LocaTargets, count: Tensor | None, outputs: NetworkOutputs
     ) -> tuple[Tensor, Logs]:
         """Location loss, with clusters also theirs; logs the accuracy over all processes."""
         assert count is not None
-        queries = self._queries(scene, outputs)
-        reference = self._reference(scene, outputs)
+        queries = self._queries(multi_crop, outputs)
+        reference = self._reference(multi_crop, outputs)
         at = targets.visible[..., None].expand(-1, -1, reference.shape[-1])
         scores = outputs.student.parts["loca"](queries, reference.gather(1, at))
         loss = location_loss(scores, targets.cell) / count
@@ -131,22 +131,22 @@ class LocaObjective(Objective):
             logs = {"loca_accuracy": right / all_reduce_sum(valid.float().sum()).clamp_min(1)}
             logs["loca_position_loss"] = all_reduce_sum(loss.detach()) / world_size()
         if self.loca.cluster:
-            loss = loss + self._cluster(queries, targets.cell, count, outputs, scene.size)
+            loss = loss + self._cluster(queries, targets.cell, count, outputs, multi_crop.size)
         return loss, logs
 
-    def _queries(self, scene: MultiCropBatch, outputs: NetworkOutputs) -> Tensor:
+    def _queries(self, multi_crop: MultiCropBatch, outputs: NetworkOutputs) -> Tensor:
         """Patch tokens of global view 2 and of all local views, [B, Q, D]."""
-        queries = [outputs.views[0].patches[scene.size :]]
+        queries = [outputs.views[0].patches[multi_crop.size :]]
         for tokens in outputs.views[1:]:
-            queries += torch.split(tokens.patches, scene.size)
+            queries += torch.split(tokens.patches, multi_crop.size)
         return torch.cat(queries, dim=1)
 
-    def _reference(self, scene: MultiCropBatch, outputs: NetworkOutputs) -> Tensor:
+    def _reference(self, multi_crop: MultiCropBatch, outputs: NetworkOutputs) -> Tensor:
         """Patch tokens of global view 1, [B, N, D]."""
         if self.loca.reference == "student":
-            return outputs.views[0].patches[: scene.size]
+            return outputs.views[0].patches[: multi_crop.size]
         assert outputs.teacher_tokens is not None
-        return outputs.teacher_tokens.patches[: scene.size]
+        return outputs.teacher_tokens.patches[: multi_crop.size]
 
     def _cluster(self, queries: Tensor, cell: Tensor, count: Tensor, outputs: NetworkOutputs, size: int) -> Tensor:
         name, loca = "loca_prototypes", self.loca

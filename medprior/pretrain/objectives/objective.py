@@ -71,11 +71,11 @@ class MultiCropBatch:
 
 @dataclass(frozen=True)
 class NetworkOutputs:
-    """Outputs of student and teacher for a scene.
+    """Outputs of student and teacher for a multi-crop batch.
 
     Attributes:
         student, teacher: the networks, for the parts that objectives add.
-        views: the student's tokens of each of the scene's stacks.
+        views: the student's tokens of each of the multi-crop batch's stacks.
         scores: the student's head on CLS of all views [V * B, K], None without a head.
         teacher_tokens: the teacher's tokens of the global views; teacher_scores: [2B, K]; None where no objective needs
             the teacher.
@@ -144,8 +144,8 @@ class Objective(nn.Module, ABC):
         """Head of each structure, int64 [K], -1 for none yet; None where it assigns no heads."""
         return None
 
-    def targets(self, scene: MultiCropBatch) -> tuple[Any, Tensor | None]:
-        """Targets from the scene alone, and the number of terms the loss is a mean over.
+    def targets(self, multi_crop: MultiCropBatch) -> tuple[Any, Tensor | None]:
+        """Targets from the multi-crop batch alone, and the number of terms the loss is a mean over.
 
         The number is None where every part of the batch has equally many terms.
         """
@@ -153,12 +153,12 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def loss(
-        self, scene: MultiCropBatch, targets: Any, count: Tensor | None, outputs: NetworkOutputs
+        self, multi_crop: MultiCropBatch, targets: Any, count: Tensor | None, outputs: NetworkOutputs
     ) -> tuple[Tensor, Logs]:
-        """The loss of a scene, and its logs.
+        """The loss of a multi-crop batch, and its logs.
 
         Args:
-            scene: the views.
+            multi_crop: the views.
             targets: of `self.targets`.
             count: terms of a part of the batch, the mean over all parts of all processes.
             outputs: of the networks.

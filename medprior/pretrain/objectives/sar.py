@@ -69,23 +69,23 @@ class SarObjective(Objective):
         return warmup_cosine_schedule(self.settings.weight, 0.0, self.settings.warmup, progress)
 
     @torch.no_grad()
-    def targets(self, scene: MultiCropBatch) -> tuple[Tensor | None, None]:
+    def targets(self, multi_crop: MultiCropBatch) -> tuple[Tensor | None, None]:
         """With `excess`: the entropy of the structures' own regions in each view, [2B]."""
         if not self.settings.excess:
             return None, None
-        assert scene.prior is not None
-        views = scene.globals_
-        cover = compute_patch_coverage(scene.prior.maps, views.geometry, views.index).amax(1)
+        assert multi_crop.prior is not None
+        views = multi_crop.globals_
+        cover = compute_patch_coverage(multi_crop.prior.maps, views.geometry, views.index).amax(1)
         return compute_spatial_entropy(cover, views.geometry.grid, self.settings.connectivity), None
 
     def loss(
-        self, scene: MultiCropBatch, targets: Tensor | None, count: Tensor | None, outputs: NetworkOutputs
+        self, multi_crop: MultiCropBatch, targets: Tensor | None, count: Tensor | None, outputs: NetworkOutputs
     ) -> tuple[Tensor, Logs]:
         """Mean over views and free heads; logs the entropy over all processes."""
         tokens = outputs.views[0]
         assert tokens.cls_logits is not None
         free = list_free_heads(tokens.cls_logits.shape[1], outputs.structure_heads.tolist())
-        visible = None if scene.masked is None else ~scene.masked
+        visible = None if multi_crop.masked is None else ~multi_crop.masked
         loss, plain = sar_loss(
             tokens.cls_logits[:, free], tokens.grid, self.settings.connectivity,
             visible=visible, allowed=targets,

@@ -131,13 +131,13 @@ class SpanObjective(Objective):
         return held * float(self.guard.factor) if span.guard else held
 
     @torch.no_grad()
-    def targets(self, scene: MultiCropBatch) -> tuple[list[SpanTargets], Tensor]:
+    def targets(self, multi_crop: MultiCropBatch) -> tuple[list[SpanTargets], Tensor]:
         """The prior in each view, and how many pairs count."""
-        assert scene.prior is not None
-        stacks = [self._build_targets(scene.globals_, scene.prior, scene.masked)]
-        local = scene.locals_
+        assert multi_crop.prior is not None
+        stacks = [self._build_targets(multi_crop.globals_, multi_crop.prior, multi_crop.masked)]
+        local = multi_crop.locals_
         if self.settings.local_views and local and min(local.geometry.grid) >= MIN_LOCAL_GRID_SIDE:
-            stacks.append(self._build_targets(local, scene.prior, None))
+            stacks.append(self._build_targets(local, multi_crop.prior, None))
         return stacks, torch.stack([stack.gate.sum() for stack in stacks]).sum()
 
     def _build_targets(self, views: ViewBatch, prior: PriorMaps, masked: Tensor | None) -> SpanTargets:
@@ -156,13 +156,13 @@ class SpanObjective(Objective):
         return SpanTargets(cover, gate * prior.weight[views.index][:, None], visible)
 
     def loss(
-        self, scene: MultiCropBatch, targets: list[SpanTargets], count: Tensor | None, outputs: NetworkOutputs
+        self, multi_crop: MultiCropBatch, targets: list[SpanTargets], count: Tensor | None, outputs: NetworkOutputs
     ) -> tuple[Tensor, Logs]:
         """Mean divergence of the pairs that count; 0 until heads are assigned."""
         assert count is not None
         views = outputs.views[: len(targets)]
         if self.heads_pending:
-            self._record_costs(scene.step, views[0], targets[0])
+            self._record_costs(multi_crop.step, views[0], targets[0])
             return count.new_zeros(()), {}
         losses, comparisons = [], []
         for tokens, stack_targets in zip(views, targets, strict=True):
@@ -174,7 +174,7 @@ class SpanObjective(Objective):
                 penalty = compute_mass_penalty(tokens.cls_mass[:, self.heads])
                 divergence = divergence + self.settings.mass_penalty * penalty
             losses.append((divergence * stack_targets.gate).sum() / count)
-        logs = self._structure_logs(*comparisons[0], scene.detail)
+        logs = self._structure_logs(*comparisons[0], multi_crop.detail)
         assert views[0].cls_mass is not None
         logs["cls_mass"] = all_reduce_sum(views[0].cls_mass[:, self.heads].detach().mean()) / world_size()
         return sum(losses[1:], losses[0]), logs

@@ -1,4 +1,4 @@
-"""From a batch of the loader to the scenes of a step: views, prior maps, masks."""
+"""From a batch of the loader to the multi-crop batches of a step: views, prior maps, masks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from medprior.pretrain.views.dataset import SquaresDataset, compute_rank_slice
 
 
 class MultiCropBatchMaker:
-    """Makes the scenes of a step: this process's share of the batch, in parts.
+    """Makes the multi-crop batches of a step: this process's share of the batch, in parts.
 
     The views do not depend on the number of processes and parts.
 
     Attributes:
-        parts: number of scenes of a step; may be raised while training.
+        parts: number of multi-crop batches of a step; may be raised while training.
     """
 
     def __init__(self, settings: PretrainSettings, dataset: SquaresDataset, learner: Learner) -> None:
@@ -30,22 +30,22 @@ class MultiCropBatchMaker:
         self.views = ViewMaker(settings)
 
     def __call__(self, batch: Mapping[str, Tensor], step: int, device: torch.device) -> list[MultiCropBatch]:
-        """Scenes of step `step` (from 0) on `device`; `batch` holds samples of `SquaresDataset`."""
+        """Multi-crop batches of step `step` (from 0) on `device`; `batch` holds samples of `SquaresDataset`."""
         images = batch["image"].to(device, non_blocking=True)
         prior = None
         if "maps" in batch:
             prior = PriorMaps(batch["maps"].to(device), batch["trust"].to(device))
         rank_slice = compute_rank_slice(self.settings.batch)
         size = len(images) // self.parts
-        scenes = []
+        multi_crops = []
         for first in range(0, len(images), size):
             local = slice(first, first + size)
             part = slice(rank_slice.start + first, rank_slice.start + first + size)
             maps = PriorMaps(prior.maps[local], prior.weight[local]) if prior else None
-            scenes.append(self._scene(images[local], maps, step, part))
-        return scenes
+            multi_crops.append(self._build_multi_crop(images[local], maps, step, part))
+        return multi_crops
 
-    def _scene(self, images: Tensor, prior: PriorMaps | None, step: int, part: slice) -> MultiCropBatch:
+    def _build_multi_crop(self, images: Tensor, prior: PriorMaps | None, step: int, part: slice) -> MultiCropBatch:
         whole = self.settings.batch
         indices = compute_step_indices(self.settings.seed, step, len(self.dataset), whole)
         aspect = self.dataset.aspect[indices]

@@ -14,7 +14,7 @@ from medprior.pretrain.objectives.dino import (
     update_centre,
 )
 
-from ..scenes import take_dino_step, tiny
+from ..multi_crops import take_dino_step, tiny
 from ..slow_twins import softmax
 
 
@@ -61,16 +61,16 @@ def test_no_view_is_compared_with_itself():
 
 
 def test_centre_moves_when_the_step_is_taken_and_only_then():
-    settings, learner, scene, _, _ = take_dino_step()
+    settings, learner, multi_crop, _, _ = take_dino_step()
     dino = learner.objectives["dino"]
     assert torch.equal(dino.centre, torch.zeros(32))
     learner.discard_step()
     learner.commit_step()
     assert torch.equal(dino.centre, torch.zeros(32))
-    learner.compute_losses(learner.student, scene)
+    learner.compute_losses(learner.student, multi_crop)
     learner.commit_step()
     with torch.no_grad():
-        _, scores = learner.teacher([scene.globals_.pixels], 0)
+        _, scores = learner.teacher([multi_crop.globals_.pixels], 0)
     assert torch.allclose(dino.centre, 0.1 * scores.mean(0), atol=1e-6)
     moved = update_centre(torch.ones(32), scores.mean(0), settings.dino.centre_momentum)
     assert torch.allclose(moved, 0.9 + 0.1 * scores.mean(0))

@@ -5,7 +5,7 @@ import torch
 
 from medprior.pretrain.objectives.gradient_guard import GradientGuard, compute_gradient_norms
 
-from ..scenes import learner_of, pictures, scene_of, tiny
+from ..multi_crops import build_multi_crop, learner_of, pictures, tiny
 
 
 def test_guard_halves_only_where_span_asks_too_much():
@@ -29,14 +29,14 @@ def test_gradient_norms_are_those_of_separate_backward_passes():
     settings = tiny(recipe="span+sar+loca")
     learner = learner_of(settings)
     images, masks = pictures(4)
-    scene = scene_of(settings, learner, images, masks)
+    multi_crop = build_multi_crop(settings, learner, images, masks)
     block = list(learner.student.backbone.blocks[-1].parameters())
     weights = learner.weights(0.3)
-    losses, _ = learner.compute_losses(learner.student, scene)
+    losses, _ = learner.compute_losses(learner.student, multi_crop)
     norms = compute_gradient_norms(losses, weights, block)
     for name in losses:
         learner.zero_grad(set_to_none=True)
-        alone, _ = learner.compute_losses(learner.student, scene)
+        alone, _ = learner.compute_losses(learner.student, multi_crop)
         (weights[name] * alone[name]).backward()
         squares = sum(float(p.grad.square().sum()) for p in block if p.grad is not None)
         assert norms[name].item() == pytest.approx(squares**0.5, rel=1e-4), name

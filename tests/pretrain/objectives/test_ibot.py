@@ -6,7 +6,7 @@ import torch
 
 from medprior.pretrain.objectives.ibot import ibot_loss
 
-from ..scenes import gradients, learner_of, pictures, scene_of, tiny
+from ..multi_crops import build_multi_crop, gradients, learner_of, pictures, tiny
 from ..slow_twins import softmax
 
 
@@ -39,7 +39,7 @@ def test_only_hidden_patches_of_the_output_matter(separate, teacher):
     """The gradient on the student's patch tokens is zero exactly where nothing is hidden."""
     settings = tiny(recipe="ibot", ibot={"separate_head": separate, "teacher": teacher})
     learner = learner_of(settings)
-    scene = scene_of(settings, learner, pictures(4)[0])
+    multi_crop = build_multi_crop(settings, learner, pictures(4)[0])
     kept = []
     original = learner.student.forward
 
@@ -50,11 +50,11 @@ def test_only_hidden_patches_of_the_output_matter(separate, teacher):
         return tokens, scores
 
     learner.student.forward = watched
-    losses, logs = learner.compute_losses(learner.student, scene)
+    losses, logs = learner.compute_losses(learner.student, multi_crop)
     losses["ibot"].backward()
     reached = kept[0].grad.abs().amax(-1) > 0
-    assert torch.equal(reached, scene.masked)
-    assert logs["hidden_share"].item() == pytest.approx(scene.masked.float().mean().item())
+    assert torch.equal(reached, multi_crop.masked)
+    assert logs["hidden_share"].item() == pytest.approx(multi_crop.masked.float().mean().item())
     names = {n for n, p in learner.student.named_parameters() if p.grad is not None}
     assert ("parts.ibot.prototypes" in names) is separate
     assert ("head.prototypes" in names) is not separate
@@ -64,12 +64,12 @@ def test_only_hidden_patches_of_the_output_matter(separate, teacher):
 def test_student_does_not_see_what_is_hidden_and_the_teacher_does():
     settings = tiny(recipe="ibot")
     learner = learner_of(settings)
-    scene = scene_of(settings, learner, pictures(4)[0])
-    pixels = scene.globals_.pixels
-    hidden = scene.masked.view(8, 1, 6, 6).float()
+    multi_crop = build_multi_crop(settings, learner, pictures(4)[0])
+    pixels = multi_crop.globals_.pixels
+    hidden = multi_crop.masked.view(8, 1, 6, 6).float()
     over = torch.nn.functional.interpolate(hidden, scale_factor=8) > 0
-    tokens, _ = learner.student([pixels], 0, scene.masked)
-    again, _ = learner.student([torch.where(over, 0.9, pixels)], 0, scene.masked)
+    tokens, _ = learner.student([pixels], 0, multi_crop.masked)
+    again, _ = learner.student([torch.where(over, 0.9, pixels)], 0, multi_crop.masked)
     assert torch.equal(tokens[0].patches, again[0].patches)
     (taught,), _ = learner.teacher([pixels], 0)
     (other,), _ = learner.teacher([torch.where(over, 0.9, pixels)], 0)
@@ -79,20 +79,20 @@ def test_student_does_not_see_what_is_hidden_and_the_teacher_does():
 def test_centre_is_that_of_hidden_patches():
     settings = tiny(recipe="ibot")
     learner = learner_of(settings)
-    scene = scene_of(settings, learner, pictures(4)[0])
-    gradients(learner, scene)
+    multi_crop = build_multi_crop(settings, learner, pictures(4)[0])
+    gradients(learner, multi_crop)
     learner.commit_step()
     with torch.no_grad():
-        (taught,), _ = learner.teacher([scene.globals_.pixels], 0)
-        mean = learner.teacher.head(taught.patches[scene.masked]).mean(0)
+        (taught,), _ = learner.teacher([multi_crop.globals_.pixels], 0)
+        mean = learner.teacher.head(taught.patches[multi_crop.masked]).mean(0)
     assert torch.allclose(learner.objectives["ibot"].centre, 0.1 * mean, atol=1e-6)
 
 
 def test_nothing_hidden_is_zero():
     settings = tiny(recipe="ibot", ibot={"probability": 0.0})
     learner = learner_of(settings)
-    scene = scene_of(settings, learner, pictures(4)[0])
-    losses, _ = learner.compute_losses(learner.student, scene)
+    multi_crop = build_multi_crop(settings, learner, pictures(4)[0])
+    losses, _ = learner.compute_losses(learner.student, multi_crop)
     sum(losses.values()).backward()
     assert losses["ibot"].item() == 0
     learner.commit_step()

@@ -7,7 +7,7 @@ import torch
 from medprior.pretrain.objectives.koleo import KoleoObjective, koleo_loss
 from medprior.pretrain.objectives.objective import NetworkOutputs
 
-from ..scenes import learner_of, pictures, scene_of, tiny
+from ..multi_crops import build_multi_crop, learner_of, pictures, tiny
 
 
 def test_koleo_against_twin():
@@ -22,13 +22,13 @@ def test_two_views_of_an_image_are_no_neighbours():
     """The views of each image are equal: were they neighbours, their distance would be 0."""
     settings = tiny()
     learner = learner_of(settings)
-    scene = scene_of(settings, learner, pictures(4)[0])
+    multi_crop = build_multi_crop(settings, learner, pictures(4)[0])
     torch.manual_seed(0)
     cls = torch.randn(4, 48).repeat(2, 1)
-    views, _ = learner.student([scene.globals_.pixels], 0)
+    views, _ = learner.student([multi_crop.globals_.pixels], 0)
     tokens = [type(views[0])(cls, views[0].patches, views[0].grid)]
     outputs = NetworkOutputs(learner.student, learner.teacher, tokens, None, None, None, torch.empty(0))
-    loss, _ = KoleoObjective(settings).loss(scene, None, None, outputs)
+    loss, _ = KoleoObjective(settings).loss(multi_crop, None, None, outputs)
     assert loss.item() == pytest.approx(koleo_loss(cls[:4]).item())
     assert loss.item() < 1
     assert koleo_loss(cls).item() > 10

@@ -8,7 +8,7 @@ import torch
 from medprior.pretrain.objectives.loca import cluster_loss, location_loss, mean_entropy_penalty
 from medprior.pretrain.objectives.locator import Locator
 
-from ..scenes import WITHOUT_DINO, count_steps_until, gradients, learner_of, pictures, scene_of, tiny
+from ..multi_crops import WITHOUT_DINO, build_multi_crop, count_steps_until, gradients, learner_of, pictures, tiny
 
 
 def test_chance_is_the_log_of_the_cells():
@@ -25,8 +25,8 @@ def test_targets_do_not_depend_on_intensity():
     for brightness in (0.0, 0.5):
         settings = tiny(recipe="loca", intensity={"brightness": brightness})
         learner = learner_of(settings)
-        scene = scene_of(settings, learner, images)
-        targets.append(learner.objectives["loca"].targets(scene)[0])
+        multi_crop = build_multi_crop(settings, learner, images)
+        targets.append(learner.objectives["loca"].targets(multi_crop)[0])
     assert torch.equal(targets[0].cell, targets[1].cell)
     assert torch.equal(targets[0].visible, targets[1].visible)
     assert (targets[0].cell >= 0).float().mean() > 0.3
@@ -40,9 +40,9 @@ def test_gradient_reaches_the_reference_only_without_the_moving_average(referenc
         dino={"weight": 0.0, "koleo_weight": 0.0},
     )  # fmt: skip
     learner = learner_of(settings)
-    scene = scene_of(settings, learner, pictures(4)[0])
-    pixels = scene.globals_.pixels.requires_grad_()
-    losses, _ = learner.compute_losses(learner.student, scene)
+    multi_crop = build_multi_crop(settings, learner, pictures(4)[0])
+    pixels = multi_crop.globals_.pixels.requires_grad_()
+    losses, _ = learner.compute_losses(learner.student, multi_crop)
     losses["loca"].backward()
     reached = pixels.grad.abs().amax((1, 2, 3)) > 0
     assert reached[4:].all()
@@ -69,7 +69,7 @@ def test_cluster_loss_is_off_beside_ibot():
     assert not tiny(recipe="loca+ibot").loca.cluster
     settings = tiny(recipe="loca")
     learner = learner_of(settings)
-    gradient = gradients(learner, scene_of(settings, learner, pictures(4)[0]), {"loca": 1.0})
+    gradient = gradients(learner, build_multi_crop(settings, learner, pictures(4)[0]), {"loca": 1.0})
     assert any(name.startswith("parts.loca_prototypes") for name in gradient)
     assert not any(name.startswith("head.") for name in gradient)
     assert "loca" not in learner.teacher.parts
@@ -96,9 +96,9 @@ def test_queries_outside_contribute_exactly_zero():
 def test_all_outside_is_zero_not_nan():
     settings = tiny(recipe="loca", crops={"globals_scale": [0.3, 0.3], "locals": 0})
     learner = learner_of(settings)
-    scene = scene_of(settings, learner, pictures(4)[0])
-    scene.globals_.geometry.box[4:, :2] += 5  # views elsewhere
-    losses, _ = learner.compute_losses(learner.student, scene)
+    multi_crop = build_multi_crop(settings, learner, pictures(4)[0])
+    multi_crop.globals_.geometry.box[4:, :2] += 5  # views elsewhere
+    losses, _ = learner.compute_losses(learner.student, multi_crop)
     losses["loca"].backward()
     assert torch.isfinite(losses["loca"])
     block = learner.student.parts["loca"]
@@ -109,13 +109,13 @@ def test_hidden_patches_are_no_queries_and_hold_no_target():
     settings = tiny(recipe="all")
     learner = learner_of(settings)
     images, masks = pictures(6)
-    scene = scene_of(settings, learner, images, masks)
-    assert scene.masked.any()
-    located, _ = learner.objectives["loca"].targets(scene)
-    second = scene.masked[6:]
+    multi_crop = build_multi_crop(settings, learner, images, masks)
+    assert multi_crop.masked.any()
+    located, _ = learner.objectives["loca"].targets(multi_crop)
+    second = multi_crop.masked[6:]
     assert (located.cell[:, : second.shape[1]][second] == -1).all()
-    (followed,), _ = learner.objectives["span"].targets(scene)
-    covered = followed.cover.transpose(1, 2)[scene.masked]
+    (followed,), _ = learner.objectives["span"].targets(multi_crop)
+    covered = followed.cover.transpose(1, 2)[multi_crop.masked]
     assert torch.equal(covered, torch.zeros_like(covered))
 
 
@@ -146,8 +146,8 @@ def test_targets_of_a_part_are_those_of_the_whole():
     settings = tiny(recipe="loca")
     learner = learner_of(settings)
     images, loca = pictures(4)[0], learner.objectives["loca"]
-    whole, count = loca.targets(scene_of(settings, learner, images))
-    parts = [loca.targets(scene_of(settings, learner, images, part=p)) for p in (slice(0, 2), slice(2, 4))]
+    whole, count = loca.targets(build_multi_crop(settings, learner, images))
+    parts = [loca.targets(build_multi_crop(settings, learner, images, part=p)) for p in (slice(0, 2), slice(2, 4))]
     assert whole.cell.shape == (4, 36 + 2 * 9)
     assert whole.visible.shape == (4, 7)
     for field in ("cell", "visible"):

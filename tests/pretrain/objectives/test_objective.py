@@ -1,4 +1,4 @@
-"""The interface of the objectives: its defaults, the scene they read, and random numbers of their own."""
+"""The interface of the objectives: its defaults, the multi-crop batch they read, and random numbers of their own."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from medprior.pretrain.objectives.dino import DinoObjective
 from medprior.pretrain.objectives.objective import MultiCropBatch, Objective, isolate_rng
 from medprior.pretrain.views.augment import ViewBatch
 
-from ..scenes import WITHOUT_DINO, tiny
+from ..multi_crops import WITHOUT_DINO, tiny
 
 
 def view_batch(count, size):
@@ -29,7 +29,7 @@ class Plain(Objective):
     def weight(self, progress):
         return 1.0
 
-    def loss(self, scene, targets, count, outputs):
+    def loss(self, multi_crop, targets, count, outputs):
         return torch.zeros(()), {}
 
 

@@ -7,7 +7,7 @@ import torch
 from medprior.pretrain.distributed import BatchStandardise
 from medprior.pretrain.objectives.projection_head import ProjectionHead, build_projection_head
 
-from ..scenes import tiny
+from ..multi_crops import tiny
 
 
 def test_by_hand_with_layers_that_change_nothing():

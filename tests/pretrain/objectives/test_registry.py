@@ -48,9 +48,9 @@ class SpreadObjective(Objective):
     def sample_masks(self, step, part, whole, grid):
         return torch.zeros(2 * (part.stop - part.start), grid[0] * grid[1], dtype=torch.bool)
 
-    def loss(self, scene, targets, count, outputs):
+    def loss(self, multi_crop, targets, count, outputs):
         tokens = outputs.views[0]
-        assert tokens.cls_logits is not None and not scene.masked.any()
+        assert tokens.cls_logits is not None and not multi_crop.masked.any()
         score = outputs.student.parts["spread"](tokens.cls).square().mean()
         return (score - self.settings.target).abs(), {"spread_steps": self.steps.clone()}
 

@@ -10,7 +10,7 @@ from medprior.pretrain.objectives.sar import SarObjective, list_free_heads, sar_
 from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
 from medprior.pretrain.views.augment import ViewBatch
 
-from ..scenes import gradients, learner_of, pictures, scene_of, tiny
+from ..multi_crops import build_multi_crop, gradients, learner_of, pictures, tiny
 
 
 def test_loss_is_the_mean_and_excess_lets_the_allowed_be():
@@ -38,7 +38,7 @@ def qk_gradients(objective, weights):
     settings = tiny(recipe="span+sar", network={"registers": 1})
     learner = learner_of(settings, HEADS)
     images, masks = pictures(4)
-    gradient = gradients(learner, scene_of(settings, learner, images, masks), {objective: weights})
+    gradient = gradients(learner, build_multi_crop(settings, learner, images, masks), {objective: weights})
     qkv = gradient["backbone.blocks.1.attention.qkv.weight"].view(3, 6, 8, 48)
     return qkv[:2].abs().amax((0, 2, 3)), qkv[2]
 
@@ -74,8 +74,8 @@ def test_excess_allows_the_entropy_of_the_priors_own_regions():
     maps[1, 0, :32, :32] = 1
     view = create_whole_image_views(np.ones(4), (6, 6))
     views = ViewBatch(torch.zeros(4, 1, 48, 48), view, torch.arange(2).repeat(2))
-    scene = MultiCropBatch(views, None, PriorMaps(maps, torch.ones(2)))
-    allowed, count = SarObjective(tiny(recipe="sar", sar={"excess": True})).targets(scene)
+    multi_crop = MultiCropBatch(views, None, PriorMaps(maps, torch.ones(2)))
+    allowed, count = SarObjective(tiny(recipe="sar", sar={"excess": True})).targets(multi_crop)
     assert allowed.tolist() == pytest.approx([0.6931472, 0, 0.6931472, 0], abs=1e-5)
     assert count is None
-    assert SarObjective(tiny(recipe="sar")).targets(scene) == (None, None)
+    assert SarObjective(tiny(recipe="sar")).targets(multi_crop) == (None, None)

@@ -10,7 +10,7 @@ from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
 from medprior.pretrain.objectives.span import SpanObjective, compute_mass_penalty, find_visible_pairs
 from medprior.pretrain.views.augment import ViewBatch
 
-from ..scenes import WITHOUT_DINO, count_steps_until, learner_of, pictures, scene_of, tiny
+from ..multi_crops import WITHOUT_DINO, build_multi_crop, count_steps_until, learner_of, pictures, tiny
 
 
 def test_gate_needs_a_quarter_of_the_structure_and_two_percent_of_the_view():
@@ -86,7 +86,7 @@ def test_scores_of_cls_and_registers_do_not_matter():
     for shift in (0.0, 5.0):
         learner = learner_of(settings)
         backbone = learner.student.backbone
-        scene = scene_of(settings, learner, images, masks)
+        multi_crop = build_multi_crop(settings, learner, images, masks)
 
         def shifted(row, shift=shift, prefix=backbone.prefix):
             row[..., :prefix] += shift
@@ -99,7 +99,7 @@ def test_scores_of_cls_and_registers_do_not_matter():
             return x, None if scores is None else shifted(scores.clone())
 
         backbone.step = step
-        losses, logs = learner.compute_losses(learner.student, scene)
+        losses, logs = learner.compute_losses(learner.student, multi_crop)
         losses_and_mass.append((losses["span"].item(), logs["cls_mass"].item()))
     assert losses_and_mass[0][0] == pytest.approx(losses_and_mass[1][0], rel=1e-6)
     assert losses_and_mass[1][1] < losses_and_mass[0][1] / 2  # the shift did reach the row
@@ -113,14 +113,14 @@ def test_heads_are_assigned_once_after_a_hundredth_of_the_run():
     images, masks = pictures(4)
     costs = []
     for step in range(4):
-        scene = scene_of(settings, learner, images, masks, step)
-        losses, logs = learner.compute_losses(learner.student, scene)
+        multi_crop = build_multi_crop(settings, learner, images, masks, step)
+        losses, logs = learner.compute_losses(learner.student, multi_crop)
         pending = step < 3
         assert (losses["span"].item() == 0) is pending
         assert ("span_kl_0" in logs) is not pending
         if pending:
-            tokens = learner.student.backbone(scene.globals_.pixels, True)
-            (followed,), _ = span.targets(scene)
+            tokens = learner.student.backbone(multi_crop.globals_.pixels, True)
+            (followed,), _ = span.targets(multi_crop)
             target = build_attention_target(followed.cover, 0.02)
             each = [
                 kl_divergence(AttentionComparison(tokens.cls_logits[:, [h] * 3], followed.cover, target))
@@ -179,7 +179,7 @@ def test_gate_is_open_at_its_bounds():
 def test_local_views_teach_from_six_patches_on(local_size, asked, stacks):
     settings = tiny(recipe="span", crops={"local_size": local_size}, span={"local_views": asked})
     learner = learner_of(settings)
-    targets, count = learner.objectives["span"].targets(scene_of(settings, learner, *pictures(2)))
+    targets, count = learner.objectives["span"].targets(build_multi_crop(settings, learner, *pictures(2)))
     assert len(targets) == stacks
     assert count.item() == sum(stack.gate.sum().item() for stack in targets)
     assert learner.objectives["span"].cls_row_stacks == 1 + asked
@@ -220,7 +220,7 @@ def test_the_guard_needs_dinos_norm():
 def test_a_skipped_step_adds_no_cost():
     settings = tiny(recipe="span", span={"assignment": "hungarian"})
     learner = learner_of(settings, (-1, -1, -1))
-    learner.compute_losses(learner.student, scene_of(settings, learner, *pictures(2)))
+    learner.compute_losses(learner.student, build_multi_crop(settings, learner, *pictures(2)))
     learner.discard_step()
     learner.commit_step()
     assert learner.objectives["span"].pairs.abs().max() == 0

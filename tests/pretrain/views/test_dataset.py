@@ -10,7 +10,7 @@ from medprior.pretrain.views.dataset import SquaresDataset, StepSampler, build_s
 from medprior.priors import SpatialPrior
 
 from ...conftest import STRUCTURES
-from ..scenes import tiny
+from ..multi_crops import tiny
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""From a batch to scenes: views, prior and masks of a step, in parts."""
+"""From a batch to multi-crop batches: views, prior and masks of a step, in parts."""
 
 import copy
 
@@ -12,7 +12,7 @@ from medprior.pretrain.views.pretrain_views import MultiCropBatchMaker
 from medprior.priors import SpatialPrior
 
 from ...conftest import STRUCTURES
-from ..scenes import learner_of, tiny
+from ..multi_crops import learner_of, tiny
 
 CPU = torch.device("cpu")
 
@@ -23,15 +23,15 @@ def dataset(phantom_cohort):
     return SquaresDataset(Cohort.open(phantom_cohort), 72, SpatialPrior(maps, STRUCTURES, "static", "annotation"))
 
 
-def make_scenes(dataset, step=0, **changes):
+def make_multi_crops(dataset, step=0, **changes):
     settings = tiny(**changes)
     batch = next(iter(build_step_loader(dataset, settings)))
     return MultiCropBatchMaker(settings, dataset, learner_of(settings))(batch, step, CPU)
 
 
 def test_parts_are_the_whole(dataset):
-    (whole,) = make_scenes(dataset, recipe="span+ibot")
-    first, second = make_scenes(dataset, recipe="span+ibot", accumulate=2)
+    (whole,) = make_multi_crops(dataset, recipe="span+ibot")
+    first, second = make_multi_crops(dataset, recipe="span+ibot", accumulate=2)
     assert (whole.size, first.size, second.size) == (8, 4, 4)
     assert (first.part, second.part) == (slice(0, 4), slice(4, 8))
     assert whole.whole == first.whole == second.whole == 8
@@ -47,13 +47,13 @@ def test_parts_are_the_whole(dataset):
 def test_a_batch_without_maps_has_no_prior(dataset):
     bare = copy.copy(dataset)
     bare.prior = None
-    (scene,) = make_scenes(bare)
-    assert scene.prior is None
-    assert scene.masked is None
+    (multi_crop,) = make_multi_crops(bare)
+    assert multi_crop.prior is None
+    assert multi_crop.masked is None
 
 
 def test_costly_logs_are_of_the_first_step_of_a_window(dataset):
-    details = [make_scenes(dataset, step, window=3)[0].detail for step in range(4)]
+    details = [make_multi_crops(dataset, step, window=3)[0].detail for step in range(4)]
     assert details == [True, False, False, True]
 
 
@@ -61,8 +61,8 @@ def test_crops_know_the_aspect_of_their_own_image(dataset):
     """Crops cover equal areas and are square but for a stretch of 4 / 3, on images of any aspect."""
     stretched = copy.copy(dataset)
     stretched.aspect = np.where(np.arange(48) % 2, 0.25, 4.0)
-    (scene,) = make_scenes(stretched)
+    (multi_crop,) = make_multi_crops(stretched)
     batch = next(iter(build_step_loader(stretched, tiny())))
     aspect = np.tile(stretched.aspect[batch["index"].numpy()], 2)
-    box = scene.globals_.geometry.box
+    box = multi_crop.globals_.geometry.box
     assert (np.abs(np.log(box[:, 3] * aspect / box[:, 2])) <= np.log(4 / 3) + 1e-9).all()

@@ -41,7 +41,7 @@ def pictures(count, size=72):
     return torch.from_numpy(images)[:, None], torch.from_numpy(np.array(masks, np.float32))
 
 
-def scene_of(settings, learner, images, maps=None, step=0, part=None, detail=False):
+def build_multi_crop(settings, learner, images, maps=None, step=0, part=None, detail=False):
     """What `MultiCropBatchMaker` makes of a batch, or of a part of it."""
     whole = len(images)
     part = part or slice(0, whole)
@@ -54,32 +54,32 @@ def scene_of(settings, learner, images, maps=None, step=0, part=None, detail=Fal
     return MultiCropBatch(globals_, locals_, prior, masked, step, part, whole, detail)
 
 
-def gradients(learner, scene, weights=None):
+def gradients(learner, multi_crop, weights=None):
     """Gradient of the weighted sum of losses on the student, by parameter."""
     learner.zero_grad(set_to_none=True)
-    losses, _ = learner.compute_losses(learner.student, scene)
+    losses, _ = learner.compute_losses(learner.student, multi_crop)
     factors = weights or dict.fromkeys(losses, 1.0)
     sum(factors[name] * losses[name] for name in factors).backward()
     return {n: p.grad.clone() for n, p in learner.student.named_parameters() if p.grad is not None}
 
 
 def take_dino_step():
-    """Settings, learner, scene, losses and logs of one step of DINO on four phantoms, not committed."""
+    """Settings, learner, multi-crop batch, losses and logs of one step of DINO on four phantoms, not committed."""
     settings = tiny(dino={"centre_momentum": 0.9})
     learner = learner_of(settings)
-    scene = scene_of(settings, learner, pictures(4)[0])
-    losses, logs = learner.compute_losses(learner.student, scene)
-    return settings, learner, scene, losses, logs
+    multi_crop = build_multi_crop(settings, learner, pictures(4)[0])
+    losses, logs = learner.compute_losses(learner.student, multi_crop)
+    return settings, learner, multi_crop, losses, logs
 
 
 def count_steps_until(settings, done, most=300):
     """Steps until `done(losses, logs)`, `most + 1` for never; 8 images, the same views every time."""
     learner = learner_of(settings)
     images, masks = pictures(8)
-    scene = scene_of(settings, learner, images, masks, detail=True)
+    multi_crop = build_multi_crop(settings, learner, images, masks, detail=True)
     optimiser = torch.optim.AdamW(learner.student.parameters(), lr=3e-3)
     for step in range(1, most + 1):
-        losses, logs = learner.compute_losses(learner.student, scene)
+        losses, logs = learner.compute_losses(learner.student, multi_crop)
         if done(losses, logs):
             return step
         optimiser.zero_grad()
