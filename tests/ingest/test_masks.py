@@ -142,7 +142,7 @@ def test_palette_indices_are_bits_and_palette_colours_are_grey(tmp_path):
     image.putdata([0, 1])
     image.putpalette([255, 255, 255, 0, 0, 0])
     image.save(tmp_path / "a.png")
-    assert read_mask_levels(tmp_path / "a.png", Policy(), indices=True).tolist() == [[0, 1]]
+    assert read_mask_levels(tmp_path / "a.png", TINY_POLICY, indices=True).tolist() == [[0, 1]]
     assert read_mask_levels(tmp_path / "a.png", TINY_POLICY).tolist() == [[255, 0]]
     (tmp_path / "b.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(Rejected, match="decode_failed"):
