@@ -36,7 +36,7 @@ class MapSource(Protocol):
     Attributes:
         assigned: structure -> index of its map.
         count: number of maps M.
-        searchable: whether a structure without an assigned map may use the best one.
+        has_selectable_maps: whether a structure without an assigned map may use the best one.
     """
 
     assigned: dict[str, int]
@@ -160,11 +160,11 @@ def localise_structures(
     if not targets:
         return Localisation({}, {}, {}, {}, {}, {}, {})
     singles: list[Candidate] = [(index,) for index in range(source.count)]
-    searchable = source.has_selectable_maps
-    candidates = sorted({*chosen.values(), *(singles if searchable else [])})
+    has_selectable_maps = source.has_selectable_maps
+    candidates = sorted({*chosen.values(), *(singles if has_selectable_maps else [])})
     scores = score_candidates(source, cohort, targets, candidates, size)
     indices = {target: (candidates.index(chosen[target]), k) for k, target in enumerate(targets)}
-    single_indices = [candidates.index(single) for single in singles] if searchable else []
+    single_indices = [candidates.index(single) for single in singles] if has_selectable_maps else []
     threshold_index = {t: int(np.searchsorted(DICE_THRESHOLDS, thresholds[t] - 1e-9)) for t in targets}
     is_assigned = {t: find_target_maps(t, source.assigned) is not None for t in targets}
     annotated_scores = score_candidates(source, annotated, targets, candidates, size) if annotated is not None else None
@@ -175,7 +175,7 @@ def localise_structures(
         ap={t: scores.ap[:, m, k] for t, (m, k) in indices.items()},
         iou60={t: scores.iou60[:, m, k] for t, (m, k) in indices.items()},
         dice={t: scores.dice[:, m, k, threshold_index[t]] for t, (m, k) in indices.items()},
-        oracle={t: scores.ap[:, single_indices, k].max(axis=1) for t, (_, k) in indices.items() if searchable},
+        oracle={t: scores.ap[:, single_indices, k].max(axis=1) for t, (_, k) in indices.items() if has_selectable_maps},
         annotated={
             t: apply_best_threshold(annotated_scores.dice[:, m, k], scores.dice[:, m, k])
             for t, (m, k) in indices.items()

@@ -8,8 +8,8 @@ SIZE = 48
 class NoisyMasks:
     """Maps that are the true masks, blurred with noise, in a known order."""
 
-    def __init__(self, order, assigned=(), searchable=True, noise=0.3):
-        self.order, self.noise, self.has_selectable_maps = order, noise, searchable
+    def __init__(self, order, assigned=(), has_selectable_maps=True, noise=0.3):
+        self.order, self.noise, self.has_selectable_maps = order, noise, has_selectable_maps
         self.assigned = {name: order.index(name) for name in assigned}
         self.count = len(order)
 

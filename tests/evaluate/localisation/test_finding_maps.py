@@ -64,7 +64,7 @@ def test_kinds_of_map_depend_on_the_classification_head(head, kinds, reason):
 
 
 @pytest.mark.parametrize(
-    ("kind", "count", "assigned", "searchable"),
+    ("kind", "count", "assigned", "has_selectable_maps"),
     [
         ("head", 4, {}, True),
         ("rollout", 1, {"hole": 0, "spot": 0}, False),
@@ -72,9 +72,9 @@ def test_kinds_of_map_depend_on_the_classification_head(head, kinds, reason):
         ("class_rollout", 2, {"hole": 0, "spot": 1}, False),
     ],
 )
-def test_maps_belong_to_heads_to_all_findings_or_to_each(kind, count, assigned, searchable):
+def test_maps_belong_to_heads_to_all_findings_or_to_each(kind, count, assigned, has_selectable_maps):
     source = ClassifierMapSource(build_untrained_model(["spot", "other", "hole"], "pooled"), kind, ["hole", "spot"])
-    assert (source.count, source.assigned, source.has_selectable_maps) == (count, assigned, searchable)
+    assert (source.count, source.assigned, source.has_selectable_maps) == (count, assigned, has_selectable_maps)
 
 
 @pytest.mark.parametrize("kind", ["pooled", "class_rollout"])
