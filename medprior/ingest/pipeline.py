@@ -70,9 +70,8 @@ def ingest_images(
         policy = settings.policy.model_dump() | descriptor.policy
         settings = settings.model_copy(update={"policy": Policy.from_values(policy, f"policy of {descriptor.name}")})
     origin = open_input(source)
-    sources = sample_sources(
-        origin.sources(descriptor, (cohort, private_folder(cohort))), settings.limit, settings.seed
-    )
+    all_sources = origin.sources(descriptor, (cohort, private_folder(cohort)))
+    sources = sample_sources(all_sources, settings.limit, settings.seed)
     public = descriptor.identity == "public"
     pseudonyms = create_public_pseudonymizer(descriptor.name) if public else load_private_pseudonymizer(key, cohort)
     with CohortWriter(cohort, settings.store_size) as writer:
@@ -80,7 +79,8 @@ def ingest_images(
         try:
             run.check_identity_key()
             run.decode(sources, origin, settings)
-            run.publish(settings, origin.boxes(descriptor))
+            superseded = sum(source.superseded for source in all_sources)
+            run.publish(settings, origin.boxes(descriptor), {"superseded_files": superseded} if superseded else {})
         except OSError as error:
             if error.errno not in DISK_FULL_ERRNOS:
                 raise
@@ -217,8 +217,16 @@ class IngestRun:
             return self.pseudonyms.pseudonym("patient", identity.patient), study
         return self.pseudonyms.pseudonym("patient of study", study), study
 
-    def publish(self, settings: IngestSettings, boxes: Sequence[FindingBox] = ()) -> None:
-        """Write all files of the cohort; the manifest and `config.json` come last."""
+    def publish(
+        self, settings: IngestSettings, boxes: Sequence[FindingBox] = (), input_counts: Mapping[str, int] | None = None
+    ) -> None:
+        """Write all files of the cohort; the manifest and `config.json` come last.
+
+        Args:
+            settings: of the run.
+            boxes: of the data set.
+            input_counts: further entries of `summary.json`, also printed; of this run's input.
+        """
         self.outcomes.write_sources()
         quarantine = sorted(
             (str(record["item"]), str(record["code"]), str(record["message"]))
@@ -240,10 +248,12 @@ class IngestRun:
             fractions=settings.fractions,
             seed=settings.seed,
             quarantine=quarantine,
-            summary=summarize_cohort(manifest, self.outcomes.records()) | box_counts,
+            summary=summarize_cohort(manifest, self.outcomes.records()) | box_counts | dict(input_counts or {}),
             settings=settings.dump_cohort_settings() | {"dataset": self.descriptor.name},
         )
         self.report(manifest.patient_id.nunique(), len(manifest), codes)
+        for name, count in (input_counts or {}).items():
+            print(f"note: {count} {name.replace('_', ' ')}", file=sys.stderr)
 
     def report(self, patients: int, images: int, codes: Mapping[str, int]) -> None:
         """Print counts and empty splits to stderr."""

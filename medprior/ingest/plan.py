@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from medprior.errors import InputMissing, MedpriorError
+from medprior.errors import ConfigError, InputMissing, MedpriorError
 from medprior.ingest.descriptor import DatasetDescriptor, MaskRule, RawFormat, search_pattern
 
 PathResolver = Callable[[str], str]
@@ -41,6 +42,7 @@ class ImageSource:
         raw: set for headerless files.
         stretch: scale the file's value range to black and white.
         masks: mask files of the image.
+        superseded: files with the same id that match a later kind of image and are not read.
     """
 
     path: str
@@ -49,6 +51,7 @@ class ImageSource:
     raw: RawFormat | None
     masks: tuple[MaskFile, ...]
     stretch: bool = False
+    superseded: int = 0
 
 
 def list_files(root: Path, skipped: tuple[Path, ...]) -> Iterator[str]:
@@ -89,9 +92,12 @@ def match_sources(paths: list[str], resolve: PathResolver, descriptor: DatasetDe
 
     Raises:
         InputMissing: no path is an image of this data set.
+        ConfigError: several files of one kind have the same id.
     """
     masks = match_mask_files(resolve, paths, descriptor)
     ranked: dict[str, tuple[int, ImageSource]] = {}
+    files_by_key: Counter[str] = Counter()
+    equal_names: dict[str, list[str]] = {}
     for relative in paths:
         if descriptor.exclude and search_pattern(descriptor.exclude, relative):
             continue
@@ -108,9 +114,14 @@ def match_sources(paths: list[str], resolve: PathResolver, descriptor: DatasetDe
                 tuple(masks.get(key, ())),
                 kind.stretch,
             )
+            files_by_key[key] += 1
             if key not in ranked or rank < ranked[key][0]:
                 ranked[key] = (rank, source)
+                equal_names.pop(key, None)
+            elif rank == ranked[key][0]:
+                equal_names.setdefault(key, [ranked[key][1].relative]).append(relative)
             break
+    refuse_equal_names(equal_names, descriptor.name)
     if not ranked:
         raise InputMissing(
             f"none of the {len(paths)} files is an image of this data set",
@@ -118,7 +129,32 @@ def match_sources(paths: list[str], resolve: PathResolver, descriptor: DatasetDe
             expected=" or ".join(kind.match for kind in descriptor.images),
             fix="check the folder, or ingest it without --dataset",
         )
-    return sorted((source for _, source in ranked.values()), key=lambda source: source.relative)
+    sources = [
+        replace(source, superseded=files_by_key[key] - 1) if files_by_key[key] > 1 else source
+        for key, (_, source) in ranked.items()
+    ]
+    return sorted(sources, key=lambda source: source.relative)
+
+
+def refuse_equal_names(paths_by_key: Mapping[str, list[str]], dataset: str) -> None:
+    """Raise ConfigError where files share an image id: they would become one image with labels of all.
+
+    Args:
+        paths_by_key: image id -> paths of two or more files.
+        dataset: the descriptor's name.
+    """
+    if not paths_by_key:
+        return
+    paths = [path for shared in paths_by_key.values() for path in shared]
+    # Paths may hold names of patients; `what` is also recorded by MLflow, `found` goes to stderr alone.
+    raise ConfigError(
+        f"{len(paths)} files share {len(paths_by_key)} image id(s)",
+        where=f"--dataset {dataset}",
+        expected="an id of its own for every image",
+        found=", ".join(paths[:3]) + (", ..." if len(paths) > 3 else ""),
+        fix="let the group (?P<id>...) of `images` hold the folders too, and `key_match` of the tables likewise, as the"
+        " comments in data_manifests/template.yaml show; name copies in `exclude`",
+    )
 
 
 def match_mask_files(

@@ -1,6 +1,6 @@
 import pytest
 
-from medprior.errors import InputMissing, MedpriorError
+from medprior.errors import ConfigError, InputMissing, MedpriorError
 from medprior.ingest import ingest_images
 from medprior.ingest.descriptor import DatasetDescriptor
 from medprior.ingest.plan import ImageSource, list_files, list_sources, match_sources, sample_sources
@@ -32,13 +32,32 @@ def test_files_are_listed_with_links_but_not_through_them(tmp_path):
 
 
 def test_the_first_kind_of_image_that_matches_wins_for_an_id():
-    paths = ["a/1.jpg", "a/2.jpg", "b/1.png", "c/1.png", "d/note.txt"]
+    paths = ["a/1.jpg", "a/2.jpg", "b/1.png", "c/1.jpg", "d/note.txt"]
     sources = match_sources(paths, lambda path: f"/root/{path}", describe())
-    assert [(source.relative, source.key, source.stretch) for source in sources] == [
-        ("a/2.jpg", "2", True),
-        ("b/1.png", "1", False),
+    assert [(source.relative, source.key, source.stretch, source.superseded) for source in sources] == [
+        ("a/2.jpg", "2", True, 0),
+        ("b/1.png", "1", False, 2),
     ]
     assert sources[1].path == "/root/b/1.png"
+
+
+def test_files_of_one_kind_with_equal_ids_are_refused_with_three_paths():
+    paths = [f"P{number}/1.png" for number in range(1, 6)] + ["P1/2.png"]
+    with pytest.raises(ConfigError) as caught:
+        match_sources(paths, str, describe())
+    assert caught.value.exit_code == 2
+    assert caught.value.what == "5 files share 1 image id(s)"
+    assert caught.value.found == "P1/1.png, P2/1.png, P3/1.png, ..."
+    assert "template.yaml" in caught.value.fix
+    path_ids = describe(images=[{"match": r"^(?P<id>.+)\.png$"}])
+    assert [source.key for source in match_sources(paths[:2], str, path_ids)] == ["P1/1", "P2/1"]
+
+
+def test_equal_ids_of_a_later_kind_are_no_collision_where_an_earlier_kind_has_the_id():
+    (source,) = match_sources(["a/1.jpg", "b/1.jpg", "c/1.png"], str, describe())
+    assert (source.relative, source.superseded) == ("c/1.png", 2)
+    with pytest.raises(ConfigError, match="2 files share 1 image"):
+        match_sources(["a/1.jpg", "b/1.jpg"], str, describe())
 
 
 def test_excluded_paths_are_no_images_and_none_at_all_is_an_error():
