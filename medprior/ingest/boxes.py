@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from medprior.errors import InputMissing
 from medprior.ingest.descriptor import BoxRule, DatasetDescriptor, parse_image_key
 from medprior.ingest.identity import Pseudonymizer
-from medprior.ingest.tables import find_column, find_first_file
+from medprior.ingest.table_files import find_column, open_table, require_columns
+from medprior.ingest.tables import find_first_file
 from medprior.provenance import atomic_write
 
 BOXES_FILE = "boxes.parquet"
@@ -49,17 +48,13 @@ def read_finding_boxes(root: Path, descriptor: DatasetDescriptor) -> list[Findin
 
 def read_box_rows(path: Path, rule: BoxRule) -> Iterator[FindingBox]:
     """The boxes of one table; rows without four numbers are skipped."""
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.DictReader(file)
+    with open_table(path, rule.key) as reader:
         header = [name for name in reader.fieldnames or [] if name]
         aliases = {"key": rule.key, **{side: getattr(rule, side) for side in BOX_SIDES}}
         if rule.label:
             aliases["label"] = rule.label
+        require_columns(path.name, aliases.values(), header)
         columns = {field: find_column(names, header) for field, names in aliases.items()}
-        for field, column in columns.items():
-            if column is None:
-                expected = " or ".join(aliases[field])
-                raise InputMissing("a column is missing", where=path.name, expected=expected)
         for row in reader:
             cell = {field: (row.get(str(column)) or "").strip() for field, column in columns.items()}
             numbers = [parse_box_number(cell[side]) for side in BOX_SIDES]

@@ -14,7 +14,7 @@ from medprior.ingest.descriptor import DatasetDescriptor
 from medprior.ingest.plan import ImageSource, list_sources, match_sources
 from medprior.ingest.remote import RemoteStore, is_url
 from medprior.ingest.source_journal import FileStamp, get_size_and_mtime
-from medprior.ingest.tables import SourceMetadata, read_tables
+from medprior.ingest.tables import SourceMetadata, TableJoins, read_tables
 
 
 class LocalFolder:
@@ -34,9 +34,9 @@ class LocalFolder:
         """All images of the data set; see `plan.list_sources`."""
         return list_sources(self._path, descriptor, skipped)
 
-    def tables(self, descriptor: DatasetDescriptor) -> dict[str, SourceMetadata]:
+    def tables(self, descriptor: DatasetDescriptor, joins: TableJoins | None = None) -> dict[str, SourceMetadata]:
         """Metadata from the data set's tables; see `tables.read_tables`."""
-        return read_tables(self._path if self._path.is_dir() else self._path.parent, descriptor)
+        return read_tables(self._path if self._path.is_dir() else self._path.parent, descriptor, joins)
 
     def boxes(self, descriptor: DatasetDescriptor) -> list[FindingBox]:
         """The data set's boxes of findings; see `boxes.read_finding_boxes`."""
@@ -64,13 +64,13 @@ class RemoteFolder:
         self._entries = self.remote.entries()
         return match_sources(sorted(self._entries), self.remote.url, descriptor)
 
-    def tables(self, descriptor: DatasetDescriptor) -> dict[str, SourceMetadata]:
+    def tables(self, descriptor: DatasetDescriptor, joins: TableJoins | None = None) -> dict[str, SourceMetadata]:
         """Metadata from the data set's tables, fetched into a temporary folder."""
         names = [name for table in descriptor.tables for name in table.files]
         names += [name for rule in descriptor.splits for name in rule.files]
         with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
             self._copy_tables(names, Path(folder))
-            return read_tables(Path(folder), descriptor)
+            return read_tables(Path(folder), descriptor, joins)
 
     def boxes(self, descriptor: DatasetDescriptor) -> list[FindingBox]:
         """The data set's boxes of findings; see `boxes.read_finding_boxes`."""

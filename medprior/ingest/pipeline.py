@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from medprior.errors import MedpriorError
 from medprior.ingest.boxes import FindingBox, write_finding_boxes
 from medprior.ingest.contact_sheet import write_contact_sheet
 from medprior.ingest.decoding import DecodedImage, RejectedFile
-from medprior.ingest.descriptor import DatasetDescriptor, load_descriptor
+from medprior.ingest.descriptor import DatasetDescriptor, load_descriptor, search_pattern
 from medprior.ingest.dispatch import decode_sources
 from medprior.ingest.identity import (
     Pseudonymizer,
@@ -34,6 +34,7 @@ from medprior.ingest.summary import summarize_cohort
 from medprior.ingest.tables import (
     STUDY_KEY_PREFIX,
     SourceMetadata,
+    TableJoins,
     parse_file_name,
     parse_table_age,
     parse_table_sex,
@@ -72,15 +73,18 @@ def ingest_images(
     origin = open_input(source)
     all_sources = origin.sources(descriptor, (cohort, private_folder(cohort)))
     sources = sample_sources(all_sources, settings.limit, settings.seed)
+    joins = TableJoins(list_join_keys(all_sources, descriptor))
+    tables = origin.tables(descriptor, joins)
+    superseded = sum(source.superseded for source in all_sources)
+    counts = joins.counts | ({"INPUT": {"superseded_files": superseded}} if superseded else {})
     public = descriptor.identity == "public"
     pseudonyms = create_public_pseudonymizer(descriptor.name) if public else load_private_pseudonymizer(key, cohort)
     with CohortWriter(cohort, settings.store_size) as writer:
-        run = IngestRun(writer, SourceJournal(cohort), descriptor, pseudonyms, origin.tables(descriptor))
+        run = IngestRun(writer, SourceJournal(cohort), descriptor, pseudonyms, tables)
         try:
             run.check_identity_key()
             run.decode(sources, origin, settings)
-            superseded = sum(source.superseded for source in all_sources)
-            run.publish(settings, origin.boxes(descriptor), {"superseded_files": superseded} if superseded else {})
+            run.publish(settings, origin.boxes(descriptor), counts)
         except OSError as error:
             if error.errno not in DISK_FULL_ERRNOS:
                 raise
@@ -93,6 +97,14 @@ def ingest_images(
             with suppress(OSError):
                 run.outcomes.close()
     return Cohort.open(cohort)
+
+
+def list_join_keys(sources: Sequence[ImageSource], descriptor: DatasetDescriptor) -> Iterator[str]:
+    """Ids of images, and of their studies after `STUDY_KEY_PREFIX`."""
+    yield from (source.key for source in sources)
+    if descriptor.study_from_name and any(table.about == "study" for table in descriptor.tables):
+        studies = (search_pattern(descriptor.study_from_name, source.relative) for source in sources)
+        yield from (STUDY_KEY_PREFIX + study["id"] for study in studies if study)
 
 
 class IngestRun:
@@ -218,15 +230,12 @@ class IngestRun:
         return self.pseudonyms.pseudonym("patient of study", study), study
 
     def publish(
-        self, settings: IngestSettings, boxes: Sequence[FindingBox] = (), input_counts: Mapping[str, int] | None = None
+        self,
+        settings: IngestSettings,
+        boxes: Sequence[FindingBox] = (),
+        join_counts: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
-        """Write all files of the cohort; the manifest and `config.json` come last.
-
-        Args:
-            settings: of the run.
-            boxes: of the data set.
-            input_counts: further entries of `summary.json`, also printed; of this run's input.
-        """
+        """Write all files of the cohort; the manifest and `config.json` come last; `join_counts` are this run's."""
         self.outcomes.write_sources()
         quarantine = sorted(
             (str(record["item"]), str(record["code"]), str(record["message"]))
@@ -248,12 +257,15 @@ class IngestRun:
             fractions=settings.fractions,
             seed=settings.seed,
             quarantine=quarantine,
-            summary=summarize_cohort(manifest, self.outcomes.records()) | box_counts | dict(input_counts or {}),
+            summary=summarize_cohort(manifest, self.outcomes.records())
+            | box_counts
+            | ({"joins": join_counts} if join_counts else {}),
             settings=settings.dump_cohort_settings() | {"dataset": self.descriptor.name},
         )
         self.report(manifest.patient_id.nunique(), len(manifest), codes)
-        for name, count in (input_counts or {}).items():
-            print(f"note: {count} {name.replace('_', ' ')}", file=sys.stderr)
+        for name, counts in (join_counts or {}).items():
+            text = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
+            print(f"note: {name}: {text}", file=sys.stderr)
 
     def report(self, patients: int, images: int, codes: Mapping[str, int]) -> None:
         """Print counts and empty splits to stderr."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,8 +10,9 @@ from pathlib import Path
 from statistics import fmean
 
 from medprior.dicom.radiograph import MAX_AGE_YEARS
-from medprior.errors import InputMissing
+from medprior.errors import ConfigError, InputMissing
 from medprior.ingest.descriptor import DatasetDescriptor, OfficialSplitRule, TableRule, parse_image_key, search_pattern
+from medprior.ingest.table_files import find_column, find_nearest_names, open_table, open_text, require_columns
 
 STUDY_KEY_PREFIX = "study\0"
 VIEW_NAMES = {
@@ -28,13 +27,71 @@ class SourceMetadata:
 
     fields: dict[str, str] = field(default_factory=dict)
     labels: dict[str, float] = field(default_factory=dict)
+    cell: str = field(default="", compare=False)  # the key as the table writes it
 
 
-def read_tables(root: Path, descriptor: DatasetDescriptor) -> dict[str, SourceMetadata]:
-    """Metadata by image id from all tables and split lists of a data set.
+class TableJoins:
+    """Counts rows of tables without image and images without row.
+
+    Args:
+        keys: ids of the input's images, and of its studies after `STUDY_KEY_PREFIX`.
+    """
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._keys, self.counts = dict.fromkeys(keys), dict[str, dict[str, int]]()
+        self._unmatched: list[tuple[str, TableRule, str]] = []
+        self._matched: list[TableRule] = []
+
+    def check_rows(
+        self, rows: Iterable[tuple[str, SourceMetadata]], file_name: str, table: TableRule
+    ) -> Iterator[tuple[str, SourceMetadata]]:
+        """Yield the rows of one table; raise ConfigError where different cells of the key name one image."""
+        cells: dict[str, str] = {}
+        count, example = 0, ""
+        for key, row in rows:
+            if key not in self._keys:
+                count, example = count + 1, example or key
+            elif cells.setdefault(key, row.cell) != row.cell and table.key_match is None:
+                raise ConfigError(
+                    "different cells of the key name one image",
+                    where=file_name,
+                    found=f"{cells[key]}, {row.cell}",
+                    fix="set `key_match` of the table so that they differ; see data_manifests/template.yaml",
+                )
+            yield key, row
+        is_study = table.about == "study"
+        plural = "studies" if is_study else "images"
+        total = sum(key.startswith(STUDY_KEY_PREFIX) == is_study for key in self._keys)
+        self.counts[file_name] = {"rows_without_image": count, f"{plural}_without_row": total - len(cells)}
+        if cells:
+            self._matched.append(table)
+        else:
+            self._unmatched.append((file_name, table, example))
+
+    def refuse_unmatched_tables(self) -> None:
+        """Raise InputMissing for a table without any image, unless another with the same columns has some."""
+        matched_columns = [(table.facts, table.labels, table.findings) for table in self._matched]
+        for file_name, table, example in self._unmatched:
+            if (table.facts, table.labels, table.findings) not in matched_columns:
+                nearest = find_nearest_names(example, self._keys)
+                raise InputMissing(
+                    f"no row of the table matches an image ({self.counts[file_name]['rows_without_image']} rows)",
+                    where=file_name,
+                    expected=f"ids of images as {', '.join(nearest)}".replace(STUDY_KEY_PREFIX, ""),
+                    found=example.removeprefix(STUDY_KEY_PREFIX) or "none",
+                    fix="correct `key` or `key_match` of the table, or the group `id` of `images`; see"
+                    " data_manifests/template.yaml",
+                )
+
+
+def read_tables(
+    root: Path, descriptor: DatasetDescriptor, joins: TableJoins | None = None
+) -> dict[str, SourceMetadata]:
+    """Metadata by image id from all tables and split lists of a data set; `joins` checks and counts matches.
 
     Raises:
-        InputMissing: a required table or column is missing.
+        InputMissing: a required table or column is missing, or a table matches no image.
+        ConfigError: a label cannot be read, or different cells of a key name one image.
     """
     metadata: dict[str, SourceMetadata] = {}
     for table in descriptor.tables:
@@ -47,10 +104,17 @@ def read_tables(root: Path, descriptor: DatasetDescriptor) -> dict[str, SourceMe
                 fix=f"give the folder that holds it; see {descriptor.homepage or 'the descriptor'}",
             )
         if path is not None:
-            for key, row in merge_rows(read_table_rows(path, table), table.repeated).items():
-                entry = metadata.setdefault(key if table.about == "image" else STUDY_KEY_PREFIX + key, SourceMetadata())
+            prefix = STUDY_KEY_PREFIX if table.about == "study" else ""
+            rows: Iterable[tuple[str, SourceMetadata]] = (
+                (prefix + key, row) for key, row in read_table_rows(path, table)
+            )
+            rows = joins.check_rows(rows, path.name, table) if joins else rows
+            for key, row in merge_rows(rows, table.repeated).items():
+                entry = metadata.setdefault(key, SourceMetadata())
                 entry.fields |= row.fields
                 entry.labels |= row.labels
+    if joins:
+        joins.refuse_unmatched_tables()
     for rule in descriptor.splits:
         for key in read_split_list(root, rule):
             metadata.setdefault(key, SourceMetadata()).fields["split"] = rule.split
@@ -83,18 +147,19 @@ def find_first_file(root: Path, names: tuple[str, ...]) -> Path | None:
 
 def read_table_rows(path: Path, table: TableRule) -> Iterator[tuple[str, SourceMetadata]]:
     """Image id and metadata of every row of one table."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.DictReader(file)
+    with open_table(path, table.key) as reader:
         columns = [name for name in reader.fieldnames or [] if name]
-        key = find_column(table.key, columns)
-        if key is None:
-            raise InputMissing("a column is missing", where=path.name, expected=" or ".join(table.key))
+        wanted = [table.key, *table.labels.values(), *([table.findings.columns] if table.findings else [])]
+        wanted += [names for name, names in table.facts.items() if name == "patient_id"]
+        require_columns(path.name, wanted, columns)
+        key = str(find_column(table.key, columns))
         field_columns = {name: find_column(names, columns) for name, names in table.facts.items()}
         labels = find_label_columns(table, columns, {key, *field_columns.values()})
         findings_column = find_column(table.findings.columns, columns) if table.findings else None
         for row in reader:
-            result = SourceMetadata()
+            result = SourceMetadata(cell=(row[key] or "").strip())
+            if not result.cell and not any(row.get(column) for column in columns):
+                continue
             for name, column in field_columns.items():
                 text = (row.get(column or "") or "").strip()
                 if text:
@@ -106,12 +171,7 @@ def read_table_rows(path: Path, table: TableRule) -> Iterator[tuple[str, SourceM
                 listed = {part.strip(" []'\"") for part in parts}
                 for source, finding in table.findings.names.items():
                     result.labels[finding] = float(source in listed)
-            yield parse_image_key(row[key] or "", table.key_match), result
-
-
-def find_column(names: tuple[str, ...], columns: list[str]) -> str | None:
-    """The first of `names` among `columns`, or None."""
-    return next((name for name in names if name in columns), None)
+            yield parse_image_key(result.cell, table.key_match), result
 
 
 def find_label_columns(table: TableRule, columns: list[str], used: set[str | None]) -> dict[str, str]:
@@ -139,9 +199,8 @@ def read_split_list(root: Path, rule: OfficialSplitRule) -> Iterator[str]:
     """Image ids in the list file of a split."""
     path = find_first_file(root, rule.files)
     if path is not None:
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.strip():
-                yield parse_image_key(line, None)
+        with open_text(path) as file:
+            yield from (parse_image_key(line, None) for line in file.read().splitlines() if line.strip())
 
 
 def parse_file_name(relative: str, descriptor: DatasetDescriptor) -> SourceMetadata:

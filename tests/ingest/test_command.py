@@ -71,6 +71,9 @@ def test_equal_file_names_are_refused_until_the_template_is_followed(tmp_path, c
     own.write_text(re.sub(r"# (- match: '\^\(\?P<id>\.\+\)\\.dcm\$'|key_match: )", r"\1", followed))
     assert main(arguments) == 0
     cohort = Cohort.open(tmp_path / "c")
+    assert "note: labels.csv: 0 rows without image, 0 images without row" in capfd.readouterr().err
+    summary = json.loads((tmp_path / "c" / "summary.json").read_text())
+    assert summary["joins"] == {"labels.csv": {"rows_without_image": 0, "images_without_row": 0}}
     assert len(cohort) == len(set(cohort.patient_ids)) == 12
     assert sorted(cohort.labels(["Effusion"])[:, 0]) == [0] * 6 + [1] * 6
 
@@ -85,5 +88,5 @@ def test_files_superseded_by_an_earlier_kind_are_counted(tmp_path, capfd):
     own.write_text(f"{{name: own, title: t, licence: x, images: {kinds}}}")
     arguments = [str(folder), str(tmp_path / "c"), "--workers", "1", "--no-tracking", "--dataset", str(own)]
     assert main(["ingest", *arguments]) == 0
-    assert "note: 1 superseded files" in capfd.readouterr().err
-    assert json.loads((tmp_path / "c" / "summary.json").read_text())["superseded_files"] == 1
+    assert "note: INPUT: 1 superseded files" in capfd.readouterr().err
+    assert json.loads((tmp_path / "c" / "summary.json").read_text())["joins"] == {"INPUT": {"superseded_files": 1}}

@@ -138,6 +138,10 @@ def jpg(path: Path, number: int):
 
 def test_chexpert_layout(tmp_path):
     head = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Cardiomegaly,Edema,Pleural Effusion"
+    head += (
+        ",Enlarged Cardiomediastinum,Lung Opacity,Lung Lesion,Consolidation,Pneumonia,Atelectasis,Pneumothorax,"
+        "Pleural Other,Fracture,Support Devices"
+    )
     rows = {"train": [head], "valid": [head]}
     for number in range(6):
         part = "valid" if number > 3 else "train"
@@ -165,6 +169,10 @@ def test_mimic_layout(tmp_path):
         "split": ["dicom_id,study_id,subject_id,split"],
         "chexpert": ["subject_id,study_id,Atelectasis,Pneumonia"],
     }
+    tables["chexpert"][0] += (
+        ",No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,Edema,Consolidation,Pneumothorax,"
+        "Pleural Effusion,Pleural Other,Fracture,Support Devices"
+    )
     for number in range(4):
         study, patient = 50000000 + number // 2, 10000000 + number // 2
         name = f"0a{number:06d}-bbbb"
@@ -200,7 +208,13 @@ def test_padchest_layout(tmp_path):
 
 
 def test_vindr_layout(tmp_path):
-    head = "image_id,rad_id,Cardiomegaly,Pleural effusion,No finding"
+    head = (
+        "image_id,rad_id,Cardiomegaly,Pleural effusion,No finding,Aortic enlargement,Atelectasis,Consolidation,Edema,"
+    )
+    head += (
+        "Emphysema,Pulmonary fibrosis,Infiltration,Lung Opacity,Nodule/Mass,Pleural thickening,Pneumothorax,Pneumonia"
+    )
+    head += ",Tuberculosis"
     rows = [head]
     for number in range(3):
         name = f"{number:032x}"

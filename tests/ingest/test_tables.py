@@ -3,11 +3,12 @@ import math
 
 import pytest
 
-from medprior.errors import InputMissing
+from medprior.errors import ConfigError, InputMissing
 from medprior.ingest.descriptor import DatasetDescriptor, TableRule
 from medprior.ingest.tables import (
     STUDY_KEY_PREFIX,
     SourceMetadata,
+    TableJoins,
     find_first_file,
     find_label_columns,
     merge_rows,
@@ -109,6 +110,75 @@ def test_study_rows_have_keys_of_their_own_and_tables_may_be_compressed(tmp_path
     assert {key: row.labels for key, row in read_tables(tmp_path, described).items()} == {
         STUDY_KEY_PREFIX + "7": {"mass": 1.0}
     }
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_first_image_of_a_split_list_has_its_split_under_every_encoding(tmp_path, encoding):
+    (tmp_path / "test.txt").write_text("a.png\nb.png\n", encoding=encoding)
+    described = describe(splits=[{"split": "test", "files": ["test.txt"]}])
+    assert {key: entry.fields for key, entry in read_tables(tmp_path, described).items()} == {
+        "a": {"split": "test"},
+        "b": {"split": "test"},
+    }
+
+
+def test_absent_columns_of_labels_and_patients_are_named_with_the_nearest(tmp_path):
+    (tmp_path / "t.csv").write_text("image,effusions,patient,age,sex\na,1,p,5,F\n")
+    table = {"files": ["t.csv"], "key": ["image"], "labels": {"Effusion": ["effusion"]}}
+    with pytest.raises(InputMissing) as caught:
+        read_tables(tmp_path, describe(tables=[table]))
+    assert (caught.value.what, caught.value.where, caught.value.expected) == (
+        "a column is missing",
+        "t.csv",
+        "effusion",
+    )
+    assert caught.value.found.startswith("as nearest effusions, ")
+    assert caught.value.found.count(",") == 2
+    table |= {"labels": {}, "facts": {"patient_id": ["patient_id"], "split": ["split"]}}
+    with pytest.raises(InputMissing, match=r"expected patient_id, found as nearest patient, "):
+        read_tables(tmp_path, describe(tables=[table]))
+    findings = {"columns": ["findings"], "names": {"a": "A"}}
+    with pytest.raises(InputMissing, match="expected findings"):
+        read_tables(tmp_path, describe(tables=[table | {"facts": {}, "findings": findings}]))
+
+
+def test_rows_without_image_and_images_without_row_are_counted(tmp_path):
+    (tmp_path / "t.csv").write_text("id,sex\na,F\nx,F\ny,M\n,\n")
+    (tmp_path / "s.csv").write_text("study,m\n7,1\n8,0\n")
+    tables = [
+        {"files": ["t.csv"], "key": ["id"], "facts": {"sex": ["sex"]}},
+        {"files": ["s.csv"], "key": ["study"], "about": "study", "labels": {"m": ["m"]}},
+    ]
+    joins = TableJoins(["a", "b", "c", "d", STUDY_KEY_PREFIX + "7"])
+    read_tables(tmp_path, describe(tables=tables), joins)
+    assert joins.counts == {
+        "t.csv": {"rows_without_image": 2, "images_without_row": 3},
+        "s.csv": {"rows_without_image": 1, "studies_without_row": 0},
+    }
+
+
+def test_a_table_of_no_image_is_an_error_unless_its_twin_has_images(tmp_path):
+    (tmp_path / "t.csv").write_text("id,m\ncase-1,1\ncase-2,0\n")
+    table = {"files": ["t.csv"], "key": ["id"], "required": False, "labels": {"m": ["m"]}}
+    keys = ["case_1", "case_2", "case_10", "other"]
+    with pytest.raises(InputMissing) as caught:
+        read_tables(tmp_path, describe(tables=[table]), TableJoins(keys))
+    assert caught.value.what == "no row of the table matches an image (2 rows)"
+    assert caught.value.expected == "ids of images as case_1, case_10, case_2"
+    assert caught.value.found == "case-1"
+    (tmp_path / "u.csv").write_text("id,m\ncase_1,1\n")
+    joins = TableJoins(keys)
+    read_tables(tmp_path, describe(tables=[table, table | {"files": ["u.csv"]}]), joins)
+    assert joins.counts["t.csv"] == {"rows_without_image": 2, "images_without_row": 4}
+    assert joins.counts["u.csv"] == {"rows_without_image": 0, "images_without_row": 3}
+
+
+def test_cells_of_different_images_are_not_merged_into_one(tmp_path):
+    (tmp_path / "t.csv").write_text("image,m\nP1/1.png,1\nP2/1.png,0\nP1/2.png,1\nP1/2.png,0\n")
+    table = {"files": ["t.csv"], "key": ["image"], "labels": {"m": ["m"]}}
+    with pytest.raises(ConfigError, match=r"found P1/1\.png, P2/1\.png; set `key_match`"):
+        read_tables(tmp_path, describe(tables=[table]), TableJoins(["1", "2"]))
+    assert read_tables(tmp_path, describe(tables=[table]), TableJoins(["2"]))["2"].labels == {"m": 0.5}
 
 
 def test_only_required_tables_and_the_key_column_must_exist(tmp_path):
