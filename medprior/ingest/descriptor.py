@@ -119,7 +119,8 @@ class TableRule(Settings):
         labels: label -> column (the first that exists).
         findings: a column that lists the findings that are present.
         other_labels: every other numeric column is a label.
-        values: texts of label cells -> number, null for unknown.
+        values: texts of label cells -> number, null for unknown; before the words that are always read:
+            true/yes/positive, false/no/negative, and empty, NA, NaN, unknown, uncertain for unknown.
         splits: texts of the split column -> train, val, test, train_val.
     """
 

@@ -15,6 +15,9 @@ from medprior.ingest.descriptor import DatasetDescriptor, OfficialSplitRule, Tab
 from medprior.ingest.table_files import find_column, find_nearest_names, open_table, open_text, require_columns
 
 STUDY_KEY_PREFIX = "study\0"
+LABEL_WORDS = dict.fromkeys(("", "na", "n/a", "nan", "unknown", "uncertain"), math.nan) | {
+    "true": 1.0, "yes": 1.0, "positive": 1.0, "false": 0.0, "no": 0.0, "negative": 0.0,
+}  # fmt: skip
 VIEW_NAMES = {
     "PA": "PA", "AP": "AP", "LATERAL": "LATERAL", "LL": "LL", "RL": "RL", "L": "LATERAL",
     "AP SUPINE": "AP", "AP_SUPINE": "AP", "AP ERECT": "AP", "COSTAL": "UNKNOWN",
@@ -165,7 +168,14 @@ def read_table_rows(path: Path, table: TableRule) -> Iterator[tuple[str, SourceM
                 if text:
                     result.fields[name] = table.splits.get(text, text) if name == "split" else text
             for label, label_column in labels.items():
-                result.labels[label] = parse_label_value(row.get(label_column) or "", table.values)
+                try:
+                    where = f"{path.name}, column {label_column}"
+                    result.labels[label] = parse_label_value(row.get(label_column) or "", table.values, where)
+                except ConfigError:
+                    # Columns that the descriptor does not name need not be labels.
+                    if label in table.labels:
+                        raise
+                    result.labels[label] = math.nan
             if table.findings and findings_column and (row.get(findings_column) or "").strip():
                 parts = row[findings_column].split(table.findings.separator)
                 listed = {part.strip(" []'\"") for part in parts}
@@ -183,16 +193,29 @@ def find_label_columns(table: TableRule, columns: list[str], used: set[str | Non
     return result
 
 
-def parse_label_value(text: str, values: Mapping[str, float | None]) -> float:
-    """A label cell as a number in [0, 1]; NaN where it is empty or outside [0, 1]."""
-    if text.strip() in values:
-        mapped = values[text.strip()]
+def parse_label_value(text: str, values: Mapping[str, float | None], where: str = "label") -> float:
+    """A label cell as a number in [0, 1]; NaN where it is empty, negative or another mark of an unknown label.
+
+    Raises:
+        ConfigError: the cell holds another word, or a number above 1.
+    """
+    cell = text.strip()
+    if cell in values or cell.casefold() in LABEL_WORDS:
+        mapped = values[cell] if cell in values else LABEL_WORDS[cell.casefold()]
         return math.nan if mapped is None else mapped
     try:
-        value = float(text)
+        value = float(cell.replace(",", "."))
     except ValueError:
-        return math.nan
-    return value if 0 <= value <= 1 else math.nan
+        value = math.inf
+    if value > 1:
+        raise ConfigError(
+            "a label is no number from 0 to 1 and no known word",
+            where=where,
+            expected="0 to 1, true/false, yes/no, positive/negative, or empty, NA, unknown, uncertain, -1 for unknown",
+            found=repr(cell[:40]),
+            fix="give its number (null: unknown) in `values` of the table in the descriptor",
+        )
+    return value if value >= 0 else math.nan
 
 
 def read_split_list(root: Path, rule: OfficialSplitRule) -> Iterator[str]:

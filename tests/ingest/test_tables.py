@@ -48,10 +48,28 @@ def test_repeated_rows_are_combined_over_known_labels(repeated, expected):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("1", 1.0), (" 0.25 ", 0.25), ("0", 0.0), ("1.01", NAN), ("-0.1", NAN), ("", NAN), ("yes", 1.0), ("-1.0", NAN)],
-)
+    [
+        ("1", 1.0), (" 0.25 ", 0.25), ("0", 0.0), ("0,5", 0.5), ("-0.1", NAN), ("", NAN), ("yes", 1.0), ("-1.0", NAN),
+        ("True", 1.0), ("FALSE", 0.0), ("Yes", 1.0), (" no", 0.0), ("POSITIVE", 1.0), ("negative", 0.0), ("-1", NAN),
+        ("NaN", NAN), ("N/A", NAN), ("unknown", NAN), ("Uncertain", NAN), ("maybe", 0.5),
+    ],
+)  # fmt: skip
 def test_label_cells_are_numbers_from_0_to_1(text, expected):
-    assert parse_label_value(text, {"yes": 1.0, "-1.0": None}) == pytest.approx(expected, nan_ok=True)
+    assert parse_label_value(text, {"yes": 1.0, "-1.0": None, "maybe": 0.5}) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("text", ["perhaps", "1.01", "100", "yes?", "inf"])
+def test_other_words_and_numbers_above_1_are_errors_that_name_them(tmp_path, text):
+    (tmp_path / "t.csv").write_text(f"id,m,note\na,{text},see {text}\nb,no,1\n")
+    table = {"files": ["t.csv"], "key": ["id"], "labels": {"Mass": ["m"]}}
+    with pytest.raises(ConfigError) as caught:
+        read_tables(tmp_path, describe(tables=[table]))
+    assert (caught.value.where, caught.value.found) == ("t.csv, column m", repr(text))
+    assert text not in caught.value.what
+    table |= {"values": {text: 0.75}, "other_labels": True}
+    rows = read_tables(tmp_path, describe(tables=[table]))
+    assert rows["a"].labels == pytest.approx({"Mass": 0.75, "note": NAN}, nan_ok=True)
+    assert rows["b"].labels == {"Mass": 0.0, "note": 1.0}
 
 
 @pytest.mark.parametrize(
