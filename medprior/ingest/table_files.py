@@ -24,7 +24,7 @@ def open_text(path: Path) -> IO[str]:
     encoding = "utf-16" if start in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
     if 0 in start:
         encoding = "utf-16-le" if start[0] else "utf-16-be"
-    return opener(path, "rt", newline="", encoding=encoding, errors="replace")  # type: ignore[return-value]
+    return opener(path, "rt", newline="", encoding=encoding, errors="replace")
 
 
 @contextmanager
