@@ -11,8 +11,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
+from pydicom.tag import Tag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -30,6 +32,7 @@ from medprior.errors import Rejected
 MAX_VALUE_BYTES = 2**24
 MIN_BOMB_INFLATED_BYTES, MAX_INFLATION_RATIO = 2**26, 100
 INFLATE_CHUNK_BYTES = 2**22
+SOP_CLASS, MEDIA_STORAGE_CLASS = 0x00080016, 0x00020002
 KNOWN_VRS = {vr.encode() for vr in STANDARD_VR}
 
 
@@ -105,11 +108,19 @@ def parse_header(stream: BinaryIO, size: int, policy: Policy) -> ParsedHeader:
         little = syntax != ExplicitVRBigEndian
         implicit = syntax == ImplicitVRLittleEndian
         dataset = read_checked_dataset(stream, size, policy, implicit, little, lambda tag: tag >= 0x7FE00000)
-    if kind == "bare_dicom" and 0x00080016 not in dataset:
+        add_class_of_file_meta(dataset, meta)
+    if kind == "bare_dicom" and SOP_CLASS not in dataset:
         raise Rejected("not_dicom", "neither preamble nor SOP class: not DICOM")
     # A file may be implicit although its meta header says explicit; the parser detects that.
     implicit = bool(dataset.original_encoding[0])
     return ParsedHeader(Header(dataset, little), syntax, guessed, implicit, stream, size)
+
+
+def add_class_of_file_meta(dataset: Dataset, meta: Header) -> None:
+    """Give a data set without SOP Class UID that of the file meta, which is the same by PS3.10 7.1."""
+    media_class = meta.raw(MEDIA_STORAGE_CLASS)
+    if media_class and not Header(dataset).text(SOP_CLASS):
+        dataset[SOP_CLASS] = RawDataElement(Tag(SOP_CLASS), "UI", len(media_class), media_class, 0, False, True)
 
 
 def read_checked_dataset(

@@ -35,6 +35,27 @@ def test_big_endian_and_implicit_files_give_the_same_picture():
         np.testing.assert_allclose(read_dataset(dataset).pixels, PICTURE / 4095, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_a_missing_sop_class_is_that_of_the_file_meta():
+    for missing in (lambda d: delattr(d, "SOPClassUID"), lambda d: setattr(d, "SOPClassUID", "")):
+        dataset = create_sample_dataset(PICTURE, SOPInstanceUID="")
+        missing(dataset)
+        dataset.preamble = bytes(128)
+        dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+        dataset.file_meta.MediaStorageSOPInstanceUID = "000434271f63a053c4128a0ba6352c7f"
+        file = io.BytesIO()
+        dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=False)
+        radiograph = read_radiograph(io.BytesIO(file.getvalue()))
+        np.testing.assert_allclose(radiograph.pixels, PICTURE / 4095, atol=1e-6)
+        breast = file.getvalue().replace(b"1.2.840.10008.5.1.4.1.1.1.1\0", b"1.2.840.10008.5.1.4.1.1.1.2\0")
+        assert get_reject_code(breast) == "sop_class"
+
+
+def test_the_sop_class_of_the_data_set_wins_over_the_file_meta():
+    mammogram_in_meta = GOOD_FILE.replace(b"1.2.840.10008.5.1.4.1.1.1.1\0", b"1.2.840.10008.5.1.4.1.1.1.2\0", 1)
+    np.testing.assert_allclose(read_radiograph(io.BytesIO(mammogram_in_meta)).pixels, PICTURE / 4095, atol=1e-6)
+
+
 def deflated(payload: bytes) -> bytes:
     dataset = create_sample_dataset(PICTURE)
     dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
