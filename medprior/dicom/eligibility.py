@@ -106,9 +106,9 @@ def check_body_part(header: Header, policy: Policy) -> list[str]:
 
 
 def check_frame_count(header: Header) -> None:
-    """Accept one frame or an absent number of frames."""
+    """Accept one frame, or a number of frames that is absent or 0, as writers of single frames leave it."""
     if 0x00280008 not in header or not header.text(0x00280008):
         return
     frames = header.decimals(0x00280008)
-    if frames != [1.0]:
+    if frames not in ([0.0], [1.0]):
         raise Rejected("frames", "not a single-frame image")

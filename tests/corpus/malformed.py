@@ -116,6 +116,9 @@ def cut_cases() -> Iterator[Case]:
     yield from ok("concatenated", AXIS, lambda: good + dicom(stored(seed=9)), full(P))
     yield from ok("trailing_padding_element", AXIS,
                   lambda: good + element(0xFFFCFFFC, "OB", bytes(64)), full(P))  # fmt: skip
+    for name, spare in {"sector": bytes(4096), "some_bytes": bytes(range(150))}.items():
+        padded = functools.partial(dicom, P, PixelData=cells(P).tobytes() + spare)
+        yield from ok(f"padded_{name}", AXIS, padded, full(P))
     yield from bad("doubled_pixels", AXIS, doubled, "pixel_length")
     yield from bad("rows_doubled", AXIS, lambda: dicom(P, Rows=192), "pixel_length")
     yield from bad("rows_halved", AXIS, lambda: dicom(P, Rows=48, Columns=160 + 4), "pixel_length", "size")

@@ -95,10 +95,10 @@ def test_the_anatomic_region_counts_and_the_policy_may_accept_other_parts():
 
 
 def test_there_is_one_frame_or_none_stated():
-    for frames in (b"1 ", b""):
+    for frames in (b"1 ", b"0 ", b""):
         check_frame_count(build_header(NumberOfFrames=frames))
     check_frame_count(build_header())
-    for frames in (b"2 ", b"0 ", b"x ", b"1\\1"):
+    for frames in (b"2 ", b"-1", b"x ", b"1\\1"):
         with pytest.raises(Rejected, match="single-frame"):
             check_frame_count(build_header(NumberOfFrames=frames))
 

@@ -16,6 +16,7 @@ from medprior.errors import Rejected
 
 MONOCHROME = {"MONOCHROME1", "MONOCHROME2"}
 STRIP_ROWS, MAX_STRIPS = 64, 16
+MAX_PADDING_BYTES = 2**16
 
 
 def read_pixel_layout(header: Header, policy: Policy) -> PixelLayout:
@@ -58,8 +59,8 @@ def read_stored_cells(pixels: PixelBytes, syntax: str, layout: PixelLayout, litt
     if syntax not in UNCOMPRESSED_SYNTAXES:
         raise Rejected("malformed", "a compressed syntax with uncompressed pixel data")
     data, expected_bytes = pixels.data, layout.rows * layout.cols * layout.bits_allocated // 8
-    # One pad byte is the rule, two occur; more means that the header describes another picture.
-    if not expected_bytes <= len(data) <= expected_bytes + 2:
+    spare = data[expected_bytes : expected_bytes + MAX_PADDING_BYTES + 1]
+    if len(data) < expected_bytes or not is_trailing_padding(spare, layout):
         raise Rejected("pixel_length", "the pixel data is not rows x columns long")
     if cell_type == "u1" and not little_endian and pixels.vr == "OW":
         data = np.frombuffer(data[: len(data) // 2 * 2], dtype=">u2").astype("<u2").tobytes()
@@ -68,6 +69,19 @@ def read_stored_cells(pixels: PixelBytes, syntax: str, layout: PixelLayout, litt
     order = "<" if little_endian else ">"
     array = np.frombuffer(data, dtype=f"{order}{cell_type}", count=layout.rows * layout.cols)
     return array.reshape(layout.rows, layout.cols)
+
+
+def is_trailing_padding(spare: bytes, layout: PixelLayout) -> bool:
+    """Whether the bytes behind the last row are padding, which readers ignore (PS3.5 8.1.1).
+
+    They are if they are shorter than one row and one column, or all the same, shorter than the picture and
+    at most 64 KiB (our choice of limits). Otherwise the header describes another picture.
+    """
+    cell_bytes = layout.bits_allocated // 8
+    if len(spare) <= 2 or len(spare) < min(layout.rows, layout.cols) * cell_bytes:
+        return True
+    limit = min(MAX_PADDING_BYTES, layout.rows * layout.cols * cell_bytes - 1)
+    return len(spare) <= limit and spare.count(spare[:1]) == len(spare)
 
 
 def compute_stored_values(levels: GreyLevels, layout: PixelLayout) -> NDArray[np.int32]:

@@ -7,7 +7,12 @@ from medprior.dicom import Policy
 from medprior.dicom.decoding.decoders import PixelLayout
 from medprior.dicom.decoding.pixel_bytes import PixelBytes
 from medprior.dicom.decoding.samples import create_sample_dataset, create_sample_picture
-from medprior.dicom.decoding.stored_values import compute_stored_values, read_pixel_layout, read_stored_cells
+from medprior.dicom.decoding.stored_values import (
+    compute_stored_values,
+    is_trailing_padding,
+    read_pixel_layout,
+    read_stored_cells,
+)
 from medprior.dicom.display.levels import GreyLevels
 from medprior.errors import Rejected
 from tests.dicom.sample_files import PICTURE, build_header, read_dataset
@@ -94,7 +99,7 @@ def read_cells(data, layout, little_endian=True, vr="OW"):
     return read_stored_cells(PixelBytes(data, False, vr), syntax, layout, little_endian).tolist()
 
 
-def test_at_most_two_bytes_of_padding_may_follow_the_cells():
+def test_two_bytes_of_padding_may_follow_the_smallest_picture_and_no_second_picture():
     layout = PixelLayout(1, 3, 8, 8, 7, False)
     for length in (3, 4, 5):
         assert read_cells(bytes([7, 8, 9, 0, 0][:length]), layout) == [[7, 8, 9]]
@@ -102,6 +107,29 @@ def test_at_most_two_bytes_of_padding_may_follow_the_cells():
         with pytest.raises(Rejected) as caught:
             read_cells(bytes(length), layout)
         assert caught.value.code == "pixel_length"
+
+
+@pytest.mark.parametrize(
+    ("spare", "is_padding"),
+    [
+        (b"", True),
+        (bytes(range(127)), True),
+        (bytes(range(128)), False),
+        (bytes(8191), True),
+        (b"\xff" * 8191, True),
+        (bytes(8192), False),
+        (bytes(2000) + b"\1", False),
+    ],
+)
+def test_bytes_behind_the_picture_are_padding_if_they_hold_no_row_and_no_picture(spare, is_padding):
+    # 64 rows x 64 columns x 2 bytes: a row is 128 bytes, the picture 8192.
+    assert is_trailing_padding(spare, PixelLayout(64, 64, 16, 12, 11, False)) is is_padding
+
+
+def test_padding_has_at_most_64_kib():
+    large = PixelLayout(1024, 1024, 8, 8, 7, False)
+    assert is_trailing_padding(bytes(65536), large)
+    assert not is_trailing_padding(bytes(65537), large)
 
 
 def test_cells_have_the_byte_order_of_the_file_and_bytes_in_words_are_swapped():
