@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from medprior.dicom.decoding.codestream import check_scan_count
 from medprior.dicom.file_opening import detect_file_type, open_regular_file
@@ -20,6 +20,16 @@ from medprior.errors import Rejected
 
 RASTER_FORMATS = {"png": "PNG", "jpeg": "JPEG"}
 WHITE_8_BIT = 255
+# How a picture of each EXIF orientation is turned upright (EXIF 2.3, tag 0x0112).
+EXIF_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # Pixels that any file may have, and pixels per byte of larger ones; the limits on bombs are our choice.
 MIN_BOMB_PIXELS, MAX_PIXELS_PER_BYTE = 2**24, 100
 
@@ -38,10 +48,10 @@ def read_image(source: Path | str | BinaryIO, policy: Policy | None = None) -> R
 
 
 def read_raster(source: Path | str | BinaryIO, policy: Policy | None = None) -> Radiograph:
-    """Read a grey PNG or JPEG unchanged: air must be dark; no metadata, EXIF ignored.
+    """Read a grey PNG or JPEG: air must be dark; no metadata but the EXIF orientation, which turns it upright.
 
     Raises:
-        Rejected: `not_an_image`, `size`, `too_large`, `colour`, `decode_failed` or `constant`.
+        Rejected: `not_an_image`, `size`, `too_large`, `bits_unsupported`, `colour`, `decode_failed` or `constant`.
     """
     policy = policy or Policy()
     with open_regular_file(source, policy) as (stream, _):
@@ -51,18 +61,22 @@ def read_raster(source: Path | str | BinaryIO, policy: Policy | None = None) -> 
         raise Rejected("not_an_image", "the content is neither PNG nor JPEG")
     if kind == "jpeg":
         check_scan_count(data)
-    stored, white_level = decode_raster(data, RASTER_FORMATS[kind], policy)
+    stored, white_level, flags = decode_raster(data, RASTER_FORMATS[kind], policy)
     if stored.min() == stored.max():
         raise Rejected("constant", "all pixels have the same value")
     pixels = stored.astype(np.float32)
     pixels /= np.float32(white_level)
     return Radiograph(
-        pixels=pixels, valid=np.ones(pixels.shape, dtype=bool), pixel_sha256=compute_pixel_sha256(stored), syntax=kind
+        pixels=pixels,
+        valid=np.ones(pixels.shape, dtype=bool),
+        flags=flags,
+        pixel_sha256=compute_pixel_sha256(stored),
+        syntax=kind,
     )
 
 
-def decode_raster(data: bytes, name: str, policy: Policy) -> tuple[NDArray[Any], int]:
-    """Decode to stored grey values [rows, cols] and the value of white."""
+def decode_raster(data: bytes, name: str, policy: Policy) -> tuple[NDArray[Any], int, tuple[str, ...]]:
+    """Decode to upright stored grey values [rows, cols], the value of white and flags."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -71,7 +85,10 @@ def decode_raster(data: bytes, name: str, policy: Policy) -> tuple[NDArray[Any],
                 cols, rows = image.size
                 if rows * cols > max(MIN_BOMB_PIXELS, MAX_PIXELS_PER_BYTE * len(data)):
                     raise Rejected("too_large", "the picture is far larger than its compressed bytes can hold")
-                return convert_to_grey(image)
+                turn = find_exif_turn(image)
+                if turn is None:
+                    return *convert_to_grey(image), ()
+                return *convert_to_grey(image.transpose(turn)), ("exif_orientation",)
     except Rejected:
         raise
     except MemoryError:
@@ -79,6 +96,17 @@ def decode_raster(data: bytes, name: str, policy: Policy) -> tuple[NDArray[Any],
     except Exception:
         # Pillow raises many types on broken files.
         raise Rejected("decode_failed", "the picture cannot be decoded") from None
+
+
+def find_exif_turn(image: Image.Image) -> Image.Transpose | None:
+    """How to turn a picture upright; None where its EXIF data state no turn or cannot be read."""
+    try:
+        return EXIF_TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except MemoryError:
+        raise
+    except Exception:
+        # Pillow raises many types on broken EXIF data; the picture does not depend on them.
+        return None
 
 
 def check_raster_size(image: Image.Image, policy: Policy) -> None:
@@ -91,7 +119,9 @@ def convert_to_grey(image: Image.Image) -> tuple[NDArray[Any], int]:
     """Convert to grey values and the value of white; colour channels must agree, alpha is dropped."""
     if image.mode.startswith("I"):
         return np.asarray(image).astype(np.int32), WHITE_16_BIT
-    if image.mode in {"L", "LA", "1"}:
+    if image.mode == "1":
+        raise Rejected("bits_unsupported", "a picture of 1 bit, not a radiograph")
+    if image.mode in {"L", "LA"}:
         return np.asarray(image if image.mode == "L" else image.convert("L")), WHITE_8_BIT
     channels = np.asarray(image.convert("RGB")).astype(np.int16)
     if int(np.ptp(channels, axis=2).max()) > 3:

@@ -49,7 +49,6 @@ def test_grey_pictures_are_read_and_others_refused():
     [
         ("L", 7, 7, 255),
         ("LA", (7, 0), 7, 255),
-        ("1", 1, 255, 255),
         ("I;16", 700, 700, 65535),
         ("I", 700, 700, 65535),
         ("RGB", (10, 12, 13), 12, 255),
@@ -59,6 +58,64 @@ def test_grey_pictures_are_read_and_others_refused():
 def test_every_grey_mode_has_its_white_level(mode, pixel, stored, white):
     grey, white_level = convert_to_grey(Image.new(mode, (3, 2), pixel))
     assert (grey.tolist(), white_level) == ([[stored] * 3] * 2, white)
+
+
+def write_picture(array, kind, orientation=None):
+    buffer, exif = io.BytesIO(), Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    Image.fromarray(array).save(buffer, format=kind, exif=exif, **({"quality": 95} if kind == "JPEG" else {}))
+    return buffer.getvalue()
+
+
+# What a viewer does to the stored rows to show them upright (EXIF 2.3, tag 0x0112).
+UPRIGHT = {
+    2: np.fliplr,
+    3: lambda array: array[::-1, ::-1],
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda array: np.rot90(array, -1),
+    7: lambda array: array[::-1, ::-1].T,
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_exif_orientation_turns_a_picture_upright(orientation, bits):
+    array = create_sample_picture(bits=bits).astype(f"u{bits // 8}")
+    radiograph = read_raster(io.BytesIO(write_picture(array, "PNG", orientation)))
+    np.testing.assert_allclose(radiograph.pixels, UPRIGHT[orientation](array) / (2**bits - 1), atol=1e-6)
+    assert radiograph.flags == ("exif_orientation",)
+    assert radiograph.valid.shape == radiograph.pixels.shape
+
+
+def test_a_jpeg_is_turned_too_and_other_orientations_leave_the_picture():
+    array = create_sample_picture(bits=8).astype("u1")
+    plain = read_raster(io.BytesIO(write_picture(array, "JPEG")))
+    turned = read_raster(io.BytesIO(write_picture(array, "JPEG", 6)))
+    np.testing.assert_array_equal(turned.pixels, np.rot90(plain.pixels, -1))
+    assert (plain.flags, turned.flags) == ((), ("exif_orientation",))
+    for orientation in (0, 1, 9):
+        other = read_raster(io.BytesIO(write_picture(array, "JPEG", orientation)))
+        np.testing.assert_array_equal(other.pixels, plain.pixels)
+        assert other.flags == ()
+
+
+def test_broken_exif_data_leave_the_picture():
+    array = create_sample_picture(bits=8).astype("u1")
+    content = write_picture(array, "JPEG", 6)
+    start = content.index(b"Exif\0\0") + 6
+    for broken in (b"XX*\0", b"MM\0*\xff\xff\xff\xff"):
+        damaged = content[:start] + broken + content[start + len(broken) :]
+        assert read_raster(io.BytesIO(damaged)).pixels.shape == array.shape
+
+
+def test_a_picture_of_one_bit_is_no_radiograph():
+    picture = Image.fromarray(create_sample_picture(bits=8).astype("u1")).convert("1")
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    assert get_raster_code(buffer.getvalue()) == "bits_unsupported"
 
 
 def test_channels_may_differ_by_three():
@@ -78,7 +135,7 @@ def get_raster_code(content):
 
 def write_blank_png(cols, rows):
     buffer = io.BytesIO()
-    Image.new("1", (cols, rows)).save(buffer, format="PNG")
+    Image.new("L", (cols, rows)).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
