@@ -43,6 +43,6 @@ def test_a_worker_of_another_version_refuses(thoraxes, transfer, monkeypatch):
 
 def test_a_task_never_raises_and_tells_nothing_of_its_pictures():
     """Outside a worker there is no plugin: the answer names the kind of error alone."""
-    answer, arrays = unpack_message(cluster_plugin.transfer_sealed("unknown", pack_message({"secret": "name"}, [])))
+    answer, arrays = unpack_message(cluster_plugin.run_transfer_task("unknown", pack_message({"secret": "name"}, [])))
     assert answer == {"stop": "unforeseen ValueError in a worker"}
     assert not arrays
