@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from medprior.errors import Rejected
 
-SOF_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}
+JPEG_LS_MARKER = 0xF7
+SOF_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {JPEG_LS_MARKER}
 STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD9)}
 MAX_SEGMENTS, MAX_SCANS = 10_000, 100
 FILL_BYTES = re.compile(rb"\xff*")
@@ -28,7 +29,7 @@ def read_jpeg_header(data: bytes) -> CodestreamHeader:
     """Read the frame header of a JPEG or JPEG-LS stream.
 
     Raises:
-        Rejected: `codestream`, there is no frame header; `too_large`, there are too many scans.
+        Rejected: `codestream`, there is no frame header, or a JPEG-LS stream does not end; `too_large`, too many scans.
     """
     position = 2
     if data[:2] != b"\xff\xd8":
@@ -47,6 +48,9 @@ def read_jpeg_header(data: bytes) -> CodestreamHeader:
             continue
         length = int.from_bytes(data[position + 2 : position + 4], "big")
         if marker in SOF_MARKERS and position + 10 <= len(data):
+            if marker == JPEG_LS_MARKER and b"\xff\xd9" not in data[position:]:
+                # Coded data cannot hold the end marker; decoders may spend seconds on a stream without it.
+                raise Rejected("codestream", "the JPEG-LS stream is cut off")
             precision, rows, cols, count = struct.unpack_from(">BHHB", data, position + 4)
             return CodestreamHeader(rows, cols, count, precision)
         if marker == 0xDA or length < 2:

@@ -16,6 +16,7 @@ from medprior.errors import Rejected
 from tests.dicom.sample_files import PICTURE
 
 START = b"\xff\xd8"
+END = b"\xff\xd9"
 
 
 def build_segment(marker, payload):
@@ -34,9 +35,16 @@ def get_code(read, *arguments):
     return caught.value.code
 
 
+def test_a_jpeg_ls_stream_without_an_end_is_refused():
+    with pytest.raises(Rejected, match="cut off") as caught:
+        read_jpeg_header(START + build_frame_header(0xF7) + bytes(20))
+    assert caught.value.code == "codestream"
+    assert read_jpeg_header(START + build_frame_header(0xC3) + bytes(20)).rows == 7
+
+
 @pytest.mark.parametrize("marker", [0xC0, 0xC1, 0xC2, 0xC3, 0xF7])
 def test_a_frame_header_states_rows_before_columns(marker):
-    header = read_jpeg_header(START + build_frame_header(marker, precision=12))
+    header = read_jpeg_header(START + build_frame_header(marker, precision=12) + END)
     assert header == CodestreamHeader(rows=7, cols=5, components=1, precision=12)
 
 

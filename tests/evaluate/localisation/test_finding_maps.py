@@ -90,7 +90,7 @@ def test_each_finding_has_the_map_of_its_own_output(cohort, kind):
 def test_maps_of_heads_sum_to_one_and_batches_do_not_matter(cohort):
     model = build_untrained_model(["spot"])
     some = cohort.take(3, 0)
-    images, _ = model.view(some.squares(model.source_size), some.aspect)
+    images, _ = model.create_views(some.squares(model.source_size), some.aspect)
     maps = ClassifierMapSource(model, "head", ["spot"]).compute_maps(images)
     assert maps.shape == (3, 4, 4, 4)
     np.testing.assert_allclose(maps.sum((-1, -2)), 1, atol=1e-5)
