@@ -34,8 +34,7 @@ def register_model(
 ) -> str:
     """Register a model folder as a pyfunc from code, and point `alias` at the new version.
 
-    The alias moves last, after the stored copy is downloaded and loaded, so a failure leaves it
-    unchanged.
+    The alias moves last, after the stored copy is downloaded and loaded, so a failure leaves it unchanged.
 
     Args:
         model: folder that `medprior finetune` wrote.
