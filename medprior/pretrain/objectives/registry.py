@@ -5,6 +5,7 @@ The module imports no objective before one is asked for, so that settings can re
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from pkgutil import resolve_name
@@ -26,10 +27,15 @@ OBJECTIVES: dict[str, str | type[Any]] = {
 """Name -> subclass of `Objective`, or its `module:class`; losses are summed in this order."""
 
 
+@cache
+def find_installed_objectives() -> dict[str, str]:
+    """Name -> `module:class` of the objectives of installed packages; reading their metadata takes milliseconds."""
+    return {entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}
+
+
 def list_objectives() -> dict[str, type[Any]]:
     """Subclasses of `Objective` by name: those of `OBJECTIVES`, then those of installed packages."""
-    installed = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    registered = OBJECTIVES | {name: value for name, value in installed.items() if name not in OBJECTIVES}
+    registered = OBJECTIVES | {k: v for k, v in find_installed_objectives().items() if k not in OBJECTIVES}
     return {name: resolve_name(value) if isinstance(value, str) else value for name, value in registered.items()}
 
 

@@ -100,6 +100,7 @@ def test_by_a_line_of_the_registry_or_an_entry_point(monkeypatch, tmp_path, plug
         patch.setitem(registry.OBJECTIVES, "spread", line)
         assert list(Learner(PretrainSettings.from_values(values).resolve(64)).objectives)[-1] == "spread"
     entry = EntryPoint("spread", line, "medprior.objectives")
+    monkeypatch.setattr(registry, "find_installed_objectives", registry.find_installed_objectives.__wrapped__)
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry] if group == entry.group else [])
     learner = Learner(PretrainSettings.from_values(values).resolve(64))
     assert list(learner.objectives)[-1] == "spread"
