@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medprior.evaluate.report.style import LINE_STYLES, Figure, key_to_words, open_figure, source_colour
+from medprior.evaluate.report.style import LINE_STYLES, Figure, key_to_words, open_label_panels, source_colour
 from medprior.evaluate.study import EvaluationStudy
 from medprior.metrics.auc import Floats
 from medprior.metrics.calibration import assign_bins, compute_reliability
@@ -20,14 +20,9 @@ def plot_reliability(
     path: Path, labels: list[str], truth: Floats, scores: Mapping[str, Floats], study: EvaluationStudy
 ) -> Figure:
     """One panel per label, one line per model, 95 % intervals on the first."""
-    columns = min(len(labels), 4)
-    rows = -(-len(labels) // columns)
-    size = (max(2.1 * columns + 0.3, 3.2), 2.1 * rows + 0.6)
-    with open_figure(path, rows, columns, *size) as (figure, axes):
-        for axis in axes.ravel()[len(labels) :]:
-            axis.set_visible(False)
+    with open_label_panels(path, labels) as (figure, panels):
         for number, label in enumerate(labels):
-            axis, label_truth = axes.ravel()[number], truth[:, number]
+            axis, label_truth = panels[number], truth[:, number]
             axis.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":")
             for index, (name, score) in enumerate(scores.items()):
                 diagram = compute_reliability(label_truth, score[:, number], RELIABILITY_BINS)
@@ -47,7 +42,7 @@ def plot_reliability(
             axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=key_to_words(label))
         figure.supxlabel("predicted probability", fontsize=9)
         figure.supylabel("share of positives", fontsize=9)
-        handles, names = axes[0, 0].get_legend_handles_labels()
+        handles, names = panels[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 4))
     caption = (
         "Images in ten bins of predicted probability against the share that is positive; on the "

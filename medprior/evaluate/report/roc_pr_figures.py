@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from medprior.evaluate.report.style import LINE_STYLES, Figure, key_to_words, open_figure, source_colour
+from medprior.evaluate.report.style import LINE_STYLES, Figure, key_to_words, open_label_panels, source_colour
 from medprior.metrics.auc import Array, Floats
 from medprior.metrics.bootstrap import Resamples
 
@@ -68,14 +68,9 @@ def plot_roc_pr_curves(
     draws: Resamples,
 ) -> Figure:
     """One panel per label, one line per model, a band for the first."""
-    columns = min(len(labels), 4)
-    rows = -(-len(labels) // columns)
-    size = (max(2.1 * columns + 0.3, 3.2), 2.1 * rows + 0.6)
-    with open_figure(path, rows, columns, *size) as (figure, axes):
-        for axis in axes.ravel()[len(labels) :]:
-            axis.set_visible(False)
+    with open_label_panels(path, labels) as (figure, panels):
         for number, label in enumerate(labels):
-            axis = axes.ravel()[number]
+            axis = panels[number]
             label_truth = truth[:, number]
             for index, (name, score) in enumerate(scores.items()):
                 plot_curve_band(axis, compute_curve_band(label_truth, score[:, number], draws, kind), index, name)
@@ -87,7 +82,7 @@ def plot_roc_pr_curves(
         roc = kind == "roc"
         figure.supxlabel("1 - specificity" if roc else "sensitivity (recall)", fontsize=9)
         figure.supylabel("sensitivity" if roc else "precision", fontsize=9)
-        handles, names = axes[0, 0].get_legend_handles_labels()
+        handles, names = panels[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 4))
     curve_name = "ROC" if kind == "roc" else "Precision-recall"
     caption = (

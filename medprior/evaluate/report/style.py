@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,17 @@ def open_figure(path: Path, rows: int, columns: int, width: float, height: float
         yield figure, axes
         with atomic_write(path) as temporary:
             figure.savefig(temporary, format="png", metadata={"Software": "medprior"})
+
+
+@contextmanager
+def open_label_panels(path: Path, labels: Sequence[str]) -> Iterator[tuple[Any, Any]]:
+    """A figure as of `open_figure`, and one square panel for each label, at most four in a row."""
+    columns = min(len(labels), 4)
+    rows = -(-len(labels) // columns)
+    with open_figure(path, rows, columns, max(2.1 * columns + 0.3, 3.2), 2.1 * rows + 0.6) as (figure, axes):
+        for axis in axes.ravel()[len(labels) :]:
+            axis.set_visible(False)
+        yield figure, axes.ravel()[: len(labels)]
 
 
 def source_colour(number: int) -> str:
