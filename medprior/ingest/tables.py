@@ -157,7 +157,10 @@ def read_table_rows(path: Path, table: TableRule) -> Iterator[tuple[str, SourceM
         require_columns(path.name, wanted, columns)
         key = str(find_column(table.key, columns))
         field_columns = {name: find_column(names, columns) for name, names in table.facts.items()}
-        labels = find_label_columns(table, columns, {key, *field_columns.values()})
+        labels = [
+            (label, column, f"{path.name}, column {column}")
+            for label, column in find_label_columns(table, columns, {key, *field_columns.values()}).items()
+        ]
         findings_column = find_column(table.findings.columns, columns) if table.findings else None
         for row in reader:
             result = SourceMetadata(cell=(row[key] or "").strip())
@@ -167,9 +170,8 @@ def read_table_rows(path: Path, table: TableRule) -> Iterator[tuple[str, SourceM
                 text = (row.get(column or "") or "").strip()
                 if text:
                     result.fields[name] = table.splits.get(text, text) if name == "split" else text
-            for label, label_column in labels.items():
+            for label, label_column, where in labels:
                 try:
-                    where = f"{path.name}, column {label_column}"
                     result.labels[label] = parse_label_value(row.get(label_column) or "", table.values, where)
                 except ConfigError:
                     # Columns that the descriptor does not name need not be labels.
