@@ -48,7 +48,7 @@ def read_jpeg_header(data: bytes) -> CodestreamHeader:
             continue
         length = int.from_bytes(data[position + 2 : position + 4], "big")
         if marker in SOF_MARKERS and position + 10 <= len(data):
-            if marker == JPEG_LS_MARKER and b"\xff\xd9" not in data[position:]:
+            if marker == JPEG_LS_MARKER and data.find(b"\xff\xd9", position) < 0:
                 # Coded data cannot hold the end marker; decoders may spend seconds on a stream without it.
                 raise Rejected("codestream", "the JPEG-LS stream is cut off")
             precision, rows, cols, count = struct.unpack_from(">BHHB", data, position + 4)
