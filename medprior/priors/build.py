@@ -22,7 +22,7 @@ from medprior.observer import NullObserver, Observer
 from medprior.priors.correction import fit_corrector
 from medprior.priors.doubtful_images import suggest_next_examples
 from medprior.priors.per_image import compute_image_maps
-from medprior.priors.prior import PER_IMAGE_FILE, TABLE_FILE, SpatialPrior
+from medprior.priors.prior import ANNOTATED_STATUS, PER_IMAGE_FILE, TABLE_FILE, UINT8_MAX, Maps, SpatialPrior
 from medprior.priors.prior_figure import plot_prior
 from medprior.priors.quality import summarise_quality
 from medprior.priors.registration import Example, RegistrationStatus
@@ -193,12 +193,18 @@ def build_from_statistics(cohort: Cohort, settings: PriorSettings) -> tuple[Spat
 
 
 def add_per_image_maps(
-    prior: SpatialPrior, cohort: Cohort, transfer: LabelTransfer, folder: Path, options: WorkerOptions
-) -> SpatialPrior:
-    """The prior with per-image maps of the cohort."""
-    key = compute_resume_key(cohort, transfer)
+    prior: SpatialPrior, cohort: Cohort, transfer: LabelTransfer, folder: Path, options: WorkerOptions,
+    own_maps: dict[str, Maps] | None = None,
+) -> SpatialPrior:  # fmt: skip
+    """The prior with per-image maps of the cohort; `own_maps` [K, H, H] in place of transferred ones, by image id."""
+    own_maps = own_maps or {}
+    key = compute_resume_key(cohort, transfer, sorted(own_maps))
     squares = cohort.squares(transfer.settings.registration.size)
     per_image, table = compute_image_maps(folder, key, cohort.image_ids, squares, transfer, *options)
+    for image_id, maps in own_maps.items():
+        row = cohort.image_ids.index(image_id)
+        per_image[row] = np.rint(maps * UINT8_MAX)
+        table.loc[row, ["trust", "status", "doubt"]] = 1.0, ANNOTATED_STATUS, ""
     counts = {str(name): int(number) for name, number in table.status.value_counts().items()}
     facts = prior.facts | {"registered": counts, "doubtful": int((table.doubt != "").sum())}
     return replace(prior, per_image=per_image, table=table, facts=facts)
@@ -227,7 +233,8 @@ def build_from_annotations(
 
         transfer, image_ids = add_intermediate_examples(cohort, transfer)
         facts["stones"] = list(image_ids)
-    prior = add_per_image_maps(prior, cohort, transfer, folder, options)
+    own_maps = build_own_maps(cohort, annotations, settings)
+    prior = add_per_image_maps(prior, cohort, transfer, folder, options, own_maps)
     assert prior.table is not None
     pictures = np.stack([annotation.square(NEXT_SIZE) for annotation in annotations])
     prior.facts["next"] = suggest_next_examples(cohort, pictures, prior.table, settings.seed)
@@ -254,6 +261,21 @@ def find_annotated_images(cohort: Cohort, annotation: Annotation) -> frozenset[s
     return frozenset(cohort.manifest.image_id[same].tolist())
 
 
+def build_own_maps(cohort: Cohort, annotations: Sequence[Annotation], settings: PriorSettings) -> dict[str, Maps]:
+    """Blurred masks float32 [K, H, H] of the annotated images of the cohort, by id; means over several annotations.
+
+    Stored pixels identify an image where the annotation has their digest: another image may have the same id.
+    """
+    layers: dict[str, list[Maps]] = {}
+    for annotation in annotations:
+        maps = build_static_maps(annotation, settings.size, settings.softness)
+        same_pixels = cohort.manifest.pixel_sha256 == annotation.pixel_sha256
+        for image_id in find_annotated_images(cohort, annotation):
+            if not annotation.pixel_sha256 or same_pixels[cohort.image_ids.index(image_id)]:
+                layers.setdefault(image_id, []).append(maps)
+    return {image_id: np.asarray(np.mean(maps, axis=0), dtype=np.float32) for image_id, maps in layers.items()}
+
+
 def describe_annotation(annotation: Annotation) -> dict[str, Any]:
     """The entry of an annotation in `prior.json`."""
     return {
@@ -263,7 +285,7 @@ def describe_annotation(annotation: Annotation) -> dict[str, Any]:
     }
 
 
-def compute_resume_key(cohort: Cohort, transfer: LabelTransfer) -> str:
+def compute_resume_key(cohort: Cohort, transfer: LabelTransfer, annotated_ids: Sequence[str] = ()) -> str:
     """Digest of everything that the per-image maps depend on."""
     settings = transfer.settings.model_dump(mode="json")
     digest = hashlib.sha256(json.dumps([settings, FUSED_BLUR_FACTOR], sort_keys=True).encode())
@@ -271,6 +293,7 @@ def compute_resume_key(cohort: Cohort, transfer: LabelTransfer) -> str:
         digest.update(example.image.tobytes() + example.coverage.tobytes())
     for pair in zip(cohort.image_ids, cohort.manifest.pixel_sha256, strict=True):
         digest.update(":".join(pair).encode())
+    digest.update("\n".join(annotated_ids).encode())
     return digest.hexdigest()
 
 

@@ -20,6 +20,7 @@ from medprior.provenance import atomic_write, read_config, write_json
 Maps = NDArray[np.float32]
 PER_IMAGE_FILE, TABLE_FILE = "per_image.npy", "per_image.parquet"
 UINT8_MAX = 255
+ANNOTATED_STATUS = "annotated"  # of an image whose maps are its own masks
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class SpatialPrior:
     def trust(self, image_id: str) -> float:
         """Trust in the maps of an image, in [0, 1].
 
-        1 where all images share the maps. Of per-image maps: 0.5 where registration fell back to
+        1 where all images share the maps, and of an annotated image. Of per-image maps: 0.5 where registration fell back to
         the affine transformation or the maps are doubtful, 0 where it failed or the id is unknown.
         """
         if self.table is None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
 from medprior.palette import structure_colour
-from medprior.priors.prior import SpatialPrior
+from medprior.priors.prior import ANNOTATED_STATUS, SpatialPrior
 from medprior.provenance import atomic_write
 
 MAX_PLOTTED_IMAGES = 5
@@ -46,9 +46,10 @@ def select_plotted_images(prior: SpatialPrior, train: Cohort, seed: int) -> list
     if prior.table is None:
         return [("the same for all", name) for name in names[:2]]
     table = prior.table.set_index("image_id").loc[list(train.image_ids)]
-    worst = str(table.sort_values(["trust", "correlation"]).index[0])
     status = table.status.to_dict()
-    return [(str(status[name]), name) for name in names] + [(f"worst: {status[worst]}", worst)]
+    transferred = table[table.status != ANNOTATED_STATUS].sort_values(["trust", "correlation"])
+    worst = [(f"worst: {status[name]}", str(name)) for name in transferred.index[:1]]
+    return [(str(status[name]), name) for name in names] + worst
 
 
 def plot_prior_panel(axes: Any, title: str, picture: Maps, maps: Maps, names: Sequence[str]) -> None:

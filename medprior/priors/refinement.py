@@ -23,7 +23,7 @@ ATTENTION_BATCH_SIZE = 64
 
 
 def refine_prior(prior: SpatialPrior, cohort: Cohort, backbone: Path, settings: RefineSettings) -> SpatialPrior:
-    """The prior with its per-image maps blended with the backbone's attention.
+    """The prior with its per-image maps blended with the backbone's attention; annotated images keep their own masks.
 
     Args:
         prior: fitted to the images of `cohort`, in their order.
@@ -62,6 +62,8 @@ def refine_prior(prior: SpatialPrior, cohort: Cohort, backbone: Path, settings: 
         maps[part] = np.rint(after * UINT8_MAX).astype(np.uint8)
         blended[part] = agreed.sum(axis=1)
         start += len(attention)
+    own = prior.table.image_id.isin(prior.excluded).to_numpy()
+    maps[own], blended[own] = prior.per_image[own], 0
     table = prior.table.assign(blended=blended)
     return replace(prior, method="refined", per_image=maps, table=table)
 

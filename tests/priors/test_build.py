@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,11 @@ from medprior.annotate import Annotation, annotate_from_cohort
 from medprior.cohort import Cohort, CohortWriter
 from medprior.errors import MedpriorError
 from medprior.priors import build_prior
+from medprior.priors.build import build_own_maps
+from medprior.priors.prior_figure import select_plotted_images
 from medprior.priors.quality import summarise_quality
+from medprior.priors.settings import PriorSettings
+from medprior.priors.soft_maps import build_static_maps
 
 from .conftest import thorax
 
@@ -35,7 +40,7 @@ def test_files_of_a_prior(registered, thoraxes):
     record = json.loads((out / "prior.json").read_text())
     assert (record["source"], record["method"]) == ("annotation", "registered")
     assert record["quality"]["splits"] == ["train", "val"]
-    assert record["registered"] == {"deformable": 20, "static": 1}
+    assert record["registered"] == {"deformable": 19, "annotated": 1, "static": 1}
     assert record["annotation"]["image_id"] == "t000"
     config = json.loads((out / "config.json").read_text())
     assert set(config["outputs"]) >= {"prior.npz", "prior.json", "per_image.npy"}
@@ -77,6 +82,41 @@ def test_opened_cohorts_by_path(thoraxes, drawing, tmp_path):
     assert set(config["inputs"]) == {"cohort", "annotation"}
     assert isinstance(Cohort.open(thoraxes.path), Cohort)
     assert prior.trust("anything") == 1
+
+
+QUICK = {"size": 32, "stones": 2, "registration": {"size": 64, "iterations": 4, "mesh": 6, "shrink": [4, 2]}}
+
+
+@pytest.mark.parametrize("method", ["affine", "deformable", "consensus"])
+def test_an_annotated_image_has_its_own_masks_with_full_trust(thoraxes, tmp_path, method):
+    """t001 gains nothing from registration to itself; t002 registers, the noise never does."""
+    annotation = annotate_from_cohort(thoraxes, "t001")
+    part = thoraxes.select(["t000", "t001", "t002", "noise"])
+    settings = PriorSettings.from_values(QUICK | {"method": method})
+    for _ in range(2):  # the second run resumes
+        prior = build_prior(part, tmp_path, annotation, settings=settings, workers=1)
+        row = prior.table.set_index("image_id").loc["t001"]
+        assert (row.trust, row.status, row.doubt) == (1.0, "annotated", "")
+        own = np.rint(build_static_maps(annotation, 32, settings.softness) * 255)
+        np.testing.assert_array_equal(prior.per_image[1], own)
+        assert prior.trust("t001") == 1.0
+        assert prior.facts["registered"]["annotated"] == 1
+        assert "t001" not in dict(select_plotted_images(prior, part.split("train"), 0)[-1:]).values()
+    assert (prior.table.status == "annotated").sum() == 1
+
+
+def test_own_masks_go_to_the_image_with_the_annotated_pixels(thoraxes, drawing):
+    """Two annotations of one image are averaged; of one id and other pixels, the pixels decide."""
+    settings = PriorSettings.from_values({"size": 32})
+    maps = build_static_maps(drawing, 32, settings.softness)
+    other = Annotation(drawing.image, {k: np.roll(m, 5, axis=0) for k, m in drawing.masks.items()}, "t000")
+    mean = build_own_maps(thoraxes, [drawing, other], settings)
+    assert list(mean) == ["t000"]
+    np.testing.assert_allclose(mean["t000"], (maps + build_static_maps(other, 32, settings.softness)) / 2, atol=1e-6)
+    renamed = replace(drawing, image_id="t005")
+    np.testing.assert_array_equal(build_own_maps(thoraxes, [renamed], settings)["t000"], maps)
+    assert list(build_own_maps(thoraxes, [renamed], settings)) == ["t000"]
+    assert build_own_maps(thoraxes.select(["t003"]), [drawing], settings) == {}
 
 
 def test_several_annotations_are_fused_corrected_and_name_the_next(thoraxes, drawing, registered, tmp_path):

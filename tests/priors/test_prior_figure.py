@@ -25,6 +25,17 @@ def test_the_worst_training_image_is_shown_last(thoraxes):
     assert all(title == table.status[name] for title, name in shown[:-1])
 
 
+def test_an_annotated_image_is_never_the_worst(thoraxes):
+    train = thoraxes.split("train")
+    table = pd.DataFrame({"image_id": train.image_ids, "trust": 1.0, "correlation": 0.9, "status": "deformable"})
+    table.loc[0, ["correlation", "status"]] = 0.1, "annotated"
+    table.loc[3, "correlation"] = 0.5
+    prior = SpatialPrior(MAPS, ("heart",), "registered", "annotation", table=table)
+    assert select_plotted_images(prior, train, seed=0)[-1] == ("worst: deformable", train.image_ids[3])
+    alone = SpatialPrior(MAPS, ("heart",), "registered", "annotation", table=table[:1])
+    assert select_plotted_images(alone, train.select(train.image_ids[:1]), 0) == [("annotated", train.image_ids[0])]
+
+
 def test_without_maps_of_their_own_two_images_are_shown(thoraxes):
     prior = SpatialPrior(MAPS, ("heart",), "static", "annotation")
     shown = select_plotted_images(prior, thoraxes.split("train"), seed=0)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,4 +87,8 @@ def test_every_image_is_blended_with_its_own_heads(thoraxes, backbone, monkeypat
     np.testing.assert_array_equal(refined.per_image == 255, attended)
     kept = refine_prior(prior, part, backbone, RefineSettings(mass=0.6, least_iou=1.0))
     assert kept.table.blended.tolist() == [0, 0, 0]
+    annotated = replace(prior, excluded=frozenset({"t002"}))
+    refined = refine_prior(annotated, part, backbone, RefineSettings(mass=0.6, least_iou=0.1, share=0.2))
+    assert refined.table.blended.tolist() == [2, 0, 2]
+    assert (refined.per_image[1] == 255).all()
     np.testing.assert_array_equal(kept.per_image, prior.per_image)
