@@ -73,8 +73,9 @@ class SpatialPrior:
     def trust(self, image_id: str) -> float:
         """Trust in the maps of an image, in [0, 1].
 
-        1 where all images share the maps, and of an annotated image. Of per-image maps: 0.5 where registration fell back to
-        the affine transformation or the maps are doubtful, 0 where it failed or the id is unknown.
+        1 where all images share the maps, and of an annotated image. Of other per-image maps: 0.5 where
+        registration fell back to the affine transformation or the maps are doubtful, 0 where it failed or
+        the id is unknown.
         """
         if self.table is None:
             return 1.0
