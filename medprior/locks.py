@@ -1,4 +1,4 @@
-"""Exclusive locks on files: one writer at a time for a cohort, a prior, a run or a champion."""
+"""Exclusive locks on files: one writer at a time for a cohort, prior, backbone, model or champion."""
 
 from __future__ import annotations
 

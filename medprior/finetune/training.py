@@ -39,7 +39,7 @@ from medprior.finetune.span import PriorTargets, match_heads_to_prior
 from medprior.networks.backbone import Backbone, load_backbone
 from medprior.networks.device import select_device
 from medprior.observer import NullObserver, Observer
-from medprior.pretrain.distributed import process_rank, world_size
+from medprior.pretrain.distributed import hold_training_lock, process_rank, world_size
 from medprior.provenance import result_digest
 
 if TYPE_CHECKING:
@@ -193,8 +193,10 @@ class Finetuning:
             settings = FinetuneSettings.from_values((settings or {}) | override)
         if task is not None:
             settings = settings.for_task(task)
-        if not settings.resume and process_rank() == 0:
-            shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
+        if self.out.is_dir():
+            with hold_training_lock(self.out, "this model"):
+                if not settings.resume and process_rank() == 0:
+                    shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
         folder = Path(backbone) if backbone else None
         prior_folder = Path(prior) if prior and settings.needs_prior else None
         self.inputs = {"cohort": cohort.path} | ({"backbone": folder} if folder else {})
@@ -222,16 +224,18 @@ class Finetuning:
 
         Raises:
             TrainingDiverged: the loss was not finite.
+            MedpriorError: another run is writing this folder.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        with catch_stop_signals(self.stop), torch.random.fork_rng():
+        with hold_training_lock(self.out, "this model"):
+            with catch_stop_signals(self.stop), torch.random.fork_rng():
+                if process_rank() == 0:
+                    (self.out / "config.json").unlink(missing_ok=True)
+                self.observer.params(self.parts.settings.model_dump(mode="json"))
+                if not is_training_finished(self.trainer):
+                    self.trainer.run()
             if process_rank() == 0:
-                (self.out / "config.json").unlink(missing_ok=True)
-            self.observer.params(self.parts.settings.model_dump(mode="json"))
-            if not is_training_finished(self.trainer):
-                self.trainer.run()
-        if process_rank() == 0:
-            write_model_folder(self.parts, self.out, self.inputs, self.observer)
+                write_model_folder(self.parts, self.out, self.inputs, self.observer)
 
 
 def finetune_model(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.autograd import Function
+
+from medprior.locks import LOCK_FILE, hold_lock
 
 
 def world_size() -> int:
@@ -17,6 +22,20 @@ def world_size() -> int:
 def process_rank() -> int:
     """Index of this process."""
     return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+@contextmanager
+def hold_training_lock(folder: Path, noun: str) -> Iterator[None]:
+    """Hold the lock of a result folder for the block; of several processes only the first one takes it.
+
+    Raises:
+        MedpriorError: another run holds it.
+    """
+    if process_rank() > 0:
+        yield
+        return
+    with hold_lock(folder / LOCK_FILE, noun):
+        yield
 
 
 class _AllReduceSum(Function):

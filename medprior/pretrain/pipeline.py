@@ -18,7 +18,7 @@ from medprior.errors import ConfigError, MedpriorError
 from medprior.networks.backbone import BACKBONE_FILE, save_weights
 from medprior.networks.device import select_device
 from medprior.observer import NullObserver, Observer
-from medprior.pretrain.distributed import process_rank, world_size
+from medprior.pretrain.distributed import hold_training_lock, process_rank, world_size
 from medprior.pretrain.figure import plot_head_attention
 from medprior.pretrain.handlers import CheckpointHandler, HealthHandler, MetricsHandler
 from medprior.pretrain.initial_weights import State, compute_state_digest, find_result_folder, load_initial_weights
@@ -115,17 +115,21 @@ class Pretraining:
         return {k: head for k, head in zip(self.names, heads, strict=False) if head >= 0}
 
     def run(self) -> None:
-        """Train from the newest checkpoint to the end, then export the teacher."""
+        """Train from the newest checkpoint to the end, then export the teacher.
+
+        Raises:
+            MedpriorError: another run is writing this folder.
+        """
         logging.getLogger("ignite").setLevel(logging.WARNING)
         self.out.mkdir(parents=True, exist_ok=True)
-        settings = self.settings.model_dump(mode="json")
-        self.observer.params(settings)
-        done = self.checkpoints.restore(self.trainer) if self.settings.resume else 0
-        with save_on_signal(self.checkpoints):
-            if done < (self.settings.steps or 0):
-                self.trainer.run()
-        if process_rank() == 0:
-            self.export()
+        with hold_training_lock(self.out, "this backbone"):
+            self.observer.params(self.settings.model_dump(mode="json"))
+            done = self.checkpoints.restore(self.trainer) if self.settings.resume else 0
+            with save_on_signal(self.checkpoints):
+                if done < (self.settings.steps or 0):
+                    self.trainer.run()
+            if process_rank() == 0:
+                self.export()
 
     def export(self) -> None:
         """Write the teacher, its figure, and `config.json` last."""
@@ -160,6 +164,9 @@ def pretrain_backbone(
     observer: Observer | None = None,
 ) -> None:
     """Pretrain a backbone; see `Pretraining`."""
+    if Path(out).is_dir():
+        with hold_training_lock(Path(out), "this backbone"):
+            pass  # a second run is refused before it reads data and weights
     Pretraining(cohort, out, prior, settings, observer).run()
 
 

@@ -90,6 +90,23 @@ def test_a_killed_run_goes_on_bit_for_bit(cohort, straight, tmp_path):
     assert [row.split(",")[0] for row in rows] == ["epoch", *map(str, range(1, 13))]
 
 
+def test_a_second_run_in_the_folder_is_refused_until_the_first_is_killed(cohort, tmp_path):
+    out = tmp_path / "model"
+    process = start(cohort, out, tiny(epochs=400, batch=1))
+    try:
+        wait_for(out, "checkpoints/step_*.sha256", process)
+        for resume in (True, False):
+            with pytest.raises(MedpriorError, match=r"^model: another run is writing this model;"):
+                finetune_model(cohort, out, settings=tiny(resume=resume))
+        assert process.poll() is None
+        assert list(out.glob("checkpoints/step_*.sha256")), "the refused run left the checkpoints"
+    finally:
+        process.kill()
+        process.wait()
+    finetune_model(cohort, out, settings=tiny(epochs=1, resume=False))
+    assert (out / "config.json").is_file()
+
+
 def test_sigterm_saves_and_leaves_with_143(cohort, tmp_path):
     out, settings = tmp_path / "model", tiny(epochs=400, batch=1)
     process = start(cohort, out, settings)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from medprior.locks import LOCK_FILE, hold_lock
 from medprior.pretrain.distributed import (
     BatchStandardise,
     all_gather_rows,
@@ -54,6 +55,37 @@ def test_two_processes_give_losses_and_gradients_of_one(name, two_processes):
     assert np.linalg.norm(left - right) < 1e-4 * np.linalg.norm(left)
     for key, value in one["kept"].items():
         np.testing.assert_allclose(two_processes[name]["kept"][key], value, rtol=1e-4, atol=1e-6)
+
+
+LOCK_SCRIPT = """
+import sys
+from pathlib import Path
+from torch import distributed
+from medprior.errors import MedpriorError
+from medprior.pretrain.distributed import hold_training_lock
+folder, rank = Path(sys.argv[1]), int(sys.argv[2])
+distributed.init_process_group("gloo", init_method=f"file://{folder / sys.argv[3]}", rank=rank, world_size=2)
+try:
+    with hold_training_lock(folder, "this backbone"):
+        print("held", flush=True)
+except MedpriorError as error:
+    print(error, flush=True)
+distributed.barrier()
+"""
+
+
+def run_two_lockers(folder, meeting):
+    """What each of two gloo processes of one run prints."""
+    command = [sys.executable, "-c", LOCK_SCRIPT, str(folder)]
+    running = [subprocess.Popen([*command, str(rank), meeting], stdout=-1, text=True) for rank in range(2)]
+    return [process.communicate(timeout=120)[0].partition(";")[0].strip() for process in running]
+
+
+def test_the_first_process_of_a_run_holds_the_lock(tmp_path):
+    assert run_two_lockers(tmp_path, "free") == ["held", "held"]
+    with hold_lock(tmp_path / LOCK_FILE, "this backbone"):
+        refused = f"{tmp_path.name}: another run is writing this backbone"
+        assert run_two_lockers(tmp_path, "taken") == [refused, "held"]
 
 
 def test_sinkhorn_balances_the_rows_of_both(two_processes):

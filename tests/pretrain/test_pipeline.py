@@ -1,6 +1,7 @@
 """Whole runs: results on disk, the same seed, collapse, and input that is refused."""
 
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from medprior.pretrain import Pretraining, PretrainSettings, pretrain_backbone
 from medprior.pretrain.handlers import CheckpointHandler
 from medprior.pretrain.pipeline import check_batch_size, compute_intensity_stats, save_on_signal, source_side_px
 
-from .runs import TINY_RUN, load_teacher_weights, run_settings
+from .runs import TINY_RUN, load_teacher_weights, run_settings, start_run
 
 
 def test_result_folder_and_same_seed_same_weights(phantom_cohort, tmp_path):
@@ -33,6 +34,25 @@ def test_result_folder_and_same_seed_same_weights(phantom_cohort, tmp_path):
     wanted = {"loss_dino", "loss_koleo", "teacher_entropy", "feature_std", "data_wait"}
     assert wanted <= set(table.columns)
     assert (tmp_path / "a" / "attention.png").stat().st_size > 1000
+
+
+def test_a_second_run_in_the_folder_is_refused_until_the_first_is_killed(phantom_cohort, tmp_path):
+    out = tmp_path / "backbone"
+    with start_run(phantom_cohort, out, tmp_path / "none", TINY_RUN | {"steps": 400}) as process:
+        try:
+            while not list(out.glob("checkpoints/*")) and process.poll() is None:
+                time.sleep(0.05)
+            for resume in (True, False):
+                with pytest.raises(MedpriorError, match=r"^backbone: another run is writing this backbone;"):
+                    pretrain_backbone(phantom_cohort, out, settings=run_settings(resume=resume))
+            with pytest.raises(MedpriorError, match="another run is writing this backbone"):
+                Pretraining(phantom_cohort, out, settings=run_settings()).run()
+            assert process.poll() is None
+        finally:
+            process.kill()
+    assert not (out / "config.json").exists()
+    pretrain_backbone(phantom_cohort, out, settings=run_settings(resume=False))
+    assert load_backbone(out).size == 32
 
 
 def test_objective_at_weight_zero_is_not_computed(phantom_cohort, tmp_path):
