@@ -14,6 +14,7 @@ from medprior.dicom.decoding.row_blocks import iter_row_blocks
 
 WHITE_16_BIT = 65535
 MAX_AGE_YEARS = 90.0
+LOW_RANGE, RANGE_SAMPLE_PIXELS = 1 / 8, 2**18
 ORIENTATION_FLAGS = ("orientation_mirrored", "orientation_rotated")
 
 
@@ -68,6 +69,21 @@ class Radiograph:
     identity: RawIdentifiers = RawIdentifiers()
     stored_rows: int = 0
     stored_cols: int = 0
+
+
+def find_low_range(pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Flag `low_range` where the picture uses less than an eighth of the range from black to white.
+
+    The range is that between the 1st and 99th percentile of a sample of the valid pixels, so that a white
+    marker does not hide a grey picture. Both limits are our choice.
+
+    Shape:
+        pixels, valid: float32 and bool [rows, cols].
+    """
+    step = max(1, round((pixels.size / RANGE_SAMPLE_PIXELS) ** 0.5))
+    sample = pixels[::step, ::step][valid[::step, ::step]]
+    is_low = sample.size and np.ptp(np.percentile(sample, (1, 99))) < LOW_RANGE
+    return ("low_range",) if is_low else ()
 
 
 def find_orientation_flag(flags: Iterable[str]) -> str:

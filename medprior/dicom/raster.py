@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 from medprior.dicom.decoding.codestream import check_scan_count
 from medprior.dicom.file_opening import detect_file_type, open_regular_file
 from medprior.dicom.policy import Policy
-from medprior.dicom.radiograph import WHITE_16_BIT, Radiograph, compute_pixel_sha256
+from medprior.dicom.radiograph import WHITE_16_BIT, Radiograph, compute_pixel_sha256, find_low_range
 from medprior.dicom.reading import read_radiograph
 from medprior.errors import Rejected
 
@@ -66,10 +66,11 @@ def read_raster(source: Path | str | BinaryIO, policy: Policy | None = None) -> 
         raise Rejected("constant", "all pixels have the same value")
     pixels = stored.astype(np.float32)
     pixels /= np.float32(white_level)
+    valid = np.ones(pixels.shape, dtype=bool)
     return Radiograph(
         pixels=pixels,
-        valid=np.ones(pixels.shape, dtype=bool),
-        flags=flags,
+        valid=valid,
+        flags=flags + find_low_range(pixels, valid),
         pixel_sha256=compute_pixel_sha256(stored),
         syntax=kind,
     )

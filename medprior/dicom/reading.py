@@ -25,7 +25,7 @@ from medprior.dicom.file_opening import open_regular_file
 from medprior.dicom.header import Header
 from medprior.dicom.parsing import convert_parser_errors, parse_header
 from medprior.dicom.policy import Policy
-from medprior.dicom.radiograph import Radiograph, compute_pixel_sha256
+from medprior.dicom.radiograph import Radiograph, compute_pixel_sha256, find_low_range
 from medprior.dicom.spacing import read_pixel_aspect, read_pixel_spacing
 from medprior.errors import Rejected
 
@@ -83,6 +83,7 @@ def read_radiograph(source: Path | str | BinaryIO, policy: Policy | None = None)
         if spacing and ratio != 1:
             spacing = (min(spacing), min(spacing))
         flags = (*flags, *view_flags, *shutter_flags, *modality_flags, *display.flags, *spacing_flags, *ratio_flags)
+        flags += find_low_range(pixels, valid)
         return Radiograph(
             pixels=pixels,
             valid=valid,

@@ -12,6 +12,7 @@ from medprior.dicom.radiograph import (
     RawIdentifiers,
     compute_pixel_sha256,
     dump_metadata,
+    find_low_range,
     find_orientation_flag,
     restore_radiograph,
 )
@@ -51,3 +52,26 @@ def test_identifiers_do_not_show():
 def test_the_turn_is_found_among_other_flags():
     assert find_orientation_flag(["derived", "orientation_rotated"]) == "orientation_rotated"
     assert find_orientation_flag(["derived", "orientation_unusual"]) == ""
+
+
+def test_a_picture_in_less_than_an_eighth_of_the_range_is_flagged():
+    ramp = np.linspace(0, 1, 100 * 100, dtype=np.float32).reshape(100, 100)
+    everywhere = np.ones(ramp.shape, bool)
+    assert find_low_range(ramp, everywhere) == ()
+    assert find_low_range(ramp * np.float32(0.13), everywhere) == ()
+    assert find_low_range(ramp / 8 + np.float32(0.5), everywhere) == ("low_range",)
+    grey = ramp / 16
+    grey[:5, :10] = 1
+    # A white marker is 0.5 % of the picture, a bright quarter belongs to it.
+    assert find_low_range(grey, everywhere) == ("low_range",)
+    grey[:50, :50] = 1
+    assert find_low_range(grey, everywhere) == ()
+
+
+def test_only_valid_pixels_count_for_the_range():
+    picture = np.full((100, 100), 0.4, np.float32)
+    picture[:50] = 0
+    valid = picture > 0
+    assert find_low_range(picture, np.ones_like(valid)) == ()
+    assert find_low_range(picture, valid) == ("low_range",)
+    assert find_low_range(picture, np.zeros_like(valid)) == ()

@@ -111,6 +111,14 @@ def test_broken_exif_data_leave_the_picture():
         assert read_raster(io.BytesIO(damaged)).pixels.shape == array.shape
 
 
+def test_twelve_bits_in_sixteen_are_flagged_and_left():
+    array = create_sample_picture(bits=12)
+    radiograph = read_raster(io.BytesIO(write_picture(array, "PNG")))
+    assert radiograph.flags == ("low_range",)
+    np.testing.assert_allclose(radiograph.pixels, array / 65535, atol=1e-6)
+    assert read_raster(io.BytesIO(write_picture(array * 16, "PNG"))).flags == ()
+
+
 def test_a_picture_of_one_bit_is_no_radiograph():
     picture = Image.fromarray(create_sample_picture(bits=8).astype("u1")).convert("1")
     buffer = io.BytesIO()

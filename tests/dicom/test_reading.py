@@ -71,6 +71,13 @@ def test_display_pipeline_against_its_twin(photometric, rescale, voi, shape):
     assert ("presentation_shape_conflict" in result.flags) == conflict
 
 
+@pytest.mark.parametrize(("centre", "width", "flags"), [("32768", "65536", ("low_range",)), ("2048", "4096", ())])
+def test_a_window_much_wider_than_the_picture_is_applied_and_flagged(centre, width, flags):
+    result = read_dataset(create_sample_dataset(PICTURE, WindowCenter=centre, WindowWidth=width))
+    assert result.flags == flags
+    np.testing.assert_allclose(result.pixels, PICTURE / (int(width) - 1), atol=1e-6)
+
+
 def test_real_cr_without_file_meta():
     path = REAL / "cr_monochrome1_10bit_no_file_meta.dcm"
     if not path.is_file():
