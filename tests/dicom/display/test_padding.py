@@ -30,6 +30,31 @@ def test_padding_is_dark_and_out_of_the_statistics(photometric):
     np.testing.assert_allclose(result.pixels[20:-10], expected, atol=1e-6)
 
 
+WINDOW = {"WindowCenter": "2048", "WindowWidth": "4096"}
+FALLING = {"RescaleSlope": "-1", "RescaleIntercept": "4095"}
+
+
+@pytest.mark.parametrize(
+    ("elements", "brightness"),
+    [
+        ({}, [1, 0.75, 0]),
+        ({"PixelPaddingRangeLimit": 5}, [1, 0.75, 0]),
+        (WINDOW, [1 - 300 / 4095, 1 - 1100 / 4095, 1 - 3500 / 4095]),
+        (FALLING, [0, 0.25, 1]),
+        (FALLING | WINDOW, [300 / 4095, 1100 / 4095, 3500 / 4095]),
+    ],
+)
+def test_padding_of_zero_is_dark_in_monochrome1_and_changes_no_brightness(elements, brightness):
+    # 0 is the bright end of MONOCHROME1, where the standard has padding at the dark one (PS3.3 C.7.5.1.1.2).
+    stored = np.full(PICTURE.shape, 300, np.uint16)
+    stored[:20], stored[40:60], stored[60:] = 0, 1100, 3500
+    dataset = create_sample_dataset(stored, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=0, **elements)
+    result = read_dataset(dataset)
+    assert (result.valid[:20].any(), result.valid[20:].all()) == (False, True)
+    assert result.pixels[:20].max() == 0
+    np.testing.assert_allclose(result.pixels[[20, 40, 60], 0], brightness, atol=1e-6)
+
+
 def test_negative_padding_is_read_as_signed():
     stored = PICTURE.astype("i2") - 1000
     stored[:8] = -2000
