@@ -26,6 +26,16 @@ OTHER_BODY_PARTS = (
     "TIBIA", "TMJ", "TOE", "TONGUE", "TOOTH", "ULNA", "UPPERARM", "WRIST", "ZYGOMA",
 )  # fmt: skip
 
+QUALITY_CONTROL_FIELDS = (0x00280300, 0x00100200)
+# Patient name, body part, protocol and series description; study description, image and patient comments.
+TITLE_FIELDS, PROSE_FIELDS = (0x00100010, 0x00180015, 0x00181030, 0x0008103E), (0x00081030, 0x00204000, 0x00104000)
+QUALITY_WORDS = "(QC|TEST|CALIBRATION|QUALITY (CONTROL|ASSURANCE))"
+QUALITY_TITLE = re.compile(rf"\b(PHANTOMS?|{QUALITY_WORDS})\b")
+QUALITY_PROSE = re.compile(
+    rf"\bPHANTOMS?\b|^{QUALITY_WORDS}$|\b(DAILY|WEEKLY|MONTHLY|ANNUAL|DETECTOR) {QUALITY_WORDS}\b"
+    rf"|\b{QUALITY_WORDS} (IMAGE|PATTERN|OBJECT|EXPOSURE|SHOT)"
+)
+
 
 def check_chest_radiograph(header: Header, policy: Policy) -> tuple[str, ...]:
     """Check the header; return flags for what is unusual but usable.
@@ -39,6 +49,7 @@ def check_chest_radiograph(header: Header, policy: Policy) -> tuple[str, ...]:
         raise Rejected("for_processing", "raw detector data, not display-ready")
     if intent == "FOR PROCESSING":
         flags.append("for_processing")
+    check_subject(header)
     flags += check_body_part(header, policy)
     check_frame_count(header)
     if header.text(0x00280301) == "YES":
@@ -89,6 +100,17 @@ def find_image_type_flags(header: Header) -> list[str]:
     flags += ["secondary"] if values[1:2] == ["SECONDARY"] else []
     has_marks = any(word in value for value in values[2:] for word in ("CAD", "OVERLAY"))
     return flags + (["marked_image"] if has_marks else [])
+
+
+def check_subject(header: Header) -> None:
+    """Refuse images of quality control by their attributes or wording (our choice); synthetic ones pass."""
+    if any(header.text(tag) == "YES" for tag in QUALITY_CONTROL_FIELDS):
+        raise Rejected("quality_control", "the header states a quality control image or subject")
+    is_synthetic = "DIGITAL PHANTOM" in header.text(0x00081030)  # `medprior phantom` stands for a patient.
+    for fields, pattern in ((TITLE_FIELDS, QUALITY_TITLE), (PROSE_FIELDS, QUALITY_PROSE)):
+        texts = [re.sub("[^A-Z]+", " ", " ".join(header.texts(tag))).strip() for tag in fields]
+        if not is_synthetic and any(map(pattern.search, texts)):
+            raise Rejected("quality_control", "the header names a phantom, a test or a calibration, not a patient")
 
 
 def check_body_part(header: Header, policy: Policy) -> list[str]:

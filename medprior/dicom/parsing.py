@@ -32,7 +32,7 @@ from medprior.errors import Rejected
 MAX_VALUE_BYTES = 2**24
 MIN_BOMB_INFLATED_BYTES, MAX_INFLATION_RATIO = 2**26, 100
 INFLATE_CHUNK_BYTES = 2**22
-SOP_CLASS, MEDIA_STORAGE_CLASS = 0x00080016, 0x00020002
+SOP_CLASS_TAG, MEDIA_CLASS_TAG = 0x00080016, 0x00020002
 KNOWN_VRS = {vr.encode() for vr in STANDARD_VR}
 
 
@@ -109,7 +109,7 @@ def parse_header(stream: BinaryIO, size: int, policy: Policy) -> ParsedHeader:
         implicit = syntax == ImplicitVRLittleEndian
         dataset = read_checked_dataset(stream, size, policy, implicit, little, lambda tag: tag >= 0x7FE00000)
         add_class_of_file_meta(dataset, meta)
-    if kind == "bare_dicom" and SOP_CLASS not in dataset:
+    if kind == "bare_dicom" and SOP_CLASS_TAG not in dataset:
         raise Rejected("not_dicom", "neither preamble nor SOP class: not DICOM")
     # A file may be implicit although its meta header says explicit; the parser detects that.
     implicit = bool(dataset.original_encoding[0])
@@ -118,9 +118,9 @@ def parse_header(stream: BinaryIO, size: int, policy: Policy) -> ParsedHeader:
 
 def add_class_of_file_meta(dataset: Dataset, meta: Header) -> None:
     """Give a data set without SOP Class UID that of the file meta, which is the same by PS3.10 7.1."""
-    media_class = meta.raw(MEDIA_STORAGE_CLASS)
-    if media_class and not Header(dataset).text(SOP_CLASS):
-        dataset[SOP_CLASS] = RawDataElement(Tag(SOP_CLASS), "UI", len(media_class), media_class, 0, False, True)
+    media_class = meta.raw(MEDIA_CLASS_TAG)
+    if media_class and not Header(dataset).text(SOP_CLASS_TAG):
+        dataset[SOP_CLASS_TAG] = RawDataElement(Tag(SOP_CLASS_TAG), "UI", len(media_class), media_class, 0, False, True)
 
 
 def read_checked_dataset(

@@ -22,14 +22,10 @@ RASTER_FORMATS = {"png": "PNG", "jpeg": "JPEG"}
 WHITE_8_BIT = 255
 # How a picture of each EXIF orientation is turned upright (EXIF 2.3, tag 0x0112).
 EXIF_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}
+}  # fmt: skip
 # Pixels that any file may have, and pixels per byte of larger ones; the limits on bombs are our choice.
 MIN_BOMB_PIXELS, MAX_PIXELS_PER_BYTE = 2**24, 100
 
@@ -67,13 +63,8 @@ def read_raster(source: Path | str | BinaryIO, policy: Policy | None = None) -> 
     pixels = stored.astype(np.float32)
     pixels /= np.float32(white_level)
     valid = np.ones(pixels.shape, dtype=bool)
-    return Radiograph(
-        pixels=pixels,
-        valid=valid,
-        flags=flags + find_low_range(pixels, valid),
-        pixel_sha256=compute_pixel_sha256(stored),
-        syntax=kind,
-    )
+    flags += find_low_range(pixels, valid)
+    return Radiograph(pixels, valid, flags=flags, pixel_sha256=compute_pixel_sha256(stored), syntax=kind)
 
 
 def decode_raster(data: bytes, name: str, policy: Policy) -> tuple[NDArray[Any], int, tuple[str, ...]]:

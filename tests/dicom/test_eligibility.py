@@ -14,6 +14,7 @@ from medprior.dicom.eligibility import (
     check_frame_count,
     check_secondary_capture,
     check_sop_class,
+    check_subject,
     find_image_type_flags,
 )
 from medprior.errors import Rejected
@@ -92,6 +93,47 @@ def test_the_anatomic_region_counts_and_the_policy_may_accept_other_parts():
     assert get_outcome(check_body_part, {"BodyPartExamined": "ABDOMEN", "AnatomicRegionSequence": [region]}) == []
     outcome = get_outcome(check_body_part, {"BodyPartExamined": "HAND"}, other_body_parts=True)
     assert outcome == ["other_body_part"]
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"QualityControlImage": "YES"},
+        {"QualityControlSubject": "YES"},
+        {"PatientName": "QC^Phantom"},
+        {"PatientName": "TEST^PATIENT"},
+        {"BodyPartExamined": "PHANTOM"},
+        {"SeriesDescription": "Detector_calibration 2"},
+        {"SeriesDescription": "Daily QC"},
+        {"ProtocolName": "test exposure"},
+        {"StudyDescription": "CHEST PHANTOM"},
+        {"ImageComments": "lung phantom, 2 cm PMMA"},
+        {"ImageComments": "QC"},
+        {"ImageComments": "test image"},
+        {"ImageComments": "weekly quality control"},
+        {"PatientComments": "Calibration"},
+    ],
+)
+def test_quality_control_is_refused_by_attribute_and_by_wording(elements):
+    radiograph = {"SOPClassUID": CR_STORAGE, "Modality": "CR", "BodyPartExamined": "CHEST"}
+    assert get_outcome(check_chest_radiograph, radiograph | elements) == "quality_control"
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"QualityControlImage": "NO", "QualityControlSubject": "NO"},
+        {"PatientName": "Testa^Maria"},
+        {"PatientName": "Calibri^Fantomas"},
+        {"SeriesDescription": "Chest PA latest"},
+        {"StudyDescription": "Chest, positive TB test"},
+        {"ImageComments": "QC passed"},
+        {"ImageComments": "calibration 0.143 mm"},
+        {"PatientName": "Phantom^Ada", "StudyDescription": "Chest, digital phantom"},
+    ],
+)
+def test_wording_that_only_resembles_quality_control_passes(elements):
+    check_subject(build_header(**elements))
 
 
 def test_there_is_one_frame_or_none_stated():

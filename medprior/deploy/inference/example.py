@@ -30,7 +30,7 @@ def create_example_dicom(seed: int = 0, side: int = EXAMPLE_SIDE_PX) -> bytes:
     uid = UID(f"2.25.{seed + 1}")
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = uid
     dataset.StudyInstanceUID = dataset.SeriesInstanceUID = uid
-    dataset.PatientID, dataset.PatientName = f"EXAMPLE{seed}", "Phantom^Example"
+    dataset.PatientID, dataset.PatientName = f"EXAMPLE{seed}", "Synthetic^Example"
     dataset.PatientSex, dataset.PatientAge = image.facts["sex"], f"{int(image.facts['age']):03d}Y"
     dataset.Modality, dataset.BodyPartExamined = "DX", "CHEST"
     dataset.PresentationIntentType = "FOR PRESENTATION"
