@@ -6,7 +6,6 @@ import shutil
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medprior.cohort.columns import SPLITS, build_manifest
+from medprior.cohort.kept_splits import SplitRequest
 from medprior.cohort.records import ImageRecords
-from medprior.cohort.splits import assign_patient_splits
 from medprior.cohort.store import PixelLocation
 from medprior.provenance import atomic_write, read_config, write_config, write_json
 
@@ -24,51 +23,33 @@ QuarantineRows = Sequence[tuple[str, str, str]]
 COHORT_FILES = ("manifest.parquet", "pixels/index.parquet", "summary.json", "quarantine.csv")
 
 
-@dataclass(frozen=True)
-class PatientSplitRule:
-    """How images without an official split are split; see `assign_patient_splits`."""
-
-    seed: int
-    fractions: tuple[float, float, float]
-
-    def record(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return {"seed": self.seed, "fractions": list(self.fractions)}
-
-
 def write_cohort_files(
     folder: Path,
     records: ImageRecords,
-    fixed: Mapping[str, str | None],
-    rule: PatientSplitRule,
+    request: SplitRequest,
     quarantine: QuarantineRows,
     summary: Mapping[str, Any],
     settings: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> None:
     """Write all files of a cohort besides pixels and masks; `config.json` comes last.
 
     Args:
         folder: the cohort folder.
         records: journal records.
-        fixed: splits by image_id that take precedence over the images' `official`.
-        rule: how the remaining images are split.
+        request: what decides the splits.
         quarantine: rows (item, code, message) of `quarantine.csv`.
         summary: entries of `summary.json` besides the counts.
         settings: the stage's settings.
+        facts: further entries of `config.json`.
+
+    Raises:
+        MedpriorError: an image would leave its published split; nothing is written.
     """
     collector = SplitAndLocationCollector()
     frame = build_manifest(collector.collect_while_iterating(records.sorted_records()))
-    official = zip(frame.image_id.tolist(), collector.official, strict=True)
-    frame["split"] = pd.array(
-        assign_patient_splits(
-            frame.patient_id.tolist(),
-            frame.pixel_sha256.tolist(),
-            rule.fractions,
-            rule.seed,
-            [fixed.get(image_id, split) for image_id, split in official],
-        ).tolist(),
-        dtype="str",
-    )
+    ids, patient_ids, hashes = (frame[name].tolist() for name in ("image_id", "patient_id", "pixel_sha256"))
+    frame["split"] = pd.array(request.assign(ids, patient_ids, hashes, collector.official).tolist(), dtype="str")
     shutil.rmtree(folder / "cache", ignore_errors=True)
     locations = pd.DataFrame({"image_id": frame.image_id, **collector.locations})
     write_parquet(folder / "pixels" / "index.parquet", locations)
@@ -80,8 +61,8 @@ def write_cohort_files(
     }
     write_json(folder / "summary.json", counts | dict(summary))
     write_parquet(folder / "manifest.parquet", frame)
-    facts = {"split_rule": rule.record()}
-    write_config(folder, "ingest", settings, outputs=COHORT_FILES, seed=rule.seed, facts=facts)
+    facts = {"split_rule": request.rule.record(), **facts}
+    write_config(folder, "ingest", settings, outputs=COHORT_FILES, seed=request.rule.seed, facts=facts)
 
 
 class SplitAndLocationCollector:
@@ -106,14 +87,10 @@ class SplitAndLocationCollector:
         return {name: np.array(column, np.int64) for name, column in self._locations.items()}
 
 
-def load_previous_splits(folder: Path, rule: PatientSplitRule) -> dict[str, str | None]:
-    """Splits by image_id of a cohort that was finished before by the same rule."""
-    if not (folder / "config.json").is_file():
-        return {}
-    if read_config(folder, "ingest").get("split_rule") != rule.record():
-        return {}
-    previous = pd.read_parquet(folder / "manifest.parquet", columns=["image_id", "split"])
-    return dict(zip(previous.image_id.tolist(), previous.split.tolist(), strict=True))
+def load_published_tables(folder: Path) -> dict[str, str]:
+    """Data set -> digest of the tables and descriptor with which the cohort in `folder` was finished."""
+    is_finished = (folder / "config.json").is_file()
+    return dict(read_config(folder, "ingest").get("tables", {})) if is_finished else {}
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:

@@ -29,6 +29,7 @@ class ImageMetadata(TypedDict, total=False):
         flags: irregularities of the file.
         pixel_sha256: of the decoded stored array and its shape; computed from `pixels` if absent.
         official: the data set's own split: train, val, test, train_val or None (by hash).
+        decoding: digest of the rules by which the file was decoded; in the journal only.
     """
 
     study_id: str
@@ -42,6 +43,7 @@ class ImageMetadata(TypedDict, total=False):
     flags: Sequence[str]
     pixel_sha256: str
     official: str | None
+    decoding: str
 
 
 class ImageRecords(Mapping[str, dict[str, Any]]):
@@ -51,8 +53,10 @@ class ImageRecords(Mapping[str, dict[str, Any]]):
         self._lines: dict[str, bytes] = {}
 
     def add(self, record: Mapping[str, Any], line: bytes) -> None:
-        """Add one record; a record without image_id is ignored."""
-        if "image_id" in record:
+        """Add or replace one record, or remove that of a `removed` image; a record without image_id is ignored."""
+        if record.get("removed"):
+            self._lines.pop(record["image_id"], None)
+        elif "image_id" in record:
             self._lines[record["image_id"]] = line
 
     def __getitem__(self, image_id: str) -> dict[str, Any]:
@@ -87,7 +91,22 @@ def build_metadata_record(image_id: str, patient_id: str, metadata: ImageMetadat
         "polarity_inverted": bool(metadata.get("polarity_inverted", False)),
         "flags": "|".join(metadata.get("flags", ())),
         "official": metadata.get("official"),
+        **({"decoding": metadata["decoding"]} if "decoding" in metadata else {}),
     }
+
+
+def correct_record(
+    record: Mapping[str, Any], patient_id: str, labels: Mapping[str, float], metadata: ImageMetadata
+) -> dict[str, Any]:
+    """A copy of an image's record with other labels, patient and metadata; what `metadata` lacks stays."""
+    given = build_metadata_record(record["image_id"], patient_id, metadata)
+    corrected = {name: given[name] for name in metadata}
+    return {**record, "patient_id": patient_id, **corrected, "labels": dump_labels(labels)}
+
+
+def dump_labels(labels: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON-able labels; None is unknown."""
+    return {name: finite_or_none(float(value)) for name, value in labels.items()}
 
 
 def check_cohort_image(

@@ -12,18 +12,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medprior.cohort.columns import build_manifest, finite_or_none
+from medprior.cohort.columns import build_manifest
 from medprior.cohort.committing import Committer
+from medprior.cohort.correction_log import CorrectionLog, locate_valid_mask
 from medprior.cohort.journal import Journal, encode_json_line
-from medprior.cohort.publishing import PatientSplitRule, QuarantineRows, load_previous_splits, write_cohort_files
+from medprior.cohort.kept_splits import PatientSplitRule, PublishedSplits, SplitRequest
+from medprior.cohort.publishing import QuarantineRows, load_published_tables, write_cohort_files
 from medprior.cohort.records import (
     ImageMetadata,
     ImageRecords,
     build_metadata_record,
     check_cohort_image,
     compute_array_sha256,
+    dump_labels,
 )
 from medprior.cohort.store import (
+    PixelLocation,
     PixelStore,
     ShardAppender,
     encode_stored_pixels,
@@ -59,7 +63,8 @@ class CohortWriter:
         self.store_size = store_size
         self._lock = acquire_lock(self.path / LOCK_FILE, "this cohort")
         try:
-            self._records, self._last_image_id = ImageRecords(), ""
+            self._records, self.corrections = ImageRecords(), CorrectionLog()
+            self._last_location: PixelLocation | None = None
             self._begun_store_size: int | None = None
             self._journal = Journal(self.path / "journal.jsonl", on_record=self._replay_record)
             self._check_store_size()
@@ -67,20 +72,30 @@ class CohortWriter:
             self._lock.release()
             raise
         remove_partial_files(self.path)
-        last = parse_pixel_location(self._records[self._last_image_id]) if self._last_image_id else None
-        self._shards = ShardAppender(self.path, last)
+        self._shards = ShardAppender(self.path, self._last_location)
         self._store = PixelStore(self.path)
         self._committer = Committer(self._journal)
         self._pending: list[bytes] = []
         self._unsynced_masks: list[Path] = []
+        self._run_tables: dict[str, str] = {}
         self._last_commit_time = time.monotonic()
 
     def _replay_record(self, record: dict[str, Any], line: bytes) -> None:
         """Read one line of the journal; the first holds the store size."""
         if self._begun_store_size is None:
             self._begun_store_size = int(record.get("store_size", 0))
+        if "shard" in record:
+            location = parse_pixel_location(record)
+            last = self._last_location
+            if last is None or (last.shard, last.end) < (location.shard, location.end):
+                self._last_location = location
+        self._follow_record(record, line)
+
+    def _follow_record(self, record: dict[str, Any], line: bytes) -> None:
+        """Take over one record, read or new."""
+        image_id = record.get("image_id")
+        self.corrections.note_record(record, self._records.get(image_id))
         self._records.add(record, line)
-        self._last_image_id = record.get("image_id", self._last_image_id)
 
     def _check_store_size(self) -> None:
         expected = self._begun_store_size
@@ -132,6 +147,11 @@ class CohortWriter:
         """`pixel_sha256` of an image already added."""
         return str(self._records[image_id]["pixel_sha256"])
 
+    @property
+    def records(self) -> Mapping[str, dict[str, Any]]:
+        """Journal records by image_id."""
+        return self._records
+
     def manifest(self) -> pd.DataFrame:
         """The manifest so far, sorted by image_id, `split` still empty."""
         return build_manifest(self._records.sorted_records())
@@ -146,9 +166,10 @@ class CohortWriter:
         masks: Mapping[str, NDArray[np.bool_]] | None = None,
         valid: NDArray[np.bool_] | None = None,
         source_size: tuple[int, int] | None = None,
+        replace: bool = False,
         **metadata: Unpack[ImageMetadata],
     ) -> None:
-        """Add one image; an image_id that exists is not changed.
+        """Add one image; an image_id that exists is not changed, unless `replace` is set.
 
         Args:
             image_id: unique name without patient data; also the file name of masks.
@@ -159,12 +180,13 @@ class CohortWriter:
             masks: structure -> bool [rows, cols] on the grid of `pixels`.
             valid: bool [rows, cols], False in padding and outside the shutter.
             source_size: (rows, cols) of the source where `pixels` is already reduced.
+            replace: an image_id that exists gets these pixels, masks and metadata.
             metadata: see `ImageMetadata`.
 
         Raises:
             ConfigError: a cohort cannot hold this image.
         """
-        if image_id in self._records:
+        if image_id in self._records and not replace:
             return
         if pixels.dtype != np.uint16:
             pixels = np.asarray(pixels, dtype=np.float32)
@@ -173,21 +195,40 @@ class CohortWriter:
         paths = {name: self._write_mask(name, image_id, mask, size) for name, mask in sorted((masks or {}).items())}
         if valid is not None and not valid.all():
             self._write_mask("valid", image_id, valid, size)
+        else:
+            self._remove_unused_valid_mask(image_id, replace)
         rows, cols = source_size or pixels.shape
         record = build_metadata_record(image_id, patient_id, metadata) | {
             "rows": int(rows),
             "cols": int(cols),
             "pixel_sha256": metadata.get("pixel_sha256") or compute_array_sha256(pixels),
-            "labels": {name: finite_or_none(float(value)) for name, value in (labels or {}).items()},
+            "labels": dump_labels(labels or {}),
             "masks": paths,
             **self._shards.append(encode_stored_pixels(pixels, size)).record(),
         }
+        self.append_record(record)
+
+    def append_record(self, record: dict[str, Any]) -> None:
+        """Add a record that replaces or removes an image's; see `medprior.cohort.correcting`."""
         line = encode_json_line(record)
         self._pending.append(line)
-        self._records.add(record, line)
+        self._follow_record(record, line)
         is_due = time.monotonic() - self._last_commit_time > COMMIT_SECONDS
         if is_due or len(self._pending) >= COMMIT_IMAGES:
             self._start_commit()
+
+    def _remove_unused_valid_mask(self, image_id: str, replace: bool) -> None:
+        name = locate_valid_mask(image_id)
+        if replace or name in self.corrections.unused_masks:
+            (self.path / name).unlink(missing_ok=True)
+
+    def begin_tables(self, dataset: str, digest: str) -> None:
+        """Record under which tables and descriptor the images of a data set are added or corrected from now on."""
+        self._run_tables[dataset] = digest
+        if self.corrections.digests.get(dataset) != digest:
+            record = {"dataset": dataset, "tables": digest}
+            self._journal.append(record)
+            self.corrections.note_record(record, None)
 
     def _write_mask(self, structure: str, image_id: str, mask: NDArray[np.bool_], size: tuple[int, int]) -> str:
         relative = f"masks/{structure}/{image_id}.png"
@@ -215,36 +256,43 @@ class CohortWriter:
         *,
         fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
         seed: int = 0,
+        resplit: bool = False,
         quarantine: QuarantineRows = (),
         summary: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Split the images and publish the cohort; `config.json` is written last.
 
-        Images of a cohort finished before with the same seed and fractions keep their split.
+        Images of a cohort finished before with the same seed and fractions keep their split, also where their
+        pixels have another id now.
 
         Args:
             split: split by image_id instead of the images' `official` (see `assign_patient_splits`).
             fractions: expected shares of train, val and test without official split.
             seed: of the hash that splits.
+            resplit: split anew, whatever the splits were before.
             quarantine: rows (item, code, message) of `quarantine.csv`.
             summary: further entries of `summary.json`.
             settings: recorded as the stage's settings.
 
         Raises:
-            MedpriorError: no image was added.
+            MedpriorError: no image was added, or an image would leave its published split.
         """
         if not self._records:
             raise MedpriorError("no image was added", where=self.path.name, fix="check the input folder")
         self.commit()
         rule = PatientSplitRule(seed, fractions)
-        fixed = load_previous_splits(self.path, rule) | dict(split or {})
+        published = PublishedSplits.load(self.path, rule)
+        counts = self.corrections.count_corrections()
+        tables = load_published_tables(self.path) | self._run_tables
         write_cohort_files(
             self.path,
             self._records,
-            fixed,
-            rule,
+            SplitRequest(rule, published, split or {}, self.corrections.changed_official, resplit),
             quarantine,
-            {"store_size": self.store_size, **(summary or {})},
+            {"store_size": self.store_size, **(summary or {}), **({"corrections": counts} if counts else {})},
             settings or {"store_size": self.store_size},
+            {"tables": tables} if tables else {},
         )
+        for name in sorted(self.corrections.unused_masks):
+            (self.path / name).unlink(missing_ok=True)

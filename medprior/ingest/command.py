@@ -24,6 +24,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="identity key file, created on first use (default: MEDPRIOR_IDENTITY_KEY, else "
         "~/.config/medprior/identity.key)",
     )
+    parser.add_argument(
+        "--resplit",
+        action="store_true",
+        help="split the whole cohort anew, also where images leave the split in which they were published",
+    )
     parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable")
 
@@ -46,8 +51,8 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     from medprior.ingest.pipeline import ingest_images
 
     # The input's path may contain a patient's name, so it is not logged as a parameter.
-    observer.params(settings.dump_cohort_settings() | {"workers": settings.workers})
-    cohort = ingest_images(args.input, args.cohort, args.dataset, settings, args.key)
+    observer.params(settings.dump_cohort_settings() | {"workers": settings.workers, "resplit": args.resplit})
+    cohort = ingest_images(args.input, args.cohort, args.dataset, settings, args.key, args.resplit)
     observer.metrics({"images": float(len(cohort)), "patients": float(len(set(cohort.patient_ids.tolist())))}, 0)
     for name in ("contact_sheet.png", "summary.json"):
         observer.artifact(args.cohort / name)

@@ -14,6 +14,7 @@ from medprior.errors import ConfigError, InputMissing
 from medprior.settings import Settings, read_mapping
 
 FOLDER_VARIABLE = "MEDPRIOR_DATA_MANIFESTS"
+ANY_PATH = r"^(?P<id>.*)$"
 IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|dcm|dicom|gif|img|bmp)$", re.IGNORECASE)
 
 
@@ -238,12 +239,17 @@ class DatasetDescriptor(Settings):
     boxes: tuple[BoxRule, ...] = ()
     splits: tuple[OfficialSplitRule, ...] = ()
 
+    @property
+    def has_image_ids(self) -> bool:
+        """Whether images have ids of the data set's own, and not only their paths."""
+        return self.images[0].match != ANY_PATH
+
 
 GENERIC_DATASET = DatasetDescriptor(
     name="files",
     title="a folder of files",
     licence="unknown",
-    images=(ImageRule(match=r"^(?P<id>.*)$"),),
+    images=(ImageRule(match=ANY_PATH),),
 )
 
 

@@ -8,14 +8,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from medprior.cohort import Cohort, CohortWriter
 from medprior.cohort.columns import SPLITS
 from medprior.cohort.journal import Journal
+from medprior.cohort.kept_splits import PatientSplitRule
 from medprior.dicom import Policy
 from medprior.errors import MedpriorError
 from medprior.ingest.boxes import FindingBox, write_finding_boxes
 from medprior.ingest.contact_sheet import write_contact_sheet
+from medprior.ingest.corrections import Correction
 from medprior.ingest.decoding import DecodedImage, RejectedFile
 from medprior.ingest.descriptor import DatasetDescriptor, load_descriptor, search_pattern
 from medprior.ingest.dispatch import decode_sources
@@ -25,21 +28,14 @@ from medprior.ingest.identity import (
     is_valid_uid,
     load_private_pseudonymizer,
 )
+from medprior.ingest.metadata import MetadataJoiner, digest_decoding_rules, digest_metadata_rules
 from medprior.ingest.origin import LocalFolder, RemoteFolder, open_input
 from medprior.ingest.plan import ImageSource, sample_sources
 from medprior.ingest.remote import DISK_FULL_ERRNOS
 from medprior.ingest.settings import IngestSettings
 from medprior.ingest.source_journal import FileStamp, SourceJournal, private_folder
 from medprior.ingest.summary import summarize_cohort
-from medprior.ingest.tables import (
-    STUDY_KEY_PREFIX,
-    SourceMetadata,
-    TableJoins,
-    parse_file_name,
-    parse_table_age,
-    parse_table_sex,
-    parse_table_view,
-)
+from medprior.ingest.tables import STUDY_KEY_PREFIX, SourceMetadata, TableJoins
 from medprior.observer import progress_bar
 
 
@@ -49,10 +45,13 @@ def ingest_images(
     dataset: str | None = None,
     settings: IngestSettings | None = None,
     key: Path | None = None,
+    resplit: bool = False,
 ) -> Cohort:
     """Read every image of a folder into a cohort; a rejected file never ends the run.
 
-    A second run resumes the first; a run with another folder adds to the cohort.
+    A second run resumes the first; a run with another folder adds to the cohort. Where the data set's tables or
+    descriptor changed, labels and metadata are corrected in place, and images that have another id now replace
+    the old ones.
 
     Args:
         source: folder or file, or the URL of one (`s3://bucket/prefix`; see `origin`).
@@ -60,10 +59,11 @@ def ingest_images(
         dataset: name of, or path to, a data set descriptor; None for any folder.
         settings: the defaults if None.
         key: identity key file; see `medprior.ingest.identity`.
+        resplit: split the whole cohort anew.
 
     Raises:
-        MedpriorError: the folder holds no usable image, another run writes the cohort, or the
-            store or the cluster cannot be used.
+        MedpriorError: the folder holds no usable image, another run writes the cohort, the store or the
+            cluster cannot be used, or a correction would move images between splits.
     """
     settings = settings or IngestSettings()
     descriptor = load_descriptor(dataset)
@@ -81,10 +81,21 @@ def ingest_images(
     pseudonyms = create_public_pseudonymizer(descriptor.name) if public else load_private_pseudonymizer(key, cohort)
     with CohortWriter(cohort, settings.store_size) as writer:
         run = IngestRun(writer, SourceJournal(cohort), descriptor, pseudonyms, tables)
+        digest = digest_metadata_rules(descriptor, joins.digests)
+        rule = PatientSplitRule(settings.seed, settings.fractions)
+        correction = Correction(writer, run.outcomes, run.joiner, sources)
         try:
             run.check_identity_key()
+            is_corrected = correction.is_needed(digest)
+            if is_corrected:
+                correction.check_splits(rule, resplit)
+            writer.begin_tables(descriptor.name, digest)
             run.decode(sources, origin, settings)
-            run.publish(settings, origin.boxes(descriptor), counts)
+            if is_corrected:
+                correction.apply(rule, resplit)
+            run.publish(settings, origin.boxes(descriptor), counts, resplit)
+            if is_corrected:
+                correction.report()
         except OSError as error:
             if error.errno not in DISK_FULL_ERRNOS:
                 raise
@@ -118,8 +129,9 @@ class IngestRun:
         pseudonyms: Pseudonymizer,
         tables: Mapping[str, SourceMetadata],
     ) -> None:
-        self.writer, self.outcomes, self.descriptor = writer, outcomes, descriptor
-        self.pseudonyms, self.tables = pseudonyms, tables
+        self.writer, self.outcomes, self.descriptor, self.pseudonyms = writer, outcomes, descriptor, pseudonyms
+        self.joiner = MetadataJoiner(descriptor, pseudonyms, tables)
+        self._replaced: set[str] = set()
 
     def check_identity_key(self) -> None:
         """Raise MedpriorError where the cohort was begun with another identity key."""
@@ -140,12 +152,10 @@ class IngestRun:
             journal.close()
 
     def decode(self, sources: list[ImageSource], origin: LocalFolder | RemoteFolder, settings: IngestSettings) -> None:
-        """Decode all sources without an earlier outcome."""
-        name, stamps = self.descriptor.name, [origin.stamp(source) for source in sources]
+        """Decode all sources without an earlier outcome by the same rules."""
+        stamps = [origin.stamp(source) for source in sources]
         pending = [
-            (source, stamp)
-            for source, stamp in zip(sources, stamps, strict=True)
-            if not self.outcomes.is_done(source.path, stamp, name, self.writer)
+            (source, stamp) for source, stamp in zip(sources, stamps, strict=True) if not self.is_done(source, stamp)
         ]
         if not pending:
             return
@@ -159,81 +169,89 @@ class IngestRun:
                 bar.set_postfix(refused=rejected, refresh=False)
                 bar.update()
 
+    def is_done(self, source: ImageSource, stamp: FileStamp) -> bool:
+        """Whether this unchanged file has an outcome by the same descriptor."""
+        decoding = digest_decoding_rules(source, self.descriptor)
+        if not self.outcomes.is_done(source.path, stamp, self.descriptor.name, self.writer, decoding):
+            return False
+        image_id = (self.outcomes.find_outcome(source.path) or {}).get("image_id")
+        return not (image_id and self.descriptor.has_image_ids) or image_id == self.assign_key_id(source)
+
     def store_result(self, source: ImageSource, stamp: FileStamp, result: DecodedImage | RejectedFile) -> bool:
         """Store one result, first in the cohort, then in the private journal; True if accepted."""
-        item = self.pseudonyms.pseudonym("item", source.relative)
-        image_id, code, message = "", "", ""
+        outcome: dict[str, Any] = {"item": self.pseudonyms.pseudonym("item", source.relative), "image_id": ""}
+        outcome |= {"code": "", "message": "", "decoding": digest_decoding_rules(source, self.descriptor)}
         if isinstance(result, RejectedFile):
-            code, message = result.code, result.message
+            outcome |= {"code": result.code, "message": result.message}
         else:
             image_id = self.assign_image_id(source, result)
             is_known = image_id in self.writer
             if is_known and self.writer.get_pixel_sha256(image_id) != result.metadata.pixel_sha256:
-                code = "conflict"
-                message = "an earlier file has the same image id (or SOP instance UID) but other pixels"
-                image_id = ""
-            elif not is_known:
-                self.add_image(image_id, source, result)
-        outcome = {"item": item, "image_id": image_id, "code": code, "message": message}
+                outcome["code"] = "conflict"
+                outcome["message"] = "an earlier file has the same image id (or SOP instance UID) but other pixels"
+            else:
+                header, pixels = self.joiner.read_header_facts(result), result.metadata.pixel_sha256[:16]
+                outcome |= {"image_id": image_id, "header": header.record(), "pixels": pixels}
+                if not is_known or self.is_decoded_anew(source, outcome):
+                    self.add_image(image_id, source, result, outcome["decoding"], replace=is_known)
         self.outcomes.record_outcome(source.path, stamp, self.descriptor.name, **outcome)
-        return not code
+        return not outcome["code"]
+
+    def is_decoded_anew(self, source: ImageSource, outcome: Mapping[str, Any]) -> bool:
+        """Whether a file gave the same image before by other rules; of several files the first one counts."""
+        image_id, decoding = outcome["image_id"], outcome["decoding"]
+        previous = self.outcomes.find_outcome(source.path) or {}
+        if previous.get("image_id") != image_id or previous.get("decoding", decoding) == decoding:
+            return False
+        return image_id not in self._replaced and self.writer.records[image_id].get("decoding") != decoding
 
     def assign_image_id(self, source: ImageSource, image: DecodedImage) -> str:
         """Pseudonym of the data set's own id, else of the SOP instance, else of the pixels."""
-        if self.descriptor.images[0].match != r"^(?P<id>.*)$":
-            return self.pseudonyms.pseudonym("image", f"{self.descriptor.name}\0{source.key}")
+        if self.descriptor.has_image_ids:
+            return self.assign_key_id(source)
         if is_valid_uid(image.identity.sop):
             return self.pseudonyms.pseudonym("instance", image.identity.sop)
         return self.pseudonyms.pseudonym("picture", image.metadata.pixel_sha256)
 
-    def add_image(self, image_id: str, source: ImageSource, image: DecodedImage) -> None:
-        """Add one image with the metadata of header, tables and file name."""
-        from_name = parse_file_name(source.relative, self.descriptor)
-        table = self.tables.get(source.key, SourceMetadata())
-        study = self.tables.get(STUDY_KEY_PREFIX + from_name.fields.get("study_id", ""), SourceMetadata())
-        fields, metadata = from_name.fields | study.fields | table.fields, image.metadata
-        patient_id, study_id = self.assign_patient_and_study(image_id, image, fields)
-        view = metadata.view if metadata.view != "UNKNOWN" else parse_table_view(fields.get("view"))
-        age = metadata.age if metadata.age is not None else parse_table_age(fields.get("age"))
+    def assign_key_id(self, source: ImageSource) -> str:
+        """Pseudonym of the data set's own id."""
+        return self.pseudonyms.pseudonym("image", f"{self.descriptor.name}\0{source.key}")
+
+    def add_image(
+        self, image_id: str, source: ImageSource, image: DecodedImage, decoding: str, replace: bool = False
+    ) -> None:
+        """Add or replace one image with the metadata of header, tables and file name."""
+        patient_id, labels, joined = self.joiner.join(image_id, source, self.joiner.read_header_facts(image))
+        metadata = image.metadata
         self.writer.add(
             image_id=image_id,
             pixels=image.stored,
             patient_id=patient_id,
-            labels=from_name.labels | study.labels | table.labels,
+            labels=labels,
             masks=image.masks,
             valid=image.valid,
             source_size=image.size,
-            study_id=study_id,
+            replace=replace,
             dataset=self.descriptor.name,
-            view=view or self.descriptor.view or "UNKNOWN",
-            sex=metadata.sex or parse_table_sex(fields.get("sex")),
-            age=age,
             spacing_mm=math.sqrt(math.prod(metadata.spacing_mm)) if metadata.spacing_mm else None,
             spacing_kind=metadata.spacing_kind,
             polarity_inverted=metadata.polarity_inverted,
             flags=metadata.flags,
             pixel_sha256=metadata.pixel_sha256,
-            official=fields.get("split"),
+            decoding=decoding,
+            **joined,
         )
-
-    def assign_patient_and_study(
-        self, image_id: str, image: DecodedImage, fields: Mapping[str, str]
-    ) -> tuple[str, str]:
-        """Pseudonyms of patient and study; without an id every study is a new patient."""
-        identity = image.identity
-        study_uid = fields.get("study_id") or (identity.study if is_valid_uid(identity.study) else "")
-        study = self.pseudonyms.pseudonym("study", study_uid or image_id)
-        if fields.get("patient_id"):
-            return self.pseudonyms.pseudonym("patient", f"{self.descriptor.name}\0{fields['patient_id']}"), study
-        if identity.patient:
-            return self.pseudonyms.pseudonym("patient", identity.patient), study
-        return self.pseudonyms.pseudonym("patient of study", study), study
+        if replace:
+            # Only now may the private journal say that the file is done by the new rules.
+            self.writer.commit()
+            self._replaced.add(image_id)
 
     def publish(
         self,
         settings: IngestSettings,
         boxes: Sequence[FindingBox] = (),
         join_counts: Mapping[str, Mapping[str, int]] | None = None,
+        resplit: bool = False,
     ) -> None:
         """Write all files of the cohort; the manifest and `config.json` come last; `join_counts` are this run's."""
         self.outcomes.write_sources()
@@ -256,6 +274,7 @@ class IngestRun:
         self.writer.finish(
             fractions=settings.fractions,
             seed=settings.seed,
+            resplit=resplit,
             quarantine=quarantine,
             summary=summarize_cohort(manifest, self.outcomes.records())
             | box_counts

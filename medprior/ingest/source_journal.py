@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class SourceJournal:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.folder.chmod(0o700)
             self._lines: dict[str, bytes] = {}
+            self._superseded: set[str] = set()
             self._journal = Journal(self.folder / "journal.jsonl", 0o600, self._remember)
         except OSError as error:
             raise InputMissing(f"cannot be written ({error.strerror})", where=self.folder.name) from None
@@ -37,6 +38,15 @@ class SourceJournal:
             draft.unlink()
 
     def _remember(self, record: dict[str, Any], line: bytes) -> None:
+        earlier = self._lines.get(record["source"])
+        if earlier is not None:
+            previous = json.loads(earlier)
+            is_same_file = record["stamp"] == previous["stamp"]
+            is_same_file |= bool(record.get("pixels")) and record["pixels"] == previous.get("pixels")
+            # Other pixels under the old name, and conflicts, leave the earlier image as it is.
+            is_superseded = is_same_file and record["code"] != "conflict"
+            if previous["image_id"] not in {"", record["image_id"]} and is_superseded:
+                self._superseded.add(previous["image_id"])
         self._lines[record["source"]] = line
 
     def __len__(self) -> int:
@@ -46,7 +56,20 @@ class SourceJournal:
         """Close the journal."""
         self._journal.close()
 
-    def is_done(self, path: str, stamp: FileStamp, dataset: str, image_ids: Container[object]) -> bool:
+    def find_outcome(self, path: str) -> dict[str, Any] | None:
+        """The last outcome of a file, None without one."""
+        line = self._lines.get(path)
+        return json.loads(line) if line is not None else None
+
+    def list_superseded_images(self) -> set[str]:
+        """Ids of images that no file stands for any more, since their files have other ids or are refused now."""
+        if not self._superseded:
+            return set()
+        return self._superseded.difference(record["image_id"] for record in self.records())
+
+    def is_done(
+        self, path: str, stamp: FileStamp, dataset: str, image_ids: Container[object], decoding: str = ""
+    ) -> bool:
         """Whether this unchanged file has an outcome in this data set.
 
         Args:
@@ -54,12 +77,10 @@ class SourceJournal:
             stamp: changes with the file.
             dataset: the data set's name.
             image_ids: images of the cohort; images lost in a power cut are missing there.
+            decoding: digest of the rules by which the file is decoded.
         """
-        line = self._lines.get(path)
-        if line is None:
-            return False
-        record = json.loads(line)
-        if record["dataset"] != dataset:
+        record = self.find_outcome(path)
+        if record is None or (record["dataset"], record.get("decoding", "")) != (dataset, decoding):
             return False
         is_kept = not record["image_id"] or record["image_id"] in image_ids
         return is_kept and bool(record["stamp"] == stamp)
@@ -74,8 +95,24 @@ class SourceJournal:
         image_id: str,
         code: str,
         message: str,
+        decoding: str = "",
+        pixels: str = "",
+        header: Mapping[str, Any] | None = None,
     ) -> None:
-        """Record one outcome: an image id, or a reject code with its message."""
+        """Record one outcome: an image id, or a reject code with its message.
+
+        Args:
+            path: the file, or its URL.
+            stamp: changes with the file.
+            dataset: the data set's name.
+            item: pseudonym of the file.
+            image_id: of an accepted file, else empty.
+            code: of a rejected file, else empty.
+            message: of a rejected file, else empty.
+            decoding: digest of the rules by which the file was decoded.
+            pixels: start of the digest of the decoded pixels, empty for a rejected file.
+            header: what the file says about its image, free of raw identifiers.
+        """
         record = {
             "source": path,
             "dataset": dataset,
@@ -84,10 +121,13 @@ class SourceJournal:
             "image_id": image_id,
             "code": code,
             "message": message,
+            "decoding": decoding,
+            "pixels": pixels,
+            **({"header": dict(header)} if header else {}),
         }
         line = encode_json_line(record)
         self._journal.append_line(line)
-        self._lines[path] = line
+        self._remember(record, line)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """The last outcome of every source, sorted by source."""

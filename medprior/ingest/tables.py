@@ -13,6 +13,7 @@ from medprior.dicom.radiograph import MAX_AGE_YEARS
 from medprior.errors import ConfigError, InputMissing
 from medprior.ingest.descriptor import DatasetDescriptor, OfficialSplitRule, TableRule, parse_image_key, search_pattern
 from medprior.ingest.table_files import find_column, find_nearest_names, open_table, open_text, require_columns
+from medprior.provenance import sha256_file
 
 STUDY_KEY_PREFIX = "study\0"
 LABEL_WORDS = dict.fromkeys(("", "na", "n/a", "nan", "unknown", "uncertain"), math.nan) | {
@@ -38,10 +39,15 @@ class TableJoins:
 
     Args:
         keys: ids of the input's images, and of its studies after `STUDY_KEY_PREFIX`.
+
+    Attributes:
+        counts: table -> kind of discrepancy -> number.
+        digests: table or split list -> sha256 of the file.
     """
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._keys, self.counts = dict.fromkeys(keys), dict[str, dict[str, int]]()
+        self.digests: dict[str, str] = {}
         self._unmatched: list[tuple[str, TableRule, str]] = []
         self._matched: list[TableRule] = []
 
@@ -107,6 +113,8 @@ def read_tables(
                 fix=f"give the folder that holds it; see {descriptor.homepage or 'the descriptor'}",
             )
         if path is not None:
+            if joins:
+                joins.digests[path.relative_to(root).as_posix()] = sha256_file(path)
             prefix = STUDY_KEY_PREFIX if table.about == "study" else ""
             rows: Iterable[tuple[str, SourceMetadata]] = (
                 (prefix + key, row) for key, row in read_table_rows(path, table)
@@ -119,6 +127,9 @@ def read_tables(
     if joins:
         joins.refuse_unmatched_tables()
     for rule in descriptor.splits:
+        list_file = find_first_file(root, rule.files)
+        if joins and list_file is not None:
+            joins.digests[list_file.relative_to(root).as_posix()] = sha256_file(list_file)
         for key in read_split_list(root, rule):
             metadata.setdefault(key, SourceMetadata()).fields["split"] = rule.split
     return metadata

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from medprior.cohort import Cohort, CohortWriter
-from medprior.cohort.publishing import PatientSplitRule, load_previous_splits
+from medprior.cohort.kept_splits import PatientSplitRule, PublishedSplits
 from tests.cohort.images import add_picture
 
 SHARES = (0.7, 0.1, 0.2)
@@ -39,11 +39,11 @@ def test_splits_of_the_same_rule_are_kept_and_a_new_given_one_replaces_them(tmp_
 
 def test_previous_splits_are_those_of_a_finished_cohort_of_the_same_rule(tmp_path):
     path = tmp_path / "c"
-    assert load_previous_splits(path, PatientSplitRule(0, SHARES)) == {}
+    assert PublishedSplits.load(path, PatientSplitRule(0, SHARES)).by_image == {}
     splits = finish(path)
-    assert load_previous_splits(path, PatientSplitRule(0, SHARES)) == splits
-    assert load_previous_splits(path, PatientSplitRule(1, SHARES)) == {}
-    assert load_previous_splits(path, PatientSplitRule(0, (0.6, 0.2, 0.2))) == {}
+    assert PublishedSplits.load(path, PatientSplitRule(0, SHARES)).by_image == splits
+    assert PublishedSplits.load(path, PatientSplitRule(1, SHARES)).by_image == {}
+    assert PublishedSplits.load(path, PatientSplitRule(0, (0.6, 0.2, 0.2))).by_image == {}
 
 
 def test_the_summary_counts_and_the_old_cache_goes(tmp_path):

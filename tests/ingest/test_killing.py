@@ -1,6 +1,7 @@
 """kill -9 at any moment, start again: the same bytes as a run that was never disturbed."""
 
 import contextlib
+import json
 import os
 import resource
 import shutil
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from medprior.phantom import PhantomSettings, generate_phantom_cohort
+from tests.ingest.corrected_folders import CorrectedFolder, describe
 from tests.ingest.radiograph_files import fill_with_dicom, read_files
 
 
@@ -131,6 +133,47 @@ def test_a_disk_that_is_really_full(tmp_path, small_disk):
 
 def test_one_cohort_killed_three_times(tmp_path):
     kills(tmp_path, 3, 3, 24)
+
+
+def kills_while_correcting(tmp_path, count, files):
+    """`count` kills, each in a run that corrects labels, patients and the decoding; then the same bytes, every time."""
+    folder = CorrectedFolder(tmp_path / "in", files)
+    more = ("--dataset", folder.write())
+    ended(command(folder.path, tmp_path / "first", more=more))
+    for name, row in folder.rows.items():
+        row[1] = 1 - row[1]
+        row[0] += name[-1]
+    stretched = [describe()["images"][0] | {"stretch": True}]
+    folder.write(images=stretched)
+    rng = np.random.default_rng(0)
+    expected, halfway, number, length = {}, 0, 0, 0.0
+    while number <= count:
+        for end in ("", ".private"):
+            shutil.rmtree(tmp_path / f"c{end}", ignore_errors=True)
+            shutil.copytree(tmp_path / f"first{end}", tmp_path / f"c{end}")
+        start = time.monotonic()
+        if expected:
+            landed = kill_after(rng.uniform(0.3, 1.0) * length, command(folder.path, tmp_path / "c", more=more))
+            lines = (tmp_path / "c" / "journal.jsonl").read_bytes().splitlines()
+            halfway += landed and len(lines) > files + 2
+        ended(command(folder.path, tmp_path / "c", more=more))
+        expected, length = expected or read_files(tmp_path / "c"), length or time.monotonic() - start
+        assert read_files(tmp_path / "c") == expected
+        number += 1
+    summary = json.loads(expected["summary.json"])
+    changed = {"images": files, "images_read_again": files, "labels": {"Effusion": files}, "patient_id": files}
+    assert summary["corrections"] == changed
+    print(f"{count} kills, {halfway} with some corrections kept")
+    return halfway
+
+
+def test_a_correction_killed_twice(tmp_path):
+    kills_while_correcting(tmp_path, 2, 16)
+
+
+@pytest.mark.slow
+def test_fifty_kills_while_correcting(tmp_path):
+    assert kills_while_correcting(tmp_path, 50, 150) >= 5
 
 
 @pytest.mark.slow

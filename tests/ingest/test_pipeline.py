@@ -232,7 +232,8 @@ def test_an_image_is_named_by_the_data_set_else_by_its_instance_else_by_its_pixe
     ],
 )
 def test_patients_come_from_tables_then_headers_and_without_an_id_every_study_is_one(image, fields, patient, study):
-    patient_id, study_id = run_of().assign_patient_and_study("i1", image, fields)
+    joiner = run_of().joiner
+    patient_id, study_id = joiner.assign_patient_and_study("i1", joiner.read_header_facts(image), fields)
     assert study_id == PSEUDONYMS.pseudonym(*study)
     expected = PSEUDONYMS.pseudonym(*patient) if patient else PSEUDONYMS.pseudonym("patient of study", study_id)
     assert patient_id == expected

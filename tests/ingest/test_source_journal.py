@@ -73,3 +73,41 @@ def test_a_stamp_is_size_and_time(tmp_path):
     os.utime(path, ns=(1, 123456789))
     assert get_size_and_mtime(str(path)) == [5, 123456789]
     assert get_size_and_mtime(str(tmp_path / "gone")) == [-1, -1]
+
+
+def test_a_file_is_not_done_by_other_rules(journal):
+    journal.record_outcome("/a", [5, 7], "own", item="i", image_id="i1", code="", message="", decoding="d")
+    assert journal.is_done("/a", [5, 7], "own", {"i1"}, "d")
+    assert not journal.is_done("/a", [5, 7], "own", {"i1"}, "e")
+    assert journal.find_outcome("/a")["decoding"] == "d"
+    assert journal.find_outcome("/b") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "superseded"),
+    [
+        ({"image_id": "i2"}, {"i1"}),
+        ({"code": "view"}, {"i1"}),
+        ({"code": "conflict"}, set()),
+        ({"image_id": "i1"}, set()),
+        ({"image_id": "i2", "stamp": (6, 7)}, set()),
+        ({"code": "truncated", "stamp": (6, 7)}, set()),
+    ],
+)
+def test_an_image_is_superseded_where_its_unchanged_file_has_another_outcome(journal, tmp_path, change, superseded):
+    record(journal, "/a", image_id="i1")
+    record(journal, "/a", **change)
+    assert journal.list_superseded_images() == superseded
+    journal.close()
+    again = SourceJournal(tmp_path / "c")
+    assert again.list_superseded_images() == superseded
+    # Another file stands for the image.
+    record(again, "/b", image_id="i1")
+    assert again.list_superseded_images() == set()
+    again.close()
+
+
+def test_a_copied_file_with_the_same_pixels_is_the_same_file(journal):
+    for image_id, stamp in (("i1", (5, 7)), ("i2", (5, 9))):
+        journal.record_outcome("/a", list(stamp), "own", item="i", image_id=image_id, code="", message="", pixels="sha")
+    assert journal.list_superseded_images() == {"i1"}

@@ -1,0 +1,55 @@
+from medprior.ingest.descriptor import MaskRule, RawFormat, load_descriptor
+from medprior.ingest.identity import Pseudonymizer
+from medprior.ingest.metadata import HeaderFacts, MetadataJoiner, digest_decoding_rules, digest_metadata_rules
+from medprior.ingest.plan import ImageSource, MaskFile
+from medprior.ingest.tables import SourceMetadata
+
+PSEUDONYMS = Pseudonymizer(b"key")
+SOURCE = ImageSource("/a.png", "a.png", "a", None, ())
+EMPTY = HeaderFacts("", "", "UNKNOWN", None, None)
+
+
+def join(header=EMPTY, labels=(), **fields):
+    joiner = MetadataJoiner(load_descriptor(None), PSEUDONYMS, {"a": SourceMetadata(fields, dict(labels))})
+    return joiner.join("i", SOURCE, header)
+
+
+def test_the_header_says_view_sex_and_age_and_the_table_what_it_lacks():
+    table = {"view": "AP", "sex": "male", "age": "50", "split": "test"}
+    metadata = join(**table)[2]
+    assert [metadata[name] for name in ("view", "sex", "age", "official")] == ["AP", "M", 50.0, "test"]
+    metadata = join(HeaderFacts("", "", "PA", "F", 0.0), **table)[2]
+    assert [metadata[name] for name in ("view", "sex", "age", "official")] == ["PA", "F", 0.0, "test"]
+    metadata = join()[2]
+    assert [metadata[name] for name in ("view", "sex", "age", "official")] == ["UNKNOWN", None, None, None]
+
+
+def test_labels_and_patients_come_from_the_table():
+    patient_id, labels, metadata = join(HeaderFacts("p", "s", "PA", None, None), {"x": 1.0}, patient_id="7")
+    assert (patient_id, labels) == (PSEUDONYMS.pseudonym("patient", "files\x007"), {"x": 1.0})
+    assert metadata["study_id"] == "s"
+    assert join(HeaderFacts("p", "s", "PA", None, None))[0] == "p"
+
+
+def test_the_digest_of_metadata_follows_descriptor_and_tables():
+    plain, other = load_descriptor(None), load_descriptor("nih")
+    digests = {digest_metadata_rules(*pair) for pair in ((plain, {}), (other, {}), (plain, {"t": "1"}))}
+    assert len(digests) == 3
+    assert digest_metadata_rules(plain, {"b": "2", "a": "1"}) == digest_metadata_rules(plain, {"a": "1", "b": "2"})
+
+
+def test_the_digest_of_decoding_follows_policy_format_stretch_and_masks_and_not_the_place():
+    plain = load_descriptor(None)
+    mask = MaskFile("/m.png", "heart", MaskRule(match="(?P<id>.)"))
+    sources = [
+        SOURCE,
+        ImageSource("/a.png", "a.png", "a", None, (), stretch=True),
+        ImageSource("/a.png", "a.png", "a", RawFormat(rows=2, cols=2, bits=8), ()),
+        ImageSource("/a.png", "a.png", "a", None, (mask,)),
+        ImageSource("/a.png", "a.png", "a", None, (MaskFile("/m.png", "lungs", mask.rule),)),
+    ]
+    assert len({digest_decoding_rules(source, plain) for source in sources}) == 5
+    strict = plain.model_copy(update={"policy": {"min_side": 50}})
+    assert digest_decoding_rules(SOURCE, strict) != digest_decoding_rules(SOURCE, plain)
+    moved = ImageSource("/b/a.png", "b/a.png", "a", None, (), superseded=1)
+    assert digest_decoding_rules(moved, plain) == digest_decoding_rules(SOURCE, plain)
