@@ -33,11 +33,13 @@ def parse_coco_masks(record: Mapping[str, Any], picture: str, where: str) -> Imp
     try:
         image = find_image_entry(record["images"], picture, where)
         shape = (int(image["height"]), int(image["width"]))
-        category_names = {item["id"]: str(item["name"]) for item in record.get("categories", [])}
-        annotations = [item for item in record["annotations"] if item["image_id"] == image["id"]]
+        category_names = {parse_id(item["id"]): str(item["name"]) for item in record.get("categories", [])}
+        image_id = parse_id(image["id"])
+        annotations = [item for item in record["annotations"] if parse_id(item["image_id"]) == image_id]
         masks: dict[str, Mask] = {}
         for item in annotations:
-            label = category_names.get(item["category_id"], str(item["category_id"]))
+            category_id = parse_id(item["category_id"])
+            label = category_names.get(category_id, category_id)
             mask = rasterise_segmentation(item.get("segmentation"), shape, f"{where}: {label}")
             if mask is not None:
                 masks[label] = masks[label] | mask if label in masks else mask
@@ -53,6 +55,17 @@ def parse_coco_masks(record: Mapping[str, Any], picture: str, where: str) -> Imp
             expected="annotations with a segmentation (boxes alone are no contours)",
         )  # fmt: skip
     return ImportedMasks(masks)
+
+
+def parse_id(value: Any) -> str:
+    """An id as text: some tools write numbers in one list and texts in another.
+
+    Raises:
+        ValueError: neither a number nor a text.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
 def find_image_entry(images: Iterable[Any], picture: str, where: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from medprior.errors import MedpriorError
 Mask = NDArray[np.bool_]
 CIRCLE_POINTS = 180
 AREA_SHAPES = "polygon, rectangle, circle or mask"
+RECTANGLE_KINDS = {"rectangle", "oriented_rectangle", "rotation"}
 
 
 def parse_labelme_masks(record: Mapping[str, Any], where: str) -> ImportedMasks:
@@ -56,6 +57,8 @@ def rasterise_shape(item: Any, kind: str, shape: tuple[int, int], where: str) ->
     points = item.get("points") if isinstance(item, dict) else None
     if kind == "polygon":
         return fill_polygons([parse_ring(points or (), where)], shape)
+    if kind in RECTANGLE_KINDS and isinstance(points, list) and len(points) == 4:
+        return fill_polygons([order_rectangle_corners(parse_ring(points, where))], shape)
     ends = parse_two_points(points)
     if ends is not None:
         first, second = ends
@@ -71,6 +74,12 @@ def rasterise_shape(item: Any, kind: str, shape: tuple[int, int], where: str) ->
         if kind == "mask":
             return decode_box_mask(item.get("mask"), np.minimum(first, second), shape, where)
     raise MedpriorError("a shape that cannot be used", where=where, expected=AREA_SHAPES, found=kind)
+
+
+def order_rectangle_corners(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Four corners (x, y), float64 [4, 2], in an order around the rectangle: tools write them row by row or around."""
+    angles = np.arctan2(*(corners - corners.mean(axis=0)).T[::-1])
+    return corners[np.argsort(angles, kind="stable")]
 
 
 def parse_two_points(points: Any) -> NDArray[np.float64] | None:

@@ -110,3 +110,20 @@ def test_an_image_without_area_is_refused():
     images = [{"id": 1, "file_name": "a.png", "height": 0, "width": 6}]
     with pytest.raises(MedpriorError, match="not a COCO file"):
         parse_coco_masks(small_record([box(0, 0, 1, 1)], images), "a.png", "file")
+
+
+@pytest.mark.parametrize(
+    ("image_id", "category_id", "of_image", "of_category"),
+    [("1", "5", 1, 5), (1, 5, "1", "5"), ("a.png", "heart", "a.png", "heart"), (1, 5, 1.0, " 5 ")],
+)
+def test_ids_are_numbers_or_texts(image_id, category_id, of_image, of_category):
+    record = small_record([box(0, 0, 2, 1, image_id=of_image, category_id=of_category)])
+    record["images"][0]["id"], record["categories"][0]["id"] = image_id, category_id
+    masks = parse_coco_masks(record, "a.png", "file").masks
+    assert {name: int(mask.sum()) for name, mask in masks.items()} == {"heart": 2}
+
+
+@pytest.mark.parametrize("wrong", [None, True, [1]])
+def test_ids_of_other_types_are_refused(wrong):
+    with pytest.raises(MedpriorError, match="not a COCO file"):
+        parse_coco_masks(small_record([box(0, 0, 2, 1, image_id=wrong)]), "a.png", "file")

@@ -127,3 +127,26 @@ def test_a_shape_that_cannot_be_used_is_refused(shape, words):
 def test_two_points_are_two_pairs_of_finite_numbers():
     assert parse_two_points([[1, 2], [3, 4]]).tolist() == [[1, 2], [3, 4]]
     assert all(parse_two_points(p) is None for p in ([[1, 2]], [[1, 2], [3, None]], [[1, 2], [3]], None))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 1, 3, 2), (2, 0, 1, 3)])
+def test_a_rectangle_of_four_points_is_that_of_two(order):
+    corners = [[30, 80], [60, 80], [60, 90], [30, 90]]
+    four = parse_labelme_masks(labelme([shape_of("heart", [corners[i] for i in order], "rectangle")]), "file")
+    two = parse_labelme_masks(labelme([shape_of("heart", [[60, 90], [30, 80]], "rectangle")]), "file")
+    np.testing.assert_array_equal(four.masks["heart"], two.masks["heart"])
+    assert four.masks["heart"].sum() == 300
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "oriented_rectangle", "rotation"])
+def test_a_turned_rectangle_has_its_four_corners(kind):
+    corners = [[40, 40], [60, 60], [50, 70], [30, 50]]
+    turned = parse_labelme_masks(labelme([shape_of("heart", corners, kind)]), "file").masks["heart"]
+    polygon = parse_labelme_masks(labelme([shape_of("heart", corners)]), "file").masks["heart"]
+    np.testing.assert_array_equal(turned, polygon)
+
+
+@pytest.mark.parametrize("points", [[[1, 1]], [[1, 1], [2, 2], [3, 3]], [[1, 1], [2, 2], [3, None], [4, 4]], None])
+def test_a_rectangle_without_two_or_four_points_is_refused(points):
+    with pytest.raises(MedpriorError, match="file: heart"):
+        parse_labelme_masks(labelme([shape_of("heart", points, "rectangle")]), "file")

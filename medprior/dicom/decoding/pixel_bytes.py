@@ -1,10 +1,11 @@
-"""Reads the bytes of the top-level pixel data: native, or the fragments of one encapsulated frame."""
+"""Reads the bytes of the top-level pixel data: native, or the fragments of encapsulated frames."""
 
 from __future__ import annotations
 
 import io
 import struct
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import BinaryIO
 
 from medprior.dicom.parsing import ParsedHeader
@@ -21,18 +22,24 @@ class PixelBytes:
     """Pixel data as stored.
 
     Attributes:
-        data: native samples, or one compressed codestream.
-        encapsulated: whether `data` is a codestream.
+        data: native samples, or one compressed codestream; empty where `frames` is set.
+        encapsulated: whether the pixels are compressed.
         vr: OB or OW.
+        frames: codestreams of the frames of a compressed multi-frame object.
     """
 
     data: bytes
     encapsulated: bool
     vr: str
+    frames: tuple[bytes, ...] = ()
 
 
-def read_pixel_bytes(parsed: ParsedHeader) -> PixelBytes:
+def read_pixel_bytes(parsed: ParsedHeader, frame_count: int | None = None) -> PixelBytes:
     """Read the pixel data that follows the header at which `parsed` stopped.
+
+    Args:
+        parsed: header and stream.
+        frame_count: number of frames of a multi-frame object; None for a single image.
 
     Raises:
         Rejected: `no_pixels`, `bits_unsupported`, `truncated` or `malformed`.
@@ -58,7 +65,10 @@ def read_pixel_bytes(parsed: ParsedHeader) -> PixelBytes:
     if length == 0:
         raise Rejected("no_pixels", "the pixel data is empty")
     if length == UNDEFINED_LENGTH:
-        return PixelBytes(join_frame_fragments(stream, bytes_remaining), True, "OB")
+        offsets, fragments = read_fragments(stream, bytes_remaining)
+        if frame_count is None:
+            return PixelBytes(b"".join(fragments), True, "OB")
+        return PixelBytes(b"", True, "OB", tuple(group_fragments(offsets, fragments, frame_count)))
     return PixelBytes(stream.read(length), False, vr)
 
 
@@ -79,15 +89,14 @@ def read_element_header(stream: BinaryIO, implicit: bool, order: str) -> tuple[s
         raise Rejected("truncated", "the file ends inside an element header") from None
 
 
-def join_frame_fragments(stream: BinaryIO, bytes_remaining: int) -> bytes:
-    """Join all fragments of a single-frame image, without its basic offset table.
+def read_fragments(stream: BinaryIO, bytes_remaining: int) -> tuple[bytes, list[bytes]]:
+    """Read the basic offset table and all fragments.
 
     Raises:
         Rejected: `truncated`, `malformed` or `no_pixels`.
     """
-    fragments: list[bytes] = []
-    is_offset_table = True
-    while len(fragments) < MAX_FRAGMENTS:
+    items: list[bytes] = []
+    while len(items) <= MAX_FRAGMENTS:
         head = stream.read(8)
         if len(head) < 8:
             raise Rejected("truncated", "the compressed data has no end mark")
@@ -100,12 +109,25 @@ def join_frame_fragments(stream: BinaryIO, bytes_remaining: int) -> bytes:
         if length > bytes_remaining:
             raise Rejected("truncated", "a fragment is longer than the rest of the file")
         bytes_remaining -= length
-        data = stream.read(length)
-        if not is_offset_table:
-            fragments.append(data)
-        is_offset_table = False
+        items.append(stream.read(length))
     else:
         raise Rejected("malformed", f"more than {MAX_FRAGMENTS} fragments")
-    if not any(fragments):
+    if not any(items[1:]):
         raise Rejected("no_pixels", "the compressed data is empty")
-    return b"".join(fragments)
+    return items[0], items[1:]
+
+
+def group_fragments(offsets: bytes, fragments: list[bytes], frame_count: int) -> list[bytes]:
+    """Join the fragments of each frame: one fragment a frame, else as the basic offset table says.
+
+    Raises:
+        Rejected: `malformed`, the table does not tell the frames apart.
+    """
+    if frame_count == 1 or len(fragments) == frame_count:
+        return [b"".join(fragments)] if frame_count == 1 else fragments
+    starts = struct.unpack(f"<{len(offsets) // 4}L", offsets[: len(offsets) // 4 * 4])
+    positions = [0, *accumulate(len(fragment) + 8 for fragment in fragments)]
+    if len(starts) != frame_count or starts[0] or any(start not in positions[:-1] for start in starts):
+        raise Rejected("malformed", "the compressed data does not tell its frames apart")
+    bounds = [*(positions.index(start) for start in starts), len(fragments)]
+    return [b"".join(fragments[first:end]) for first, end in pairwise(bounds)]

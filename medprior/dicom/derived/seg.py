@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from medprior.dicom.decoding.pixel_bytes import read_pixel_bytes
 from medprior.dicom.derived.derived_object import MANUFACTURER, MODEL_NAME, RESEARCH_NOTE, CreatorInfo
 from medprior.dicom.derived.native_grid import NativeGrid
 from medprior.dicom.derived.seg_codes import find_segment_codes, name_segment
+from medprior.dicom.derived.seg_frames import decode_frames, read_frame_count
 from medprior.dicom.file_opening import open_regular_file
 from medprior.dicom.header import Header
 from medprior.dicom.lung_sides import assign_lung_sides
-from medprior.dicom.parsing import ParsedHeader, convert_parser_errors, parse_header
+from medprior.dicom.parsing import convert_parser_errors, parse_header
 from medprior.dicom.policy import Policy
 from medprior.dicom.radiograph import Radiograph
 from medprior.errors import Rejected
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Mask = NDArray[np.bool_]
 SEGMENTATION_SOP_CLASSES = {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
-MAX_FRAMES = 1000
 
 
 def build_segmentation(
@@ -103,9 +102,9 @@ def describe_segment(number: int, name: str, creator: CreatorInfo) -> SegmentDes
 def read_seg(source: Path | str | BinaryIO, radiograph: Radiograph, policy: Policy | None = None) -> dict[str, Mask]:
     """Read the masks of a segmentation object, on the pixels of its radiograph.
 
-    Supports binary, fractional (set from one half on) and label-map objects of any tool whose
-    pixels are not compressed. Segments of equal names are joined, except two lungs without a side
-    (see `assign_lung_sides`).
+    Supports binary, fractional (set from one half on) and label-map objects of any tool, uncompressed,
+    deflated, or in a lossless compression of radiographs. Segments of equal names are joined, except two
+    lungs without a side (see `assign_lung_sides`).
 
     Args:
         source: file of the object.
@@ -117,8 +116,8 @@ def read_seg(source: Path | str | BinaryIO, radiograph: Radiograph, policy: Poli
         their code, others by their label.
 
     Raises:
-        Rejected: `not_a_segmentation`, `other_image` (it refers to another image), `geometry` (it
-            has another size), `compressed`, `malformed`, or a code of the parser.
+        Rejected: `not_a_segmentation`, `other_image` (it refers to another image, or to several and does not
+            say which), `geometry` (it has another size), `malformed`, or a code of the parser or the decoders.
     """
     return assign_lung_sides(read_segments(source, radiograph, policy))[0]
 
@@ -135,57 +134,33 @@ def read_segments(
             if header.text(0x00080016) not in SEGMENTATION_SOP_CLASSES:
                 raise Rejected("not_a_segmentation", "the file is not a segmentation object")
             check_source_image(header, radiograph)
-            frames = read_stored_frames(parsed, native)
-            segments, segment_numbers = read_segment_names(header), read_frame_segments(header, len(frames))
-            matches = match_frames_to_source(header, len(frames), radiograph.identity.sop)
-    masks = {number: np.zeros(native.stored_shape, dtype=bool) for number in segments}
-    is_label_map = header.text(0x00620001) == "LABELMAP"
-    for frame, segment_number, is_match in zip(frames, segment_numbers, matches, strict=True):
-        for number in segments:
-            if is_match and (is_label_map or number == segment_number):
-                masks[number] |= frame == number if is_label_map else frame > 0
+            shape = (header.short(0x00280010) or 0, header.short(0x00280011) or 0)
+            if shape != native.stored_shape:
+                raise Rejected("geometry", "the segmentation has another size than the image")
+            count, segments = read_frame_count(header), read_segment_names(header)
+            segment_numbers = read_frame_segments(header, count)
+            matches = match_frames_to_source(header, count, radiograph.identity.sop)
+            masks = {number: np.zeros(shape, dtype=bool) for number in segments}
+            is_label_map = header.text(0x00620001) == "LABELMAP"
+            frames = decode_frames(parsed, shape, count)
+            for frame, segment_number, is_match in zip(frames, segment_numbers, matches, strict=True):
+                for number in segments:
+                    if is_match and (is_label_map or number == segment_number):
+                        masks[number] |= frame == number if is_label_map else frame > 0
     return [(segments[number], native.to_radiograph(mask)) for number, mask in masks.items()]
+
+
+def list_referenced_images(header: Header) -> set[str]:
+    """SOP instance UIDs of the images to which an object refers as a whole."""
+    items = [item for series in header.items(0x00081115) for item in series.items(0x0008114A)]
+    return {item.text(0x00081155) for item in items} - {""}
 
 
 def check_source_image(header: Header, radiograph: Radiograph) -> None:
     """Refuse an object whose stated source images do not include the radiograph (`other_image`)."""
-    sop, referenced_sops = radiograph.identity.sop, set[str]()
-    for series in header.items(0x00081115):
-        for item in series.items(0x0008114A):
-            referenced_sops.add(item.text(0x00081155))
+    sop, referenced_sops = radiograph.identity.sop, list_referenced_images(header)
     if sop and referenced_sops and sop not in referenced_sops:
         raise Rejected("other_image", "the segmentation refers to another image")
-
-
-def read_stored_frames(parsed: ParsedHeader, native: NativeGrid) -> NDArray[np.generic]:
-    """Read the frames [n, rows, cols] as stored; of a fractional object, whether at least one half."""
-    header = parsed.header
-    shape = (header.short(0x00280010) or 0, header.short(0x00280011) or 0)
-    if shape != native.stored_shape:
-        raise Rejected("geometry", "the segmentation has another size than the image")
-    count = next((int(n) for n in header.decimals(0x00280008) if n == n), 1)
-    if not 1 <= count <= MAX_FRAMES:
-        raise Rejected("geometry", f"more than {MAX_FRAMES} frames, or none")
-    pixel_bytes = read_pixel_bytes(parsed)
-    if pixel_bytes.encapsulated:
-        raise Rejected(
-            "compressed",
-            "the segmentation's pixels are compressed",
-            fix="export it uncompressed (Explicit VR Little Endian)",
-        )
-    bits, pixels = header.short(0x00280100), count * shape[0] * shape[1]
-    if bits not in {1, 8, 16} or len(pixel_bytes.data) * 8 < pixels * bits:
-        raise Rejected("malformed", "the segmentation's pixels do not fill its frames")
-    if bits == 1:
-        packed = np.frombuffer(pixel_bytes.data, np.uint8, count=-(-pixels // 8))
-        flat = np.unpackbits(packed, count=pixels, bitorder="little")
-    else:
-        order = "<" if header.little_endian else ">"
-        flat = np.frombuffer(pixel_bytes.data, f"{order}u{bits // 8}", count=pixels)
-    frames = flat.reshape(count, *shape)
-    if header.text(0x00620001) == "FRACTIONAL":
-        return np.asarray(2 * frames.astype(np.int32) >= (header.short(0x0062000E) or 255))
-    return frames
 
 
 def read_segment_names(header: Header) -> dict[int, str]:
@@ -221,11 +196,21 @@ def read_frame_segments(header: Header, count: int) -> list[int]:
 
 
 def match_frames_to_source(header: Header, count: int, sop: str) -> list[bool]:
-    """Whether each frame is derived from image `sop`, or does not state its source."""
-    matches = []
+    """Whether each frame is derived from image `sop`, or does not state its source.
+
+    Raises:
+        Rejected: `other_image`, the object refers to several images and not every frame can be assigned to one.
+    """
+    sources_by_frame = []
     for groups in read_frame_groups(header, count):
         derivations = [item for group in groups for item in group.items(0x00089124)]
         sources = [item for derivation in derivations for item in derivation.items(0x00082112)]
-        uids = {item.text(0x00081155) for item in sources} - {""}
-        matches.append(not sop or not uids or sop in uids)
-    return matches
+        sources_by_frame.append({item.text(0x00081155) for item in sources} - {""})
+    images = list_referenced_images(header).union(*sources_by_frame)
+    if len(images) > 1 and not (sop and all(sources_by_frame)):
+        raise Rejected(
+            "other_image",
+            f"the segmentation refers to {len(images)} images, and which of its frames show this one is unknown",
+            fix="give the radiograph's own DICOM file, or export a segmentation of this image alone",
+        )
+    return [not sop or not sources or sop in sources for sources in sources_by_frame]

@@ -25,7 +25,12 @@ FINDING_CODES = {
     "nodule": Code("27925004", "SCT", "Nodule"),
     "cardiomegaly": Code("287272002", "SCT", "Cardiomegaly"),
 }
-LUNG_SIDE_MODIFIERS = {"7771000": "left_lung", "24028007": "right_lung"}
+LUNG_SIDE_MODIFIERS = {"7771000": "left_lung", "G-A101": "left_lung", "24028007": "right_lung", "G-A100": "right_lung"}
+LUNG_SIDE_WORDS = {"left": "left_lung", "l": "left_lung", "lt": "left_lung"} | {
+    "right": "right_lung", "r": "right_lung", "rt": "right_lung",
+}  # fmt: skip
+# SNOMED RT (scheme SRT), which tools wrote before SNOMED CT and still read.
+RETIRED_CODES = {"T-28000": "lungs", "T-28500": "left_lung", "T-28100": "right_lung", "T-32000": "heart"}
 
 
 def find_segment_codes(name: str) -> tuple[Code, Code]:
@@ -43,10 +48,13 @@ def find_finding_code(name: str) -> Code:
 
 
 def name_segment(code: str, modifier: str, label: str) -> str:
-    """Name a segment by its code, a lung also by its laterality modifier, else by its label."""
-    if code == ORGAN_CODES["lungs"].value and modifier in LUNG_SIDE_MODIFIERS:
-        return LUNG_SIDE_MODIFIERS[modifier]
-    for name, concept in (ORGAN_CODES | FINDING_CODES).items():
-        if concept.value == code:
-            return name
-    return re.sub(r"[^0-9a-z]+", "_", label.lower()).strip("_")
+    """Name a segment by its code, else by its label; a lung has its side from code, modifier or label."""
+    concepts = ORGAN_CODES | FINDING_CODES
+    known = next((name for name, concept in concepts.items() if concept.value == code), RETIRED_CODES.get(code))
+    words = re.findall(r"[0-9a-z]+", label.lower())
+    if known == "lungs":
+        sides = {LUNG_SIDE_WORDS[word] for word in words if word in LUNG_SIDE_WORDS}
+        if modifier in LUNG_SIDE_MODIFIERS:
+            sides = {LUNG_SIDE_MODIFIERS[modifier]}
+        return sides.pop() if len(sides) == 1 else known
+    return known or "_".join(words)

@@ -1,13 +1,15 @@
 """Masks into segmentation objects and back; read with highdicom and with plain pydicom."""
 
 import io
+import zlib
+from dataclasses import replace
 
 import highdicom
 import numpy as np
 import pydicom
 import pytest
 
-from medprior.dicom import read_image
+from medprior.dicom import RawIdentifiers, read_image
 from medprior.dicom.derived.derived_object import read_source_header, serialise_object
 from medprior.dicom.derived.native_grid import NativeGrid
 from medprior.dicom.derived.seg import build_segmentation, read_seg
@@ -112,6 +114,139 @@ def test_objects_of_other_tools(kind):
     )  # fmt: skip
     read = read_seg(io.BytesIO(serialise_object(other)), radiograph)
     assert np.array_equal(read["left_lung"], masks["left_lung"])
+
+
+def write_layers(header, layers, kind, syntax):
+    """A segmentation object by highdicom, of one segment per layer, in a transfer syntax."""
+    from medprior.dicom.derived.seg import describe_segment
+
+    pixels = np.stack(list(layers.values()), axis=-1)[None]
+    if kind == "LABELMAP":
+        pixels = (pixels * np.arange(1, len(layers) + 1)).max(axis=-1)
+    pixels = pixels.astype(np.float32) * 0.9 if kind == "FRACTIONAL" else pixels.astype(np.uint8)
+    segments = [describe_segment(number, name, MAKER) for number, name in enumerate(layers, start=1)]
+    return highdicom.seg.Segmentation(
+        [header], pixels, kind, segments, "1.9.1", 1, "1.9.2", 1, "other", "other", "1", "1",
+        transfer_syntax_uid=syntax or pydicom.uid.ExplicitVRLittleEndian,
+    )  # fmt: skip
+
+
+def draw_layers(masks):
+    """Three separate structures on the blob's grid."""
+    heart, other = np.zeros(blob().shape, bool), np.zeros(blob().shape, bool)
+    heart[40:80, 5:40], other[3:9, 5:50] = True, True
+    lung = masks["left_lung"] & ~heart & ~other
+    return {"left_lung": lung, "heart": heart, "mediastinum": other}
+
+
+@pytest.mark.parametrize("syntax", ["RLELossless", "JPEG2000Lossless", "JPEGLSLossless", "ExplicitVRLittleEndian"])
+@pytest.mark.parametrize("kind", ["LABELMAP", "FRACTIONAL"])
+def test_compressed_objects_of_viewers(kind, syntax):
+    radiograph, masks, _ = build_object(source())
+    layers = draw_layers(masks)
+    header = read_source_header(io.BytesIO(source()))
+    written = write_layers(header, layers, kind, getattr(pydicom.uid, syntax))
+    assert written.file_meta.TransferSyntaxUID == getattr(pydicom.uid, syntax)
+    read = read_seg(io.BytesIO(serialise_object(written)), radiograph)
+    assert all(np.array_equal(read[name], layers[name]) for name in layers)
+
+
+def deflate(data, has_header=False):
+    """A deflated stream, bare as DICOM wants it or with zlib's header."""
+    coder = zlib.compressobj(wbits=zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
+    return coder.compress(data) + coder.flush()
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("LABELMAP", 8), ("LABELMAP", 16), ("BINARY", 1)])
+@pytest.mark.parametrize("fragments", [1, 2])
+def test_deflated_frames(kind, bits, fragments):
+    radiograph, masks, _ = build_object(source())
+    layers = draw_layers(masks)
+    written = write_layers(read_source_header(io.BytesIO(source())), layers, kind, None)
+    frames = written.pixel_array.reshape(-1, *blob().shape)
+    frames = [np.packbits(f, bitorder="little") if bits == 1 else f.astype(f"<u{bits // 8}") for f in frames]
+    streams = [deflate(frame.tobytes(), number == 1) for number, frame in enumerate(frames)]
+    dataset = opened(serialise_object(written))
+    dataset.BitsAllocated = dataset.BitsStored = bits
+    dataset.HighBit = bits - 1
+    dataset.PixelData = pydicom.encaps.encapsulate(streams, fragments_per_frame=fragments)
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    # pydicom does not know the syntax yet: another one of its length stands in while it writes.
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
+    content = serialise_object(dataset).replace(b"1.2.840.10008.1.2.4.50", b"1.2.840.10008.1.2.8.1\0", 1)
+    read = read_seg(io.BytesIO(content), radiograph)
+    assert all(np.array_equal(read[name], layers[name]) for name in layers)
+
+
+def test_a_wholly_deflated_object():
+    radiograph, masks, content = build_object(source())
+    dataset = opened(content)
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    assert np.array_equal(read_seg(buffer, radiograph)["left_lung"], masks["left_lung"])
+
+
+@pytest.mark.parametrize(
+    ("code", "label", "name"),
+    [
+        ("39607008", "Left lung", "left_lung"), ("39607008", "Lung, R", "right_lung"), ("39607008", "RT", "right_lung"),
+        ("39607008", "Lung", "lungs"), ("39607008", "left and right lung", "lungs"), ("T-28000", "left", "left_lung"),
+        ("T-32000", "Segment 1", "heart"), ("T-28500", "x", "left_lung"), ("85756007", "Left Lung", "left_lung"),
+        ("44029006", "right lung", "left_lung"),
+    ],
+)  # fmt: skip
+def test_the_side_of_a_lung_may_stand_in_the_label_alone(code, label, name):
+    radiograph, _, content = build_object(source())
+
+    def rename(dataset):
+        dataset.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeValue = code
+        dataset.SegmentSequence[0].SegmentLabel = label
+
+    assert list(read_seg(change_segmentation(content, rename), radiograph)) == [name]
+
+
+def refer_to(dataset, *uids):
+    """Let an object refer to these images as a whole."""
+    items = []
+    for uid in uids:
+        item = pydicom.Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.1", uid
+        items.append(item)
+    dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence = items
+
+
+def test_an_object_of_several_images_gives_the_frames_of_this_one():
+    radiograph, masks, content = build_object(source(), heart=blob())
+
+    def spread(dataset):
+        refer_to(dataset, "1.2.3.4.5", "1.2.3.4.99")
+        derivation = dataset.PerFrameFunctionalGroupsSequence[1].DerivationImageSequence[0]
+        derivation.SourceImageSequence[0].ReferencedSOPInstanceUID = "1.2.3.4.99"
+
+    buffer = change_segmentation(content, spread)
+    read = read_seg(buffer, radiograph)
+    np.testing.assert_array_equal(read["left_lung"], masks["left_lung"])
+    assert not read["heart"].any()
+    # An image without an instance UID, as those of a cohort, cannot be told from the other one.
+    nameless = replace(radiograph, identity=RawIdentifiers())
+    with pytest.raises(Rejected, match="refers to 2 images") as caught:
+        read_seg(buffer, nameless)
+    assert caught.value.code == "other_image"
+
+
+def test_frames_that_do_not_say_which_of_several_images_they_show_are_refused():
+    radiograph, masks, content = build_object(source())
+
+    def forget(dataset, *uids):
+        refer_to(dataset, *uids)
+        del dataset.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence
+
+    single = change_segmentation(content, lambda dataset: forget(dataset, "1.2.3.4.5"))
+    np.testing.assert_array_equal(read_seg(single, radiograph)["left_lung"], masks["left_lung"])
+    several = change_segmentation(content, lambda dataset: forget(dataset, "1.2.3.4.5", "1.2.3.4.99"))
+    with pytest.raises(Rejected, match="refers to 2 images"):
+        read_seg(several, radiograph)
 
 
 def test_a_lung_with_a_side_is_that_lung():
