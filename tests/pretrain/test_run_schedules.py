@@ -1,7 +1,9 @@
-"""What changes over the steps of a whole run: rates, decay, the teacher's momentum; and the clipped gradient.
+"""What changes over the steps of a whole run: rates, decay, the teacher's momentum; and the gradient of a step.
 
 Read from the parameters themselves: what the optimiser and the teacher did, not what was asked of them.
 """
+
+import copy
 
 import pytest
 import torch
@@ -88,3 +90,39 @@ def test_a_parameter_is_in_one_group_and_no_bias_or_norm_decays():
     assert {"head.prototypes", "parts.loca.classify.weight", "parts.ibot.mlp.0.weight"} < names
     assert optimiser.defaults["betas"] == (0.9, 0.999)
     assert isinstance(optimiser, torch.optim.AdamW)
+
+
+def test_the_gradient_is_that_of_the_weighted_sum_of_losses(phantom_cohort, phantom_prior, tmp_path):
+    """With weights far apart, at a step in the middle of the run."""
+    settings = run_settings(
+        recipe="span+sar", steps=STEPS, window=1, dino=TINY_RUN["dino"] | {"weight": 0.5, "koleo_weight": 0.25},
+        span={"weight": 2.0, "warmup": 0.75}, sar={"weight": 3.0, "warmup": 0.6},
+        optimiser={"lr": 1e-3, "warmup": 0.0, "clip": 1e9},
+    )  # fmt: skip
+    run = Pretraining(phantom_cohort, tmp_path, phantom_prior, settings)
+    before = []
+    run.trainer.add_event_handler(
+        Events.ITERATION_STARTED(once=3), lambda engine: before.append(copy.deepcopy(run.trainer.learner))
+    )
+    run.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=3), lambda engine: engine.terminate())
+    run.trainer.run()
+    (learner,) = before
+    (multi_crop,) = run.trainer.multi_crops(run.trainer.state.batch, 2, torch.device("cpu"))
+    losses, _ = learner.train().compute_losses(learner.student, multi_crop)
+    weights = {"dino": 0.5, "koleo": 0.25, "span": 2 * 0.5 / 0.75, "sar": 3 * 0.5 / 0.6}
+    assert list(losses) == list(weights)
+    learner.zero_grad(set_to_none=True)
+    sum(weights[name] * loss for name, loss in losses.items()).backward()
+    taken = dict(run.trainer.learner.student.named_parameters())
+    for name, parameter in learner.student.named_parameters():
+        torch.testing.assert_close(taken[name].grad, parameter.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_the_guard_looks_at_gradients_every_so_many_steps(phantom_cohort, phantom_prior, tmp_path):
+    settings = run_settings(recipe="span", steps=STEPS, span={"guard": True, "guard_every": 2})
+    run = Pretraining(phantom_cohort, tmp_path, phantom_prior, settings)
+    guard, looks = run.trainer.learner.objectives["span"].guard, []
+    run.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: looks.append(int(guard.looks)))
+    run.trainer.run()
+    assert looks == [0, 1, 1, 2]
+    assert guard.norms.min() > 0
