@@ -3,10 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= runs
 DATA ?= ../shared/data
+ROOM ?= metrics
+SAMPLE ?= 40
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test slow real real-full recipes bench lint clean
+.PHONY: demo test slow real real-full recipes bench mutate lint clean
 
 demo: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/demo
@@ -29,6 +31,10 @@ recipes: .venv/installed
 
 bench: .venv/installed
 	for room in ingest cohort networks prior pretrain evaluate deploy; do $(BIN)/medprior bench $$room || exit 1; done
+
+# Which changed decisions the tests of a room notice: make mutate ROOM=metrics SAMPLE=40
+mutate: .venv/installed
+	$(BIN)/python -m tests.mutate $(ROOM) --sample $(SAMPLE)
 
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
