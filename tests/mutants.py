@@ -26,6 +26,10 @@ PAIRS = (
     ("student", "teacher"),
 )  # fmt: skip
 OTHER_NAMES = dict(PAIRS) | {right: left for left, right in reversed(PAIRS) if right not in dict(PAIRS)}
+CALLED_NAMES = {"min", "max", "any", "all", "sum"}
+"""Of these the plain names that are changed: other plain names are variables."""
+SMALLEST_FLOAT = 1e-6
+"""Smaller ones guard a division or a logarithm; doubling them changes nothing that can be seen."""
 SYMMETRIC = {"min", "max", "minimum", "maximum", "equal", "allclose", "isclose", "array_equal", "hypot", "isinstance"}
 """Calls whose first two arguments are not swapped: the result is the same, or only a type is checked."""
 
@@ -102,8 +106,10 @@ def list_skipped(node: ast.AST) -> list[ast.AST]:
             return [node]
         case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id="log" | "logger")))):
             return [node]
-        case ast.Call(func=ast.Name(id="cast" | "TypeVar")):
+        case ast.Call(func=ast.Name(id="cast" | "TypeVar")) | ast.Subscript(value=ast.Name(id="Literal")):
             return [node]
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant()):
+            return [node.operand]
     return []
 
 
@@ -150,18 +156,18 @@ def change_value(node: ast.expr) -> Iterator[ast.expr]:
     match node:
         case ast.Constant():
             yield from change_constant(node)
-        case ast.Name(ctx=ast.Load()) if node.id in OTHER_NAMES:
+        case ast.Name(ctx=ast.Load()) if node.id in CALLED_NAMES:
             yield copy_node(node, id=OTHER_NAMES[node.id])
         case ast.Attribute(ctx=ast.Load()) if node.attr in OTHER_NAMES:
             yield copy_node(node, attr=OTHER_NAMES[node.attr])
         case ast.Call() if has_swappable_arguments(node):
             yield copy_node(node, args=[node.args[1], node.args[0], *node.args[2:]])
-        case ast.Tuple(ctx=ast.Load(), elts=[first, second]):
+        case ast.Tuple(ctx=ast.Load(), elts=[first, second]) if type(first) is type(second):
             yield copy_node(node, elts=[second, first])
 
 
 def change_constant(node: ast.Constant) -> Iterator[ast.Constant]:
-    """Other truth; integers one up and one down; floats doubled, 0 to 1. Texts stay."""
+    """Other truth; integers one up and one down; floats doubled, 0 to 1. Texts and tiny floats stay."""
     value = node.value
     if isinstance(value, bool):
         yield ast.Constant(not value)
@@ -169,13 +175,13 @@ def change_constant(node: ast.Constant) -> Iterator[ast.Constant]:
         yield ast.Constant(value + 1)
         if value > 0:
             yield ast.Constant(value - 1)
-    elif isinstance(value, float):
+    elif isinstance(value, float) and not 0 < value <= SMALLEST_FLOAT:
         yield ast.Constant(2 * value if value else 1.0)
 
 
 def has_swappable_arguments(node: ast.Call) -> bool:
-    """Whether a call has two first arguments that are neither texts nor unpacked, and an order that matters."""
-    if len(node.args) < 2 or any(isinstance(argument, ast.Starred | ast.Constant) for argument in node.args[:2]):
+    """Whether the first two arguments of a call are of one form, such as two names, and their order matters."""
+    if len(node.args) < 2 or type(node.args[0]) is not type(node.args[1]) or isinstance(node.args[0], ast.Starred):
         return False
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     return name not in SYMMETRIC

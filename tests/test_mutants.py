@@ -25,6 +25,7 @@ def changes(source):
         ("x = 2", [("2", "3"), ("2", "1")]),
         ("x = 0", [("0", "1")]),
         ("x = 0.25", [("0.25", "0.5")]),
+        ("x = -1", [("-1", "1")]),
         ("x = True", [("True", "False")]),
         ("x = np.nanargmax(a)", [("np.nanargmax", "np.nanargmin")]),
         ("x = f(rows, columns)", [("f(rows, columns)", "f(columns, rows)")]),
@@ -48,6 +49,11 @@ def test_each_kind_of_decision_is_changed(source, expected):
         "x = f'{a + 1}'",
         "log.info('a', 3)",
         "if TYPE_CHECKING:\n    import a",
+        "Number = Literal[4, 8]",
+        "x = f(a, 1e-8)",
+        "x = floor",
+        "x = f(a, b.c)",
+        "x = a[:, 1e-8]",
     ],
 )
 def test_what_holds_no_decision_stays(source):
