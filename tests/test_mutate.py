@@ -66,6 +66,7 @@ def test_a_decision_at_the_limit_that_no_test_sees_survives(repository):
     assert run_mutation(repository, "--modules", "gate")[1]["score"] == 1
 
 
+@pytest.mark.slow
 def test_an_endless_loop_is_ended_and_counts_as_noticed(repository):
     _, document = run_mutation(repository, "--modules", "loop", "--grace", "2")
     statuses = {(row["before"], row["after"]): row["status"] for row in document["mutants"]}
