@@ -157,7 +157,9 @@ def test_sar_is_of_the_scores_before_softmax():
 
 
 def test_span():
-    run = Composition("span", span={"epsilon": 0.1, "mass_penalty": 0.5})
+    """More tokens before the patches than patches, so that some heads leave less than half of their mass on patches."""
+    few_patches = {"network": {"registers": 8}, "crops": {"global_size": 24, "locals": 0}}
+    run = Composition("span", span={"epsilon": 0.1, "mass_penalty": 0.5}, **few_patches)
     (targets,), count = run.objective("span").targets(run.multi_crop)
     cover, gate = targets.cover.numpy(), targets.gate.numpy()
     prior = 0.9 * cover / np.maximum(cover.sum(-1, keepdims=True), 1e-8) + 0.1 / cover.shape[-1]
@@ -165,6 +167,7 @@ def test_span():
     divergence = (prior * np.log(prior / attention)).sum(-1)
     mass = run.views[0].cls_mass.numpy()[:, HEADS]
     penalised = divergence + 0.5 * np.maximum(np.log(0.5 / mass), 0)
+    assert (mass < 0.5).any()
     assert 0 < count.item() < gate.size
     assert run.loss("span") == pytest.approx((penalised * gate).sum() / gate.sum(), rel=1e-4)
     for number in range(3):
