@@ -100,6 +100,10 @@ class MutationBench:
             start = time.perf_counter()
             status = self.run_tests([file], 2 * self.seconds)
             self.durations[digest] = time.perf_counter() - start if status == 0 else None
+            if status != 0:
+                print(
+                    f"{file} judges nothing: without a mutant {describe_failure(status, 2 * self.seconds)}", flush=True
+                )
         return self.durations[digest]
 
     @contextlib.contextmanager
@@ -132,6 +136,13 @@ class MutationBench:
             if status != 0:
                 return "timeout" if status is None else "killed", ran
         return "survived", ran
+
+
+def describe_failure(status: int | None, limit: float) -> str:
+    """Why a test file judges no mutant."""
+    if status is None:
+        return f"it takes over {limit:g} seconds"
+    return "it holds no test" if status == pytest.ExitCode.NO_TESTS_COLLECTED else "it fails"
 
 
 def list_near_tests(root: Path, module: str) -> list[str]:
@@ -205,7 +216,10 @@ def format_results(results: Sequence[MutantResult]) -> str:
         own = [result for result in results if result.module == module]
         noticed = sum(result.status != "survived" for result in own)
         lines.append(f"{noticed:4d} of {len(own):4d}  {module}")
-        lines += [f"      :{r.line}  {r.before}  ->  {r.after}" for r in own if r.status == "survived"]
+        survivors = [result for result in own if result.status == "survived"]
+        lines += [
+            f"      :{r.line}  {r.before}  ->  {r.after}{'' if r.tests else '  (no test ran)'}" for r in survivors
+        ]
     score = compute_score(results)
     return "\n".join([*lines, f"score {score:.1%} of {len(results)} mutants" if score is not None else "no mutants"])
 

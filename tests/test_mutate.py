@@ -54,6 +54,7 @@ def test_a_decision_at_the_limit_that_no_test_sees_survives(repository):
     assert statuses == {"value > limit": "survived", "value < limit": "killed"}
     assert document["score"] == 0.5
     assert {row["tests"] for row in document["mutants"]} == {"tests/room/test_gate.py"}  # a red file judges nothing
+    assert "tests/room/test_red.py judges nothing: without a mutant it fails" in printed
     assert "score 50.0% of 2 mutants" in printed
     assert ":2  value >= limit  ->  value > limit" in printed
     assert (repository / "medprior/room/gate.py").read_text() == GATE
