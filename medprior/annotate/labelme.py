@@ -78,8 +78,8 @@ def rasterise_shape(item: Any, kind: str, shape: tuple[int, int], where: str) ->
 
 def order_rectangle_corners(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     """Four corners (x, y), float64 [4, 2], in an order around the rectangle: tools write them row by row or around."""
-    angles = np.arctan2(*(corners - corners.mean(axis=0)).T[::-1])
-    return corners[np.argsort(angles, kind="stable")]
+    offsets = corners - corners.mean(axis=0)
+    return corners[np.argsort(np.arctan2(offsets[:, 1], offsets[:, 0]), kind="stable")]
 
 
 def parse_two_points(points: Any) -> NDArray[np.float64] | None:

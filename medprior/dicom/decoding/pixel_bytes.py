@@ -127,7 +127,8 @@ def group_fragments(offsets: bytes, fragments: list[bytes], frame_count: int) ->
         return [b"".join(fragments)] if frame_count == 1 else fragments
     starts = struct.unpack(f"<{len(offsets) // 4}L", offsets[: len(offsets) // 4 * 4])
     positions = [0, *accumulate(len(fragment) + 8 for fragment in fragments)]
-    if len(starts) != frame_count or starts[0] or any(start not in positions[:-1] for start in starts):
+    is_ordered = len(starts) == frame_count and starts[0] == 0 and sorted(set(starts)) == list(starts)
+    if not is_ordered or any(start not in positions[:-1] for start in starts):
         raise Rejected("malformed", "the compressed data does not tell its frames apart")
     bounds = [*(positions.index(start) for start in starts), len(fragments)]
     return [b"".join(fragments[first:end]) for first, end in pairwise(bounds)]

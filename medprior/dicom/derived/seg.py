@@ -150,7 +150,7 @@ def read_segments(
     return [(segments[number], native.to_radiograph(mask)) for number, mask in masks.items()]
 
 
-def list_referenced_images(header: Header) -> set[str]:
+def read_referenced_images(header: Header) -> set[str]:
     """SOP instance UIDs of the images to which an object refers as a whole."""
     items = [item for series in header.items(0x00081115) for item in series.items(0x0008114A)]
     return {item.text(0x00081155) for item in items} - {""}
@@ -158,7 +158,7 @@ def list_referenced_images(header: Header) -> set[str]:
 
 def check_source_image(header: Header, radiograph: Radiograph) -> None:
     """Refuse an object whose stated source images do not include the radiograph (`other_image`)."""
-    sop, referenced_sops = radiograph.identity.sop, list_referenced_images(header)
+    sop, referenced_sops = radiograph.identity.sop, read_referenced_images(header)
     if sop and referenced_sops and sop not in referenced_sops:
         raise Rejected("other_image", "the segmentation refers to another image")
 
@@ -206,7 +206,7 @@ def match_frames_to_source(header: Header, count: int, sop: str) -> list[bool]:
         derivations = [item for group in groups for item in group.items(0x00089124)]
         sources = [item for derivation in derivations for item in derivation.items(0x00082112)]
         sources_by_frame.append({item.text(0x00081155) for item in sources} - {""})
-    images = list_referenced_images(header).union(*sources_by_frame)
+    images = read_referenced_images(header).union(*sources_by_frame)
     if len(images) > 1 and not (sop and all(sources_by_frame)):
         raise Rejected(
             "other_image",

@@ -9,6 +9,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 
 from medprior.dicom import read_radiograph
+from medprior.dicom.decoding.pixel_bytes import group_fragments
 from medprior.dicom.decoding.samples import (
     compress_dataset,
     create_sample_dataset,
@@ -16,6 +17,7 @@ from medprior.dicom.decoding.samples import (
     serialise_dataset,
 )
 from medprior.dicom.structure import LONG_VRS
+from medprior.errors import Rejected
 
 PICTURE = create_sample_picture()
 
@@ -50,3 +52,23 @@ def test_icon_pixels_are_not_the_picture():
     icon.add_new(0x7FE00010, "OB", bytes(range(64)) * 64)
     result = read_radiograph(io.BytesIO(serialise_dataset(create_sample_dataset(PICTURE, IconImageSequence=[icon]))))
     np.testing.assert_allclose(result.pixels, PICTURE / 4095, atol=1e-6)
+
+
+def pack_offsets(*offsets):
+    """A basic offset table."""
+    return struct.pack(f"<{len(offsets)}L", *offsets)
+
+
+def test_fragments_are_grouped_by_frame():
+    parts = [b"aa", b"bbbb", b"cc"]
+    assert group_fragments(b"", parts, 3) == parts
+    assert group_fragments(b"", parts, 1) == [b"aabbbbcc"]
+    assert group_fragments(pack_offsets(0, 22), parts, 2) == [b"aabbbb", b"cc"]
+    assert group_fragments(pack_offsets(0, 10), parts, 2) == [b"aa", b"bbbbcc"]
+
+
+@pytest.mark.parametrize("offsets", [(), (0,), (0, 0), (0, 11), (10, 22), (0, 32), (0, 10, 22)])
+def test_frames_that_cannot_be_told_apart_are_refused(offsets):
+    with pytest.raises(Rejected) as caught:
+        group_fragments(pack_offsets(*offsets), [b"aa", b"bbbb", b"cc"], 2)
+    assert caught.value.code == "malformed"
