@@ -34,7 +34,7 @@ class Correction:
         """Whether images may have metadata of other tables or another descriptor, or are superseded.
 
         Args:
-            digest: of tables and descriptor; see `digest_metadata_rules`.
+            digest: of tables, descriptor and files; see `digest_metadata_rules`.
         """
         if not len(self.writer):
             return False
@@ -72,9 +72,11 @@ class Correction:
         return corrections
 
     def report(self) -> None:
-        """Print what the last correction changed to stderr."""
+        """Print what the last correction changed to stderr, if anything."""
         counts = self.writer.corrections.count_corrections()
+        if not counts:
+            return
         labels = counts.pop("labels", {})
         parts = [f"{name.replace('_', ' ')} {count}" for name, count in counts.items()]
         parts += [f"label {name} {count}" for name, count in labels.items()]
-        print(f"note: corrected: {', '.join(parts) or 'nothing'}", file=sys.stderr)
+        print(f"note: corrected: {', '.join(parts)}", file=sys.stderr)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -93,6 +94,27 @@ class MetadataJoiner:
         }
         return patient_id, from_name.labels | study.labels | table.labels, metadata
 
+    def join_image(
+        self, image_id: str, source: ImageSource, image: DecodedImage, decoding: str
+    ) -> tuple[str, dict[str, float], ImageMetadata]:
+        """Patient, labels and all metadata of one decoded image; `decoding` is from `digest_decoding_rules`."""
+        patient_id, labels, joined = self.join(image_id, source, self.read_header_facts(image))
+        header = image.metadata
+        return (
+            patient_id,
+            labels,
+            {
+                **joined,
+                "dataset": self.descriptor.name,
+                "spacing_mm": math.sqrt(math.prod(header.spacing_mm)) if header.spacing_mm else None,
+                "spacing_kind": header.spacing_kind,
+                "polarity_inverted": header.polarity_inverted,
+                "flags": header.flags,
+                "pixel_sha256": header.pixel_sha256,
+                "decoding": decoding,
+            },
+        )
+
     def assign_patient_and_study(
         self, image_id: str, header: HeaderFacts, fields: Mapping[str, str]
     ) -> tuple[str, str]:
@@ -105,15 +127,21 @@ class MetadataJoiner:
         return header.patient or self.pseudonyms.pseudonym("patient of study", study), study
 
 
-def digest_metadata_rules(descriptor: DatasetDescriptor, table_digests: Mapping[str, str]) -> str:
-    """Hex digest of a descriptor and its tables' contents: it changes where metadata of images may.
+def digest_metadata_rules(
+    descriptor: DatasetDescriptor, table_digests: Mapping[str, str], sources: Iterable[ImageSource]
+) -> str:
+    """Hex digest of a descriptor, its tables' contents and the run's files; with another one labels may differ.
 
     Args:
         descriptor: the data set.
         table_digests: file name -> sha256.
+        sources: images of the run, since other images may have been corrected by earlier tables.
     """
     values = {"descriptor": descriptor.model_dump(mode="json", exclude_defaults=True), "tables": dict(table_digests)}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    for source in sources:
+        digest.update(source.relative.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()
 
 
 def digest_decoding_rules(source: ImageSource, descriptor: DatasetDescriptor) -> str:

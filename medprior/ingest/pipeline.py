@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from medprior.ingest.boxes import FindingBox, write_finding_boxes
 from medprior.ingest.contact_sheet import write_contact_sheet
 from medprior.ingest.corrections import Correction
 from medprior.ingest.decoding import DecodedImage, RejectedFile
-from medprior.ingest.descriptor import DatasetDescriptor, load_descriptor, search_pattern
+from medprior.ingest.descriptor import DatasetDescriptor, load_descriptor
 from medprior.ingest.dispatch import decode_sources
 from medprior.ingest.identity import (
     Pseudonymizer,
@@ -35,7 +34,7 @@ from medprior.ingest.remote import DISK_FULL_ERRNOS
 from medprior.ingest.settings import IngestSettings
 from medprior.ingest.source_journal import FileStamp, SourceJournal, private_folder
 from medprior.ingest.summary import summarize_cohort
-from medprior.ingest.tables import STUDY_KEY_PREFIX, SourceMetadata, TableJoins
+from medprior.ingest.tables import SourceMetadata, TableJoins, list_join_keys
 from medprior.observer import progress_bar
 
 
@@ -81,21 +80,10 @@ def ingest_images(
     pseudonyms = create_public_pseudonymizer(descriptor.name) if public else load_private_pseudonymizer(key, cohort)
     with CohortWriter(cohort, settings.store_size) as writer:
         run = IngestRun(writer, SourceJournal(cohort), descriptor, pseudonyms, tables)
-        digest = digest_metadata_rules(descriptor, joins.digests)
-        rule = PatientSplitRule(settings.seed, settings.fractions)
-        correction = Correction(writer, run.outcomes, run.joiner, sources)
+        # Paths may hold names of patients: what is kept is keyed.
+        digest = pseudonyms.pseudonym("tables", digest_metadata_rules(descriptor, joins.digests, sources))
         try:
-            run.check_identity_key()
-            is_corrected = correction.is_needed(digest)
-            if is_corrected:
-                correction.check_splits(rule, resplit)
-            writer.begin_tables(descriptor.name, digest)
-            run.decode(sources, origin, settings)
-            if is_corrected:
-                correction.apply(rule, resplit)
-            run.publish(settings, origin.boxes(descriptor), counts, resplit)
-            if is_corrected:
-                correction.report()
+            run.execute(sources, origin, settings, digest, counts, resplit)
         except OSError as error:
             if error.errno not in DISK_FULL_ERRNOS:
                 raise
@@ -108,14 +96,6 @@ def ingest_images(
             with suppress(OSError):
                 run.outcomes.close()
     return Cohort.open(cohort)
-
-
-def list_join_keys(sources: Sequence[ImageSource], descriptor: DatasetDescriptor) -> Iterator[str]:
-    """Ids of images, and of their studies after `STUDY_KEY_PREFIX`."""
-    yield from (source.key for source in sources)
-    if descriptor.study_from_name and any(table.about == "study" for table in descriptor.tables):
-        studies = (search_pattern(descriptor.study_from_name, source.relative) for source in sources)
-        yield from (STUDY_KEY_PREFIX + study["id"] for study in studies if study)
 
 
 class IngestRun:
@@ -132,6 +112,30 @@ class IngestRun:
         self.writer, self.outcomes, self.descriptor, self.pseudonyms = writer, outcomes, descriptor, pseudonyms
         self.joiner = MetadataJoiner(descriptor, pseudonyms, tables)
         self._replaced: set[str] = set()
+
+    def execute(
+        self,
+        sources: list[ImageSource],
+        origin: LocalFolder | RemoteFolder,
+        settings: IngestSettings,
+        digest: str,
+        join_counts: Mapping[str, Mapping[str, int]],
+        resplit: bool,
+    ) -> None:
+        """Decode new files, correct the others, publish; `digest` is that of tables, descriptor and files."""
+        self.check_identity_key()
+        rule = PatientSplitRule(settings.seed, settings.fractions)
+        correction = Correction(self.writer, self.outcomes, self.joiner, sources)
+        is_corrected = correction.is_needed(digest)
+        if is_corrected:
+            correction.check_splits(rule, resplit)
+        self.writer.begin_tables(self.descriptor.name, digest)
+        self.decode(sources, origin, settings)
+        if is_corrected:
+            correction.apply(rule, resplit)
+        self.publish(settings, origin.boxes(self.descriptor), join_counts, resplit)
+        if is_corrected:
+            correction.report()
 
     def check_identity_key(self) -> None:
         """Raise MedpriorError where the cohort was begun with another identity key."""
@@ -172,10 +176,10 @@ class IngestRun:
     def is_done(self, source: ImageSource, stamp: FileStamp) -> bool:
         """Whether this unchanged file has an outcome by the same descriptor."""
         decoding = digest_decoding_rules(source, self.descriptor)
-        if not self.outcomes.is_done(source.path, stamp, self.descriptor.name, self.writer, decoding):
-            return False
-        image_id = (self.outcomes.find_outcome(source.path) or {}).get("image_id")
-        return not (image_id and self.descriptor.has_image_ids) or image_id == self.assign_key_id(source)
+        outcome = self.outcomes.find_finished(source.path, stamp, self.descriptor.name, self.writer, decoding)
+        if outcome is None or not (outcome["image_id"] and self.descriptor.has_image_ids):
+            return outcome is not None
+        return bool(outcome["image_id"] == self.assign_key_id(source))
 
     def store_result(self, source: ImageSource, stamp: FileStamp, result: DecodedImage | RejectedFile) -> bool:
         """Store one result, first in the cohort, then in the private journal; True if accepted."""
@@ -221,8 +225,7 @@ class IngestRun:
         self, image_id: str, source: ImageSource, image: DecodedImage, decoding: str, replace: bool = False
     ) -> None:
         """Add or replace one image with the metadata of header, tables and file name."""
-        patient_id, labels, joined = self.joiner.join(image_id, source, self.joiner.read_header_facts(image))
-        metadata = image.metadata
+        patient_id, labels, metadata = self.joiner.join_image(image_id, source, image, decoding)
         self.writer.add(
             image_id=image_id,
             pixels=image.stored,
@@ -232,14 +235,7 @@ class IngestRun:
             valid=image.valid,
             source_size=image.size,
             replace=replace,
-            dataset=self.descriptor.name,
-            spacing_mm=math.sqrt(math.prod(metadata.spacing_mm)) if metadata.spacing_mm else None,
-            spacing_kind=metadata.spacing_kind,
-            polarity_inverted=metadata.polarity_inverted,
-            flags=metadata.flags,
-            pixel_sha256=metadata.pixel_sha256,
-            decoding=decoding,
-            **joined,
+            **metadata,
         )
         if replace:
             # Only now may the private journal say that the file is done by the new rules.

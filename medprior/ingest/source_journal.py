@@ -59,7 +59,7 @@ class SourceJournal:
     def find_outcome(self, path: str) -> dict[str, Any] | None:
         """The last outcome of a file, None without one."""
         line = self._lines.get(path)
-        return json.loads(line) if line is not None else None
+        return dict(json.loads(line)) if line is not None else None
 
     def list_superseded_images(self) -> set[str]:
         """Ids of images that no file stands for any more, since their files have other ids or are refused now."""
@@ -70,7 +70,13 @@ class SourceJournal:
     def is_done(
         self, path: str, stamp: FileStamp, dataset: str, image_ids: Container[object], decoding: str = ""
     ) -> bool:
-        """Whether this unchanged file has an outcome in this data set.
+        """Whether this unchanged file has an outcome in this data set; see `find_finished`."""
+        return self.find_finished(path, stamp, dataset, image_ids, decoding) is not None
+
+    def find_finished(
+        self, path: str, stamp: FileStamp, dataset: str, image_ids: Container[object], decoding: str = ""
+    ) -> dict[str, Any] | None:
+        """The outcome of an unchanged file in a data set, None where it must be decoded.
 
         Args:
             path: the file, or its URL.
@@ -81,9 +87,9 @@ class SourceJournal:
         """
         record = self.find_outcome(path)
         if record is None or (record["dataset"], record.get("decoding", "")) != (dataset, decoding):
-            return False
+            return None
         is_kept = not record["image_id"] or record["image_id"] in image_ids
-        return is_kept and bool(record["stamp"] == stamp)
+        return record if is_kept and record["stamp"] == stamp else None
 
     def record_outcome(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -12,6 +12,7 @@ from statistics import fmean
 from medprior.dicom.radiograph import MAX_AGE_YEARS
 from medprior.errors import ConfigError, InputMissing
 from medprior.ingest.descriptor import DatasetDescriptor, OfficialSplitRule, TableRule, parse_image_key, search_pattern
+from medprior.ingest.plan import ImageSource
 from medprior.ingest.table_files import find_column, find_nearest_names, open_table, open_text, require_columns
 from medprior.provenance import sha256_file
 
@@ -91,6 +92,14 @@ class TableJoins:
                     fix="correct `key` or `key_match` of the table, or the group `id` of `images`; see"
                     " data_manifests/template.yaml",
                 )
+
+
+def list_join_keys(sources: Sequence[ImageSource], descriptor: DatasetDescriptor) -> Iterator[str]:
+    """Ids of images, and of their studies after `STUDY_KEY_PREFIX`."""
+    yield from (source.key for source in sources)
+    if descriptor.study_from_name and any(table.about == "study" for table in descriptor.tables):
+        studies = (search_pattern(descriptor.study_from_name, source.relative) for source in sources)
+        yield from (STUDY_KEY_PREFIX + study["id"] for study in studies if study)
 
 
 def read_tables(

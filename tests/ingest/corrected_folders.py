@@ -36,7 +36,7 @@ class CorrectedFolder:
         path.mkdir()
         self.rows = {}
         for number in range(count):
-            Image.fromarray(np.roll(EIGHT_BITS, number, axis=1)).save(path / f"x{number:03d}.png")
+            Image.fromarray(np.roll(EIGHT_BITS // 2 + 50, number, axis=1)).save(path / f"x{number:03d}.png")
             self.rows[f"x{number:03d}"] = [f"p{number // 2}", number % 2, ""]
         self.write()
 

@@ -221,3 +221,33 @@ def test_outcomes_without_header_facts_are_read_again_first(folder, tmp_path):
     folder.write()
     after = ingest(folder, tmp_path / "c")
     assert after == before | {"x001": (before["x001"][0], 0.0, before["x001"][2])}
+
+
+def test_two_folders_with_one_table_are_both_corrected(folder, tmp_path):
+    other = tmp_path / "more"
+    other.mkdir()
+    for number in range(6, 12):
+        (folder.path / f"x{number:03d}.png").rename(other / f"x{number:03d}.png")
+
+    def ingest_both():
+        (other / "labels.csv").write_bytes((folder.path / "labels.csv").read_bytes())
+        for path in (folder.path, other):
+            ingest_images(path, tmp_path / "c", str(folder.descriptor_path), ONE_WORKER)
+        return read_manifest(tmp_path / "c", load_private_pseudonymizer(None, tmp_path / "c"))
+
+    assert sum(row[1] for row in ingest_both().values()) == 6
+    for row in folder.rows.values():
+        row[1] = 1
+    folder.write()
+    assert {row[1] for row in ingest_both().values()} == {1.0}
+
+
+def test_images_outside_a_sample_are_corrected_by_the_next_whole_run(folder, tmp_path):
+    ingest(folder, tmp_path / "c")
+    for row in folder.rows.values():
+        row[1] = 1
+    folder.write()
+    sample = ONE_WORKER.model_copy(update={"limit": 3})
+    cohort = ingest_images(folder.path, tmp_path / "c", str(folder.descriptor_path), sample)
+    assert len(cohort) == 12
+    assert {row[1] for row in ingest(folder, tmp_path / "c").values()} == {1.0}

@@ -31,11 +31,12 @@ def test_labels_and_patients_come_from_the_table():
     assert join(HeaderFacts("p", "s", "PA", None, None))[0] == "p"
 
 
-def test_the_digest_of_metadata_follows_descriptor_and_tables():
+def test_the_digest_of_metadata_follows_descriptor_tables_and_files():
     plain, other = load_descriptor(None), load_descriptor("nih")
-    digests = {digest_metadata_rules(*pair) for pair in ((plain, {}), (other, {}), (plain, {"t": "1"}))}
-    assert len(digests) == 3
-    assert digest_metadata_rules(plain, {"b": "2", "a": "1"}) == digest_metadata_rules(plain, {"a": "1", "b": "2"})
+    cases = [(plain, {}, []), (other, {}, []), (plain, {"t": "1"}, []), (plain, {}, [SOURCE])]
+    assert len({digest_metadata_rules(*case) for case in cases}) == 4
+    tables = {"b": "2", "a": "1"}
+    assert digest_metadata_rules(plain, tables, []) == digest_metadata_rules(plain, dict(sorted(tables.items())), [])
 
 
 def test_the_digest_of_decoding_follows_policy_format_stretch_and_masks_and_not_the_place():
