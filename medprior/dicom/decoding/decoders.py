@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import tempfile
+import importlib.util
+import os
+import threading
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,9 +29,10 @@ UNCOMPRESSED_SYNTAXES = {
     str(uid.DeflatedExplicitVRLittleEndian),
 }
 SIMPLEITK = "simpleitk"
+SCRATCH_LOCK = threading.Lock()
 # Radiographs compress to a tenth, at most to a hundredth; the limits on bombs are our choice.
 MIN_BOMB_BYTES, MAX_COMPRESSION_RATIO = 2**24, 1000
-# Fastest first, measured on a 5 megapixel radiograph; the next one is tried when one fails.
+# Fastest first, measured on a 5 megapixel radiograph; the next one is used only where one is not installed.
 DECODER_PLUGINS: dict[str, tuple[str, ...]] = {
     str(uid.RLELossless): ("pylibjpeg", "pydicom"),
     str(uid.JPEGBaseline8Bit): ("pillow", "gdcm", SIMPLEITK),
@@ -103,17 +106,29 @@ def decode_frame(data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
     plugins = DECODER_PLUGINS[syntax]
     if syntax == uid.JPEGExtended12Bit and frame_header.precision == 8:
         plugins = DECODER_PLUGINS[str(uid.JPEGBaseline8Bit)]
-    for plugin in plugins:
-        try:
-            array = decode_with_plugin(plugin, data, syntax, layout)
-        except MemoryError:
-            raise Rejected("memory", "decoding needs more memory than allowed") from None
-        except Exception:
-            # Every codec has its own errors, and some quote the file: try the next codec.
-            continue
-        if array.shape == (layout.rows, layout.cols):
-            return array
-    raise Rejected("decode_failed", "no decoder could read the compressed data")
+    installed = next((plugin for plugin in plugins if is_decoder_installed(plugin, syntax)), None)
+    if installed is None:
+        raise Rejected(
+            "syntax_unsupported", "no decoder of this transfer syntax is installed", fix="run `medprior doctor`"
+        )
+    try:
+        array = decode_with_plugin(installed, data, syntax, layout)
+    except MemoryError:
+        raise Rejected("memory", "decoding needs more memory than allowed") from None
+    except Exception:
+        # Every codec has its own errors, and some quote the file. What one refuses no other one gets to see:
+        # damaged data would meet the weaknesses of all of them.
+        array = None
+    if array is None or array.shape != (layout.rows, layout.cols):
+        raise Rejected("decode_failed", "the compressed data cannot be decoded")
+    return array
+
+
+def is_decoder_installed(plugin: str, syntax: str) -> bool:
+    """Whether a decoder of a transfer syntax can be imported here."""
+    if plugin == SIMPLEITK:
+        return importlib.util.find_spec("SimpleITK") is not None
+    return plugin in decoders_base.get_decoder(uid.UID(syntax)).available_plugins
 
 
 def decode_with_plugin(plugin: str, data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
@@ -141,15 +156,28 @@ def decode_with_plugin(plugin: str, data: bytes, syntax: str, layout: PixelLayou
     return np.asarray(array)
 
 
+@lru_cache(maxsize=1)
+def open_scratch_file(owner: int) -> int:
+    """Open a file in memory for process `owner`; a confined process does so before it is confined.
+
+    Returns:
+        Its descriptor, the same one for each call of the process.
+    """
+    return os.memfd_create(f"medprior-{owner}")
+
+
 def decode_with_simpleitk(data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
-    """Decode with SimpleITK through a temporary file that holds only the pixels."""
+    """Decode with SimpleITK, which reads files only, through a file in memory that holds only the pixels."""
     simpleitk: Any = importlib.import_module("SimpleITK")
-    with tempfile.TemporaryDirectory() as folder:
-        name = str(Path(folder, "frame.dcm"))
-        build_frame_dataset(data, syntax, layout).save_as(name, enforce_file_format=True)
+    with SCRATCH_LOCK:
+        descriptor = open_scratch_file(os.getpid())
+        os.ftruncate(descriptor, 0)
+        with open(descriptor, "w+b", closefd=False) as file:
+            file.seek(0)
+            build_frame_dataset(data, syntax, layout).save_as(file, enforce_file_format=True)
         reader = simpleitk.ImageFileReader()
         reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(name)
+        reader.SetFileName(f"/proc/self/fd/{descriptor}")
         array = simpleitk.GetArrayFromImage(reader.Execute())
     return np.asarray(array.reshape(array.shape[-2:]))
 

@@ -1,7 +1,9 @@
 """Compressed frames: every lossless syntax gives the same picture, lies and garbage a code."""
 
 import io
+import os
 import struct
+import tempfile
 
 import numpy as np
 import pytest
@@ -9,7 +11,15 @@ from pydicom import uid
 from pydicom.encaps import generate_frames
 
 from medprior.dicom import read_radiograph
-from medprior.dicom.decoding.decoders import JPEG2000_FAMILY, PixelLayout, decode_frame
+from medprior.dicom.decoding import decoders
+from medprior.dicom.decoding.decoders import (
+    JPEG2000_FAMILY,
+    PixelLayout,
+    decode_frame,
+    decode_with_plugin,
+    decode_with_simpleitk,
+    open_scratch_file,
+)
 from medprior.dicom.decoding.samples import (
     compress_dataset,
     create_sample_dataset,
@@ -118,3 +128,46 @@ def test_an_extended_jpeg_of_eight_bits_is_decoded_like_a_baseline_one():
 
 def test_high_throughput_streams_are_jpeg2000_and_jpeg_ls_is_not():
     assert {syntax.rsplit(".", 1)[1] for syntax in JPEG2000_FAMILY} == {"90", "91", "201", "202", "203"}
+
+
+@pytest.mark.parametrize("syntax", [uid.JPEG2000Lossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.RLELossless])
+def test_damaged_data_reaches_one_codec_only(syntax, monkeypatch):
+    dataset = compress_dataset(create_sample_dataset(PICTURE), syntax)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    used = []
+
+    def decode_and_note(plugin, *arguments):
+        used.append(plugin)
+        return decode_with_plugin(plugin, *arguments)
+
+    monkeypatch.setattr(decoders, "decode_with_plugin", decode_and_note)
+    assert get_decoding_code(frame[: len(frame) // 3], syntax, SIXTEEN_BITS) in {"decode_failed", "codestream"}
+    assert len(used) <= 1
+    if syntax == uid.JPEG2000Lossless:
+        # One bad coding style marker: COD with an impossible number of levels.
+        place = frame.index(b"\xff\x52")
+        bad = frame[: place + 9] + b"\xff" + frame[place + 10 :]
+        used.clear()
+        assert get_decoding_code(bad, syntax, SIXTEEN_BITS) == "decode_failed"
+        assert used == ["pylibjpeg"]
+
+
+def test_the_next_codec_is_used_where_one_is_not_installed(monkeypatch):
+    dataset = compress_dataset(create_sample_dataset(PICTURE), uid.JPEG2000Lossless)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    monkeypatch.setattr(decoders, "DECODER_PLUGINS", {str(uid.JPEG2000Lossless): ("absent", "gdcm")})
+    np.testing.assert_array_equal(decode_frame(frame, uid.JPEG2000Lossless, SIXTEEN_BITS), PICTURE)
+    monkeypatch.setattr(decoders, "DECODER_PLUGINS", {str(uid.JPEG2000Lossless): ("absent",)})
+    assert get_decoding_code(frame, uid.JPEG2000Lossless, SIXTEEN_BITS) == "syntax_unsupported"
+
+
+def test_simpleitk_reads_from_memory_and_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    dataset = compress_dataset(create_sample_dataset(PICTURE), uid.JPEG2000Lossless)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    for data in (frame, frame):
+        array = decode_with_simpleitk(data, uid.JPEG2000Lossless, SIXTEEN_BITS)
+        np.testing.assert_array_equal(array, PICTURE)
+    assert os.fstat(open_scratch_file(os.getpid())).st_nlink == 0
+    assert not list(tmp_path.iterdir())
