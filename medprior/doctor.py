@@ -101,6 +101,21 @@ def describe_tracking() -> list[dict[str, Any]]:
     ]
 
 
+def list_sandbox_barriers() -> list[dict[str, Any]]:
+    """What a decoding process that an attacker has taken over cannot do here, each tried."""
+    from medprior.workers.confinement_check import check_confinement
+    from medprior.workers.messages import MessageError
+    from medprior.workers.sandbox import ProcessStartError
+
+    try:
+        barriers = check_confinement()
+    except (ProcessStartError, MessageError) as error:
+        return [{"what": "decoding process", "found": f"does not start ({type(error).__name__})"}]
+    return [
+        {"what": barrier, "found": "holds" if holds else "does NOT hold here"} for barrier, holds in barriers.items()
+    ]
+
+
 def list_decoder_trials() -> list[dict[str, Any]]:
     """Every transfer syntax with the result of each of its decoders."""
     from medprior.dicom.decoding.decoder_check import try_decoders
@@ -121,6 +136,7 @@ REPORT_SECTIONS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "packages": list_package_versions,
     "devices": list_devices,
     "tracking": describe_tracking,
+    "sandbox": list_sandbox_barriers,
     "decoders": list_decoder_trials,
 }
 

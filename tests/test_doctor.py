@@ -14,6 +14,15 @@ def test_sections_that_cost_little_are_filled():
     assert {row["state"] for row in rows} <= {"right", "not tried"}
 
 
+def test_the_sandbox_section_tells_what_holds_and_what_does_not(monkeypatch):
+    answers = {"opens no socket (seccomp)": True, "reads no file by its path (Landlock)": False}
+    monkeypatch.setattr("medprior.workers.confinement_check.check_confinement", lambda: answers)
+    found = {row["what"]: row["found"] for row in doctor.REPORT_SECTIONS["sandbox"]()}
+    assert found == {
+        "opens no socket (seccomp)": "holds", "reads no file by its path (Landlock)": "does NOT hold here"
+    }  # fmt: skip
+
+
 def test_tables_show_every_row():
     report = {"things": [{"what": "a", "found": "1"}, {"what": "long name", "found": None}]}
     text = "\n".join(doctor.format_doctor_tables(report))

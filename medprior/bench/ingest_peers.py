@@ -59,7 +59,7 @@ def build_decode_loop() -> ReadLoop:
     from medprior.dicom.decoding.stored_values import read_pixel_layout, read_stored_cells
     from medprior.dicom.file_opening import open_regular_file
     from medprior.dicom.parsing import parse_header
-    from medprior.workers.sandbox import retain_freed_memory
+    from medprior.workers.confinement import retain_freed_memory
 
     policy = Policy()
     retain_freed_memory()
@@ -77,7 +77,7 @@ def build_decode_loop() -> ReadLoop:
 def build_radiograph_loop() -> ReadLoop:
     """`read_radiograph`, display-ready, without limits, resizing or store."""
     from medprior.dicom import read_radiograph
-    from medprior.workers.sandbox import retain_freed_memory
+    from medprior.workers.confinement import retain_freed_memory
 
     retain_freed_memory()
     return lambda path: read_radiograph(path)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.dicom import Policy, Radiograph, read_image
+from medprior.dicom.file_opening import GIVEN_FILES, open_files
 from medprior.dicom.radiograph import dump_metadata, restore_radiograph
 from medprior.errors import Rejected
 from medprior.workers.messages import MessageError, receive_message, send_message
@@ -146,7 +147,10 @@ class BoundedReader:
         deadline = time.monotonic() + self._limits.wall_seconds
         try:
             if isinstance(source, (str, os.PathLike)):
-                send_message(process.channel, {"path": str(Path(source).absolute())}, (), deadline)
+                path = str(Path(source).absolute())
+                with open_files([path], self._policy) as (answers, descriptors):
+                    facts = {"path": path, "files": answers}
+                    send_message(process.channel, facts, (), deadline, descriptors)
             else:
                 content = np.frombuffer(source, dtype=np.uint8)
                 send_message(process.channel, {"path": None}, (content,), deadline)
@@ -157,12 +161,16 @@ class BoundedReader:
 
 
 def build_reader_message_handler(policy: Policy) -> MessageHandler:
-    """Create, in the process, the handler that reads a path or a file's bytes as metadata and arrays."""
+    """Create, in the process, the handler that reads an open file or a file's bytes as metadata and arrays."""
+    from medprior.dicom.decoding.decoders import open_scratch_file
+
+    open_scratch_file(os.getpid())
 
     def answer(facts: dict[str, Any], arrays: list[NDArray[Any]]) -> Message:
         """Read one file; every error becomes a code."""
         try:
             path: str | None = facts["path"]
+            GIVEN_FILES.replace(facts.get("files", ()), facts.get("descriptors", ()))
             source = Path(path) if path is not None else io.BytesIO(arrays[0].tobytes())
             arrays.clear()
             radiograph = read_image(source, policy)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +14,7 @@ from medprior.dicom.policy import Policy
 from medprior.errors import Rejected
 
 PREAMBLE_BYTES = 128
+MAX_GIVEN_FILES = 100
 MAGIC_NUMBERS = (
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"\xff\xd8\xff", "jpeg"),
@@ -39,6 +40,64 @@ def detect_file_type(head: bytes) -> str:
     return "unknown"
 
 
+class GivenFiles:
+    """Files that this process reads from open descriptors, since it may open none by its path.
+
+    Attributes:
+        descriptors: path -> open descriptor.
+        refusals: path -> why the owner of the process could not open the file.
+    """
+
+    def __init__(self) -> None:
+        self.descriptors: dict[str, int] = {}
+        self.refusals: dict[str, Rejected] = {}
+
+    def replace(self, answers: Sequence[dict[str, str]], descriptors: Sequence[int]) -> None:
+        """Take the files of one message instead of those of the last one.
+
+        Args:
+            answers: of `open_files`.
+            descriptors: copies of those of `open_files`.
+        """
+        readable = [answer["path"] for answer in answers if "code" not in answer]
+        self.descriptors = dict(zip(readable, descriptors, strict=True))
+        self.refusals = {
+            answer["path"]: Rejected(answer["code"], answer["what"], fix=answer["fix"])
+            for answer in answers
+            if "code" in answer
+        }
+
+
+GIVEN_FILES = GivenFiles()
+
+
+@contextmanager
+def open_files(paths: Sequence[str], policy: Policy) -> Iterator[tuple[list[dict[str, str]], list[int]]]:
+    """Open files for a confined process, whose `GIVEN_FILES` take what this yields.
+
+    Args:
+        paths: at most `MAX_GIVEN_FILES` of them are opened.
+        policy: its `max_bytes` bounds every file.
+
+    Returns:
+        For each path an answer, with `code`, `what` and `fix` where it is refused; and the open descriptors of the
+        others, in their order.
+    """
+    answers: list[dict[str, str]] = []
+    with ExitStack() as stack:
+        descriptors: list[int] = []
+        for path in dict.fromkeys(paths):
+            try:
+                if len(descriptors) == MAX_GIVEN_FILES:
+                    raise Rejected("unreadable", f"more than {MAX_GIVEN_FILES} files for one picture")
+                stream, _ = stack.enter_context(open_regular_file(Path(path), policy))
+                descriptors.append(stream.fileno())
+                answers.append({"path": path})
+            except Rejected as error:
+                answers.append({"path": path, "code": error.code, "what": error.what, "fix": error.fix})
+        yield answers, descriptors
+
+
 @contextmanager
 def open_regular_file(source: Path | str | BinaryIO, policy: Policy) -> Iterator[tuple[BinaryIO, int]]:
     """Open a regular file for reading; yield the stream and its size in bytes.
@@ -55,6 +114,13 @@ def open_regular_file(source: Path | str | BinaryIO, policy: Policy) -> Iterator
         yield source, size
         return
     path = Path(source)
+    if str(path) in GIVEN_FILES.refusals:
+        raise GIVEN_FILES.refusals[str(path)]
+    if str(path) in GIVEN_FILES.descriptors:
+        file = os.fdopen(os.dup(GIVEN_FILES.descriptors[str(path)]), "rb")
+        with file, open_regular_file(file, policy) as opened:
+            yield opened
+        return
     try:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):

@@ -63,7 +63,7 @@ def convert_parser_errors() -> Iterator[None]:
     logger = logging.getLogger("pydicom")
     level, silent = logger.level, logging.CRITICAL + 1
     if level != silent:
-        # `setLevel` visits every logger: a worker process does it once, see `silence_output`.
+        # `setLevel` visits every logger: a worker process does it once, see `close_other_descriptors`.
         logger.setLevel(silent)
     try:
         with warnings.catch_warnings():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from medprior.dicom import Policy
+from medprior.dicom.file_opening import GIVEN_FILES, open_files
 from medprior.errors import MedpriorError
 from medprior.ingest.decoding import (
     DecodedImage,
@@ -134,8 +136,11 @@ class DecodingPool:
 
     def _send(self, worker: DecodingProcess, source: ImageSource) -> None:
         worker.since = time.monotonic()
+        paths = [source.path, *(mask.path for mask in source.masks)]
         try:
-            send_message(worker.process.channel, serialize_source(source), (), self._deadline(worker))
+            with open_files(paths, self._decoder_args[0]) as (answers, descriptors):
+                fields = {**serialize_source(source), "files": answers}
+                send_message(worker.process.channel, fields, (), self._deadline(worker), descriptors)
         except MessageError:
             # `_receive_result` then reports the failure for this file.
             return
@@ -184,9 +189,13 @@ class DecodingPool:
 
 def build_decoder_message_handler(policy: Policy, store_size: int) -> MessageHandler:
     """The message handler of a decoding process."""
+    from medprior.dicom.decoding.decoders import open_scratch_file
+
+    open_scratch_file(os.getpid())
 
     def decode_message(fields: dict[str, Any], arrays: list[NDArray[Any]]) -> Message:
         """Decode one source."""
+        GIVEN_FILES.replace(fields["files"], fields.get("descriptors", ()))
         return serialize_result(decode_source(deserialize_source(fields), policy, store_size))
 
     return decode_message

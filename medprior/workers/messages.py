@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 MESSAGE_DTYPES = {"|u1", "|b1", "<u2", "<f4"}
 MAX_MESSAGE_HEADER_BYTES = 2**20
+MAX_DESCRIPTORS = 128
 LENGTH_PREFIX = struct.Struct("<Q")
 
 
@@ -27,7 +28,11 @@ class MessageError(Exception):
 
 
 def send_message(
-    channel: socket.socket, facts: dict[str, Any], arrays: Sequence[NDArray[Any]] = (), deadline: float = math.inf
+    channel: socket.socket,
+    facts: dict[str, Any],
+    arrays: Sequence[NDArray[Any]] = (),
+    deadline: float = math.inf,
+    descriptors: Sequence[int] = (),
 ) -> None:
     """Send one message.
 
@@ -36,6 +41,7 @@ def send_message(
         facts: JSON-able; text may hold lone surrogates (file names that are not UTF-8).
         arrays: arrays of the dtypes in `MESSAGE_DTYPES`, any shape.
         deadline: time of `time.monotonic`.
+        descriptors: of open files, at most `MAX_DESCRIPTORS`; the receiver gets its own copies.
 
     Raises:
         MessageError: it cannot be sent in time.
@@ -44,7 +50,9 @@ def send_message(
     head = encode_message_head(facts, contiguous)
     try:
         set_socket_deadline(channel, deadline)
-        channel.sendall(LENGTH_PREFIX.pack(len(head)) + head)
+        start = LENGTH_PREFIX.pack(len(head))
+        sent = socket.send_fds(channel, [start], list(descriptors)) if descriptors else 0
+        channel.sendall(start[sent:] + head)
         for array in contiguous:
             set_socket_deadline(channel, deadline)
             channel.sendall(memoryview(array.reshape(-1).view(np.uint8)))
@@ -60,7 +68,10 @@ def encode_message_head(facts: dict[str, Any], arrays: Sequence[NDArray[Any]]) -
 
 
 def receive_message(
-    channel: socket.socket, deadline: float = math.inf, max_bytes: int = 2**32
+    channel: socket.socket,
+    deadline: float = math.inf,
+    max_bytes: int = 2**32,
+    descriptors: list[int] | None = None,
 ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
     """Receive one message: facts and arrays as they were sent.
 
@@ -68,13 +79,15 @@ def receive_message(
         channel: a connected stream socket.
         deadline: time of `time.monotonic`.
         max_bytes: largest total size of the arrays of one message.
+        descriptors: list to which descriptors in the message are added, for the caller to close; without
+            it they are discarded.
 
     Raises:
         MessageError: it does not arrive in time, or is not a message.
     """
-    (length,) = LENGTH_PREFIX.unpack(
-        receive_exactly(channel, np.empty(LENGTH_PREFIX.size, np.uint8), deadline).tobytes()
-    )
+    start = receive_descriptors(channel, deadline, descriptors) if descriptors is not None else b""
+    rest = receive_exactly(channel, np.empty(LENGTH_PREFIX.size - len(start), np.uint8), deadline).tobytes()
+    (length,) = LENGTH_PREFIX.unpack(start + rest)
     if length > MAX_MESSAGE_HEADER_BYTES:
         raise MessageError("not a message")
     head = receive_exactly(channel, np.empty(length, np.uint8), deadline).tobytes()
@@ -93,6 +106,21 @@ def receive_message(
     for array in arrays:
         receive_exactly(channel, array.reshape(-1).view(np.uint8), deadline)
     return facts, arrays
+
+
+def receive_descriptors(channel: socket.socket, deadline: float, descriptors: list[int]) -> bytes:
+    """Receive the first bytes of a message and add the descriptors that came with them to a list."""
+    try:
+        set_socket_deadline(channel, deadline)
+        start, received, _, _ = socket.recv_fds(channel, LENGTH_PREFIX.size, MAX_DESCRIPTORS)
+    except TimeoutError:
+        raise MessageError("no answer in time", timed_out=True) from None
+    except OSError:
+        raise MessageError("the other side is gone") from None
+    descriptors += received
+    if not start:
+        raise MessageError("the other side is gone")
+    return start
 
 
 def receive_exactly(channel: socket.socket, buffer: NDArray[np.uint8], deadline: float) -> NDArray[np.uint8]:

@@ -1,4 +1,6 @@
-"""Runs code on untrusted files in a separate process with limits on memory and time.
+"""Runs code on untrusted files in a confined process with limits on memory and time.
+
+The process gets open files, not paths; see `medprior.workers.confinement` for what it cannot do.
 
 `SandboxPopen` uses internals of multiprocessing: with its documented API `Process.start` runs the caller's main
 script again in the child, shares one global server, waits without limit and is refused in a daemon process.
@@ -6,12 +8,9 @@ script again in the child, shares one global server, waits without limit and is 
 
 from __future__ import annotations
 
-import ctypes
 import io
-import logging
 import multiprocessing
 import os
-import resource
 import signal
 import socket
 import sys
@@ -23,13 +22,19 @@ from functools import lru_cache
 from multiprocessing import popen_forkserver, reduction
 from multiprocessing.connection import wait
 from multiprocessing.context import set_spawning_popen
-from multiprocessing.forkserver import ForkServer, read_signed
+from multiprocessing.forkserver import read_signed
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from medprior.workers.confinement import (
+    CleanForkServer,
+    close_other_descriptors,
+    confine_process,
+    retain_freed_memory,
+)
 from medprior.workers.messages import MessageError, receive_message, send_message
 
 READY_MESSAGE = {"ready": True}
@@ -37,9 +42,6 @@ READY_MESSAGE = {"ready": True}
 PRELOADED_LIBRARIES = (
     "medprior.dicom.raster", "scipy.sparse", "SimpleITK", "gdcm", "openjpeg", "jpeg_ls", "rle",
 )  # fmt: skip
-# Constants of malloc.h.
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-RETAINED_BYTES = 2**26
 MIN_BYTES_PER_SECOND = 10_000_000
 Message = tuple[dict[str, Any], list[NDArray[Any]]]
 MessageHandler = Callable[[dict[str, Any], list[NDArray[Any]]], Message]
@@ -164,9 +166,9 @@ class SandboxPopen(popen_forkserver.Popen):
 
 
 @lru_cache(maxsize=8)
-def get_fork_server(owner: int, preload: tuple[str, ...]) -> ForkServer:
+def get_fork_server(owner: int, preload: tuple[str, ...]) -> CleanForkServer:
     """Get the fork server of process `owner`; a fork of that process needs another one."""
-    server = ForkServer()
+    server = CleanForkServer()
     server.set_forkserver_preload(list(preload))
     return server
 
@@ -187,9 +189,25 @@ def kill_process(popen: SandboxPopen, channel: socket.socket, owner: int) -> Non
     channel.close()
     if owner != os.getpid():
         return
-    popen.kill()
+    kill_process_group(popen)
     popen.wait(timeout=5.0)
     popen.close()
+
+
+def kill_process_group(popen: SandboxPopen) -> None:
+    """Kill a process and what it started, also where the process itself has ended."""
+    try:
+        if popen.poll() is not None:
+            # The number of a process that has ended may belong to another one by now.
+            os.kill(popen.pid, 0)
+            return
+    except ProcessLookupError:
+        pass
+    try:
+        os.killpg(popen.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        # It has no group of its own yet, or nothing is left of it.
+        popen.kill()
 
 
 def answer_messages(
@@ -198,58 +216,37 @@ def answer_messages(
     arguments: tuple[object, ...],
     limits: ProcessLimits,
 ) -> None:
-    """Answer messages in the process until the channel closes."""
+    """Answer messages in the confined process until the channel closes.
+
+    A handler finds the open files of a message in its facts, under `descriptors`.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    silence_output()
+    # A group of its own: whatever it starts ends with it.
+    os.setsid()
+    close_other_descriptors(channel.fileno())
     retain_freed_memory()
     handle = build_handler(*arguments)
-    limit_memory(limits.memory_mb)
+    confine_process(limits.memory_mb)
     try:
         send_message(channel, READY_MESSAGE)
         while True:
-            facts, arrays = receive_message(channel)
-            size = sum(array.nbytes for array in arrays) + file_size_bytes(facts.get("path"))
+            descriptors: list[int] = []
+            facts, arrays = receive_message(channel, descriptors=descriptors)
+            if descriptors:
+                facts["descriptors"] = descriptors
+            size = sum(array.nbytes for array in arrays) + read_total_size(descriptors)
             # The kernel ends the process when this file has used up its processor time.
             signal.setitimer(signal.ITIMER_PROF, limits.cpu_seconds + size / MIN_BYTES_PER_SECOND)
             facts, arrays = handle(facts, arrays)
             signal.setitimer(signal.ITIMER_PROF, 0)
             send_message(channel, facts, arrays)
             del arrays
+            for descriptor in descriptors:
+                os.close(descriptor)
     except MessageError:
         return
 
 
-def file_size_bytes(path: str | None) -> int:
-    """Size of a file in bytes; 0 where it is unknown."""
-    try:
-        return os.lstat(path).st_size if path else 0
-    except (OSError, ValueError):
-        return 0
-
-
-def silence_output() -> None:
-    """Discard what codecs print and parsers log, since it may quote the file."""
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
-    null_device = os.open(os.devnull, os.O_RDWR)
-    for stream in (1, 2):
-        os.dup2(null_device, stream)
-
-
-def retain_freed_memory() -> None:
-    """Keep up to 64 MiB of freed memory for the next file, if the C library is glibc.
-
-    Memory returned to the kernel comes back page by page, zeroed, which costs 10 % of the time of
-    reading. glibc itself adopts these two values after it has freed a block of 32 MiB.
-    """
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        library.mallopt(MMAP_THRESHOLD, RETAINED_BYTES // 2)
-        library.mallopt(TRIM_THRESHOLD, RETAINED_BYTES)
-
-
-def limit_memory(megabytes: int) -> None:
-    """Limit the address space to what is in use now plus `megabytes`; no core dumps."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        used_bytes = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used_bytes + megabytes * 2**20,) * 2)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def read_total_size(descriptors: list[int]) -> int:
+    """Total size of open files in bytes."""
+    return sum(os.fstat(descriptor).st_size for descriptor in descriptors)
