@@ -12,7 +12,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("model", type=Path, metavar="MODEL", help="folder of medprior finetune")
     parser.add_argument("name", metavar="NAME", help="name in the registry")
-    parser.add_argument("--alias", default="champion", help="alias to point at it (%(default)s)")
+    parser.add_argument("--alias", default="challenger", help="alias to point at it (%(default)s)")
     parser.add_argument("--segmenter", type=Path, metavar="MODEL", help="adds masks and the cardiothoracic ratio")
     parser.add_argument("--evidence", type=Path, help="folder of medprior evaluate; its metrics become tags")
     parser.add_argument(

@@ -12,6 +12,10 @@ from medprior.finetune.model import load_finetuned_model as load_finetuned
 def test_the_command_line_from_model_to_answer(tracking_uri, classifier, segmenter, dicom, tmp_path, capsys):
     arguments = ["register", str(classifier), "cxr", "--segmenter", str(segmenter)]
     assert main(arguments) == 0
+    assert "models:/cxr@challenger" in capsys.readouterr().out
+    assert main(["predict", str(dicom), "-o", str(tmp_path / "none"), "--model", "models:/cxr@champion"]) == 2
+    assert "no such alias" in capsys.readouterr().err
+    assert main([*arguments, "--alias", "champion"]) == 0
     assert "models:/cxr@champion" in capsys.readouterr().out
     folder = tmp_path / "in"
     folder.mkdir()

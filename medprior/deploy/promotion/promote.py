@@ -71,6 +71,7 @@ def promote_challenger(
         "name": name, "challenger": version, "champion": before, "split": split,
         "cohort_digest": result_digest(Path(cohort)), "judged_digest": study.part.digest,
         "images": len(study.part), "patients": len(set(study.part.patient_ids.tolist())),
+        "model_digest": client.get_model_version(name, version).tags.get("model_digest"),
         "settings": settings.model_dump(mode="json"), "passed": verdict.passed,
         "checks": [asdict(check) for check in verdict.checks], "numbers": verdict.numbers,
     }  # fmt: skip
@@ -81,7 +82,7 @@ def promote_challenger(
             where=f"models:/{name}/{version}",
             fix=f"the champion stays version {before}" if before else "there is no champion yet",
         )
-    champion.make_champion(client, name, version, before)
+    champion.make_champion(client, name, version, before, "gate")
     return evidence
 
 
@@ -98,7 +99,7 @@ def roll_back_champion(name: str, tracking_uri: str | None = None) -> tuple[str,
     current, previous = champion.find_champion_and_previous(client, name)
     with fetch_package(f"models:/{name}/{previous}", client.tracking_uri) as folder:
         load_package(folder)
-    champion.make_champion(client, name, previous, current)
+    champion.make_champion(client, name, previous, current, "rollback")
     return current, previous
 
 
@@ -183,6 +184,7 @@ def save_gate_evidence(
     summary = {
         "gate.verdict": "passed" if evidence["passed"] else "refused",
         "gate.run_id": run.info.run_id,
+        "gate.model_digest": evidence["model_digest"] or "none",
         "gate.champion": evidence["champion"] or "none",
         "gate.cohort_digest": evidence["cohort_digest"],
         "gate.split": evidence["split"],

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from medprior.deploy.inference.model_folder import ARTIFACT_NAMES
+from medprior.deploy.registry.binding import check_recorded_digest
 from medprior.errors import InputMissing, MedpriorError
 from medprior.finetune.model import MODEL_WEIGHTS_FILE
 from medprior.tracking import mlflow_store
@@ -40,8 +41,8 @@ def fetch_package(uri: str, tracking_uri: str | None) -> Iterator[Path]:
     """Download the artifacts folder (`model/`, perhaps `segmenter/`) of a registry URI for the block.
 
     Raises:
-        MedpriorError: the store, model, version or alias does not exist, or the model was not
-            registered by medprior.
+        MedpriorError: the store, model, version or alias does not exist, the model was not registered by
+            medprior, its files are not those that were registered, or a champion was not approved.
     """
     client = connect_existing_store(tracking_uri)
     resolved = resolve_alias(client, uri)
@@ -59,6 +60,7 @@ def fetch_package(uri: str, tracking_uri: str | None) -> Iterator[Path]:
                 fix="check that the artifact store is reachable",
             ) from None
         check_package(root, uri)
+        check_recorded_digest(client, uri, resolved, root / "artifacts")
         yield root / "artifacts"
 
 

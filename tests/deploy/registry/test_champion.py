@@ -159,6 +159,52 @@ def test_previous_follows_only_a_move_to_another_version(client):
     assert PREDECESSOR_TAG not in client.get_model_version("cxr", "1").tags
 
 
+def test_what_was_approved_is_recorded_before_the_alias_moves(client):
+    client.set_model_version_tag("cxr", "1", "model_digest", "abc")
+    make_champion(client, "cxr", "1", None, "gate")
+    tags = client.get_model_version("cxr", "1").tags
+    assert (tags[champion.APPROVAL_TAG], tags[champion.APPROVED_DIGEST_TAG]) == ("gate", "abc")
+
+
+def test_a_slow_holder_loses_the_lock_and_leaves_its_successors_alone(client, monkeypatch):
+    monkeypatch.setattr(champion, "LOCK_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(champion, "LOCK_POLL_SECONDS", 0.02)
+    lock = "cxr.promotion-lock"
+    with champion.hold_registry_lock(client, "cxr") as slow_check:
+        slow_check()
+        slow_owner = champion.read_lock_owner(client, lock)
+        # The successor takes over after the wait, and the slow holder ends while the successor works.
+        with champion.hold_registry_lock(client, "cxr") as check:
+            with pytest.raises(MedpriorError, match="took over the promotion lock"):
+                slow_check()
+            champion.delete_registry_lock(client, lock, slow_owner)
+            check()
+            successor = champion.read_lock_owner(client, lock)
+            assert successor not in {None, slow_owner}
+        assert champion.read_lock_owner(client, lock) is None
+
+
+def test_a_slow_holder_moves_no_alias(client, monkeypatch):
+    """Its successor works while it sleeps between the two aliases."""
+    monkeypatch.setattr(champion, "LOCK_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(champion, "LOCK_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(mlflow_store, "sqlite_path", lambda uri: None)
+    make_champion(client, "cxr", "1", None)
+    set_alias = MlflowClient.set_registered_model_alias
+    successors = ["3"]
+
+    def set_slowly(self, name, alias, version):
+        set_alias(self, name, alias, version)
+        if alias == "previous" and successors:
+            make_champion(client, "cxr", successors.pop(), "1")
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", set_slowly)
+    with pytest.raises(MedpriorError, match="took over the promotion lock"):
+        make_champion(client, "cxr", "2", "1")
+    assert load_aliases(client, "cxr")["champion"] == "3"
+    assert [model.name for model in client.search_registered_models()] == ["cxr"]
+
+
 @pytest.mark.parametrize("before", [None, "2"])
 def test_a_champion_that_changed_meanwhile_stays(client, before):
     make_champion(client, "cxr", "1", None)
