@@ -6,7 +6,8 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import medprior
 from medprior.errors import MedpriorError
@@ -34,6 +35,10 @@ UNTRACKED_STAGES = {
 }  # fmt: skip
 
 
+# Their results hold pictures or pseudonyms of patients: files are made for their owner only, 0600 and 0700.
+PRIVATE_STAGES = {"ingest", "annotate", "prior", "pretrain", "finetune", "evaluate", "compare", "predict"}
+
+
 def format_help_text() -> str:
     """The text of `medprior --help`."""
     lines = [__doc__.splitlines()[0] if __doc__ else "", "", "usage: medprior STAGE ... [--help]", ""]
@@ -53,17 +58,39 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
             "--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)"
         )
         group.add_argument("--experiment", default="medprior", help="MLflow experiment")
+        group.add_argument("--run-name", help="part of the run's name (default: stage and time only)")
+        group.add_argument(
+            "--log-pictures", action="store_true", help="log figures and reports that show radiographs, too"
+        )
         group.add_argument("--no-tracking", action="store_true", help="do not log to MLflow")
     args = parser.parse_args(arguments)
+    # The stage gets its own arguments.
+    pictures, run_name = (vars(args).pop(key, None) for key in ("log_pictures", "run_name"))
     if name in UNTRACKED_STAGES or args.no_tracking:
         from medprior.observer import NullObserver
 
-        module.run(args, NullObserver())
+        with limit_permissions(name):
+            module.run(args, NullObserver())
         return
     from medprior.tracking.mlflow_run import track_stage
 
-    with track_stage(name, args.experiment, args.tracking_uri, result=module.result_folder(args)) as observer:
+    result = module.result_folder(args)
+    tracked = track_stage(name, args.experiment, args.tracking_uri, result, bool(pictures), run_name)
+    with tracked as observer, limit_permissions(name):
         module.run(args, observer)
+
+
+@contextmanager
+def limit_permissions(stage: str) -> Iterator[None]:
+    """Keep group and others out of what a stage of `PRIVATE_STAGES` writes in the block."""
+    if stage not in PRIVATE_STAGES:
+        yield
+        return
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 LOCK_FILE = ".lock"
+# Of folders that hold pictures or pseudonyms of patients.
+PRIVATE_FOLDER_MODE = 0o700
 
 
 def acquire_lock(path: Path, noun: str, *, wait_seconds: float | None = 0.0, mode: int = 0o644) -> BaseFileLock:
     """Take the lock; the caller calls `release`. The kernel frees it when the process dies.
 
     Args:
-        path: the lock file, made with its folder if absent; it is never removed.
+        path: the lock file, made with its folder (0700) if absent; it is never removed.
         noun: what the lock protects, as the message names it ("this cohort").
         wait_seconds: how long to wait for another holder; 0 refuses at once, None waits for ever.
         mode: permission bits of a new lock file; the umask applies.
@@ -29,7 +31,7 @@ def acquire_lock(path: Path, noun: str, *, wait_seconds: float | None = 0.0, mod
     """
     from filelock import FileLock, Timeout
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
     path.touch(mode)
     # A soft lock, filelock's fallback, would outlive a killed process.
     lock = FileLock(path, -1 if wait_seconds is None else wait_seconds, thread_local=False, fallback_to_soft=False)

@@ -16,6 +16,7 @@ from typing import Any
 
 import medprior
 from medprior.errors import InputMissing
+from medprior.locks import PRIVATE_FOLDER_MODE
 
 RECORDED_PACKAGES = ("torch", "monai", "timm", "pydicom", "SimpleITK", "numpy", "pandas", "mlflow")
 
@@ -24,9 +25,10 @@ RECORDED_PACKAGES = ("torch", "monai", "timm", "pydicom", "SimpleITK", "numpy", 
 def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path that replaces `path` when the block ends without error.
 
-    File and folder are flushed to disk: after a crash the old or the new file is complete.
+    The folder is made if absent, for its owner only (0700). File and folder are flushed to disk: after a crash
+    the old or the new file is complete.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)

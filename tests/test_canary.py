@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import getpass
 import gzip
 import hashlib
 import io
 import os
+import re
+import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -257,6 +260,26 @@ def test_private_folders_are_private(place: Place) -> None:
     folder = place.root / "cohort.private"
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def test_a_cohort_is_its_owners_only(place: Place) -> None:
+    paths = [place.root / "cohort", *(place.root / "cohort").rglob("*")]
+    assert len(paths) > 10
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_dir()} == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o600}
+
+
+def test_the_store_holds_no_picture_no_user_and_no_folder(place: Place) -> None:
+    artifacts = {path.name for path in (place.root / "mlruns").rglob("*") if path.is_file()}
+    assert artifacts == {"config.json", "summary.json"}
+    with sqlite3.connect(place.root / "mlflow.db") as store:
+        names = [row[0] for row in store.execute("select name from runs")]
+        tags = dict(store.execute("select key, value from tags"))
+        users = {row[0] for row in store.execute("select user_id from runs")}
+    assert len(names) >= 1
+    assert all(re.fullmatch(r"ingest-20\d{6}T\d{6}\.\d{3}Z", name) for name in names)
+    assert getpass.getuser() not in users
+    assert "mlflow.user" not in tags
 
 
 def test_nothing_in_exceptions(place: Place) -> None:

@@ -1,4 +1,6 @@
 import argparse
+import importlib
+import os
 import sys
 
 import pytest
@@ -54,6 +56,57 @@ def test_the_status_says_how_a_stage_ended(stage, ending, status, words, capsys)
     assert printed.out == f"NullObserver {names}\n"
 
 
+@pytest.mark.parametrize("stage", [True], indirect=True)
+def test_pictures_are_logged_only_when_asked_for(stage, monkeypatch, tmp_path, tracking_uri):
+    from medprior.tracking import mlflow_run
+
+    asked = []
+
+    class NotedObserver(mlflow_run.RunObserver):
+        def __init__(self, client, run_id, result, pictures=False):
+            asked.append((pictures, client.get_run(run_id).info.run_name))
+            super().__init__(client, run_id, result, pictures)
+
+    monkeypatch.setattr(mlflow_run, "RunObserver", NotedObserver)
+    module = importlib.import_module("probe_stage")
+    monkeypatch.setattr(module, "result_folder", lambda args: tmp_path / "JOHN-DOE", raising=False)
+    for options in ([], ["--log-pictures", "--run-name", "try"]):
+        assert cli.main(["probe", "well", "--tracking-uri", tracking_uri, *options]) == 0
+    assert [pictures for pictures, _ in asked] == [False, True]
+    assert asked[0][1].startswith("probe-20")
+    assert asked[1][1].startswith("probe-try-20")
+
+
+@pytest.mark.parametrize("stage", [False], indirect=True)
+def test_a_private_stage_writes_for_its_owner_only_and_the_umask_comes_back(stage, monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "PRIVATE_STAGES", {"probe"})
+    module = importlib.import_module("probe_stage")
+
+    def write_files(args, observer):
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "file").write_text("")
+        raise ValueError
+
+    monkeypatch.setattr(module, "run", write_files)
+    before = os.umask(0o022)
+    try:
+        with pytest.raises(ValueError):
+            cli.main(["probe", "well"])
+        after = os.umask(0o022)
+    finally:
+        os.umask(before)
+    assert after == 0o022
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "folder", tmp_path / "folder" / "file")]
+    assert modes == [0o700, 0o600]
+
+
+def test_every_stage_that_reads_patients_is_private():
+    assert set(cli.STAGES) > cli.PRIVATE_STAGES
+    assert set(cli.STAGES) - cli.PRIVATE_STAGES == {
+        "phantom", "register", "export", "promote", "serve", "bench", "doctor", "demo",
+    }  # fmt: skip
+
+
 def test_a_bug_keeps_its_traceback(stage):
     with pytest.raises(ZeroDivisionError):
         cli.main(["probe", "bug", *(["--no-tracking"] if stage else [])])
@@ -83,8 +136,6 @@ def test_the_version_is_printed_and_an_unknown_stage_refused(capsys):
 
 @pytest.mark.parametrize("name", list(cli.STAGES))
 def test_every_stage_has_arguments_a_run_and_a_result(name):
-    import importlib
-
     module = importlib.import_module(cli.STAGES[name][0])
     module.configure(argparse.ArgumentParser())
     assert callable(module.run)

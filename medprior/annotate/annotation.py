@@ -16,6 +16,7 @@ from medprior.annotate.preview import save_mask_preview
 from medprior.dicom.display.resample import resize_pixels
 from medprior.dicom.radiograph import WHITE_16_BIT
 from medprior.errors import InputMissing
+from medprior.locks import PRIVATE_FOLDER_MODE
 from medprior.provenance import atomic_write, read_config, sha256_file, write_config, write_json
 
 ImageArray = NDArray[np.float32]
@@ -74,7 +75,7 @@ class Annotation:
     def save(self, path: Path | str) -> None:
         """Write the annotation folder; `config.json` is written last."""
         folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
         levels = np.rint(np.clip(self.image, 0, 1) * WHITE_16_BIT).astype(np.uint16)
         with atomic_write(folder / "image.png") as temporary:
             Image.fromarray(levels).save(temporary, format="PNG")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from medprior.locks import PRIVATE_FOLDER_MODE
+
 
 class Journal:
     """Records, one per line; an incomplete last line is removed on opening.
@@ -25,7 +27,7 @@ class Journal:
         mode: int = 0o644,
         on_record: Callable[[dict[str, Any], bytes], None] | None = None,
     ) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
         self.path = path
         self.records: list[dict[str, Any]] = []
         self._keeps_records = on_record is None

@@ -36,6 +36,7 @@ from medprior.finetune.run import FinetuneRun
 from medprior.finetune.selection import check_validation_labels
 from medprior.finetune.settings import FinetuneSettings, Task
 from medprior.finetune.span import PriorTargets, match_heads_to_prior
+from medprior.locks import PRIVATE_FOLDER_MODE
 from medprior.networks.backbone import Backbone, load_backbone
 from medprior.networks.device import select_device
 from medprior.observer import NullObserver, Observer
@@ -226,7 +227,7 @@ class Finetuning:
             TrainingDiverged: the loss was not finite.
             MedpriorError: another run is writing this folder.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
+        self.out.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
         with hold_training_lock(self.out, "this model"):
             with catch_stop_signals(self.stop), torch.random.fork_rng():
                 if process_rank() == 0:

@@ -15,6 +15,7 @@ import torch
 
 from medprior.cohort import Cohort
 from medprior.errors import ConfigError, MedpriorError
+from medprior.locks import PRIVATE_FOLDER_MODE
 from medprior.networks.backbone import BACKBONE_FILE, save_weights
 from medprior.networks.device import select_device
 from medprior.observer import NullObserver, Observer
@@ -121,7 +122,7 @@ class Pretraining:
             MedpriorError: another run is writing this folder.
         """
         logging.getLogger("ignite").setLevel(logging.WARNING)
-        self.out.mkdir(parents=True, exist_ok=True)
+        self.out.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
         with hold_training_lock(self.out, "this backbone"):
             self.observer.params(self.settings.model_dump(mode="json"))
             done = self.checkpoints.restore(self.trainer) if self.settings.resume else 0

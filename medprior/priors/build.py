@@ -18,6 +18,7 @@ from medprior.cohort import Cohort
 from medprior.dicom.display.resample import resize_pixels
 from medprior.errors import MedpriorError
 from medprior.ingest.settings import IngestSettings
+from medprior.locks import PRIVATE_FOLDER_MODE
 from medprior.observer import NullObserver, Observer
 from medprior.priors.correction import fit_corrector
 from medprior.priors.doubtful_images import suggest_next_examples
@@ -95,7 +96,7 @@ def build_prior(
     annotations = load_annotations(sources, settings.method)
     observer.params(settings.model_dump(mode="json"))
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
     # Without it an interrupted run cannot be mistaken for a finished one.
     (folder / "config.json").unlink(missing_ok=True)
     options = WorkerOptions(workers or len(os.sched_getaffinity(0)), scheduler)

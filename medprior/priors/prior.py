@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medprior.errors import InputMissing
+from medprior.locks import PRIVATE_FOLDER_MODE
 from medprior.provenance import atomic_write, read_config, write_json
 
 Maps = NDArray[np.float32]
@@ -85,7 +86,7 @@ class SpatialPrior:
     def save(self, path: Path | str) -> None:
         """Write the files of the prior; `build_prior` adds the picture and `config.json`."""
         folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
         with atomic_write(folder / "prior.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, maps=self.maps.astype(np.float32), names=np.array(self.names))
         if self.per_image is not None and self.table is not None:

@@ -33,10 +33,13 @@ class RunObserver:
 
     A store that stops answering never ends the stage: metrics that could not be written are kept and
     written again later, and the first failure is one line on stderr.
+
+    Attributes:
+        pictures: whether figures and reports that show radiographs are logged.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str, result: Path) -> None:
-        self.client, self.run_id, self.result = client, run_id, result
+    def __init__(self, client: MlflowClient, run_id: str, result: Path, pictures: bool = False) -> None:
+        self.client, self.run_id, self.result, self.pictures = client, run_id, result, pictures
         self._params: dict[str, str] = dict(client.get_run(run_id).data.params)
         self._pending_metrics: list[Any] = []
         self._last_flush = time.monotonic()
@@ -70,8 +73,8 @@ class RunObserver:
             self.flush()
 
     def artifact(self, path: Path) -> None:
-        """Log one finished file, unless it holds pixels, weights or private data."""
-        if run_record.is_shareable(path):
+        """Log one finished file, if it is a known table or chart, or shows radiographs and that was asked for."""
+        if run_record.is_shareable(path, self.pictures):
             self.attempt(self.client.log_artifact, self.run_id, str(path))
 
     def tags(self, values: Mapping[str, str]) -> None:
@@ -84,7 +87,7 @@ class RunObserver:
     @contextmanager
     def nested(self, name: str) -> Iterator[RunObserver]:
         """A child run, created or resumed, that ends with the block."""
-        child = RunObserver(self.client, self._open_child_run(name), self.result / name)
+        child = RunObserver(self.client, self._open_child_run(name), self.result / name, self.pictures)
         try:
             yield child
         except BaseException:
@@ -132,7 +135,14 @@ class RunObserver:
 
 
 @contextmanager
-def track_stage(stage: str, experiment: str, tracking_uri: str | None, result: Path) -> Iterator[RunObserver]:
+def track_stage(
+    stage: str,
+    experiment: str,
+    tracking_uri: str | None,
+    result: Path,
+    pictures: bool = False,
+    run_name: str | None = None,
+) -> Iterator[RunObserver]:
     """Run the block as one MLflow run, and end the run with the block's outcome.
 
     The run ends FINISHED, FAILED on an error, or KILLED on Ctrl-C, SIGTERM and an exit. A stage that
@@ -142,14 +152,16 @@ def track_stage(stage: str, experiment: str, tracking_uri: str | None, result: P
         stage: the stage's name.
         experiment: MLflow experiment, created if missing.
         tracking_uri: MLflow store; None for MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db`.
-        result: the stage's result folder, which need not exist yet.
+        result: the stage's result folder, which need not exist yet; its name is not logged.
+        pictures: log figures and reports that show radiographs, too.
+        run_name: part of the run's name.
 
     Raises:
         MedpriorError: the store cannot be used.
     """
     client = mlflow_store.connect_to_store(tracking_uri)
-    run_id = open_run(client, stage, mlflow_store.ensure_experiment(client, experiment), result)
-    observer = RunObserver(client, run_id, result)
+    run_id = open_run(client, stage, mlflow_store.ensure_experiment(client, experiment), result, run_name)
+    observer = RunObserver(client, run_id, result, pictures)
     try:
         with exit_on_sigterm():
             yield observer
@@ -164,7 +176,7 @@ def track_stage(stage: str, experiment: str, tracking_uri: str | None, result: P
     close_run(observer, "FINISHED")
 
 
-def open_run(client: MlflowClient, stage: str, experiment: str, result: Path) -> str:
+def open_run(client: MlflowClient, stage: str, experiment: str, result: Path, run_name: str | None) -> str:
     """Id of the run to write to: the folder's unfinished run, else a new one."""
     from mlflow.exceptions import MlflowException
 
@@ -181,7 +193,9 @@ def open_run(client: MlflowClient, stage: str, experiment: str, result: Path) ->
     if commit:
         tags |= {"mlflow.source.git.commit": commit, "git_commit": commit}
     tags["mlflow.source.name"] = f"medprior {stage}"
-    name = f"{stage}-{mlflow_store.slugify_name(result.name)}-{started}Z"
+    # Not the folder's name: people name folders after patients.
+    words = [stage, mlflow_store.slugify_name(run_name)] if run_name else [stage]
+    name = "-".join([*words, f"{started}Z"])
     return str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
 
 LOGGED_FILES = ("config.json", "metrics.csv", "metrics.json", "report.html", "summary.json", "prior.json")
 FIGURE_FOLDERS = ("", "figures")
-LOGGED_SUFFIXES = {".png", ".json", ".csv", ".html", ".md"}
+# Logged without being asked: tables of results and charts of numbers. `labels.csv` is that of phantoms.
+TABLES = {
+    "config.json", "metrics.csv", "metrics.json", "summary.json", "prior.json", "cost.json", "gate.json", "table.md",
+    "features.md", "low_data.md", "labels.csv",
+}  # fmt: skip
+CHARTS = re.compile(
+    r"(training(_\w+)?|roc|precision_recall|reliability|bland_altman|pixel_ap|low_data|localisation|external_\w+"
+    r"|finetuned_attention)\.png"
+)
+# Logged with `--log-pictures`: figures and reports, which show radiographs of patients.
+PICTURE_SUFFIXES = {".png", ".html"}
 # Images of single patients and lists of files are never logged.
 PRIVATE_FILES = {"quarantine.csv", "sources.csv", "image.png", "annotation.json"}
 DATASET_CONTEXTS = {"pretrain": "training", "finetune": "training", "evaluate": "evaluation"}
@@ -28,6 +39,7 @@ class StageRun(Observer, Protocol):
 
     client: MlflowClient
     run_id: str
+    pictures: bool
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags of the run."""
@@ -39,10 +51,15 @@ class StageRun(Observer, Protocol):
         """Call the store; True if the write succeeded."""
 
 
-def is_shareable(path: Path) -> bool:
-    """True for a figure or a table of results; False for pixels, weights and private files."""
-    private = path.name in PRIVATE_FILES or any(part.endswith(".private") for part in path.parts)
-    return path.is_file() and path.suffix in LOGGED_SUFFIXES and not private
+def is_shareable(path: Path, pictures: bool = False) -> bool:
+    """Whether a file is logged: a known table or chart; with `pictures` also a figure or report with radiographs.
+
+    Never pixel stores, weights, unknown tables and private files.
+    """
+    if path.name in PRIVATE_FILES or any(part.endswith(".private") for part in path.parts) or not path.is_file():
+        return False
+    known = path.name in TABLES or CHARTS.fullmatch(path.name) is not None
+    return known or (pictures and path.suffix in PICTURE_SUFFIXES)
 
 
 def log_result_folder(observer: StageRun, stage: str, result: Path) -> None:
@@ -57,17 +74,17 @@ def log_result_folder(observer: StageRun, stage: str, result: Path) -> None:
     observer.tags({"medprior.result_digest": result_digest(result)})
     digest = result_digest(result) if stage == "ingest" else facts.get("inputs", {}).get("cohort")
     if digest:
-        log_cohort(observer, stage, result, str(digest))
-    for path in list_logged_files(result):
+        log_cohort(observer, stage, str(digest))
+    for path in list_logged_files(result, observer.pictures):
         observer.artifact(path)
 
 
-def list_logged_files(result: Path) -> list[Path]:
-    """The files of a result folder that are logged."""
+def list_logged_files(result: Path, pictures: bool = False) -> list[Path]:
+    """The files of a result folder that are logged, as `is_shareable` decides."""
     files = [result / name for name in LOGGED_FILES]
     for folder in FIGURE_FOLDERS:
         files += sorted((result / folder).glob("*.png"))
-    return [path for path in files if is_shareable(path)]
+    return [path for path in files if is_shareable(path, pictures)]
 
 
 def load_final_metrics(result: Path) -> dict[str, float]:
@@ -87,15 +104,14 @@ def load_final_metrics(result: Path) -> dict[str, float]:
     return numbers
 
 
-def log_cohort(observer: StageRun, stage: str, result: Path, digest: str) -> None:
+def log_cohort(observer: StageRun, stage: str, digest: str) -> None:
     """Log the cohort that a stage read or wrote as the run's dataset, by its digest only."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     observer.tags({"medprior.cohort_digest": digest})
-    name = result.name if stage == "ingest" else "cohort"
     source = json.dumps({"tags": {"mlflow.source.name": "medprior ingest"}})
     # MLflow keeps 36 characters of a digest; the tag above holds all of it.
-    dataset = Dataset(name=name, digest=digest[:32], source_type="code", source=source)
+    dataset = Dataset(name="cohort", digest=digest[:32], source_type="code", source=source)
     tag = InputTag("mlflow.data.context", DATASET_CONTEXTS.get(stage, stage))
     inputs = [DatasetInput(dataset=dataset, tags=[tag])]
     observer.attempt(observer.client.log_inputs, observer.run_id, inputs)

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,7 +53,9 @@ def test_a_finished_stage_is_all_in_its_run(tracking_uri, tmp_path):
     (run,) = runs(tracking_uri)
     client = mlflow_store.connect_to_store(tracking_uri)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name.startswith("pretrain-backbone-2")
+    # Neither the folder's name nor the user's: both may name a person.
+    assert re.fullmatch(r"pretrain-20\d{6}T\d{6}\.\d{3}Z", run.info.run_name)
+    assert "mlflow.user" not in run.data.tags
     assert run.data.params == {
         "steps": "3",
         "optimizer.lr": "0.001",
@@ -73,7 +76,7 @@ def test_a_finished_stage_is_all_in_its_run(tracking_uri, tmp_path):
     assert dataset.dataset.digest == digest[:32]
     assert dataset.tags[0].value == "training"
     names = {item.path for item in client.list_artifacts(run.info.run_id)}
-    assert names == {"config.json", "metrics.csv", "metrics.json", "attention.png", "roc.png"}
+    assert names == {"config.json", "metrics.csv", "metrics.json", "roc.png"}
     assert not (result / RUN_ID_FILE).exists()
     experiment = client.get_experiment(run.info.experiment_id)
     assert str(tmp_path / "mlruns") in experiment.artifact_location
@@ -122,6 +125,17 @@ def test_an_interrupted_stage_goes_on_in_its_own_run(tracking_uri, tmp_path):
     with track_stage("finetune", "medprior", tracking_uri, result):
         pass
     assert len(runs(tracking_uri)) == 2
+
+
+def test_pictures_and_a_name_are_logged_when_asked_for(tracking_uri, tmp_path):
+    result = tmp_path / "backbone"
+    with track_stage("pretrain", "medprior", tracking_uri, result, pictures=True, run_name="first try"):
+        result.mkdir()
+        finish(result)
+    (run,) = runs(tracking_uri)
+    assert run.info.run_name.startswith("pretrain-first-try-20")
+    names = {item.path for item in mlflow_store.connect_to_store(tracking_uri).list_artifacts(run.info.run_id)}
+    assert {"attention.png", "roc.png"} <= names
 
 
 def test_runs_inside_a_run_are_gone_on_with(tracking_uri, tmp_path):

@@ -15,9 +15,12 @@ from medprior.tracking.run_record import is_shareable, list_logged_files, load_f
     ("name", "shared"),
     [
         ("roc.png", True),
+        ("training_classification.png", True),
+        ("external_away.png", True),
         ("config.json", True),
-        ("report.html", True),
-        ("notes.md", True),
+        ("table.md", True),
+        ("notes.md", False),
+        ("other.csv", False),
         ("metrics.csv", True),
         ("backbone.safetensors", False),
         ("pixels.npy", False),
@@ -35,6 +38,18 @@ def test_figures_and_tables_are_shared_and_pixels_and_lists_are_not(tmp_path, na
     path.parent.mkdir(exist_ok=True)
     path.write_text("")
     assert is_shareable(path) is shared
+    assert is_shareable(path, pictures=True) is shared
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["contact_sheet.png", "preview.png", "prior.png", "attention.png", "rollout_classification_a.png", "report.html",
+     "failures.png", "segmentation.png", "localisation_a.png", "unknown.png"],
+)  # fmt: skip
+def test_what_shows_radiographs_is_shared_only_when_asked_for(tmp_path, name):
+    (tmp_path / name).write_text("")
+    assert not is_shareable(tmp_path / name)
+    assert is_shareable(tmp_path / name, pictures=True)
 
 
 def test_logged_files_are_the_known_ones_and_the_figures_of_two_folders(tmp_path):
@@ -44,6 +59,8 @@ def test_logged_files_are_the_known_ones_and_the_figures_of_two_folders(tmp_path
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     logged = [str(path.relative_to(tmp_path)) for path in list_logged_files(tmp_path)]
+    assert logged == ["config.json", "summary.json", "figures/roc.png"]
+    logged = [str(path.relative_to(tmp_path)) for path in list_logged_files(tmp_path, pictures=True)]
     assert logged == ["config.json", "summary.json", "a.png", "b.png", "figures/roc.png"]
 
 
@@ -72,11 +89,11 @@ def finish_stage(uri: str, stage: str, result: Path, **inputs: Path):
 def test_an_ingested_cohort_is_the_dataset_of_its_own_run_and_of_those_that_read_it(tracking_uri, tmp_path):
     ingest, cohort = finish_stage(tracking_uri, "ingest", tmp_path / "shenzhen")
     evaluate, result = finish_stage(tracking_uri, "evaluate", tmp_path / "evidence", cohort=tmp_path / "shenzhen")
-    for run, own, name, context in ((ingest, cohort, "shenzhen", "ingest"), (evaluate, result, "cohort", "evaluation")):
+    for run, own, context in ((ingest, cohort, "ingest"), (evaluate, result, "evaluation")):
         assert run.data.tags["medprior.result_digest"] == own
         assert run.data.tags["medprior.cohort_digest"] == cohort
         (read,) = run.inputs.dataset_inputs
-        assert (read.dataset.name, read.dataset.digest) == (name, cohort[:32])
+        assert (read.dataset.name, read.dataset.digest) == ("cohort", cohort[:32])
         assert [tag.value for tag in read.tags] == [context]
 
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 
+# Instead of the user and the path of the program, which MLflow would record.
+ANONYMOUS_TAGS = {"mlflow.source.name": "medprior register", "mlflow.user": "medprior"}
+
+
 def register_model(
     model: Path | str,
     name: str,
@@ -121,7 +125,7 @@ def log_model_version(
         mlflow.start_run(
             experiment_id=mlflow_store.ensure_experiment(client, experiment),
             run_name=f"register-{mlflow_store.slugify_name(name)}-{started}Z",
-            tags={"medprior.stage": "register", "mlflow.source.name": "medprior register", **tags},
+            tags={"medprior.stage": "register", **ANONYMOUS_TAGS, **tags},
             nested=mlflow.active_run() is not None,
         ) as run,
     ):
@@ -133,7 +137,7 @@ def log_model_version(
             pip_requirements=package.list_pinned_requirements(),
             signature=build_model_signature(),
             input_example=build_input_example(),
-            tags=tags,
+            tags={**ANONYMOUS_TAGS, **tags},
         )
         with suppress(MlflowException):  # exists already; a refused name also fails in the next call
             client.create_registered_model(name)

@@ -20,6 +20,7 @@ from medprior.evaluate.compare.settings import Arm, CompareSettings
 from medprior.evaluate.inputs import Inputs, NamedInput
 from medprior.evaluate.sections.attention import evaluate_attention
 from medprior.evaluate.study import EvaluationStudy
+from medprior.locks import PRIVATE_FOLDER_MODE
 from medprior.metrics.differences import (
     Estimates,
     add_baseline_differences,
@@ -157,7 +158,8 @@ def prepare_runs(out: Path, arms: Mapping[str, Arm], seeds: int, retry: bool) ->
 
     Arms with the same pretraining share the backbones of the first of them.
     """
-    (out / "runs").mkdir(parents=True, exist_ok=True)
+    out.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
+    (out / "runs").mkdir(exist_ok=True)
     backbone_arms = find_shared_backbones(arms)
     runs = {
         name: [

@@ -1,5 +1,6 @@
 """Whoever may write the artifact store swaps weights and digest together: the registry's record tells."""
 
+import getpass
 import json
 import shutil
 
@@ -32,6 +33,14 @@ def store(tracking_uri, classifier):
     """A store with one version of `cxr`, its challenger."""
     register_model(classifier, "cxr", alias="challenger", tracking_uri=tracking_uri)
     return tracking_uri
+
+
+def test_no_user_and_no_path_is_recorded(store):
+    client = mlflow_store.connect_to_store(store)
+    version = client.get_model_version("cxr", "1")
+    tags = client.get_run(version.run_id).data.tags | client.get_logged_model(version.source.split("/")[-1]).tags
+    assert (tags["mlflow.user"], tags["mlflow.source.name"]) == ("medprior", "medprior register")
+    assert getpass.getuser() not in set(tags.values()) | {client.get_run(version.run_id).info.user_id}
 
 
 def test_swapped_files_are_refused_however_they_are_named(store):
