@@ -15,7 +15,9 @@ from medprior.annotate.rasters import split_labels
 from medprior.dicom import Policy
 from medprior.errors import MedpriorError
 
-MAX_NRRD_HEADER_BYTES = 65536
+MAX_NRRD_HEADER_BYTES = 2**20
+# The reader of NRRD takes a carriage return alone for the end of a line, too.
+DETACHED_DATA = re.compile(rb"(?i)(?:^|\r)[ \t]*data ?file[ \t]*:")
 
 
 def read_volume_masks(path: Path, kind: str, shape: tuple[int, int], as_stored: bool, where: str) -> ImportedMasks:
@@ -98,16 +100,24 @@ def has_known_directions(
 
 
 def check_attached_data(path: Path, where: str) -> None:
-    """Raise MedpriorError where an NRRD header refers to another file, which is never read."""
+    """Refuse an NRRD file whose header refers to another file, which is never read, or is longer than 1 MiB.
+
+    Raises:
+        MedpriorError: it does, anywhere in its header.
+    """
+    header_bytes = 0
     with path.open("rb") as file:
-        header = re.split(rb"\r?\n\r?\n", file.read(MAX_NRRD_HEADER_BYTES), maxsplit=1)[0]
-    if re.search(rb"(?im)^data ?file\s*:", header):
-        raise MedpriorError(
-            "the header points to another file",
-            where=where,
-            expected="header and data in one .nrrd file",
-            fix="save it again as one file",
-        )
+        while (line := file.readline(MAX_NRRD_HEADER_BYTES)) not in {b"", b"\n", b"\r\n"}:
+            header_bytes += len(line)
+            if header_bytes > MAX_NRRD_HEADER_BYTES:
+                raise MedpriorError("the header is too long", where=where, expected="1 MiB at most")
+            if DETACHED_DATA.search(line):
+                raise MedpriorError(
+                    "the header points to another file",
+                    where=where,
+                    expected="header and data in one .nrrd file",
+                    fix="save it again as one file",
+                )
 
 
 def parse_segment_names(metadata: dict[str, str]) -> dict[tuple[int, int], str]:

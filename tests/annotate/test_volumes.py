@@ -12,6 +12,7 @@ from medprior.annotate.volumes import (
     pad_to_picture,
     parse_segment_names,
     parse_whole_number,
+    read_volume_masks,
 )
 from medprior.errors import MedpriorError
 from tests.annotate.drawings import (
@@ -182,3 +183,22 @@ def test_only_the_header_can_point_to_another_file(tmp_path):
             check_attached_data(path, "file")
     path.write_bytes(b"NRRD0004\n# no data file: here\n\ndata file: only pixels")
     check_attached_data(path, "file")
+
+
+@pytest.mark.parametrize(
+    "field",
+    [b"data file: ", b"DATAFILE: ", b"Data File : ", b"content: x\rdata file: ", b"content: x\r\r\ndata file: "],
+)
+def test_no_comment_hides_a_reference_to_another_file(tmp_path, field):
+    """70 kB of comments once hid it: any file on the machine was read as pixels."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(range(1, 65)))
+    head = b"NRRD0004\ntype: uchar\ndimension: 2\nsizes: 8 8\nencoding: raw\n"
+    path = tmp_path / "a.nrrd"
+    for comments in (0, 70_000 // 80, 900_000 // 80):
+        path.write_bytes(head + comments * (b"#" + b"x" * 78 + b"\n") + field + bytes(secret) + b"\n\n")
+        with pytest.raises(MedpriorError, match="points to another file"):
+            read_volume_masks(path, "nrrd", (8, 8), True, "file")
+    path.write_bytes(head + 20_000 * (b"#" + b"x" * 78 + b"\n") + b"\n" + bytes(64))
+    with pytest.raises(MedpriorError, match="the header is too long"):
+        read_volume_masks(path, "nrrd", (8, 8), True, "file")
