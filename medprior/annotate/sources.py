@@ -14,7 +14,8 @@ from medprior.annotate.imported_masks import ImportedMasks
 from medprior.annotate.mask_inputs import MaskFileReader, MaskInputs, resolve_input_file
 from medprior.annotate.picture_grids import PictureGrids
 from medprior.cohort import Cohort
-from medprior.dicom import Radiograph, read_image
+from medprior.dicom import Radiograph
+from medprior.dicom.bounded_reader import BoundedReader
 from medprior.errors import InputMissing, MedpriorError
 
 Mask = NDArray[np.bool_]
@@ -44,7 +45,8 @@ def annotate_from_files(
         MedpriorError: a mask cannot be read, or is invalid (see `check_masks`).
     """
     path = resolve_input_file(image, "--image")
-    radiograph = read_image(path)
+    with BoundedReader() as bounded_reader:
+        radiograph = bounded_reader.read(path)
     inputs = masks if isinstance(masks, MaskInputs) else MaskInputs(masks)
     reader = MaskFileReader(
         PictureGrids.from_file(radiograph),

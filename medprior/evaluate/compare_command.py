@@ -18,7 +18,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, help="seeds per recipe (default 3)")
     parser.add_argument("--fractions", type=float, nargs="+", metavar="SHARE")
     parser.add_argument("--workers", type=int, default=0, help="processes that share the runs")
-    parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="runs on the workers of a Dask cluster")
+    parser.add_argument("--scheduler", metavar="tls://HOST:PORT", help="runs on the workers of a Dask cluster")
+    parser.add_argument(
+        "--insecure", action="store_true", help="accept a tcp:// scheduler, whose peers run code as you"
+    )
     parser.add_argument("--retry", action="store_true", help="begin collapsed or failed runs again")
     parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -32,6 +35,9 @@ def result_folder(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Compare and print the table with its verdicts."""
+    from medprior.workers.dask_cluster import check_scheduler_security
+
+    check_scheduler_security(args.scheduler, args.insecure)
     options = {"seeds": args.seeds, "fractions": args.fractions}
     overrides = [f"{key}={value}" for key, value in options.items() if value is not None]
     settings = CompareSettings.load(args.config, [*overrides, *args.set])

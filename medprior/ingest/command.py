@@ -16,7 +16,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="maximum number of files, sampled at random")
     parser.add_argument("--seed", type=int, help="of the split and of --limit (default 0)")
     parser.add_argument("--workers", type=int, help="decoding processes (default: one per core)")
-    parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="read on the workers of a Dask cluster")
+    parser.add_argument("--scheduler", metavar="tls://HOST:PORT", help="read on the workers of a Dask cluster")
+    parser.add_argument(
+        "--insecure", action="store_true", help="accept a tcp:// scheduler, whose peers run code as you"
+    )
     parser.add_argument("--store-size", type=int, help="longest stored side (default 512)")
     parser.add_argument(
         "--key",
@@ -36,12 +39,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Ingest the folder."""
     from medprior.ingest.settings import IngestSettings
+    from medprior.workers.dask_cluster import check_scheduler_security
 
     overrides = list(args.set)
     for name in ("limit", "seed", "workers", "scheduler", "store_size"):
         value = getattr(args, name)
         overrides += [f"{name}={value}"] if value is not None else []
     settings = IngestSettings.load(args.config, overrides)
+    check_scheduler_security(settings.scheduler, args.insecure)
     if settings.scheduler is None:
         from medprior.ingest.pool import POOL_PRELOAD
         from medprior.workers.sandbox import start_fork_server

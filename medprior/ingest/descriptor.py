@@ -204,8 +204,8 @@ class DatasetDescriptor(Settings):
         homepage: where the data set is described and obtained.
         licence: terms of use.
         citation: what to cite.
-        identity: `public` where ids are published pseudonyms (the same ids for everybody),
-            `private` where they need pseudonyms under the user's own key.
+        identity: `public` where ids are published pseudonyms (the same ids for everybody; only in descriptors
+            that come with medprior), `private` where they need pseudonyms under the user's own key.
         images: kinds of image files; the first that matches a file applies.
         exclude: expression for paths that are never images.
         tables: tables about images.
@@ -245,6 +245,12 @@ class DatasetDescriptor(Settings):
         return self.images[0].match != ANY_PATH
 
 
+SHIPPED_FOLDER = Path(medprior.__file__).resolve().parents[1] / "data_manifests"
+# Data sets whose ids are published pseudonyms, described by medprior.
+PUBLIC_DATASETS = {
+    "chexpert", "genblock", "hannover", "jsrt", "mimic_cxr_jpg", "montgomery", "nih", "padchest", "phantom", "rsna",
+    "shenzhen", "vindr_cxr",
+}  # fmt: skip
 GENERIC_DATASET = DatasetDescriptor(
     name="files",
     title="a folder of files",
@@ -256,7 +262,7 @@ GENERIC_DATASET = DatasetDescriptor(
 def descriptor_folder() -> Path:
     """Folder of descriptors: `MEDPRIOR_DATA_MANIFESTS`, else `data_manifests` of the checkout."""
     folder = os.environ.get(FOLDER_VARIABLE)
-    return Path(folder) if folder else Path(medprior.__file__).resolve().parents[1] / "data_manifests"
+    return Path(folder) if folder else SHIPPED_FOLDER
 
 
 def load_descriptor(name: str | None) -> DatasetDescriptor:
@@ -285,7 +291,31 @@ def load_descriptor(name: str | None) -> DatasetDescriptor:
             expected="key: value",
             found=type(values).__name__,
         )
-    return DatasetDescriptor.from_values(values, path.name)
+    descriptor = DatasetDescriptor.from_values(values, path.name)
+    check_public_identity(descriptor, path)
+    return descriptor
+
+
+def check_public_identity(descriptor: DatasetDescriptor, path: Path) -> None:
+    """Refuse `identity: public` outside the descriptors that come with medprior.
+
+    Public pseudonyms have a key that everybody knows: with real ids they can be turned back by trying.
+
+    Raises:
+        ConfigError: the descriptor lies elsewhere and asks for them.
+    """
+    if (
+        descriptor.identity == "public"
+        and path.resolve().parent != SHIPPED_FOLDER
+        and (descriptor.name not in PUBLIC_DATASETS or path.resolve().parent != descriptor_folder().resolve())
+    ):
+        raise ConfigError(
+            "public pseudonyms can be turned back into ids by anybody",
+            where=path.name,
+            expected="identity: private",
+            found="identity: public",
+            fix="leave the key out: pseudonyms are then made under your own key",
+        )
 
 
 def search_pattern(pattern: str, text: str) -> re.Match[str] | None:

@@ -26,7 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", metavar="ID,...", help="only these images of the cohort")
     parser.add_argument("--backbone", type=Path, help="backbone folder, for --method refined")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
-    parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="register on the workers of a Dask cluster")
+    parser.add_argument("--scheduler", metavar="tls://HOST:PORT", help="register on the workers of a Dask cluster")
+    parser.add_argument(
+        "--insecure", action="store_true", help="accept a tcp:// scheduler, whose peers run code as you"
+    )
     parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable")
 
@@ -34,7 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Build the prior and print its quality where masks are known."""
     from medprior.priors.build import build_prior
+    from medprior.workers.dask_cluster import check_scheduler_security
 
+    check_scheduler_security(args.scheduler, args.insecure)
     default = "registered" if args.annotation else "statistics"
     overrides = [f"method={args.method}"] if args.method else []
     settings = PriorSettings.load(args.config, [*args.set, *overrides], method=default)

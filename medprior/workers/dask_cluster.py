@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, Self
 
 import medprior
-from medprior.errors import InputMissing, MedpriorError
+from medprior.errors import ConfigError, InputMissing, MedpriorError
 from medprior.workers.secret_bytes import SecretBytes, unpack_message
 
 CONNECT_SECONDS, WORKER_SECONDS, POLL_SECONDS = 15.0, 120.0, 5.0
@@ -138,6 +138,25 @@ class DaskCluster:
                     where="--scheduler",
                     fix="see the workers' logs; what was read so far is kept",
                 ) from None
+
+
+def check_scheduler_security(address: str | None, insecure: bool) -> None:
+    """Refuse a scheduler without encryption and certificates, unless the user accepts that in so many words.
+
+    Dask runs the code that any peer sends it, so whoever reaches a `tcp://` scheduler or worker runs code as its
+    owner, and reads the pictures and identifiers that pass.
+
+    Raises:
+        ConfigError: the address is not `tls://HOST:PORT`.
+    """
+    if address is not None and not address.startswith("tls://") and not insecure:
+        raise ConfigError(
+            "anybody who reaches this cluster runs code as you and reads what it reads",
+            where="--scheduler",
+            expected="tls://HOST:PORT, with certificates in Dask's configuration (distributed.comm.tls)",
+            found=address.split(":", 1)[0] + "://",
+            fix="start the cluster with TLS, or accept it with --insecure",
+        )
 
 
 def scheduler_unreachable_error(error: BaseException) -> MedpriorError:

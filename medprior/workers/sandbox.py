@@ -201,6 +201,8 @@ def kill_process_group(popen: SandboxPopen) -> None:
             # The number of a process that has ended may belong to another one by now.
             os.kill(popen.pid, 0)
             return
+    except PermissionError:
+        return
     except ProcessLookupError:
         pass
     try:

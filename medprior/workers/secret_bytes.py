@@ -1,4 +1,7 @@
-"""Messages to and from a cluster as bytes that no log, key, label or exception shows."""
+"""Messages to and from a cluster as bytes that no log, key, label or exception shows.
+
+They are not encrypted: the transport does that where the cluster's address is `tls://`.
+"""
 
 from __future__ import annotations
 

@@ -60,7 +60,9 @@ def test_a_cluster_gives_the_same_bytes(tmp_path, cluster):
     (folder / "note.txt").write_text("not a picture")
     ingest_images(folder, tmp_path / "here", settings=ONE_WORKER)
     arguments = ["--scheduler", cluster.scheduler_address, "--store-size", "64", "--no-tracking"]
-    assert main(["ingest", str(folder), str(tmp_path / "there"), *arguments]) == 0
+    assert main(["ingest", str(folder), str(tmp_path / "there"), *arguments]) == 2
+    assert not (tmp_path / "there").exists()
+    assert main(["ingest", str(folder), str(tmp_path / "there"), *arguments, "--insecure"]) == 0
     assert read_files(tmp_path / "there") == read_files(tmp_path / "here")
     assert CANARY not in content_of(cluster)
 

@@ -9,7 +9,13 @@ from PIL import Image
 from medprior.dicom.decoding.samples import create_sample_dataset, create_sample_picture, serialise_dataset
 from medprior.errors import ConfigError, InputMissing
 from medprior.ingest import IngestSettings, ingest_images
-from medprior.ingest.descriptor import DatasetDescriptor, descriptor_folder, load_descriptor, parse_image_key
+from medprior.ingest.descriptor import (
+    PUBLIC_DATASETS,
+    DatasetDescriptor,
+    descriptor_folder,
+    load_descriptor,
+    parse_image_key,
+)
 from tests.ingest.radiograph_files import EIGHT_BITS, write_png
 
 ONE = IngestSettings(workers=1, store_size=96)
@@ -257,12 +263,28 @@ def test_montgomery_layout(tmp_path):
     assert cohort.labels(["tuberculosis"]).tolist() == [[1.0]]
 
 
+def test_a_known_key_is_for_published_ids_only(tmp_path, monkeypatch):
+    shipped = sorted(descriptor_folder().glob("*.yaml"))
+    public = {load_descriptor(path.stem).name for path in shipped if load_descriptor(path.stem).identity == "public"}
+    assert public == PUBLIC_DATASETS
+    for name, text in {
+        "clinic.yaml": "name: clinic\ntitle: t\nlicence: x\nidentity: public\nimages: [{match: '^(?P<id>.*)$'}]\n",
+        "nih.yaml": (descriptor_folder() / "nih.yaml").read_text(),
+    }.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ConfigError, match="turned back"):
+            load_descriptor(str(tmp_path / name))
+    monkeypatch.setenv("MEDPRIOR_DATA_MANIFESTS", str(tmp_path))
+    with pytest.raises(ConfigError, match="turned back"):
+        load_descriptor("clinic")
+    assert load_descriptor("nih").identity == "public"
+
+
 def test_a_line_break_in_a_file_name_hides_nothing(tmp_path):
     text = """
 name: own
 title: t
 licence: x
-identity: public
 images:
   - match: '^images/(?P<id>.*)\\.png$'
 masks:

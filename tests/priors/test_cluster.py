@@ -94,7 +94,8 @@ def test_command(thoraxes, drawings, cluster, tmp_path):
     arguments = ["prior", str(thoraxes.path), str(tmp_path / "p"), "--no-tracking", "--only",
                  "t001,t002", "--annotation", str(tmp_path / "annotation"), "--method", "affine",
                  "--scheduler", cluster.scheduler_address]  # fmt: skip
-    assert main(arguments) == 0
+    assert main(arguments) == 2
+    assert main([*arguments, "--insecure"]) == 0
     assert (tmp_path / "p" / "config.json").exists()
 
 

@@ -3,9 +3,14 @@
 import pytest
 
 import medprior
-from medprior.errors import InputMissing, MedpriorError
+from medprior.errors import ConfigError, InputMissing, MedpriorError
 from medprior.workers import dask_cluster
-from medprior.workers.dask_cluster import DaskCluster, check_worker_version, scheduler_unreachable_error
+from medprior.workers.dask_cluster import (
+    DaskCluster,
+    check_scheduler_security,
+    check_worker_version,
+    scheduler_unreachable_error,
+)
 from medprior.workers.secret_bytes import SecretBytes, pack_message, unpack_message
 
 distributed = pytest.importorskip("distributed")
@@ -122,3 +127,15 @@ def test_an_unreachable_scheduler_is_a_missing_input_without_the_errors_text():
     assert isinstance(error, InputMissing)
     assert "OSError" in str(error)
     assert "CANARY" not in str(error)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:8786", "tcp://cluster:1", "ucx://cluster:1", "ws://cluster:1"])
+def test_a_scheduler_without_tls_is_refused_unless_accepted(address):
+    with pytest.raises(ConfigError, match="runs code as you"):
+        check_scheduler_security(address, insecure=False)
+    check_scheduler_security(address, insecure=True)
+
+
+@pytest.mark.parametrize("address", [None, "tls://cluster:1"])
+def test_tls_and_no_scheduler_need_no_consent(address):
+    check_scheduler_security(address, insecure=False)

@@ -112,13 +112,22 @@ def override_environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def start_local_cluster(workers: int) -> Iterator[str]:
-    """Address of a cluster of `workers` local processes, closed at the end of the block."""
+    """Address of a cluster of `workers` local processes, closed at the end of the block.
+
+    Its certificate is made for this cluster and held in memory: only clients of this process, within the block,
+    and its workers connect. Without it any user of the machine could run code as its owner.
+    """
     distributed: Any = importlib.import_module("distributed")
+    dask: Any = importlib.import_module("dask")
+    security = distributed.Security.temporary()
     with (
+        dask.config.set(list_tls_settings(security)),
         override_environment(MALLOC_ENVIRONMENT),
         tempfile.TemporaryDirectory(prefix="medprior-", ignore_cleanup_errors=True) as folder,
         distributed.LocalCluster(
             n_workers=workers,
+            security=security,
+            protocol="tls://",
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
@@ -129,6 +138,18 @@ def start_local_cluster(workers: int) -> Iterator[str]:
         ) as cluster,
     ):
         yield str(cluster.scheduler_address)
+
+
+def list_tls_settings(security: Any) -> dict[str, Any]:
+    """Dask's configuration for clients of a cluster with these certificates, which are texts."""
+    roles = ("client", "scheduler", "worker")
+    parts = {f"{role}.{part}": getattr(security, f"tls_{role}_{part}") for role in roles for part in ("key", "cert")}
+    settings = {f"distributed.comm.tls.{name}": text for name, text in parts.items()}
+    return {
+        **settings,
+        "distributed.comm.tls.ca-file": security.tls_ca_file,
+        "distributed.comm.require-encryption": True,
+    }
 
 
 def count_worker_threads(workers: int) -> int:

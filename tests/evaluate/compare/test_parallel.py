@@ -1,8 +1,11 @@
 """Runs on a real Dask cluster: the same numbers, also when a worker is killed in the middle."""
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 
+import dask
 import pytest
 import torch
 
@@ -66,7 +69,10 @@ def test_refusals(tmp_path, cohort_path, capsys):
         compare_recipes(cohort_path, tmp_path, ["dino"], settings=SETTINGS, workers=2, scheduler="tcp://x:1")
     command = ["compare", str(cohort_path), str(tmp_path / "c"), "--no-tracking"]
     command += ["--recipes", "dino"]
-    assert main([*command, "--scheduler", "tcp://127.0.0.1:9", "--set", "seeds=1"]) == 2
+    remote = ["--scheduler", "tcp://127.0.0.1:9", "--set", "seeds=1"]
+    assert main([*command, *remote]) == 2
+    assert "runs code as you" in capsys.readouterr().err
+    assert main([*command, *remote, "--insecure"]) == 2
     assert "the Dask scheduler does not answer" in capsys.readouterr().err
 
 
@@ -93,3 +99,33 @@ def test_local_processes_give_the_same_numbers(tmp_path, cohort_path, serial):
     assert set(without_cost(metrics)) == set(without_cost(serial))
     if "OMP_NUM_THREADS" in os.environ:
         assert without_cost(metrics) == without_cost(serial)
+
+
+ATTACK = """
+import sys
+import distributed
+try:
+    with distributed.Client(sys.argv[1], timeout=5, set_as_default=False) as client:
+        print(client.submit(lambda: open(sys.argv[2]).read()).result(timeout=10))
+except Exception as error:
+    print("refused", type(error).__name__)
+"""
+
+
+def test_no_other_process_runs_code_on_a_local_cluster(tmp_path):
+    """Another user of the machine knows the port; without the certificate, which is in memory only, it is no use."""
+    key = tmp_path / "identity.key"
+    key.write_text("the key")
+    key.chmod(0o600)
+    with start_local_cluster(1) as address:
+        assert address.startswith("tls://127.0.0.1:")
+        with distributed.Client(address, set_as_default=False) as client:
+            assert client.submit(key.read_text).result(timeout=60) == "the key"
+        for spelling in (address, address.replace("tls://", "tcp://")):
+            done = subprocess.run(
+                [sys.executable, "-c", ATTACK, spelling, str(key)],
+                capture_output=True, text=True, timeout=120, check=False,
+            )  # fmt: skip
+            assert "the key" not in done.stdout
+            assert "refused" in done.stdout, done.stderr
+    assert not dask.config.get("distributed.comm.require-encryption")
