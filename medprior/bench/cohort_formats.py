@@ -54,7 +54,7 @@ class ShardFormat(StorageFormat):
         appender.close()
 
     def open_local(self, root: Path) -> ReadPicture:
-        """Read by memory map, as `PixelStore` does."""
+        """Read by memory map."""
         maps = {p.shard: np.memmap(shard_path(root, p.shard), "<u2", "r") for p in self.locations}
 
         def read(index: int) -> Picture:

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medprior.cohort.columns import MASK_PREFIX, SPLITS, select_label_columns
-from medprior.cohort.squares import load_cached_square_images
+from medprior.cohort.columns import CHUNK_ROWS, MASK_PREFIX, SPLITS, select_label_columns
+from medprior.cohort.manifest import ManifestFile, report_broken_manifest
+from medprior.cohort.squares import SquareImages, load_cached_square_images, open_square_images
 from medprior.cohort.store import PixelLocation, PixelStore, read_mask
 from medprior.errors import ConfigError, InputMissing
 from medprior.provenance import read_config
@@ -25,7 +26,7 @@ class Cohort:
     def __init__(
         self,
         path: Path,
-        manifest: pd.DataFrame,
+        manifest: ManifestFile,
         locations: NDArray[np.int64],
         rows: NDArray[np.intp],
     ) -> None:
@@ -34,9 +35,6 @@ class Cohort:
         self._locations = locations
         self._rows = rows
         self._store = PixelStore(path)
-        self.manifest = manifest.iloc[rows].reset_index(drop=True)
-        self.image_ids: tuple[str, ...] = tuple(self.manifest.image_id)
-        self._row_by_id = {image_id: index for index, image_id in enumerate(self.image_ids)}
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -48,48 +46,66 @@ class Cohort:
         folder = Path(path)
         read_config(folder, "ingest")
         try:
-            manifest = pd.read_parquet(folder / "manifest.parquet")
+            manifest = ManifestFile(folder)
+            image_ids = manifest.read_column("image_id")
             index = pd.read_parquet(folder / "pixels" / "index.parquet")
-            if not index.image_id.equals(manifest.image_id):
-                index = index.set_index("image_id").loc[manifest.image_id]
+            if not index.image_id.equals(image_ids):
+                index = index.set_index("image_id").loc[image_ids]
             locations = index[list(PixelLocation.__dataclass_fields__)].to_numpy(dtype=np.int64)
         except (OSError, ValueError, KeyError):
-            raise InputMissing(
-                "the manifest or the pixel index is missing or broken",
-                where=folder.name,
-                fix="run `medprior ingest` into it again",
-            ) from None
+            raise report_broken_manifest(folder) from None
         return cls(folder, manifest, locations, np.arange(len(manifest)))
 
     def __len__(self) -> int:
-        return len(self.image_ids)
+        return len(self._rows)
+
+    @cached_property
+    def manifest(self) -> pd.DataFrame:
+        """The manifest's rows of these images, with all columns."""
+        return self._full_manifest.frame.iloc[self._rows].reset_index(drop=True)
+
+    @cached_property
+    def image_ids(self) -> tuple[str, ...]:
+        """Ids of the images, in manifest order."""
+        return tuple(self._column("image_id"))
+
+    @cached_property
+    def _row_by_id(self) -> dict[str, int]:
+        return {image_id: index for index, image_id in enumerate(self.image_ids)}
+
+    def _column(self, name: str) -> pd.Series:
+        """One column of the manifest for these images."""
+        return self._full_manifest.read_column(name).iloc[self._rows]
 
     @cached_property
     def digest(self) -> str:
         """Hex sha256 over the manifest rows of this (sub)cohort: pixels, labels, split, metadata."""
-        text = self.manifest.to_csv(index=False, float_format="%.9g")
-        return hashlib.sha256(text.encode()).hexdigest()
+        digest = hashlib.sha256()
+        for start in range(0, max(len(self), 1), CHUNK_ROWS):
+            part = self.manifest.iloc[start : start + CHUNK_ROWS]
+            digest.update(part.to_csv(index=False, float_format="%.9g", header=start == 0).encode())
+        return digest.hexdigest()
 
     @property
     def label_names(self) -> tuple[str, ...]:
         """Names of the label columns."""
-        return select_label_columns(self.manifest.columns)
+        return select_label_columns(self._full_manifest.columns)
 
     @property
     def structures(self) -> tuple[str, ...]:
         """Structures for which at least one image of the whole cohort has a mask."""
-        names = self.manifest.columns
+        names = self._full_manifest.columns
         return tuple(name.removeprefix(MASK_PREFIX) for name in names if name.startswith(MASK_PREFIX))
 
     @property
     def patient_ids(self) -> NDArray[np.str_]:
         """Patient pseudonym of every image, in manifest order."""
-        return np.array(self.manifest.patient_id.tolist(), dtype=np.str_)
+        return np.array(self._column("patient_id").tolist(), dtype=np.str_)
 
     @property
     def aspect(self) -> NDArray[np.float64]:
         """Physical width / height of every image (stored pixels are square)."""
-        return (self.manifest.cols / self.manifest.rows).to_numpy(dtype=np.float64)
+        return (self._column("cols") / self._column("rows")).to_numpy(dtype=np.float64)
 
     def _subset(self, rows: NDArray[np.intp]) -> Cohort:
         return Cohort(self.path, self._full_manifest, self._locations, self._rows[rows])
@@ -103,9 +119,9 @@ class Cohort:
         """
         if name not in SPLITS:
             raise ConfigError("no such split", where=name, expected=" or ".join(SPLITS))
-        rows = np.flatnonzero((self.manifest.split == name).to_numpy())
+        rows = np.flatnonzero((self._column("split") == name).to_numpy())
         if not len(rows):
-            patients = self.manifest.patient_id.nunique()
+            patients = self._column("patient_id").nunique()
             raise InputMissing(
                 f"split {name!r} is empty; the cohort has {len(self)} image(s) of {patients} patient(s)",
                 where=self.path.name,
@@ -156,9 +172,10 @@ class Cohort:
         """Boolean [h, w] on the grid of `pixels`, or None where the image has no such mask."""
         index = self._index(image_id)
         column = MASK_PREFIX + structure
-        if column not in self.manifest.columns or pd.isna(self.manifest[column].iloc[index]):
+        if column not in self._full_manifest.columns:
             return None
-        return read_mask(self.path / str(self.manifest[column].iloc[index]))
+        path = self._full_manifest.read_column(column).iloc[self._rows[index]]
+        return None if pd.isna(path) else read_mask(self.path / str(path))
 
     def labels(self, names: Sequence[str] | None = None) -> NDArray[np.float32]:
         """float32 [n, C] in [0, 1], NaN unknown, for `names` (default: all labels).
@@ -174,21 +191,28 @@ class Cohort:
                 where=self.path.name,
                 expected=", ".join(self.label_names) or "(the cohort has no labels)",
             )
-        return self.manifest[names].to_numpy(dtype=np.float32)
+        columns = [self._column(name).to_numpy(dtype=np.float32) for name in names]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(self), 0), np.float32)
 
     def squares(self, size: int) -> NDArray[np.float32]:
-        """Every image area-averaged onto the unit square: float32 [n, size, size] in [0, 1].
+        """Every image area-averaged onto the unit square: float32 [n, size, size] in [0, 1], in memory.
 
-        Images are stretched to a square; `medprior.geometry` tracks the aspect ratio. The array of
-        the whole cohort is computed once, as the read-only memory map `cache/squares_<size>.npy`.
+        Values are rounded to 16 bits, as the store's. Images are stretched to a square; `medprior.geometry` tracks the
+        aspect ratio. Use `open_squares` where the images may be many.
         """
+        return self.open_squares(size)[:]
 
-        def read(index: int) -> NDArray[np.float32]:
-            """One image of the store."""
-            return self._store.read(self._location(index))
+    def open_squares(self, size: int) -> SquareImages:
+        """As `squares`, but nothing is read before it is indexed.
 
+        The squares of the whole cohort are computed once, as `cache/squares_<size>.npy`.
+        """
         path = self.path / "cache" / f"squares_{size}.npy"
-        return self._select_rows(load_cached_square_images(path, len(self._full_manifest), size, read))
+        return open_square_images(path, len(self._full_manifest), size, self._read_row, self._rows)
+
+    def _read_row(self, row: int) -> NDArray[np.float32]:
+        """The image in this row of the whole manifest."""
+        return self._store.read(self._location(row))
 
     def mask_squares(self, structure: str, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Coverage of a structure on the unit square, and whether the image has its mask.
@@ -199,8 +223,8 @@ class Cohort:
         column = MASK_PREFIX + structure
         if column not in self._full_manifest.columns:
             return np.zeros((len(self), size, size), np.float32), np.zeros(len(self), bool)
-        names = self._full_manifest[column].tolist()
-        has_mask = self._full_manifest[column].notna().to_numpy()
+        paths = self._full_manifest.read_column(column)
+        names, has_mask = paths.tolist(), paths.notna().to_numpy()
 
         def read(index: int) -> NDArray[np.float32] | None:
             """One mask as coverage, None where unknown."""

@@ -1,4 +1,4 @@
-"""Stores 16-bit images back to back in large shard files and reads them through memory maps."""
+"""Stores 16-bit images back to back in large shard files and reads them by position."""
 
 from __future__ import annotations
 
@@ -48,28 +48,24 @@ def shard_path(root: Path, shard: int) -> Path:
 
 
 class PixelStore:
-    """Reads images by location; maps each shard on first use, and again in a worker process."""
+    """Reads images by location. Neither files nor pages stay open, so that memory and files do not grow with shards."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._maps: dict[int, NDArray[np.uint16]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "_maps": {}}
 
     def read(self, location: PixelLocation) -> NDArray[np.float32]:
         """float32 [height, width] in [0, 1]."""
-        path = shard_path(self.root, location.shard)
-        if location.shard not in self._maps or 2 * len(self._maps[location.shard]) < location.end:
-            if not path.is_file() or path.stat().st_size < location.end:
-                raise InputMissing(
-                    "a pixel shard is missing or truncated",
-                    where=f"{self.root.name}/{PIXEL_FOLDER}/{path.name}",
-                    fix="run `medprior ingest` into this cohort again",
-                )
-            self._maps[location.shard] = np.memmap(path, dtype="<u2", mode="r")
-        first = location.offset // 2
-        flat = self._maps[location.shard][first : first + location.height * location.width]
+        path, count = shard_path(self.root, location.shard), location.height * location.width
+        try:
+            flat = np.fromfile(path, dtype="<u2", count=count, offset=location.offset)
+        except FileNotFoundError:
+            flat = np.empty(0, np.uint16)
+        if len(flat) < count:
+            raise InputMissing(
+                "a pixel shard is missing or truncated",
+                where=f"{self.root.name}/{PIXEL_FOLDER}/{path.name}",
+                fix="run `medprior ingest` into this cohort again",
+            )
         return flat.reshape(location.height, location.width).astype(np.float32) / np.float32(WHITE_16_BIT)
 
 

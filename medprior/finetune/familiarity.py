@@ -200,7 +200,7 @@ def extract_cohort_ood_features(
     vit: Encoder | CnnEncoder, cohort: Cohort, size: int, source_size: int, device: torch.device
 ) -> Features:
     """The features of a cohort's whole views, at most `MAX_IMAGES` of them evenly spaced."""
-    squares, aspect = cohort.squares(source_size), cohort.aspect
+    squares, aspect = cohort.open_squares(source_size), cohort.aspect
     count = len(cohort)
     numbers = np.unique(np.linspace(0, count - 1, min(count, MAX_IMAGES)).round().astype(np.intp))
     parts = []

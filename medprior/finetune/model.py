@@ -127,7 +127,7 @@ class Model:
         return crop_views(sources, views, self.size, torch.arange(len(sources))), views
 
     def _iterate_views(self, cohort: Cohort, batch: int) -> Iterator[tuple[Tensor, Views]]:
-        squares, aspect = cohort.squares(self.source_size), cohort.aspect
+        squares, aspect = cohort.open_squares(self.source_size), cohort.aspect
         for start in range(0, len(cohort), batch):
             part = slice(start, start + batch)
             yield self.create_views(squares[part], aspect[part])

@@ -22,7 +22,7 @@ def iterate_whole_views(
 
     The squares are read at 1.5 times the view's side, so that the view itself does not blur them.
     """
-    squares, aspect = cohort.squares(size * 3 // 2), cohort.aspect
+    squares, aspect = cohort.open_squares(size * 3 // 2), cohort.aspect
     grid = (size // patch, size // patch)
     for start in range(0, len(cohort), batch):
         part = slice(start, start + batch)

@@ -200,7 +200,7 @@ def add_per_image_maps(
     """The prior with per-image maps of the cohort; `own_maps` [K, H, H] in place of transferred ones, by image id."""
     own_maps = own_maps or {}
     key = compute_resume_key(cohort, transfer, sorted(own_maps))
-    squares = cohort.squares(transfer.settings.registration.size)
+    squares = cohort.open_squares(transfer.settings.registration.size)
     per_image, table = compute_image_maps(folder, key, cohort.image_ids, squares, transfer, *options)
     for image_id, maps in own_maps.items():
         row = cohort.image_ids.index(image_id)

@@ -27,7 +27,7 @@ REGION_NAMES = ("left_lung", "right_lung", "heart")
 
 def compute_cohort_moments(cohort: Cohort, settings: StatisticsSettings) -> tuple[Moments, Moments]:
     """Statistics of the even and of the odd training images of a cohort on unit squares."""
-    squares = cohort.split("train").squares(settings.size)
+    squares = cohort.split("train").open_squares(settings.size)
     if len(squares) < 2:
         raise MedpriorError(
             "too few training images", where="--method statistics", expected="2 or more",

@@ -71,7 +71,7 @@ class ClassifierMapSource:
 
     def batches(self, cohort: Cohort, size: int) -> Iterator[NDArray[np.float32]]:
         """Maps float32 [b, M, size, size] >= 0, bilinear on unit squares."""
-        squares, aspect = cohort.squares(self.model.source_size), cohort.aspect
+        squares, aspect = cohort.open_squares(self.model.source_size), cohort.aspect
         for start in range(0, len(cohort), self.batch):
             rows = slice(start, start + self.batch)
             images, boxes = self.model.create_views(squares[rows], aspect[rows])

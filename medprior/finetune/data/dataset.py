@@ -69,7 +69,7 @@ class LabelledImages(Dataset[LabelledSample]):
         self.targets = targets
         self.weight = weight
         self.prior_targets: PriorTargets | None = None
-        self._squares = cohort.squares(source_size)
+        self._squares = cohort.open_squares(source_size)
         self._aspect = cohort.aspect
 
     def __len__(self) -> int:
