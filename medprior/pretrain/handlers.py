@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class MetricsHandler:
         self.names = names
         self.rows: list[dict[str, float]] = []
         self.window: list[dict[str, float]] = []
+        self._columns: set[str] = set()
         self._since = self._loaded = time.perf_counter()
         self._waited = 0.0
         self._bar: tqdm[Any] | None = None
@@ -92,10 +94,18 @@ class MetricsHandler:
         self.window, self._waited, self._since = [], 0.0, time.perf_counter()
         if process_rank() == 0:
             self.observer.metrics({k: v for k, v in row.items() if k != "step"}, engine.state.iteration)
-            write_metrics_csv(self.path, self.rows)
+            self._write_row(row)
         assert self._bar is not None
         postfix: dict[str, Any] = {"entropy": f"{row['teacher_entropy']:.2f}"} if "teacher_entropy" in row else {}
         self._bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False, **postfix)
+
+    def _write_row(self, row: dict[str, float]) -> None:
+        """Append the last row; write the whole table for the first row of a process and for new columns."""
+        if self._columns >= row.keys() and self.path.is_file():
+            append_metrics_row(self.path, row)
+            return
+        write_metrics_csv(self.path, self.rows)
+        self._columns = {key for known in self.rows for key in known}
 
 
 class HealthHandler:
@@ -213,10 +223,23 @@ class CheckpointHandler:
 def write_metrics_csv(path: Path, rows: list[dict[str, float]]) -> None:
     """Write rows as CSV, atomically; columns in order of first appearance."""
     names = list(dict.fromkeys(key for row in rows for key in row))
+    with atomic_write(path) as temporary:
+        temporary.write_text(format_metrics_csv(names, rows, header=True))
+
+
+def append_metrics_row(path: Path, row: dict[str, float]) -> None:
+    """Add a row, whose keys are among the columns, to a table of `write_metrics_csv`, in one write."""
+    with path.open("r", newline="") as file:
+        names = next(csv.reader(file))
+    with path.open("a") as file:
+        file.write(format_metrics_csv(names, [row], header=False))
+
+
+def format_metrics_csv(names: Sequence[str], rows: Sequence[dict[str, float]], header: bool) -> str:
+    """Rows as lines of CSV with six significant digits; `nan` where a row lacks a column."""
     text = io.StringIO()
     writer = csv.DictWriter(text, names, restval="nan", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f"{v:.6g}" for k, v in row.items()})
-    with atomic_write(path) as temporary:
-        temporary.write_text(text.getvalue())
+    if header:
+        writer.writeheader()
+    writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in rows)
+    return text.getvalue()

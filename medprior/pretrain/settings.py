@@ -38,6 +38,19 @@ class OptimiserSettings(Settings):
     clip: float = Field(default=3.0, gt=0)
 
 
+class LoadingSettings(Settings):
+    """How images reach the device. Nothing here changes results, so that it is not recorded and may differ on resuming.
+
+    Attributes:
+        workers: processes that read batches ahead; by default up to 8 on CUDA, else none.
+        resident: keep all images in the device's memory; by default on CUDA where they take up at most half of what is
+            free.
+    """
+
+    workers: int | None = Field(default=None, ge=0)
+    resident: bool | None = None
+
+
 class RunSettings(Settings):
     """Settings of a run but for the objectives' sections.
 
@@ -46,6 +59,7 @@ class RunSettings(Settings):
         batch: images of one step over all processes. accumulate: parts it is worked through in.
         init: weights to start from: a backbone's folder, or a file the network can read.
         gradient_every: steps between records of each objective's gradient.
+        loading: how images reach the device; in no record of the run.
     """
 
     recipe: str = "span"
@@ -64,6 +78,7 @@ class RunSettings(Settings):
     network: ViTSettings = ViTSettings()
     crops: CropSettings = CropSettings()
     intensity: IntensitySettings = IntensitySettings()
+    loading: LoadingSettings = Field(default=LoadingSettings(), exclude=True)
 
 
 class PretrainSettings(ObjectiveSections, RunSettings):

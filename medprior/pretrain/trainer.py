@@ -22,8 +22,9 @@ from medprior.pretrain.objectives.gradient_guard import compute_gradient_norms
 from medprior.pretrain.objectives.objective import Logs, MultiCropBatch
 from medprior.pretrain.schedules import cosine_schedule, warmup_cosine_schedule
 from medprior.pretrain.settings import PretrainSettings
-from medprior.pretrain.views.dataset import PretrainSample, SquaresDataset, StepSampler
+from medprior.pretrain.views.dataset import StepSampler
 from medprior.pretrain.views.pretrain_views import MultiCropBatchMaker
+from medprior.pretrain.views.stored_batches import StoredBatch, StoredBatches
 
 log = logging.getLogger(__name__)
 MAX_SKIPPED_STEPS = 10
@@ -35,7 +36,7 @@ class PretrainTrainer(Trainer):
 
     Args:
         learner: student, teacher and objectives.
-        loader: batches of `SquaresDataset`.
+        loader: of `build_step_loader`.
         settings: resolved settings.
         device: where to train.
         handlers: MONAI or ignite handlers.
@@ -47,14 +48,14 @@ class PretrainTrainer(Trainer):
     def __init__(
         self,
         learner: Learner,
-        loader: DataLoader[PretrainSample],
+        loader: DataLoader[StoredBatch],
         settings: PretrainSettings,
         device: torch.device,
         handlers: Sequence[Any] = (),
     ) -> None:
-        assert isinstance(loader.dataset, SquaresDataset)
+        assert isinstance(loader.dataset, StoredBatches)
         assert isinstance(loader.batch_sampler, StepSampler)
-        self.dataset, self.sampler = loader.dataset, loader.batch_sampler
+        self.dataset, self.sampler = loader.dataset.dataset, loader.batch_sampler
         assert settings.steps is not None
         assert settings.epochs is not None
         super().__init__(
@@ -67,7 +68,7 @@ class PretrainTrainer(Trainer):
         )
         self.learner = learner.to(device)
         self.settings = settings
-        self.multi_crops = MultiCropBatchMaker(settings, self.dataset, learner)
+        self.multi_crops = MultiCropBatchMaker(settings, loader.dataset, learner)
         self.optimiser = build_pretrain_optimiser(learner.student, settings)
         self.student: nn.Module = learner.student
         if world_size() > 1:
@@ -116,7 +117,7 @@ class PretrainTrainer(Trainer):
             except torch.OutOfMemoryError:
                 parts = 2 * self.multi_crops.parts
             # Outside of the except clause, whose traceback holds the tensors of the failed attempt.
-            if world_size() > 1 or len(batch["image"]) % parts or len(batch["image"]) // parts < 2:
+            if world_size() > 1 or len(batch["index"]) % parts or len(batch["index"]) // parts < 2:
                 raise TrainingFailed(
                     "the device's memory does not hold a step",
                     where=f"step {self.state.iteration}",

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medprior.cohort.array_file import ArrayFile
 from medprior.errors import InputMissing
 from medprior.locks import PRIVATE_FOLDER_MODE
 from medprior.provenance import atomic_write, read_config, write_json
@@ -70,6 +71,30 @@ class SpatialPrior:
     def batch(self, image_ids: Sequence[str]) -> Maps:
         """Maps of several images: float32 [n, K, H, H]."""
         return np.stack([self.maps_for(image_id) for image_id in image_ids])
+
+    def find_rows(self, image_ids: Sequence[str]) -> NDArray[np.intp]:
+        """Row of each image in `per_image` and `table`, int [n]; -1 where it has none."""
+        return np.array([self._rows.get(image_id, -1) for image_id in image_ids], dtype=np.intp)
+
+    def read_stored_maps(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """`per_image` of these rows, uint8 [m, K, H, H]; of a file, no more than these stay in memory."""
+        assert self.per_image is not None
+        if self._maps_file is not None:
+            return self._maps_file.read(rows)
+        return np.asarray(self.per_image[rows])
+
+    @cached_property
+    def _maps_file(self) -> ArrayFile | None:
+        """The file that `per_image` maps."""
+        is_mapped = isinstance(self.per_image, np.memmap) and self.per_image.filename is not None
+        return ArrayFile(self.per_image.filename) if is_mapped else None  # type: ignore[union-attr]
+
+    def compute_trust(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """`trust` of the images in these rows of `find_rows`, float32 [m]."""
+        if self.table is None:
+            return np.ones(len(rows), np.float32)
+        trust = self.table.trust.to_numpy(dtype=np.float32)
+        return np.where(rows >= 0, trust[np.maximum(rows, 0)], np.float32(0)).astype(np.float32)
 
     def trust(self, image_id: str) -> float:
         """Trust in the maps of an image, in [0, 1].

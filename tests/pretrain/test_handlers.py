@@ -206,3 +206,29 @@ def test_the_first_signal_waits_for_the_step_and_the_second_does_not(tmp_path):
     with pytest.raises(SystemExit) as stopped:
         checkpoints.stop_after_step(signal.SIGINT)
     assert stopped.value.code == 130
+
+
+def test_windows_are_appended_and_new_columns_write_the_table_anew(phantom_cohort, tmp_path):
+    run = Pretraining(phantom_cohort, tmp_path, settings=run_settings(window=1))
+    metrics, trainer, path = run.metrics, run.trainer, tmp_path / "metrics.csv"
+    metrics._start(trainer)
+    files = []
+    for step, logs in enumerate([{"loss": 1 / 3}, {"loss": 2.0}, {"loss": 3.0, "more": 4.0}, {"loss": 5.0}], start=1):
+        trainer.state.iteration, trainer.state.output = step, logs
+        metrics._count_step(trainer)
+        files.append(path.stat().st_ino)
+    assert files[0] == files[1] != files[2] == files[3]
+    appended = path.read_text()
+    handlers.write_metrics_csv(path, metrics.rows)
+    assert path.read_text() == appended
+    assert pd.read_csv(path).loss.tolist() == pytest.approx([1 / 3, 2, 3, 5], abs=1e-5)
+
+
+def test_a_table_cut_off_by_a_kill_is_written_anew(phantom_cohort, tmp_path):
+    run = Pretraining(phantom_cohort, tmp_path, settings=run_settings(window=1))
+    run.metrics.rows = [{"step": 1.0, "loss": 2.0}]  # of the checkpoint
+    (tmp_path / "metrics.csv").write_text("step,loss\n1,2\n2,0.3")
+    run.metrics._start(run.trainer)
+    run.trainer.state.iteration, run.trainer.state.output = 2, {"loss": 4.0}
+    run.metrics._count_step(run.trainer)
+    assert pd.read_csv(tmp_path / "metrics.csv").loss.tolist() == [2, 4]

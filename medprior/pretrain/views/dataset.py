@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypedDict
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from medprior.cohort import Cohort
 from medprior.pretrain.distributed import process_rank, world_size
@@ -37,7 +36,7 @@ class SquaresDataset(Dataset[PretrainSample]):
     """
 
     def __init__(self, cohort: Cohort, size: int, prior: SpatialPrior | None) -> None:
-        self.images = cohort.squares(size)
+        self.images = cohort.open_squares(size)
         self.aspect = cohort.aspect
         self.ids = cohort.image_ids
         self.prior = prior
@@ -47,7 +46,7 @@ class SquaresDataset(Dataset[PretrainSample]):
 
     def __getitem__(self, index: int) -> PretrainSample:
         sample: PretrainSample = {
-            "image": torch.from_numpy(np.array(self.images[index], dtype=np.float32))[None],
+            "image": torch.from_numpy(self.images[index])[None],
             "index": torch.tensor(index),
         }
         if self.prior is not None:
@@ -79,8 +78,3 @@ def compute_rank_slice(batch: int) -> slice:
     """The part of a global batch of this process; rank after rank, equal parts."""
     part = batch // world_size()
     return slice(process_rank() * part, (process_rank() + 1) * part)
-
-
-def build_step_loader(dataset: SquaresDataset, settings: PretrainSettings) -> DataLoader[PretrainSample]:
-    """A loader whose batches depend on seed and step alone."""
-    return DataLoader(dataset, batch_sampler=StepSampler(settings, len(dataset)))

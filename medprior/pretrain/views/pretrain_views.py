@@ -12,7 +12,8 @@ from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.augment import ViewMaker
 from medprior.pretrain.views.batches import compute_step_indices
-from medprior.pretrain.views.dataset import SquaresDataset, compute_rank_slice
+from medprior.pretrain.views.dataset import compute_rank_slice
+from medprior.pretrain.views.stored_batches import StoredBatches, decode_pixels, decode_prior
 
 
 class MultiCropBatchMaker:
@@ -24,17 +25,15 @@ class MultiCropBatchMaker:
         parts: number of multi-crop batches of a step; may be raised while training.
     """
 
-    def __init__(self, settings: PretrainSettings, dataset: SquaresDataset, learner: Learner) -> None:
-        self.settings, self.dataset, self.learner = settings, dataset, learner
+    def __init__(self, settings: PretrainSettings, batches: StoredBatches, learner: Learner) -> None:
+        self.settings, self.batches, self.dataset, self.learner = settings, batches, batches.dataset, learner
+        self._common_maps: Tensor | None = None
         self.parts = settings.accumulate
         self.views = ViewMaker(settings)
 
     def __call__(self, batch: Mapping[str, Tensor], step: int, device: torch.device) -> list[MultiCropBatch]:
-        """Multi-crop batches of step `step` (from 0) on `device`; `batch` holds samples of `SquaresDataset`."""
-        images = batch["image"].to(device, non_blocking=True)
-        prior = None
-        if "maps" in batch:
-            prior = PriorMaps(batch["maps"].to(device), batch["trust"].to(device))
+        """Multi-crop batches of step `step` (from 0) on `device`; `batch` is a `StoredBatch`."""
+        images, prior = self._load_images(batch, device), self._load_prior(batch, device)
         rank_slice = compute_rank_slice(self.settings.batch)
         size = len(images) // self.parts
         multi_crops = []
@@ -44,6 +43,21 @@ class MultiCropBatchMaker:
             maps = PriorMaps(prior.maps[local], prior.weight[local]) if prior else None
             multi_crops.append(self._build_multi_crop(images[local], maps, step, part))
         return multi_crops
+
+    def _load_images(self, batch: Mapping[str, Tensor], device: torch.device) -> Tensor:
+        """float32 [B, 1, S, S] in [0, 1] on `device`."""
+        resident = self.batches.resident
+        if resident is not None:
+            return decode_pixels(resident.take(batch["index"].to(device, non_blocking=True)))
+        return decode_pixels(batch["image"].to(device, non_blocking=True))
+
+    def _load_prior(self, batch: Mapping[str, Tensor], device: torch.device) -> PriorMaps | None:
+        prior = self.dataset.prior
+        if prior is None:
+            return None
+        if self._common_maps is None or self._common_maps.device != device:
+            self._common_maps = torch.from_numpy(prior.maps).to(device)
+        return decode_prior(batch, self._common_maps, device)
 
     def _build_multi_crop(self, images: Tensor, prior: PriorMaps | None, step: int, part: slice) -> MultiCropBatch:
         whole = self.settings.batch

@@ -1,6 +1,7 @@
 """The images of each step, from seed and step alone."""
 
 import numpy as np
+import pytest
 
 from medprior.pretrain.views.batches import (
     CROP_STREAM,
@@ -8,6 +9,7 @@ from medprior.pretrain.views.batches import (
     SHUFFLE_STREAM,
     VISIBLE_STREAM,
     compute_step_indices,
+    shuffle_epoch,
 )
 
 
@@ -34,3 +36,14 @@ def test_seed_and_epoch_change_the_order():
 
 def test_no_use_of_random_numbers_shares_a_stream():
     assert len({SHUFFLE_STREAM, CROP_STREAM, MASK_STREAM, VISIBLE_STREAM}) == 4
+
+
+def test_an_epoch_is_shuffled_once():
+    """Ten million images take 0.15 s to shuffle; steps ask for their images several times."""
+    shuffle_epoch.cache_clear()
+    for step in range(10):
+        for _ in range(2):
+            compute_step_indices(7, step, 25, 5)
+    assert shuffle_epoch.cache_info().misses == 2
+    with pytest.raises(ValueError, match="read-only"):
+        shuffle_epoch(7, 0, 25)[0] = 1

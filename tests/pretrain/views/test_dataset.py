@@ -6,7 +6,8 @@ import torch
 
 from medprior.cohort import Cohort
 from medprior.pretrain.views.batches import compute_step_indices
-from medprior.pretrain.views.dataset import SquaresDataset, StepSampler, build_step_loader, compute_rank_slice
+from medprior.pretrain.views.dataset import SquaresDataset, StepSampler, compute_rank_slice
+from medprior.pretrain.views.stored_batches import build_step_loader
 from medprior.priors import SpatialPrior
 
 from ...conftest import STRUCTURES

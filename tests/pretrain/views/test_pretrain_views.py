@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from medprior.cohort import Cohort
-from medprior.pretrain.views.dataset import SquaresDataset, build_step_loader
+from medprior.pretrain.views.dataset import SquaresDataset
 from medprior.pretrain.views.pretrain_views import MultiCropBatchMaker
+from medprior.pretrain.views.stored_batches import build_step_loader
 from medprior.priors import SpatialPrior
 
 from ...conftest import STRUCTURES
@@ -25,8 +26,8 @@ def dataset(phantom_cohort):
 
 def make_multi_crops(dataset, step=0, **changes):
     settings = tiny(**changes)
-    batch = next(iter(build_step_loader(dataset, settings)))
-    return MultiCropBatchMaker(settings, dataset, learner_of(settings))(batch, step, CPU)
+    loader = build_step_loader(dataset, settings)
+    return MultiCropBatchMaker(settings, loader.dataset, learner_of(settings))(next(iter(loader)), step, CPU)
 
 
 def test_parts_are_the_whole(dataset):
