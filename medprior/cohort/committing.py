@@ -50,8 +50,7 @@ class Committer:
             os.fsync(shard)
         finally:
             os.close(shard)
-        for line in lines:
-            self._journal.append_line(line)
+        self._journal.append_lines(lines)
         self._journal.sync()
 
     def wait(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,11 @@ class Journal:
 
     def append_line(self, line: bytes) -> None:
         """Add one record that `encode_json_line` encoded."""
-        self._file.write(line)
+        self.append_lines([line])
+
+    def append_lines(self, lines: Sequence[bytes]) -> None:
+        """Add records that `encode_json_line` encoded, in one write to the operating system."""
+        self._file.write(b"".join(lines))
         self._file.flush()
 
     def sync(self) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medprior.cohort.squares import SquareImages
 from medprior.priors.transfer import LabelTransfer
 from medprior.workers.dask_cluster import DaskCluster
 from medprior.workers.secret_bytes import pack_message
 
-Squares = NDArray[np.float32]
+Squares = NDArray[np.float32] | SquareImages
 ClusterResult = tuple[NDArray[np.uint8], list[dict[str, Any]]]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from medprior.cohort.journal import Journal
+from medprior.cohort.columns import CHUNK_ROWS
+from medprior.cohort.journal import Journal, encode_json_line
+from medprior.cohort.squares import SquareImages
 from medprior.locks import LOCK_FILE, acquire_lock
 from medprior.priors.prior import PER_IMAGE_FILE
 from medprior.priors.transfer import LabelTransfer
 
 CHUNK_SIZE = 8
 REGISTRATION_JOURNAL = "registrations.jsonl"
-Squares = NDArray[np.float32]
+Squares = NDArray[np.float32] | SquareImages
 TransferResult = tuple[NDArray[np.uint8], list[dict[str, Any]]]
 
 
@@ -38,7 +42,8 @@ def compute_image_maps(
 
     Maps are written to disk before their journal record, so that a run that is killed at any time
     can resume. The maps of an image depend on that image and the examples alone, never on `workers`
-    or `scheduler`, which may differ in the resumed run.
+    or `scheduler`, which may differ in the resumed run. Records are in memory only when the table is
+    made of them, in chunks.
 
     Args:
         folder: the prior's folder.
@@ -54,39 +59,64 @@ def compute_image_maps(
     """
     lock = acquire_lock(folder / LOCK_FILE, "this prior")
     try:
-        journal = resume_journal(folder, key)
-        done = {record["row"]: record for record in journal.records[1:]}
+        is_done = np.zeros(len(image_ids), bool)
+
+        def mark_done(record: dict[str, Any], line: bytes) -> None:
+            """Note that an image has its maps; the first line has no row."""
+            if "row" in record:
+                is_done[record["row"]] = True
+
+        journal = resume_journal(folder, key, mark_done)
         structures, size = len(transfer.examples[0].coverage), transfer.settings.size
-        maps = open_maps_file(folder / PER_IMAGE_FILE, (len(image_ids), structures, size, size), bool(done))
-        rows = [row for row in range(len(image_ids)) if row not in done]
-        with tqdm(total=len(image_ids), initial=len(done), desc="prior", unit="img", disable=None) as bar:
+        maps = open_maps_file(folder / PER_IMAGE_FILE, (len(image_ids), structures, size, size), bool(is_done.any()))
+        rows = np.flatnonzero(~is_done).tolist()
+        with tqdm(total=len(image_ids), initial=int(is_done.sum()), desc="prior", unit="img", disable=None) as bar:
             for chunk, (values, records) in transfer_chunks(rows, squares, transfer, workers, scheduler):
                 maps[chunk] = values
                 maps.flush()
-                for row, record in zip(chunk, records, strict=True):
-                    journal.append({"row": row, "image_id": image_ids[row], **record})
-                    done[row] = journal.records[-1]
+                places = ({"row": row, "image_id": image_ids[row]} for row in chunk)
+                pairs = zip(places, records, strict=True)
+                journal.append_lines([encode_json_line(place | record) for place, record in pairs])
                 journal.sync()
                 bar.update(len(chunk))
         journal.close()
+        return maps, load_registrations(folder / REGISTRATION_JOURNAL)
     finally:
         lock.release()
-    table = pd.DataFrame([done[row] for row in range(len(image_ids))]).drop(columns="row")
+
+
+def load_registrations(path: Path) -> pd.DataFrame:
+    """The table of `SpatialPrior` from a complete journal, one row per image in the cohort's order."""
+    with path.open("rb") as file:
+        next(file)  # the key
+        frames = []
+        while records := [json.loads(line) for line in islice(file, CHUNK_ROWS)]:
+            frames.append(pd.DataFrame(records))
+    table = pd.concat(frames, ignore_index=True).sort_values("row", ignore_index=True).drop(columns="row")
     leading = ["image_id", "trust", "status"]
-    return maps, table[[*leading, *(name for name in table if name not in leading)]]
+    return table[[*leading, *(name for name in table if name not in leading)]]
 
 
-def resume_journal(folder: Path, key: str) -> Journal:
-    """The journal of this key, emptied where it is of another one."""
-    journal = Journal(folder / REGISTRATION_JOURNAL)
-    if journal.records and journal.records[0].get("key") != key:
-        journal.close()
-        (folder / REGISTRATION_JOURNAL).unlink()
-        journal = Journal(folder / REGISTRATION_JOURNAL)
-    if not journal.records:
+def resume_journal(folder: Path, key: str, on_record: Callable[[dict[str, Any], bytes], None] | None = None) -> Journal:
+    """The journal of this key, emptied where it is of another one; `on_record` as in `Journal`."""
+    path = folder / REGISTRATION_JOURNAL
+    if path.is_file() and read_journal_key(path) != key:
+        path.unlink()
+    journal = Journal(path, on_record=on_record)
+    if not path.stat().st_size:
         (folder / PER_IMAGE_FILE).unlink(missing_ok=True)
         journal.append({"key": key})
     return journal
+
+
+def read_journal_key(path: Path) -> str | None:
+    """The key in the first line of a journal; None where the line is not whole."""
+    with path.open("rb") as file:
+        try:
+            record = json.loads(file.readline())
+        except ValueError:
+            return None
+    return record.get("key") if isinstance(record, dict) else None
 
 
 def open_maps_file(path: Path, shape: tuple[int, ...], exists: bool) -> np.memmap[Any, np.dtype[np.uint8]]:

@@ -1,4 +1,5 @@
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +41,18 @@ def test_lines_keep_the_order_of_keys_and_refuse_nan():
     assert encode_json_line({"b": None, "a": 0.5}) == b'{"b": null, "a": 0.5}\n'
     with pytest.raises(ValueError):
         encode_json_line({"a": float("nan")})
+
+
+def count_writes():
+    """Calls of `write` of this process so far."""
+    return int(Path("/proc/self/io").read_text().split("syscw: ")[1].split()[0])
+
+
+def test_a_batch_of_lines_is_one_write(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    lines = [encode_json_line({"n": number, "text": "x" * 100}) for number in range(2000)]
+    before = count_writes()
+    journal.append_lines(lines)
+    assert count_writes() - before == 1
+    journal.close()
+    assert journal.path.read_bytes() == b"".join(lines)

@@ -1,6 +1,10 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from medprior.cohort.journal import encode_json_line
 from medprior.errors import InputMissing
 from medprior.priors import SpatialPrior, build_prior
 from medprior.priors import per_image as per_image_module
@@ -95,3 +99,33 @@ def test_chunks_hold_eight_rows_in_order():
     assert [row for chunk, _ in chunks for row in chunk] == rows
     assert [value for _, values in chunks for value in values] == rows
     assert list(transfer_chunks([], squares, None, workers=1)) == []
+
+
+RESUME = """
+from tests.memory import read_peak_kib
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+import numpy as np
+from medprior.priors.per_image import compute_image_maps
+ids = [f"image-{row}" for row in range(100_000)]
+transfer = SimpleNamespace(examples=(SimpleNamespace(coverage=np.zeros((1, 2, 2))),), settings=SimpleNamespace(size=2))
+before = read_peak_kib()
+maps, table = compute_image_maps(Path(sys.argv[1]), "key", ids, np.zeros((len(ids), 2, 2), np.float32), transfer, 1)
+assert table.image_id.tolist() == ids and table.columns.tolist() == ["image_id", "trust", "status", "local", "doubt"]
+print(read_peak_kib() - before)
+"""
+
+
+def test_records_of_a_hundred_thousand_images_are_not_held(tmp_path):
+    """As dictionaries, which were held once in the journal and once by row, they are 130 MiB."""
+    journal = resume_journal(tmp_path, "key")
+    order = np.random.default_rng(0).permutation(100_000).tolist()
+    more = {"status": "deformable", "trust": 1.0, "local": 0.5, "doubt": "small heart"}
+    journal.append_lines([encode_json_line({"row": row, "image_id": f"image-{row}"} | more) for row in order])
+    journal.close()
+    maps = open_maps_file(tmp_path / "per_image.npy", (100_000, 1, 2, 2), exists=False)
+    maps.flush()
+    command = [sys.executable, "-c", RESUME, str(tmp_path)]
+    grown = int(subprocess.run(command, capture_output=True, check=True, text=True).stdout) / 2**10
+    assert grown < 90

@@ -23,6 +23,8 @@ from medprior.networks.heads import pool_by_attention
 
 ProbeFeatures = NDArray[np.float32]
 KNN_TEMPERATURE = 0.07  # of the k-NN vote, as in DINO
+KNN_CHUNK_PAIRS = 2**22
+"""Similarities of the k-NN vote that are in memory at once, 32 MiB."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def score_nearest_neighbours(splits: ProbeSplits, neighbours: int) -> Array:
     """Score of every test image: similarity-weighted share of positives among its neighbours.
 
     Cosine similarity, weights exp(s / 0.07) (DINO, section 4.1; Wu et al., CVPR 2018). Training
-    images with unknown label are not used; k is at most the number of the others.
+    images with unknown label are not used; k is at most the number of the others. Test images are
+    compared in chunks, so that memory does not grow with test times training images.
 
     Returns:
         float64 [n, C] in [0, 1]; 0.5 where no training image has the label.
@@ -79,17 +82,34 @@ def score_nearest_neighbours(splits: ProbeSplits, neighbours: int) -> Array:
     x, y = splits.train
     norm = np.linalg.norm(x, axis=1, keepdims=True)
     test = splits.test[0] / np.maximum(np.linalg.norm(splits.test[0], axis=1, keepdims=True), 1e-12)
-    similarity = (test @ (x / np.maximum(norm, 1e-12)).T).astype(np.float64)
+    train = x / np.maximum(norm, 1e-12)
     result = np.full((len(test), y.shape[1]), 0.5)
-    for column, truth in enumerate(y.T):
-        known_rows = np.flatnonzero(~np.isnan(truth))
-        if not len(known_rows):
-            continue
-        k = min(neighbours, len(known_rows))
-        nearest = np.argpartition(-similarity[:, known_rows], k - 1, axis=1)[:, :k]
-        weight = np.exp(np.take_along_axis(similarity[:, known_rows], nearest, axis=1) / KNN_TEMPERATURE)
-        result[:, column] = (weight * truth[known_rows][nearest]).sum(axis=1) / weight.sum(axis=1)
+    rows = max(1, KNN_CHUNK_PAIRS // len(train))
+    for start in range(0, len(test), rows):
+        similarity = (test[start : start + rows] @ train.T).astype(np.float64)
+        for column, truth in enumerate(y.T):
+            known_rows = np.flatnonzero(~np.isnan(truth))
+            if len(known_rows):
+                votes = vote_by_similarity(similarity[:, known_rows], truth[known_rows], neighbours)
+                result[start : start + rows, column] = votes
     return result
+
+
+def vote_by_similarity(similarity: Floats, truth: Floats, neighbours: int) -> Array:
+    """Weighted share of positives among the `neighbours` most similar of m images.
+
+    Args:
+        similarity: float64 [b, m].
+        truth: [m] in {0, 1}.
+        neighbours: at most m of them are used.
+
+    Returns:
+        float64 [b] in [0, 1].
+    """
+    k = min(neighbours, len(truth))
+    nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+    weight = np.exp(np.take_along_axis(similarity, nearest, axis=1) / KNN_TEMPERATURE)
+    return np.asarray((weight * truth[nearest]).sum(axis=1) / weight.sum(axis=1))
 
 
 def fit_linear_probe(splits: ProbeSplits, penalties: Sequence[float]) -> tuple[Array, float]:

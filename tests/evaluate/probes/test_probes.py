@@ -1,9 +1,13 @@
 """Votes of neighbours and linear probes, by hand."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 
+from medprior.evaluate.probes import probes
 from medprior.evaluate.probes.probes import (
     ProbeSplits,
     build_random_network,
@@ -129,3 +133,34 @@ def test_random_networks_depend_on_the_seed_alone(span_path):
     assert all(torch.equal(values, same[name]) for name, values in weights.items())
     assert any(not torch.equal(values, changed[name]) for name, values in weights.items())
     assert not first.training
+
+
+VOTE = """
+from tests.memory import read_peak_kib
+import numpy as np
+from medprior.evaluate.probes.probes import ProbeSplits, score_nearest_neighbours
+rng = np.random.default_rng(0)
+features, truth = rng.random((9000, 8), dtype=np.float32), rng.integers(0, 2, (9000, 1)).astype(float)
+train, test = (features, truth), (features[:4000], truth[:4000])
+before = read_peak_kib()
+scores = score_nearest_neighbours(ProbeSplits(train, test, test), 1)
+assert (scores[:, 0] == truth[:4000, 0]).all()
+print(read_peak_kib() - before)
+"""
+
+
+def test_votes_never_hold_all_similarities():
+    """All 36 million similarities and their order would be 1100 MiB."""
+    done = subprocess.run([sys.executable, "-c", VOTE], capture_output=True, check=True, text=True)
+    assert int(done.stdout) / 2**10 < 250
+
+
+def test_votes_in_chunks_are_those_of_all_at_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = rng.random((30, 5), dtype=np.float32), rng.integers(0, 2, (30, 3)).astype(float)
+    y[rng.random(y.shape) < 0.3] = np.nan
+    splits = ProbeSplits((x, y), (x, y), (rng.random((17, 5), dtype=np.float32), y[:17]))
+    whole = score_nearest_neighbours(splits, 4)
+    for pairs in (1, 100):
+        monkeypatch.setattr(probes, "KNN_CHUNK_PAIRS", pairs)
+        np.testing.assert_allclose(score_nearest_neighbours(splits, 4), whole, rtol=1e-5)
