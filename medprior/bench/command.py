@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("room", choices=rooms, help="room to time")
     parser.add_argument(
         "options", nargs=argparse.REMAINDER, metavar="...",
-        help="room prior: a cohort, and options (see `medprior bench prior --help`)",
+        help="rooms prior and pretrain: options (see `medprior bench prior --help`)",
     )  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     module = importlib.import_module(BENCH_MODULES[args.room])
     if not args.options:
         module.main()
-    elif args.room == "prior":
+    elif hasattr(module, "parse_arguments"):
         module.main(**module.parse_arguments(args.options))
     else:
         raise ConfigError("takes no arguments", where=f"bench {args.room}", found=" ".join(args.options))

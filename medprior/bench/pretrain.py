@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,8 +23,24 @@ BENCH_BATCH_SIZE = 16
 TimedCall = Callable[[], None]
 
 
-def main() -> None:
-    """Time alternately, A B A B ..., and print the ratios of the pairs."""
+def parse_arguments(options: list[str]) -> dict[str, Any]:
+    """Arguments of `main` from the command line."""
+    parser = argparse.ArgumentParser(prog="medprior bench pretrain")
+    parser.add_argument(
+        "--images", type=int, metavar="N",
+        help="time the start and the loading of a synthetic cohort of N images instead",
+    )  # fmt: skip
+    parser.add_argument("--view", type=int, default=224, help="its global views, pixels (default: 224)")
+    return vars(parser.parse_args(options))
+
+
+def main(images: int | None = None, view: int = 224) -> None:
+    """Time alternately, A B A B ..., and print the ratios of the pairs; with `images` time a large cohort's start."""
+    if images is not None:
+        from medprior.bench.pretrain_start import print_start_and_loading
+
+        print_start_and_loading(images, view)
+        return
     threads = torch.get_num_threads()
     print(f"CPU time, {threads} thread(s), torch {torch.__version__}, {PAIRS} pairs")
     steps = {"SPAN": "span", "SAR": "sar", "LOCA": "loca", "iBOT": "ibot", "LIFE": "life"}
