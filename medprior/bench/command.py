@@ -41,7 +41,9 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     module = importlib.import_module(BENCH_MODULES[args.room])
     if not args.options:
         module.main()
-    elif hasattr(module, "parse_arguments"):
+    elif args.room == "prior":
         module.main(**module.parse_arguments(args.options))
+    elif args.room == "pretrain":
+        module.main(**module.parse_pretrain_options(args.options))
     else:
         raise ConfigError("takes no arguments", where=f"bench {args.room}", found=" ".join(args.options))

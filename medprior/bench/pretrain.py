@@ -23,7 +23,7 @@ BENCH_BATCH_SIZE = 16
 TimedCall = Callable[[], None]
 
 
-def parse_arguments(options: list[str]) -> dict[str, Any]:
+def parse_pretrain_options(options: list[str]) -> dict[str, Any]:
     """Arguments of `main` from the command line."""
     parser = argparse.ArgumentParser(prog="medprior bench pretrain")
     parser.add_argument(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.parquet
 
 from medprior.errors import InputMissing
 
@@ -26,7 +26,8 @@ class ManifestFile:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file = pq.ParquetFile(folder / "manifest.parquet")
+        parquet: Any = pyarrow.parquet  # without types
+        self._file = parquet.ParquetFile(folder / "manifest.parquet")
         self.columns: tuple[str, ...] = tuple(self._file.schema_arrow.names)
         self._series: dict[str, pd.Series] = {}
 
@@ -43,7 +44,7 @@ class ManifestFile:
             InputMissing: it is missing or broken.
         """
         if name not in self._series:
-            frame = self._read([name])
+            frame = self.frame if "frame" in self.__dict__ else self._read([name])
             if name not in frame:
                 raise report_broken_manifest(self._folder)
             self._series[name] = frame[name]
@@ -56,9 +57,10 @@ class ManifestFile:
 
     def _read(self, names: list[str] | None) -> pd.DataFrame:
         try:
-            return self._file.read(columns=names).to_pandas()
-        except (OSError, ValueError, pa.ArrowException):
+            frame: pd.DataFrame = self._file.read(columns=names).to_pandas()
+        except (OSError, ValueError, NotImplementedError):
             raise report_broken_manifest(self._folder) from None
+        return frame
 
 
 def report_broken_manifest(folder: Path) -> InputMissing:

@@ -58,7 +58,7 @@ class SquareImages:
 
     def __getitem__(self, index: int | Rows | list[int]) -> NDArray[np.float32]:
         if isinstance(index, (int, np.integer)):
-            return self[np.array([index])][0]
+            return np.asarray(self[np.array([index])][0])
         rows = np.atleast_1d(self._rows[index])
         result = np.empty((len(rows), *self.shape[1:]), np.float32)
         for start in range(0, len(rows), CHUNK_IMAGES):

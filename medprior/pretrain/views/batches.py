@@ -24,7 +24,7 @@ def compute_step_indices(seed: int, step: int, images: int, batch: int) -> NDArr
     parts = []
     while batch > 0:
         epoch, position = divmod(start, images)
-        part = shuffle_epoch(seed, epoch, images)[position : position + batch]
+        part = compute_epoch_order(seed, epoch, images)[position : position + batch]
         parts.append(part)
         start += len(part)
         batch -= len(part)
@@ -32,7 +32,7 @@ def compute_step_indices(seed: int, step: int, images: int, batch: int) -> NDArr
 
 
 @lru_cache(maxsize=2)
-def shuffle_epoch(seed: int, epoch: int, images: int) -> NDArray[np.intp]:
+def compute_epoch_order(seed: int, epoch: int, images: int) -> NDArray[np.intp]:
     """Order of all images in one epoch, int [images], read-only; the last two epochs are remembered.
 
     A permutation of ten million takes 0.15 s, and every step asks for it more than once.

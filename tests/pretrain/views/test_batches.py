@@ -8,8 +8,8 @@ from medprior.pretrain.views.batches import (
     MASK_STREAM,
     SHUFFLE_STREAM,
     VISIBLE_STREAM,
+    compute_epoch_order,
     compute_step_indices,
-    shuffle_epoch,
 )
 
 
@@ -40,10 +40,10 @@ def test_no_use_of_random_numbers_shares_a_stream():
 
 def test_an_epoch_is_shuffled_once():
     """Ten million images take 0.15 s to shuffle; steps ask for their images several times."""
-    shuffle_epoch.cache_clear()
+    compute_epoch_order.cache_clear()
     for step in range(10):
         for _ in range(2):
             compute_step_indices(7, step, 25, 5)
-    assert shuffle_epoch.cache_info().misses == 2
+    assert compute_epoch_order.cache_info().misses == 2
     with pytest.raises(ValueError, match="read-only"):
-        shuffle_epoch(7, 0, 25)[0] = 1
+        compute_epoch_order(7, 0, 25)[0] = 1
