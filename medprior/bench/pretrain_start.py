@@ -93,7 +93,8 @@ def measure_start(folder: Path, recipe: str, view: int) -> dict[str, float]:
 def run_start(folder: str, recipe: str, view: int) -> None:
     """Pretrain for a few steps and print the measured facts as one line of JSON."""
     is_reset = reset_peak_memory()
-    started, facts = time.perf_counter(), {}
+    started = time.perf_counter()
+    facts: dict[str, float] = {}
     settings = build_start_settings(recipe, view)
     prior = Path(folder, "prior") if settings.needs_prior else None
     run = Pretraining(Path(folder, "cohort"), Path(folder, f"backbone-{recipe}"), prior, settings, NullObserver())

@@ -108,7 +108,8 @@ def vote_by_similarity(similarity: Floats, truth: Floats, neighbours: int) -> Ar
     """
     k = min(neighbours, len(truth))
     nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-    weight = np.exp(np.take_along_axis(similarity, nearest, axis=1) / KNN_TEMPERATURE)
+    nearby: Floats = np.take_along_axis(similarity, nearest, axis=1)
+    weight = np.exp(nearby / KNN_TEMPERATURE)
     return np.asarray((weight * truth[nearest]).sum(axis=1) / weight.sum(axis=1))
 
 
