@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
-import medprior
 from medprior.errors import ConfigError, InputMissing
+from medprior.resources import find_resource_folder
 from medprior.settings import Settings, read_mapping
 
 FOLDER_VARIABLE = "MEDPRIOR_DATA_MANIFESTS"
 ANY_PATH = r"^(?P<id>.*)$"
-IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|dcm|dicom|gif|img|bmp)$", re.IGNORECASE)
+IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|dcm|dicom|gif|img|bmp|tiff?)$", re.IGNORECASE)
 
 
 def validate_pattern(pattern: str) -> str:
@@ -245,11 +245,10 @@ class DatasetDescriptor(Settings):
         return self.images[0].match != ANY_PATH
 
 
-SHIPPED_FOLDER = Path(medprior.__file__).resolve().parents[1] / "data_manifests"
 # Data sets whose ids are published pseudonyms, described by medprior.
 PUBLIC_DATASETS = {
-    "chexpert", "genblock", "hannover", "jsrt", "mimic_cxr_jpg", "montgomery", "nih", "padchest", "phantom", "rsna",
-    "shenzhen", "vindr_cxr",
+    "chexpert", "genblock", "hannover", "jsrt", "kermany", "mimic_cxr_jpg", "montgomery", "nih", "padchest", "phantom",
+    "rsna", "shenzhen", "vindr_cxr", "wingspan",
 }  # fmt: skip
 GENERIC_DATASET = DatasetDescriptor(
     name="files",
@@ -260,9 +259,9 @@ GENERIC_DATASET = DatasetDescriptor(
 
 
 def descriptor_folder() -> Path:
-    """Folder of descriptors: `MEDPRIOR_DATA_MANIFESTS`, else `data_manifests` of the checkout."""
+    """Folder of descriptors: `MEDPRIOR_DATA_MANIFESTS`, else the one that comes with medprior."""
     folder = os.environ.get(FOLDER_VARIABLE)
-    return Path(folder) if folder else SHIPPED_FOLDER
+    return Path(folder) if folder else find_resource_folder("data_manifests")
 
 
 def load_descriptor(name: str | None) -> DatasetDescriptor:
@@ -306,7 +305,7 @@ def check_public_identity(descriptor: DatasetDescriptor, path: Path) -> None:
     """
     if (
         descriptor.identity == "public"
-        and path.resolve().parent != SHIPPED_FOLDER
+        and path.resolve().parent != find_resource_folder("data_manifests")
         and (descriptor.name not in PUBLIC_DATASETS or path.resolve().parent != descriptor_folder().resolve())
     ):
         raise ConfigError(
