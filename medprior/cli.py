@@ -14,7 +14,7 @@ from medprior.errors import MedpriorError
 
 STAGES: dict[str, tuple[str, str]] = {
     "phantom": ("medprior.phantom.command", "generate a cohort of phantom radiographs as DICOM"),
-    "ingest": ("medprior.ingest.command", "DICOM, PNG or JPEG folder -> cohort"),
+    "ingest": ("medprior.ingest.command", "DICOM, PNG, JPEG, TIFF or BMP folder -> cohort"),
     "annotate": ("medprior.annotate.command", "draw one radiograph, or take masks -> annotation"),
     "prior": ("medprior.priors.command", "cohort (+ one annotation) -> spatial prior"),
     "pretrain": ("medprior.pretrain.command", "cohort + prior -> backbone"),

@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("annotation", type=Path, metavar="OUT", help="annotation folder to make")
     image = parser.add_argument_group("the radiograph")
-    image.add_argument("--image", type=Path, help="one file: DICOM, PNG or JPEG")
+    image.add_argument("--image", type=Path, help="one file: DICOM, PNG, JPEG, TIFF or BMP")
     image.add_argument("--cohort", type=Path, help="cohort folder (medprior ingest)")
     image.add_argument("--image-id", default="auto", help="of the cohort; auto: the most typical")
     masks = parser.add_argument_group("what was drawn; a cohort's own masks where none is given")

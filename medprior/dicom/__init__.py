@@ -1,4 +1,4 @@
-"""Reads DICOM, PNG and JPEG files as display-ready chest radiographs."""
+"""Reads DICOM, PNG, JPEG, TIFF and BMP files as display-ready chest radiographs."""
 
 from typing import TYPE_CHECKING, Any
 

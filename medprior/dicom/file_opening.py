@@ -22,7 +22,13 @@ MAGIC_NUMBERS = (
     (b"\x1f\x8b", "gzip"),
     (b"PK\x03\x04", "zip"),
     (b"\x00\x05\x16\x07", "appledouble"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),
+    (b"MM\0+", "tiff"),
 )
+# Sizes in bytes of the second header of a BMP file, which is at byte 14.
+BMP_HEADER_BYTES = {12, 40, 52, 56, 64, 108, 124}
 
 
 def detect_file_type(head: bytes) -> str:
@@ -35,6 +41,8 @@ def detect_file_type(head: bytes) -> str:
     for magic, name in MAGIC_NUMBERS:
         if head.startswith(magic):
             return name
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in BMP_HEADER_BYTES:
+        return "bmp"
     if len(head) >= 8 and head[:2] == b"\x08\x00" and head[3] == 0:
         return "bare_dicom"
     return "unknown"

@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import STANDARD_VR
 
+from medprior.dicom.content_description import DESCRIBED_BYTES, describe_content
 from medprior.dicom.file_opening import PREAMBLE_BYTES, detect_file_type
 from medprior.dicom.header import Header
 from medprior.dicom.policy import Policy
@@ -89,10 +90,10 @@ def parse_header(stream: BinaryIO, size: int, policy: Policy) -> ParsedHeader:
         Rejected: `not_dicom`, `malformed`, `truncated`, `too_deep`, `too_many_elements`,
             `syntax_unknown` or `too_large`.
     """
-    head = stream.read(PREAMBLE_BYTES + 8)
+    head = stream.read(DESCRIBED_BYTES)
     kind = detect_file_type(head)
     if kind not in {"dicom", "bare_dicom"}:
-        raise Rejected("not_dicom", "the content is not DICOM")
+        raise Rejected("not_dicom", f"the content is not DICOM: the file is {describe_content(head)}")
     stream.seek(PREAMBLE_BYTES + 4 if kind == "dicom" else 0)
     with convert_parser_errors():
         meta = Header(Dataset())

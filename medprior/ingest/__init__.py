@@ -1,4 +1,4 @@
-"""Turns folders of DICOM, PNG and JPEG files into cohorts."""
+"""Turns folders of DICOM, PNG, JPEG, TIFF and BMP files into cohorts."""
 
 from __future__ import annotations
 

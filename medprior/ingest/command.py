@@ -10,7 +10,9 @@ from medprior.observer import Observer
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("input", help="folder with DICOM, PNG or JPEG files, or a URL: s3://bucket/prefix, gs://...")
+    parser.add_argument(
+        "input", help="folder with DICOM, PNG, JPEG, TIFF or BMP files, or a URL: s3://bucket/prefix, gs://..."
+    )
     parser.add_argument("cohort", type=Path, help="cohort folder to create, continue or extend")
     parser.add_argument("--dataset", help="name of a data set descriptor, or a path to one")
     parser.add_argument("--limit", type=int, help="maximum number of files, sampled at random")

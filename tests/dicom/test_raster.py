@@ -1,9 +1,11 @@
 """Grey PNG and JPEG pictures."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from medprior.dicom import read_image, read_raster
@@ -156,3 +158,95 @@ def test_more_than_16_million_pixels_need_a_byte_for_every_hundred():
 def test_a_jpeg_of_too_many_scans_is_refused():
     assert get_raster_code(b"\xff\xd8\xff" + b"\xff\xda" * 101) == "too_large"
     assert get_raster_code(b"\xff\xd8\xff" + b"\xff\xda" * 100) == "decode_failed"
+
+
+def write_file(picture, kind, **options):
+    buffer = io.BytesIO()
+    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}, {"compression": "packbits"}, {"big_tiff": True}])
+def test_a_tiff_is_read_with_its_bits(bits, options):
+    array = create_sample_picture(bits=bits).astype(f"u{bits // 8}")
+    radiograph = read_image(io.BytesIO(write_file(array, "TIFF", **options)))
+    np.testing.assert_allclose(radiograph.pixels, array / (2**bits - 1), atol=1e-6)
+    assert (radiograph.syntax, radiograph.flags, radiograph.polarity_inverted) == ("tiff", (), False)
+
+
+@pytest.mark.parametrize(("bits", "order"), [(8, "<"), (8, ">"), (16, "<")])
+def test_a_tiff_whose_low_values_are_white_is_inverted(bits, order):
+    array = create_sample_picture(bits=bits).astype(f"u{bits // 8}")
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, array, photometric="miniswhite", byteorder=order)
+    radiograph = read_image(io.BytesIO(buffer.getvalue()))
+    np.testing.assert_allclose(radiograph.pixels, 1 - array / (2**bits - 1), atol=1e-6)
+    assert radiograph.polarity_inverted
+
+
+def test_white_of_a_tiff_of_12_bits_is_4095():
+    array = create_sample_picture(bits=12).astype("u2")
+    high, middle, low = array[:, ::2] >> 4, (array[:, ::2] & 15) << 4 | array[:, 1::2] >> 8, array[:, 1::2] & 255
+    packed = np.stack([high, middle, low], axis=-1).astype("u1").tobytes()
+    radiograph = read_image(io.BytesIO(write_tiff(array.shape, 12, packed)))
+    np.testing.assert_allclose(radiograph.pixels, array / 4095, atol=1e-6)
+
+
+def write_tiff(shape, bits, strip):
+    """A little-endian TIFF file of one uncompressed grey strip (TIFF 6.0, section 3)."""
+    rows, cols = shape
+    entries = [(256, cols), (257, rows), (258, bits), (259, 1), (262, 1), (273, 122), (277, 1), (278, rows)]
+    entries.append((279, len(strip)))
+    table = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in entries)
+    return b"II*\0" + struct.pack("<LH", 8, len(entries)) + table + bytes(4) + strip
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_a_tiff_is_turned_upright_once(orientation):
+    array = create_sample_picture(bits=16).astype("u2")
+    radiograph = read_raster(io.BytesIO(write_file(array, "TIFF", tiffinfo={274: orientation})))
+    np.testing.assert_allclose(radiograph.pixels, UPRIGHT[orientation](array) / 65535, atol=1e-6)
+    assert radiograph.flags == ("exif_orientation",)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "BMP", "PNG"])
+def test_grey_palettes_and_opaque_colours_are_read_as_grey(kind):
+    array = create_sample_picture(bits=8).astype("u1")
+    palette = Image.fromarray(255 - array).convert("P")
+    palette.putpalette([level for value in range(255, -1, -1) for level in (value,) * 3])
+    grey = Image.fromarray(array)
+    for picture in (palette, grey.convert("RGB"), grey.convert("RGBA"), grey):
+        radiograph = read_image(io.BytesIO(write_file(picture, kind)))
+        np.testing.assert_allclose(radiograph.pixels, array / 255, atol=1e-6)
+        assert radiograph.syntax == kind.lower()
+
+
+def test_tiff_and_bmp_files_that_are_no_radiograph_have_their_code():
+    eight = create_sample_picture(bits=8).astype("u1")
+    page = Image.fromarray(eight)
+    coloured = np.stack([eight, eight // 2, eight], axis=-1)
+    bad = [
+        ("frames", write_file(page, "TIFF", save_all=True, append_images=[page])),
+        ("bits_unsupported", write_file(eight.astype("f4"), "TIFF")),
+        ("bits_unsupported", write_file(eight.astype("i4") * 1000, "TIFF")),
+        ("bits_unsupported", write_file(eight.astype("i4") - 9, "TIFF")),
+        ("bits_unsupported", write_file(page.convert("1"), "BMP")),
+        ("colour", write_file(coloured, "TIFF")),
+        ("colour", write_file(coloured, "BMP")),
+        ("size", write_file(eight[:20], "BMP")),
+        ("constant", write_file(eight * 0, "TIFF")),
+        ("decode_failed", write_file(eight, "TIFF")[:200]),
+        ("decode_failed", write_file(eight, "BMP")[:200]),
+        ("decode_failed", write_tiff((4000, 4000), 8, b"")),
+    ]
+    for code, content in bad:
+        assert get_raster_code(content) == code
+    assert get_raster_code(write_tiff((8000, 8000), 8, bytes(100))) == "too_large"
+
+
+def test_a_refusal_says_what_the_file_is():
+    with pytest.raises(Rejected, match="neither PNG, JPEG, TIFF nor BMP: the file is a DICOM file"):
+        read_raster(io.BytesIO(GOOD_FILE))
+    with pytest.raises(Rejected, match="the content is not DICOM: the file is a text file"):
+        read_image(io.BytesIO(b"dear radiologist, see attachment"))

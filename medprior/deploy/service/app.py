@@ -95,7 +95,7 @@ def build_predict_routes(request_queue: RequestQueue, body_memory: RequestBodyLi
 
     @routes.post("/v1/predict", responses={200: {"model": PredictionResponse}}, openapi_extra=body_schema)
     async def predict(request: Request, include: IncludeQuery = "") -> Response:
-        """Predict on one radiograph: DICOM, PNG or JPEG."""
+        """Predict on one radiograph: DICOM, PNG, JPEG, TIFF or BMP."""
         extras = parse_include(include)
         async with body_memory.read_body(request) as body:
             data = extract_radiograph(body, request.headers.get("content-type", ""))

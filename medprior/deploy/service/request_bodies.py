@@ -17,7 +17,8 @@ from starlette.requests import Request
 
 from medprior.pages.problem import Problem
 
-RAW_MEDIA_TYPES = {"application/dicom", "application/octet-stream", "image/png", "image/jpeg", ""}
+PICTURE_MEDIA_TYPES = {"image/png", "image/jpeg", "image/tiff", "image/bmp"}
+RAW_MEDIA_TYPES = {"application/dicom", "application/octet-stream", "", *PICTURE_MEDIA_TYPES}
 MAX_PARTS = 64
 MAX_PART_HEADER_BYTES = 4096
 RETRY_HEADERS = {"Retry-After": "2"}
@@ -161,7 +162,7 @@ def extract_radiograph(body: bytes, content_type: str) -> bytes:
             415,
             "content_type",
             "send Content-Type: application/dicom, application/octet-stream, image/png, "
-            "image/jpeg, or multipart/form-data with one file",
+            "image/jpeg, image/tiff, image/bmp, or multipart/form-data with one file",
         )
     parts = parse_multipart(body, content_type)
     files = [part for part in parts if re.search(r"filename\*?=", get_content_disposition(part))]

@@ -128,7 +128,7 @@ async function openPicture(key) {
 function listSuggestions() {
   $("choose-help").textContent = state.suggestions.length
     ? "These represent many others of your cohort, the most typical first. Prefer a typical one: the annotation is carried over to all others."
-    : "Open a radiograph as DICOM, PNG or JPEG. It stays on this machine.";
+    : "Open a radiograph as DICOM, PNG, JPEG, TIFF or BMP. It stays on this machine.";
   $("suggestions").replaceChildren(...state.suggestions.map((key, index) => {
     const item = document.createElement("li");
     const button = document.createElement("button");
