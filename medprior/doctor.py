@@ -18,6 +18,10 @@ from medprior.errors import MedpriorError
 from medprior.observer import Observer
 
 BYTES_PER_GIB = 2**30
+CPU_TORCH_HINT = (
+    "torch has CUDA, 4 GB, and no GPU uses it; without it: "
+    "pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu"
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +77,24 @@ def list_package_versions() -> list[dict[str, Any]]:
     return [{"what": name, "found": version} for name, version in collect_versions().items()]
 
 
+def list_resources() -> list[dict[str, Any]]:
+    """Where the files are that come with medprior."""
+    from medprior.resources import find_anatomy_model, find_resource_folder
+
+    finders: dict[str, Callable[[], Path]] = {
+        "bundles": lambda: find_resource_folder("bundles"),
+        "data manifests": lambda: find_resource_folder("data_manifests"),
+        "anatomy model": find_anatomy_model,
+    }
+    rows = []
+    for what, find in finders.items():
+        try:
+            rows.append({"what": what, "found": str(find())})
+        except MedpriorError as error:
+            rows.append({"what": what, "found": f"{error.what}; {error.fix}"})
+    return rows
+
+
 def list_devices() -> list[dict[str, Any]]:
     """Devices that torch can use."""
     import torch
@@ -83,6 +105,8 @@ def list_devices() -> list[dict[str, Any]]:
         bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
         text = f"{properties.name}, {properties.total_memory / BYTES_PER_GIB:.0f} GiB, {bf16}"
         devices.append({"what": f"cuda:{index}", "found": text})
+    if torch.version.cuda and len(devices) == 1:
+        devices.append({"what": "hint", "found": CPU_TORCH_HINT})
     return devices
 
 
@@ -135,6 +159,7 @@ REPORT_SECTIONS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "machine": describe_machine,
     "packages": list_package_versions,
     "devices": list_devices,
+    "resources": list_resources,
     "tracking": describe_tracking,
     "sandbox": list_sandbox_barriers,
     "decoders": list_decoder_trials,

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import functools
+from collections import Counter
 from pathlib import Path
 
+from medprior.errors import InputMissing
 from medprior.observer import Observer
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("path", type=Path, metavar="PATH", help="DICOM, PNG or JPEG, or a folder")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="result folder")
-    parser.add_argument("--model", required=True, help="models:/NAME@ALIAS, models:/NAME/VERSION or a model folder")
+    parser.add_argument("path", type=Path, metavar="PATH", help="DICOM, PNG, JPEG, TIFF or BMP, or a folder")
+    parser.add_argument("-o", "--out", "--output", type=Path, required=True, help="result folder")
+    parser.add_argument(
+        "--model",
+        help="models:/NAME@ALIAS, models:/NAME/VERSION or a model folder (default: the anatomy model of medprior)",
+    )
     parser.add_argument("--segmenter", help="segmentation model for masks, beside a classification model folder")
     parser.add_argument(
         "--dicom",
@@ -39,14 +45,17 @@ def result_folder(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Predict on every file and print the counts."""
-    from tqdm import tqdm
-
     from medprior.deploy.inference.predict_files import DICOM_FOLDER, REPORT_FILE, list_source_files, predict_path
 
     list_source_files(args.path)  # refuses a wrong path before the model loads, which takes seconds
+    from medprior.dicom.bounded_reader import PRELOADED_MODULES, BoundedReader
+    from medprior.workers.sandbox import start_fork_server
+
+    start_fork_server(PRELOADED_MODULES)  # the decoding process imports its libraries while this one imports torch
+    from tqdm import tqdm
+
     from medprior.deploy.inference.predictor import build_file_predictor
     from medprior.deploy.registry.load import load_model
-    from medprior.dicom.bounded_reader import BoundedReader
 
     predictor = load_model(args.model, args.tracking_uri, segmenter=args.segmenter)
     bar = functools.partial(tqdm, desc="predict", unit="file", disable=None)
@@ -54,9 +63,31 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     with BoundedReader() as reader:
         predict = build_file_predictor(predictor, reader, refusing)
         counts = predict_path(args.path, args.out, predict, predictor.digest, bar, args.dicom, refusing)
+    if not counts.is_any_readable:
+        refuse_unreadable_source(args.path, args.out / REPORT_FILE)
     summary = f"{counts.ok} read, {counts.rejected} rejected"
     if counts.already_answered:
         summary += f", {counts.already_answered} answered before"
     print(f"{summary}: {args.out / REPORT_FILE}")
     if (args.out / DICOM_FOLDER).is_dir():
         print(f"{args.out / DICOM_FOLDER} identifies patients")
+
+
+def refuse_unreadable_source(source: Path, report: Path) -> None:
+    """Refuse a file or folder in which no file is a radiograph, after the report is written.
+
+    Raises:
+        InputMissing: always; it quotes the most common reason of the report.
+    """
+    with report.open(encoding="utf-8", newline="") as file:
+        messages = Counter(row["message"] for row in csv.DictReader(file))
+    message, count = messages.most_common(1)[0]
+    total = messages.total()
+    reason = message if count == total else f"{message} ({count} of {total} files)"
+    raise InputMissing(
+        "no radiograph to predict on",
+        where=str(source),
+        expected="DICOM, PNG, JPEG, TIFF or BMP",
+        found=f"{total} file{'s' * (total > 1)}: {reason}",
+        fix=f"the reason for each file is in {report}",
+    )

@@ -10,7 +10,10 @@ from medprior.observer import Observer
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--model", required=True, help="models:/NAME@ALIAS, models:/NAME/VERSION or a model folder")
+    parser.add_argument(
+        "--model",
+        help="models:/NAME@ALIAS, models:/NAME/VERSION or a model folder (default: the anatomy model of medprior)",
+    )
     parser.add_argument("--segmenter", help="segmentation model for masks, beside a classification model folder")
     parser.add_argument(
         "--tracking-uri",

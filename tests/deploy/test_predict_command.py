@@ -55,3 +55,31 @@ def test_the_command_flags_or_refuses(source_folder, classifier, old_model, tmp_
     words = ["predict", str(source_folder), "--model", str(old_model), "-o", str(tmp_path / "old_out")]
     assert main([*words, "--refuse-unfamiliar"]) == 2
     assert "no model has a familiarity score" in capsys.readouterr().err
+
+
+def test_the_anatomy_model_is_used_where_none_is_named(dicom, segmenter, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MEDPRIOR_MODEL", str(segmenter))
+    assert main(["predict", str(dicom), "--output", str(tmp_path / "out")]) == 0
+    assert len(list((tmp_path / "out").glob("*_heart.png"))) == 1
+    monkeypatch.setenv("MEDPRIOR_MODEL", str(tmp_path / "absent"))
+    assert main(["predict", str(dicom), "-o", str(tmp_path / "other")]) == 2
+    assert main(["serve", "--port", "0"]) == 2
+    assert capsys.readouterr().err.count("MEDPRIOR_MODEL: no such model folder") == 2
+
+
+def test_what_holds_no_radiograph_is_refused_in_one_line_and_reported(segmenter, tmp_path, capsys):
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a.txt").write_text("dear radiologist")
+    (source / "b.csv").write_text("id,label")
+    (source / "c.dcm").write_bytes(b"PK\x03\x04" + bytes(200))
+    command = ["predict", str(source), "--model", str(segmenter), "-o", str(tmp_path / "out")]
+    for _ in range(2):  # the second run finds the refusals of the first
+        assert main(command) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert "no radiograph to predict on" in line
+        assert "3 files: the content is not DICOM: the file is a text file (2 of 3 files)" in line
+    assert len(pd.read_csv(tmp_path / "out/report.csv")) == 3
+    command = ["predict", str(source / "c.dcm"), "--model", str(segmenter), "-o", str(tmp_path / "one")]
+    assert main(command) == 2
+    assert "found 1 file: the content is not DICOM: the file is a ZIP archive" in capsys.readouterr().err

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from medprior.errors import InputMissing
+import medprior
+from medprior.errors import InputMissing, MedpriorError
 from medprior.finetune.model import MODEL_WEIGHTS_FILE, Model, load_finetuned_model
 from medprior.networks import load_weights
 from medprior.provenance import read_config, sha256_file
@@ -80,11 +81,24 @@ def load_checked_model(folder: Path) -> Model:
     """Load a model folder after the checks of `read_checked_config`.
 
     Raises:
-        InputMissing: the folder is not whole, or its `config.json` lacks an entry.
+        InputMissing: the folder is not whole, its `config.json` lacks an entry, or another version of
+            medprior wrote it in a form that this one cannot read.
     """
-    read_checked_config(folder)
+    config = read_checked_config(folder)
     try:
         return load_finetuned_model(folder)
+    except MedpriorError as error:
+        versions = config.get("versions")
+        writer = versions.get("medprior") if isinstance(versions, dict) else None
+        if writer in {None, medprior.__version__}:
+            raise
+        raise InputMissing(
+            f"a model of another version of medprior, which this one cannot read ({error.what})",
+            where=str(folder),
+            expected=medprior.__version__,
+            found=str(writer),
+            fix="install that version, or run `medprior finetune` again",
+        ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise InputMissing(
             f"config.json is not a model's ({type(error).__name__})",

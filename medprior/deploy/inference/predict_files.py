@@ -7,34 +7,39 @@ objects, which are optional, identify the patient: they are meant for the archiv
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from medprior.cohort.journal import Journal
-from medprior.deploy.inference.overlays import render_mask, render_overlay
-from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.errors import InputMissing, MedpriorError, Rejected
 from medprior.locks import LOCK_FILE, acquire_lock
 from medprior.provenance import atomic_write, sha256_file, write_json
 
+if TYPE_CHECKING:
+    from medprior.deploy.inference.prediction import RadiographPrediction
+
 REPORT_FILE, DICOM_FOLDER = "report.csv", "dicom"
-PredictFile = Callable[[Path], RadiographPrediction]
+PredictFile = Callable[[Path], "RadiographPrediction"]
 
 
 @dataclass
 class PredictionCounts:
-    """How many files were answered, rejected, and answered by an earlier run."""
+    """How many files were answered, rejected, and answered by an earlier run.
+
+    Attributes:
+        is_any_readable: whether any file of this or an earlier run was a radiograph.
+    """
 
     ok: int = 0
     rejected: int = 0
     already_answered: int = 0
+    is_any_readable: bool = False
 
 
 def predict_path(
@@ -81,6 +86,7 @@ def predict_path(
             counts.rejected += bool(code)
             counts.ok += not code
         items = list(dict.fromkeys(record["item"] for record in journal.records))
+        counts.is_any_readable = not all(record["code"] for record in journal.records)
     finally:
         journal.close()
         lock.release()
@@ -182,6 +188,8 @@ def write_dicom_objects(prediction: RadiographPrediction, path: Path, out: Path,
 
 def write_prediction(prediction: RadiographPrediction, out: Path, item: str, extra: dict[str, Any]) -> None:
     """Write one answer's pictures, and its JSON last: an answer with JSON is complete."""
+    from medprior.deploy.inference.overlays import render_mask, render_overlay
+
     files: dict[str, Any] = {"overlay": f"{item}_overlay.png", "masks": {}}
     with atomic_write(out / files["overlay"]) as temporary:
         render_overlay(prediction).save(temporary, "PNG")
@@ -214,8 +222,11 @@ def write_prediction_table(out: Path, items: list[str]) -> None:
                 "flags": " ".join(record.get("flags", ())),
             }
         )
-    with atomic_write(out / REPORT_FILE) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with atomic_write(out / REPORT_FILE) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def format_object_kinds(objects: dict[str, Any] | None) -> str:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from medprior.deploy.inference.predictor import Predictor
-from medprior.errors import InputMissing
+from medprior.errors import InputMissing, MedpriorError
+from medprior.resources import find_anatomy_model
 
 
-def load_model(source: Path | str, tracking_uri: str | None = None, segmenter: Path | str | None = None) -> Predictor:
+def load_model(
+    source: Path | str | None = None, tracking_uri: str | None = None, segmenter: Path | str | None = None
+) -> Predictor:
     """Load a model folder or a registered model as a predictor.
 
     Args:
         source: a model folder that `medprior finetune` wrote (needs no MLflow), or
-            `models:/NAME@ALIAS`, `models:/NAME/VERSION` or `runs:/...`.
+            `models:/NAME@ALIAS`, `models:/NAME/VERSION` or `runs:/...`. None for the anatomy model
+            that comes with medprior (lungs and heart), or the folder that `MEDPRIOR_MODEL` names.
         tracking_uri: MLflow store; None for MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db`.
         segmenter: folder of a segmentation model beside a classification model; a registered model
             may contain its own.
@@ -23,6 +27,11 @@ def load_model(source: Path | str, tracking_uri: str | None = None, segmenter: P
             not finite; the registered model is not a medprior package.
     """
     segmenter_folder = Path(segmenter) if segmenter is not None else None
+    if source is None:
+        if segmenter is not None:
+            what = "a segmenter stands beside a classification model"
+            raise InputMissing(what, where="--segmenter", fix="name that model with --model")
+        return load_anatomy_model()
     text = str(source)
     if isinstance(source, str):
         from medprior.deploy.registry import download
@@ -38,6 +47,21 @@ def load_model(source: Path | str, tracking_uri: str | None = None, segmenter: P
             fix="run `medprior finetune` or `medprior register` first",
         )
     return Predictor.load(Path(source), segmenter_folder)
+
+
+def load_anatomy_model() -> Predictor:
+    """Load the model of `find_anatomy_model`; the error of a damaged one says how to get a whole one."""
+    folder = find_anatomy_model()
+    try:
+        return Predictor.load(folder)
+    except MedpriorError as error:
+        raise InputMissing(
+            f"the anatomy model cannot be used: {error.what}",
+            where=error.where,
+            expected=error.expected,
+            found=error.found,
+            fix="reinstall medprior, or name another model with --model",
+        ) from None
 
 
 def load_package(folder: Path, segmenter: Path | None = None) -> Predictor:

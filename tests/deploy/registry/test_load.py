@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+import medprior
 from medprior.deploy import load_model, register_model
 from medprior.deploy.inference.predictor import Predictor
 from medprior.deploy.registry.load import load_package
 from medprior.dicom import read_image
-from medprior.errors import MedpriorError
+from medprior.errors import InputMissing, MedpriorError
 from medprior.finetune.model import load_finetuned_model
 from tests.deploy.registry.stored import find_stored_version, run_in_clean_process
 
@@ -120,3 +121,25 @@ def test_a_given_segmenter_takes_the_place_of_the_packaged_one(classifier, segme
     (own / "config.json").write_text((own / "config.json").read_text() + " ")
     assert load_package(tmp_path / "package", own).digest == Predictor.load(classifier, own).digest
     assert load_package(tmp_path / "package", own).digest != load_package(tmp_path / "package").digest
+
+
+def test_without_a_name_the_anatomy_model_is_loaded(segmenter, tmp_path, monkeypatch):
+    model = Path(shutil.copytree(segmenter, tmp_path / "model", ignore=shutil.ignore_patterns("checkpoints")))
+    monkeypatch.setenv("MEDPRIOR_MODEL", str(model))
+    assert load_model().digest == load_model(segmenter).digest
+    with pytest.raises(InputMissing, match="a segmenter stands beside a classification model"):
+        load_model(segmenter=segmenter)
+    config = json.loads((model / "config.json").read_text())
+    config["settings"]["resolution"] = 7
+    config["versions"]["medprior"] = "9.0.0"
+    (model / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputMissing) as caught:
+        load_model()
+    assert "the anatomy model cannot be used: a model of another version of medprior" in str(caught.value)
+    assert f"expected {medprior.__version__}, found 9.0.0; reinstall medprior" in str(caught.value)
+    with pytest.raises(InputMissing, match=r"found 9\.0\.0; install that version, or run `medprior finetune` again"):
+        load_model(model)
+    config["versions"]["medprior"] = medprior.__version__
+    (model / "config.json").write_text(json.dumps(config))
+    with pytest.raises(MedpriorError, match="unknown key 'resolution'"):
+        load_model(model)
