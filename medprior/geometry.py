@@ -94,3 +94,9 @@ def create_whole_image_views(aspect: Array, grid: tuple[int, int]) -> Views:
     width = np.maximum(1.0 / aspect, 1.0)
     box = np.stack([(1 - height) / 2, (1 - width) / 2, height, width], axis=1)
     return Views(box, np.zeros(len(aspect), dtype=bool), grid)
+
+
+def find_mask_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The smallest box of rows and columns that holds a mask [rows, columns] which is not empty."""
+    rows, cols = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from medprior.geometry import Views, create_whole_image_views
+from medprior.geometry import Views, create_whole_image_views, find_mask_box
 
 # y0, x0, height, width.
 BOX = np.array([[0.25, 0.5, 0.5, 0.25], [0.0, -0.5, 1.0, 2.0]])
@@ -56,3 +56,10 @@ def test_patch_centres_agree_with_affine():
     grid = torch.nn.functional.affine_grid(theta, [1, 1, 3, 5], align_corners=False)
     expected = (grid[0].reshape(-1, 2).flip(-1).numpy() + 1) / 2
     assert np.allclose(view.patch_centres()[0], expected, atol=1e-6)
+
+
+def test_the_box_of_a_mask_is_the_smallest_around_it():
+    mask = np.zeros((7, 9), bool)
+    mask[2, 3] = mask[5, 8] = True
+    assert find_mask_box(mask) == (slice(2, 6), slice(3, 9))
+    assert find_mask_box(np.ones((2, 3), bool)) == (slice(0, 2), slice(0, 3))

@@ -9,7 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from medprior.geometry import Views
+from medprior.geometry import Views, find_mask_box
 
 MAX_COMPONENTS = {"left_lung": 1, "right_lung": 1, "heart": 1, "lungs": 2}
 MIN_COMPONENT_SHARE = 0.005
@@ -44,9 +44,12 @@ def keep_largest_components(mask: NDArray[np.bool_], structure: str) -> NDArray[
     max_components = MAX_COMPONENTS.get(structure)
     if max_components is None or not mask.any():
         return mask
-    labels, count = ndimage.label(mask)
+    box = find_mask_box(mask)
+    labels, count = ndimage.label(mask[box])
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     largest = np.argsort(sizes)[::-1][:max_components]
     is_kept = np.zeros(count + 1, dtype=bool)
     is_kept[[number + 1 for number in largest if sizes[number] >= MIN_COMPONENT_SHARE * mask.size]] = True
-    return np.asarray(is_kept[labels])
+    kept = np.zeros_like(mask)
+    kept[box] = is_kept[labels]
+    return kept

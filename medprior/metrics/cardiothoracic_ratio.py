@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medprior.geometry import find_mask_box
+
 Mask = NDArray[np.bool_]
 LUNG_STRUCTURES = ("left_lung", "right_lung", "lungs")
 # Outside this range failed masks are likelier than such a heart on a frontal chest (our choice).
@@ -86,12 +88,17 @@ def find_row_borders(mask: Mask) -> tuple[NDArray[np.float64], NDArray[np.float6
 
 def keep_largest_component(mask: Mask) -> Mask:
     """The largest connected component of a mask, without isolated false-positive pixels."""
-    labels, count = ndimage.label(mask)
+    if not mask.any():
+        return mask
+    box = find_mask_box(mask)
+    labels, count = ndimage.label(mask[box])
     if count < 2:
         return mask
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return np.asarray(labels == sizes.argmax())
+    largest = np.zeros_like(mask)
+    largest[box] = labels == sizes.argmax()
+    return largest
 
 
 def stretch_to_square_pixels(mask: Mask, aspect: float) -> Mask:

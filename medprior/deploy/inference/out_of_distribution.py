@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.errors import Rejected
 from medprior.finetune.familiarity import OutOfDistributionScore
 from medprior.finetune.model import Prediction
+from medprior.geometry import find_mask_box
 
 MaskArray = NDArray[np.bool_]
 # 95 % ranges of 383 expert drawings of adults (246 JSRT, 137 PadChest radiographs; landmarks of
@@ -84,14 +84,15 @@ def find_implausible_masks(masks: Mapping[str, MaskArray]) -> list[str]:
 
 def compute_mask_bounds(mask: MaskArray) -> tuple[int, int, int, int]:
     """First and last + 1 row and column of a mask that is not empty."""
-    rows, cols = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    return int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1
+    rows, cols = find_mask_box(mask)
+    return rows.start, rows.stop, cols.start, cols.stop
 
 
 def compute_mask_centroid(mask: MaskArray) -> tuple[float, float]:
     """Centre of mass (row, column) of a mask that is not empty."""
-    y, x = ndimage.center_of_mass(mask)
-    return float(y), float(x)
+    per_row, per_column = mask.sum(axis=1), mask.sum(axis=0)
+    y, x = (float(counts @ np.arange(counts.size) / counts.sum()) for counts in (per_row, per_column))
+    return y, x
 
 
 def is_within_limits(value: float, limits: tuple[float, float]) -> bool:
