@@ -25,6 +25,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from medprior.bench.cold_start import print_cold_start
 from medprior.bench.deploy_inputs import create_good_files, create_hostile_bodies, create_random_model
 
 REQUEST_COUNT, CONCURRENT_REQUESTS, WARM_UP_REQUESTS = 1000, 16, 160
@@ -241,6 +242,8 @@ def main(count: int | None = None) -> None:
         files.mkdir()
         for name, content in create_good_files(2048, ("uncompressed", "jpeg_2000")).items():
             (files / name).write_bytes(content)
+        print_cold_start(files / "uncompressed", Path(segmenter))
+        print_single_image(["--model", segmenter], files, "masks")
         print_single_image(["--model", classifier], files, "findings")
         print_single_image(both, files, "findings and masks")
         passed = run_load_test(both, count)

@@ -30,7 +30,6 @@ COLUMN_TYPES: dict[str, str] = {
 METADATA_COLUMNS = tuple(COLUMN_TYPES)
 MASK_PREFIX = "mask_"
 CHUNK_ROWS = 2**14
-FRONTAL_VIEWS = frozenset({"PA", "AP", "UNKNOWN"})  # a view that is not recorded counts as frontal (our choice)
 SPLITS = ("train", "val", "test")
 
 

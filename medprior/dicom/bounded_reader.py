@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.dicom import Policy, Radiograph, read_image
+from medprior.dicom import Policy, Radiograph
 from medprior.dicom.file_opening import GIVEN_FILES, open_files
 from medprior.dicom.radiograph import dump_metadata, restore_radiograph
 from medprior.errors import Rejected
@@ -66,7 +66,7 @@ class BoundedReader:
         self.close()
 
     def read(self, source: Path | str | bytes) -> Radiograph:
-        """Read one DICOM, PNG or JPEG radiograph, as `medprior.dicom.read_image` does.
+        """Read one DICOM, PNG, JPEG, TIFF or BMP radiograph, as `medprior.dicom.read_image` does.
 
         Args:
             source: path of a regular file, or the bytes of a file.
@@ -162,6 +162,7 @@ class BoundedReader:
 
 def build_reader_message_handler(policy: Policy) -> MessageHandler:
     """Create, in the process, the handler that reads an open file or a file's bytes as metadata and arrays."""
+    from medprior.dicom import read_image
     from medprior.dicom.decoding.decoders import open_scratch_file
 
     open_scratch_file(os.getpid())

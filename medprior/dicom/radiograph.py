@@ -15,6 +15,8 @@ from medprior.dicom.decoding.row_blocks import iter_row_blocks
 WHITE_16_BIT = 65535
 MAX_AGE_YEARS = 90.0
 LOW_RANGE, RANGE_SAMPLE_PIXELS = 1 / 8, 2**18
+RESEARCH_NOTE = "For research only. Not for diagnosis."  # on every picture and object made from one
+FRONTAL_VIEWS = frozenset({"PA", "AP", "UNKNOWN"})  # a view that is not recorded counts as frontal (our choice)
 ORIENTATION_FLAGS = ("orientation_mirrored", "orientation_rotated")
 
 

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import expit
-from sklearn.metrics import roc_curve
 
 Array = NDArray[np.float64]
 
@@ -31,6 +29,10 @@ def fit_temperature(logits: NDArray[Any], truth: NDArray[Any]) -> float:
     Returns:
         T in [0.05, 20]; 1 when a class is absent.
     """
+    from scipy.optimize import (
+        minimize_scalar,  # prediction needs only `compute_probabilities`, not this or scikit-learn
+    )
+
     known = ~np.isnan(truth)
     if not has_both_classes(truth[known]):
         return 1.0
@@ -62,6 +64,8 @@ def compute_youden_threshold(probability: NDArray[Any], truth: NDArray[Any]) -> 
     Returns:
         A threshold in [0, 1]; 0.5 when a class is absent.
     """
+    from sklearn.metrics import roc_curve
+
     certain = np.isin(truth, (0, 1))
     scores, classes = probability[certain].astype(np.float64), truth[certain]
     if not has_both_classes(classes):

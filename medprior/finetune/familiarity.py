@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,11 +25,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from medprior.cohort import Cohort
 from medprior.geometry import create_whole_image_views
 from medprior.networks.convolutional import CnnEncoder
 from medprior.networks.encoder import Encoder, Tokens
 from medprior.networks.views import crop_views
+
+if TYPE_CHECKING:
+    from medprior.cohort import Cohort
 
 Array = NDArray[np.float64]
 Features = dict[str, Array]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medprior.cohort import Cohort
 from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 from medprior.errors import ConfigError, InputMissing
 from medprior.finetune.assembly import Network, build_vit_network
@@ -36,6 +35,9 @@ from medprior.networks.encoder import Encoder
 from medprior.networks.views import crop_views, resample_maps_to_source
 from medprior.networks.vit_settings import ViTSettings
 from medprior.provenance import read_config
+
+if TYPE_CHECKING:
+    from medprior.cohort import Cohort
 
 MODEL_WEIGHTS_FILE = "model.safetensors"
 ATTENTION_SIDE_PX = 512

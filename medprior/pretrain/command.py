@@ -6,14 +6,12 @@ import argparse
 from pathlib import Path
 
 from medprior.observer import Observer
-from medprior.pretrain.objectives.registry import load_plugin
-from medprior.pretrain.pipeline import pretrain_backbone
-from medprior.pretrain.recipes import RECIPES
-from medprior.pretrain.settings import PretrainSettings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    from medprior.pretrain.recipes import RECIPES
+
     parser.add_argument("cohort", type=Path, metavar="COHORT")
     parser.add_argument("backbone", type=Path, metavar="BACKBONE", help="result folder")
     parser.add_argument("--prior", type=Path, help="spatial prior (recipe span needs one)")
@@ -38,6 +36,10 @@ def result_folder(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Pretrain, and say where the backbone is."""
+    from medprior.pretrain.objectives.registry import load_plugin
+    from medprior.pretrain.pipeline import pretrain_backbone
+    from medprior.pretrain.settings import PretrainSettings
+
     for path in args.plugin:
         load_plugin(path)
     overrides = [f"recipe={args.recipe}"] if args.recipe else []

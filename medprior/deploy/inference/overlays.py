@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from medprior.dicom.derived.derived_object import RESEARCH_NOTE
 from medprior.dicom.display.resample import resize_pixels
-from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio
+from medprior.dicom.radiograph import RESEARCH_NOTE
 from medprior.palette import structure_rgb
 
 if TYPE_CHECKING:
     from medprior.deploy.inference.prediction import RadiographPrediction
+    from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio
 
 GreyPixels = NDArray[np.float32]
 RgbPixels = NDArray[np.float64]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.dicom.derived.native_grid import NativeGrid
-from medprior.finetune.familiarity import OutOfDistributionScore
-from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio
+if TYPE_CHECKING:
+    from medprior.dicom.derived.native_grid import NativeGrid
+    from medprior.finetune.familiarity import OutOfDistributionScore
+    from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio
 
 RECORD_DIGITS = 6
 

@@ -10,7 +10,6 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.cohort.columns import FRONTAL_VIEWS
 from medprior.deploy.inference.model_folder import compute_models_digest, load_checked_model
 from medprior.deploy.inference.out_of_distribution import (
     find_implausible_masks,
@@ -18,9 +17,9 @@ from medprior.deploy.inference.out_of_distribution import (
     select_familiarity,
 )
 from medprior.deploy.inference.prediction import RadiographPrediction
-from medprior.dicom import Radiograph, read_image
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.dicom.derived.native_grid import NativeGrid
+from medprior.dicom.radiograph import FRONTAL_VIEWS, Radiograph
 from medprior.errors import InputMissing, MedpriorError
 from medprior.finetune.familiarity import OutOfDistributionScore
 from medprior.finetune.model import ForwardPass, Model, Prediction
@@ -63,11 +62,13 @@ class Predictor:
         return cls(models, compute_models_digest(folders))
 
     def predict(self, source: Path | str | bytes | BinaryIO) -> RadiographPrediction:
-        """Predict on one DICOM, PNG or JPEG file, given as a path, its bytes or an open file.
+        """Predict on one DICOM, PNG, JPEG, TIFF or BMP file, given as a path, its bytes or an open file.
 
         Raises:
             Rejected: the file is not a usable radiograph; `code` says why.
         """
+        from medprior.dicom import read_image  # imports pydicom, which only the decoding processes need otherwise
+
         file = io.BytesIO(source) if isinstance(source, bytes) else source
         return self.predict_radiograph(read_image(file))
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 CODING_SCHEME = "99MEDPRIOR"
 MANUFACTURER, MODEL_NAME = "medprior", "medprior"
-RESEARCH_NOTE = "For research only. Not for diagnosis."
 UID_TAGS = {
     "SOPClassUID": 0x00080016,
     "SOPInstanceUID": 0x00080018,

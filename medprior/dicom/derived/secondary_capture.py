@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from medprior.dicom.derived.derived_object import MANUFACTURER, MODEL_NAME, RESEARCH_NOTE, CreatorInfo
+from medprior.dicom.derived.derived_object import MANUFACTURER, MODEL_NAME, CreatorInfo
+from medprior.dicom.radiograph import RESEARCH_NOTE
 
 if TYPE_CHECKING:
     from highdicom.sc import SCImage

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from medprior.dicom.derived.derived_object import MANUFACTURER, MODEL_NAME, RESEARCH_NOTE, CreatorInfo
+from medprior.dicom.derived.derived_object import MANUFACTURER, MODEL_NAME, CreatorInfo
 from medprior.dicom.derived.native_grid import NativeGrid
 from medprior.dicom.derived.seg_codes import find_segment_codes, name_segment
 from medprior.dicom.derived.seg_frames import decode_frames, read_frame_count
@@ -19,7 +19,7 @@ from medprior.dicom.header import Header
 from medprior.dicom.lung_sides import assign_lung_sides
 from medprior.dicom.parsing import convert_parser_errors, parse_header
 from medprior.dicom.policy import Policy
-from medprior.dicom.radiograph import Radiograph
+from medprior.dicom.radiograph import RESEARCH_NOTE, Radiograph
 from medprior.errors import Rejected
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from pydicom.uid import UID
 from medprior.dicom.derived.derived_object import (
     CODING_SCHEME,
     MANUFACTURER,
-    RESEARCH_NOTE,
     CreatorInfo,
     create_private_code,
 )
 from medprior.dicom.derived.seg_codes import ORGAN_CODES, find_finding_code
+from medprior.dicom.radiograph import RESEARCH_NOTE
 
 if TYPE_CHECKING:
     from highdicom.sr import ComprehensiveSR, MeasurementsAndQualitativeEvaluations

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.dicom.header import Header
 from medprior.dicom.radiograph import ORIENTATION_FLAGS
+
+if TYPE_CHECKING:
+    from medprior.dicom.header import Header
 
 Turn = Callable[[NDArray[Any]], NDArray[Any]]
 MIRRORED_FLAG, ROTATED_FLAG = ORIENTATION_FLAGS

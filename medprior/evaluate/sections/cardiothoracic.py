@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
-from medprior.cohort.columns import FRONTAL_VIEWS
+from medprior.dicom.radiograph import FRONTAL_VIEWS
 from medprior.metrics.auc import Array
 from medprior.metrics.bootstrap import Estimate, Resamples, estimate_mean
 from medprior.metrics.cardiothoracic_ratio import measure_cardiothoracic_ratio, stretch_to_square_pixels

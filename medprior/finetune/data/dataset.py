@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from medprior.cohort import Cohort
 from medprior.finetune.data.targets import resolve_uncertain_labels
 from medprior.finetune.settings import FinetuneSettings
 
 if TYPE_CHECKING:
+    from medprior.cohort import Cohort
     from medprior.finetune.span import PriorTargets
 
 

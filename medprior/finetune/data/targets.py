@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.cohort import Cohort
 from medprior.errors import ConfigError, InputMissing
 from medprior.finetune.settings import UncertainPolicy
+
+if TYPE_CHECKING:
+    from medprior.cohort import Cohort
 
 DEFAULT_STRUCTURES = ("left_lung", "right_lung", "heart")
 
