@@ -29,8 +29,12 @@ SPAN_ARM: dict[str, Any] = {"recipe": "span", "pretrain": {"span": {"weight": 1.
 PRIOR_TARGETS: dict[str, Any] = NO_LABELS | {"segmentation": {"targets": "prior", "masks": None}}
 REAL_ARMS: dict[str, dict[str, Any]] = {
     "span": SPAN_ARM,
-    "dino": {"recipe": "dino"},
+    "dino+koleo": {"recipe": "dino"},
+    "dino": {"recipe": "nokoleo"},
     "loca": {"recipe": "loca", "finetune": NO_MASKS},
+    "loca-alone": {"recipe": "loca-alone", "finetune": NO_MASKS},
+    "sar": {"recipe": "sar", "finetune": NO_MASKS},
+    "sar+nosn": {"recipe": "sar+nosn", "finetune": NO_MASKS},
     "scratch": {"recipe": None},
     "scratch+life": {"recipe": None, "finetune": NO_MASKS | {"network": {"life": True}}},
     "scratch+sar": {"recipe": None, "finetune": NO_MASKS | {"sar_weight": 0.01}},
@@ -39,11 +43,14 @@ REAL_ARMS: dict[str, dict[str, Any]] = {
     "one mask": {"recipe": None, "finetune": PRIOR_TARGETS},
     "one mask + span": SPAN_ARM | {"finetune": PRIOR_TARGETS},
 }
-"""All with the same views, steps and batches; the first is the reference of the comparisons."""
+"""All with the same views, steps and batches; the first is the reference of the comparisons.
+
+`dino` is plain DINO and `loca-alone` LOCA's own objective; `span`, `loca` and `sar` add theirs to DINO with KoLeo.
+"""
 
 
 class RealDemoSettings(Settings):
-    """Size of the study; the defaults fit two CPU cores and three hours.
+    """Size of the study; the defaults fit two CPU cores and four hours.
 
     Attributes:
         workers: processes that run in parallel. seeds, fractions: as in `medprior compare`.

@@ -24,14 +24,19 @@ RECIPE_ARMS = {
     "dino+koleo": ("dino", None),
     "dino": ("nokoleo", None),
     "sar": ("sar", None),
+    "sar+nosn": ("sar+nosn", None),
     "loca": ("loca", None),
+    "loca-alone": ("loca-alone", None),
     "ibot": ("ibot", None),
     "span-static": ("span", "static"),
     "span-registered": ("span", "registered"),
     "span-statistics": ("span", "statistics"),
     "all": ("all", "registered"),
 }
-"""Arm -> recipe and prior; all arms but `dino` include KoLeo."""
+"""Arm -> recipe and prior.
+
+`dino` is plain DINO and `loca-alone` LOCA's own objective; every other arm adds what it is called to DINO with KoLeo.
+"""
 SUPERVISED_ARMS: dict[str, dict[str, Any]] = {
     "scratch": {"recipe": None},
     "sar": {"recipe": None, "finetune": {"sar_weight": 0.01}},
@@ -40,7 +45,7 @@ SUPERVISED_ARMS: dict[str, dict[str, Any]] = {
 
 
 class RecipeDemoSettings(Settings):
-    """Size of the study; the defaults take about two hours on two CPU cores.
+    """Size of the study; the defaults take about two and a half hours on two CPU cores.
 
     Attributes:
         workers: processes that run in parallel. seeds: number per arm.
@@ -86,14 +91,14 @@ def compare_study_arms(pipeline: StagePipeline, cohort: Path, out: Path, study: 
 
 
 def build_recipe_study(folder: Path, settings: RecipeDemoSettings) -> dict[str, Any]:
-    """Settings of every recipe with and without LIFE; segmenters after LOCA and its baseline only."""
+    """Settings of every recipe with and without LIFE; segmenters after LOCA and its baselines only."""
     arms: dict[str, Any] = {}
     for life in ("", "+life"):
         for name, (recipe, prior) in RECIPE_ARMS.items():
             arm: dict[str, Any] = {"recipe": recipe + life}
             if prior:
                 arm["prior"] = str(folder / f"prior_{prior}")
-            if name + life not in ("dino+koleo", "loca"):
+            if name + life not in ("dino+koleo", "loca", "loca-alone"):
                 arm["finetune"] = {"segmentation": None}
             arms[name + life] = arm
     return {

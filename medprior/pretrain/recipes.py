@@ -13,11 +13,16 @@ RECIPES: dict[str, dict[str, Any]] = {
     "ibot": {"ibot": {"weight": 1.0}},
     "span": {"span": {"weight": 0.3}},
     "sar": {"sar": {"weight": 0.01}},
+    "nosn": {"network": {"nosn": True}},
     "loca": {"loca": {"weight": 0.5}},
+    "loca-alone": {"dino": {"weight": 0.0, "koleo_weight": 0.0}, "loca": {"weight": 1.0, "warmup": 0.0}},
     "life": {"network": {"life": True}},
     "all": {"span": {"weight": 0.3}, "sar": {"weight": 0.01}, "loca": {"weight": 0.5}, "ibot": {"weight": 1.0}},
 }
-"""What each recipe adds to DINO; joined by `+`. DINO itself has KoLeo at 0.1 unless told not to."""
+"""What each recipe adds to DINO with KoLeo at 0.1; joined by `+`.
+
+`nokoleo` is DINO as published, `dino` and `koleo` are DINO with KoLeo. `loca-alone` is LOCA's objective without DINO.
+"""
 
 RECIPE_BASE: dict[str, Any] = {"span": {"weight": 0.0}}
 

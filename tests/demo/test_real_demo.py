@@ -6,7 +6,7 @@ from medprior.cli import main
 from medprior.cohort import CohortWriter
 from medprior.demo import real_demo
 from medprior.demo.real_demo import RealDemoSettings, build_comparison_settings, select_frequent_labels
-from medprior.evaluate.compare.plan import check_arms
+from medprior.evaluate.compare.plan import build_pretrain_settings, check_arms
 from medprior.evaluate.compare.settings import CompareSettings
 
 
@@ -25,7 +25,7 @@ def test_every_arm_of_the_study_fits_a_comparison(tmp_path):
         build_comparison_settings(RealDemoSettings.load(FULL, []), ["tuberculosis"]),
     ):
         settings = CompareSettings.from_values(study)
-        assert len(settings.arms) == 10
+        assert len(settings.arms) == 14
         check_arms({name: settings.arm(name, tmp_path) for name in settings.arms}, settings)
 
 
@@ -53,3 +53,12 @@ def test_all_arms_share_budget_labels_and_masks():
     assert study["finetune"]["segmentation"] == {"size": 80, "fractions": [1.0], "masks": [1, 7]}
     assert study["evaluate"]["probe_least"] == 4
     assert next(iter(study["arms"])) == "span"
+
+
+def test_baselines_are_what_they_are_called():
+    study = CompareSettings.from_values(build_comparison_settings(RealDemoSettings(), ["mass"]))
+    values = {name: build_pretrain_settings(study.arms[name], 0, study) for name in ("dino", "dino+koleo", "loca-alone")}
+    assert {name: (run.dino.weight, run.dino.koleo_weight, run.loca.weight) for name, run in values.items()} == {
+        "dino": (1, 0, 0), "dino+koleo": (1, 0.1, 0), "loca-alone": (0, 0, 1),
+    }  # fmt: skip
+    assert build_pretrain_settings(study.arms["sar+nosn"], 0, study).network.nosn

@@ -2,7 +2,7 @@ import pytest
 
 from medprior.demo import recipe_demo
 from medprior.demo.recipe_demo import RECIPE_ARMS, RecipeDemoSettings, build_recipe_study, build_supervised_study
-from medprior.evaluate.compare.plan import check_arms
+from medprior.evaluate.compare.plan import build_pretrain_settings, check_arms
 from medprior.evaluate.compare.settings import CompareSettings
 
 TINY = {
@@ -32,7 +32,7 @@ def test_recipes_end_with_both_tables(tmp_path, monkeypatch):
 def test_every_arm_of_both_studies_fits_a_comparison(tmp_path):
     """With all of its budgets, before hours are spent."""
     for study, arms in (
-        (build_recipe_study(tmp_path, RecipeDemoSettings()), 18),
+        (build_recipe_study(tmp_path, RecipeDemoSettings()), 22),
         (build_supervised_study(RecipeDemoSettings()), 3),
     ):
         settings = CompareSettings.from_values(study)
@@ -40,12 +40,26 @@ def test_every_arm_of_both_studies_fits_a_comparison(tmp_path):
         check_arms({name: settings.arm(name, tmp_path) for name in settings.arms}, settings)
 
 
-def test_only_loca_and_its_baseline_have_segmenters_and_priors_are_those_of_the_arm(tmp_path):
+def test_only_loca_and_its_baselines_have_segmenters_and_priors_are_those_of_the_arm(tmp_path):
     arms = build_recipe_study(tmp_path, RecipeDemoSettings())["arms"]
-    assert [name for name, arm in arms.items() if "finetune" not in arm] == ["dino+koleo", "loca"]
+    assert [name for name, arm in arms.items() if "finetune" not in arm] == ["dino+koleo", "loca", "loca-alone"]
     assert all(arm["finetune"] == {"segmentation": None} for arm in arms.values() if "finetune" in arm)
     assert arms["dino+life"]["recipe"] == "nokoleo+life"
+    assert arms["sar+nosn+life"]["recipe"] == "sar+nosn+life"
     assert arms["all"]["prior"] == arms["span-registered+life"]["prior"] == str(tmp_path / "prior_registered")
     assert {name.removesuffix("+life") for name, arm in arms.items() if "prior" in arm} == {
         "span-static", "span-registered", "span-statistics", "all",
+    }  # fmt: skip
+
+
+def test_baselines_are_what_they_are_called(tmp_path):
+    """Plain DINO has no KoLeo, LOCA alone no DINO, and each stands beside its sibling."""
+    settings = CompareSettings.from_values(build_recipe_study(tmp_path, RecipeDemoSettings()))
+    weights = {}
+    for name in ("dino", "dino+koleo", "loca", "loca-alone", "sar", "sar+nosn"):
+        values = build_pretrain_settings(settings.arm(name, None), 0, settings)
+        weights[name] = (values.dino.weight, values.dino.koleo_weight, values.loca.weight, values.network.nosn)
+    assert weights == {
+        "dino": (1, 0, 0, False), "dino+koleo": (1, 0.1, 0, False), "loca": (1, 0.1, 0.5, False),
+        "loca-alone": (0, 0, 1, False), "sar": (1, 0.1, 0, False), "sar+nosn": (1, 0.1, 0, True),
     }  # fmt: skip
