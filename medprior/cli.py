@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import medprior
-from medprior.errors import MedpriorError
+from medprior.errors import ConfigError, MedpriorError
+from medprior.workers.launched import read_launched_processes
 
 STAGES: dict[str, tuple[str, str]] = {
     "phantom": ("medprior.phantom.command", "generate a cohort of phantom radiographs as DICOM"),
@@ -33,6 +34,8 @@ STAGES: dict[str, tuple[str, str]] = {
 UNTRACKED_STAGES = {
     "predict", "bench", "doctor", "demo", "register", "promote", "serve", "export",
 }  # fmt: skip
+DISTRIBUTED_STAGES = {"pretrain"}
+"""Stages whose processes, started by torchrun, share one run."""
 
 
 # Their results hold pictures or pseudonyms of patients: files are made for their owner only, 0600 and 0700.
@@ -48,7 +51,19 @@ def format_help_text() -> str:
 
 
 def run_stage(name: str, arguments: Sequence[str]) -> None:
-    """Parse `arguments` of stage `name` and run it, tracked in MLflow unless it is in `UNTRACKED_STAGES`."""
+    """Parse `arguments` of stage `name` and run it, tracked in MLflow unless it is in `UNTRACKED_STAGES`.
+
+    Of several processes that torchrun started for one run, the first alone is tracked.
+
+    Raises:
+        ConfigError: torchrun started several processes of a stage that is one process.
+    """
+    rank, processes = read_launched_processes()
+    if processes > 1 and name not in DISTRIBUTED_STAGES:
+        raise ConfigError(
+            "this stage is one process, and several would write one folder", where="WORLD_SIZE", expected="1",
+            found=str(processes), fix=f"call `medprior {name}` without torchrun",
+        )  # fmt: skip
     module = importlib.import_module(STAGES[name][0])
     parser = argparse.ArgumentParser(prog=f"medprior {name}", description=STAGES[name][1])
     module.configure(parser)
@@ -66,7 +81,7 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
     args = parser.parse_args(arguments)
     # The stage gets its own arguments.
     pictures, run_name = (vars(args).pop(key, None) for key in ("log_pictures", "run_name"))
-    if name in UNTRACKED_STAGES or args.no_tracking:
+    if name in UNTRACKED_STAGES or args.no_tracking or rank > 0:
         from medprior.observer import NullObserver
 
         with limit_permissions(name):

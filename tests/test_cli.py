@@ -107,6 +107,16 @@ def test_every_stage_that_reads_patients_is_private():
     }  # fmt: skip
 
 
+def test_one_process_stages_are_refused_to_torchrun(stage, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert cli.main(["probe", "well"]) == 2
+    assert "without torchrun" in capsys.readouterr().err
+    monkeypatch.setattr(cli, "DISTRIBUTED_STAGES", {"probe"})
+    assert cli.main(["probe", "well"]) == 0
+    assert capsys.readouterr().out.startswith("NullObserver")  # the first process alone is tracked
+
+
 def test_a_bug_keeps_its_traceback(stage):
     with pytest.raises(ZeroDivisionError):
         cli.main(["probe", "bug", *(["--no-tracking"] if stage else [])])

@@ -35,7 +35,8 @@ def result_folder(args: argparse.Namespace) -> Path:
 
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
-    """Pretrain, and say where the backbone is."""
+    """Pretrain, and say where the backbone is; processes that torchrun started share the run."""
+    from medprior.pretrain.distributed import join_launched_processes, process_rank
     from medprior.pretrain.objectives.registry import load_plugin
     from medprior.pretrain.pipeline import pretrain_backbone
     from medprior.pretrain.settings import PretrainSettings
@@ -46,5 +47,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     overrides += [f"init={args.init}"] if args.init else []
     overrides += args.set
     settings = PretrainSettings.load(args.config, overrides)
-    pretrain_backbone(args.cohort, args.backbone, args.prior, settings, observer)
-    print(f"backbone: {args.backbone}")
+    with join_launched_processes():
+        pretrain_backbone(args.cohort, args.backbone, args.prior, settings, observer)
+        if process_rank() == 0:
+            print(f"backbone: {args.backbone}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.autograd import Function
 
+from medprior.errors import ConfigError
 from medprior.locks import LOCK_FILE, hold_lock
+from medprior.workers.launched import read_launched_processes
 
 
 def world_size() -> int:
@@ -36,6 +39,49 @@ def hold_training_lock(folder: Path, noun: str) -> Iterator[None]:
         return
     with hold_lock(folder / LOCK_FILE, noun):
         yield
+
+
+@contextmanager
+def join_launched_processes() -> Iterator[None]:
+    """Make the processes that torchrun started one run inside the context; nothing without torchrun.
+
+    Each takes the GPU of its LOCAL_RANK, by NCCL, or the CPU, by gloo. The context ends together in all processes, so
+    that none closes the connections of another; after an error or a signal it ends at once.
+
+    Raises:
+        ConfigError: RANK and WORLD_SIZE are set, and not where the processes meet.
+    """
+    if read_launched_processes()[1] == 1 or distributed.is_initialized():
+        yield
+        return
+    if not {"MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        raise ConfigError(
+            "one of several processes does not know where they meet", where="MASTER_ADDR, MASTER_PORT",
+            fix="start them with `torchrun -m medprior pretrain`, or unset WORLD_SIZE",
+        )  # fmt: skip
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+        distributed.barrier()
+    finally:
+        distributed.destroy_process_group()
+
+
+def find_largest_number(number: int, device: torch.device) -> int:
+    """The largest of the processes' numbers, known to all of them."""
+    if world_size() == 1:
+        return number
+    largest = torch.tensor(number, device=device)
+    distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+    return int(largest)
+
+
+def wait_for_processes() -> None:
+    """Return when every process of the run has come here."""
+    if world_size() > 1:
+        distributed.barrier()
 
 
 class _AllReduceSum(Function):

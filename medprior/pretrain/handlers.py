@@ -15,7 +15,7 @@ from ignite.engine import Events
 from medprior.errors import TrainingFailed
 from medprior.networks.checkpoint import load_newest_checkpoint, save_checkpoint
 from medprior.observer import Observer, progress_bar
-from medprior.pretrain.distributed import process_rank
+from medprior.pretrain.distributed import find_largest_number, process_rank, wait_for_processes
 from medprior.provenance import atomic_write
 
 if TYPE_CHECKING:
@@ -144,6 +144,8 @@ class HealthHandler:
 class CheckpointHandler:
     """Saves every so many steps, at the end and on SIGTERM or SIGINT; restores on start.
 
+    A signal to one of several processes stops all of them after the same step.
+
     Args:
         folder: `checkpoints/` of the result folder.
         metrics: its rows are saved with the state, so that `metrics.csv` continues.
@@ -214,10 +216,12 @@ class CheckpointHandler:
 
     def _save_if_due(self, engine: PretrainTrainer) -> None:
         due = engine.state.iteration % engine.settings.checkpoint_every == 0
-        if due or self._stop:
+        stop = find_largest_number(self._stop, engine.state.device)
+        if due or stop:
             self.save(engine)
-        if self._stop:
-            raise SystemExit(128 + self._stop)
+        if stop:
+            wait_for_processes()  # a launcher ends the others when the first exits, also while one is writing
+            raise SystemExit(128 + stop)
 
 
 def write_metrics_csv(path: Path, rows: list[dict[str, float]]) -> None:

@@ -12,11 +12,13 @@ import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
+from medprior.networks.vit import DropPath
 from medprior.pretrain.distributed import all_gather_rows, all_reduce_sum
 from medprior.pretrain.objectives.dino import apply_sinkhorn
 from medprior.pretrain.objectives.objective import MultiCropBatch
+from medprior.pretrain.recipes import RECIPES
 
-from .multi_crops import build_multi_crop, learner_of, pictures, tiny
+from .multi_crops import WITHOUT_DINO, build_multi_crop, learner_of, pictures, tiny
 
 CASES = {
     "dino": {"recipe": "dino"},
@@ -35,8 +37,27 @@ CASES = {
         "recipe": "ibot", "ibot": {"teacher": "sinkhorn", "separate_head": True},
     },
     "all": {"recipe": "all", "crops": {"flip_p": 0.5}},
+    "span alone": {"recipe": "span", **WITHOUT_DINO},
+    "span and sar alone": {"recipe": "span+sar", **WITHOUT_DINO},
+    "span alone, hungarian": {"recipe": "span", "span": {"assignment": "hungarian"}, **WITHOUT_DINO},
 }  # fmt: skip
-BATCH = 8
+DROPPING = {name: {"recipe": name, "network": {"drop_path": 0.4}} for name in RECIPES}
+BATCH, DROP_SEED = 8, 11
+
+
+def replay_dropped_branches(world: int):
+    """A `DropPath.forward` for one process that drops what `world` processes drop, each by its own random numbers."""
+    generators = [torch.Generator().manual_seed(DROP_SEED + rank) for rank in range(world)]
+
+    def forward(module: DropPath, x: torch.Tensor) -> torch.Tensor:
+        if not module.training or module.drop_prob == 0:
+            return x
+        rounds, share = len(x) // BATCH, BATCH // world
+        draws = [torch.rand(rounds * share, generator=g).reshape(rounds, share) for g in generators]
+        keep = (torch.cat(draws, 1) >= module.drop_prob).reshape(-1, 1, 1)
+        return x * keep.to(x.dtype) / (1 - module.drop_prob)
+
+    return forward
 
 
 def share_of_process(rank: int, world: int, index: int = 0, parts: int = 1) -> slice:
@@ -57,6 +78,7 @@ def take_step(settings, rank: int, world: int, parts: int = 1):
     ]
     student = DistributedDataParallel(learner.student) if world > 1 else learner.student
     prepared = learner.build_targets(multi_crops)
+    torch.manual_seed(DROP_SEED + rank)
     sums, logs = {}, {}
     for index, multi_crop in enumerate(multi_crops):
         losses, logs = learner.compute_losses(student, multi_crop, prepared[index])
@@ -66,6 +88,7 @@ def take_step(settings, rank: int, world: int, parts: int = 1):
     learner.commit_step()
     kept = {k: v for k, v in learner.state_dict().items() if k.startswith("objectives.")}
     gradient = [p.grad.flatten() for p in learner.student.parameters() if p.grad is not None]
+    student([stack.pixels for stack in multi_crops[0].stacks], 0)  # fails where a gradient never came
     return {
         "losses": sums,
         "logs": {name: value.item() for name, value in logs.items()},
@@ -97,6 +120,7 @@ def differentiate_collectives(rank: int, world: int):
 def compute_all_cases(rank: int, world: int):
     """Results of all cases, and of the collectives alone."""
     results = {name: take_step(tiny(**changes), rank, world) for name, changes in CASES.items()}
+    results |= {f"dropping {name}": take_step(tiny(**changes), rank, world) for name, changes in DROPPING.items()}
     results |= {"balanced": balance_uneven_shares(rank, world), "collectives": differentiate_collectives(rank, world)}
     return results
 

@@ -27,12 +27,18 @@ TINY_RUN = {
 
 SCRIPT = """
 import json, sys, time
+from pathlib import Path
 from ignite.engine import Events
 from medprior.pretrain import Pretraining
+from medprior.pretrain.distributed import join_launched_processes, process_rank
 cohort, out, prior, settings = sys.argv[1:]
-run = Pretraining(cohort, out, prior, json.loads(settings))
-run.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: time.sleep(0.1))
-run.run()
+with join_launched_processes():
+    run = Pretraining(cohort, out, prior, json.loads(settings))
+    run.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: time.sleep(0.1))
+    try:
+        run.run()
+    finally:
+        Path(f"{out}_ended_{process_rank()}").write_text(str(run.trainer.state.iteration))
 """
 
 
@@ -46,8 +52,10 @@ def load_teacher_weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_backbone(folder).network.state_dict()
 
 
-def start_run(cohort: Path, out: Path, prior: Path, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
-    """A run in a process of its own, slow enough to be hit."""
+def start_run(
+    cohort: Path, out: Path, prior: Path, settings: dict[str, Any], **launched: str
+) -> subprocess.Popen[bytes]:
+    """A run in a process of its own, slow enough to be hit; `launched` is what torchrun tells a process."""
     command = [sys.executable, "-c", SCRIPT, *map(str, (cohort, out, prior)), json.dumps(settings)]
-    env = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    env = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())} | launched
     return subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)

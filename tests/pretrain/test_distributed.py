@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from medprior.locks import LOCK_FILE, hold_lock
+from medprior.networks.vit import DropPath
 from medprior.pretrain.distributed import (
     BatchStandardise,
     all_gather_rows,
@@ -21,7 +22,7 @@ from medprior.pretrain.distributed import (
 )
 
 from . import processes
-from .multi_crops import tiny
+from .multi_crops import WITHOUT_DINO, build_multi_crop, learner_of, pictures, tiny
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +44,43 @@ def two_processes(tmp_path_factory):
     return json.loads((folder / "results.json").read_text())
 
 
+def assert_same_step(one, two):
+    assert one["losses"].keys() == two["losses"].keys()
+    for key, value in one["losses"].items():
+        assert two["losses"][key] == pytest.approx(value, rel=1e-5, abs=1e-7), key
+    for key, value in one["logs"].items():
+        assert two["logs"][key] == pytest.approx(value, rel=1e-4, abs=1e-5), key
+    left, right = np.array(one["gradient"]), np.array(two["gradient"])
+    assert np.linalg.norm(left - right) <= 1e-4 * np.linalg.norm(left)
+    for key, value in one["kept"].items():
+        np.testing.assert_allclose(two["kept"][key], value, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", processes.CASES)
 def test_two_processes_give_losses_and_gradients_of_one(name, two_processes):
-    one = processes.take_step(tiny(**processes.CASES[name]), 0, 1)
-    assert one["losses"].keys() == two_processes[name]["losses"].keys()
-    for key, value in one["losses"].items():
-        assert two_processes[name]["losses"][key] == pytest.approx(value, rel=1e-5, abs=1e-7), key
-    for key, value in one["logs"].items():
-        assert two_processes[name]["logs"][key] == pytest.approx(value, rel=1e-4, abs=1e-5), key
-    left, right = np.array(one["gradient"]), np.array(two_processes[name]["gradient"])
-    assert np.linalg.norm(left - right) < 1e-4 * np.linalg.norm(left)
-    for key, value in one["kept"].items():
-        np.testing.assert_allclose(two_processes[name]["kept"][key], value, rtol=1e-4, atol=1e-6)
+    assert_same_step(processes.take_step(tiny(**processes.CASES[name]), 0, 1), two_processes[name])
+
+
+@pytest.mark.parametrize("name", processes.DROPPING)
+def test_with_drop_path_they_give_those_of_one_that_drops_the_same(name, two_processes, monkeypatch):
+    settings = tiny(**processes.DROPPING[name])
+    unlike = processes.take_step(settings, 0, 1)
+    monkeypatch.setattr(DropPath, "forward", processes.replay_dropped_branches(2))
+    one = processes.take_step(settings, 0, 1)
+    assert one["losses"] != unlike["losses"]  # other branches are dropped, and it matters
+    assert_same_step(one, two_processes[f"dropping {name}"])
+
+
+def test_attention_alone_reaches_every_parameter():
+    """Those behind the last attention get a gradient of 0, which several processes wait for."""
+    learner = learner_of(tiny(recipe="span", **WITHOUT_DINO))
+    images, masks = pictures(4)
+    losses, _ = learner.compute_losses(learner.student, build_multi_crop(learner.settings, learner, images, masks))
+    losses["span"].backward()
+    gradient = {name: p.grad for name, p in learner.student.named_parameters()}
+    assert all(x is not None for x in gradient.values())
+    unread = [name for name, x in gradient.items() if not x.any()]
+    assert len([name for name in unread if name.startswith(("backbone.blocks.1", "backbone.norm"))]) == 10
 
 
 LOCK_SCRIPT = """

@@ -2,6 +2,7 @@
 
 import math
 import signal
+import socket
 import time
 
 import numpy as np
@@ -73,6 +74,25 @@ def test_stopped_run_ends_with_the_same_weights(phantom_cohort, tmp_path):
     assert all(torch.equal(first[k], second[k]) for k in first)
     a, b = (pd.read_csv(tmp_path / name / "metrics.csv") for name in ("whole", "cut"))
     assert a.loss.tolist() == pytest.approx(b.loss.tolist())
+
+
+def test_a_signal_to_one_process_stops_both_after_the_same_step(phantom_cohort, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    settings = TINY_RUN | {"steps": 400, "window": 1, "checkpoint_every": 1000}
+    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "CUDA_VISIBLE_DEVICES": ""}
+    out = tmp_path / "cut"
+    both = [start_run(phantom_cohort, out, tmp_path, settings, RANK=str(rank), **meeting) for rank in range(2)]
+    while not (out / "metrics.csv").exists():
+        assert [process.poll() for process in both] == [None, None]
+        time.sleep(0.02)
+    both[1].send_signal(signal.SIGTERM)
+    assert [process.wait(120) for process in both] == [143, 143]
+    ends = [int((tmp_path / f"cut_ended_{rank}").read_text()) for rank in range(2)]
+    assert 0 < ends[0] == ends[1] < 400
+    assert load_newest_checkpoint(out / "checkpoints")["step"] == ends[0]
+    assert not (out / "config.json").exists()
 
 
 ALL = merge_mappings(

@@ -100,6 +100,7 @@ class Objective(nn.Module, ABC):
     Attributes:
         name: key in the registry, in settings, logs and checkpoints.
         section_type: its section of the settings, where `ObjectiveSections` does not declare one.
+        reads_tokens: its loss depends on the last block's output, not on its attention alone.
         needs_teacher: reads `NetworkOutputs.teacher_tokens` or `teacher_scores`.
         scheduled: the weight changes during the run, and is logged.
         cls_row_stacks: number of stacks of views whose `Tokens.cls_logits` it reads.
@@ -108,6 +109,7 @@ class Objective(nn.Module, ABC):
 
     name: ClassVar[str]
     section_type: ClassVar[type[ObjectiveSettings] | None] = None
+    reads_tokens: ClassVar[bool] = True
     needs_teacher: ClassVar[bool] = False
     scheduled: ClassVar[bool] = False
     cls_row_stacks: int = 0

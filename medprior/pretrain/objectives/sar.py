@@ -57,6 +57,7 @@ class SarObjective(Objective):
     """SAR on both global views; of masked ones, on the patches that are visible (our choice)."""
 
     name = "sar"
+    reads_tokens = False
     scheduled = True
     cls_row_stacks = 1
 

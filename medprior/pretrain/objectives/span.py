@@ -82,6 +82,7 @@ class SpanObjective(Objective):
     """
 
     name = "span"
+    reads_tokens = False
     scheduled = True
     heads: Tensor
     cost: Tensor
