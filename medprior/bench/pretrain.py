@@ -14,8 +14,8 @@ from einops import rearrange
 from medprior.networks.vit import Attention
 from medprior.pretrain.learner import Learner
 from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
+from medprior.pretrain.optimiser import build_pretrain_optimiser
 from medprior.pretrain.settings import PretrainSettings
-from medprior.pretrain.trainer import build_pretrain_optimiser
 from medprior.pretrain.views.augment import ViewMaker
 
 PAIRS = 7

@@ -10,8 +10,8 @@ import torch
 from medprior.networks.vit_settings import ViTSettings
 from medprior.pretrain.learner import Learner
 from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
+from medprior.pretrain.optimiser import build_pretrain_optimiser
 from medprior.pretrain.settings import PretrainSettings
-from medprior.pretrain.trainer import build_pretrain_optimiser
 from medprior.pretrain.views.augment import ViewMaker
 
 # Dense bf16 peak of the data sheets, without sparsity, FLOP/s.

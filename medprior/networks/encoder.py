@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -83,15 +84,32 @@ class Encoder(nn.Module, ABC):
             watch: receives the whole attention matrix; the block then does not use fused attention.
         """
 
-    def forward(self, images: Tensor, capture: bool = False, mask: Tensor | None = None) -> Tokens:
+    def forward(
+        self, images: Tensor, capture: bool = False, mask: Tensor | None = None, kept: Tensor | None = None
+    ) -> Tokens:
         """Encode images.
 
         Args:
             images: [B, 1, S, S] in [0, 1].
             capture: also compute the last block's CLS row.
             mask: bool [B, N], masked patches; needs `mask_token` in the settings.
+            kept: int64 [B, n], patches that are encoded, without `capture`; the others are dropped before the first
+                block, and their output is 0. For our network without LIFE.
         """
+        if kept is not None:
+            return self._forward_kept(images, kept)
         return self.forward_intermediates(images, (), capture, mask)[0]
+
+    def _forward_kept(self, images: Tensor, kept: Tensor) -> Tokens:
+        x, grid = self.embed_images(images)
+        prefix, patches = x[:, : self.prefix], x[:, self.prefix :]
+        at = kept[..., None].expand(-1, -1, x.shape[-1])
+        x = torch.cat([prefix, patches.gather(1, at)], dim=1)
+        context = self.context(grid)
+        for index in range(len(self.blocks)):
+            x, _ = self.step(index, x, context)
+        x = self.norm(x)
+        return Tokens(x[:, 0], torch.zeros_like(patches, dtype=x.dtype).scatter(1, at, x[:, self.prefix :]), grid)
 
     def forward_intermediates(
         self, images: Tensor, depths: Collection[int], capture: bool = False, mask: Tensor | None = None

@@ -10,6 +10,7 @@ from medprior.observer import Observer
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    from medprior.pretrain.presets import PRESETS
     from medprior.pretrain.recipes import RECIPES
 
     parser.add_argument("cohort", type=Path, metavar="COHORT")
@@ -17,8 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prior", type=Path, help="spatial prior (recipe span needs one)")
     parser.add_argument(
         "--recipe", metavar="NAME[+NAME...]",
-        help=f"default: span; of {', '.join(RECIPES)}",
+        help=f"default: the preset's, else span; of {', '.join(RECIPES)}",
     )  # fmt: skip
+    parser.add_argument("--preset", help=f"published settings: {', '.join(PRESETS)}")
     parser.add_argument("--init", help="start from these weights: a backbone's folder, or a file")
     parser.add_argument(
         "--plugin", type=Path, action="append", default=[], metavar="FILE",
@@ -44,6 +46,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     for path in args.plugin:
         load_plugin(path)
     overrides = [f"recipe={args.recipe}"] if args.recipe else []
+    overrides += [f"preset={args.preset}"] if args.preset else []
     overrides += [f"init={args.init}"] if args.init else []
     overrides += args.set
     settings = PretrainSettings.load(args.config, overrides)

@@ -63,6 +63,11 @@ class Learner(nn.Module):
         masks = [objective.sample_masks(step, part, whole, grid) for _, objective in self.named_objectives()]
         return next((mask for mask in masks if mask is not None), None)
 
+    def sample_kept_patches(self, step: int, part: slice, whole: int, grid: tuple[int, int]) -> Tensor | None:
+        """Patches of global view 2 that the student encodes, int64 [B, n]; None where no objective drops any."""
+        kept = [objective.sample_kept_patches(step, part, whole, grid) for _, objective in self.named_objectives()]
+        return next((patches for patches in kept if patches is not None), None)
+
     def weights(self, progress: float) -> dict[str, float]:
         """Factor of every loss at `progress` of the run."""
         return {name: objective.weight(progress) for name, objective in self.named_objectives()}
@@ -115,7 +120,8 @@ class Learner(nn.Module):
 
     def _run_networks(self, student: nn.Module, multi_crop: MultiCropBatch) -> NetworkOutputs:
         rows = max((objective.cls_row_stacks for _, objective in self.named_objectives()), default=0)
-        views, scores = student([stack.pixels for stack in multi_crop.stacks], rows, multi_crop.masked)
+        pixels = [stack.pixels for stack in multi_crop.stacks]
+        views, scores = student(pixels, rows, multi_crop.masked, multi_crop.kept)
         teacher_tokens, teacher_scores = None, None
         if any(objective.needs_teacher for _, objective in self.named_objectives()):
             with torch.no_grad():

@@ -27,7 +27,7 @@ class PretrainNetwork(nn.Module):
         self.parts = nn.ModuleDict()
 
     def forward(
-        self, pixels: list[Tensor], rows: int, masked: Tensor | None = None
+        self, pixels: list[Tensor], rows: int, masked: Tensor | None = None, kept: Tensor | None = None
     ) -> tuple[list[Tokens], Tensor | None]:
         """Tokens of each stack of views, and the head's scores of all of them, in order.
 
@@ -35,9 +35,22 @@ class PretrainNetwork(nn.Module):
             pixels: stacks [V, 1, S, S] in [0, 1], the global views first.
             rows: number of stacks for which the last block's CLS row is computed.
             masked: bool [V, N], masked patches of the first stack.
+            kept: int64 [V / 2, n], patches that the second half of the first stack is encoded from; not beside `rows`
+                or `masked`.
         """
-        tokens = [self.backbone(x, i < rows, masked if i == 0 else None) for i, x in enumerate(pixels)]
+        if kept is None:
+            tokens = [self.backbone(x, i < rows, masked if i == 0 else None) for i, x in enumerate(pixels)]
+        else:
+            assert rows == 0, "patches are dropped whose attention an objective reads"
+            assert masked is None, "patches are dropped that an objective masks"
+            tokens = [self._encode_kept(pixels[0], kept), *(self.backbone(x) for x in pixels[1:])]
         if self.head is None or not self.scores_cls:
             return tokens, None
         scores: Tensor = self.head(torch.cat([t.cls for t in tokens]))
         return tokens, scores
+
+    def _encode_kept(self, pixels: Tensor, kept: Tensor) -> Tokens:
+        """Tokens of a stack of which the second half is encoded from its `kept` patches alone."""
+        whole, part = pixels.chunk(2)
+        first, second = self.backbone(whole), self.backbone(part, kept=kept)
+        return Tokens(torch.cat([first.cls, second.cls]), torch.cat([first.patches, second.patches]), first.grid)

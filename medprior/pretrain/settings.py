@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, Self
 
 from pydantic import Field, create_model, field_validator, model_validator
@@ -10,6 +11,7 @@ from medprior.errors import ConfigError
 from medprior.networks.vit_settings import ViTSettings
 from medprior.pretrain.objectives.objective_settings import ObjectiveSections
 from medprior.pretrain.objectives.registry import list_added_sections
+from medprior.pretrain.presets import get_preset_settings
 from medprior.pretrain.recipes import RECIPES, build_recipe_settings
 from medprior.pretrain.views.intensity import IntensitySettings
 from medprior.settings import Settings, merge_mappings
@@ -18,7 +20,11 @@ __all__ = ["RECIPES", "CropSettings", "OptimiserSettings", "PretrainSettings"]
 
 
 class CropSettings(Settings):
-    """Views of one image: sides in pixels, scales as shares of the image's area."""
+    """Views of one image: sides in pixels, scales as shares of the image's area.
+
+    Attributes:
+        flip_p: share of the views that are mirrored. flip_reference: global view 1, LOCA's reference, may be too.
+    """
 
     globals_scale: tuple[float, float] = (0.5, 1.0)
     locals_scale: tuple[float, float] = (0.15, 0.5)
@@ -26,16 +32,37 @@ class CropSettings(Settings):
     global_size: int = Field(default=96, ge=16)
     local_size: int = Field(default=48, ge=16)
     flip_p: float = Field(default=0.0, ge=0, le=1)
+    flip_reference: bool = True
 
 
 class OptimiserSettings(Settings):
-    """AdamW with linear warm-up, then cosine to `final_lr`."""
+    """AdamW with linear warm-up, then cosine to `final_lr`.
+
+    Attributes:
+        lr_scaling: how `lr` grows with the batch from `lr_batch` images on: not, linearly, or with its root.
+        warmup: share of the run. warmup_epochs: in its place, in epochs.
+        weight_decay: at the start and at the end, a cosine between.
+        clip: largest norm of a gradient. clip_by: over the student, each part (backbone, head), or each tensor.
+        layer_decay: factor of the learning rate from one layer to the one below. patch_embed_rate: a further factor of
+            the patch embedding.
+    """
 
     lr: float = Field(default=1e-3, gt=0)
+    lr_scaling: Literal["none", "linear", "sqrt"] = "none"
+    lr_batch: int = Field(default=256, ge=1)
     final_lr: float = Field(default=1e-6, ge=0)
     warmup: float = Field(default=0.1, ge=0, le=1)
+    warmup_epochs: float | None = Field(default=None, ge=0)
     weight_decay: tuple[float, float] = (0.04, 0.2)
     clip: float = Field(default=3.0, gt=0)
+    clip_by: Literal["student", "part", "tensor"] = "student"
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    patch_embed_rate: float = Field(default=1.0, gt=0)
+
+    def scale_rate(self, batch: int) -> float:
+        """The peak learning rate of a run with `batch` images in a step."""
+        ratio = batch / self.lr_batch
+        return self.lr * {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}[self.lr_scaling]
 
 
 class LoadingSettings(Settings):
@@ -55,13 +82,15 @@ class RunSettings(Settings):
     """Settings of a run but for the objectives' sections.
 
     Attributes:
-        recipe: a name of `RECIPES`, or several joined by `+`.
+        preset: a name of `PRESETS`, the published settings; below what is given, above the recipe.
+        recipe: a name of `RECIPES`, or several joined by `+`; by default the preset's, else `span`.
         batch: images of one step over all processes. accumulate: parts it is worked through in.
         init: weights to start from: a backbone's folder, or a file the network can read.
         gradient_every: steps between records of each objective's gradient.
         loading: how images reach the device; in no record of the run.
     """
 
+    preset: str | None = None
     recipe: str = "span"
     seed: int = 0
     steps: int | None = Field(default=None, ge=1)
@@ -97,13 +126,20 @@ class PretrainSettings(ObjectiveSections, RunSettings):
     @model_validator(mode="before")
     @classmethod
     def _apply_recipe(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or not isinstance(values.get("preset"), str | None):
             return values
         try:
-            added = build_recipe_settings(str(values.get("recipe", "span")))
+            preset = get_preset_settings(values.get("preset"))
+            recipe = build_recipe_settings(str(values.get("recipe", preset.get("recipe", "span"))))
         except ValueError:
             return values  # the field's own validator says so
-        return merge_mappings(added, values)
+        return merge_mappings(recipe, merge_mappings(preset, values))
+
+    @field_validator("preset")
+    @classmethod
+    def _check_preset(cls, preset: str | None) -> str | None:
+        get_preset_settings(preset)
+        return preset
 
     @field_validator("recipe")
     @classmethod
@@ -116,7 +152,8 @@ class PretrainSettings(ObjectiveSections, RunSettings):
 
         Below 10 000 images: a batch-normalised head, without which the teacher collapses; few prototypes and a sharp
         teacher; and a teacher that turns over at least four times in the run, without which a short run exports its
-        random start (measured, see README). Above: the published settings.
+        random start (measured, see README). Above: more prototypes, and DINO's own momentum and temperature. The
+        published settings as a whole are presets.
         """
         batch = min(self.batch, images)
         if batch < 2:
@@ -130,3 +167,21 @@ class PretrainSettings(ObjectiveSections, RunSettings):
         network = self.network.model_copy(update={"mask_token": masks})
         update = {"network": network, "steps": steps, "epochs": epochs, "batch": batch}
         return self.resolve_sections(images, steps).model_copy(update=update)
+
+    def compute_warmup_share(self, share: float, epochs: float | None) -> float:
+        """Share of the run that `epochs` are, `share` where they are None; resolved settings only."""
+        assert self.epochs is not None
+        return share if epochs is None else min(1.0, epochs / self.epochs)
+
+    def compute_teacher_temperature(self, step: int) -> float:
+        """Softmax temperature of the teacher in step `step` (from 0); resolved settings only.
+
+        Linear from `start_temperature` over `temperature_epochs`, as in DINO's code; there per epoch, here per step.
+        """
+        assert self.epochs is not None
+        assert self.steps is not None
+        assert self.dino.teacher_temperature is not None
+        end, warmup = self.dino.teacher_temperature, self.dino.temperature_epochs * self.steps / self.epochs
+        if self.dino.start_temperature is None or step >= warmup:
+            return end
+        return self.dino.start_temperature + (end - self.dino.start_temperature) * step / warmup

@@ -20,7 +20,8 @@ from medprior.pretrain.distributed import all_reduce_sum, process_rank, world_si
 from medprior.pretrain.learner import BatchTargets, Learner
 from medprior.pretrain.objectives.gradient_guard import compute_gradient_norms
 from medprior.pretrain.objectives.objective import Logs, MultiCropBatch
-from medprior.pretrain.schedules import cosine_schedule, warmup_cosine_schedule
+from medprior.pretrain.optimiser import build_pretrain_optimiser, clip_gradients, freeze_prototypes, set_rates
+from medprior.pretrain.schedules import cosine_schedule
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.dataset import StepSampler
 from medprior.pretrain.views.pretrain_views import MultiCropBatchMaker
@@ -88,7 +89,7 @@ class PretrainTrainer(Trainer):
         weights = self.learner.weights(self.progress())
         self.optimiser.zero_grad(set_to_none=True)
         means, logs = self._fit_in_memory(batch, weights)
-        norm = nn.utils.clip_grad_norm_(self.learner.student.parameters(), self.settings.optimiser.clip)
+        norm = clip_gradients(self.learner.student, self.settings.optimiser)
         values = self._collect_values(means, logs, norm)
         if math.isfinite(sum(values[f"loss_{name}"] for name in means) + values.pop("gradient")):
             self._update()
@@ -182,12 +183,11 @@ class PretrainTrainer(Trainer):
         return dict(zip([*names, "gradient", *logs], values.tolist(), strict=True))
 
     def _update(self) -> None:
-        settings, progress = self.settings.optimiser, self.progress()
-        rate = warmup_cosine_schedule(settings.lr, settings.final_lr, settings.warmup, progress + 1e-9)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-            if group["decays"]:
-                group["weight_decay"] = cosine_schedule(*settings.weight_decay, progress)
+        progress = self.progress()
+        set_rates(self.optimiser, self.settings, progress)
+        assert self.state.epoch_length is not None
+        if self.state.iteration <= self.settings.dino.freeze_epochs * self.state.epoch_length:
+            freeze_prototypes(self.learner.student)
         self.optimiser.step()
         self.learner.update_teacher(cosine_schedule(self.settings.teacher_momentum, 1.0, progress))
         self.learner.commit_step()
@@ -210,13 +210,3 @@ def average_logs(part_logs: Sequence[Logs]) -> Logs:
         return part_logs[0]
     keys = dict.fromkeys(key for logs in part_logs for key in logs)
     return {k: torch.stack([logs[k].float() for logs in part_logs if k in logs]).mean() for k in keys}
-
-
-def build_pretrain_optimiser(student: nn.Module, settings: PretrainSettings) -> torch.optim.AdamW:
-    """AdamW; matrices decay, vectors and biases do not."""
-    groups = []
-    for decays in (True, False):
-        parameters = [p for p in student.parameters() if (p.ndim > 1) == decays]
-        decay = settings.optimiser.weight_decay[0] if decays else 0.0
-        groups.append({"params": parameters, "decays": decays, "weight_decay": decay})
-    return torch.optim.AdamW(groups, lr=settings.optimiser.lr, betas=(0.9, 0.999))

@@ -57,7 +57,9 @@ def test_all_arms_share_budget_labels_and_masks():
 
 def test_baselines_are_what_they_are_called():
     study = CompareSettings.from_values(build_comparison_settings(RealDemoSettings(), ["mass"]))
-    values = {name: build_pretrain_settings(study.arms[name], 0, study) for name in ("dino", "dino+koleo", "loca-alone")}
+    values = {
+        name: build_pretrain_settings(study.arms[name], 0, study) for name in ("dino", "dino+koleo", "loca-alone")
+    }
     assert {name: (run.dino.weight, run.dino.koleo_weight, run.loca.weight) for name, run in values.items()} == {
         "dino": (1, 0, 0), "dino+koleo": (1, 0.1, 0), "loca-alone": (0, 0, 1),
     }  # fmt: skip

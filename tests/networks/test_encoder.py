@@ -7,6 +7,7 @@ from torch.overrides import TorchFunctionMode
 
 from medprior.errors import ConfigError
 from medprior.networks.encoder import watch_attention
+from medprior.networks.vit import VisionTransformer, ViTSettings
 
 from .encoder_cases import CASES, build_case, build_perturbed, compute_dense_scores
 
@@ -107,3 +108,22 @@ def test_watching_ends_also_after_an_error():
     assert network.watch is None
     network(torch.rand(1, 1, 32, 32))
     assert len(shown) == 2
+
+
+def test_kept_patches_are_encoded_as_if_there_were_no_others():
+    """The order of the kept does not matter, what is dropped has no influence, and its output is 0."""
+    torch.manual_seed(0)
+    network = VisionTransformer(ViTSettings(width=24, depth=2, heads=3, image_size=32, registers=1)).eval()
+    images = torch.rand(2, 1, 32, 32)
+    kept = torch.tensor([[3, 0, 9], [5, 15, 2]])
+    tokens = network(images, kept=kept)
+    again = network(images, kept=kept.flip(1))
+    torch.testing.assert_close(tokens.cls, again.cls)
+    torch.testing.assert_close(tokens.patches, again.patches)
+    is_kept = torch.zeros(2, 16, dtype=torch.bool).scatter(1, kept, True)
+    assert (tokens.patches[~is_kept] == 0).all()
+    assert (tokens.patches[is_kept].abs().amax(-1) > 0).all()
+    at = is_kept.unflatten(1, (4, 4)).repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None]
+    torch.testing.assert_close(network(torch.where(at, images, 0.7), kept=kept).cls, tokens.cls)
+    everything = torch.arange(16).expand(2, -1)
+    torch.testing.assert_close(network(images, kept=everything).patches, network(images).patches)

@@ -51,7 +51,8 @@ def build_multi_crop(settings, learner, images, maps=None, step=0, part=None, de
     if maps is not None:
         prior = PriorMaps(maps[part], torch.ones(len(maps[part])))
     masked = learner.sample_masks(step, part, whole, globals_.geometry.grid)
-    return MultiCropBatch(globals_, locals_, prior, masked, step, part, whole, detail)
+    kept = learner.sample_kept_patches(step, part, whole, globals_.geometry.grid)
+    return MultiCropBatch(globals_, locals_, prior, masked, step, part, whole, detail, kept)
 
 
 def gradients(learner, multi_crop, weights=None):

@@ -37,6 +37,9 @@ CASES = {
         "recipe": "ibot", "ibot": {"teacher": "sinkhorn", "separate_head": True},
     },
     "all": {"recipe": "all", "crops": {"flip_p": 0.5}},
+    "loca alone, dropped queries": {
+        "recipe": "loca-alone", "loca": {"query_patches": 9}, "crops": {"flip_p": 0.5, "flip_reference": False},
+    },
     "span alone": {"recipe": "span", **WITHOUT_DINO},
     "span and sar alone": {"recipe": "span+sar", **WITHOUT_DINO},
     "span alone, hungarian": {"recipe": "span", "span": {"assignment": "hungarian"}, **WITHOUT_DINO},

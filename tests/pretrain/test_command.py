@@ -74,3 +74,8 @@ def test_processes_that_cannot_meet_are_refused(monkeypatch):
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(ConfigError, match=r"MASTER_ADDR.*torchrun -m medprior pretrain"):
         run(parse("--recipe", "dino"), NullObserver())
+
+
+def test_the_preset_is_that_of_the_option():
+    with pytest.raises(ConfigError, match="no preset 'magic'"):
+        run(parse("--preset", "magic"), NullObserver())

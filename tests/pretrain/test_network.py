@@ -48,3 +48,14 @@ def test_a_head_where_an_objective_reads_it_and_scores_where_dino_does():
     assert masking.head is not None
     assert masking(STACKS, 0)[1] is None
     assert network_of(recipe="ibot", ibot={"separate_head": True}, **WITHOUT_DINO).head is None
+
+
+def test_the_second_half_of_the_first_stack_may_be_encoded_from_few_patches():
+    network = network_of(recipe="loca-alone")
+    kept = torch.tensor([[0, 7, 35]])
+    whole, _ = network(STACKS, 0)
+    tokens, _ = network(STACKS, 0, None, kept)
+    torch.testing.assert_close(tokens[0].patches[0], whole[0].patches[0])
+    torch.testing.assert_close(tokens[1].cls, whole[1].cls)
+    torch.testing.assert_close(tokens[0].patches[1:], network.backbone(STACKS[0][1:], kept=kept).patches)
+    assert not torch.allclose(tokens[0].cls[1], whole[0].cls[1])

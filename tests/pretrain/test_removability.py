@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from medprior.pretrain.learner import Learner
+from medprior.pretrain.optimiser import build_pretrain_optimiser
 from medprior.pretrain.recipes import RECIPES
 from medprior.pretrain.settings import PretrainSettings
-from medprior.pretrain.trainer import build_pretrain_optimiser
 
 from .multi_crops import build_multi_crop, learner_of, pictures, tiny
 

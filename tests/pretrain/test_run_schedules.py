@@ -10,7 +10,7 @@ import torch
 from ignite.engine import Events
 
 from medprior.pretrain import Pretraining
-from medprior.pretrain.trainer import build_pretrain_optimiser
+from medprior.pretrain.optimiser import build_pretrain_optimiser
 
 from .multi_crops import learner_of, tiny
 from .runs import TINY_RUN, run_settings

@@ -58,3 +58,12 @@ def test_the_recipe_is_below_what_is_given():
     assert PretrainSettings.from_values({"recipe": "sar", "sar": {"connectivity": 4}}).sar.weight == 0.01
     with pytest.raises(ConfigError, match=r"'recipe'.*no recipe 'magic'"):
         PretrainSettings.from_values({"recipe": "dino+magic"})
+
+
+def test_the_teachers_temperature_rises_over_its_epochs():
+    """130 images in batches of 64: 2 steps an epoch."""
+    dino = {"teacher_temperature": 0.07, "start_temperature": 0.04, "temperature_epochs": 3}
+    settings = resolve(130, epochs=5, dino=dino)
+    temperatures = [settings.compute_teacher_temperature(step) for step in range(8)]
+    assert temperatures == pytest.approx([0.04, 0.045, 0.05, 0.055, 0.06, 0.065, 0.07, 0.07])
+    assert resolve(130, epochs=5).compute_teacher_temperature(0) == 0.02

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from medprior.errors import ConfigError, TrainingDiverged, TrainingFailed
 from medprior.networks.vit import VisionTransformer
 from medprior.pretrain import Pretraining, PretrainSettings, pretrain_backbone
-from medprior.pretrain.trainer import average_logs, build_pretrain_optimiser
+from medprior.pretrain.trainer import average_logs
 from medprior.settings import merge_mappings
 
 from . import processes
@@ -124,16 +124,6 @@ def test_logs_are_means_over_the_parts_that_have_them():
     parts = [{"a": torch.tensor(1.0)}, {"a": torch.tensor(4), "b": torch.tensor(5.0)}]
     assert {name: value.item() for name, value in average_logs(parts).items()} == {"a": 2.5, "b": 5.0}
     assert average_logs(parts[:1]) is parts[0]
-
-
-def test_matrices_decay_and_vectors_do_not():
-    student = torch.nn.ModuleList([torch.nn.Linear(2, 3), torch.nn.LayerNorm(3)])
-    optimiser = build_pretrain_optimiser(student, tiny(optimiser={"weight_decay": [0.5, 0.7], "lr": 0.25}))
-    decaying, rest = optimiser.param_groups
-    assert [p.shape for p in decaying["params"]] == [(3, 2)]
-    assert [p.shape for p in rest["params"]] == [(3,), (3,), (3,)]
-    assert (decaying["weight_decay"], rest["weight_decay"]) == (0.5, 0.0)
-    assert decaying["lr"] == rest["lr"] == 0.25
 
 
 def test_rates_follow_the_progress_of_the_run(phantom_cohort, tmp_path):

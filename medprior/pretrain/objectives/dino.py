@@ -89,7 +89,7 @@ class DinoObjective(Objective):
     def __init__(self, settings: PretrainSettings) -> None:
         super().__init__()
         assert settings.dino.prototypes is not None
-        self.settings = settings.dino
+        self.run, self.settings = settings, settings.dino
         self.register_buffer("centre", torch.zeros(settings.dino.prototypes))
         self._step_means: list[Tensor] = []
 
@@ -103,7 +103,7 @@ class DinoObjective(Objective):
         """Cross-entropy between views; logs the teacher's entropies over all processes."""
         assert outputs.scores is not None
         assert outputs.teacher_scores is not None
-        teacher = self._teacher_probabilities(outputs.teacher_scores, multi_crop.size)
+        teacher = self._teacher_probabilities(outputs.teacher_scores, multi_crop.size, multi_crop.step)
         student = outputs.scores.reshape(-1, multi_crop.size, outputs.scores.shape[-1])
         with torch.no_grad():
             mean = all_reduce_sum(teacher.flatten(0, 1).mean(0)) / world_size()
@@ -114,10 +114,9 @@ class DinoObjective(Objective):
         return dino_loss(student, teacher, self.settings.student_temperature), logs
 
     @torch.no_grad()
-    def _teacher_probabilities(self, scores: Tensor, size: int) -> Tensor:
+    def _teacher_probabilities(self, scores: Tensor, size: int, step: int = 0) -> Tensor:
         """Teacher probabilities [2, B, K]; each view is balanced by itself."""
-        temperature = self.settings.teacher_temperature
-        assert temperature is not None
+        temperature = self.run.compute_teacher_temperature(step)
         if self.settings.teacher == "sinkhorn":
             halves = scores.reshape(2, size, -1)
             return torch.stack([apply_sinkhorn(half, temperature) for half in halves])

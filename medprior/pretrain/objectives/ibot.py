@@ -81,7 +81,7 @@ class IbotObjective(Objective):
         student = self._score_patches(outputs.student, outputs.views[0].patches[view, patch])
         with torch.no_grad():
             teacher_scores = self._score_patches(outputs.teacher, outputs.teacher_tokens.patches[view, patch])
-            teacher = self._teacher_probabilities(teacher_scores)
+            teacher = self._teacher_probabilities(teacher_scores, multi_crop.step)
         loss = ibot_loss(student, teacher, view, len(multi_crop.masked), self.settings.dino.student_temperature)
         return loss, {"hidden_share": all_reduce_sum(multi_crop.masked.float().mean()) / world_size()}
 
@@ -91,9 +91,8 @@ class IbotObjective(Objective):
         scores: Tensor = head(patches)
         return scores
 
-    def _teacher_probabilities(self, scores: Tensor) -> Tensor:
-        temperature = self.settings.dino.teacher_temperature
-        assert temperature is not None
+    def _teacher_probabilities(self, scores: Tensor, step: int = 0) -> Tensor:
+        temperature = self.settings.compute_teacher_temperature(step)
         if self.settings.ibot.teacher == "sinkhorn":
             return apply_sinkhorn(scores, temperature)
         count = torch.tensor(float(len(scores)), device=scores.device)

@@ -1,8 +1,12 @@
 """LOCA: locates each patch of a view in another view of which few patches are visible.
 
-Source: arXiv 2212.02400 and the authors' code (scenic, `projects/loca`) for losses, visible patches and block. Global
-view 1 as the reference and DINO's other views as queries, without CLS and registers, are our choice: no further pass of
-the backbone is needed.
+Source: arXiv 2212.02400 and the authors' code (scenic, `projects/loca`) for losses, visible patches, dropped query
+patches and block.
+
+What differs on purpose: global view 1 is the reference and DINO's other views are the queries, so that no further pass
+of the backbone is needed; the backbone has a CLS token and perhaps registers, which LOCA ignores (theirs has none); the
+head of the cluster loss shares the shape of DINO's unless `loca.prototypes`, `hidden` and `bottleneck` say otherwise
+(theirs has 4096 prototypes), never its weights.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medprior.errors import ConfigError
 from medprior.pretrain.distributed import all_reduce_sum, count_all_rows, world_size
 from medprior.pretrain.objectives.dino import apply_sinkhorn
 from medprior.pretrain.objectives.locator import Locator
@@ -22,7 +27,7 @@ from medprior.pretrain.objectives.positions import locate_patches, sample_visibl
 from medprior.pretrain.objectives.projection_head import build_projection_head
 from medprior.pretrain.schedules import warmup_hold_schedule
 from medprior.pretrain.settings import PretrainSettings
-from medprior.pretrain.views.batches import VISIBLE_STREAM
+from medprior.pretrain.views.batches import QUERY_STREAM, VISIBLE_STREAM
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class LocaObjective(Objective):
         super().__init__()
         self.settings = settings
         self.loca = settings.loca
+        check_query_patches(settings)
 
     def weight(self, progress: float) -> float:
         """Linear warm-up, then constant."""
@@ -87,13 +93,21 @@ class LocaObjective(Objective):
 
     def parts(self) -> dict[str, nn.Module]:
         """With the cluster loss: prototypes, of student and teacher."""
-        return {"loca_prototypes": build_projection_head(self.settings)} if self.loca.cluster else {}
+        return {"loca_prototypes": build_projection_head(self.settings, self.loca)} if self.loca.cluster else {}
 
     def student_parts(self) -> dict[str, nn.Module]:
         """The cross-attention block."""
         shape = self.settings.network
         cells = (self.settings.crops.global_size // shape.patch) ** 2
         return {"loca": Locator(shape.width, shape.heads, cells)}
+
+    def sample_kept_patches(self, step: int, part: slice, whole: int, grid: tuple[int, int]) -> Tensor | None:
+        """With `query_patches`: those of a part of the step's batch, int64 [B, n], from seed and step alone."""
+        if self.loca.query_patches is None:
+            return None
+        rng = np.random.default_rng([self.settings.seed, QUERY_STREAM, step])
+        order = rng.permuted(np.tile(np.arange(grid[0] * grid[1]), (whole, 1)), axis=1)
+        return torch.from_numpy(order[part, : self.loca.query_patches])
 
     def targets(self, multi_crop: MultiCropBatch) -> tuple[LocaTargets, Tensor]:
         """Cells of all queries, visible patches, and how many queries lie in the reference."""
@@ -103,6 +117,8 @@ class LocaObjective(Objective):
         cells = [locate_patches(reference, geometry.take(slice(size, 2 * size)))]
         if multi_crop.masked is not None:
             cells[0] = np.where(multi_crop.masked[size:].cpu().numpy(), -1, cells[0])
+        if multi_crop.kept is not None:
+            cells[0] = np.take_along_axis(cells[0], multi_crop.kept.cpu().numpy(), axis=1)
         if multi_crop.locals_ is not None:
             for first in range(0, len(multi_crop.locals_.geometry), size):
                 local = multi_crop.locals_.geometry.take(slice(first, first + size))
@@ -135,8 +151,10 @@ class LocaObjective(Objective):
         return loss, logs
 
     def _queries(self, multi_crop: MultiCropBatch, outputs: NetworkOutputs) -> Tensor:
-        """Patch tokens of global view 2 and of all local views, [B, Q, D]."""
+        """Patch tokens of global view 2, those it was encoded from, and of all local views, [B, Q, D]."""
         queries = [outputs.views[0].patches[multi_crop.size :]]
+        if multi_crop.kept is not None:
+            queries[0] = queries[0].gather(1, multi_crop.kept[..., None].expand(-1, -1, queries[0].shape[-1]))
         for tokens in outputs.views[1:]:
             queries += torch.split(tokens.patches, multi_crop.size)
         return torch.cat(queries, dim=1)
@@ -162,3 +180,19 @@ class LocaObjective(Objective):
         tau = loca.student_temperature
         feature = cluster_loss(scores, targets, cell, tau) / count
         return feature + mean_entropy_penalty(scores, tau)
+
+
+def check_query_patches(settings: PretrainSettings) -> None:
+    """ConfigError where `loca.query_patches` asks for more patches than a view has, or for a network that needs all."""
+    asked, network = settings.loca.query_patches, settings.network
+    patches = (settings.crops.global_size // network.patch) ** 2
+    if asked is not None and asked > patches:
+        raise ConfigError(
+            "a global view has fewer patches", where="loca.query_patches", expected=f"at most {patches}",
+            found=str(asked), fix="lower it, or raise crops.global_size",
+        )  # fmt: skip
+    if asked is not None and (network.life or network.source != "medprior"):
+        raise ConfigError(
+            "the network's blocks need every patch of a view", where="loca.query_patches",
+            expected="network.source=medprior without life", fix="set loca.query_patches=null",
+        )  # fmt: skip

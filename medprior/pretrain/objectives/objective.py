@@ -44,6 +44,7 @@ class MultiCropBatch:
         globals_: 2 views an image. locals_: further smaller ones, or None.
         prior: maps of the images, or None.
         masked: bool [2B, N], masked patches of the student's global views, or None.
+        kept: int64 [B, n], patches of global view 2 that the student encodes, None for all.
         step: index of the step, from 0; with the seed it fixes every random number.
         part: where the B images lie in the global batch. whole: size of the global batch.
         detail: whether to compute logs that are too costly for every step.
@@ -57,6 +58,7 @@ class MultiCropBatch:
     part: slice = field(default_factory=lambda: slice(None))
     whole: int = 0
     detail: bool = False
+    kept: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -139,6 +141,13 @@ class Objective(nn.Module, ABC):
         """Patches of the global views that the student does not see: bool [2B, N], or None.
 
         A function of seed and step alone; `ObjectiveNeeds.masks` announces it.
+        """
+        return None
+
+    def sample_kept_patches(self, step: int, part: slice, whole: int, grid: tuple[int, int]) -> Tensor | None:
+        """Patches of global view 2 that the student encodes: int64 [B, n], or None for all.
+
+        A function of seed and step alone.
         """
         return None
 

@@ -13,8 +13,10 @@ from medprior.pretrain.objectives.head_assignment import assign_heads, check_fre
 from medprior.settings import Settings
 
 SMALL_COHORT_IMAGES = 10_000
+HEAD_FIELDS = ("prototypes", "hidden", "bottleneck", "batch_norm", "prototype_init")
 Share = tuple[float, float]
 Normaliser = Literal["centering", "sinkhorn"]
+PrototypeInit = Literal["normal", "uniform", "unit"]
 Divergence = Literal["kl", "region", "dice", "iou", "bce", "js", "mse"]
 
 
@@ -57,7 +59,14 @@ class ObjectiveSettings(Settings):
 
 
 class DinoSettings(ObjectiveSettings):
-    """Self-distillation; `resolve` fills `None` from the cohort's size."""
+    """Self-distillation; `resolve` fills `None` from the cohort's size.
+
+    Attributes:
+        prototype_init: normal with deviation 0.02; uniform up to 1 / sqrt(bottleneck), PyTorch's for a linear layer and
+            so DINO's; or normal rows of length 1. Scores do not depend on lengths, the step of AdamW does.
+        freeze_epochs: epochs at the start in which the prototypes stay.
+        teacher_temperature: from `temperature_epochs` on. start_temperature: in step 0, None for the same.
+    """
 
     active_needs = ObjectiveNeeds(head=True, scores=True)
     weight: float = Field(default=1.0, ge=0)
@@ -65,8 +74,12 @@ class DinoSettings(ObjectiveSettings):
     hidden: int = Field(default=512, ge=8)
     bottleneck: int = Field(default=64, ge=4)
     batch_norm: bool | None = None
+    prototype_init: PrototypeInit = "normal"
+    freeze_epochs: int = Field(default=0, ge=0)
     teacher: Normaliser | None = None
     teacher_temperature: float | None = Field(default=None, gt=0)
+    start_temperature: float | None = Field(default=None, gt=0)
+    temperature_epochs: float = Field(default=0.0, ge=0)
     student_temperature: float = Field(default=0.1, gt=0)
     centre_momentum: float = Field(default=0.9, ge=0, lt=1)
     teacher_momentum: float | None = Field(default=None, ge=0, lt=1)
@@ -159,12 +172,14 @@ class SarSettings(ObjectiveSettings):
     """Spatial entropy of the free heads (arXiv 2206.04636).
 
     Attributes:
-        warmup: linear to `weight` over this share of the run, then a cosine to 0.
+        warmup: linear to `weight` over this share of the run, then a cosine to 0. warmup_epochs: in its place, in
+            epochs.
         connectivity: 8 as in the paper's code, or 4.
         excess: only what exceeds the entropy of the prior's own regions counts; needs a prior.
     """
 
     warmup: float = Field(default=0.1, ge=0, le=1)
+    warmup_epochs: float | None = Field(default=None, ge=0)
     connectivity: Literal[4, 8] = 8
     excess: bool = False
 
@@ -182,6 +197,9 @@ class LocaSettings(ObjectiveSettings):
         pattern: `consecutive` in raster order, or `random`.
         reference: whose patches: the moving-average teacher's, or the student's own.
         cluster: the second loss, on prototypes; by default on unless iBOT is, which does the same.
+        query_patches: number of patches of global view 2, at random, that the student encodes; the rest is dropped
+            before its first block. None for all.
+        prototypes, hidden, bottleneck, batch_norm, prototype_init: shape of the cluster loss's head, by default DINO's.
     """
 
     warmup: float = Field(default=0.05, ge=0, le=1)
@@ -189,20 +207,32 @@ class LocaSettings(ObjectiveSettings):
     pattern: Literal["consecutive", "random"] = "consecutive"
     reference: Literal["teacher", "student"] = "teacher"
     cluster: bool | None = None
+    query_patches: int | None = Field(default=None, ge=1)
+    prototypes: int | None = Field(default=None, ge=2)
+    hidden: int | None = Field(default=None, ge=8)
+    bottleneck: int | None = Field(default=None, ge=4)
+    batch_norm: bool | None = None
+    prototype_init: PrototypeInit | None = None
     teacher_temperature: float = Field(default=0.05, gt=0)
     student_temperature: float = Field(default=0.1, gt=0)
 
     def check_sections(self, run: ObjectiveSections) -> None:
-        """The student's own patches are no reference where iBOT masks them."""
+        """The student's own patches are no reference where iBOT masks them, and the others' views are whole."""
         if self.weight and run.ibot.weight and self.reference == "student":
             raise ValueError(
                 "loca.reference=student and ibot.weight > 0: the student's reference is masked; "
                 "use loca.reference=teacher"
             )
+        if self.weight and self.query_patches and (run.ibot.weight or run.span.weight or run.sar.weight):
+            raise ValueError(
+                "loca.query_patches drops patches that ibot, span and sar read; leave them or it out of the run"
+            )
 
     def resolve(self, run: ObjectiveSections, images: int, steps: int) -> Self:
-        """The cluster loss is on by default unless iBOT is."""
-        return self.model_copy(update={"cluster": run.ibot.weight == 0 if self.cluster is None else self.cluster})
+        """The cluster loss is on by default unless iBOT is; its head has the shape of DINO's."""
+        cluster = run.ibot.weight == 0 if self.cluster is None else self.cluster
+        shape = {name: getattr(run.dino, name) for name in HEAD_FIELDS if getattr(self, name) is None}
+        return self.model_copy(update=shape | {"cluster": cluster})
 
 
 class ObjectiveSections(Settings):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medprior.pretrain.distributed import BatchStandardise
+from medprior.pretrain.objectives.objective_settings import DinoSettings, LocaSettings, PrototypeInit
 from medprior.pretrain.settings import PretrainSettings
 
 
@@ -16,9 +17,23 @@ class ProjectionHead(nn.Module):
     `batch_norm` standardises the hidden layers over the global batch. The published ViT head has none; with a few
     hundred alike radiographs the features of different images are nearly parallel at the start and the teacher
     collapses without it (measured, see README). Our choice.
+
+    Args:
+        width: D. hidden, bottleneck: of the MLP. prototypes: K.
+        batch_norm: see above.
+        prototype_init: see `DinoSettings`.
     """
 
-    def __init__(self, width: int, hidden: int, bottleneck: int, prototypes: int, *, batch_norm: bool) -> None:
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        bottleneck: int,
+        prototypes: int,
+        *,
+        batch_norm: bool,
+        prototype_init: PrototypeInit = "normal",
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for inside in (width, hidden):
@@ -33,7 +48,12 @@ class ProjectionHead(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
-        nn.init.trunc_normal_(self.prototypes, std=0.02)
+        if prototype_init == "uniform":
+            nn.init.uniform_(self.prototypes, -(bottleneck**-0.5), bottleneck**-0.5)
+        else:
+            nn.init.trunc_normal_(self.prototypes, std=0.02)
+        if prototype_init == "unit":
+            self.prototypes.data.copy_(F.normalize(self.prototypes.data, dim=-1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores [B, K] in [-1, 1] of features [B, D]: cosines with the prototypes."""
@@ -41,11 +61,16 @@ class ProjectionHead(nn.Module):
         return F.linear(x, F.normalize(self.prototypes, dim=-1, eps=1e-6))
 
 
-def build_projection_head(settings: PretrainSettings) -> ProjectionHead:
-    """A head of DINO's shape."""
-    dino = settings.dino
-    assert dino.prototypes is not None
+def build_projection_head(
+    settings: PretrainSettings, section: DinoSettings | LocaSettings | None = None
+) -> ProjectionHead:
+    """A head of the shape that a resolved section says, by default DINO's."""
+    shape = section or settings.dino
+    assert shape.hidden is not None
+    assert shape.bottleneck is not None
+    assert shape.prototypes is not None
+    assert shape.prototype_init is not None
     return ProjectionHead(
-        settings.network.width, dino.hidden, dino.bottleneck, dino.prototypes,
-        batch_norm=bool(dino.batch_norm),
+        settings.network.width, shape.hidden, shape.bottleneck, shape.prototypes,
+        batch_norm=bool(shape.batch_norm), prototype_init=shape.prototype_init,
     )  # fmt: skip

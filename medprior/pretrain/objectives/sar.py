@@ -1,7 +1,11 @@
 """SAR: concentrates the free heads' attention in few connected regions.
 
-Source: arXiv 2206.04636 and the authors' code (helia95/SAR) for loss, last block, logits and schedule, in supervised
-training. Pretraining, on free heads alone, is our choice: the loss is least at one region, and two lungs are two.
+Source: arXiv 2206.04636 and the authors' code (helia95/SAR) for loss, last block, logits and schedule.
+
+What differs on purpose: there the loss stands beside supervised cross-entropy (as `sar_weight` of fine-tuning does
+here); in pretraining it stands beside DINO's, on both global views of the student. It is on free heads alone, since it
+is least at one region and two lungs are two; without SPAN all heads are free, as there. The last block keeps its skip
+and norm unless the recipe `nosn` removes them, as their command does.
 """
 
 from __future__ import annotations
@@ -64,10 +68,11 @@ class SarObjective(Objective):
     def __init__(self, settings: PretrainSettings) -> None:
         super().__init__()
         self.settings = settings.sar
+        self.warmup = settings.compute_warmup_share(settings.sar.warmup, settings.sar.warmup_epochs)
 
     def weight(self, progress: float) -> float:
         """Linear warm-up, then a cosine to 0 (confirmed; there per epoch, here per step)."""
-        return warmup_cosine_schedule(self.settings.weight, 0.0, self.settings.warmup, progress)
+        return warmup_cosine_schedule(self.settings.weight, 0.0, self.warmup, progress)
 
     @torch.no_grad()
     def targets(self, multi_crop: MultiCropBatch) -> tuple[Tensor | None, None]:

@@ -57,7 +57,8 @@ class ViewMaker:
         batches = []
         for per_image, scale, size in rounds:
             grid = (size // patch, size // patch)
-            views = sample_crops(rng, aspect, per_image, scale, grid, flip_p=crops.flip_p)
+            flip_first = crops.flip_reference or bool(batches)  # the reference is the first of the global views
+            views = sample_crops(rng, aspect, per_image, scale, grid, flip_p=crops.flip_p, flip_first=flip_first)
             exposures = sample_exposures(rng, per_image * whole, self.settings.intensity)
             lattice = choose_oversampling(views, images.shape[-1], size)
             rows = np.arange(per_image * whole).reshape(per_image, whole)[:, part].ravel()

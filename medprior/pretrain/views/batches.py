@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-SHUFFLE_STREAM, CROP_STREAM, MASK_STREAM, VISIBLE_STREAM = 1, 2, 4, 5
+SHUFFLE_STREAM, CROP_STREAM, MASK_STREAM, VISIBLE_STREAM, QUERY_STREAM = 1, 2, 4, 5, 6
 """Random number streams: one per use, so that no use changes the numbers of another."""
 
 

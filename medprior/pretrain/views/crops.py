@@ -18,6 +18,7 @@ def sample_crops(
     grid: tuple[int, int],
     *,
     flip_p: float = 0.0,
+    flip_first: bool = True,
     stretch: float = 4 / 3,
 ) -> Views:
     """Random resized crops (Caron et al. 2021), square in physical units up to `stretch`.
@@ -29,6 +30,7 @@ def sample_crops(
         scale: share of the image's area that a crop covers, uniform between the two.
         grid: patch grid of the views.
         flip_p: probability of a left-right mirror; 0 by default, laterality is diagnostic.
+        flip_first: whether crop 0 may be mirrored too.
         stretch: largest change of a crop's width / height.
 
     Returns:
@@ -42,6 +44,8 @@ def sample_crops(
     y0 = sample_offsets(rng, height)
     x0 = sample_offsets(rng, width)
     flip = rng.random(count) < flip_p
+    if not flip_first:
+        flip[: count // per_image] = False
     return Views(np.stack([y0, x0, height, width], axis=1), flip, grid)
 
 

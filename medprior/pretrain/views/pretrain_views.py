@@ -66,7 +66,9 @@ class MultiCropBatchMaker:
         globals_, locals_ = self.views(images, aspect, step, part, whole)
         masked = self.learner.sample_masks(step, part, whole, globals_.geometry.grid)
         masked = None if masked is None else masked.to(images.device)
+        kept = self.learner.sample_kept_patches(step, part, whole, globals_.geometry.grid)
+        kept = None if kept is None else kept.to(images.device)
         return MultiCropBatch(
             globals_, locals_, prior, masked, step, part, whole,
-            detail=step % self.settings.window == 0,
+            detail=step % self.settings.window == 0, kept=kept,
         )  # fmt: skip

@@ -1,5 +1,7 @@
 """DINO (Caron et al. 2021, arXiv 2104.14294): loss, centre, Sinkhorn-Knopp (Caron et al. 2020)."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from medprior.pretrain.objectives.dino import (
     update_centre,
 )
 
-from ..multi_crops import take_dino_step, tiny
+from ..multi_crops import build_multi_crop, learner_of, pictures, take_dino_step, tiny
 from ..slow_twins import softmax
 
 
@@ -148,3 +150,25 @@ def test_sinkhorn_of_one_row_of_no_rows_and_of_alike_rows():
     assert apply_sinkhorn(torch.tensor([[5.0, -3.0]]), 1.0)[0].tolist() == pytest.approx([0.5, 0.5], abs=1e-5)
     assert apply_sinkhorn(torch.zeros(0, 4), 1.0).shape == (0, 4)
     assert apply_sinkhorn(torch.zeros(3, 4), 0.1).flatten().tolist() == pytest.approx([0.25] * 12)
+
+
+def test_the_teacher_is_as_sharp_as_its_step_says():
+    """From 0.5 over one epoch of 8 steps to 0.1."""
+    settings = tiny(dino={"teacher_temperature": 0.1, "start_temperature": 0.5, "temperature_epochs": 1})
+    scores = torch.tensor([[0.0, 0.2], [0.0, 0.2]])
+    for step, temperature in ((0, 0.5), (4, 0.3), (8, 0.1), (50, 0.1)):
+        dino = DinoObjective(settings)
+        dino.centre = torch.zeros(2)
+        probabilities = dino._teacher_probabilities(scores, 1, step)
+        assert probabilities[0, 0, 1].item() == pytest.approx(1 / (1 + math.exp(-0.2 / temperature)), rel=1e-5)
+
+
+def test_steps_of_a_run_reach_the_teacher():
+    learner = learner_of(tiny(dino={"teacher_temperature": 0.02, "start_temperature": 5.0, "temperature_epochs": 1}))
+    entropies = []
+    for step in (0, 8):
+        multi_crop = build_multi_crop(learner.settings, learner, pictures(4)[0], step=step)
+        entropies.append(learner.compute_losses(learner.student, multi_crop)[1]["teacher_entropy"].item())
+        learner.discard_step()
+    assert entropies[0] == pytest.approx(math.log(32), rel=1e-3)
+    assert entropies[1] < 0.99 * entropies[0]

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from medprior.errors import ConfigError
 from medprior.pretrain.objectives.loca import cluster_loss, location_loss, mean_entropy_penalty
 from medprior.pretrain.objectives.locator import Locator
 
@@ -153,3 +154,50 @@ def test_targets_of_a_part_are_those_of_the_whole():
     for field in ("cell", "visible"):
         torch.testing.assert_close(torch.cat([getattr(part, field) for part, _ in parts]), getattr(whole, field))
     assert sum(part_count.item() for _, part_count in parts) == count.item() == (whole.cell >= 0).sum().item()
+
+
+def build_published_step(**changes):
+    """Settings, learner and multi-crop batch of LOCA alone with 9 of 36 query patches of global view 2."""
+    settings = tiny(recipe="loca-alone", loca={"query_patches": 9} | changes)
+    learner = learner_of(settings)
+    return settings, learner, build_multi_crop(settings, learner, pictures(4)[0])
+
+
+def test_dropped_patches_are_neither_encoded_nor_queries():
+    """Pixels of a patch that is not kept change no loss; those of a kept one do."""
+    _, learner, multi_crop = build_published_step()
+    assert multi_crop.kept.shape == (4, 9)
+    located, count = learner.objectives["loca"].targets(multi_crop)
+    assert located.cell.shape == (4, 9 + 2 * 9)
+    assert count.item() == (located.cell >= 0).sum().item()
+    pixels = multi_crop.globals_.pixels.requires_grad_()
+    losses, _ = learner.compute_losses(learner.student, multi_crop)
+    losses["loca"].backward()
+    second = pixels.grad[4:].unflatten(2, (6, 8)).unflatten(4, (6, 8)).abs().amax((1, 3, 5)).flatten(1)
+    is_kept = torch.zeros(4, 36, dtype=torch.bool).scatter(1, multi_crop.kept, True)
+    assert torch.equal(second > 0, is_kept)
+
+
+def test_the_cells_are_those_of_the_kept_patches():
+    settings, learner, multi_crop = build_published_step()
+    whole = learner_of(tiny(recipe="loca-alone")).objectives["loca"]
+    every, _ = whole.targets(build_multi_crop(settings, learner_of(tiny(recipe="loca-alone")), pictures(4)[0]))
+    located, _ = learner.objectives["loca"].targets(multi_crop)
+    assert torch.equal(located.cell[:, :9], every.cell[:, :36].gather(1, multi_crop.kept))
+    assert torch.equal(located.cell[:, 9:], every.cell[:, 36:])
+
+
+def test_kept_patches_are_of_seed_and_step_and_of_the_part():
+    loca = build_published_step()[1].objectives["loca"]
+    whole = loca.sample_kept_patches(3, slice(0, 4), 4, (6, 6))
+    assert torch.equal(loca.sample_kept_patches(3, slice(2, 4), 4, (6, 6)), whole[2:])
+    assert not torch.equal(loca.sample_kept_patches(4, slice(0, 4), 4, (6, 6)), whole)
+    assert all(len(set(row)) == 9 for row in whole.tolist())
+    assert learner_of(tiny(recipe="loca")).sample_kept_patches(0, slice(0, 4), 4, (6, 6)) is None
+
+
+def test_more_patches_than_a_view_has_are_refused():
+    with pytest.raises(ConfigError, match=r"loca\.query_patches.*at most 36, found 37"):
+        build_published_step(query_patches=37)
+    with pytest.raises(ConfigError, match=r"loca\.query_patches.*without life"):
+        learner_of(tiny(recipe="loca-alone+life", loca={"query_patches": 9}))

@@ -84,3 +84,17 @@ def test_heads_at_the_start():
 def test_uniform_entropy_is_the_log_of_the_prototypes():
     assert run_of("dino").resolve(64).uniform_entropy == pytest.approx(5.545177)
     assert run_of("dino").uniform_entropy == 0
+
+
+def test_dropped_queries_are_not_beside_who_reads_them():
+    for other in ("ibot", "sar", "span"):
+        with pytest.raises(ConfigError, match=r"loca\.query_patches drops patches"):
+            run_of(f"loca+{other}", loca={"query_patches": 9})
+    assert run_of("loca", loca={"query_patches": 9}).loca.query_patches == 9
+    assert run_of("sar", loca={"query_patches": 9}).loca.weight == 0
+
+
+def test_locas_head_is_dinos_where_it_is_not_given():
+    loca = run_of("loca", loca={"prototypes": 5}, dino={"hidden": 40, "prototype_init": "unit"}).resolve(64).loca
+    assert (loca.prototypes, loca.hidden, loca.bottleneck, loca.batch_norm) == (5, 40, 64, True)
+    assert loca.prototype_init == "unit"

@@ -46,3 +46,26 @@ def test_shape_and_batch_norm_are_those_of_the_settings():
     assert [tuple(layer.weight.shape) for layer in head.mlp[::2]] == [(32, 48), (32, 32), (16, 32)]
     assert head.prototypes.shape == (32, 16)
     assert len(build_projection_head(tiny()).mlp) == 7
+
+
+def test_prototypes_start_as_they_are_asked_to():
+    """Rows of 256: 0.32 long by default, 0.58 in DINO's code, 1 in LOCA's."""
+    lengths = {}
+    for init in ("normal", "uniform", "unit"):
+        torch.manual_seed(0)
+        head = ProjectionHead(6, 8, 256, 400, batch_norm=False, prototype_init=init)
+        lengths[init] = head.prototypes.detach().norm(dim=1)
+        if init == "uniform":
+            assert 0.062 < head.prototypes.abs().max() <= 1 / 16
+    assert lengths["normal"].mean().item() == pytest.approx(0.32, abs=0.01)
+    assert lengths["uniform"].mean().item() == pytest.approx(1 / 3**0.5, abs=0.005)
+    torch.testing.assert_close(lengths["unit"], torch.ones(400))
+
+
+def test_locas_head_has_its_own_shape_or_that_of_dino():
+    own = tiny(recipe="loca", loca={"prototypes": 12, "hidden": 24, "batch_norm": False})
+    head = build_projection_head(own, own.loca)
+    assert [tuple(layer.weight.shape) for layer in head.mlp[::2]] == [(24, 48), (24, 24), (16, 24)]
+    assert head.prototypes.shape == (12, 16)
+    shared = tiny(recipe="loca")
+    assert build_projection_head(shared, shared.loca).prototypes.shape == (32, 16)

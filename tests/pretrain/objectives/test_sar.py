@@ -79,3 +79,9 @@ def test_excess_allows_the_entropy_of_the_priors_own_regions():
     assert allowed.tolist() == pytest.approx([0.6931472, 0, 0.6931472, 0], abs=1e-5)
     assert count is None
     assert SarObjective(tiny(recipe="sar")).targets(multi_crop) == (None, None)
+
+
+def test_warm_up_may_be_in_epochs():
+    """64 images in batches of 8, 104 steps: 13 epochs, of which one warms up."""
+    sar = SarObjective(tiny(recipe="sar", sar={"weight": 2.0, "warmup_epochs": 1.0}))
+    assert [sar.weight(progress) for progress in (0, 0.5 / 13, 1 / 13, 7 / 13, 1)] == pytest.approx([0, 1, 2, 1, 0])

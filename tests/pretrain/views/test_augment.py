@@ -48,3 +48,10 @@ def test_scales_are_of_their_own_round_and_every_step_is_another():
     np.testing.assert_allclose(globals_.geometry.box[:, 2:].prod(1), 0.5)
     np.testing.assert_allclose(locals_.geometry.box[:, 2:].prod(1), 0.25)
     assert not np.allclose(globals_.geometry.box, views_of(1, **options)[0].geometry.box)
+
+
+def test_the_reference_may_stay_unmirrored():
+    globals_, locals_ = views_of(global_size=32, local_size=16, locals=2, flip_p=1.0, flip_reference=False)
+    assert globals_.geometry.flip.tolist() == [False, False, True, True]
+    assert locals_.geometry.flip.all()
+    assert views_of(global_size=32, locals=0, flip_p=1.0)[0].geometry.flip.all()

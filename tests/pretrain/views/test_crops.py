@@ -46,3 +46,14 @@ def test_intervals_lie_inside_and_long_ones_around():
     assert (starts[1] == 0).all()
     assert -0.5 <= starts[2].min() < -0.45
     assert -0.05 < starts[2].max() <= 0
+
+
+def test_the_first_crop_of_each_image_may_stay_unmirrored():
+    def crop(flip_first):
+        return sample_crops(
+            np.random.default_rng(0), np.ones(5), 3, (0.3, 1.0), (2, 2), flip_p=1.0, flip_first=flip_first
+        )
+
+    assert crop(True).flip.all()
+    assert crop(False).flip.tolist() == [False] * 5 + [True] * 10
+    np.testing.assert_array_equal(crop(True).box, crop(False).box)
