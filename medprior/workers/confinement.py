@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from multiprocessing import util
 from multiprocessing.forkserver import ForkServer
+from typing import Any
 
 from medprior.workers.file_access import list_library_folders, restrict_file_access
 from medprior.workers.system_call_filter import filter_system_calls
@@ -98,11 +99,11 @@ class CleanForkServer(ForkServer):
         with START_LOCK:
             spawn_process = util.spawnv_passfds
 
-            def spawn_without_environment(path: bytes, arguments: Sequence[str], descriptors: Sequence[int]) -> int:
+            def spawn_without_environment(path: bytes, args: Sequence[Any], passfds: Sequence[int]) -> int:
                 """Start a process as `spawnv_passfds` does, in this thread without the caller's environment."""
                 if threading.get_ident() != starter:
-                    return spawn_process(path, arguments, descriptors)
-                process = subprocess.Popen(arguments, executable=path, env=build_environment(), pass_fds=descriptors)
+                    return spawn_process(path, args, passfds)
+                process = subprocess.Popen(args, executable=path, env=build_environment(), pass_fds=passfds)
                 # The fork server's owner waits for it.
                 process.returncode = 0
                 return process.pid
