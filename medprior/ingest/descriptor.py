@@ -169,6 +169,22 @@ class BoxRule(Settings):
     height: tuple[str, ...] = ("height",)
 
 
+class MeasurementRule(Settings):
+    """A CSV table of numbers measured in images, for evaluation; they are no labels and nothing learns from them.
+
+    Attributes:
+        files: possible names below the input; the first that exists is read; all are optional.
+        key: possible names of the column with the image; the first that exists is used.
+        key_match: as of `TableRule`.
+        columns: name of the measurement -> possible names of its column; `ctr` is the cardiothoracic ratio.
+    """
+
+    files: tuple[str, ...]
+    key: tuple[str, ...]
+    key_match: Pattern | None = None
+    columns: dict[str, tuple[str, ...]] = Field(min_length=1)
+
+
 class FileNameLabel(Settings):
     """A label from the file name; unknown where neither expression matches.
 
@@ -217,6 +233,7 @@ class DatasetDescriptor(Settings):
         policy: changes of the default policy for this data set; see `medprior.dicom.Policy`.
         masks: kinds of mask files.
         boxes: tables of boxes around findings.
+        measurements: tables of numbers measured in images.
         splits: the official split.
     """
 
@@ -237,6 +254,7 @@ class DatasetDescriptor(Settings):
     view: str | None = None
     masks: tuple[MaskRule, ...] = ()
     boxes: tuple[BoxRule, ...] = ()
+    measurements: tuple[MeasurementRule, ...] = ()
     splits: tuple[OfficialSplitRule, ...] = ()
 
     @property

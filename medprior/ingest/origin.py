@@ -11,6 +11,7 @@ from medprior.dicom import Policy
 from medprior.errors import ConfigError, InputMissing, Rejected
 from medprior.ingest.boxes import FindingBox, read_finding_boxes
 from medprior.ingest.descriptor import DatasetDescriptor
+from medprior.ingest.measurements import ImageMeasurement, read_measurements
 from medprior.ingest.plan import ImageSource, list_sources, match_sources
 from medprior.ingest.remote import RemoteStore, is_url
 from medprior.ingest.source_journal import FileStamp, get_size_and_mtime
@@ -41,6 +42,10 @@ class LocalFolder:
     def boxes(self, descriptor: DatasetDescriptor) -> list[FindingBox]:
         """The data set's boxes of findings; see `boxes.read_finding_boxes`."""
         return read_finding_boxes(self._path if self._path.is_dir() else self._path.parent, descriptor)
+
+    def measurements(self, descriptor: DatasetDescriptor) -> list[ImageMeasurement]:
+        """The data set's measurements of images; see `measurements.read_measurements`."""
+        return read_measurements(self._path if self._path.is_dir() else self._path.parent, descriptor)
 
     def stamp(self, source: ImageSource) -> FileStamp:
         """A stamp that changes with the file."""
@@ -77,6 +82,12 @@ class RemoteFolder:
         with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
             self._copy_tables([name for rule in descriptor.boxes for name in rule.files], Path(folder))
             return read_finding_boxes(Path(folder), descriptor)
+
+    def measurements(self, descriptor: DatasetDescriptor) -> list[ImageMeasurement]:
+        """The data set's measurements of images; see `measurements.read_measurements`."""
+        with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
+            self._copy_tables([name for rule in descriptor.measurements for name in rule.files], Path(folder))
+            return read_measurements(Path(folder), descriptor)
 
     def _copy_tables(self, names: list[str], folder: Path) -> None:
         for name in dict.fromkeys(names):

@@ -27,6 +27,7 @@ from medprior.ingest.identity import (
     is_valid_uid,
     load_private_pseudonymizer,
 )
+from medprior.ingest.measurements import ImageMeasurement, write_measurements
 from medprior.ingest.metadata import MetadataJoiner, digest_decoding_rules, digest_metadata_rules
 from medprior.ingest.origin import LocalFolder, RemoteFolder, open_input
 from medprior.ingest.plan import ImageSource, sample_sources
@@ -133,7 +134,7 @@ class IngestRun:
         self.decode(sources, origin, settings)
         if is_corrected:
             correction.apply(rule, resplit)
-        self.publish(settings, origin.boxes(self.descriptor), join_counts, resplit)
+        self.publish(settings, origin.boxes(self.descriptor), join_counts, resplit, origin.measurements(self.descriptor))
         if is_corrected:
             correction.report()
 
@@ -248,6 +249,7 @@ class IngestRun:
         boxes: Sequence[FindingBox] = (),
         join_counts: Mapping[str, Mapping[str, int]] | None = None,
         resplit: bool = False,
+        measurements: Sequence[ImageMeasurement] = (),
     ) -> None:
         """Write all files of the cohort; the manifest and `config.json` come last; `join_counts` are this run's."""
         self.outcomes.write_sources()
@@ -267,6 +269,9 @@ class IngestRun:
         manifest = self.writer.manifest()
         write_contact_sheet(self.writer.path / "contact_sheet.png", manifest, self.writer.pixels, self.writer.masks)
         box_counts = write_finding_boxes(self.writer.path, boxes, self.descriptor.name, self.pseudonyms, manifest)
+        measurement_counts = write_measurements(
+            self.writer.path, measurements, self.descriptor.name, self.pseudonyms, manifest
+        )
         self.writer.finish(
             fractions=settings.fractions,
             seed=settings.seed,
@@ -274,6 +279,7 @@ class IngestRun:
             quarantine=quarantine,
             summary=summarize_cohort(manifest, self.outcomes.records())
             | box_counts
+            | measurement_counts
             | ({"joins": join_counts} if join_counts else {}),
             settings=settings.dump_cohort_settings() | {"dataset": self.descriptor.name},
         )

@@ -22,6 +22,7 @@ PRIMARY_KINDS = {
     "classification": "classification",
     "segmentation": "segmentation",
     "cardiothoracic": "segmentation",
+    "cardiothoracic_published": "segmentation",
     "features": "attention",  # frozen features belong to the primary backbone
 }
 HEADLINES = (

@@ -1,4 +1,4 @@
-"""Agreement of the cardiothoracic ratio from predicted masks with the one from true masks.
+"""Agreement of the cardiothoracic ratio from predicted masks with the one from true masks, and with published ones.
 
 Agreement after Bland and Altman (1986): the mean difference (bias) and the limits between which
 95 % of the differences lie, mean +- 1.96 standard deviations.
@@ -7,16 +7,20 @@ Agreement after Bland and Altman (1986): the mean difference (bias) and the limi
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
 from medprior.dicom.radiograph import FRONTAL_VIEWS
+from medprior.ingest.measurements import MEASUREMENTS_FILE
 from medprior.metrics.auc import Array
 from medprior.metrics.bootstrap import Estimate, Resamples, estimate_mean
 from medprior.metrics.cardiothoracic_ratio import measure_cardiothoracic_ratio, stretch_to_square_pixels
 
 RATIO_STRUCTURES = ("left_lung", "right_lung", "heart")
 RATIO_PREFIX = "cardiothoracic"
+PUBLISHED_PREFIX = "cardiothoracic_published"
+RATIO_MEASUREMENT = "ctr"  # its name in descriptors
 MIN_RATIO_PAIRS = 3  # fewest pairs for which agreement is reported
 LIMITS_IN_SD = 1.96
 
@@ -74,8 +78,20 @@ def measure_true_ratios(cohort: Cohort, size: int) -> Array:
     return np.where(is_complete, measure_ratios(masks, cohort), np.nan)
 
 
-def estimate_ratio_agreement(predicted: Array, truth: Array, draws: Resamples) -> dict[str, Estimate]:
-    """`cardiothoracic.<mae|bias|limit_low|limit_high|measured>` with intervals over patients.
+def load_published_ratios(cohort: Cohort) -> Array:
+    """Ratios that came with the data set, float64 [n] in the order of the images, NaN unknown."""
+    path = cohort.path / MEASUREMENTS_FILE
+    if not path.is_file():
+        return np.full(len(cohort), np.nan)
+    table = pd.read_parquet(path)
+    values = table[table.name == RATIO_MEASUREMENT].set_index("image_id")["value"]
+    return values.reindex(list(cohort.image_ids)).to_numpy(dtype=np.float64)
+
+
+def estimate_ratio_agreement(
+    predicted: Array, truth: Array, draws: Resamples, prefix: str = RATIO_PREFIX
+) -> dict[str, Estimate]:
+    """`<prefix>.<mae|bias|limit_low|limit_high|measured>` with intervals over patients.
 
     `measured` is the share of images with a true ratio for which the model gives one.
 
@@ -83,6 +99,7 @@ def estimate_ratio_agreement(predicted: Array, truth: Array, draws: Resamples) -
         predicted: float64 [n], the ratios from the model's masks, NaN unknown.
         truth: float64 [n], those from the true masks.
         draws: resamples of the patients.
+        prefix: of the keys.
     """
     is_known = ~np.isnan(truth)
     difference = predicted - truth
@@ -102,4 +119,4 @@ def estimate_ratio_agreement(predicted: Array, truth: Array, draws: Resamples) -
     for name, sign in (("limit_low", -1), ("limit_high", 1)):
         value = bias.value + sign * LIMITS_IN_SD * deviation
         estimates[name] = Estimate(value, bias.samples + sign * LIMITS_IN_SD * deviations, count)
-    return {f"{RATIO_PREFIX}.{name}": estimate for name, estimate in estimates.items()}
+    return {f"{prefix}.{name}": estimate for name, estimate in estimates.items()}

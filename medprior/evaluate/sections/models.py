@@ -13,7 +13,12 @@ from medprior.cohort import Cohort
 from medprior.errors import InputMissing
 from medprior.evaluate.inputs import NamedInput
 from medprior.evaluate.localisation.finding_maps import NO_ATTENTION, has_vit_attention
-from medprior.evaluate.sections.cardiothoracic import RatioPairs, estimate_ratio_agreement
+from medprior.evaluate.sections.cardiothoracic import (
+    PUBLISHED_PREFIX,
+    RatioPairs,
+    estimate_ratio_agreement,
+    load_published_ratios,
+)
 from medprior.evaluate.sections.segmentation import compute_overlap_scores, estimate_segmentation
 from medprior.evaluate.sections.subgroups import estimate_subgroup_aucs
 from medprior.evaluate.study import EvaluationStudy, Section
@@ -105,6 +110,7 @@ def fit_residual_temperatures(
 def evaluate_segmentation(study: EvaluationStudy, models: NamedModels) -> Section:
     """`segmentation.*` of the first model, the others as baselines."""
     section = Section(extra={"masks": {}})
+    published = load_published_ratios(study.part)
     groups: dict[str, Estimates] = {}
     for number, entry in enumerate(models):
         pairs = RatioPairs()
@@ -117,8 +123,11 @@ def evaluate_segmentation(study: EvaluationStudy, models: NamedModels) -> Sectio
         section.columns |= {f"{prefix}dice_{name}": metrics["dice"] for name, metrics in scores.items()}
         if (ratios := pairs.concatenate()) is not None:
             groups[entry.name] |= estimate_ratio_agreement(*ratios, study.draws)
+            groups[entry.name] |= estimate_ratio_agreement(ratios[0], published, study.draws, PUBLISHED_PREFIX)
             section.columns[f"{prefix}cardiothoracic_ratio"] = ratios[0]
             section.columns["true_cardiothoracic_ratio"] = ratios[1]
+            if not np.isnan(published).all():
+                section.columns["published_cardiothoracic_ratio"] = published
             section.extra.setdefault("ratios", {})[entry.name] = ratios
     section.add_source_estimates(groups)
     return section

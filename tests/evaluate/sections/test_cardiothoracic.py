@@ -1,6 +1,7 @@
 """Agreement of the ratio from predicted with the ratio from true masks."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,12 @@ import pytest
 
 from medprior.cohort import Cohort, CohortWriter
 from medprior.evaluate.evaluate import evaluate_cohort
-from medprior.evaluate.sections.cardiothoracic import RatioPairs, estimate_ratio_agreement, measure_true_ratios
+from medprior.evaluate.sections.cardiothoracic import (
+    RatioPairs,
+    estimate_ratio_agreement,
+    load_published_ratios,
+    measure_true_ratios,
+)
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.finetune.settings import FinetuneSettings
 from medprior.finetune.training import finetune_model
@@ -134,6 +140,34 @@ def test_three_pairs_are_an_agreement():
     assert estimates["cardiothoracic.limit_low"].n == 3
     # Of four true ratios three were measured.
     assert estimates["cardiothoracic.measured"].value == 0.75
+
+
+def test_published_ratios_are_those_of_the_images(phantom_cohort, tmp_path):
+    """Beside a cohort's images in any order, with other measurements and images of other splits."""
+    folder = tmp_path / "c"
+    shutil.copytree(phantom_cohort, folder)
+    part = Cohort.open(folder).take(6, 0)
+    assert np.isnan(load_published_ratios(part)).all()
+    rows = [(image_id, "ctr", 0.1 * number) for number, image_id in enumerate(part.image_ids[::-1]) if number != 2]
+    rows += [(part.image_ids[0], "spine", 9.0), ("elsewhere", "ctr", 9.0)]
+    pd.DataFrame(rows, columns=["image_id", "name", "value"]).to_parquet(folder / "measurements.parquet")
+    np.testing.assert_allclose(load_published_ratios(part), [0.5, 0.4, 0.3, np.nan, 0.1, 0.0])
+
+
+def test_evidence_has_the_agreement_with_published_ratios(phantom_cohort, tmp_path):
+    folder = tmp_path / "c"
+    shutil.copytree(phantom_cohort, folder)
+    model = segmenter(folder, tmp_path / "model")
+    images = Cohort.open(folder).image_ids
+    rows = pd.DataFrame({"image_id": images, "name": "ctr", "value": np.linspace(0.4, 0.6, len(images))})
+    rows.to_parquet(folder / "measurements.parquet")
+    metrics = evaluate_cohort(folder, tmp_path / "e", model=f"seg={model}", settings=FEW)
+    table = pd.read_parquet(tmp_path / "e" / "predictions.parquet")
+    difference = table.cardiothoracic_ratio - table.published_cardiothoracic_ratio
+    assert metrics["cardiothoracic_published.bias"]["value"] == pytest.approx(difference.mean())
+    assert metrics["cardiothoracic_published.mae"]["value"] == pytest.approx(difference.abs().mean())
+    assert metrics["cardiothoracic.mae"]["value"] != metrics["cardiothoracic_published.mae"]["value"]
+    assert "bias, published" in (tmp_path / "e" / "report.html").read_text()
 
 
 def test_a_batch_without_all_three_structures_gives_no_ratio(phantom_cohort):
