@@ -97,12 +97,16 @@ class FindingsColumn(Settings):
     Attributes:
         columns: possible names of the column; the first that exists is used.
         separator: between findings.
-        names: finding in the column -> medprior's label; other findings are ignored.
+        names: finding in the column, in any case -> medprior's label or labels; a label is present where one of its
+            findings is listed; other findings are ignored.
+        uninformative: entries, in any case, that say nothing about findings, such as "unchanged": where one is listed,
+            findings that are not listed are unknown instead of absent.
     """
 
     columns: tuple[str, ...]
     separator: str = "|"
-    names: dict[str, str]
+    names: dict[str, str | tuple[str, ...]]
+    uninformative: tuple[str, ...] = ()
 
 
 class TableRule(Settings):
@@ -123,6 +127,8 @@ class TableRule(Settings):
         values: texts of label cells -> number, null for unknown; before the words that are always read:
             true/yes/positive, false/no/negative, and empty, NA, NaN, unknown, uncertain for unknown.
         splits: texts of the split column -> train, val, test, train_val.
+        excluded: column -> cells, in any case, that mark an image that is no chest radiograph; it is not read, and
+            counted.
     """
 
     files: tuple[str, ...]
@@ -139,6 +145,7 @@ class TableRule(Settings):
     other_labels: bool = False
     values: dict[str, float | None] = Field(default_factory=dict)
     splits: dict[str, Literal["train", "val", "test", "train_val"]] = Field(default_factory=dict)
+    excluded: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class BoxRule(Settings):

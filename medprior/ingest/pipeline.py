@@ -72,11 +72,16 @@ def ingest_images(
         settings = settings.model_copy(update={"policy": Policy.from_values(policy, f"policy of {descriptor.name}")})
     origin = open_input(source)
     all_sources = origin.sources(descriptor, (cohort, private_folder(cohort)))
-    sources = sample_sources(all_sources, settings.limit, settings.seed)
     joins = TableJoins(list_join_keys(all_sources, descriptor))
     tables = origin.tables(descriptor, joins)
-    superseded = sum(source.superseded for source in all_sources)
-    counts = joins.counts | ({"INPUT": {"superseded_files": superseded}} if superseded else {})
+    known_sources = [source for source in all_sources if not tables.get(source.key, SourceMetadata()).is_excluded]
+    sources = sample_sources(known_sources, settings.limit, settings.seed)
+    input_counts = {
+        "superseded_files": sum(source.superseded for source in all_sources),
+        "files_excluded_by_tables": len(all_sources) - len(known_sources),
+    }
+    input_counts = {name: count for name, count in input_counts.items() if count}
+    counts = joins.counts | ({"INPUT": input_counts} if input_counts else {})
     public = descriptor.identity == "public"
     pseudonyms = create_public_pseudonymizer(descriptor.name) if public else load_private_pseudonymizer(key, cohort)
     with CohortWriter(cohort, settings.store_size) as writer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import gzip
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -14,11 +14,13 @@ from typing import IO
 from medprior.errors import InputMissing
 
 SEPARATORS = (",", ";", "\t")
+GZIP_START = b"\x1f\x8b"
 
 
 def open_text(path: Path) -> IO[str]:
-    """Open a UTF-8 or UTF-16 text, gzip-compressed or not, with or without a byte order mark."""
-    opener = gzip.open if path.suffix == ".gz" else open
+    """Open a UTF-8 or UTF-16 text, gzip-compressed or not whatever its name, with or without a byte order mark."""
+    with open(path, "rb") as file:
+        opener = gzip.open if file.read(2) == GZIP_START else open
     with opener(path, "rb") as file:
         start = file.read(2)
     encoding = "utf-16" if start in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
@@ -44,6 +46,12 @@ def find_column(names: tuple[str, ...], columns: Collection[str]) -> str | None:
     plain = {column.strip().casefold(): column for column in columns}
     exact = next((name for name in names if name in columns), None)
     return exact or next((plain[name.strip().casefold()] for name in names if name.strip().casefold() in plain), None)
+
+
+def find_named_columns(aliases: Mapping[str, tuple[str, ...]], columns: Collection[str]) -> dict[str, str]:
+    """Name -> the column that is there under one of its possible names; names without column are left out."""
+    matches = {name: find_column(names, columns) for name, names in aliases.items()}
+    return {name: column for name, column in matches.items() if column is not None}
 
 
 def require_columns(file_name: str, wanted: Collection[tuple[str, ...]], columns: Collection[str]) -> None:

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
 from medprior.dicom.radiograph import MAX_AGE_YEARS
 from medprior.errors import ConfigError, InputMissing
-from medprior.ingest.descriptor import DatasetDescriptor, OfficialSplitRule, TableRule, parse_image_key, search_pattern
+from medprior.ingest.descriptor import (
+    DatasetDescriptor,
+    FindingsColumn,
+    OfficialSplitRule,
+    TableRule,
+    parse_image_key,
+    search_pattern,
+)
 from medprior.ingest.plan import ImageSource
-from medprior.ingest.table_files import find_column, find_nearest_names, open_table, open_text, require_columns
+from medprior.ingest.table_files import (
+    find_column,
+    find_named_columns,
+    find_nearest_names,
+    open_table,
+    open_text,
+    require_columns,
+)
 from medprior.provenance import sha256_file
 
 STUDY_KEY_PREFIX = "study\0"
@@ -22,7 +36,8 @@ LABEL_WORDS = dict.fromkeys(("", "na", "n/a", "nan", "unknown", "uncertain"), ma
 }  # fmt: skip
 VIEW_NAMES = {
     "PA": "PA", "AP": "AP", "LATERAL": "LATERAL", "LL": "LL", "RL": "RL", "L": "LATERAL",
-    "AP SUPINE": "AP", "AP_SUPINE": "AP", "AP ERECT": "AP", "COSTAL": "UNKNOWN",
+    "AP SUPINE": "AP", "AP_SUPINE": "AP", "AP ERECT": "AP", "AP_HORIZONTAL": "AP", "AP AXIAL": "AP", "AP LLD": "AP",
+    "AP RLD": "AP", "PA LLD": "PA", "PA RLD": "PA", "LAT": "LATERAL", "XTABLE LATERAL": "LATERAL",
 }  # fmt: skip
 
 
@@ -33,6 +48,7 @@ class SourceMetadata:
     fields: dict[str, str] = field(default_factory=dict)
     labels: dict[str, float] = field(default_factory=dict)
     cell: str = field(default="", compare=False)  # the key as the table writes it
+    is_excluded: bool = False  # by a row of a table: no chest radiograph
 
 
 class TableJoins:
@@ -77,6 +93,12 @@ class TableJoins:
             self._matched.append(table)
         else:
             self._unmatched.append((file_name, table, example))
+
+    def count_split_names(self, file_name: str, names: Iterable[str]) -> None:
+        """Count the names of a split list that are no image of the input."""
+        missing = sum(name not in self._keys for name in names)
+        if missing:
+            self.counts[file_name] = {"names_without_image": missing}
 
     def refuse_unmatched_tables(self) -> None:
         """Raise InputMissing for a table without any image, unless another with the same columns has some."""
@@ -133,13 +155,17 @@ def read_tables(
                 entry = metadata.setdefault(key, SourceMetadata())
                 entry.fields |= row.fields
                 entry.labels |= row.labels
+                entry.is_excluded |= row.is_excluded
     if joins:
         joins.refuse_unmatched_tables()
     for rule in descriptor.splits:
         list_file = find_first_file(root, rule.files)
         if joins and list_file is not None:
             joins.digests[list_file.relative_to(root).as_posix()] = sha256_file(list_file)
-        for key in read_split_list(root, rule):
+        keys = list(read_split_list(root, rule))
+        if joins and keys:
+            joins.count_split_names(rule.files[0], keys)
+        for key in keys:
             metadata.setdefault(key, SourceMetadata()).fields["split"] = rule.split
     return metadata
 
@@ -148,7 +174,9 @@ def merge_rows(rows: Iterable[tuple[str, SourceMetadata]], repeated: str) -> dic
     """One entry per key: the last metadata, and the mean or maximum of known labels."""
     fields: dict[str, dict[str, str]] = {}
     labels: dict[str, dict[str, list[float]]] = {}
+    excluded: set[str] = set()
     for key, row in rows:
+        excluded |= {key} if row.is_excluded else set()
         fields.setdefault(key, {}).update(row.fields)
         for name, value in row.labels.items():
             values = labels.setdefault(key, {}).setdefault(name, [])
@@ -158,6 +186,7 @@ def merge_rows(rows: Iterable[tuple[str, SourceMetadata]], repeated: str) -> dic
         key: SourceMetadata(
             row_fields,
             {name: choose(values) if values else math.nan for name, values in labels.get(key, {}).items()},
+            is_excluded=key in excluded,
         )
         for key, row_fields in fields.items()
     }
@@ -176,18 +205,19 @@ def read_table_rows(path: Path, table: TableRule) -> Iterator[tuple[str, SourceM
         wanted += [names for name, names in table.facts.items() if name == "patient_id"]
         require_columns(path.name, wanted, columns)
         key = str(find_column(table.key, columns))
-        field_columns = {name: find_column(names, columns) for name, names in table.facts.items()}
+        field_columns = find_named_columns(table.facts, columns)
         labels = [
             (label, column, f"{path.name}, column {column}")
             for label, column in find_label_columns(table, columns, {key, *field_columns.values()}).items()
         ]
+        excluded = find_named_columns({name: (name,) for name in table.excluded}, columns)
         findings_column = find_column(table.findings.columns, columns) if table.findings else None
         for row in reader:
             result = SourceMetadata(cell=(row[key] or "").strip())
             if not result.cell and not any(row.get(column) for column in columns):
                 continue
             for name, column in field_columns.items():
-                text = (row.get(column or "") or "").strip()
+                text = (row.get(column) or "").strip()
                 if text:
                     result.fields[name] = table.splits.get(text, text) if name == "split" else text
             for label, label_column, where in labels:
@@ -198,18 +228,35 @@ def read_table_rows(path: Path, table: TableRule) -> Iterator[tuple[str, SourceM
                     if label in table.labels:
                         raise
                     result.labels[label] = math.nan
-            if table.findings and findings_column and (row.get(findings_column) or "").strip():
-                parts = row[findings_column].split(table.findings.separator)
-                listed = {part.strip(" []'\"") for part in parts}
-                for source, finding in table.findings.names.items():
-                    result.labels[finding] = float(source in listed)
+            if table.findings and findings_column:
+                result.labels |= parse_listed_findings(row.get(findings_column) or "", table.findings)
+            result.is_excluded = any(
+                (row.get(column) or "").strip().casefold() in map(str.casefold, table.excluded[name])
+                for name, column in excluded.items()
+            )
             yield parse_image_key(result.cell, table.key_match), result
 
 
-def find_label_columns(table: TableRule, columns: list[str], used: set[str | None]) -> dict[str, str]:
+def parse_listed_findings(text: str, rule: FindingsColumn) -> dict[str, float]:
+    """Labels from a cell that lists findings: 1 listed, 0 not listed, NaN not listed in an uninformative cell.
+
+    An empty cell gives no labels.
+    """
+    if not text.strip():
+        return {}
+    listed = {part.strip(" []'\"").casefold() for part in text.split(rule.separator)}
+    is_uninformative = any(entry.casefold() in listed for entry in rule.uninformative)
+    labels: dict[str, float] = {}
+    for finding, names in rule.names.items():
+        for label in (names,) if isinstance(names, str) else names:
+            absent = labels.get(label, math.nan if is_uninformative else 0.0)
+            labels[label] = 1.0 if finding.casefold() in listed else absent
+    return labels
+
+
+def find_label_columns(table: TableRule, columns: list[str], used: Set[str | None]) -> dict[str, str]:
     """Label -> column."""
-    column_by_label = {name: find_column(names, columns) for name, names in table.labels.items()}
-    result = {name: column for name, column in column_by_label.items() if column is not None}
+    result = find_named_columns(table.labels, columns)
     if table.other_labels:
         result |= {name: name for name in columns if name not in used | set(result.values())}
     return result

@@ -1,5 +1,6 @@
 """Folders of DICOM files with canaries in names and headers, and what an ingest made of them."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -75,3 +76,23 @@ def write_png(path: Path, array=EIGHT_BITS):
     """Write an 8-bit PNG and its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path)
+
+
+def shift_picture(number):
+    """A picture of its own for every number, uint8 [h, w]."""
+    return np.roll(EIGHT_BITS, 3 * number, axis=1)
+
+
+def write_pictures(folder, names):
+    """Write one distinct picture per name; JPEG or PNG by suffix."""
+    for number, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(shift_picture(number)).save(path)
+
+
+def write_table(path, header, rows, opener=open):
+    """A table as the csv module writes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with opener(path, "wt", newline="") as file:
+        csv.writer(file).writerows([header, *rows])

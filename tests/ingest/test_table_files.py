@@ -18,6 +18,15 @@ def test_encodings_are_seen_from_the_first_bytes(tmp_path, encoding, suffix):
         assert file.read() == ("äb\r\n" if encoding.startswith("utf-8") else "a\r\n")
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_compression_is_seen_from_the_content(tmp_path, name):
+    """Browsers unpack tables and keep the name."""
+    for data in (b"a\n", gzip.compress(b"a\n")):
+        (tmp_path / name).write_bytes(data)
+        with open_text(tmp_path / name) as file:
+            assert file.read() == "a\n"
+
+
 @pytest.mark.parametrize("start", ["", "sep={}\n", "\n"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_separators_are_seen_from_the_header(tmp_path, separator, start):

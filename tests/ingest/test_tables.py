@@ -199,6 +199,37 @@ def test_cells_of_different_images_are_not_merged_into_one(tmp_path):
     assert read_tables(tmp_path, describe(tables=[table]), TableJoins(["2"]))["2"].labels == {"m": 0.5}
 
 
+def test_entries_that_say_nothing_leave_the_other_findings_unknown(tmp_path):
+    (tmp_path / "t.csv").write_text("id,found\na,Unchanged\nb,['mass'|UNCHANGED]\nc,small mass\nd,hydro\n")
+    names = {"mass": "Mass", "small mass": "Mass", "hydro": ["Air", "Fluid"], "fluid": "Fluid"}
+    findings = {"columns": ["found"], "names": names, "uninformative": ["unchanged"]}
+    rows = read_tables(tmp_path, describe(tables=[{"files": ["t.csv"], "key": ["id"], "findings": findings}]))
+    labels = {key: [row.labels[name] for name in ("Mass", "Air", "Fluid")] for key, row in rows.items()}
+    expected = {"a": [NAN, NAN, NAN], "b": [1, NAN, NAN], "c": [1, 0, 0], "d": [0, 1, 1]}
+    assert {key: pytest.approx(values, nan_ok=True) for key, values in expected.items()} == labels
+
+
+def test_an_unnamed_first_column_stands_for_no_absent_one(tmp_path):
+    """As pandas writes its index: neither a study nor a mark of exclusion."""
+    (tmp_path / "t.csv").write_text(",id,m\n7,a,1\n")
+    table = {"files": ["t.csv"], "key": ["id"], "labels": {"m": ["m"]}, "facts": {"study_id": ["study"]}}
+    rows = read_tables(tmp_path, describe(tables=[table | {"excluded": {"gone": ["7"]}}]))
+    assert rows == {"a": SourceMetadata({}, {"m": 1.0})}
+
+
+def test_one_row_of_several_excludes_an_image(tmp_path):
+    (tmp_path / "t.csv").write_text("id,kind\na, hand \na,chest\nb,chest\n")
+    rows = read_tables(tmp_path, describe(tables=[{"files": ["t.csv"], "key": ["id"], "excluded": {"kind": ["HAND"]}}]))
+    assert {key: row.is_excluded for key, row in rows.items()} == {"a": True, "b": False}
+
+
+def test_names_of_a_split_list_without_image_are_counted(tmp_path):
+    (tmp_path / "test.txt").write_text("a.png\nb.png\nc.png\n")
+    joins = TableJoins(["a"])
+    read_tables(tmp_path, describe(splits=[{"split": "test", "files": ["test.txt"]}]), joins)
+    assert joins.counts == {"test.txt": {"names_without_image": 2}}
+
+
 def test_only_required_tables_and_the_key_column_must_exist(tmp_path):
     table = {"files": ["t.csv"], "key": ["image", "id"]}
     assert read_tables(tmp_path, describe(tables=[table | {"required": False}])) == {}
