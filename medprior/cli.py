@@ -109,7 +109,20 @@ def limit_permissions(stage: str) -> Iterator[None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of the console script; returns the exit status."""
+    """Entry point of the console script; returns the exit status, 0 where the reader of the output went away."""
+    try:
+        try:
+            return dispatch_arguments(argv)
+        finally:
+            # Here, where a closed pipe can be caught: Python's own flush at exit would print a traceback.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def dispatch_arguments(argv: Sequence[str] | None) -> int:
+    """Print help or version, or run a stage; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         print(format_help_text())
@@ -127,9 +140,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return 0
 
 

@@ -1,6 +1,7 @@
 import argparse
 import importlib
 import os
+import subprocess
 import sys
 
 import pytest
@@ -150,3 +151,16 @@ def test_every_stage_has_arguments_a_run_and_a_result(name):
     module.configure(argparse.ArgumentParser())
     assert callable(module.run)
     assert name in cli.UNTRACKED_STAGES or callable(module.result_folder)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ingest", "--help"]])
+def test_a_reader_that_went_away_is_no_error(arguments, unbuffered):
+    """As `medprior --help | head -1`, with the pipe closed before the first byte."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "-m", "medprior", *arguments]
+    result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (0, b"")

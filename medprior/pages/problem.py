@@ -46,10 +46,21 @@ def handle_unexpected_error(error: Exception) -> Response:
     return create_problem_response(Problem(500, "internal", "an unforeseen error; it was logged"))
 
 
-async def handle_http_error(_: Request, error: Exception) -> Response:
-    """Handler of `HTTPException` and `Problem`."""
+async def handle_http_error(request: Request, error: Exception) -> Response:
+    """Handler of `HTTPException` and `Problem`; answers OPTIONS, for which no route has a method of its own."""
     assert isinstance(error, HTTPException)
-    return create_problem_response(error)
+    if error.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+        return create_problem_response(error)
+    allowed = {"Allow": format_allowed_methods(dict(error.headers or {}).get("Allow", "GET"))}
+    if request.method == "OPTIONS":
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers=allowed)
+    return create_problem_response(HTTPException(error.status_code, error.detail, allowed))
+
+
+def format_allowed_methods(methods: str) -> str:
+    """The Allow header (RFC 9110 section 10.2.1) of a route with these `methods`, joined by commas."""
+    names = {name.strip() for name in methods.split(",")} | {"OPTIONS"}
+    return ", ".join(sorted(names | {"HEAD"} if "GET" in names else names))
 
 
 async def handle_invalid_request(_: Request, error: Exception) -> Response:

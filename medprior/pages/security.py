@@ -62,13 +62,17 @@ class SecurityMiddleware:
 
     async def _serve_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = BoundedBody(receive, self.access.max_bytes, self.access.body_seconds)
-        sender = SecureSender(send, body)
+        is_head = scope["method"] == "HEAD"
+        sender = SecureSender(send, body, drops_content=is_head)
+        # HEAD has the headers of GET (RFC 9110 section 9.3.2).
+        handled_scope = scope | {"method": "GET"} if is_head else scope
         start_time = time.monotonic()
         response: Response | None = None
         try:
             sender.cookie = authenticate_request(Request(scope), self.access)
             check_content_length(Request(scope), self.access.max_bytes)
-            await self.app(scope, body.receive, sender.send)
+            check_content_encoding(Request(scope))
+            await self.app(handled_scope, body.receive, sender.send)
         except Problem as problem:
             response = create_problem_response(problem)
         except Exception as error:
@@ -81,7 +85,7 @@ class SecurityMiddleware:
             sender.blocks_refused = False
             await response(scope, receive, sender.send)
         # The log gets the pattern of the route, since a path may hold a name.
-        route = getattr(scope.get("route"), "path", "-")
+        route = getattr(handled_scope.get("route"), "path", "-")
         elapsed_ms = (time.monotonic() - start_time) * 1000
         LOG.info("%s %s %d %.0f ms", scope["method"], route, sender.status, elapsed_ms)
 
@@ -89,11 +93,11 @@ class SecurityMiddleware:
 class SecureSender:
     """Adds the security headers, and drops the application's response once the body is refused.
 
-    A response that has begun goes on.
+    A response that has begun goes on. With `drops_content` it has its headers alone.
     """
 
-    def __init__(self, send: Send, body: BoundedBody) -> None:
-        self._send, self._body = send, body
+    def __init__(self, send: Send, body: BoundedBody, drops_content: bool = False) -> None:
+        self._send, self._body, self._drops_content = send, body, drops_content
         self.status = 0
         self.cookie: str | None = None
         self.blocks_refused = True
@@ -109,6 +113,8 @@ class SecureSender:
                 headers[name] = value
             if self.cookie:
                 headers.append("Set-Cookie", self.cookie)
+        elif self._drops_content and message["type"] == "http.response.body":
+            message = message | {"body": b""}
         await self._send(message)
 
 
@@ -151,6 +157,15 @@ def check_content_length(request: Request, limit: int) -> None:
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length[:20]) > limit:
         raise create_size_problem(limit)
+
+
+def check_content_encoding(request: Request) -> None:
+    """Raise Problem where the body is compressed: its limits are those of the bytes that arrive."""
+    encodings = request.headers.getlist("content-encoding")
+    if any(name.strip().lower() not in {"", "identity"} for text in encodings for name in text.split(",")):
+        # The header names what is accepted instead (RFC 9110 section 12.5.3).
+        headers = {"Accept-Encoding": "identity"}
+        raise Problem(415, "content_encoding", "compressed bodies are not read; send it as it is", headers)
 
 
 def access_cookie(access: AccessSettings) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Strangers at the door, over real sockets."""
 
+import gzip
 import http.client
 from urllib.parse import urlsplit
 
@@ -158,3 +159,45 @@ def test_secrets_are_equal_character_by_character():
     assert is_same_secret("geheim-ä", "geheim-ä")
     assert not is_same_secret("geheim-ä", "geheim-a")
     assert not is_same_secret("", "x")
+
+
+@pytest.mark.parametrize("path", ["health", "shared/palette.css", "openapi.json"])
+def test_head_has_the_headers_of_get_without_its_content(plain, path):
+    get, head = httpx.get(plain + path), httpx.head(plain + path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert {name: value for name, value in head.headers.items() if name != "date"} == {
+        name: value for name, value in get.headers.items() if name != "date"
+    }
+    # The connection is still in step: the next answer is that of the next request.
+    with httpx.Client() as client:
+        assert client.head(plain + path).status_code == 200
+        assert client.get(plain + path).content == get.content
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("health", "GET, HEAD, OPTIONS"), ("echo", "OPTIONS, POST"), ("vendor/x.js", "GET, HEAD, OPTIONS")],
+)
+def test_options_names_the_methods_and_others_are_refused_with_them(plain, path, allowed):
+    response = httpx.options(plain + path)
+    assert (response.status_code, response.headers["allow"], response.content) == (204, allowed, b"")
+    assert not [name for name in response.headers if name.startswith("access-control-")]
+    refused = httpx.delete(plain + path)
+    assert (refused.status_code, refused.headers["allow"], code(refused)) == (405, allowed, "method_not_allowed")
+    assert httpx.head(plain + "echo").status_code == 405
+    assert httpx.options(plain + "nowhere").status_code == 404
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
+def test_no_method_passes_without_the_token(locked, method):
+    assert httpx.request(method, locked + "number?n=1").status_code == 401
+    assert httpx.request(method, locked + "number?n=1", headers={"Authorization": f"Bearer {TOKEN}"}).is_success
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip"])
+def test_compressed_bodies_are_refused_by_name(plain, encoding):
+    response = httpx.post(plain + "echo", content=gzip.compress(b"x" * 100), headers={"Content-Encoding": encoding})
+    assert (response.status_code, code(response)) == (415, "content_encoding")
+    assert response.headers["accept-encoding"] == "identity"
+    whole = httpx.post(plain + "echo", content=b"xyz", headers={"Content-Encoding": "identity"})
+    assert whole.json() == {"bytes": 3}
