@@ -7,11 +7,13 @@ untrusted model can at worst be refused.
 from __future__ import annotations
 
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import yaml
 
@@ -48,6 +50,7 @@ def fetch_package(uri: str, tracking_uri: str | None) -> Iterator[Path]:
     resolved = resolve_alias(client, uri)
     from mlflow.artifacts import download_artifacts
 
+    refuse_moved_artifacts(client, resolved, uri)
     with tempfile.TemporaryDirectory(prefix="medprior-") as folder, mlflow_store.activate_store(client):
         try:
             root = Path(download_artifacts(artifact_uri=resolved, dst_path=folder))
@@ -118,6 +121,44 @@ def resolve_alias(client: MlflowClient, uri: str) -> str:
     except MlflowException:
         raise InputMissing("no such version", where=uri, fix="see `mlflow ui`") from None
     return f"models:/{name}/{version}"
+
+
+def refuse_moved_artifacts(client: MlflowClient, resolved: str, uri: str) -> None:
+    """Raise InputMissing where the store names a local folder that is not here: stores record absolute paths.
+
+    Args:
+        client: of the store.
+        resolved: from `resolve_alias`.
+        uri: as the user gave it.
+    """
+    location = urlsplit(find_artifact_location(client, resolved))
+    folder = Path(unquote(location.path))
+    if location.scheme not in {"", "file"} or not location.path or folder.exists():
+        return
+    store = mlflow_store.sqlite_path(client.tracking_uri)
+    old_root = next((parent for parent in folder.parents if parent.name == "mlruns"), None)
+    new_root = store.parent / "mlruns" if store else None
+    if old_root and new_root and (new_root / folder.relative_to(old_root)).exists():
+        fix = f"the store was moved: ln -s {shlex.quote(str(new_root))} {shlex.quote(str(old_root))}"
+    else:
+        fix = "move the folder back, or make a link from there to where it is now"
+    raise InputMissing("the model's artifacts are not where the store says", where=uri, expected=str(folder), fix=fix)
+
+
+def find_artifact_location(client: MlflowClient, resolved: str) -> str:
+    """URI of the artifacts of `models:/NAME/VERSION`, `models:/m-ID` or `runs:/ID/PATH`; empty if unknown."""
+    from mlflow.exceptions import MlflowException
+
+    kind, _, name = resolved.partition(":/")
+    first, _, rest = name.partition("/")
+    try:
+        if kind == "runs":
+            return str(client.get_run(first).info.artifact_uri or "")
+        if rest:
+            return str(client.get_model_version_download_uri(first, rest))
+        return str(client.get_logged_model(first).artifact_location)
+    except MlflowException:
+        return ""
 
 
 def check_package(root: Path, uri: str) -> None:

@@ -1,6 +1,7 @@
 """What the registry may hold that is not ours: refused, and nothing of it is run."""
 
 import os
+import subprocess
 import textwrap
 from pathlib import Path
 
@@ -116,3 +117,37 @@ def test_a_lost_artifact_is_one_line(tracking_uri, tmp_path):
         fetch("models:/lost@champion", tracking_uri)
     assert "\n" not in str(caught.value)
     assert Path(tmp_path / "mlflow.db").exists()
+
+
+def test_a_moved_store_says_where_its_artifacts_were_and_how_to_point_to_them(tmp_path, monkeypatch):
+    """The store and its artifacts lie in a folder that is renamed: the registry keeps absolute paths."""
+    home, moved = tmp_path / "old home", tmp_path / "new"
+    home.mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+    code = tmp_path / "code.py"
+    code.write_text(
+        "import mlflow\nclass Model(mlflow.pyfunc.PythonModel):\n"
+        "    def predict(self, context, model_input, params=None):\n        return model_input\n"
+        "mlflow.models.set_model(Model())\n"
+    )
+    version = log_pyfunc(f"sqlite:///{home}/mlflow.db", "own", python_model=str(code))
+    home.rename(moved)
+    store = f"sqlite:///{moved}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    source = mlflow_store.connect_to_store(store).get_model_version("own", version).source
+    for uri in ("models:/own@champion", f"models:/own/{version}", source):
+        with pytest.raises(MedpriorError, match="not where the store says") as caught:
+            fetch(uri, store)
+        assert str(home) in caught.value.expected
+        assert caught.value.fix == f"the store was moved: ln -s {moved}/mlruns '{home}/mlruns'"
+    subprocess.run(caught.value.fix.partition(": ")[2], shell=True, check=False, stderr=subprocess.DEVNULL)
+    assert not home.exists()
+    home.mkdir()
+    subprocess.run(caught.value.fix.partition(": ")[2], shell=True, check=True)
+    # Now the artifacts are read, and this foreign model is refused for what it is.
+    with pytest.raises(MedpriorError, match="not a package of `medprior register`"):
+        fetch("models:/own@champion", store)
+    (home / "mlruns").unlink()
+    (moved / "mlruns").rename(tmp_path / "elsewhere")
+    with pytest.raises(MedpriorError, match="move the folder back, or make a link"):
+        fetch("models:/own@champion", store)
