@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medprior.figure_text import escape_figure_text
 from medprior.palette import assign_colours
 from medprior.provenance import atomic_write
 
@@ -35,5 +36,6 @@ def save_mask_preview(image: NDArray[np.float32], masks: Mapping[str, NDArray[np
         axes.text(0.02, 0.98 - 0.04 * index, name, color=colour, va="top", transform=axes.transAxes)
     text = "patient's left"
     axes.text(0.98, 0.02, text, color="w", ha="right", transform=axes.transAxes)
+    escape_figure_text(figure)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from medprior.cohort import Cohort
+from medprior.figure_text import escape_figure_text
 from medprior.geometry import create_whole_image_views
 from medprior.networks.attention import compute_attention_maps
 from medprior.networks.encoder import Encoder
@@ -45,5 +46,6 @@ def plot_head_attention(
                 head = column - 1
                 axis.set_title("image" if column == 0 else structure.get(head, f"free head {head}"), fontsize=8)
     figure.tight_layout(pad=0.3)
+    escape_figure_text(figure)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
+from medprior.figure_text import escape_figure_text
 from medprior.palette import structure_colour
 from medprior.priors.prior import ANNOTATED_STATUS, SpatialPrior
 from medprior.provenance import atomic_write
@@ -36,6 +37,7 @@ def plot_prior(prior: SpatialPrior, cohort: Cohort, path: Path, seed: int = 0) -
     for axes, panel in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
         plot_prior_panel(axes, *panel, prior.names)
     figure.suptitle(f"{prior.method}: {', '.join(prior.names)} (lines at 0.25, 0.5, 0.75)")
+    escape_figure_text(figure)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medprior.figure_text import escape_figure_text
 from medprior.palette import BLACK, DARK_BLUE, GREEN, ORANGE, PINK, SKY_BLUE, VERMILION
 from medprior.provenance import atomic_write
 
@@ -56,6 +57,7 @@ def open_figure(path: Path, rows: int, columns: int, width: float, height: float
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, squeeze=False)
         yield figure, axes
+        escape_figure_text(figure)
         with atomic_write(path) as temporary:
             figure.savefig(temporary, format="png", metadata={"Software": "medprior"})
 

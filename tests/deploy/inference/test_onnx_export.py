@@ -2,6 +2,10 @@
 
 import argparse
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -99,3 +103,21 @@ def test_torchscript_through_monai(task, request, tmp_path):
     images = torch.rand(3, 1, 64, 64)
     with torch.inference_mode():
         assert torch.allclose(scripted(images), model.network(images), atol=1e-5)
+
+
+def test_torchscript_by_the_commands_of_the_reference(classifier, tmp_path):
+    """The text of REFERENCE.md, run as it stands there but for the model's folder and size."""
+    root = Path(__file__).parents[3]
+    reference = (root / "medprior" / "deploy" / "REFERENCE.md").read_text()
+    (commands,) = [block for block in reference.split("```") if "ckpt_export" in block]
+    commands = (
+        commands.replace("MODEL", str(classifier)).replace("S, S", "64, 64").replace("bundles/", f"{root}/bundles/")
+    )
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(root)
+    }  # fmt: skip
+    subprocess.run(["bash", "-ec", commands], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    scripted = torch.jit.load(str(tmp_path / "model.ts")).eval()
+    images = torch.rand(2, 1, 64, 64)
+    with torch.inference_mode():
+        assert torch.allclose(scripted(images), load_finetuned_model(classifier).network(images), atol=1e-5)
