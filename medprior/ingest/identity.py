@@ -46,18 +46,26 @@ def create_public_pseudonymizer(dataset: str) -> Pseudonymizer:
     return Pseudonymizer(f"medprior public data set {dataset}".encode())
 
 
-def load_private_pseudonymizer(path: Path | None, cohort: Path) -> Pseudonymizer:
+def load_private_pseudonymizer(path: Path | None, cohort: Path, source: Path | None = None) -> Pseudonymizer:
     """Pseudonyms under the key in `path`, `MEDPRIOR_IDENTITY_KEY` or the user's configuration.
 
     The key file is created on first use, readable by its owner only.
+
+    Args:
+        path: the key file, or None.
+        cohort: the cohort folder.
+        source: the input, where it is local.
 
     Raises:
         ConfigError: the key is too short, open to others, or beside the data.
         InputMissing: the key cannot be read or created.
     """
     path = (path or default_key_path()).absolute()
-    data_folders = (cohort.absolute(), cohort.absolute().with_name(cohort.name + ".private"))
-    if any(folder == path or folder in path.parents for folder in data_folders):
+    data_folders = [cohort.absolute(), cohort.absolute().with_name(cohort.name + ".private")]
+    data_folders += [source.absolute()] if source is not None else []
+    # Links lead into the data as well as plain paths do.
+    data_folders += [folder.resolve() for folder in data_folders]
+    if any(place.is_relative_to(folder) for place in (path, path.resolve()) for folder in data_folders):
         raise ConfigError(
             "the identity key must not lie beside the data",
             where="--key",

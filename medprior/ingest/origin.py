@@ -12,7 +12,7 @@ from medprior.errors import ConfigError, InputMissing, Rejected
 from medprior.ingest.boxes import FindingBox, read_finding_boxes
 from medprior.ingest.descriptor import DatasetDescriptor
 from medprior.ingest.measurements import ImageMeasurement, read_measurements
-from medprior.ingest.plan import ImageSource, list_sources, match_sources
+from medprior.ingest.plan import FollowLinks, ImageSource, list_sources, match_sources
 from medprior.ingest.remote import RemoteStore, is_url
 from medprior.ingest.source_journal import FileStamp, get_size_and_mtime
 from medprior.ingest.tables import SourceMetadata, TableJoins, read_tables
@@ -31,9 +31,11 @@ class LocalFolder:
     def __init__(self, path: Path) -> None:
         self._path, self.location = path, str(path.absolute())
 
-    def sources(self, descriptor: DatasetDescriptor, skipped: tuple[Path, ...]) -> list[ImageSource]:
+    def sources(
+        self, descriptor: DatasetDescriptor, skipped: tuple[Path, ...], follow_links: FollowLinks = "none"
+    ) -> list[ImageSource]:
         """All images of the data set; see `plan.list_sources`."""
-        return list_sources(self._path, descriptor, skipped)
+        return list_sources(self._path, descriptor, skipped, follow_links)
 
     def tables(self, descriptor: DatasetDescriptor, joins: TableJoins | None = None) -> dict[str, SourceMetadata]:
         """Metadata from the data set's tables; see `tables.read_tables`."""
@@ -49,7 +51,7 @@ class LocalFolder:
 
     def stamp(self, source: ImageSource) -> FileStamp:
         """A stamp that changes with the file."""
-        return get_size_and_mtime(source.path)
+        return get_size_and_mtime(source.target or source.path)
 
 
 class RemoteFolder:
@@ -64,8 +66,10 @@ class RemoteFolder:
         self.remote, self.location = RemoteStore(url), url
         self._entries: dict[str, FileStamp] = {}
 
-    def sources(self, descriptor: DatasetDescriptor, skipped: tuple[Path, ...]) -> list[ImageSource]:
-        """All images of the data set; masks come from the same store."""
+    def sources(
+        self, descriptor: DatasetDescriptor, skipped: tuple[Path, ...], follow_links: FollowLinks = "none"
+    ) -> list[ImageSource]:
+        """All images of the data set; masks come from the same store, which knows no links."""
         self._entries = self.remote.entries()
         return match_sources(sorted(self._entries), self.remote.url, descriptor)
 

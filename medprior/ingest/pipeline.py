@@ -71,7 +71,7 @@ def ingest_images(
         policy = settings.policy.model_dump() | descriptor.policy
         settings = settings.model_copy(update={"policy": Policy.from_values(policy, f"policy of {descriptor.name}")})
     origin = open_input(source)
-    all_sources = origin.sources(descriptor, (cohort, private_folder(cohort)))
+    all_sources = origin.sources(descriptor, (cohort, private_folder(cohort)), settings.follow_links)
     joins = TableJoins(list_join_keys(all_sources, descriptor))
     tables = origin.tables(descriptor, joins)
     known_sources = [source for source in all_sources if not tables.get(source.key, SourceMetadata()).is_excluded]
@@ -83,7 +83,10 @@ def ingest_images(
     input_counts = {name: count for name, count in input_counts.items() if count}
     counts = joins.counts | ({"INPUT": input_counts} if input_counts else {})
     public = descriptor.identity == "public"
-    pseudonyms = create_public_pseudonymizer(descriptor.name) if public else load_private_pseudonymizer(key, cohort)
+    local = None if origin.remote else Path(origin.location)
+    pseudonyms = (
+        create_public_pseudonymizer(descriptor.name) if public else load_private_pseudonymizer(key, cohort, local)
+    )
     with CohortWriter(cohort, settings.store_size) as writer:
         run = IngestRun(writer, SourceJournal(cohort), descriptor, pseudonyms, tables)
         # Paths may hold names of patients: what is kept is keyed.

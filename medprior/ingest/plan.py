@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from medprior.errors import ConfigError, InputMissing, MedpriorError
 from medprior.ingest.descriptor import DatasetDescriptor, MaskRule, RawFormat, search_pattern
 
 PathResolver = Callable[[str], str]
+FollowLinks = Literal["none", "inside", "all"]
+REPOSITORY_FOLDERS = {".git", ".datalad"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class ImageSource:
         raw: set for headerless files.
         stretch: scale the file's value range to black and white.
         masks: mask files of the image.
+        target: the file that a followed link at `path` leads to; empty for no link.
         superseded: files with the same id that match a later kind of image and are not read.
     """
 
@@ -51,21 +55,35 @@ class ImageSource:
     raw: RawFormat | None
     masks: tuple[MaskFile, ...]
     stretch: bool = False
+    target: str = ""
     superseded: int = 0
 
 
 def list_files(root: Path, skipped: tuple[Path, ...]) -> Iterator[str]:
-    """Relative paths of all files and links below `root`; links are not followed."""
+    """Relative paths of all files and links below `root`; links are not followed, repositories' own folders skipped."""
     skipped_paths = {str(path.absolute()) for path in skipped}
     for parent, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if str(Path(parent, name).absolute()) not in skipped_paths)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name not in REPOSITORY_FOLDERS and str(Path(parent, name).absolute()) not in skipped_paths
+        )
         links = [name for name in folders if Path(parent, name).is_symlink()]
         for name in sorted([*files, *links]):
             yield os.path.relpath(Path(parent, name), root).replace(os.sep, "/")
 
 
-def list_sources(root: Path, descriptor: DatasetDescriptor, skipped: tuple[Path, ...] = ()) -> list[ImageSource]:
+def list_sources(
+    root: Path, descriptor: DatasetDescriptor, skipped: tuple[Path, ...] = (), follow_links: FollowLinks = "none"
+) -> list[ImageSource]:
     """All images of a data set below `root`, sorted by path.
+
+    Args:
+        root: folder or file.
+        descriptor: the data set.
+        skipped: folders below `root` that are not searched.
+        follow_links: links to files that are read: none, those to files inside `root`, or all. A link that is not
+            followed stays in the list, and is refused when it is read.
 
     Raises:
         InputMissing: `root` does not exist, or holds no image of this data set.
@@ -79,7 +97,31 @@ def list_sources(root: Path, descriptor: DatasetDescriptor, skipped: tuple[Path,
         raise InputMissing("no such file or folder", where="INPUT", fix="check the path")
     if not paths:
         raise MedpriorError("the input folder is empty", where="INPUT", fix="check the path")
-    return match_sources(paths, lambda relative: str(root / relative), descriptor)
+    sources = match_sources(paths, lambda relative: str(root / relative), descriptor)
+    return (
+        sources if follow_links == "none" else [follow_source_links(source, root, follow_links) for source in sources]
+    )
+
+
+def follow_source_links(source: ImageSource, root: Path, follow_links: FollowLinks) -> ImageSource:
+    """The source with the targets of its own link and of those of its masks."""
+    masks = tuple(
+        replace(mask, path=find_link_target(mask.path, root, follow_links) or mask.path) for mask in source.masks
+    )
+    return replace(source, target=find_link_target(source.path, root, follow_links), masks=masks)
+
+
+def find_link_target(path: str, root: Path, follow_links: FollowLinks) -> str:
+    """The regular file that a link leads to; empty for no link, a broken one, or one that leads out of `root`."""
+    link = Path(path)
+    if not link.is_symlink():
+        return ""
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return ""
+    is_allowed = follow_links == "all" or target.is_relative_to(root.resolve())
+    return str(target) if is_allowed and target.is_file() else ""
 
 
 def match_sources(paths: list[str], resolve: PathResolver, descriptor: DatasetDescriptor) -> list[ImageSource]:

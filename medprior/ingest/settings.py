@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,8 @@ class IngestSettings(Settings):
         cpu_seconds: processor time for one file, plus one second for each 10 MB.
         wall_seconds: time after which an unresponsive worker is ended.
         scheduler: address of a Dask scheduler whose workers read the files; None for this machine.
+        follow_links: links to files that are read: `none`, those to files `inside` INPUT (git-annex and DataLad, whose
+            content lies in INPUT/.git), or `all`. Links to folders are never followed.
         policy: acceptance criteria for radiographs.
     """
 
@@ -35,6 +37,7 @@ class IngestSettings(Settings):
     cpu_seconds: float = Field(default=4.0, gt=0)
     wall_seconds: float = Field(default=120.0, gt=0)
     scheduler: str | None = Field(default=None, pattern=r"^[a-z]+://[^/@]+$")
+    follow_links: Literal["none", "inside", "all"] = "none"
     policy: Policy = Policy()
 
     def dump_cohort_settings(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset
 
 from medprior.dicom import Policy, parsing, read_radiograph
@@ -199,3 +200,17 @@ def test_an_implicit_file_is_known_as_such():
     dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
     parsed = parse(serialise_dataset(dataset))
     assert (parsed.syntax, parsed.implicit) == ("1.2.840.10008.1.2", True)
+
+
+@pytest.mark.parametrize(
+    ("form", "name"), [("TIFF", "TIFF"), ("WEBP", "WebP"), ("GIF", "GIF"), ("JPEG2000", "JPEG 2000")]
+)
+def test_other_pictures_are_named_for_what_they_are(form, name):
+    """A parser that is given a picture says which, whatever its file is called."""
+    buffer = io.BytesIO()
+    Image.new("L", (64, 64), 9).save(buffer, form)
+    size = buffer.tell()
+    buffer.seek(0)
+    with pytest.raises(Rejected, match=f"not DICOM: the file is a {name} picture$") as caught:
+        parse_header(buffer, size, Policy())
+    assert caught.value.code == "not_dicom"

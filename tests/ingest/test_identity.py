@@ -113,3 +113,13 @@ def test_a_key_that_cannot_be_read_is_said(tmp_path):
 )  # fmt: skip
 def test_uids_are_numbers_with_points_of_at_most_64_characters(text, expected):
     assert is_valid_uid(text) is expected
+
+
+@pytest.mark.parametrize("place", ["in/k", "in/sub/k", "link/k", "c/k", "c.private/k"])
+def test_a_key_inside_the_input_or_the_cohort_is_refused(tmp_path, place):
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    with pytest.raises(ConfigError, match="must not lie beside the data"):
+        load_private_pseudonymizer(tmp_path / place, tmp_path / "c", tmp_path / "in")
+    assert not (tmp_path / place).exists()
+    assert load_private_pseudonymizer(tmp_path / "k", tmp_path / "c", tmp_path / "in").key_id

@@ -1,4 +1,5 @@
 import io
+import json
 import os
 import stat
 from pathlib import Path
@@ -12,7 +13,7 @@ from medprior.cli import main
 from medprior.cohort import Cohort
 from medprior.dicom import Radiograph, RawIdentifiers
 from medprior.dicom.decoding.samples import create_sample_picture
-from medprior.errors import InputMissing, MedpriorError
+from medprior.errors import ConfigError, InputMissing, MedpriorError
 from medprior.ingest import IngestSettings, ingest_images
 from medprior.ingest.decoding import DecodedImage
 from medprior.ingest.descriptor import load_descriptor
@@ -237,3 +238,27 @@ def test_patients_come_from_tables_then_headers_and_without_an_id_every_study_is
     assert study_id == PSEUDONYMS.pseudonym(*study)
     expected = PSEUDONYMS.pseudonym(*patient) if patient else PSEUDONYMS.pseudonym("patient of study", study_id)
     assert patient_id == expected
+
+
+def test_a_tree_of_links_is_read_where_the_policy_allows_it(tmp_path):
+    """Two links to one content are two files of one picture, and a second run finds both done."""
+    content = tmp_path / "in" / ".git" / "annex" / "objects" / "x"
+    fill_with_dicom(content, 2)
+    for number, path in enumerate(sorted(content.rglob("*.dcm"))):
+        for name in "ab":
+            (tmp_path / "in" / f"{name}{number}.dcm").symlink_to(path)
+    with pytest.raises(MedpriorError, match="not_a_file 4"):
+        ingest_images(tmp_path / "in", tmp_path / "none", settings=ONE_WORKER)
+    settings = ONE_WORKER.model_copy(update={"follow_links": "inside"})
+    for _ in range(2):
+        cohort = ingest_images(tmp_path / "in", tmp_path / "c", settings=settings)
+        assert len(cohort) == 2
+        summary = json.loads((cohort.path / "summary.json").read_text())
+        assert summary["files"] == {"read": 4, "accepted": 4}
+
+
+def test_a_key_inside_the_input_is_refused_before_anything_is_read(tmp_path):
+    fill_with_dicom(tmp_path / "in", 1)
+    with pytest.raises(ConfigError, match="must not lie beside the data"):
+        ingest_images(tmp_path / "in", tmp_path / "c", settings=ONE_WORKER, key=tmp_path / "in" / "identity.key")
+    assert not (tmp_path / "c").exists()

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from medprior.errors import ConfigError, InputMissing, MedpriorError
@@ -102,3 +104,43 @@ def test_a_sample_keeps_the_order_and_depends_on_the_seed():
     assert sample_sources(sources, None, 0) is sources
     assert sample_sources(sources, 20, 0) is sources
     assert len(sample_sources(sources, 19, 0)) == 19
+
+
+def link_tree(tmp_path):
+    """As DataLad keeps a tree: content in .git/annex, links in its place; one broken, one out of the tree."""
+    root, away = tmp_path / "in", tmp_path / "away.png"
+    objects = root / ".git" / "annex" / "objects" / "x1"
+    objects.mkdir(parents=True)
+    (objects / "MD5E-s9.png").write_bytes(b"content 1")
+    away.write_bytes(b"content 2")
+    for name, target in (
+        ("a.png", "../.git/annex/objects/x1/MD5E-s9.png"), ("b.png", "../.git/annex/objects/x1/MD5E-s9.png"),
+        ("gone.png", "../.git/annex/objects/x2/MD5E-s8.png"), ("away.png", str(away)), ("loop.png", "loop.png"),
+    ):  # fmt: skip
+        (root / "p1").mkdir(exist_ok=True)
+        (root / "p1" / name).symlink_to(target)
+    (root / "p1" / "folder").symlink_to(tmp_path)
+    (root / "p1" / "own.png").write_bytes(b"content 3")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("policy", "read"),
+    [
+        ("none", {"p1/own.png": b"content 3"}),
+        ("inside", {"p1/a.png": b"content 1", "p1/b.png": b"content 1", "p1/own.png": b"content 3"}),
+        ("all", {"p1/a.png": b"content 1", "p1/away.png": b"content 2", "p1/b.png": b"content 1",
+                 "p1/own.png": b"content 3"}),
+    ],
+)  # fmt: skip
+def test_links_are_followed_by_policy_and_none_is_lost(tmp_path, policy, read):
+    sources = list_sources(link_tree(tmp_path), describe(), (), policy)
+    names = ["p1/a.png", "p1/away.png", "p1/b.png", "p1/gone.png", "p1/loop.png", "p1/own.png"]
+    assert [source.relative for source in sources] == names
+    contents = {}
+    for source in sources:
+        path = Path(source.target or source.path)
+        assert not Path(source.target).is_symlink()
+        if not path.is_symlink():
+            contents[source.relative] = path.read_bytes()
+    assert contents == read
