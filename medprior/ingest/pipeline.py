@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,35 +76,47 @@ def ingest_images(
     tables = origin.tables(descriptor, joins)
     known_sources = [source for source in all_sources if not tables.get(source.key, SourceMetadata()).is_excluded]
     sources = sample_sources(known_sources, settings.limit, settings.seed)
-    input_counts = {
-        "superseded_files": sum(source.superseded for source in all_sources),
-        "files_excluded_by_tables": len(all_sources) - len(known_sources),
-    }
-    input_counts = {name: count for name, count in input_counts.items() if count}
-    counts = joins.counts | ({"INPUT": input_counts} if input_counts else {})
-    public = descriptor.identity == "public"
-    local = None if origin.remote else Path(origin.location)
-    pseudonyms = (
-        create_public_pseudonymizer(descriptor.name) if public else load_private_pseudonymizer(key, cohort, local)
-    )
-    with CohortWriter(cohort, settings.store_size) as writer:
+    counts = joins.counts | count_unread_files(all_sources, len(known_sources))
+    if descriptor.identity == "public":
+        pseudonyms = create_public_pseudonymizer(descriptor.name)
+    else:
+        local = None if origin.remote else Path(origin.location)
+        pseudonyms = load_private_pseudonymizer(key, cohort, local)
+    with explain_full_disk(cohort), CohortWriter(cohort, settings.store_size) as writer:
         run = IngestRun(writer, SourceJournal(cohort), descriptor, pseudonyms, tables)
         # Paths may hold names of patients: what is kept is keyed.
         digest = pseudonyms.pseudonym("tables", digest_metadata_rules(descriptor, joins.digests, sources))
         try:
             run.execute(sources, origin, settings, digest, counts, resplit)
-        except OSError as error:
-            if error.errno not in DISK_FULL_ERRNOS:
-                raise
-            raise MedpriorError(
-                f"the disk is full ({error.strerror}); images read so far are kept",
-                where=cohort.name,
-                fix="free some space and run the same command again",
-            ) from None
         finally:
             with suppress(OSError):
                 run.outcomes.close()
     return Cohort.open(cohort)
+
+
+@contextmanager
+def explain_full_disk(cohort: Path) -> Iterator[None]:
+    """Raise MedpriorError in place of an error of the block that says that the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL_ERRNOS:
+            raise
+        raise MedpriorError(
+            f"the disk is full ({error.strerror}); images read so far are kept",
+            where=cohort.name,
+            fix="free some space and run the same command again",
+        ) from None
+
+
+def count_unread_files(sources: Sequence[ImageSource], read_count: int) -> dict[str, dict[str, int]]:
+    """Entries of `joins` for files that are not read: superseded by another kind, or excluded by a table."""
+    counts = {
+        "superseded_files": sum(source.superseded for source in sources),
+        "files_excluded_by_tables": len(sources) - read_count,
+    }
+    counts = {name: count for name, count in counts.items() if count}
+    return {"INPUT": counts} if counts else {}
 
 
 class IngestRun:
@@ -142,7 +154,9 @@ class IngestRun:
         self.decode(sources, origin, settings)
         if is_corrected:
             correction.apply(rule, resplit)
-        self.publish(settings, origin.boxes(self.descriptor), join_counts, resplit, origin.measurements(self.descriptor))
+        self.publish(
+            settings, origin.boxes(self.descriptor), join_counts, resplit, origin.measurements(self.descriptor)
+        )
         if is_corrected:
             correction.report()
 

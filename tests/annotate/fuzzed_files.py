@@ -17,8 +17,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medprior.annotate.coco import parse_coco_masks
-from medprior.annotate.labelme import parse_labelme_masks
+from medprior.annotate.mask_inputs import MaskFileReader
 from medprior.annotate.sources import read_dicom_masks
 from medprior.dicom import read_radiograph
 from medprior.errors import MedpriorError
@@ -112,6 +111,14 @@ def read_segmentation(data):
         read_dicom_masks(path, load_samples()[2], None, "seg")
 
 
+def read_shapes(record):
+    """Masks of a damaged COCO or LabelMe file, which need no grids of the image."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "shapes.json")
+        path.write_text(json.dumps(record), encoding="utf-8")
+        MaskFileReader(grids=None, picture="a.png", read_dicom=None).read_json(path, "--annotations")
+
+
 def read_descriptor(record):
     """A damaged descriptor from its file."""
     with tempfile.TemporaryDirectory() as folder:
@@ -134,8 +141,8 @@ def list_fuzzers():
     return {
         "header": (damaged_bytes(radiograph), read_header),
         "segmentation": (damaged_bytes(segments), read_segmentation),
-        "coco": (damaged_records(COCO), lambda record: parse_coco_masks(record, "a.png", "coco")),
-        "labelme": (damaged_records(LABELME), lambda record: parse_labelme_masks(record, "labelme")),
+        "coco": (damaged_records(COCO), read_shapes),
+        "labelme": (damaged_records(LABELME), read_shapes),
         "descriptor": (st.sampled_from(descriptors).flatmap(damaged_records), read_descriptor),
     }
 
