@@ -15,6 +15,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", required=True, choices=("classification", "segmentation"))
     parser.add_argument("--backbone", type=Path, help="folder of medprior pretrain; without it from scratch")
     parser.add_argument("--prior", type=Path, help="folder of medprior prior, for span_weight and targets=prior")
+    parser.add_argument(
+        "--teacher", type=Path, nargs="+", default=[], metavar="MODEL", help="segmenters, for targets=teacher"
+    )
     parser.add_argument("--labels", nargs="+", metavar="NAME", help="labels to learn (default all)")
     parser.add_argument("--structures", nargs="+", metavar="NAME", help="masks to learn (default lungs and heart)")
     parser.add_argument("--config", type=Path, help="JSON or YAML file with settings")
@@ -37,7 +40,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     settings = FinetuneSettings.load(args.config, args.set, task=args.task).for_task(args.task)
     settings = settings.model_copy(update={k: tuple(v) for k, v in names.items() if v})
     cohort = Cohort.open(args.cohort)
-    finetune_model(cohort, args.model, args.task, args.backbone, settings, observer, args.prior)
+    finetune_model(cohort, args.model, args.task, args.backbone, settings, observer, args.prior, args.teacher)
     config = read_config(args.model)
     scores = {k: v for k, v in config["validation"].items() if k in ("mean_auc", "mean_dice")}
     text = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())

@@ -25,11 +25,14 @@ class AugmentSettings(Settings):
     """Mild augmentation of a training image.
 
     `scale` is the largest relative change of its size, `translate` the largest shift as a share of
-    the view. No flip by default: laterality is diagnostic.
+    the view, `stretch` the largest relative change of width against height, `rotate` the largest
+    rotation in degrees. No flip by default: laterality is diagnostic.
     """
 
     scale: float = Field(default=0.1, ge=0, lt=1)
     translate: float = Field(default=0.05, ge=0, le=0.5)
+    stretch: float = Field(default=0.0, ge=0, lt=1)
+    rotate: float = Field(default=0.0, ge=0, le=90)
     flip_p: float = Field(default=0.0, ge=0, le=1)
     intensity: IntensitySettings = IntensitySettings(brightness=0.1, contrast=0.25, gamma=0.25, blur_p=0.0)
 
@@ -59,8 +62,8 @@ class FinetuneSettings(Settings):
         sar_weight: of the spatial entropy of unassigned heads, in classification (0.01 in the authors'
             code); `sar_warmup` is the share of the run until it is reached.
         span_weight: of SPAN's divergence of the assigned heads from a prior, in classification.
-        targets: in segmentation, `masks` of the cohort; or `prior`: pseudo-masks from a prior, and
-            the masks of the annotated images.
+        targets: in segmentation, `masks` of the cohort; `prior`: pseudo-masks from a prior, and the masks of
+            the annotated images; or `teacher`: pseudo-masks from trained segmenters, and the masks of the cohort.
         masks: number of training patients whose masks may be used, all others being unknown; smaller
             numbers give subsets of larger ones. mask_images: the images themselves, by id.
     """
@@ -85,7 +88,7 @@ class FinetuneSettings(Settings):
     sar_connectivity: Literal[4, 8] = 8
     span_weight: float = Field(default=0.0, ge=0)
     architecture: str | None = Field(default=None, pattern=ARCHITECTURE_PATTERN)
-    targets: Literal["masks", "prior"] = "masks"
+    targets: Literal["masks", "prior", "teacher"] = "masks"
     masks: int | None = Field(default=None, ge=1)
     mask_images: tuple[str, ...] | None = Field(default=None, min_length=1)
     head: HeadKind = "pooled"
@@ -114,7 +117,7 @@ class FinetuneSettings(Settings):
         if not isinstance(values, dict) or values.get("task") != "segmentation":
             return values
         limited = values.get("masks") is not None or values.get("mask_images") is not None
-        few_masks = limited and values.get("targets") != "prior"
+        few_masks = limited and values.get("targets", "masks") == "masks"
         return SEGMENTATION_DEFAULTS | (FEW_MASKS_DEFAULTS if few_masks else {}) | values
 
     @model_validator(mode="after")
@@ -122,13 +125,15 @@ class FinetuneSettings(Settings):
         for name in ("sar_weight", "span_weight"):
             if getattr(self, name) and (self.task == "segmentation" or self.freeze):
                 raise ValueError(f"{name} is for classification that trains the backbone; set {name}=0")
+        if self.span_weight and self.augment.rotate:
+            raise ValueError("span_weight follows maps that are not rotated; set augment.rotate=0")
         return self
 
     @model_validator(mode="after")
     def _check_masks(self) -> Self:
         limits = (self.masks, self.mask_images)
-        if self.task == "classification" and (self.targets == "prior" or limits != (None, None)):
-            raise ValueError("targets=prior, masks and mask_images are for task segmentation")
+        if self.task == "classification" and (self.targets != "masks" or limits != (None, None)):
+            raise ValueError(f"targets={self.targets}, masks and mask_images are for task segmentation")
         if None not in limits:
             raise ValueError("masks says how many, mask_images says which; set one of the two")
         return self

@@ -55,6 +55,7 @@ def compute_run_fingerprint(
     val: LabelledImages,
     backbone: Path | None,
     prior: Path | None = None,
+    teachers: Sequence[Path] = (),
 ) -> str:
     """Hex sha256 of everything that determines the weights; resuming requires the same value."""
     parts = {
@@ -65,6 +66,8 @@ def compute_run_fingerprint(
         "prior": result_digest(prior) if prior else None,
         "world": world_size(),
     }
+    if teachers:
+        parts["teachers"] = [result_digest(teacher) for teacher in teachers]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -76,6 +79,7 @@ def prepare_run(
     observer: Observer | None = None,
     stop: StopRequest | None = None,
     prior: Path | None = None,
+    teachers: Sequence[Path] = (),
 ) -> FinetuneRun:
     """Read the data, build network and engines, and resume from a checkpoint if there is one.
 
@@ -88,7 +92,7 @@ def prepare_run(
     settings = settings.resolved(loaded is not None, view)
     device = select_device(settings.device)
     spatial = load_required_prior(prior) if settings.needs_prior else None
-    train, val = build_train_val_datasets(cohort, settings, spatial)
+    train, val = build_train_val_datasets(cohort, settings, spatial, teachers)
     check_validation_labels(val)
     heads = dict(loaded.heads) if loaded else {}
     if settings.span_weight and spatial is not None:
@@ -103,7 +107,7 @@ def prepare_run(
     checkpoints = FinetuneCheckpointHandler(
         out / "checkpoints",
         settings,
-        compute_run_fingerprint(settings, train, val, backbone, prior if spatial else None),
+        compute_run_fingerprint(settings, train, val, backbone, prior if spatial else None, teachers),
         progress,
         StopRequest() if stop is None else stop,
     )
@@ -167,6 +171,7 @@ class Finetuning:
         settings: a settings object, or a mapping of settings.
         observer: receives the metrics of every epoch.
         prior: folder of `medprior prior`, for `span_weight` and `targets=prior`; otherwise not read.
+        teachers: model folders of segmenters, for `targets=teacher`; otherwise not read.
         train_handlers, val_handlers: further MONAI or ignite handlers of trainer and evaluator.
 
     Attributes:
@@ -187,6 +192,7 @@ class Finetuning:
         train_handlers: Sequence[Any] = (),
         val_handlers: Sequence[Any] = (),
         prior: Path | str | None = None,
+        teachers: Sequence[Path | str] = (),
     ) -> None:
         self.out, self.observer = Path(out), observer or NullObserver()
         if not isinstance(settings, FinetuneSettings):
@@ -202,9 +208,13 @@ class Finetuning:
         prior_folder = Path(prior) if prior and settings.needs_prior else None
         self.inputs = {"cohort": cohort.path} | ({"backbone": folder} if folder else {})
         self.inputs |= {"prior": prior_folder} if prior_folder else {}
+        teacher_folders = [Path(teacher) for teacher in teachers] if settings.targets == "teacher" else []
+        self.inputs |= {f"teacher{number or ''}": path for number, path in enumerate(teacher_folders)}
         self.stop = StopRequest()
         with torch.random.fork_rng():
-            self.parts = prepare_run(cohort, self.out, settings, folder, self.observer, self.stop, prior_folder)
+            self.parts = prepare_run(
+                cohort, self.out, settings, folder, self.observer, self.stop, prior_folder, teacher_folders
+            )
         for handler in train_handlers:
             handler.attach(self.trainer)
         for handler in val_handlers:
@@ -247,6 +257,7 @@ def finetune_model(
     settings: FinetuneSettings | None = None,
     observer: Observer | None = None,
     prior: Path | None = None,
+    teachers: Sequence[Path] = (),
 ) -> Path:
     """Train a classifier or segmenter and write its model folder; see `Finetuning`.
 
@@ -256,5 +267,5 @@ def finetune_model(
     Returns:
         The model folder.
     """
-    Finetuning(cohort, out, task, backbone, settings, observer, prior=prior).run()
+    Finetuning(cohort, out, task, backbone, settings, observer, prior=prior, teachers=teachers).run()
     return out

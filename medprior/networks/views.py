@@ -13,7 +13,15 @@ from medprior.geometry import Views
 MAX_OVERSAMPLING = 4
 
 
-def crop_views(sources: Tensor, views: Views, size: int, index: Tensor, *, oversampling: int | None = None) -> Tensor:
+def crop_views(
+    sources: Tensor,
+    views: Views,
+    size: int,
+    index: Tensor,
+    *,
+    oversampling: int | None = None,
+    angles: Tensor | None = None,
+) -> Tensor:
     """Sample views from their sources in one batched `grid_sample`.
 
     Each output pixel is the mean of a lattice of bilinear samples, so that shrinking does not alias and a map's mass is
@@ -25,6 +33,7 @@ def crop_views(sources: Tensor, views: Views, size: int, index: Tensor, *, overs
         size: side of the square output, pixels.
         index: int64 [V], the source of each view.
         oversampling: lattice side per output pixel; by default what the strongest shrinking needs.
+        angles: [V], rotation of each view about its centre, radians; None for none. The content turns clockwise.
 
     Returns:
         [V, C, size, size]; 0 where a view reaches outside its source.
@@ -33,12 +42,21 @@ def crop_views(sources: Tensor, views: Views, size: int, index: Tensor, *, overs
         oversampling = choose_oversampling(views, sources.shape[-1], size)
     fine = size * oversampling
     theta = torch.as_tensor(views.affine(), dtype=torch.float32, device=sources.device)
+    if angles is not None:
+        theta = rotate_affine(theta, angles.to(theta))
     grid = F.affine_grid(theta, [len(views), 1, fine, fine], align_corners=False)
     images = sources[index].float()
     out = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     inside = (grid.abs() <= 1).all(dim=-1)
     out = out * inside[:, None]
     return F.avg_pool2d(out, oversampling) if oversampling > 1 else out
+
+
+def rotate_affine(theta: Tensor, angles: Tensor) -> Tensor:
+    """The maps [V, 2, 3] from view to source coordinates for views turned by `angles` [V], radians."""
+    cosine, sine = angles.cos(), angles.sin()
+    turn = torch.stack([torch.stack([cosine, sine], -1), torch.stack([-sine, cosine], -1)], -2)
+    return torch.cat([theta[:, :, :2] @ turn, theta[:, :, 2:]], dim=-1)
 
 
 def choose_oversampling(views: Views, source: int, size: int) -> int:

@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 
 from medprior.pretrain.distributed import process_rank, world_size
 
-ORDER_STREAM, VIEW_STREAM, STEP_STREAM = 11, 12, 13
+ORDER_STREAM, VIEW_STREAM, STEP_STREAM, ANGLE_STREAM = 11, 12, 13, 14
 
 
 def shuffle_epoch(seed: int, epoch: int, images: int) -> NDArray[np.intp]:

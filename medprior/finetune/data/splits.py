@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medprior.cohort import Cohort
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def build_train_val_datasets(
-    cohort: Cohort, settings: FinetuneSettings, prior: SpatialPrior | None = None
+    cohort: Cohort, settings: FinetuneSettings, prior: SpatialPrior | None = None, teachers: Sequence[Path] = ()
 ) -> tuple[LabelledImages, LabelledImages]:
     """Training images (a share of the patients) and validation images.
 
@@ -29,6 +31,10 @@ def build_train_val_datasets(
     if settings.targets == "prior":
         assert prior is not None
         return build_pseudo_mask_splits(cohort, settings, prior)
+    if settings.targets == "teacher":
+        from medprior.finetune.data.teacher_masks import build_taught_splits
+
+        return build_taught_splits(cohort, settings, teachers)
     classify = settings.task == "classification"
     if classify:
         names, build = choose_labels(cohort, settings.labels), build_label_dataset

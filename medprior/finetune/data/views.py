@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medprior.finetune.data.epoch_sampler import VIEW_STREAM
+from medprior.finetune.data.epoch_sampler import ANGLE_STREAM, VIEW_STREAM
 from medprior.finetune.settings import AugmentSettings
 from medprior.geometry import Views, create_whole_image_views
 from medprior.networks.views import crop_views
@@ -19,17 +19,20 @@ from medprior.pretrain.views.intensity import apply_exposures, sample_exposures
 def jitter_views(
     aspect: NDArray[np.float64], draws: NDArray[np.float64], settings: AugmentSettings, size: int
 ) -> Views:
-    """Whole views at true aspect, randomly shifted and scaled.
+    """Whole views, randomly shifted, scaled and stretched; at true aspect where `settings.stretch` is 0.
 
     Args:
         aspect: [V] width / height of the sources.
-        draws: [V, 4], uniform in [0, 1]: scale, shift down, shift right, flip.
+        draws: [V, 4], uniform in [0, 1]: scale, shift down, shift right, flip; a fifth column for stretch.
         settings: ranges of the changes.
         size: side of the views, pixels.
     """
     views = create_whole_image_views(aspect, (size, size))
     side = views.box[:, 2:]
     factor = (1 + settings.scale) ** (2 * draws[:, :1] - 1)
+    if settings.stretch:
+        stretch = (1 + settings.stretch) ** (draws[:, 4:5] - 0.5)
+        factor = factor * np.concatenate([1 / stretch, stretch], axis=1)
     shift = settings.translate * (2 * draws[:, 1:3] - 1) * side
     corner = views.box[:, :2] + (1 - factor) * side / 2 + shift
     box = np.concatenate([corner, side * factor], axis=1)
@@ -63,9 +66,18 @@ class PrepareWholeViews:
         draws, exposures = [], []
         for number in index.tolist():
             rng = np.random.default_rng([self.seed, VIEW_STREAM, self.epoch, number])
-            draws.append(rng.random(4))
+            placement = rng.random(4)
             exposures.append(sample_exposures(rng, 1, self.augment.intensity)[0])
+            draws.append(np.append(placement, rng.random()))
         return jitter_views(aspect, np.array(draws), self.augment, self.size), np.array(exposures)
+
+    def sample_angles(self, index: NDArray[np.intp]) -> Tensor | None:
+        """Rotations of images `index`, float64 [V] in radians; None where the settings have none."""
+        if self.augment is None or not self.augment.rotate:
+            return None
+        streams = [np.random.default_rng([self.seed, ANGLE_STREAM, self.epoch, number]) for number in index.tolist()]
+        degrees = [rng.uniform(-self.augment.rotate, self.augment.rotate) for rng in streams]
+        return torch.from_numpy(np.deg2rad(degrees))
 
     def __call__(
         self,
@@ -75,15 +87,17 @@ class PrepareWholeViews:
         **_: object,
     ) -> tuple[Tensor, Tensor]:
         """Views [B, 1, S, S] in [0, 1] and targets: [B, C], or [B, K, S, S]; NaN is unknown."""
-        views, exposures = self.geometry(batch["aspect"].numpy(), batch["index"].numpy())
+        numbers = batch["index"].numpy()
+        views, exposures = self.geometry(batch["aspect"].numpy(), numbers)
+        angles = self.sample_angles(numbers)
         sources = batch["image"].to(device, non_blocking=non_blocking)
         target = batch["label"].to(device, non_blocking=non_blocking)
         index = torch.arange(len(sources), device=sources.device)
-        images = crop_views(sources, views, self.size, index)
+        images = crop_views(sources, views, self.size, index, angles=angles)
         if exposures is not None:
             images = apply_exposures(images, exposures)
         if target.ndim == 2:
             return images, target
-        coverage = crop_views(target.float() / 255, views, self.size, index)
+        coverage = crop_views(target.float() / 255, views, self.size, index, angles=angles)
         known = batch["known"].to(device, non_blocking=non_blocking)
         return images, torch.where(known[:, :, None, None], coverage, torch.nan)

@@ -1,11 +1,15 @@
 import numpy as np
+import pytest
 import torch
 
+from medprior.errors import ConfigError
 from medprior.finetune.data.views import PrepareWholeViews, jitter_views
-from medprior.finetune.settings import AugmentSettings
+from medprior.finetune.settings import AugmentSettings, FinetuneSettings
 from medprior.geometry import create_whole_image_views
+from medprior.pretrain.views.intensity import IntensitySettings
 
 ASPECT = np.array([0.5, 1.0, 2.0])
+FLAT = IntensitySettings(brightness=0, contrast=0, gamma=0, blur_p=0)
 
 
 def batch(sources, index=None, label=None, known=None):
@@ -100,3 +104,47 @@ def test_exposures_are_drawn_only_when_augmenting():
     assert (np.abs(exposures[:, 0]) <= 0.1).all()
     assert ((exposures[:, 1:3] >= 1 / 1.25) & (exposures[:, 1:3] <= 1.25)).all()
     assert (exposures[:, 3] == 0).all()
+
+
+def test_stretch_changes_width_against_height_and_keeps_the_area():
+    settings = AugmentSettings(scale=0.0, translate=0.0, stretch=0.21)
+    draws = np.array([[0.5] * 4 + [1.0], [0.5] * 4 + [0.0], [0.5] * 5])
+    views = jitter_views(np.ones(3), draws, settings, 32)
+    np.testing.assert_allclose(views.box[:, 2:], [[1 / 1.1, 1.1], [1.1, 1 / 1.1], [1, 1]])
+    np.testing.assert_allclose(views.box[:, :2] + views.box[:, 2:] / 2, 0.5)
+
+
+def test_rotation_turns_the_content_clockwise_about_the_centre():
+    picture = torch.zeros(1, 1, 64, 64)
+    picture[..., 4:12, 28:36] = 1  # at the top
+    make = PrepareWholeViews(64, AugmentSettings(scale=0, translate=0, rotate=90, intensity=FLAT))
+    make.sample_angles = lambda index: torch.tensor([np.pi / 2])
+    image, _ = make(batch(picture) | {"aspect": torch.ones(1, dtype=torch.float64)})
+    expected = torch.rot90(picture, -1, dims=(2, 3))
+    torch.testing.assert_close(image, expected, atol=1e-3, rtol=0)
+
+
+def test_angles_are_uniform_within_the_limit_and_repeat():
+    index = np.arange(400)
+    make = PrepareWholeViews(16, AugmentSettings(rotate=12), seed=3)
+    degrees = np.rad2deg(make.sample_angles(index).numpy())
+    assert degrees.min() < -10.5
+    assert degrees.max() > 10.5
+    assert np.abs(degrees).max() <= 12
+    np.testing.assert_array_equal(np.rad2deg(make.sample_angles(index[5:6]).numpy()), degrees[5:6])
+    make.epoch = 2
+    assert (np.rad2deg(make.sample_angles(index).numpy()) != degrees).all()
+    assert PrepareWholeViews(16, AugmentSettings()).sample_angles(index) is None
+    assert PrepareWholeViews(16).sample_angles(index) is None
+
+
+def test_masks_turn_and_stretch_with_pixels():
+    coverage = torch.from_numpy(np.random.default_rng(2).random((3, 1, 40, 40)) > 0.5).to(torch.uint8) * 255
+    make = PrepareWholeViews(32, AugmentSettings(stretch=0.3, rotate=25, intensity=FLAT), seed=1)
+    images, targets = make(batch(coverage.float() / 255, label=coverage))
+    torch.testing.assert_close(images, targets, atol=1e-4, rtol=0)
+
+
+def test_rotation_is_refused_beside_maps_that_do_not_turn():
+    with pytest.raises(ConfigError, match=r"augment\.rotate=0"):
+        FinetuneSettings.from_values({"span_weight": 0.1, "augment": {"rotate": 5}})

@@ -1,0 +1,195 @@
+"""Pseudo-masks from trained segmenters: self-training in the manner of Noisy Student (Xie et al. 2020).
+
+The teachers see each image plainly, the student sees it augmented. Masks of the cohort that may be used stay. The
+weight of another image is the agreement of the teachers' masks under small changes of the view (our choice): 0 below
+`MIN_AGREEMENT`, 1 from `FULL_AGREEMENT` on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medprior.cohort import Cohort
+from medprior.errors import ConfigError, InputMissing
+from medprior.finetune.data.dataset import LabelledImages, require_source_size
+from medprior.finetune.data.few_masks import select_mask_images
+from medprior.finetune.data.targets import choose_structures, select_patient_share
+from medprior.finetune.image_grid import keep_largest_components
+from medprior.finetune.model import Model, load_finetuned_model
+from medprior.finetune.settings import FinetuneSettings
+from medprior.geometry import Views
+from medprior.metrics.overlap import compute_dice
+from medprior.networks.views import crop_views, resample_maps_to_source
+
+VIEW_CHANGES = ((1.0, 0.0, 0.0), (0.92, 0.03, 0.0), (1.08, -0.03, 0.0), (1.0, 0.0, 0.04), (1.0, 0.0, -0.04))
+"""Scale, shift down and shift right of the views whose masks are compared; shifts as shares of the side."""
+MIN_AGREEMENT, FULL_AGREEMENT = 0.85, 0.95
+CHUNK_IMAGES = 16
+
+
+@dataclass(frozen=True)
+class TeacherMasks:
+    """Masks that segmenters agree on.
+
+    Shape:
+        coverage: uint8 [n, K, s, s], 0 or 255, on the unit squares.
+        weight: float64 [n] in [0, 1].
+    """
+
+    coverage: NDArray[np.uint8]
+    weight: NDArray[np.float64]
+
+
+def load_teachers(folders: Sequence[Path], names: Sequence[str]) -> list[Model]:
+    """Load the segmenters.
+
+    Raises:
+        ConfigError: a model that does not segment one of the structures.
+    """
+    models = [load_finetuned_model(folder) for folder in folders]
+    for folder, model in zip(folders, models, strict=True):
+        missing = [name for name in names if name not in model.structures]
+        if missing:
+            raise ConfigError(
+                f"the teacher has no output for {', '.join(missing)}", where=f"--teacher {folder.name}",
+                expected=", ".join(names), found=", ".join(model.structures or model.labels),
+                fix="name a segmenter of these structures",
+            )  # fmt: skip
+    return models
+
+
+def change_views(views: Views, scale: float, down: float, right: float) -> Views:
+    """The views, scaled about their centres and shifted by shares of their sides."""
+    side = views.box[:, 2:]
+    corner = views.box[:, :2] + (1 - scale) * side / 2 + np.array([down, right]) * side
+    return Views(np.concatenate([corner, side * scale], axis=1), views.flip, views.grid)
+
+
+@torch.inference_mode()
+def predict_changed_views(models: Sequence[Model], cohort: Cohort, names: Sequence[str]) -> Iterator[Tensor]:
+    """Probabilities of every teacher under every change of the view, a chunk of images at a time.
+
+    Yields:
+        [P, B, K, s, s] in [0, 1] on the unit squares, P = teachers x changes, s = the first teacher's source size.
+    """
+    size = models[0].source_size
+    for start in range(0, len(cohort), CHUNK_IMAGES):
+        part = cohort.select(cohort.image_ids[start : start + CHUNK_IMAGES])
+        passes = []
+        for model in models:
+            rows = [model.structures.index(name) for name in names]
+            squares = torch.from_numpy(np.array(part.squares(model.source_size), dtype=np.float32))[:, None]
+            plain = model.create_views(squares[:, 0].numpy(), part.aspect)[1]
+            for change in VIEW_CHANGES:
+                views = change_views(plain, *change)
+                images = crop_views(squares.to(model.device), views, model.size, torch.arange(len(squares)))
+                maps = model.network(images).float().sigmoid()[:, rows]
+                passes.append(resample_maps_to_source(maps, views, size).cpu())
+        yield torch.stack(passes)
+
+
+def predict_teacher_masks(models: Sequence[Model], cohort: Cohort, names: Sequence[str], size: int) -> TeacherMasks:
+    """Masks of a cohort: the mean of all passes at 0.5, with the agreement of the passes as weight.
+
+    Args:
+        models: the teachers.
+        cohort: the images.
+        names: the structures.
+        size: side of the masks, pixels.
+    """
+    coverage = np.empty((len(cohort), len(names), size, size), dtype=np.uint8)
+    weight = np.empty(len(cohort))
+    row = 0
+    for passes in predict_changed_views(models, cohort, names):
+        mean = passes.mean(dim=0)
+        resized = torch.nn.functional.interpolate(mean, size=(size, size), mode="bilinear", antialias=True)
+        masks = mean.numpy() >= 0.5
+        agreement = np.nan_to_num(compute_dice(passes.numpy() >= 0.5, masks[None]), nan=0.0)
+        for image, dice in zip(resized.numpy(), agreement.mean(axis=0).min(axis=1), strict=True):
+            for number, name in enumerate(names):
+                coverage[row, number] = np.where(keep_largest_components(image[number] >= 0.5, name), 255, 0)
+            weight[row] = np.clip((dice - MIN_AGREEMENT) / (FULL_AGREEMENT - MIN_AGREEMENT), 0, 1)
+            row += 1
+    return TeacherMasks(coverage, weight)
+
+
+def build_taught_dataset(
+    cohort: Cohort, names: tuple[str, ...], settings: FinetuneSettings, models: Sequence[Model],
+    annotated_ids: frozenset[str], min_weight: float = 0.0,
+) -> LabelledImages:  # fmt: skip
+    """Images with the teachers' masks, weighted by agreement, and images with the cohort's masks.
+
+    Args:
+        cohort: the images.
+        names: structures to learn.
+        settings: resolved.
+        models: the teachers.
+        annotated_ids: images whose masks are used; a structure without a mask takes the teachers'.
+        min_weight: images of less agreement than this, or none, are dropped.
+    """
+    size = require_source_size(settings)
+    taught = predict_teacher_masks(models, cohort, names, size)
+    is_annotated = np.array([image_id in annotated_ids for image_id in cohort.image_ids])
+    weight = np.where(is_annotated, 1.0, taught.weight)
+    keep = np.flatnonzero((weight > 0) & (weight >= min_weight))
+    part, coverage = cohort.select([cohort.image_ids[i] for i in keep]), taught.coverage[keep]
+    rows = np.flatnonzero(is_annotated[keep])
+    if len(rows):
+        annotated = part.select([part.image_ids[i] for i in rows])
+        for number, name in enumerate(names):
+            squares, known = annotated.mask_squares(name, size)
+            for row in np.flatnonzero(known):
+                coverage[rows[row], number] = np.rint(squares[row] * 255)
+    known = np.ones((len(part), len(names)), dtype=bool)
+    return LabelledImages(part, coverage, known, names, size, weight=weight[keep])
+
+
+def build_taught_splits(
+    cohort: Cohort, settings: FinetuneSettings, folders: Sequence[Path]
+) -> tuple[LabelledImages, LabelledImages]:
+    """Training and validation images of self-training.
+
+    All masks of the cohort may be used, also for validation, unless `masks` or `mask_images` limit them; validation
+    then uses images on which the teachers agree wholly, and no mask of the cohort.
+
+    Raises:
+        InputMissing: no teacher, or none agrees with itself on an image.
+    """
+    if not folders:
+        raise InputMissing(
+            "targets=teacher needs trained segmenters", where="--teacher", expected="folders of medprior finetune",
+            fix="train a segmenter first",
+        )  # fmt: skip
+    limited = (settings.masks, settings.mask_images) != (None, None)
+    names = tuple(settings.structures) if settings.structures else None
+    names = names or (load_finetuned_model(folders[0]).structures if limited else choose_structures(cohort, None))
+    models = load_teachers(folders, names)
+    train = select_patient_share(cohort.split("train"), settings.fraction, settings.seed)
+    annotated = select_mask_images(train, names, settings) if limited else select_annotated_images(train, names)
+    taught = build_taught_dataset(train, names, settings, models, frozenset(annotated.image_ids))
+    val = cohort.split("val")
+    if not limited:
+        val = select_annotated_images(val, names)
+    known = frozenset() if limited else frozenset(val.image_ids)
+    datasets = taught, build_taught_dataset(val, names, settings, models, known, min_weight=1.0)
+    for data, split in zip(datasets, ("train", "val"), strict=True):
+        if not len(data):
+            raise InputMissing(
+                f"the teachers agree on no image of split {split!r}", where="--teacher",
+                fix="train better teachers, or more of them",
+            )  # fmt: skip
+    return datasets
+
+
+def select_annotated_images(cohort: Cohort, names: Sequence[str]) -> Cohort:
+    """The images with a mask of at least one of the structures."""
+    columns = [f"mask_{name}" for name in names if f"mask_{name}" in cohort.manifest.columns]
+    annotated = cohort.manifest[columns].notna().any(axis=1).to_numpy()
+    return cohort.select([cohort.image_ids[i] for i in np.flatnonzero(annotated)])
