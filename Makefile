@@ -8,7 +8,7 @@ SAMPLE ?= 40
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test slow real real-full recipes bench mutate lint clean
+.PHONY: demo test slow real real-full anatomy recipes bench mutate lint clean
 
 demo: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/demo
@@ -25,6 +25,10 @@ real: .venv/installed
 # The same study with ViT-S/16 at 224 pixels, for a GPU.
 real-full: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/real-full --real $(DATA) --config medprior/demo/real_full.json
+
+# Trains the model that ships in bundles/chest_xray_segmentation/models.
+anatomy: .venv/installed
+	$(BIN)/medprior demo $(RUNS)/anatomy --anatomy $(DATA)
 
 recipes: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/recipes --recipes
