@@ -122,9 +122,9 @@ def predict_teacher_masks(models: Sequence[Model], cohort: Cohort, names: Sequen
 
 def build_taught_dataset(
     cohort: Cohort, names: tuple[str, ...], settings: FinetuneSettings, models: Sequence[Model],
-    annotated_ids: frozenset[str], min_weight: float = 0.0,
+    annotated_ids: frozenset[str],
 ) -> LabelledImages:  # fmt: skip
-    """Images with the teachers' masks, weighted by agreement, and images with the cohort's masks.
+    """Images with the teachers' masks, weighted by agreement, and images with the cohort's masks; others are dropped.
 
     Args:
         cohort: the images.
@@ -132,13 +132,12 @@ def build_taught_dataset(
         settings: resolved.
         models: the teachers.
         annotated_ids: images whose masks are used; a structure without a mask takes the teachers'.
-        min_weight: images of less agreement than this, or none, are dropped.
     """
     size = require_source_size(settings)
     taught = predict_teacher_masks(models, cohort, names, size)
     is_annotated = np.array([image_id in annotated_ids for image_id in cohort.image_ids])
     weight = np.where(is_annotated, 1.0, taught.weight)
-    keep = np.flatnonzero((weight > 0) & (weight >= min_weight))
+    keep = np.flatnonzero(weight > 0)
     part, coverage = cohort.select([cohort.image_ids[i] for i in keep]), taught.coverage[keep]
     rows = np.flatnonzero(is_annotated[keep])
     if len(rows):
@@ -157,7 +156,7 @@ def build_taught_splits(
     """Training and validation images of self-training.
 
     All masks of the cohort may be used, also for validation, unless `masks` or `mask_images` limit them; validation
-    then uses images on which the teachers agree wholly, and no mask of the cohort.
+    then uses images on which the teachers agree, and no mask of the cohort.
 
     Raises:
         InputMissing: no teacher, or none agrees with itself on an image.
@@ -178,7 +177,7 @@ def build_taught_splits(
     if not limited:
         val = select_annotated_images(val, names)
     known = frozenset() if limited else frozenset(val.image_ids)
-    datasets = taught, build_taught_dataset(val, names, settings, models, known, min_weight=1.0)
+    datasets = taught, build_taught_dataset(val, names, settings, models, known)
     for data, split in zip(datasets, ("train", "val"), strict=True):
         if not len(data):
             raise InputMissing(
