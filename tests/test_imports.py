@@ -9,8 +9,8 @@ import medprior
 
 ROOT = Path(medprior.__file__).parent
 ORDER = [
-    "errors", "resources", "geometry", "palette", "observer", "settings", "locks", "provenance", "metrics", "tracking",
-    "workers", "pages", "dicom", "cohort", "networks", "phantom", "ingest", "annotate", "priors", "pretrain",
+    "errors", "resources", "geometry", "palette", "figure_text", "observer", "settings", "locks", "provenance",
+    "metrics", "tracking", "workers", "pages", "dicom", "cohort", "networks", "phantom", "ingest", "annotate", "priors", "pretrain",
     "finetune", "evaluate", "deploy", "bundle", "bench", "doctor", "cli", "demo", "__main__",
 ]  # fmt: skip
 WITHOUT = {
