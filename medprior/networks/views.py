@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-import torch
+import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
 from medprior.geometry import Views
+from medprior.networks.device import send_to_device
 
 MAX_OVERSAMPLING = 4
 
@@ -20,6 +21,7 @@ def crop_views(
     index: Tensor,
     *,
     oversampling: int | None = None,
+    theta: Tensor | None = None,
     angles: Tensor | None = None,
 ) -> Tensor:
     """Sample views from their sources in one batched `grid_sample`.
@@ -33,6 +35,7 @@ def crop_views(
         size: side of the square output, pixels.
         index: int64 [V], the source of each view.
         oversampling: lattice side per output pixel; by default what the strongest shrinking needs.
+        theta: float32 [V, 2, 3], `views.affine()` where it is on the sources' device already.
         angles: [V], rotation of each view about its centre, radians; None for none. The content turns clockwise.
 
     Returns:
@@ -41,7 +44,8 @@ def crop_views(
     if oversampling is None:
         oversampling = choose_oversampling(views, sources.shape[-1], size)
     fine = size * oversampling
-    theta = torch.as_tensor(views.affine(), dtype=torch.float32, device=sources.device)
+    if theta is None:
+        theta = send_to_device(views.affine().astype(np.float32), sources.device)
     if angles is not None:
         theta = rotate_affine(theta, angles.to(theta))
     grid = F.affine_grid(theta, [len(views), 1, fine, fine], align_corners=False)
@@ -68,13 +72,14 @@ def choose_oversampling(views: Views, source: int, size: int) -> int:
     return min(max(math.ceil(shrink), 1), MAX_OVERSAMPLING)
 
 
-def compute_patch_coverage(maps: Tensor, views: Views, index: Tensor) -> Tensor:
+def compute_patch_coverage(maps: Tensor, views: Views, index: Tensor, theta: Tensor | None = None) -> Tensor:
     """Share of each patch that a map covers.
 
     Args:
         maps: [n, K, S, S] in [0, 1] on the unit square.
         views: V views.
         index: int64 [V], the source of each view.
+        theta: as of `crop_views`.
 
     Returns:
         [V, K, rows * columns] in [0, 1]: mean over at least 8 x 8 samples a patch.
@@ -82,7 +87,7 @@ def compute_patch_coverage(maps: Tensor, views: Views, index: Tensor) -> Tensor:
     rows, columns = views.grid
     if rows != columns:
         raise ValueError("square grids only")
-    return crop_views(maps, views, rows, index, oversampling=8).flatten(2)
+    return crop_views(maps, views, rows, index, oversampling=8, theta=theta).flatten(2)
 
 
 def resample_maps_to_source(maps: Tensor, views: Views, size: int) -> Tensor:
@@ -96,7 +101,7 @@ def resample_maps_to_source(maps: Tensor, views: Views, size: int) -> Tensor:
     Returns:
         [V, C, size, size], bilinear; 0 where the source lies outside the view.
     """
-    theta = torch.as_tensor(views.inverse_affine(), dtype=torch.float32, device=maps.device)
+    theta = send_to_device(views.inverse_affine().astype(np.float32), maps.device)
     grid = F.affine_grid(theta, [len(views), 1, size, size], align_corners=False)
     out = F.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
     return out * (grid.abs() <= 1).all(dim=-1)[:, None]

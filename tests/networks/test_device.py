@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from medprior.errors import ConfigError
-from medprior.networks.device import select_device
+from medprior.networks.device import select_device, send_to_device, uses_bfloat16
 
 
 def test_a_named_device_is_taken_as_it_is():
@@ -18,3 +19,17 @@ def test_what_is_not_here_is_refused_by_name(name):
     with pytest.raises(ConfigError, match="no such device here") as refusal:
         select_device(name)
     assert name in str(refusal.value)
+
+
+def test_precision_follows_the_device_unless_told():
+    cpu = torch.device("cpu")
+    assert [uses_bfloat16(choice, cpu) for choice in ("auto", "fp32", "bf16")] == [False, False, True]
+
+
+def test_arrays_and_tensors_keep_their_values_and_kind():
+    for values in (np.arange(3), np.ones((2, 1), np.float32), np.array([True, False])):
+        sent = send_to_device(values, torch.device("cpu"))
+        assert sent.numpy().dtype == values.dtype
+        assert np.array_equal(sent.numpy(), values)
+    tensor = torch.arange(2)
+    assert send_to_device(tensor, torch.device("cpu")) is tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -11,11 +12,13 @@ from torch.nn import functional as F
 
 Connectivity = Literal[4, 8]
 ROUNDS_PER_CHECK = 8
+MAX_CLOSURE_CELLS = 400
+"""Largest map whose cells are compared pair by pair: 20 x 20, for its matrix grows with the square of its cells."""
 
 
 @torch.no_grad()
 def label_components(on: Tensor, connectivity: Connectivity) -> Tensor:
-    """Label the connected regions of maps: on the CPU in one pass, on a GPU by propagation.
+    """Label the connected regions of maps: in one pass on the CPU, without waits on a GPU where maps are small.
 
     Args:
         on: bool [M, rows, columns].
@@ -27,6 +30,8 @@ def label_components(on: Tensor, connectivity: Connectivity) -> Tensor:
     """
     if on.device.type == "cpu":
         return label_with_scipy(on, connectivity)
+    if on.shape[-2] * on.shape[-1] <= MAX_CLOSURE_CELLS:
+        return label_by_closure(on, connectivity)
     return label_by_propagation(on, connectivity)
 
 
@@ -44,6 +49,25 @@ def label_with_scipy(on: Tensor, connectivity: Connectivity) -> Tensor:
     preceding = np.concatenate([[0], largest[:-1]])[:, None, None] if len(labels) else 0
     map_labels = np.where(cells, labels - 1 - preceding, 0)
     return torch.from_numpy(map_labels.astype(np.int64)).to(on.device)
+
+
+def label_by_closure(on: Tensor, connectivity: Connectivity) -> Tensor:
+    """`label_components` by squaring the matrix of neighbours until it holds every path: always the same operations.
+
+    A path of a map of N cells has at most N steps, and every squaring doubles the length that is known.
+    """
+    rows, columns = on.shape[-2:]
+    cells = on.flatten(1)
+    y = torch.arange(rows * columns, device=on.device) // columns
+    x = torch.arange(rows * columns, device=on.device) % columns
+    dy, dx = (y[:, None] - y).abs(), (x[:, None] - x).abs()
+    near = (torch.maximum(dy, dx) <= 1) if connectivity == 8 else (dy + dx <= 1)
+    # bfloat16 keeps 0 exact and sums of positive terms positive, which is all that is asked of it.
+    reached = (near & cells[:, :, None] & cells[:, None, :]).to(torch.bfloat16)
+    for _ in range(math.ceil(math.log2(rows * columns))):
+        reached = (reached @ reached).clamp_max_(1)
+    number = torch.arange(rows * columns, device=on.device)
+    return torch.where(reached > 0, number, 0).amax(-1).view(on.shape)
 
 
 def label_by_propagation(on: Tensor, connectivity: Connectivity) -> Tensor:

@@ -55,9 +55,10 @@ class GradientGuard(nn.Module):
     def update_norms(self, span: Tensor, dino: Tensor) -> None:
         """Update both averages, and halve the factor if SPAN's is too large."""
         latest = torch.stack([span, dino]).to(self.norms)
-        momentum = NORM_MOMENTUM if int(self.looks) else 0.0
-        self.norms.copy_(momentum * self.norms + (1 - momentum) * latest)
-        self.looks += 1
-        if self.norms[0] > MAX_NORM_RATIO * self.norms[1]:
-            self.factor *= 0.5
-            self.norms[0] *= 0.5
+        # On the device throughout: a condition of Python's would wait for it.
+        averages = torch.where(self.looks > 0, NORM_MOMENTUM * self.norms + (1 - NORM_MOMENTUM) * latest, latest)
+        finite = torch.isfinite(latest).all()  # a step that is not finite changes nothing
+        scale = torch.where(finite & (averages[0] > MAX_NORM_RATIO * averages[1]), 0.5, 1.0)
+        self.norms.copy_(torch.where(finite, torch.stack([averages[0] * scale, averages[1]]), self.norms))
+        self.looks += finite
+        self.factor *= scale

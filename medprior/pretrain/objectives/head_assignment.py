@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from medprior.errors import ConfigError
+from medprior.networks.device import send_to_device
 
 
 def assign_heads(
@@ -53,3 +55,8 @@ def find_best_assignment(cost: Tensor) -> list[int]:
 
     _, heads = linear_sum_assignment(cost.detach().double().cpu().numpy())
     return [int(head) for head in heads]
+
+
+def select_heads(scores: Tensor, heads: Sequence[int]) -> Tensor:
+    """The heads of scores [B, H, N], float32 [B, len(heads), N]; a list as an index would make the host wait."""
+    return scores[:, send_to_device(torch.tensor(list(heads), dtype=torch.long), scores.device)]

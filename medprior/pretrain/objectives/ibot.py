@@ -35,7 +35,8 @@ def ibot_loss(student: Tensor, teacher: Tensor, view: Tensor, views: int, tau: f
     """
     log_p = (student.float() / tau).log_softmax(-1)
     losses = -(teacher * log_p).sum(-1)
-    masked_count = torch.bincount(view, minlength=views).clamp_min(1)
+    # Not bincount, for which a GPU must be waited for.
+    masked_count = view.new_zeros(views).index_add_(0, view, torch.ones_like(view)).clamp_min(1)
     return (losses / masked_count[view]).sum() / views
 
 
@@ -77,7 +78,11 @@ class IbotObjective(Objective):
         """Loss at masked patches; logs how many are masked, over all processes."""
         assert multi_crop.masked is not None
         assert outputs.teacher_tokens is not None
-        view, patch = multi_crop.masked.nonzero(as_tuple=True)
+        positions = multi_crop.masked_positions
+        if positions is None:
+            positions = multi_crop.masked.flatten().nonzero()[:, 0]
+        patches = multi_crop.masked.shape[1]
+        view, patch = positions // patches, positions % patches
         student = self._score_patches(outputs.student, outputs.views[0].patches[view, patch])
         with torch.no_grad():
             teacher_scores = self._score_patches(outputs.teacher, outputs.teacher_tokens.patches[view, patch])
@@ -95,7 +100,7 @@ class IbotObjective(Objective):
         temperature = self.settings.compute_teacher_temperature(step)
         if self.settings.ibot.teacher == "sinkhorn":
             return apply_sinkhorn(scores, temperature)
-        count = torch.tensor(float(len(scores)), device=scores.device)
+        count = torch.full((), float(len(scores)), device=scores.device)
         self._step_sums.append((scores.float().sum(0), count))
         return centred_softmax(scores, self.centre, temperature)
 
@@ -105,9 +110,9 @@ class IbotObjective(Objective):
         if self._step_sums:
             sums = all_reduce_sum(torch.stack([step[0] for step in self._step_sums]).sum(0))
             count = all_reduce_sum(torch.stack([step[1] for step in self._step_sums]).sum())
-            if count > 0:
-                momentum = self.settings.dino.centre_momentum
-                self.centre.copy_(update_centre(self.centre, sums / count, momentum))
+            momentum = self.settings.dino.centre_momentum
+            moved = update_centre(self.centre, sums / count.clamp_min(1), momentum)
+            self.centre.copy_(torch.where(count > 0, moved, self.centre))
         self.discard_step()
 
     def discard_step(self) -> None:

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medprior.errors import ConfigError
+from medprior.networks.device import send_to_device
 from medprior.pretrain.distributed import all_reduce_sum, count_all_rows, world_size
 from medprior.pretrain.objectives.dino import apply_sinkhorn
 from medprior.pretrain.objectives.locator import Locator
 from medprior.pretrain.objectives.objective import Logs, MultiCropBatch, NetworkOutputs, Objective
-from medprior.pretrain.objectives.positions import locate_patches, sample_visible_patches
+from medprior.pretrain.objectives.positions import OUTSIDE_CELL, locate_patches, sample_visible_patches
 from medprior.pretrain.objectives.projection_head import build_projection_head
 from medprior.pretrain.schedules import warmup_hold_schedule
 from medprior.pretrain.settings import PretrainSettings
@@ -115,10 +116,6 @@ class LocaObjective(Objective):
         geometry = multi_crop.globals_.geometry
         reference = geometry.take(slice(0, size))
         cells = [locate_patches(reference, geometry.take(slice(size, 2 * size)))]
-        if multi_crop.masked is not None:
-            cells[0] = np.where(multi_crop.masked[size:].cpu().numpy(), -1, cells[0])
-        if multi_crop.kept is not None:
-            cells[0] = np.take_along_axis(cells[0], multi_crop.kept.cpu().numpy(), axis=1)
         if multi_crop.locals_ is not None:
             for first in range(0, len(multi_crop.locals_.geometry), size):
                 local = multi_crop.locals_.geometry.take(slice(first, first + size))
@@ -128,8 +125,15 @@ class LocaObjective(Objective):
         visible = sample_visible_patches(rng, multi_crop.whole or size, patches, self.loca.visible, self.loca.pattern)[
             multi_crop.part
         ]
-        cell = torch.from_numpy(np.concatenate(cells, axis=1)).to(device)
-        return LocaTargets(cell, torch.from_numpy(visible).to(device)), (cell >= 0).float().sum()
+        sent = send_to_device(np.concatenate([*cells, visible], axis=1), device)
+        cell = sent[:, : -visible.shape[1]]
+        of_global, of_locals = cell[:, :patches], cell[:, patches:]
+        if multi_crop.masked is not None:
+            of_global = torch.where(multi_crop.masked[size:], OUTSIDE_CELL, of_global)
+        if multi_crop.kept is not None:
+            of_global = of_global.gather(1, multi_crop.kept)
+        cell = torch.cat([of_global, of_locals], dim=1)
+        return LocaTargets(cell, sent[:, -visible.shape[1] :]), (cell >= 0).float().sum()
 
     def loss(
         self, multi_crop: MultiCropBatch, targets: LocaTargets, count: Tensor | None, outputs: NetworkOutputs

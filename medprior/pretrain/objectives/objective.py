@@ -48,6 +48,7 @@ class MultiCropBatch:
         step: index of the step, from 0; with the seed it fixes every random number.
         part: where the B images lie in the global batch. whole: size of the global batch.
         detail: whether to compute logs that are too costly for every step.
+        masked_positions: int64 [M], where the flattened `masked` is true; None where nobody has counted yet.
     """
 
     globals_: ViewBatch
@@ -59,6 +60,7 @@ class MultiCropBatch:
     whole: int = 0
     detail: bool = False
     kept: Tensor | None = None
+    masked_positions: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -81,7 +83,7 @@ class NetworkOutputs:
         scores: the student's head on CLS of all views [V * B, K], None without a head.
         teacher_tokens: the teacher's tokens of the global views; teacher_scores: [2B, K]; None where no objective needs
             the teacher.
-        structure_heads: int64 [K], head of the last block that follows each structure, -1 for none yet.
+        structure_heads: int64 [K] on the CPU, head of the last block that follows each structure, -1 for none yet.
     """
 
     student: PretrainNetwork
@@ -152,7 +154,7 @@ class Objective(nn.Module, ABC):
         return None
 
     def structure_heads(self) -> Tensor | None:
-        """Head of each structure, int64 [K], -1 for none yet; None where it assigns no heads."""
+        """Head of each structure, int64 [K] on the CPU, -1 for none yet; None where it assigns no heads."""
         return None
 
     def targets(self, multi_crop: MultiCropBatch) -> tuple[Any, Tensor | None]:

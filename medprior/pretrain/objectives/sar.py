@@ -18,6 +18,7 @@ from torch import Tensor
 from medprior.networks.views import compute_patch_coverage
 from medprior.pretrain.distributed import all_reduce_sum, world_size
 from medprior.pretrain.objectives.components import Connectivity
+from medprior.pretrain.objectives.head_assignment import select_heads
 from medprior.pretrain.objectives.objective import Logs, MultiCropBatch, NetworkOutputs, Objective
 from medprior.pretrain.objectives.spatial_entropy import compute_spatial_entropy
 from medprior.pretrain.schedules import warmup_cosine_schedule
@@ -81,7 +82,7 @@ class SarObjective(Objective):
             return None, None
         assert multi_crop.prior is not None
         views = multi_crop.globals_
-        cover = compute_patch_coverage(multi_crop.prior.maps, views.geometry, views.index).amax(1)
+        cover = compute_patch_coverage(multi_crop.prior.maps, views.geometry, views.index, views.theta).amax(1)
         return compute_spatial_entropy(cover, views.geometry.grid, self.settings.connectivity), None
 
     def loss(
@@ -93,7 +94,7 @@ class SarObjective(Objective):
         free = list_free_heads(tokens.cls_logits.shape[1], outputs.structure_heads.tolist())
         visible = None if multi_crop.masked is None else ~multi_crop.masked
         loss, plain = sar_loss(
-            tokens.cls_logits[:, free], tokens.grid, self.settings.connectivity,
+            select_heads(tokens.cls_logits, free), tokens.grid, self.settings.connectivity,
             visible=visible, allowed=targets,
         )  # fmt: skip
         return loss, {"spatial_entropy": all_reduce_sum(plain) / world_size()}

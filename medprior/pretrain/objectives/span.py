@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from medprior.networks.device import send_to_device
 from medprior.networks.encoder import Tokens
 from medprior.networks.views import compute_patch_coverage
 from medprior.pretrain.distributed import all_reduce_sum, world_size
@@ -100,6 +102,7 @@ class SpanObjective(Objective):
         self.register_buffer("cost", torch.zeros(len(heads), settings.network.heads))
         self.register_buffer("pairs", torch.zeros(len(heads)))
         self._step_costs: list[tuple[int, Tensor, Tensor]] = []
+        self._heads_read: tuple[int, int, Tensor] | None = None
 
     @classmethod
     def create(cls, settings: PretrainSettings, heads: Sequence[int]) -> Self | None:
@@ -107,8 +110,10 @@ class SpanObjective(Objective):
         return cls(settings, heads) if settings.span.weight and len(heads) else None
 
     def structure_heads(self) -> Tensor:
-        """Head of each structure."""
-        return self.heads
+        """Head of each structure, on the CPU; the device is asked only after `heads` has changed."""
+        if self._heads_read is None or self._heads_read[:2] != (id(self.heads), self.heads._version):
+            self._heads_read = (id(self.heads), self.heads._version, self.heads.cpu())
+        return self._heads_read[2]
 
     def log_name(self, key: str, structures: Sequence[str]) -> str:
         """`span_kl_0` with the structure's name in place of its number."""
@@ -123,7 +128,7 @@ class SpanObjective(Objective):
     @property
     def heads_pending(self) -> bool:
         """Whether heads are yet to be assigned."""
-        return self.settings.assignment == "hungarian" and bool((self.heads < 0).any())
+        return self.settings.assignment == "hungarian" and bool((self.structure_heads() < 0).any())
 
     def weight(self, progress: float) -> float:
         """Linear warm-up, held, then a cosine to the floor; times the guard's factor."""
@@ -143,10 +148,12 @@ class SpanObjective(Objective):
 
     def _build_targets(self, views: ViewBatch, prior: PriorMaps, masked: Tensor | None) -> SpanTargets:
         span = self.settings
-        cover = compute_patch_coverage(prior.maps, views.geometry, views.index)
-        box = views.geometry.box
-        area = torch.as_tensor(box[:, 2] * box[:, 3], device=cover.device)
-        source = prior.maps.mean((-1, -2))[views.index] / area[:, None].to(cover.dtype)
+        cover = compute_patch_coverage(prior.maps, views.geometry, views.index, views.theta)
+        area = views.area
+        if area is None:
+            box = views.geometry.box
+            area = send_to_device((box[:, 2] * box[:, 3]).astype(np.float32), cover.device)
+        source = prior.maps.mean((-1, -2))[views.index] / area[:, None]
         gate = find_visible_pairs(cover, source, span.visible_share, span.visible_cover)
         visible = None
         if masked is not None:
@@ -219,8 +226,9 @@ class SpanObjective(Objective):
         if self._step_costs and self.heads_pending:
             self.cost += all_reduce_sum(torch.stack([cost for _, cost, _ in self._step_costs]).sum(0))
             self.pairs += all_reduce_sum(torch.stack([pairs for _, _, pairs in self._step_costs]).sum(0))
-            if self._step_costs[-1][0] + 1 >= self.assign_at:
-                mean = self.cost / self.pairs.clamp_min(1e-6)[:, None]
+            mean = self.cost / self.pairs.clamp_min(1e-6)[:, None]
+            # A step that is not finite is taken back after this call where the device decides on it.
+            if self._step_costs[-1][0] + 1 >= self.assign_at and bool(torch.isfinite(mean).all()):
                 self.heads.copy_(torch.tensor(find_best_assignment(mean)))
         self.discard_step()
 

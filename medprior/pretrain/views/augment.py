@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medprior.geometry import Views
+from medprior.networks.device import send_to_device
 from medprior.networks.views import choose_oversampling, crop_views
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.batches import CROP_STREAM
@@ -23,11 +25,15 @@ class ViewBatch:
 
     Shape:
         pixels: [R * B, 1, S, S] in [0, 1]. index: int64 [R * B] into the batch's images.
+        theta: float32 [R * B, 2, 3], `geometry.affine()` on the device, None where it was not sent.
+        area: float32 [R * B], share of the unit square that each view spans, None with `theta`.
     """
 
     pixels: Tensor
     geometry: Views
     index: Tensor
+    theta: Tensor | None = None
+    area: Tensor | None = None
 
 
 class ViewMaker:
@@ -54,17 +60,40 @@ class ViewMaker:
         rounds = [(2, crops.globals_scale, crops.global_size)]
         if crops.locals:
             rounds.append((crops.locals, crops.locals_scale, crops.local_size))
-        batches = []
+        lattices, sampled = [], []
         for per_image, scale, size in rounds:
             grid = (size // patch, size // patch)
-            flip_first = crops.flip_reference or bool(batches)  # the reference is the first of the global views
+            flip_first = crops.flip_reference or bool(sampled)  # the reference is the first of the global views
             views = sample_crops(rng, aspect, per_image, scale, grid, flip_p=crops.flip_p, flip_first=flip_first)
             exposures = sample_exposures(rng, per_image * whole, self.settings.intensity)
-            lattice = choose_oversampling(views, images.shape[-1], size)
+            lattices.append(choose_oversampling(views, images.shape[-1], size))
             rows = np.arange(per_image * whole).reshape(per_image, whole)[:, part].ravel()
-            views, exposures = views.take(rows), exposures[rows]
-            index = torch.arange(len(images), device=images.device).repeat(per_image)
-            pixels = crop_views(images, views, size, index, oversampling=lattice)
-            pixels = apply_exposures(pixels, exposures)
-            batches.append(ViewBatch(pixels, views, index))
+            sampled.append((views.take(rows), exposures[rows]))
+        batches = []
+        for (_, _, size), lattice, (views, exposures), sent in zip(
+            rounds, lattices, sampled, send_parameters(sampled, images.device), strict=True
+        ):
+            index = torch.arange(len(images), device=images.device).repeat(len(views) // len(images))
+            theta = sent[:, :6].unflatten(1, (2, 3))
+            pixels = crop_views(images, views, size, index, oversampling=lattice, theta=theta)
+            pixels = apply_exposures(pixels, exposures, sent[:, 6:10])
+            batches.append(ViewBatch(pixels, views, index, theta, sent[:, 10]))
         return batches[0], batches[1] if len(batches) > 1 else None
+
+
+def send_parameters(sampled: Sequence[tuple[Views, NDArray[np.float64]]], device: torch.device) -> list[Tensor]:
+    """Affine maps, exposures and areas of all rounds of views on the device, in one transfer.
+
+    Args:
+        sampled: views, and their exposures [V, 4], of every round.
+        device: where to.
+
+    Returns:
+        float32 [V, 11] of every round: 6 numbers of the affine map, 4 of the exposure, the area.
+    """
+    tables = [
+        np.column_stack([views.affine().reshape(len(views), 6), exposures, views.box[:, 2] * views.box[:, 3]])
+        for views, exposures in sampled
+    ]
+    sent = send_to_device(np.concatenate(tables).astype(np.float32), device)
+    return list(sent.split([len(table) for table in tables]))

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medprior.networks.device import send_to_device
 from medprior.settings import Settings
 
 
@@ -36,16 +37,21 @@ def sample_exposures(rng: np.random.Generator, count: int, settings: IntensitySe
     )
 
 
-def apply_exposures(views: Tensor, exposures: NDArray[np.float64]) -> Tensor:
-    """Change the exposure of views [V, 1, S, S] in [0, 1]; the result stays in [0, 1]."""
-    shift, contrast, gamma, blurred = (
-        torch.as_tensor(column, dtype=views.dtype, device=views.device)[:, None, None, None] for column in exposures.T
-    )
+def apply_exposures(views: Tensor, exposures: NDArray[np.float64], sent: Tensor | None = None) -> Tensor:
+    """Change the exposure of views in [0, 1]; the result stays in [0, 1].
+
+    Args:
+        views: [V, 1, S, S].
+        exposures: of `sample_exposures`, [V, 4].
+        sent: `exposures` in the views' dtype where they are on the views' device already.
+    """
+    if sent is None:
+        sent = send_to_device(exposures, views.device).to(views.dtype)
+    shift, contrast, gamma, blurred = (column[:, None, None, None] for column in sent.T)
     mean = views.mean(dim=(1, 2, 3), keepdim=True)
     out = ((views.clamp(0, 1) + 1e-6) ** gamma - mean) * contrast + mean + shift
-    blurred_views = blurred.flatten() > 0
-    if bool(blurred_views.any()):
+    if (exposures[:, 3] > 0).any():  # asked on the host: the device would have to be waited for
         from torchvision.transforms.functional import gaussian_blur
 
-        out = torch.where(blurred_views[:, None, None, None], gaussian_blur(out, [5, 5], [0.8, 0.8]), out)
+        out = torch.where(blurred > 0, gaussian_blur(out, [5, 5], [0.8, 0.8]), out)
     return out.clamp(0, 1)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from medprior.networks.device import send_to_device
 from medprior.pretrain.learner import Learner
 from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
 from medprior.pretrain.settings import PretrainSettings
@@ -64,11 +65,15 @@ class MultiCropBatchMaker:
         indices = compute_step_indices(self.settings.seed, step, len(self.dataset), whole)
         aspect = self.dataset.aspect[indices]
         globals_, locals_ = self.views(images, aspect, step, part, whole)
-        masked = self.learner.sample_masks(step, part, whole, globals_.geometry.grid)
-        masked = None if masked is None else masked.to(images.device)
+        masked, positions = None, None
+        host_masks = self.learner.sample_masks(step, part, whole, globals_.geometry.grid)
+        if host_masks is not None:
+            positions = send_to_device(host_masks.flatten().nonzero()[:, 0], images.device)
+            masked = torch.zeros(host_masks.shape, dtype=torch.bool, device=images.device)
+            masked.view(-1).index_fill_(0, positions, True)
         kept = self.learner.sample_kept_patches(step, part, whole, globals_.geometry.grid)
-        kept = None if kept is None else kept.to(images.device)
+        kept = None if kept is None else send_to_device(kept, images.device)
         return MultiCropBatch(
             globals_, locals_, prior, masked, step, part, whole,
-            detail=step % self.settings.window == 0, kept=kept,
+            detail=step % self.settings.window == 0, kept=kept, masked_positions=positions,
         )  # fmt: skip

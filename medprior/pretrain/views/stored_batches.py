@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from medprior.cohort.squares import SquareImages
+from medprior.networks.device import send_to_device
 from medprior.pretrain.distributed import world_size
 from medprior.pretrain.objectives.objective import PriorMaps
 from medprior.pretrain.settings import LoadingSettings, PretrainSettings
@@ -108,11 +109,11 @@ def decode_prior(batch: Mapping[str, Tensor], common: Tensor, device: torch.devi
         common: float32 [K, M, M] in [0, 1], on the device: of images without maps of their own.
         device: where the batch goes.
     """
-    trust = batch["trust"].to(device, non_blocking=True)
+    trust = send_to_device(batch["trust"], device)
     maps = common.expand(len(trust), *common.shape)
     if "maps" in batch:
         own = batch["maps"].to(device, non_blocking=True).float() / UINT8_MAX
-        has_maps = batch["has_maps"].to(device, non_blocking=True)
+        has_maps = send_to_device(batch["has_maps"], device)
         maps = torch.where(has_maps[:, None, None, None], own, maps)
     return PriorMaps(maps, trust)
 

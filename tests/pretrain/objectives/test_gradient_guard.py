@@ -25,6 +25,20 @@ def test_guard_halves_only_where_span_asks_too_much():
     assert guard.factor.item() == settled
 
 
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+def test_a_step_that_is_not_finite_leaves_the_guard_as_it_was(broken):
+    guard = GradientGuard()
+    guard.update_norms(torch.tensor(broken), torch.tensor(1.0))
+    assert (guard.looks.item(), guard.norms.tolist()) == (0, [0.0, 0.0])
+    guard.update_norms(torch.tensor(0.2), torch.tensor(1.0))
+    before = {key: value.clone() for key, value in guard.state_dict().items()}
+    guard.update_norms(torch.tensor(broken), torch.tensor(1.0))
+    guard.update_norms(torch.tensor(0.2), torch.tensor(broken))
+    for key, value in guard.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    assert before["norms"].tolist() == pytest.approx([0.2, 1.0])
+
+
 def test_gradient_norms_are_those_of_separate_backward_passes():
     settings = tiny(recipe="span+sar+loca")
     learner = learner_of(settings)
