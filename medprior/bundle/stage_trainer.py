@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ignite.engine import Engine, Events
@@ -53,6 +54,6 @@ class TrackingOutputHandler:
     def convert(self, engine: Engine) -> None:
         """Replace `engine.state.output` by a list that holds it."""
         state: Any = engine.state
-        if isinstance(state.output, dict):
+        if isinstance(state.output, Mapping):
             state.metrics.update({k: v for k, v in state.output.items() if isinstance(v, float)})
-            state.output = [state.output]
+            state.output = [dict(state.output)]

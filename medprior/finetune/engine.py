@@ -24,6 +24,7 @@ from medprior.finetune.metrics import build_mean_auc_metric, build_mean_dice_met
 from medprior.finetune.sar import SupervisedSar
 from medprior.finetune.settings import FinetuneSettings
 from medprior.finetune.span import SupervisedSpan
+from medprior.networks.device import uses_bfloat16
 from medprior.networks.encoder import Encoder
 from medprior.pretrain.distributed import process_rank, world_size
 
@@ -90,11 +91,11 @@ class GuardedStep:
             unwrap_network(network).get_submodule("vit").eval()
         engine.optimizer.zero_grad(set_to_none=True)
         buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
-        half = self.settings.precision == "bf16"
+        half = uses_bfloat16(self.settings.precision, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             pred = engine.inferer(images, network)
             engine.fire_event(IterationEvents.FORWARD_COMPLETED)
-        weights = {"weight": batch["weight"].to(device)} if "weight" in batch else {}
+        weights = {"weight": batch["weight"].to(device, non_blocking=True)} if "weight" in batch else {}
         loss = engine.loss_function(pred.float(), target, **weights) + self._attention_loss(engine, batch, images)
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
         loss.backward()
@@ -113,7 +114,7 @@ class GuardedStep:
             loss = loss + self.sar.loss((engine.state.iteration - 1) / steps)
         if self.span is not None:
             views, _ = engine.prepare_batch.geometry(batch["aspect"].numpy(), batch["index"].numpy())
-            maps, trust = batch["maps"].to(images.device), batch["trust"].to(images.device)
+            maps, trust = (batch[key].to(images.device, non_blocking=True) for key in ("maps", "trust"))
             loss = loss + self.span.loss(images, views, maps, trust)
         return loss
 
@@ -162,6 +163,7 @@ def build_evaluator(
         key_val_metric={key: build_mean_auc_metric() if key == "mean_auc" else build_mean_dice_metric()},
         additional_metrics={"loss": loss},
         decollate=False,
+        non_blocking=True,
     )
 
 
@@ -202,4 +204,5 @@ def build_trainer(
         iteration_update=GuardedStep(settings, sar, span),
         train_handlers=list(train_handlers),
         decollate=False,
+        non_blocking=True,
     )

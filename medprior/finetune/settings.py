@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from medprior.networks.convolutional import ARCHITECTURE_PATTERN
 from medprior.networks.decoders import DecoderKind
+from medprior.networks.device import Precision
 from medprior.networks.heads import HeadKind
 from medprior.networks.vit import ViTSettings
 from medprior.pretrain.views.intensity import IntensitySettings
@@ -104,7 +105,7 @@ class FinetuneSettings(Settings):
     augment: AugmentSettings = AugmentSettings()
     network: ViTSettings = Field(default_factory=lambda: ViTSettings.from_values({}))
     device: str = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "auto"
     workers: int = Field(default=0, ge=0)
     checkpoint_every: int = Field(default=1, ge=1)
     keep_checkpoints: int = Field(default=2, ge=2)

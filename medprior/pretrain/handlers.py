@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from ignite.engine import Events
+from torch import Tensor
 
 from medprior.errors import TrainingFailed
 from medprior.networks.checkpoint import load_newest_checkpoint, save_checkpoint
@@ -36,7 +38,7 @@ class MetricsHandler:
         self.observer = observer
         self.names = names
         self.rows: list[dict[str, float]] = []
-        self.window: list[dict[str, float]] = []
+        self.window: list[Mapping[str, float]] = []
         self._columns: set[str] = set()
         self._since = self._loaded = time.perf_counter()
         self._waited = 0.0
@@ -142,7 +144,10 @@ class HealthHandler:
 
 
 class CheckpointHandler:
-    """Saves every so many steps, at the end and on SIGTERM or SIGINT; restores on start.
+    """Saves now and then, at the end and on SIGTERM or SIGINT; restores on start.
+
+    Between these the file is written by a thread while training goes on from the copied state. Use it as a context
+    manager around the run, so that the last file is whole when the block ends.
 
     A signal to one of several processes stops all of them after the same step.
 
@@ -155,11 +160,28 @@ class CheckpointHandler:
         self.folder = folder
         self.metrics = metrics
         self._stop = 0
+        self._saved, self._step = time.monotonic(), -1
+        self._writer: ThreadPoolExecutor | None = None
+        self._writing: Future[Path] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.finish_writing()
+        except TrainingFailed:
+            if kind is None:  # else the run has failed already, and says why
+                raise
 
     def attach(self, engine: PretrainTrainer) -> None:
         """Listen to the trainer."""
+        engine.add_event_handler(Events.STARTED, self._start_clock)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._save_if_due)
         engine.add_event_handler(Events.COMPLETED, lambda e: self.save(e))
+
+    def _start_clock(self, engine: PretrainTrainer) -> None:
+        self._saved = time.monotonic()
 
     def restore(self, engine: PretrainTrainer) -> int:
         """Continue from the newest checkpoint; returns the number of finished steps."""
@@ -172,7 +194,7 @@ class CheckpointHandler:
                 fix="use the same settings, or another output folder",
             )
         engine.learner.load_state_dict(state["learner"])
-        engine.optimiser.load_state_dict(state["optimiser"])
+        engine.load_optimiser_state(state["optimiser"])
         engine.skipped, engine.skipped_steps = state["skipped"]
         self.metrics.rows, self.metrics.window = list(state["rows"]), list(state["window"])
         step = int(state["step"])
@@ -182,13 +204,22 @@ class CheckpointHandler:
         return step
 
     def save(self, engine: PretrainTrainer) -> None:
-        """Write the state after the current step.
+        """Write the state after the current step, and return when it is on disk.
 
         Raises:
             TrainingFailed: the disk refuses the file; earlier checkpoints are untouched.
         """
+        if self._step != engine.state.iteration:
+            self._start_writing(engine)
+        self.finish_writing()
+
+    def _start_writing(self, engine: PretrainTrainer) -> None:
+        """Copy the state after the current step to the host, and write it in the background."""
+        self.finish_writing()
+        self._saved, self._step = time.monotonic(), engine.state.iteration
         if process_rank() > 0:
             return
+        engine.read_deferred_logs()
         state = {
             "step": engine.state.iteration,
             "settings": engine.settings.model_dump_json(),
@@ -196,10 +227,23 @@ class CheckpointHandler:
             "optimiser": engine.optimiser.state_dict(),
             "skipped": [engine.skipped, engine.skipped_steps],
             "rows": self.metrics.rows,
-            "window": self.metrics.window,
+            "window": [dict(logs) for logs in self.metrics.window],
         }
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._writing = self._writer.submit(save_checkpoint, self.folder, engine.state.iteration, copy_to_host(state))
+
+    def finish_writing(self) -> None:
+        """Wait for the file that is being written, if there is one.
+
+        Raises:
+            TrainingFailed: the disk refuses it.
+        """
+        writing, self._writing = self._writing, None
+        if writing is None:
+            return
         try:
-            save_checkpoint(self.folder, engine.state.iteration, state)
+            writing.result()
         except (OSError, RuntimeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "writing failed"
             raise TrainingFailed(
@@ -215,13 +259,27 @@ class CheckpointHandler:
         self._stop = number
 
     def _save_if_due(self, engine: PretrainTrainer) -> None:
-        due = engine.state.iteration % engine.settings.checkpoint_every == 0
         stop = find_largest_number(self._stop, engine.state.device)
-        if due or stop:
-            self.save(engine)
         if stop:
+            self.save(engine)
             wait_for_processes()  # a launcher ends the others when the first exits, also while one is writing
             raise SystemExit(128 + stop)
+        if self._writing is not None and self._writing.done():
+            self.finish_writing()
+        steps, seconds = engine.settings.checkpoint_every, engine.settings.checkpoint_seconds
+        if (time.monotonic() - self._saved >= seconds) if steps is None else engine.state.iteration % steps == 0:
+            self._start_writing(engine)
+
+
+def copy_to_host(state: Any) -> Any:
+    """Nested mappings and lists with every tensor copied to the CPU; other values as they are."""
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, Mapping):
+        return {key: copy_to_host(value) for key, value in state.items()}
+    if isinstance(state, list):
+        return [copy_to_host(value) for value in state]
+    return state
 
 
 def write_metrics_csv(path: Path, rows: list[dict[str, float]]) -> None:

@@ -141,13 +141,23 @@ class Learner(nn.Module):
             objective.discard_step()
 
     @torch.no_grad()
-    def update_teacher(self, momentum: float) -> None:
-        """Move the teacher towards the student: teacher = m * teacher + (1 - m) * student."""
+    def update_teacher(self, momentum: float, finite: Tensor | None = None) -> None:
+        """Move the teacher towards the student: teacher = m * teacher + (1 - m) * student.
+
+        Args:
+            momentum: m.
+            finite: bool [] on the device; where it is false the teacher stays. None: it moves.
+        """
         students = dict(self.student.named_parameters())
         pairs = [(p, students[name]) for name, p in self.teacher.named_parameters()]
         teacher: list[Tensor] = [pair[0] for pair in pairs]
         student: list[Tensor] = [pair[1] for pair in pairs]
-        torch._foreach_lerp_(teacher, student, 1 - momentum)
+        if finite is None:
+            torch._foreach_lerp_(teacher, student, 1 - momentum)
+            return
+        differences = torch._foreach_sub(student, teacher)
+        torch._foreach_mul_(differences, (1 - momentum) * finite)
+        torch._foreach_add_(teacher, differences)
 
 
 def build_objectives(settings: PretrainSettings, heads: Sequence[int]) -> nn.ModuleDict:

@@ -16,8 +16,13 @@ FROZEN_PROTOTYPES = frozenset({"head.prototypes", "parts.ibot.prototypes"})
 """DINO's last layer, and that of iBOT's own head, as in DINOv2's code."""
 
 
-def build_pretrain_optimiser(student: nn.Module, settings: PretrainSettings) -> torch.optim.AdamW:
-    """AdamW; matrices decay, vectors and biases do not. Each group has a factor `scale` of the learning rate."""
+def build_pretrain_optimiser(
+    student: nn.Module, settings: PretrainSettings, *, fused: bool = False
+) -> torch.optim.AdamW:
+    """AdamW; matrices decay, vectors and biases do not. Each group has a factor `scale` of the learning rate.
+
+    `fused`: one kernel, which can skip a step by itself.
+    """
     optimiser = settings.optimiser
     named = list(student.named_parameters())
     blocks = 1 + max((int(match[1]) for match in map(BLOCK_PATTERN.match, dict(named)) if match), default=-1)
@@ -37,6 +42,7 @@ def build_pretrain_optimiser(student: nn.Module, settings: PretrainSettings) -> 
         ],
         lr=optimiser.scale_rate(settings.batch),
         betas=(0.9, 0.999),
+        fused=fused or None,
     )
 
 

@@ -24,6 +24,7 @@ from medprior.locks import PRIVATE_FOLDER_MODE
 from medprior.networks.backbone import BACKBONE_FILE, save_weights
 from medprior.networks.device import select_device
 from medprior.observer import NullObserver, Observer
+from medprior.pretrain.compilation import restore_eager_blocks
 from medprior.pretrain.distributed import hold_training_lock, process_rank, world_size
 from medprior.pretrain.figure import plot_head_attention
 from medprior.pretrain.handlers import CheckpointHandler, HealthHandler, MetricsHandler
@@ -133,7 +134,7 @@ class Pretraining:
         with hold_training_lock(self.out, "this backbone"):
             self.observer.params(self.settings.model_dump(mode="json"))
             done = self.checkpoints.restore(self.trainer) if self.settings.resume else 0
-            with save_on_signal(self.checkpoints):
+            with save_on_signal(self.checkpoints), self.checkpoints:
                 if done < (self.settings.steps or 0):
                     self.trainer.run()
             if process_rank() == 0:
@@ -142,6 +143,7 @@ class Pretraining:
     def export(self) -> None:
         """Write the teacher, its figure, and `config.json` last."""
         network = self.trainer.learner.teacher.backbone.eval().cpu()
+        restore_eager_blocks(network)
         save_weights(self.out / BACKBONE_FILE, network)
         figure = self.out / "attention.png"
         plot_head_attention(figure, network, self.cohort, self.settings.crops.global_size, self.heads)

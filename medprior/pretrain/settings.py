@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, create_model, field_validator, model_validator
 
 from medprior.errors import ConfigError
+from medprior.networks.device import CompileChoice, Precision
 from medprior.networks.vit_settings import ViTSettings
 from medprior.pretrain.objectives.objective_settings import ObjectiveSections
 from medprior.pretrain.objectives.registry import list_added_sections
@@ -86,7 +87,10 @@ class RunSettings(Settings):
         recipe: a name of `RECIPES`, or several joined by `+`; by default the preset's, else `span`.
         batch: images of one step over all processes. accumulate: parts it is worked through in.
         init: weights to start from: a backbone's folder, or a file the network can read.
+        precision: `fp32` is IEEE float32; `auto` is bfloat16 autocast on a CUDA device that has it, else `fp32`.
+        compile: compile the networks' blocks; `auto` does so on a CUDA device with Triton.
         gradient_every: steps between records of each objective's gradient.
+        checkpoint_every: steps between checkpoints; None: `checkpoint_seconds` between them.
         loading: how images reach the device; in no record of the run.
     """
 
@@ -98,10 +102,12 @@ class RunSettings(Settings):
     batch: int = Field(default=64, ge=2)
     accumulate: int = Field(default=1, ge=1)
     device: str = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "auto"
+    compile: CompileChoice = "auto"
     window: int = Field(default=20, ge=1)
     gradient_every: int = Field(default=200, ge=1)
-    checkpoint_every: int = Field(default=200, ge=1)
+    checkpoint_every: int | None = Field(default=None, ge=1)
+    checkpoint_seconds: float = Field(default=300.0, gt=0)
     resume: bool = True
     init: str | None = None
     network: ViTSettings = ViTSettings()

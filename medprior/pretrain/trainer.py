@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,6 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from medprior.errors import TrainingDiverged, TrainingFailed
+from medprior.networks.device import uses_bfloat16
+from medprior.pretrain.compilation import compile_blocks, should_compile
+from medprior.pretrain.deferred_logs import DeferredLogs
 from medprior.pretrain.distributed import all_reduce_sum, process_rank, world_size
 from medprior.pretrain.learner import BatchTargets, Learner
 from medprior.pretrain.objectives.gradient_guard import compute_gradient_norms
@@ -41,6 +44,8 @@ class PretrainTrainer(Trainer):
         settings: resolved settings.
         device: where to train.
         handlers: MONAI or ignite handlers.
+        deferred: read the logs of a step in the next one, so that the host never waits for the step it has queued;
+            whether loss and gradient are finite is then decided on the device. None: on CUDA.
 
     Attributes:
         skipped: successive steps skipped because loss or gradient was not finite. skipped_steps: in total.
@@ -53,6 +58,7 @@ class PretrainTrainer(Trainer):
         settings: PretrainSettings,
         device: torch.device,
         handlers: Sequence[Any] = (),
+        deferred: bool | None = None,
     ) -> None:
         assert isinstance(loader.dataset, StoredBatches)
         assert isinstance(loader.batch_sampler, StepSampler)
@@ -70,19 +76,32 @@ class PretrainTrainer(Trainer):
         self.learner = learner.to(device)
         self.settings = settings
         self.multi_crops = MultiCropBatchMaker(settings, loader.dataset, learner)
-        self.optimiser = build_pretrain_optimiser(learner.student, settings)
+        self.deferred = device.type == "cuda" if deferred is None else deferred
+        self.optimiser = build_pretrain_optimiser(learner.student, settings, fused=self.deferred)
+        if should_compile(settings.compile, device):
+            for network in (learner.student, learner.teacher):
+                compile_blocks(network.backbone)
         self.student: nn.Module = learner.student
         if world_size() > 1:
-            self.student = DistributedDataParallel(learner.student)
+            # The student's buffers are constants, the same on every process.
+            self.student = DistributedDataParallel(
+                learner.student, gradient_as_bucket_view=True, broadcast_buffers=False
+            )
         self.skipped = self.skipped_steps = 0
+        self._previous_logs: DeferredLogs | None = None
         self._register_handlers(list(handlers))
+
+    def load_optimiser_state(self, state: dict[str, Any]) -> None:
+        """Load a state dict of the optimiser, perhaps of another device; the kernel stays this trainer's."""
+        groups = [group | {"fused": self.optimiser.param_groups[0]["fused"]} for group in state["param_groups"]]
+        self.optimiser.load_state_dict(state | {"param_groups": groups})
 
     def progress(self) -> float:
         """Share of the run that is done, by the current step."""
         assert self.settings.steps is not None
         return float((self.state.iteration - 1) / self.settings.steps)
 
-    def step(self, engine: Engine, batch: Any) -> dict[str, float]:
+    def step(self, engine: Engine, batch: Any) -> Mapping[str, float]:
         """One training step; returns what is logged. A non-finite one changes nothing."""
         self.learner.train()
         self._seed_step()
@@ -90,12 +109,46 @@ class PretrainTrainer(Trainer):
         self.optimiser.zero_grad(set_to_none=True)
         means, logs = self._fit_in_memory(batch, weights)
         norm = clip_gradients(self.learner.student, self.settings.optimiser)
-        values = self._collect_values(means, logs, norm)
-        if math.isfinite(sum(values[f"loss_{name}"] for name in means) + values.pop("gradient")):
+        names, values = self._collect_values(means, logs, norm)
+        if self.deferred:
+            return self._update_and_defer(names, values, weights)
+        numbers = dict(zip(names, values.tolist(), strict=True))
+        if is_finite_step(numbers, weights):
             self._update()
         else:
             self._skip()
-        values["loss"] = float(sum(weights[name] * values[f"loss_{name}"] for name in means))
+        return self._complete_logs(numbers, weights)
+
+    def _update_and_defer(self, names: list[str], values: Tensor, weights: dict[str, float]) -> DeferredLogs:
+        """Queue the update, then read the logs of the step before."""
+        self._update(torch.isfinite(values[: len(weights) + 1].sum()))
+        rate = self.optimiser.param_groups[0]["lr"]
+
+        def complete(numbers: dict[str, float]) -> dict[str, float]:
+            """Count the step as finite or skipped, and add what the host knows."""
+            if is_finite_step(numbers, weights):
+                self.skipped = 0
+            else:
+                self._count_skipped()
+            return self._complete_logs(numbers, weights) | {"lr": rate}
+
+        self.read_deferred_logs()
+        self._previous_logs = DeferredLogs(names, values, complete)
+        return self._previous_logs
+
+    def read_deferred_logs(self) -> None:
+        """Wait for the step that is queued, and count it; nothing where logs are not deferred.
+
+        Raises:
+            TrainingDiverged: too many steps in a row were not finite.
+        """
+        if self._previous_logs is not None:
+            self._previous_logs.read()
+
+    def _complete_logs(self, numbers: dict[str, float], weights: dict[str, float]) -> dict[str, float]:
+        """Logs of a step with its loss, weights and rate."""
+        values = {name: value for name, value in numbers.items() if name != "gradient"}
+        values["loss"] = float(sum(weight * values[f"loss_{name}"] for name, weight in weights.items()))
         scheduled = (name for name, objective in self.learner.named_objectives() if objective.scheduled)
         values |= {f"{name}_weight": weights[name] for name in scheduled}
         values["lr"] = self.optimiser.param_groups[0]["lr"]
@@ -156,7 +209,7 @@ class PretrainTrainer(Trainer):
         return means, average_logs(part_logs)
 
     def _losses(self, multi_crop: MultiCropBatch, prepared: BatchTargets) -> tuple[dict[str, Tensor], Logs]:
-        half = self.settings.precision == "bf16"
+        half = uses_bfloat16(self.settings.precision, self.state.device)
         with torch.autocast(self.state.device.type, torch.bfloat16, enabled=half):
             return self.learner.compute_losses(self.student, multi_crop, prepared)
 
@@ -175,26 +228,41 @@ class PretrainTrainer(Trainer):
             objective.receive_gradient_norms(norms)
         return {f"gradient_{name}": norm for name, norm in norms.items()} if record else {}
 
-    def _collect_values(self, means: Logs, logs: Logs, norm: Tensor) -> dict[str, float]:
-        """All logged values as numbers, in one transfer; losses are means over the processes."""
+    def _collect_values(self, means: Logs, logs: Logs, norm: Tensor) -> tuple[list[str], Tensor]:
+        """Names and values of all logs, the losses and the gradient's norm first; losses are means over processes."""
         names = [f"loss_{name}" for name in means]
         losses = all_reduce_sum(torch.stack(list(means.values())).float()) / world_size()
         values = torch.cat([losses, torch.stack([v.float() for v in (norm, *logs.values())])])
-        return dict(zip([*names, "gradient", *logs], values.tolist(), strict=True))
+        return [*names, "gradient", *logs], values
 
-    def _update(self) -> None:
+    def _update(self, finite: Tensor | None = None) -> None:
+        """Update student, teacher and objectives; where `finite`, bool [] on the device, is false, nothing changes."""
         progress = self.progress()
         set_rates(self.optimiser, self.settings, progress)
         assert self.state.epoch_length is not None
         if self.state.iteration <= self.settings.dino.freeze_epochs * self.state.epoch_length:
             freeze_prototypes(self.learner.student)
+        momentum = cosine_schedule(self.settings.teacher_momentum, 1.0, progress)
+        if finite is None:
+            self.optimiser.step()
+            self.learner.update_teacher(momentum)
+            self.learner.commit_step()
+            self.skipped = 0
+            return
+        self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]  # read by the fused kernel
         self.optimiser.step()
-        self.learner.update_teacher(cosine_schedule(self.settings.teacher_momentum, 1.0, progress))
+        self.learner.update_teacher(momentum, finite)
+        buffers = [(buffer, buffer._version, buffer.clone()) for buffer in self.learner.objectives.buffers()]
         self.learner.commit_step()
-        self.skipped = 0
+        for buffer, version, before in buffers:
+            if buffer._version != version:  # the objective has written to it
+                buffer.copy_(torch.where(finite, buffer, before))
 
     def _skip(self) -> None:
         self.learner.discard_step()
+        self._count_skipped()
+
+    def _count_skipped(self) -> None:
         self.skipped += 1
         self.skipped_steps += 1
         if self.skipped > MAX_SKIPPED_STEPS:
@@ -210,3 +278,8 @@ def average_logs(part_logs: Sequence[Logs]) -> Logs:
         return part_logs[0]
     keys = dict.fromkeys(key for logs in part_logs for key in logs)
     return {k: torch.stack([logs[k].float() for logs in part_logs if k in logs]).mean() for k in keys}
+
+
+def is_finite_step(numbers: Mapping[str, float], names: Iterable[str]) -> bool:
+    """Whether the losses called `names` and the gradient's norm are finite."""
+    return math.isfinite(sum(numbers[f"loss_{name}"] for name in names) + numbers["gradient"])

@@ -9,6 +9,7 @@ from monai.handlers import from_engine
 
 from medprior.bundle.stage_trainer import TrackingOutputHandler, get_stage_trainer
 from medprior.errors import ConfigError
+from medprior.pretrain.deferred_logs import DeferredLogs
 
 
 def test_output_becomes_what_tracking_reads():
@@ -40,3 +41,11 @@ def test_only_floats_become_metrics_and_other_outputs_stay():
     engine.run([0, 1, 2], max_epochs=1)
     assert engine.state.metrics == {"loss": 0.5, "lr": 0.25}
     assert seen == [[{"loss": 0.5, "step": 3, "flag": True}], [7], [{"lr": 0.25}]]
+
+
+def test_logs_that_are_still_on_their_way_become_metrics():
+    engine = Engine(lambda *_: DeferredLogs(("loss",), torch.tensor([2.5]), dict))
+    TrackingOutputHandler().attach(engine)
+    engine.run([0], max_epochs=1)
+    assert engine.state.output == [{"loss": 2.5}]
+    assert engine.state.metrics == {"loss": 2.5}

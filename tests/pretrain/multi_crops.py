@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from medprior.cohort.squares import SquareImages
 from medprior.phantom import render_phantom
 from medprior.pretrain.learner import Learner
 from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
@@ -39,6 +40,23 @@ def pictures(count, size=72):
     masks = [[image.masks[name] for name in STRUCTURES] for image in phantoms]
     images = np.stack([image.pixels for image in phantoms]).astype(np.float32)
     return torch.from_numpy(images)[:, None], torch.from_numpy(np.array(masks, np.float32))
+
+
+class FloatSquares:
+    """Stored rows in memory, float32 as in a cache of an earlier version: a pixel may be no number."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, pixels):
+        self._pixels, self.shape = pixels, pixels.shape
+
+    def read(self, rows):
+        return self._pixels[rows]
+
+
+def square_images(pixels):
+    """A cohort's squares of float32 [n, S, S]."""
+    return SquareImages(FloatSquares(pixels), np.arange(len(pixels)))
 
 
 def build_multi_crop(settings, learner, images, maps=None, step=0, part=None, detail=False):

@@ -3,6 +3,7 @@
 import math
 import signal
 import socket
+import threading
 import time
 
 import numpy as np
@@ -184,6 +185,61 @@ def test_twenty_random_kills(phantom_cohort, phantom_prior, tmp_path):
         assert process.wait(60) == -signal.SIGKILL
     pretrain_backbone(phantom_cohort, cut, phantom_prior, PretrainSettings.from_values(settings))
     equal(tmp_path / "whole", cut)
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(phantom_cohort, tmp_path, monkeypatch):
+    """The file holds the state of its own step, though the run is past it when the disk takes it."""
+    written, finished = [], threading.Event()
+    save = handlers.save_checkpoint
+
+    def slow(folder, step, state):
+        if step == 4:
+            assert finished.wait(60)
+        written.append(step)
+        return save(folder, step, state)
+
+    monkeypatch.setattr(handlers, "save_checkpoint", slow)
+    run = Pretraining(phantom_cohort, tmp_path / "out", settings=run_settings(checkpoint_every=4, steps=8))
+    weights = {}
+
+    def look(engine):
+        step = engine.state.iteration
+        weights[step] = engine.learner.student.head.prototypes.detach().clone()
+        if step == 6:
+            assert written == []
+            finished.set()
+
+    run.trainer.add_event_handler(handlers.Events.ITERATION_COMPLETED, look)
+    run.run()
+    assert written == [4, 8]
+    state = torch.load(tmp_path / "out" / "checkpoints" / "step_00000004.pt", weights_only=True)
+    assert torch.equal(state["learner"]["student.head.prototypes"], weights[4])
+    assert not torch.equal(weights[4], weights[6])
+
+
+def test_checkpoints_come_by_time_unless_steps_are_set(phantom_cohort, tmp_path):
+    """A step of a second: with 2.5 seconds between checkpoints every third one is saved."""
+    run = Pretraining(
+        phantom_cohort, tmp_path, settings=run_settings(steps=8, checkpoint_every=None, checkpoint_seconds=2.5)
+    )
+    saved = []
+
+    def note(engine):
+        run.checkpoints._saved -= 1.0  # a second goes by
+        before = run.checkpoints._saved
+        run.checkpoints._save_if_due(engine)
+        if run.checkpoints._saved != before:
+            saved.append(engine.state.iteration)
+
+    run.checkpoints._start_clock(run.trainer)
+    for step in range(1, 8):
+        run.trainer.state.iteration = step
+        note(run.trainer)
+    run.checkpoints.finish_writing()
+    assert saved == [3, 6]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").glob("*.pt")) == [
+        "step_00000003.pt", "step_00000006.pt",
+    ]  # fmt: skip
 
 
 def test_no_collapse_before_half_of_the_run(phantom_cohort, tmp_path):
