@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]PATH",
         help="another cohort, evaluated without training on it",
     )
+    parser.add_argument("--device", help="auto, cpu or cuda:N (default: auto, CUDA where there is one)")
     parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
 
@@ -45,7 +46,8 @@ def result_folder(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace, observer: Observer) -> None:
     """Evaluate and print the headline numbers."""
-    settings = EvaluateSettings.load(args.config, args.set)
+    overrides = [f"device={args.device}"] if args.device else []
+    settings = EvaluateSettings.load(args.config, [*overrides, *args.set])
     from medprior.evaluate.evaluate import evaluate_cohort
     from medprior.evaluate.report.external_table import format_external_table
     from medprior.evaluate.report.summary import format_headlines

@@ -22,6 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--insecure", action="store_true", help="accept a tcp:// scheduler, whose peers run code as you"
     )
+    parser.add_argument(
+        "--device", help="auto, cpu or cuda:N for all stages (default: auto; local workers take turns on the GPUs)"
+    )
     parser.add_argument("--retry", action="store_true", help="begin collapsed or failed runs again")
     parser.add_argument("--config", type=Path, help="settings as JSON or YAML")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -41,6 +44,8 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     options = {"seeds": args.seeds, "fractions": args.fractions}
     overrides = [f"{key}={value}" for key, value in options.items() if value is not None]
     settings = CompareSettings.load(args.config, [*overrides, *args.set])
+    if args.device:
+        settings = settings.on_device(args.device)
     from medprior.evaluate.compare.compare import compare_recipes
     from medprior.evaluate.report.summary import format_headlines
 

@@ -65,7 +65,7 @@ def evaluate_cohort(
     settings, observer = settings or EvaluateSettings(), observer or NullObserver()
     cohort = cohort if isinstance(cohort, Cohort) else Cohort.open(cohort)
     kinds = {"backbone": backbone, "model": model, "prior": prior}
-    inputs = Inputs(**{f"{kind}s": load_inputs(entries, kind) for kind, entries in kinds.items()})
+    inputs = Inputs(**{f"{kind}s": load_inputs(entries, kind, settings.device) for kind, entries in kinds.items()})
     if not (inputs.backbones or inputs.models or inputs.priors):
         raise ConfigError(
             "nothing to evaluate",

@@ -98,8 +98,10 @@ def parse_named_paths(entries: Sequence[NamedPath], option: str) -> list[tuple[s
     return result
 
 
-def load_inputs(entries: NamedPath | Iterable[NamedPath] | None, kind: str) -> tuple[NamedInput[Any], ...]:
-    """Load every entry of one kind: "backbone", "model" or "prior".
+def load_inputs(
+    entries: NamedPath | Iterable[NamedPath] | None, kind: str, device: str = "cpu"
+) -> tuple[NamedInput[Any], ...]:
+    """Load every entry of one kind, "backbone", "model" or "prior"; models onto `device`, as of `select_device`.
 
     Raises:
         InputMissing: a folder is missing, unfinished, or of another stage.
@@ -107,22 +109,23 @@ def load_inputs(entries: NamedPath | Iterable[NamedPath] | None, kind: str) -> t
     result = []
     for name, path in parse_named_paths(convert_entries_to_list(entries), f"--{kind}"):
         try:
-            result.append(NamedInput(name, path, load_result_folder(path, kind)))
+            result.append(NamedInput(name, path, load_result_folder(path, kind, device)))
         except FileNotFoundError:
             raise InputMissing(f"no such {kind}", where=str(path), fix=f"check the --{kind} path") from None
     return tuple(result)
 
 
-def load_result_folder(path: Path, kind: str) -> Any:
-    """The backbone, model or prior in one result folder."""
+def load_result_folder(path: Path, kind: str, device: str = "cpu") -> Any:
+    """The backbone, model or prior in one result folder; a model's network is put on `device`."""
     if kind == "backbone":
         from medprior.networks import load_backbone
 
         return load_backbone(path)
     if kind == "model":
         from medprior.finetune.model import load_finetuned_model
+        from medprior.networks.device import select_device
 
-        return load_finetuned_model(path)
+        return load_finetuned_model(path, str(select_device(device)))
     from medprior.priors import SpatialPrior
 
     return SpatialPrior.load(path)

@@ -83,3 +83,12 @@ def test_what_holds_no_radiograph_is_refused_in_one_line_and_reported(segmenter,
     command = ["predict", str(source / "c.dcm"), "--model", str(segmenter), "-o", str(tmp_path / "one")]
     assert main(command) == 2
     assert "found 1 file: the content is not DICOM: the file is a ZIP archive" in capsys.readouterr().err
+
+
+def test_the_device_is_named_and_must_exist(source_folder, classifier, tmp_path, capsys):
+    base = ["predict", str(source_folder), "--model", str(classifier), "-o", str(tmp_path / "out"), "--device"]
+    assert main([*base, "cuda:99"]) == 2
+    assert "no such device here" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*base, "cpu"]) == 0
+    assert pd.read_csv(tmp_path / "out" / "report.csv").status.tolist() == ["ok", "ok"]

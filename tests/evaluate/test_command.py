@@ -77,3 +77,11 @@ def test_result_is_the_evidence_folder():
     args = parser.parse_args(["c", "e", "--backbone", "a", "--backbone", "b", "--split", "val"])
     assert command.result_folder(args).name == "e"
     assert args.backbone == ["a", "b"]
+
+
+def test_a_device_that_is_not_here_is_refused_before_anything_is_written(cohort_path, span_path, tmp_path, capsys):
+    out = tmp_path / "evidence"
+    arguments = ["evaluate", str(cohort_path), str(out), "--no-tracking", "--backbone", str(span_path)]
+    assert main([*arguments, "--set", "probe=false", "--device", "cuda:99"]) == 2
+    assert "no such device here" in capsys.readouterr().err
+    assert not (out / "metrics.json").exists()

@@ -77,8 +77,8 @@ def compute_models_digest(folders: dict[str, Path]) -> str:
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
-def load_checked_model(folder: Path) -> Model:
-    """Load a model folder after the checks of `read_checked_config`.
+def load_checked_model(folder: Path, device: str = "cpu") -> Model:
+    """Load a model folder onto `device` after the checks of `read_checked_config`.
 
     Raises:
         InputMissing: the folder is not whole, its `config.json` lacks an entry, or another version of
@@ -86,7 +86,7 @@ def load_checked_model(folder: Path) -> Model:
     """
     config = read_checked_config(folder)
     try:
-        return load_finetuned_model(folder)
+        return load_finetuned_model(folder, device)
     except MedpriorError as error:
         versions = config.get("versions")
         writer = versions.get("medprior") if isinstance(versions, dict) else None

@@ -42,8 +42,8 @@ class Predictor:
         self.models, self.digest, self.forward = models, digest, forward
 
     @classmethod
-    def load(cls, folder: Path, segmenter: Path | None = None) -> Predictor:
-        """Load model folders; their weights must match their digest and be finite.
+    def load(cls, folder: Path, segmenter: Path | None = None, device: str = "cpu") -> Predictor:
+        """Load model folders onto `device`, `cpu` or `cuda:N`; their weights must match their digest and be finite.
 
         Raises:
             MedpriorError: a folder is not a whole model, or both models have the same task.
@@ -51,7 +51,7 @@ class Predictor:
         folders = {"model": folder} | ({"segmenter": segmenter} if segmenter else {})
         models: dict[str, Model] = {}
         for path in folders.values():
-            model = load_checked_model(path)
+            model = load_checked_model(path, device)
             if model.task in models:
                 raise MedpriorError(
                     f"two models of task {model.task}",

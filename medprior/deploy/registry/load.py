@@ -6,11 +6,15 @@ from pathlib import Path
 
 from medprior.deploy.inference.predictor import Predictor
 from medprior.errors import InputMissing, MedpriorError
+from medprior.networks.device import select_device
 from medprior.resources import find_anatomy_model
 
 
 def load_model(
-    source: Path | str | None = None, tracking_uri: str | None = None, segmenter: Path | str | None = None
+    source: Path | str | None = None,
+    tracking_uri: str | None = None,
+    segmenter: Path | str | None = None,
+    device: str = "cpu",
 ) -> Predictor:
     """Load a model folder or a registered model as a predictor.
 
@@ -21,24 +25,26 @@ def load_model(
         tracking_uri: MLflow store; None for MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db`.
         segmenter: folder of a segmentation model beside a classification model; a registered model
             may contain its own.
+        device: `cpu`, `cuda:N`, or `auto` for CUDA where there is one.
 
     Raises:
         MedpriorError: the model, store, version or alias does not exist; the weights are damaged or
             not finite; the registered model is not a medprior package.
     """
     segmenter_folder = Path(segmenter) if segmenter is not None else None
+    place = str(select_device(device))
     if source is None:
         if segmenter is not None:
             what = "a segmenter stands beside a classification model"
             raise InputMissing(what, where="--segmenter", fix="name that model with --model")
-        return load_anatomy_model()
+        return load_anatomy_model(place)
     text = str(source)
     if isinstance(source, str):
         from medprior.deploy.registry import download
 
         if download.is_registry_uri(text):
             with download.fetch_package(text, tracking_uri) as folder:
-                return load_package(folder, segmenter_folder)
+                return load_package(folder, segmenter_folder, place)
     if not Path(source).is_dir():
         raise InputMissing(
             "no such model",
@@ -46,14 +52,14 @@ def load_model(
             expected="a model folder or models:/NAME@ALIAS",
             fix="run `medprior finetune` or `medprior register` first",
         )
-    return Predictor.load(Path(source), segmenter_folder)
+    return Predictor.load(Path(source), segmenter_folder, place)
 
 
-def load_anatomy_model() -> Predictor:
-    """Load the model of `find_anatomy_model`; the error of a damaged one says how to get a whole one."""
+def load_anatomy_model(device: str = "cpu") -> Predictor:
+    """Load the model of `find_anatomy_model` onto `device`; the error of a damaged one says how to get a whole one."""
     folder = find_anatomy_model()
     try:
-        return Predictor.load(folder)
+        return Predictor.load(folder, device=device)
     except MedpriorError as error:
         raise InputMissing(
             f"the anatomy model cannot be used: {error.what}",
@@ -64,7 +70,7 @@ def load_anatomy_model() -> Predictor:
         ) from None
 
 
-def load_package(folder: Path, segmenter: Path | None = None) -> Predictor:
+def load_package(folder: Path, segmenter: Path | None = None, device: str = "cpu") -> Predictor:
     """Load a fetched package: `model/`, and its `segmenter/` unless `segmenter` is given."""
     packaged = folder / "segmenter"
-    return Predictor.load(folder / "model", segmenter or (packaged if packaged.is_dir() else None))
+    return Predictor.load(folder / "model", segmenter or (packaged if packaged.is_dir() else None), device)

@@ -20,28 +20,32 @@ PROC_STATUS, PROC_CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear
 
 
 @contextmanager
-def measure_cost(run: Path, stage: str) -> Iterator[None]:
+def measure_cost(run: Path, stage: str, device: torch.device | None = None) -> Iterator[None]:
     """Write the cost of the block to `cost.json` unless it raises.
 
-    Memory is the peak of the whole process during the block in MiB, libraries and data included;
-    on a GPU also the peak of allocated tensors. Where the kernel cannot reset the peak, it is that
-    of the process so far, and `since` is "process".
+    Memory is the peak of the whole process during the block in MiB, libraries and data included; where `device`, which
+    the stage runs on, is a GPU, also the peak of its allocated tensors. None is the CPU. Where the kernel cannot reset
+    the peak, it is that of the process so far, and `since` is "process".
     """
     resumed = (run / stage / "checkpoints").is_dir()
-    cuda, is_reset = torch.cuda.is_available(), reset_peak_memory()
+    device = device or torch.device("cpu")
+    cuda, is_reset = device.type == "cuda", reset_peak_memory()
     if cuda:
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(device)
     start = time.monotonic()
     yield
+    if cuda:
+        torch.cuda.synchronize(device)  # what is queued counts too
     cost: dict[str, Any] = {
         "seconds": round(time.monotonic() - start, 2),
         "peak_memory_mib": round(read_peak_memory_mib(is_reset), 1),
         "since": "stage" if is_reset else "process",
         "resumed": resumed,
         "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if cuda else device.type,
     }
     if cuda:
-        cost["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+        cost["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     write_json(run / COST_FILE, read_costs(run) | {stage: cost})
 
 

@@ -26,12 +26,23 @@ class SingleRunPlugin(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Create the lock of the process."""
         self._lock = threading.Lock()
+        self._name = worker.name
 
     def execute(self, sealed: SecretBytes) -> None:
         """Train and evaluate one run; errors as `execute_run`."""
         facts, _ = unpack_message(sealed)
         with self._lock:
+            pin_gpu(self._name)
             execute_run(facts)
+
+
+def pin_gpu(worker: object) -> None:
+    """Make one GPU the current one of this thread; the workers of a local cluster are numbered and take turns.
+
+    Workers of other clusters have names: what they see is the matter of whoever starts them (CUDA_VISIBLE_DEVICES).
+    """
+    if isinstance(worker, int) and torch.cuda.is_available():
+        torch.cuda.set_device(worker % torch.cuda.device_count())
 
 
 def execute_run_message(name: str, sealed: SecretBytes) -> SecretBytes:

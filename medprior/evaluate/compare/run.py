@@ -34,6 +34,7 @@ from medprior.finetune.settings import Task
 from medprior.finetune.training import finetune_model
 from medprior.locks import hold_lock
 from medprior.networks import load_backbone
+from medprior.networks.device import select_device
 from medprior.pretrain.pipeline import pretrain_backbone
 from medprior.provenance import atomic_write, read_config
 
@@ -126,7 +127,7 @@ def pretrain_run_backbone(run: ComparisonRun, cohort: Path, settings: CompareSet
     with hold_lock(run.source / ".pretraining", "this backbone", wait_seconds=None, mode=0o666):
         if not (backbone / "config.json").is_file():
             pretrain_settings = build_pretrain_settings(run.arm, run.seed, settings)
-            with measure_cost(run.source, BACKBONE_STAGE):
+            with measure_cost(run.source, BACKBONE_STAGE, select_device(pretrain_settings.device)):
                 pretrain_backbone(
                     cohort, backbone, run.arm.prior if pretrain_settings.needs_prior else None, pretrain_settings
                 )
@@ -194,9 +195,9 @@ def finetune_run_model(
     if not (folder / "config.json").is_file():
         finetune_settings = build_finetune_settings(run.arm, run.seed, settings, task, budget)
         prior = run.arm.prior if finetune_settings.needs_prior else None
-        with measure_cost(run.folder, stage):
+        with measure_cost(run.folder, stage, select_device(finetune_settings.device)):
             finetune_model(study.cohort, folder, task, backbone, finetune_settings, prior=prior)
-    return load_finetuned_model(folder)
+    return load_finetuned_model(folder, str(select_device(settings.evaluate.device)))
 
 
 def score_finetuned_attention(model: Model, study: EvaluationStudy) -> RunScores:

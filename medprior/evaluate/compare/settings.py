@@ -50,6 +50,15 @@ class CompareSettings(Settings):
         arm = self.arms.get(name) or Arm(recipe=name)
         return arm if arm.prior else arm.model_copy(update={"prior": prior})
 
+    def on_device(self, device: str) -> CompareSettings:
+        """The same comparison with every stage on `device`."""
+        update = {
+            "evaluate": self.evaluate.model_copy(update={"device": device}),
+            "pretrain": self.pretrain | {"device": device},
+            "finetune": {task: values | {"device": device} for task, values in self.finetune.items()},
+        }
+        return self.model_copy(update=update)
+
     @field_validator("fractions")
     @classmethod
     def _check_fractions(cls, values: tuple[float, ...]) -> tuple[float, ...]:

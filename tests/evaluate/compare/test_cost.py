@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from medprior.evaluate.compare.cost import measure_cost, read_costs, read_peak_memory_mib, summarise_costs
 
@@ -58,3 +59,23 @@ def test_a_resumed_run_has_no_seconds(tmp_path):
         tuned={"seconds": 5.0, "peak_memory_mib": 400.0, "resumed": False},
     )
     assert summarise_costs(tmp_path) == {"cost.peak_memory_mib": 400.0}
+
+
+def test_the_cost_names_the_device_the_stage_ran_on(tmp_path):
+    """The meta device is no GPU: a machine's GPU that a stage does not use is not in its cost."""
+    for device in ("cpu", "meta"):
+        with measure_cost(tmp_path, device, torch.device(device)):
+            pass
+        cost = read_costs(tmp_path)[device]
+        assert cost["device"] == device
+        assert "peak_gpu_memory_mib" not in cost
+
+
+@pytest.mark.gpu
+def test_the_memory_of_a_gpu_is_its_tensors(tmp_path):
+    device = torch.device("cuda", 0)
+    with measure_cost(tmp_path, "stage", device):
+        torch.zeros(2**20, device=device)
+    cost = read_costs(tmp_path)["stage"]
+    assert cost["device"] == torch.cuda.get_device_name(device)
+    assert cost["peak_gpu_memory_mib"] >= 4

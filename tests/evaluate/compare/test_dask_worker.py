@@ -1,6 +1,7 @@
 """What a worker refuses, and that no error of it escapes."""
 
 import pytest
+import torch
 
 from medprior import __version__
 from medprior.errors import InputMissing, MedpriorError
@@ -9,7 +10,7 @@ from medprior.workers.secret_bytes import pack_message, unpack_message
 
 pytest.importorskip("distributed")
 
-from medprior.evaluate.compare.dask_worker import execute_run, execute_run_message
+from medprior.evaluate.compare.dask_worker import execute_run, execute_run_message, pin_gpu
 
 
 def describe_run(cohort, folder, **changes):
@@ -38,3 +39,17 @@ def test_an_error_is_an_answer_without_its_text():
     assert answer["failed"] is False
     assert answer["stop"].startswith("unexpected ")
     assert answer["stop"].endswith(" in a worker")
+
+
+def test_numbered_workers_take_turns_on_the_gpus(monkeypatch):
+    """Which card is current is torch's state; without a card only what is asked of torch can be seen."""
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    pin_gpu(0)
+    assert chosen == ([] if not torch.cuda.is_available() else [0])
+    chosen.clear()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for worker in (0, 1, 2, 3, "tcp://10.0.0.1:4000"):
+        pin_gpu(worker)
+    assert chosen == [0, 1, 0, 1]

@@ -24,3 +24,12 @@ def test_shares_are_unique_and_largest_first():
 def test_shares_are_above_0_up_to_1(share):
     with pytest.raises(ConfigError, match="above 0 up to 1"):
         CompareSettings.from_values({"fractions": [1.0, share]})
+
+
+def test_one_device_for_every_stage():
+    settings = CompareSettings.from_values({"pretrain": {"steps": 3}, "finetune": {"classification": {"epochs": 1}}})
+    placed = settings.on_device("cuda:1")
+    assert placed.evaluate.device == "cuda:1"
+    assert placed.pretrain == {"steps": 3, "device": "cuda:1"}
+    assert placed.finetune == {"classification": {"epochs": 1, "device": "cuda:1"}}
+    assert settings.pretrain == {"steps": 3}
