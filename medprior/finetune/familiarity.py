@@ -211,7 +211,7 @@ def extract_cohort_ood_features(
         index = numbers[start : start + 64]
         views = create_whole_image_views(aspect[index], (size, size))
         sources = torch.from_numpy(np.array(squares[index], dtype=np.float32))[:, None].to(device)
-        images = crop_views(sources, views, size, torch.arange(len(index)))
+        images = crop_views(sources, views, size, torch.arange(len(index), device=device))
         with torch.inference_mode():
             parts.append(extract_ood_features(vit(images), images))
     return {name: np.concatenate([part[name] for part in parts]) for name in FEATURE_NAMES}

@@ -126,7 +126,7 @@ class Model:
         """
         views = create_whole_image_views(aspect, (self.size, self.size))
         sources = torch.from_numpy(np.array(squares, dtype=np.float32))[:, None].to(self.device)
-        return crop_views(sources, views, self.size, torch.arange(len(sources))), views
+        return crop_views(sources, views, self.size, torch.arange(len(sources), device=self.device)), views
 
     def _iterate_views(self, cohort: Cohort, batch: int) -> Iterator[tuple[Tensor, Views]]:
         squares, aspect = cohort.open_squares(self.source_size), cohort.aspect

@@ -13,6 +13,7 @@ from torch import Tensor
 from medprior.finetune.cls_row_capture import ClsRowCapture
 from medprior.finetune.settings import FinetuneSettings
 from medprior.networks.encoder import Encoder
+from medprior.pretrain.objectives.head_assignment import select_heads
 from medprior.pretrain.objectives.sar import list_free_heads, sar_loss
 from medprior.pretrain.schedules import warmup_cosine_schedule
 
@@ -38,5 +39,5 @@ class SupervisedSar:
     def loss(self, progress: float) -> Tensor:
         """The weighted mean spatial entropy of the latest training pass; each pass is used once."""
         logits, grid = self.row.take()
-        entropy, _ = sar_loss(logits[:, self.free_heads], grid, self.settings.sar_connectivity)
+        entropy, _ = sar_loss(select_heads(logits, self.free_heads), grid, self.settings.sar_connectivity)
         return self.weight(progress) * entropy

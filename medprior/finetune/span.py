@@ -22,7 +22,7 @@ from medprior.networks.encoder import Encoder
 from medprior.networks.vit_settings import ViTSettings
 from medprior.pretrain.distributed import all_reduce_sum, world_size
 from medprior.pretrain.objectives.divergences import AttentionComparison, build_attention_target, kl_divergence
-from medprior.pretrain.objectives.head_assignment import assign_heads
+from medprior.pretrain.objectives.head_assignment import assign_heads, select_heads
 from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
 from medprior.pretrain.objectives.span import SpanObjective
 from medprior.pretrain.settings import PretrainSettings
@@ -102,5 +102,5 @@ class SupervisedSpan:
         (targets,), count = self.span.targets(MultiCropBatch(batch, prior=PriorMaps(maps, trust)))
         count = (all_reduce_sum(count) / world_size()).clamp_min(1e-6)
         target = build_attention_target(targets.cover, self.span.settings.epsilon)
-        divergence = kl_divergence(AttentionComparison(logits[:, self.heads], targets.cover, target))
+        divergence = kl_divergence(AttentionComparison(select_heads(logits, self.heads), targets.cover, target))
         return self.weight * (divergence * targets.gate).sum() / count

@@ -100,7 +100,7 @@ def prepare_run(
         train.prior_targets = PriorTargets(spatial, tuple(matched))
         heads = heads or matched
     network = build_finetune_network(settings, len(train.names), loaded, heads).to(device)
-    wrapped = DistributedDataParallel(network) if world_size() > 1 else network
+    wrapped = DistributedDataParallel(network, gradient_as_bucket_view=True) if world_size() > 1 else network
     loss = build_loss(settings, train, device)
     evaluator = build_evaluator(wrapped, val, settings, device, loss)
     progress = TrainingProgress()

@@ -1,0 +1,1 @@
+"""Steps of training and prediction on a CUDA device that is not there: torch's FakeTensorMode."""
