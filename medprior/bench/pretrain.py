@@ -63,9 +63,7 @@ def main(images: int | None = None, view: int = 224) -> None:
                 build_attention_call(tokens, "row"), build_attention_call(tokens, other),
             )  # fmt: skip
     if torch.cuda.is_available():
-        from medprior.bench.pretrain_gpu import print_throughput
-
-        print_throughput()
+        print("the GPU: python -m medprior.bench.gpu")
 
 
 def print_cost_ratio(title: str, ours: TimedCall, other: TimedCall) -> None:

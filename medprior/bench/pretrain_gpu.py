@@ -1,22 +1,12 @@
-"""Throughput of pretraining on a CUDA device: ViT-S/16, 2 x 224 and 8 x 96 px, bf16."""
+"""The step that GPUs are measured with: ViT-S/16, 2 x 224 and 8 x 96 px, and its operations."""
 
 from __future__ import annotations
 
-import time
-
-import numpy as np
-import torch
-
 from medprior.networks.vit_settings import ViTSettings
-from medprior.pretrain.learner import Learner
-from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
-from medprior.pretrain.optimiser import build_pretrain_optimiser
 from medprior.pretrain.settings import PretrainSettings
-from medprior.pretrain.views.augment import ViewMaker
 
 # Dense bf16 peak of the data sheets, without sparsity, FLOP/s.
 PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
-TIMED_STEPS, WARM_UP_STEPS = 20, 5
 
 
 def vit_small_settings(recipe: str, batch: int) -> PretrainSettings:
@@ -44,39 +34,3 @@ def compute_step_flops(settings: PretrainSettings, batch: int) -> float:
     global_flops = 2 * compute_forward_flops(net, crops.global_size)
     local_flops = crops.locals * compute_forward_flops(net, crops.local_size)
     return batch * (3 * (global_flops + local_flops) + global_flops)
-
-
-def print_throughput(batch: int = 128) -> None:
-    """Print images/s, share of peak FLOP/s (MFU) and memory of the steps of three recipes."""
-    device = torch.device("cuda")
-    name = torch.cuda.get_device_name()
-    limit = next((flops for key, flops in PEAK_FLOPS.items() if key in name), None)
-    for recipe in ("dino", "span", "span+sar+loca"):
-        settings = vit_small_settings(recipe, batch)
-        learner = Learner(settings, range(3) if settings.needs_prior else ()).to(device)
-        optimiser = build_pretrain_optimiser(learner.student, settings)
-        images = torch.rand(batch, 1, 336, 336, device=device)
-        maps = PriorMaps(torch.rand(batch, 3, 256, 256, device=device), torch.ones(batch, device=device))
-        maker = ViewMaker(settings)
-        torch.cuda.reset_peak_memory_stats()
-        for step in range(WARM_UP_STEPS + TIMED_STEPS):
-            if step == WARM_UP_STEPS:
-                torch.cuda.synchronize()
-                started = time.perf_counter()
-            views = maker(images, np.ones(batch), step, slice(0, batch), batch)
-            multi_crop = MultiCropBatch(*views, maps if settings.needs_prior else None, step=step, whole=batch)
-            with torch.autocast("cuda", torch.bfloat16):
-                losses, _ = learner.compute_losses(learner.student, multi_crop)
-            optimiser.zero_grad(set_to_none=True)
-            torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            learner.commit_step()
-            learner.update_teacher(0.996)
-        torch.cuda.synchronize()
-        seconds = (time.perf_counter() - started) / TIMED_STEPS
-        utilisation = compute_step_flops(settings, batch) / seconds / limit if limit else float("nan")
-        memory = torch.cuda.max_memory_allocated() / 2**30
-        print(
-            f"{name}, {recipe}, ViT-S/16 2x224 + 8x96 bf16, batch {batch}: "
-            f"{batch / seconds:.0f} images/s, MFU {utilisation:.2f}, {memory:.1f} GiB", flush=True,
-        )  # fmt: skip

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,21 @@ CACHED_SHARE = 64
 """Squares of fewer than one in so many images of a cohort are not worth a cache of all."""
 
 
+class StoredRows(Protocol):
+    """Squares as they are stored, uint16 of which 65535 is 1, or float32 in [0, 1]: [n, size, size]."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """n, size, size."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint16 or float32."""
+
+    def read(self, rows: Rows) -> NDArray[Any]:
+        """The squares of these rows, [m, size, size]."""
+
+
 class SquareImages:
     """Images on the unit square, read on request: behaves like float32 [n, size, size] in [0, 1].
 
@@ -39,7 +54,7 @@ class SquareImages:
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, source: ArrayFile | ResampledImages, rows: NDArray[np.intp]) -> None:
+    def __init__(self, source: StoredRows, rows: NDArray[np.intp]) -> None:
         self._source, self._rows = source, rows
 
     @property

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from medprior.cohort import Cohort
 from medprior.pretrain.distributed import process_rank, world_size
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.batches import compute_step_indices
 
 if TYPE_CHECKING:
+    from medprior.cohort import Cohort
     from medprior.priors import SpatialPrior
 
 
