@@ -65,7 +65,7 @@ def compute_gradient(
         losses, _ = placed.compute_losses(placed.student, multi_crop)
     torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
     gradients = [p.grad.flatten().double().cpu() for p in placed.student.parameters() if p.grad is not None]
-    return {name: float(value) for name, value in losses.items()}, torch.cat(gradients)
+    return {name: float(value.detach()) for name, value in losses.items()}, torch.cat(gradients)
 
 
 def measure_resume(bench: Bench) -> dict[str, Any]:
