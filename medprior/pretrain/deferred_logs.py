@@ -24,7 +24,7 @@ class DeferredLogs(Mapping[str, float]):
         self._names, self._complete = names, complete
         self._host = torch.empty(values.shape, dtype=values.dtype, pin_memory=cuda)
         self._host.copy_(values, non_blocking=True)
-        self._arrival = torch.cuda.Event() if cuda else None
+        self._arrival = torch.cuda.Event() if cuda else None  # type: ignore[no-untyped-call]
         if self._arrival is not None:
             self._arrival.record()
         self._logs: dict[str, float] | None = None

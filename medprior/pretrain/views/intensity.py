@@ -49,7 +49,7 @@ def apply_exposures(views: Tensor, exposures: NDArray[np.float64], sent: Tensor 
         sent = send_to_device(exposures, views.device).to(views.dtype)
     shift, contrast, gamma, blurred = (column[:, None, None, None] for column in sent.T)
     mean = views.mean(dim=(1, 2, 3), keepdim=True)
-    out = ((views.clamp(0, 1) + 1e-6) ** gamma - mean) * contrast + mean + shift
+    out: Tensor = ((views.clamp(0, 1) + 1e-6) ** gamma - mean) * contrast + mean + shift
     if (exposures[:, 3] > 0).any():  # asked on the host: the device would have to be waited for
         from torchvision.transforms.functional import gaussian_blur
 
