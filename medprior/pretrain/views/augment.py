@@ -60,7 +60,8 @@ class ViewMaker:
         rounds = [(2, crops.globals_scale, crops.global_size)]
         if crops.locals:
             rounds.append((crops.locals, crops.locals_scale, crops.local_size))
-        lattices, sampled = [], []
+        lattices: list[int] = []
+        sampled: list[tuple[Views, NDArray[np.float64]]] = []
         for per_image, scale, size in rounds:
             grid = (size // patch, size // patch)
             flip_first = crops.flip_reference or bool(sampled)  # the reference is the first of the global views
@@ -74,7 +75,7 @@ class ViewMaker:
             rounds, lattices, sampled, send_parameters(sampled, images.device), strict=True
         ):
             index = torch.arange(len(images), device=images.device).repeat(len(views) // len(images))
-            theta = sent[:, :6].unflatten(1, (2, 3))
+            theta = sent[:, :6].reshape(-1, 2, 3)
             pixels = crop_views(images, views, size, index, oversampling=lattice, theta=theta)
             pixels = apply_exposures(pixels, exposures, sent[:, 6:10])
             batches.append(ViewBatch(pixels, views, index, theta, sent[:, 10]))
@@ -96,4 +97,4 @@ def send_parameters(sampled: Sequence[tuple[Views, NDArray[np.float64]]], device
         for views, exposures in sampled
     ]
     sent = send_to_device(np.concatenate(tables).astype(np.float32), device)
-    return list(sent.split([len(table) for table in tables]))
+    return list(torch.split(sent, [len(table) for table in tables]))
