@@ -10,8 +10,8 @@ import medprior
 ROOT = Path(medprior.__file__).parent
 ORDER = [
     "errors", "resources", "geometry", "palette", "figure_text", "observer", "settings", "locks", "provenance",
-    "metrics", "tracking", "workers", "pages", "dicom", "cohort", "networks", "phantom", "ingest", "annotate", "priors", "pretrain",
-    "finetune", "evaluate", "deploy", "bundle", "bench", "doctor", "cli", "demo", "__main__",
+    "metrics", "tracking", "workers", "pages", "dicom", "cohort", "networks", "phantom", "ingest", "annotate", "priors",
+    "pretrain", "finetune", "evaluate", "deploy", "bundle", "bench", "doctor", "cli", "demo", "__main__",
 ]  # fmt: skip
 WITHOUT = {
     "torch": {"tracking", "workers", "dicom", "cohort", "phantom", "ingest", "annotate",
