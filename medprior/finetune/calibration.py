@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 Array = NDArray[np.float64]
 
@@ -29,9 +28,7 @@ def fit_temperature(logits: NDArray[Any], truth: NDArray[Any]) -> float:
     Returns:
         T in [0.05, 20]; 1 when a class is absent.
     """
-    from scipy.optimize import (
-        minimize_scalar,  # prediction needs only `compute_probabilities`, not this or scikit-learn
-    )
+    from scipy.optimize import minimize_scalar  # prediction needs only `compute_probabilities`
 
     known = ~np.isnan(truth)
     if not has_both_classes(truth[known]):
@@ -49,6 +46,8 @@ def fit_temperature(logits: NDArray[Any], truth: NDArray[Any]) -> float:
 
 def compute_probabilities(logits: NDArray[Any], temperatures: NDArray[Any]) -> NDArray[np.float32]:
     """Calibrated probabilities float32 [n, C] of logits [n, C] and temperatures [C]."""
+    from scipy.special import expit  # half a second of imports, which segmentation does not need
+
     return np.asarray(expit(logits / temperatures), dtype=np.float32)
 
 

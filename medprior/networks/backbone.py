@@ -51,13 +51,7 @@ def load_weights(path: Path, expected_sha256: str | None) -> dict[str, Tensor]:
     Raises:
         InputMissing: no such file, another digest than recorded, damaged, or not finite.
     """
-    if not path.is_file():
-        raise InputMissing("weights are missing", where=str(path), fix="rerun the stage")
-    if expected_sha256 and sha256_file(path) != expected_sha256:
-        raise InputMissing(
-            "weights differ from the digest in config.json",
-            where=str(path), fix="the file is damaged or was replaced: rerun the stage",
-        )  # fmt: skip
+    check_weights_digest(path, expected_sha256)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -66,6 +60,17 @@ def load_weights(path: Path, expected_sha256: str | None) -> dict[str, Tensor]:
     if broken:
         raise InputMissing("weights are not finite", where=f"{path}: {broken[0]}", fix="use an earlier result")
     return tensors
+
+
+def check_weights_digest(path: Path, expected_sha256: str | None) -> None:
+    """InputMissing unless the file exists and has the digest, where one is given."""
+    if not path.is_file():
+        raise InputMissing("weights are missing", where=str(path), fix="rerun the stage")
+    if expected_sha256 and sha256_file(path) != expected_sha256:
+        raise InputMissing(
+            "weights differ from the digest in config.json",
+            where=str(path), fix="the file is damaged or was replaced: rerun the stage",
+        )  # fmt: skip
 
 
 def load_backbone(folder: Path | str) -> Backbone:

@@ -10,7 +10,7 @@ from typing import Any
 import medprior
 from medprior.errors import InputMissing, MedpriorError
 from medprior.finetune.model import MODEL_WEIGHTS_FILE, Model, load_finetuned_model
-from medprior.networks import load_weights
+from medprior.networks.backbone import check_weights_digest, load_weights
 from medprior.provenance import read_config, sha256_file
 
 MODEL_TASKS = ("classification", "segmentation")
@@ -26,6 +26,17 @@ def read_checked_config(folder: Path) -> dict[str, Any]:
     Raises:
         InputMissing: the model is not finished, or its weights are damaged, replaced or not finite.
     """
+    config = read_plausible_config(folder)
+    load_weights(folder / MODEL_WEIGHTS_FILE, config["outputs"][MODEL_WEIGHTS_FILE])
+    return config
+
+
+def read_plausible_config(folder: Path) -> dict[str, Any]:
+    """Read the `config.json` of a model folder; digest and size of the weights are checked, not their values.
+
+    Raises:
+        InputMissing: the model is not finished, or its weights are damaged, replaced or too small.
+    """
     try:
         config = read_config(folder, "finetune")
     except (ValueError, AttributeError, RecursionError):
@@ -40,8 +51,9 @@ def read_checked_config(folder: Path) -> dict[str, Any]:
             found=repr(config.get("task")),
             fix="run `medprior finetune` again",
         )
-    load_weights(folder / MODEL_WEIGHTS_FILE, digest)
-    if compute_min_weight_bytes(config) > (folder / MODEL_WEIGHTS_FILE).stat().st_size:
+    weights = folder / MODEL_WEIGHTS_FILE
+    check_weights_digest(weights, digest)
+    if compute_min_weight_bytes(config) > weights.stat().st_size:
         raise InputMissing(
             "the recorded architecture is larger than the weights",
             where=str(folder),
@@ -84,7 +96,7 @@ def load_checked_model(folder: Path, device: str = "cpu") -> Model:
         InputMissing: the folder is not whole, its `config.json` lacks an entry, or another version of
             medprior wrote it in a form that this one cannot read.
     """
-    config = read_checked_config(folder)
+    config = read_plausible_config(folder)
     try:
         return load_finetuned_model(folder, device)
     except MedpriorError as error:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from medprior.deploy.inference.backbone_attention import compute_structure_attention
 from medprior.deploy.inference.model_folder import compute_models_digest, load_checked_model
 from medprior.deploy.inference.out_of_distribution import (
     find_implausible_masks,
@@ -25,6 +26,7 @@ from medprior.finetune.familiarity import OutOfDistributionScore
 from medprior.finetune.model import ForwardPass, Model, Prediction
 from medprior.finetune.single_pass import run_single_pass
 from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio, measure_cardiothoracic_ratio
+from medprior.networks.backbone import Backbone, load_backbone
 
 ADULT_AGE_YEARS = 18
 
@@ -36,14 +38,29 @@ class Predictor:
         models: task -> model.
         digest: hex sha256 that identifies the models; every prediction carries it.
         forward: runs the networks.
+        backbone: its attention is given instead of the models'; None for theirs.
     """
 
-    def __init__(self, models: dict[str, Model], digest: str, forward: ForwardPass = run_single_pass) -> None:
-        self.models, self.digest, self.forward = models, digest, forward
+    def __init__(
+        self,
+        models: dict[str, Model],
+        digest: str,
+        forward: ForwardPass = run_single_pass,
+        backbone: Backbone | None = None,
+    ) -> None:
+        self.models, self.digest, self.forward, self.backbone = models, digest, forward, backbone
 
     @classmethod
-    def load(cls, folder: Path, segmenter: Path | None = None, device: str = "cpu") -> Predictor:
+    def load(
+        cls, folder: Path, segmenter: Path | None = None, device: str = "cpu", backbone: Path | None = None
+    ) -> Predictor:
         """Load model folders onto `device`, `cpu` or `cuda:N`; their weights must match their digest and be finite.
+
+        Args:
+            folder: of a model.
+            segmenter: of a segmentation model beside a classification model.
+            device: where the networks run.
+            backbone: of the backbone whose attention is given.
 
         Raises:
             MedpriorError: a folder is not a whole model, or both models have the same task.
@@ -59,7 +76,11 @@ class Predictor:
                     expected="one for classification and one for segmentation",
                 )
             models[model.task] = model
-        return cls(models, compute_models_digest(folders))
+        if backbone is None:
+            return cls(models, compute_models_digest(folders))
+        loaded = load_backbone(backbone)
+        loaded.network.to(device)
+        return cls(models, compute_models_digest(folders | {"backbone": backbone}), backbone=loaded)
 
     def predict(self, source: Path | str | bytes | BinaryIO) -> RadiographPrediction:
         """Predict on one DICOM, PNG, JPEG, TIFF or BMP file, given as a path, its bytes or an open file.
@@ -87,6 +108,10 @@ class Predictor:
         ratio = measure_cardiothoracic_ratio(masks) if radiograph.view in FRONTAL_VIEWS else None
         classifier = self.models.get("classification")
         familiar = select_familiarity(outputs)
+        if self.backbone is None:
+            attention = select_attention_maps(self.models, outputs)
+        else:
+            attention = compute_structure_attention(self.backbone, radiograph.pixels)
         return RadiographPrediction(
             pixels=radiograph.pixels,
             pixel_sha256=radiograph.pixel_sha256,
@@ -94,7 +119,7 @@ class Predictor:
             findings=outputs["classification"].probabilities if classifier else {},
             thresholds=label_thresholds(classifier) if classifier else {},
             masks=masks,
-            attention=select_attention_maps(self.models, outputs),
+            attention=attention,
             cardiothoracic=ratio,
             facts={
                 "view": radiograph.view,

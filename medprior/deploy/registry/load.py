@@ -7,6 +7,7 @@ from pathlib import Path
 from medprior.deploy.inference.predictor import Predictor
 from medprior.errors import InputMissing, MedpriorError
 from medprior.networks.device import select_device
+from medprior.provenance import read_config, result_digest
 from medprior.resources import find_anatomy_model
 
 
@@ -59,7 +60,7 @@ def load_anatomy_model(device: str = "cpu") -> Predictor:
     """Load the model of `find_anatomy_model` onto `device`; the error of a damaged one says how to get a whole one."""
     folder = find_anatomy_model()
     try:
-        return Predictor.load(folder, device=device)
+        return Predictor.load(folder, device=device, backbone=find_source_backbone(folder))
     except MedpriorError as error:
         raise InputMissing(
             f"the anatomy model cannot be used: {error.what}",
@@ -68,6 +69,15 @@ def load_anatomy_model(device: str = "cpu") -> Predictor:
             found=error.found,
             fix="reinstall medprior, or name another model with --model",
         ) from None
+
+
+def find_source_backbone(model: Path) -> Path | None:
+    """The folder `backbone` beside a model, if it is the one that the model was fine-tuned from."""
+    folder = model.parent / "backbone"
+    recorded = read_config(model, "finetune").get("inputs", {}).get("backbone")
+    if recorded is None or not (folder / "config.json").is_file() or result_digest(folder) != recorded:
+        return None
+    return folder
 
 
 def load_package(folder: Path, segmenter: Path | None = None, device: str = "cpu") -> Predictor:
