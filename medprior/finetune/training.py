@@ -127,7 +127,7 @@ def prepare_run(
         checkpoints.restore(trainer)
     return FinetuneRun(
         settings, device, network, train, val, evaluator, trainer, progress, checkpoints, heads,
-        split_for_ood_detector(cohort, train, val),
+        split_for_ood_detector(cohort, train, val, settings),
     )  # fmt: skip
 
 
@@ -147,11 +147,16 @@ def load_required_prior(path: Path | None) -> SpatialPrior:
     return SpatialPrior.load(path)
 
 
-def split_for_ood_detector(cohort: Cohort, train: LabelledImages, val: LabelledImages) -> tuple[Cohort, Cohort]:
+def split_for_ood_detector(
+    cohort: Cohort, train: LabelledImages, val: LabelledImages, settings: FinetuneSettings
+) -> tuple[Cohort, Cohort]:
     """Images to fit the out-of-distribution detector on, and images to set its limit on.
 
-    The detector needs no labels: with few masks it also uses the images without a mask.
+    The detector needs no labels: with few masks it also uses the images without a mask. A student of teachers has
+    seen images of all sources; so has its limit.
     """
+    if settings.targets == "teacher":
+        return train.cohort, cohort.split("val")
     if train is val:
         splits = cohort.manifest.split.tolist()
         ids = list(zip(cohort.image_ids, splits, strict=True))
