@@ -69,7 +69,7 @@ def detect_mask_format(path: Path, where: str) -> str:
 def read_gzip_head(path: Path, count: int = 512) -> bytes:
     """The first decompressed bytes of a gzip file; empty where it is invalid."""
     try:
-        with gzip.open(path) as stream:
-            return stream.read(count)
+        with open_regular_file(path, Policy()) as (stream, _), gzip.GzipFile(fileobj=stream) as content:
+            return content.read(count)
     except (OSError, EOFError, zlib.error):
         return b""

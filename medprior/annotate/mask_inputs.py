@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,35 +52,14 @@ class MaskFileReader:
         picture: its file name or image id, which selects its entry in a COCO file.
         read_dicom: reads a DICOM SEG or RTSTRUCT; its second argument names it in errors.
         as_stored: see `MaskInputs`.
+        volume_link: see `read_volume_masks`.
     """
 
     grids: PictureGrids
     picture: str
     read_dicom: DicomReader
     as_stored: bool = False
-
-    def read_all(self, inputs: MaskInputs) -> tuple[dict[str, Mask], tuple[str, ...]]:
-        """All masks on the grid of the image, and warnings.
-
-        Raises:
-            Rejected, MedpriorError: a file is unusable, or a structure is given twice.
-        """
-        masks_by_name: dict[str, Mask] = {}
-        warnings: tuple[str, ...] = ()
-        for name, path in inputs.masks.items():
-            imported = self.read_single(resolve_input_file(path, f"--mask {name}"), name)
-            masks_by_name[name] = self.grids.to_picture_grid(name, imported.masks[name], imported.is_upright)
-            warnings += imported.warnings
-        if inputs.annotations is not None:
-            imported = self.read_file(resolve_input_file(inputs.annotations, "--annotations"), "--annotations")
-            structures, rename_warnings = rename_structures(imported.masks, inputs.names)
-            for name, masks in structures.items():
-                if name in masks_by_name:
-                    raise MedpriorError("given twice", where=name, expected="each structure once")
-                union = np.logical_or.reduce(masks)
-                masks_by_name[name] = self.grids.to_picture_grid(name, union, imported.is_upright)
-            warnings += (*imported.warnings, *rename_warnings)
-        return masks_by_name, tuple(dict.fromkeys(warnings))
+    volume_link: Path | None = None
 
     def read_file(self, path: Path, where: str) -> ImportedMasks:
         """All masks of the image in one file."""
@@ -91,7 +71,8 @@ class MaskFileReader:
             if kind == "picture":
                 return read_raster_masks(path, where)
             if kind in {"nifti", "nrrd"}:
-                return read_volume_masks(path, kind, self.grids.default_shape, self.as_stored, where)
+                shape = self.grids.default_shape
+                return read_volume_masks(path, kind, shape, self.as_stored, where, self.volume_link)
             if kind == "dicom":
                 return self.read_dicom(path, where)
             return self.read_json(path, where)
@@ -135,6 +116,42 @@ class MaskFileReader:
                 fix="give the file with --annotations FILE, and names with --names",
             )
         return ImportedMasks({name: candidates[0]}, imported.is_upright, imported.warnings)
+
+
+class SingleImageReader(Protocol):
+    """Reads mask files of one image."""
+
+    def read_file(self, path: Path, where: str) -> ImportedMasks:
+        """All masks of the image in one file."""
+
+    def read_single(self, path: Path, name: str) -> ImportedMasks:
+        """The only structure of a file, under the name that the user gave."""
+
+
+def read_mask_inputs(
+    inputs: MaskInputs, grids: PictureGrids, reader: SingleImageReader
+) -> tuple[dict[str, Mask], tuple[str, ...]]:
+    """All masks on the grid of an image, and warnings.
+
+    Raises:
+        Rejected, MedpriorError: a file is unusable, or a structure is given twice.
+    """
+    masks_by_name: dict[str, Mask] = {}
+    warnings: tuple[str, ...] = ()
+    for name, path in inputs.masks.items():
+        imported = reader.read_single(resolve_input_file(path, f"--mask {name}"), name)
+        masks_by_name[name] = grids.to_picture_grid(name, imported.masks[name], imported.is_upright)
+        warnings += imported.warnings
+    if inputs.annotations is not None:
+        imported = reader.read_file(resolve_input_file(inputs.annotations, "--annotations"), "--annotations")
+        structures, rename_warnings = rename_structures(imported.masks, inputs.names)
+        for name, masks in structures.items():
+            if name in masks_by_name:
+                raise MedpriorError("given twice", where=name, expected="each structure once")
+            union = np.logical_or.reduce(masks)
+            masks_by_name[name] = grids.to_picture_grid(name, union, imported.is_upright)
+        warnings += (*imported.warnings, *rename_warnings)
+    return masks_by_name, tuple(dict.fromkeys(warnings))
 
 
 def is_picture_file(path: Path, where: str) -> bool:

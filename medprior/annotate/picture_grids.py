@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medprior.cohort import Cohort
 from medprior.dicom import Radiograph
 from medprior.dicom.derived.native_grid import NativeGrid
 from medprior.dicom.display.resample import resize_pixels
 from medprior.dicom.radiograph import find_orientation_flag
 from medprior.errors import MedpriorError
 from medprior.ingest.masks import apply_orientation, has_same_aspect
+
+if TYPE_CHECKING:
+    from medprior.cohort import Cohort
 
 Mask = NDArray[np.bool_]
 Shape = tuple[int, int]

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medprior.annotate.annotation import Annotation
 from medprior.annotate.checks import check_masks
+from medprior.annotate.confined_masks import ConfinedMaskReader
 from medprior.annotate.imported_masks import ImportedMasks
-from medprior.annotate.mask_inputs import MaskFileReader, MaskInputs, resolve_input_file
+from medprior.annotate.mask_inputs import MaskInputs, read_mask_inputs, resolve_input_file
 from medprior.annotate.picture_grids import PictureGrids
-from medprior.cohort import Cohort
 from medprior.dicom import Radiograph
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.errors import InputMissing, MedpriorError
+
+if TYPE_CHECKING:
+    from medprior.cohort import Cohort
 
 Mask = NDArray[np.bool_]
 
@@ -48,13 +52,9 @@ def annotate_from_files(
     with BoundedReader() as bounded_reader:
         radiograph = bounded_reader.read(path)
     inputs = masks if isinstance(masks, MaskInputs) else MaskInputs(masks)
-    reader = MaskFileReader(
-        PictureGrids.from_file(radiograph),
-        Path(image).name,
-        lambda file, where: read_dicom_masks(file, radiograph, path, where),
-        inputs.as_stored,
-    )
-    structure_masks, warnings = reader.read_all(inputs)
+    grids = PictureGrids.from_file(radiograph)
+    with ConfinedMaskReader(grids, Path(image).name, radiograph, path, inputs.as_stored) as reader:
+        structure_masks, warnings = read_mask_inputs(inputs, grids, reader)
     check_masks_or_preview(radiograph.pixels, structure_masks, refused)
     return Annotation(
         image=radiograph.pixels,
@@ -88,10 +88,8 @@ def annotate_cohort_image(
         stored_rows=int(row["rows"]),
         stored_cols=int(row["cols"]),
     )
-    reader = MaskFileReader(
-        grids, image_id, lambda file, where: read_dicom_masks(file, source, None, where), inputs.as_stored
-    )
-    masks, warnings = reader.read_all(inputs)
+    with ConfinedMaskReader(grids, image_id, source, None, inputs.as_stored) as reader:
+        masks, warnings = read_mask_inputs(inputs, grids, reader)
     check_masks_or_preview(pixels, masks, refused)
     return create_cohort_annotation(cohort, image_id, masks, author, notes, warnings)
 

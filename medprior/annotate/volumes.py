@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import re
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +19,22 @@ from medprior.annotate.imported_masks import ImportedMasks
 from medprior.annotate.orientation import orient_slice
 from medprior.annotate.rasters import split_labels
 from medprior.dicom import Policy
+from medprior.dicom.decoding.decoders import SCRATCH_LOCK, open_scratch_file
+from medprior.dicom.file_opening import open_regular_file
 from medprior.errors import MedpriorError
 
 MAX_NRRD_HEADER_BYTES = 2**20
+GZIP_SIGNATURE = b"\x1f\x8b"
+CHUNK_BYTES = 2**20
+# Eight bytes for each value, and a header.
+MAX_VOLUME_BYTES = 8 * Policy().max_pixels + 2**20
 # The reader of NRRD takes a carriage return alone for the end of a line, too.
 DETACHED_DATA = re.compile(rb"(?i)(?:^|\r)[ \t]*data ?file[ \t]*:")
 
 
-def read_volume_masks(path: Path, kind: str, shape: tuple[int, int], as_stored: bool, where: str) -> ImportedMasks:
+def read_volume_masks(
+    path: Path, kind: str, shape: tuple[int, int], as_stored: bool, where: str, link: Path | None = None
+) -> ImportedMasks:
     """Masks in a volume of one slice, by name where the file has names.
 
     Args:
@@ -29,11 +43,12 @@ def read_volume_masks(path: Path, kind: str, shape: tuple[int, int], as_stored: 
         shape: rows and columns of the image, for a file that covers only a part of it.
         as_stored: ignore directions and use the first axis as columns, the second as rows.
         where: name of the argument, for errors.
+        link: of `link_scratch_file`; None makes one, which a confined process cannot.
 
     Raises:
         MedpriorError: the file cannot be read, or is no single slice of labels.
     """
-    layers, metadata, directions = read_volume_layers(path, kind, where)
+    layers, metadata, directions = read_volume_layers(path, kind, where, link)
     padded = [pad_to_picture(layer, metadata, shape) for layer in layers]
     slices = [orient_slice(layer, directions, as_stored, where) for layer in padded]
     segments, masks = parse_segment_names(metadata), dict[str, NDArray[np.bool_]]()
@@ -47,25 +62,26 @@ def read_volume_masks(path: Path, kind: str, shape: tuple[int, int], as_stored: 
 
 
 def read_volume_layers(
-    path: Path, kind: str, where: str
+    path: Path, kind: str, where: str, link: Path | None
 ) -> tuple[list[NDArray[Any]], dict[str, str], NDArray[np.float64] | None]:
     """Arrays in index order [i, j(, k)], header fields, and directions or None where unknown."""
     import SimpleITK
 
     sitk: Any = SimpleITK
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("NiftiImageIO" if kind == "nifti" else "NrrdImageIO")
-    reader.SetFileName(str(path))
     if kind == "nrrd":
         check_attached_data(path, where)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("NiftiImageIO" if kind == "nifti" else "NrrdImageIO")
     try:
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
-        reader.ReadImageInformation()
-        count = int(np.prod(reader.GetSize(), dtype=np.float64)) * reader.GetNumberOfComponents()
-        if count > Policy().max_pixels:
-            raise MedpriorError("the volume is too large", where=where, expected="one slice")
-        image = reader.Execute()
-    except RuntimeError:
+        with expose_volume(read_volume_file(path, kind, where), link) as name:
+            reader.SetFileName(str(name))
+            reader.ReadImageInformation()
+            count = int(np.prod(reader.GetSize(), dtype=np.float64)) * reader.GetNumberOfComponents()
+            if count > Policy().max_pixels:
+                raise MedpriorError("the volume is too large", where=where, expected="one slice")
+            image = reader.Execute()
+    except (RuntimeError, OSError, EOFError, zlib.error):
         # ITK's messages contain the path.
         raise MedpriorError(
             "the volume cannot be read",
@@ -80,6 +96,45 @@ def read_volume_layers(
     directions = np.array(image.GetDirection()).reshape(dimensions, dimensions)
     origin = np.array(image.GetOrigin())
     return layers, metadata, directions if has_known_directions(kind, metadata, directions, origin) else None
+
+
+def read_volume_file(path: Path, kind: str, where: str) -> bytes:
+    """The bytes of a file; those of a `.nii.gz` file decompressed."""
+    with open_regular_file(path, Policy()) as (stream, _):
+        is_compressed = kind == "nifti" and stream.read(len(GZIP_SIGNATURE)) == GZIP_SIGNATURE
+        stream.seek(0)
+        if not is_compressed:
+            return stream.read()
+        data = bytearray()
+        with gzip.GzipFile(fileobj=stream) as content:
+            # `read(n)` would take n bytes of memory at once.
+            while chunk := content.read(CHUNK_BYTES):
+                data += chunk
+                if len(data) > MAX_VOLUME_BYTES:
+                    raise MedpriorError("the volume is too large", where=where, expected="one slice")
+    return bytes(data)
+
+
+@contextmanager
+def expose_volume(data: bytes, link: Path | None) -> Iterator[Path]:
+    """A path from which ITK, which reads files only, reads `data`; they stay in memory."""
+    with ExitStack() as stack:
+        if link is None:
+            link = link_scratch_file(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        stack.enter_context(SCRATCH_LOCK)
+        descriptor = open_scratch_file(os.getpid())
+        os.ftruncate(descriptor, 0)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.seek(0)
+            file.write(data)
+        yield link
+
+
+def link_scratch_file(folder: Path) -> Path:
+    """Name the scratch file of this process in `folder`: ITK reads NIfTI from a name that ends in `.nii` only."""
+    link = folder / "volume.nii"
+    link.symlink_to(f"/proc/self/fd/{open_scratch_file(os.getpid())}")
+    return link
 
 
 def has_known_directions(
@@ -106,7 +161,7 @@ def check_attached_data(path: Path, where: str) -> None:
         MedpriorError: it does, anywhere in its header.
     """
     header_bytes = 0
-    with path.open("rb") as file:
+    with open_regular_file(path, Policy()) as (file, _):
         while (line := file.readline(MAX_NRRD_HEADER_BYTES)) not in {b"", b"\n", b"\r\n"}:
             header_bytes += len(line)
             if header_bytes > MAX_NRRD_HEADER_BYTES:

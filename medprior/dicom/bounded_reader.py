@@ -25,11 +25,13 @@ from medprior.workers.sandbox import (
     ProcessLimits,
     ProcessStartError,
     SandboxedProcess,
+    start_ready_process,
 )
 
 __all__ = ["BoundedReader", "ProcessLimits"]
 
 PRELOADED_MODULES = ("medprior.dicom.bounded_reader", *PRELOADED_LIBRARIES)
+START_FIX = "run `medprior doctor`; a busy machine may need more time"
 FAILURE_TEXTS = {"timeout": "the file took longer than allowed", "worker_died": "the decoder crashed on this file"}
 
 
@@ -122,24 +124,10 @@ class BoundedReader:
             return process
         if process is not None:
             process.end()
-        for _ in range(2):
-            try:
-                process = SandboxedProcess(
-                    build_reader_message_handler, (self._policy,), self._limits, PRELOADED_MODULES
-                )
-            except ProcessStartError:
-                continue
-            try:
-                receive_message(process.channel, process.started_at + self._limits.start_seconds)
-            except MessageError:
-                process.end()
-                continue
-            except BaseException:
-                process.end()
-                raise
-            return process
-        fix = "run `medprior doctor`; a busy machine may need more time"
-        raise Rejected("timeout", "the decoding process does not start", fix=fix)
+        try:
+            return start_ready_process(build_reader_message_handler, (self._policy,), self._limits, PRELOADED_MODULES)
+        except ProcessStartError:
+            raise Rejected("timeout", "the decoding process does not start", fix=START_FIX) from None
 
     def _exchange(
         self, process: SandboxedProcess, source: Path | str | bytes

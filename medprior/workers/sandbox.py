@@ -131,6 +131,36 @@ class SandboxedProcess:
         return "timeout" if exit_code == -signal.SIGPROF else "worker_died"
 
 
+def start_ready_process(
+    build_handler: Callable[..., MessageHandler],
+    arguments: tuple[object, ...],
+    limits: ProcessLimits,
+    preload: tuple[str, ...] = (),
+) -> SandboxedProcess:
+    """Start a process and wait until it takes messages; a start that fails is tried once more.
+
+    Its arguments are those of `SandboxedProcess`.
+
+    Raises:
+        ProcessStartError: it did not start in time, twice.
+    """
+    for _ in range(2):
+        try:
+            process = SandboxedProcess(build_handler, arguments, limits, preload)
+        except ProcessStartError:
+            continue
+        try:
+            receive_message(process.channel, process.started_at + limits.start_seconds)
+        except MessageError:
+            process.end()
+            continue
+        except BaseException:
+            process.end()
+            raise
+        return process
+    raise ProcessStartError
+
+
 class SandboxPopen(popen_forkserver.Popen):
     """Starts a process from its own fork server, without the caller's main module, within a time limit."""
 
