@@ -5,6 +5,7 @@ import re
 import shutil
 import stat
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,46 @@ def test_services_are_pinned_and_hardened():
     assert COMPOSE["networks"]["inside"] == {"internal": True}
     for name in ("database", "artifacts"):
         assert SERVICES[name]["networks"] == ["inside"]
+
+
+def test_a_taken_over_service_reaches_no_store_and_has_bounded_processes_and_memory():
+    networks = {name: set(service.get("networks", [])) for name, service in SERVICES.items()}
+    assert not networks["serving"] & (networks["database"] | networks["artifacts"])
+    assert networks["serving"] & networks["mlflow"] == {"models"}
+    assert COMPOSE["networks"]["models"] == {"internal": True}
+    for service in SERVICES.values():
+        assert 0 < service["pids_limit"] <= 512
+        assert re.fullmatch(r"[1-9]\d*[mg]", service["mem_limit"])
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_dependencies_are_installed_before_the_code_is_copied(path):
+    steps = instructions(path)
+    first_install = next(i for i, (name, rest) in enumerate(steps) if name == "RUN" and "pip install" in rest)
+    assert first_install < steps.index(("COPY", "medprior ./medprior"))
+    # What the step lists is what pyproject.toml names.
+    command = steps[first_install][1].partition(" > ")[0]
+    listed = subprocess.run(["sh", "-c", command], cwd=DOCKER.parent, check=True, capture_output=True, text=True).stdout
+    project = tomllib.loads((DOCKER.parent / "pyproject.toml").read_text())["project"]
+    extras = () if path.name.startswith("serving") else ("cluster", "s3", "export", "postgres")
+    wanted = project["dependencies"] + [line for name in extras for line in project["optional-dependencies"][name]]
+    assert listed.split("\n")[:-1] == wanted
+
+
+def test_the_service_has_no_cuda_and_a_build_gets_no_secret():
+    settings = " ".join(rest for name, rest in instructions(DOCKER / "serving.Dockerfile") if name == "ENV")
+    assert "PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu" in settings
+    lines = [line for line in (DOCKER.parent / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert lines[0] == "*"
+    allowed = {line[1:] for line in lines if line.startswith("!")}
+    sources = {
+        source
+        for path in DOCKERFILES
+        for name, rest in instructions(path)
+        if name == "COPY" and "--from" not in rest
+        for source in rest.split()[:-1]
+    }
+    assert allowed == sources
 
 
 def test_services_wait_for_what_they_need():
