@@ -27,6 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--name", action="append", default=[], metavar="HOST",
         help="host name that visitors use, such as that of a proxy; repeatable",
     )  # fmt: skip
+    parser.add_argument(
+        "--behind-tls-proxy", action="store_true",
+        help="a proxy with TLS stands before it and sets X-Forwarded-Proto: cookies are for https alone",
+    )  # fmt: skip
     parser.add_argument("--workers", type=int, default=2, help="decoding processes (default 2)")
     parser.add_argument("--max-mb", type=int, default=64, help="largest request, MiB (default 64)")
     parser.add_argument("--queue", type=int, default=64, help="radiographs that may wait (default 64)")
@@ -55,6 +59,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         "token": read_token(args.token_file),
         "names": args.name,
         "max_bytes": args.max_mb * 2**20,
+        "trust_forwarded_proto": args.behind_tls_proxy,
     }
     settings = ServiceSettings.from_values(
         {
@@ -79,10 +84,12 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         policy = Policy(max_bytes=settings.access.max_bytes)
         with BoundedReader(args.workers, policy) as reader:
             app = build_app(predictor, reader, settings)
-            serve_app(app, settings.access, listener, print_service_url)
+            serve_app(app, settings.access, listener, lambda url: print_service_url(url, args.token_file))
 
 
-def print_service_url(url: str) -> None:
-    """Print the address of the page."""
+def print_service_url(url: str, token_file: Path | None) -> None:
+    """Print the address of the page, without its token, which logs would keep."""
     print(f"medprior serves at {url}", flush=True)
+    if token_file is not None:
+        print(f"A browser opens it as {url}?token=TOKEN, with the first line of {token_file.name}", flush=True)
     print("For research; not for diagnosis. Ctrl-C ends it.", flush=True)

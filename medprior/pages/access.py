@@ -30,6 +30,9 @@ class AccessSettings(Settings):
         header_seconds: a connection without a complete request header for this long is closed,
             at the latest after twice this time.
         body_seconds: longest time a request body may take to arrive.
+        max_connections: open connections; one more is answered with 503.
+        trust_forwarded_proto: believe one X-Forwarded-Proto header. Only for a server that is reached
+            through a proxy alone, one that sets this header itself.
         open_paths: answered without a token; they report only the state of the server.
     """
 
@@ -40,6 +43,8 @@ class AccessSettings(Settings):
     max_bytes: int = Field(default=64 * MEBIBYTE, gt=0)
     header_seconds: float = Field(default=10.0, gt=0)
     body_seconds: float = Field(default=60.0, gt=0)
+    max_connections: int = Field(default=256, ge=1)
+    trust_forwarded_proto: bool = False
     open_paths: tuple[str, ...] = ("/health", "/ready")
 
     @property
@@ -56,11 +61,15 @@ class AccessSettings(Settings):
         """Hex HMAC-SHA256 of `purpose` under the token: no cookie holds the token itself."""
         return hmac.new(self.secret.encode(), purpose.encode(), hashlib.sha256).hexdigest()
 
-    def url(self, port: int) -> str:
-        """The address to open in a browser, with the token where one is required."""
+    def bare_url(self, port: int) -> str:
+        """The address without a token, to be printed: logs keep it."""
         name = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host
         name = f"[{name}]" if ":" in name else name
-        return f"http://{name}:{port}/" + (f"?token={quote(self.secret)}" if self.secret else "")
+        return f"http://{name}:{port}/"
+
+    def url(self, port: int) -> str:
+        """The address to open in a browser, with the token where one is required; see `write_entry_page`."""
+        return self.bare_url(port) + (f"?token={quote(self.secret)}" if self.secret else "")
 
     def allows_host(self, name: str) -> bool:
         """Whether a request may name this host.

@@ -136,12 +136,19 @@ def authenticate_request(request: Request, access: AccessSettings) -> str | None
         return None
     name, value = access_cookie(access)
     if is_same_secret(request.query_params.get("token", ""), access.secret):
-        secure = "; Secure" if request.url.scheme == "https" else ""
+        secure = "; Secure" if came_by_https(request, access) else ""
         return f"{name}={value}; Path=/; HttpOnly; SameSite=Strict{secure}"
     if is_same_secret(request.cookies.get(name, ""), value):
         return None
     headers = {"WWW-Authenticate": "Bearer"}
-    raise Problem(401, "token", "open the address that the server printed at its start", headers)
+    raise Problem(401, "token", "send the token, or open the file that the server named at its start", headers)
+
+
+def came_by_https(request: Request, access: AccessSettings) -> bool:
+    """Whether the visitor's connection is encrypted, here or by the proxy before this server."""
+    if access.trust_forwarded_proto:
+        return request.headers.getlist("x-forwarded-proto") == ["https"]
+    return request.url.scheme == "https"
 
 
 def check_origin(request: Request, host: str) -> None:

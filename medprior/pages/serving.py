@@ -91,7 +91,7 @@ def serve_app(
         app: the ASGI application.
         access: who may reach it.
         listener: from `open_listener`.
-        started: called with the address once connections are accepted.
+        started: called with the address, without its token, once connections are accepted.
     """
     log_to_stderr()
     settings: dict[str, Any] = {
@@ -101,11 +101,13 @@ def serve_app(
         "log_config": None,
         "server_header": False,
         "proxy_headers": False,
+        # uvicorn refuses a request where this many connections are open, its own among them.
+        "limit_concurrency": access.max_connections + 1,
         "timeout_keep_alive": KEEP_ALIVE_SECONDS,
         "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
     }
     server = GracefulServer(uvicorn.Config(app, **settings))
-    url = access.url(listener.getsockname()[1])
+    url = access.bare_url(listener.getsockname()[1])
     asyncio.run(serve_and_announce(server, listener, lambda: started(url)))
 
 

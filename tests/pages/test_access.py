@@ -39,6 +39,7 @@ def test_settings_are_safe_only_with_a_token_or_on_loopback(tmp_path):
 )
 def test_the_address_to_open_is_one_that_a_browser_takes(host, token, expected):
     assert AccessSettings(host=host, token=token).url(81) == expected
+    assert AccessSettings(host=host, token=token).bare_url(81) == expected.partition("?")[0]
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,18 @@ def test_the_cookie_is_secure_under_https_and_set_for_the_token_only():
             authenticate_request(request_of(**headers), access)
 
 
+def test_one_header_of_a_trusted_proxy_makes_the_cookie_secure_and_no_other_does():
+    query = f"token={TOKEN}".encode()
+    trusting, wary = AccessSettings(token=TOKEN, trust_forwarded_proto=True), AccessSettings(token=TOKEN)
+    https = {"query": query, "x_forwarded_proto": "https"}
+    assert authenticate_request(request_of(**https), trusting).endswith("; Secure")
+    assert not authenticate_request(request_of(**https), wary).endswith("; Secure")
+    for value in ("http", "https, http", "http, https", "HTTPS://"):
+        forged = {"query": query, "x_forwarded_proto": value, "scheme": "https"}
+        assert not authenticate_request(request_of(**forged), trusting).endswith("; Secure")
+    assert not authenticate_request(request_of(query=query, forwarded="proto=https"), trusting).endswith("; Secure")
+
+
 def test_cookies_of_two_tokens_have_different_names():
     first, second = (access_cookie(AccessSettings(token=letter * 16)) for letter in "ab")
     assert first[0] != second[0]

@@ -26,6 +26,19 @@ def test_silent_connections_are_closed(plain):
         assert time.monotonic() - start < 8
 
 
+def test_more_connections_than_allowed_are_refused_and_the_server_goes_on():
+    with running(max_connections=3, header_seconds=60) as (url, _):
+        address = urlsplit(url)
+        idle = [socket.create_connection((address.hostname, address.port), timeout=30) for _ in range(3)]
+        time.sleep(0.5)
+        assert httpx.get(url + "health").status_code == 503
+        idle.pop().close()
+        time.sleep(0.5)
+        assert httpx.get(url + "health").status_code == 200
+        for visitor in idle:
+            visitor.close()
+
+
 def test_sigterm_answers_what_is_in_work_and_ends_well():
     with running() as (url, process):
         answers = []

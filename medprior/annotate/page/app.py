@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from medprior.annotate.naming import normalise_name
 from medprior.annotate.page.contours import ContourDrawing
 from medprior.annotate.page.drawing_session import CONTOURS_FILE, DrawingSession
 from medprior.annotate.page.rendering import encode_picture_png, overlay_map_contours, render_picture
@@ -148,10 +149,11 @@ def load_saved_contours(session: DrawingSession, key: str) -> list[dict[str, Any
     try:
         record = json.loads((session.out / CONTOURS_FILE).read_text(encoding="utf-8"))
         drawing = ContourDrawing.from_values(record, CONTOURS_FILE)
+        structures = drawing.structures if drawing.picture == key else ()
+        contours = [item.model_dump(mode="json") | {"name": normalise_name(item.name)} for item in structures]
     except (OSError, ValueError, MedpriorError):
         return []
-    structures = drawing.structures if drawing.picture == key else ()
-    return [structure.model_dump(mode="json") for structure in structures]
+    return contours
 
 
 def format_prior_command(session: DrawingSession) -> str:

@@ -19,6 +19,7 @@ from medprior.cohort import Cohort
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.errors import InputMissing
 from medprior.pages.access import MEBIBYTE, AccessSettings
+from medprior.pages.entry_page import write_entry_page
 from medprior.pages.serving import open_listener, serve_app
 
 MAX_FILE_BYTES = 256 * MEBIBYTE
@@ -58,16 +59,19 @@ def run_drawing_page(
             session.get_picture(first)
         listener = open_listener(access)
 
-        def announce(url: str) -> None:
-            """Print the address of the page, and open it where there is a desktop."""
-            print(f"Draw at {url}\n(on this machine only; Ctrl-C ends it)", flush=True)
-            if browser and has_desktop():
-                webbrowser.open(url)
-
         # The terminal shows only the address and warnings.
         logging.getLogger("medprior.pages").setLevel(logging.WARNING)
         try:
-            serve_app(create_drawing_app(session, preview, access, first), access, listener, announce)
+            with write_entry_page(access.url(listener.getsockname()[1])) as entry_page:
+
+                def announce(url: str) -> None:
+                    """Print where the page is, and open it where there is a desktop."""
+                    print(f"Draw at {url}\nOpen {entry_page.as_uri()}, which holds the token", flush=True)
+                    print("(on this machine only; Ctrl-C ends it)", flush=True)
+                    if browser and has_desktop():
+                        webbrowser.open(entry_page.as_uri())
+
+                serve_app(create_drawing_app(session, preview, access, first), access, listener, announce)
         finally:
             if preview is not None:
                 preview.close()

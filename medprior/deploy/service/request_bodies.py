@@ -21,6 +21,8 @@ PICTURE_MEDIA_TYPES = {"image/png", "image/jpeg", "image/tiff", "image/bmp"}
 RAW_MEDIA_TYPES = {"application/dicom", "application/octet-stream", "", *PICTURE_MEDIA_TYPES}
 MAX_PARTS = 64
 MAX_PART_HEADER_BYTES = 4096
+# Of a multipart body, the parts are held beside the whole.
+MULTIPART_COPIES = 2
 RETRY_HEADERS = {"Retry-After": "2"}
 
 
@@ -30,7 +32,7 @@ class RequestBodyLimiter:
 
     Attributes:
         limit: most bytes; one request alone may exceed it.
-        held_bytes: bytes in memory now.
+        held_bytes: bytes in memory now; a multipart body counts twice.
     """
 
     limit: int
@@ -44,14 +46,17 @@ class RequestBodyLimiter:
             Problem: 503 if all requests together hold too much.
         """
         own_bytes = 0
+        is_multipart = parse_media_type(request.headers.get("content-type", "")).startswith("multipart/")
+        copies = MULTIPART_COPIES if is_multipart else 1
         chunks: list[bytes] = []
         try:
             async for chunk in request.stream():
-                if self.held_bytes + len(chunk) > self.limit and self.held_bytes > own_bytes:
+                byte_count = copies * len(chunk)
+                if self.held_bytes + byte_count > self.limit and self.held_bytes > own_bytes:
                     message = "request bodies held in memory exceed the limit; try again"
                     raise Problem(503, "busy", message, RETRY_HEADERS)
-                own_bytes += len(chunk)
-                self.held_bytes += len(chunk)
+                own_bytes += byte_count
+                self.held_bytes += byte_count
                 chunks.append(chunk)
             body = b"".join(chunks)
             chunks.clear()
@@ -62,12 +67,17 @@ class RequestBodyLimiter:
 
 @dataclass
 class MultipartPart:
-    """One part of a multipart body."""
+    """One part of a multipart body; `slices` are views of the body, not copies."""
 
     headers: dict[str, str] = field(default_factory=dict)
-    data: bytearray = field(default_factory=bytearray)
+    slices: list[memoryview] = field(default_factory=list)
     name: bytearray = field(default_factory=bytearray)
     value: bytearray = field(default_factory=bytearray)
+
+    @property
+    def data(self) -> bytes:
+        """The content of the part, a copy."""
+        return b"".join(self.slices)
 
     def finish_header(self) -> None:
         """Store the header that was read."""
@@ -109,7 +119,7 @@ class MultipartReader:
 
     def append_content(self, data: bytes, start: int, end: int) -> None:
         """Append to a part's content."""
-        self.parts[-1].data += memoryview(data)[start:end]
+        self.parts[-1].slices.append(memoryview(data)[start:end])
 
     def finish(self) -> None:
         """Mark the last boundary as read."""
@@ -168,7 +178,7 @@ def extract_radiograph(body: bytes, content_type: str) -> bytes:
     files = [part for part in parts if re.search(r"filename\*?=", get_content_disposition(part))]
     if len(files) != 1:
         raise Problem(400, "malformed_request", "send exactly one file in the form")
-    return bytes(files[0].data)
+    return files[0].data
 
 
 def extract_instances(body: bytes, content_type: str) -> list[bytes]:
@@ -183,7 +193,7 @@ def extract_instances(body: bytes, content_type: str) -> list[bytes]:
     for part in parts:
         if parse_media_type(part.headers.get("content-type", "application/dicom")) != "application/dicom":
             raise Problem(415, "content_type", "every part must be application/dicom")
-    return [bytes(part.data) for part in parts]
+    return [part.data for part in parts]
 
 
 def parse_media_type(content_type: str) -> str:

@@ -1,8 +1,12 @@
 """The drawing page as a user meets it: the real command in a real Chromium."""
 
+import html
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 PICTURE = """
 const r = document.querySelector('img.radiograph').getBoundingClientRect();
@@ -110,6 +114,18 @@ class Page:
             self.mouse(("click", point))
         self.until(lambda: self.vertices(), "not closed")
         return at
+
+
+def read_address(process):
+    """The address with its token, from the file that the command names; '' where the command ended."""
+    for line in process.stdout:
+        if match := re.search(r"file:///\S+(?=,)", line):
+            entry_page = Path(unquote(urlsplit(match[0]).path))
+            assert entry_page.stat().st_mode & 0o777 == 0o600
+            assert entry_page.parent.stat().st_mode & 0o777 == 0o700
+            return html.unescape(re.search(r'href="([^"]+)"', entry_page.read_text())[1])
+        assert "token=" not in line
+    return ""
 
 
 def command(tmp_path, *more):

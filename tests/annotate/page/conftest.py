@@ -1,13 +1,11 @@
 """A page with one opened picture, and the real command with its address."""
 
-import re
-
 import numpy as np
 import pytest
 
 from medprior.annotate.page.drawing_session import DrawingSession
 from tests.annotate.drawings import SHAPE
-from tests.annotate.page.browser import command
+from tests.annotate.page.browser import command, read_address
 from tests.annotate.page.clients import client_of, png, read_radiograph_bytes
 
 
@@ -26,11 +24,7 @@ def key(client):
 def served(tmp_path, phantom_cohort):
     """The command's process and its address."""
     process = command(tmp_path, "--cohort", str(phantom_cohort))
-    address = ""
-    for line in process.stdout:
-        if match := re.search(r"http://\S+", line):
-            address = match[0]
-            break
+    address = read_address(process)
     assert address, process.stderr.read()
     yield process, address
     process.kill()

@@ -1,7 +1,6 @@
 """The page's scripts as clinicians meet them, with mouse and keys in a real Chromium."""
 
 import math
-import re
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from medprior.annotate import Annotation
 from medprior.cohort import Cohort
 from tests.annotate.drawings import dice, inside
-from tests.annotate.page.browser import Page, command
+from tests.annotate.page.browser import Page, command, read_address
 from tests.chromium import chromium
 
 pytestmark = pytest.mark.browser
@@ -207,7 +206,7 @@ def test_a_file_of_ones_own(tmp_path, driver):
     values = np.random.default_rng(0).integers(60, 255, (300, 200)).astype(np.uint8)
     Image.fromarray(values).save(tmp_path / "chest.png")
     process = command(tmp_path)
-    address = next(m[0] for m in (re.search(r"http://\S+", line) for line in process.stdout) if m)
+    address = read_address(process)
     try:
         page = Page(driver, address)
         page.until(lambda: "Open a radiograph" in page.text(), "no words")
@@ -222,6 +221,33 @@ def test_a_file_of_ones_own(tmp_path, driver):
         annotation = Annotation.load(tmp_path / "out")
         assert annotation.image.shape == (300, 200)
         assert dice(annotation.masks["heart"], inside(at, (300, 200))) >= 0.98
+    finally:
+        process.kill()
+        process.communicate()
+
+
+MARKUP_SCRIPT = """
+const box = document.createElement("div");
+box.style.width = box.style.height = "300px";
+document.body.append(box);
+return import("/static/board.js").then(({ Board }) => {
+  const nothing = () => {};
+  const titleOf = () => "<b id=planted>lung</b>";
+  const markup = { colourOf: () => "#fff", onChange: nothing, onPick: nothing, titleOf };
+  new Board(box, markup).open("", 300, 200, { lung: [[[20, 20], [150, 20], [150, 200]]] });
+  return [document.querySelectorAll("#planted").length, box.textContent];
+});
+"""
+
+
+def test_a_name_that_is_markup_is_shown_as_text(tmp_path, driver):
+    process = command(tmp_path)
+    try:
+        page = Page(driver, read_address(process))
+        page.until(lambda: "Open a radiograph" in page.text(), "no words")
+        planted, text = driver.execute_script(MARKUP_SCRIPT)
+        assert planted == 0
+        assert "<b id=planted>lung</b>" in text
     finally:
         process.kill()
         process.communicate()

@@ -1,6 +1,7 @@
 """Radiographs out of the bodies of requests."""
 
 import asyncio
+import tracemalloc
 
 import httpx
 import pytest
@@ -31,7 +32,7 @@ def test_forms_octets_and_pictures(server, dicom):
     assert httpx.post(server + "v1/predict", files={"file": data[:0]}).status_code == 400
 
 
-def request_of(*chunks: bytes) -> Request:
+def request_of(*chunks: bytes, headers=()) -> Request:
     """A request whose body arrives in these chunks."""
     messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
     messages.append({"type": "http.request", "body": b"", "more_body": False})
@@ -39,7 +40,7 @@ def request_of(*chunks: bytes) -> Request:
     async def receive():
         return messages.pop(0)
 
-    return Request({"type": "http", "method": "POST", "path": "/", "headers": []}, receive)
+    return Request({"type": "http", "method": "POST", "path": "/", "headers": list(headers)}, receive)
 
 
 def test_one_body_may_exceed_the_memory_and_a_second_one_waits():
@@ -56,6 +57,32 @@ def test_one_body_may_exceed_the_memory_and_a_second_one_waits():
         assert memory.held_bytes == 0
 
     asyncio.run(ask())
+
+
+def test_a_form_counts_twice_because_its_file_lies_beside_it():
+    memory = RequestBodyLimiter(10)
+    form = [(b"content-type", b"multipart/form-data; boundary=x")]
+
+    async def ask() -> None:
+        async with memory.read_body(request_of(b"1234", headers=form)):
+            assert memory.held_bytes == 8
+            with pytest.raises(Problem, match="503"):
+                async with memory.read_body(request_of(b"12", headers=form)):
+                    pass
+        assert memory.held_bytes == 0
+
+    asyncio.run(ask())
+
+
+def test_parsing_a_form_copies_its_file_once():
+    file = bytes(8 * 2**20)
+    body = b'--x\r\nContent-Disposition: form-data; filename="a"\r\n\r\n' + file + b"\r\n--x--\r\n"
+    tracemalloc.start()
+    try:
+        assert extract_radiograph(body, "multipart/form-data; boundary=x") == file
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * len(file)
+    finally:
+        tracemalloc.stop()
 
 
 def test_bodies_together_may_fill_the_memory_and_not_exceed_it():

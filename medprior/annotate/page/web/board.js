@@ -185,7 +185,8 @@ export class Board {
       className: `contour contour-${name}`,
     });
     layer.structure = name;
-    layer.bindTooltip(this.titleOf(name), { permanent: true, direction: "center", className: "name" });
+    // Leaflet would read a text as HTML.
+    layer.bindTooltip(document.createTextNode(this.titleOf(name)), { permanent: true, direction: "center", className: "name" });
     layer.on("click", () => { if (this.mode === "" && !isActive) this.onPick(name); });
     layer.on("pm:markerdragend pm:vertexadded pm:vertexremoved", () => this.#readLayers());
     layer.addTo(this.group);
