@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ from medprior.workers.sandbox import (
 
 # COCO files of a whole data set have hundreds of megabytes.
 LIMITS = ProcessLimits(memory_mb=4096, cpu_seconds=30.0)
+RadiographMaskReader = Callable[[Path, Radiograph, Path | None, str], ImportedMasks]
 ERROR_FIELDS = ("what", "where", "expected", "found", "fix")
 
 
@@ -64,6 +66,7 @@ class ConfinedMaskReader:
         grids: grids of the image.
         picture: see `MaskFileReader`.
         radiograph: the image.
+        read_dicom: an importable function that reads a DICOM SEG or RTSTRUCT of the image.
         image: its file, None for an image of a cohort.
         as_stored: see `MaskInputs`.
         limits: resources of the process for one file.
@@ -74,11 +77,12 @@ class ConfinedMaskReader:
         grids: PictureGrids,
         picture: str,
         radiograph: Radiograph,
+        read_dicom: RadiographMaskReader,
         image: Path | None = None,
         as_stored: bool = False,
         limits: ProcessLimits = LIMITS,
     ) -> None:
-        self.limits, self._stack = limits, ExitStack()
+        self.limits, self._stack, self._read_dicom = limits, ExitStack(), read_dicom
         rows, cols = radiograph.pixels.shape
         self._task = MaskTask(
             picture, grids.default_shape, as_stored, (rows, cols), dump_metadata(radiograph),
@@ -140,7 +144,7 @@ class ConfinedMaskReader:
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="medprior-"))
         try:
             process = start_ready_process(
-                build_mask_message_handler, (self._task, folder), self.limits, PRELOADED_MODULES
+                build_mask_message_handler, (self._task, self._read_dicom, folder), self.limits, PRELOADED_MODULES
             )
         except ProcessStartError:
             raise MedpriorError("the process that reads masks does not start", fix=START_FIX) from None
@@ -167,22 +171,21 @@ def is_text_list(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
-def build_mask_message_handler(task: MaskTask, folder: str) -> MessageHandler:
+def build_mask_message_handler(task: MaskTask, read_dicom: RadiographMaskReader, folder: str) -> MessageHandler:
     """Create, in the process and before it is confined, the handler that reads one mask file for each message.
 
     Args:
         task: the image.
+        read_dicom: see `ConfinedMaskReader`.
         folder: an empty folder for names of the file in memory.
     """
-    from medprior.annotate.sources import read_dicom_masks
-
     pixels = np.broadcast_to(np.float32(0), task.shape)
     radiograph = restore_radiograph(task.metadata, pixels, np.broadcast_to(np.True_, task.shape))
     image = Path(task.image) if task.image is not None else None
     reader = MaskFileReader(
         PictureGrids(task.shape, ((task.default_shape, ""),)),
         task.picture,
-        lambda path, where: read_dicom_masks(path, radiograph, image, where),
+        lambda path, where: read_dicom(path, radiograph, image, where),
         task.as_stored,
         link_scratch_file(Path(folder)),
     )

@@ -53,7 +53,7 @@ def annotate_from_files(
         radiograph = bounded_reader.read(path)
     inputs = masks if isinstance(masks, MaskInputs) else MaskInputs(masks)
     grids = PictureGrids.from_file(radiograph)
-    with ConfinedMaskReader(grids, Path(image).name, radiograph, path, inputs.as_stored) as reader:
+    with ConfinedMaskReader(grids, Path(image).name, radiograph, read_dicom_masks, path, inputs.as_stored) as reader:
         structure_masks, warnings = read_mask_inputs(inputs, grids, reader)
     check_masks_or_preview(radiograph.pixels, structure_masks, refused)
     return Annotation(
@@ -88,7 +88,7 @@ def annotate_cohort_image(
         stored_rows=int(row["rows"]),
         stored_cols=int(row["cols"]),
     )
-    with ConfinedMaskReader(grids, image_id, source, None, inputs.as_stored) as reader:
+    with ConfinedMaskReader(grids, image_id, source, read_dicom_masks, None, inputs.as_stored) as reader:
         masks, warnings = read_mask_inputs(inputs, grids, reader)
     check_masks_or_preview(pixels, masks, refused)
     return create_cohort_annotation(cohort, image_id, masks, author, notes, warnings)

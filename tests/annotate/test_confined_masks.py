@@ -15,6 +15,7 @@ from PIL import Image
 
 from medprior.annotate.confined_masks import ConfinedMaskReader, restore_masks
 from medprior.annotate.picture_grids import PictureGrids
+from medprior.annotate.sources import read_dicom_masks
 from medprior.dicom import read_image
 from medprior.errors import MedpriorError
 from medprior.workers.sandbox import ProcessLimits
@@ -104,7 +105,9 @@ def test_a_parser_that_crashes_is_one_line_and_exit_code_2(tmp_path):
 def reader(tmp_path):
     radiograph = read_image(picture_at(tmp_path / "chest.png"))
     limits = ProcessLimits(memory_mb=600, cpu_seconds=2.0, wall_seconds=30.0)
-    with ConfinedMaskReader(PictureGrids.from_file(radiograph), "chest.png", radiograph, limits=limits) as reader:
+    with ConfinedMaskReader(
+        PictureGrids.from_file(radiograph), "chest.png", radiograph, read_dicom_masks, limits=limits
+    ) as reader:
         yield reader
 
 
