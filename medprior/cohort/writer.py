@@ -93,8 +93,8 @@ class CohortWriter:
 
     def _follow_record(self, record: dict[str, Any], line: bytes) -> None:
         """Take over one record, read or new."""
-        image_id = record.get("image_id")
-        self.corrections.note_record(record, self._records.get(image_id))
+        earlier = self._records.get(record["image_id"]) if "image_id" in record else None
+        self.corrections.note_record(record, earlier)
         self._records.add(record, line)
 
     def _check_store_size(self) -> None:

@@ -146,7 +146,7 @@ def read_segments(
             for frame, segment_number, is_match in zip(frames, segment_numbers, matches, strict=True):
                 for number in segments:
                     if is_match and (is_label_map or number == segment_number):
-                        masks[number] |= frame == number if is_label_map else frame > 0
+                        masks[number] |= frame == number if is_label_map else np.greater(frame, 0)
     return [(segments[number], native.to_radiograph(mask)) for number, mask in masks.items()]
 
 

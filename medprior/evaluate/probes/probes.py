@@ -108,7 +108,7 @@ def vote_by_similarity(similarity: Floats, truth: Floats, neighbours: int) -> Ar
     """
     k = min(neighbours, len(truth))
     nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-    nearby: Floats = np.take_along_axis(similarity, nearest, axis=1)
+    nearby = similarity[np.arange(len(nearest))[:, None], nearest]
     weight = np.exp(nearby / KNN_TEMPERATURE)
     return np.asarray((weight * truth[nearest]).sum(axis=1) / weight.sum(axis=1))
 
