@@ -13,7 +13,7 @@ from medprior.pretrain.trainer import average_logs
 from medprior.settings import merge_mappings
 
 from . import processes
-from .multi_crops import tiny
+from .multi_crops import square_images, tiny
 from .runs import TINY_RUN, run_settings
 
 EACH = {"batch_norm": False, "koleo_weight": 0.0}
@@ -113,7 +113,7 @@ def test_what_never_fits_stops_with_advice(phantom_cohort, tmp_path, monkeypatch
 def test_non_finite_loss_is_skipped_then_stops(phantom_cohort, tmp_path):
     run = Pretraining(phantom_cohort, tmp_path / "out", settings=run_settings(steps=60))
     before = {k: v.clone() for k, v in run.trainer.learner.student.state_dict().items()}
-    run.dataset.images = run.dataset.images * float("nan")
+    run.dataset.images = square_images(np.full(run.dataset.images.shape, np.nan, np.float32))
     with pytest.raises(TrainingFailed, match="not finite"):
         run.run()
     after = run.trainer.learner.student.state_dict()
