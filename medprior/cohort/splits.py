@@ -13,6 +13,7 @@ from medprior.cohort.columns import SPLITS
 from medprior.errors import ConfigError
 
 TRAIN_VAL = "train_val"
+ENOUGH_GROUPS = 10  # a split of so many groups stays as the hash made it
 
 
 def group_linked_images(patient_ids: Sequence[str], pixel_hashes: Sequence[str]) -> NDArray[np.intp]:
@@ -51,7 +52,8 @@ def assign_patient_splits(
 
     A group's position is a hash of its smallest patient id and the seed, so that new files do not
     move old ones. Where a split is empty by chance and there are enough groups, the group with the
-    nearest position moves into it (our choice).
+    nearest position moves into it; a split that got less than half of its share, and fewer than ten
+    groups, gets its share or ten groups in the same way (our choices).
 
     Args:
         patient_ids: one per image.
@@ -73,17 +75,22 @@ def assign_patient_splits(
     positions = {g: hash_to_unit_interval(min(patient_ids[i] for i in m), seed) for g, m in members.items()}
     split_by_group: dict[int, str] = {}
     free_positions: dict[int, float] = {}
+    train_val_positions: dict[int, float] = {}
+    share = fractions[0] + fractions[1]
     for group, position in positions.items():
         official_splits = {official[i] for i in members[group]} if official is not None else set()
         split = next((name for name in reversed(SPLITS) if name in official_splits), None)
         if split is None and TRAIN_VAL in official_splits:
-            share = fractions[0] + fractions[1]
             split = "train" if position * share < fractions[0] else "val"
+            train_val_positions[group] = position
         if split is None:
             split = SPLITS[int(np.searchsorted(np.cumsum(fractions)[:2], position, side="right"))]
             free_positions[group] = position
         split_by_group[group] = split
     fill_empty_splits(split_by_group, free_positions, fractions)
+    fill_small_splits(split_by_group, free_positions, fractions)
+    if train_val_positions and share:
+        fill_small_splits(split_by_group, train_val_positions, (fractions[0] / share, fractions[1] / share, 0.0))
     return np.array([split_by_group[group] for group in groups.tolist()], dtype=np.str_)
 
 
@@ -103,3 +110,32 @@ def fill_empty_splits(
         )
         split_by_group[nearest] = name
         del free_positions[nearest]
+
+
+def fill_small_splits(
+    split_by_group: dict[int, str], positions: dict[int, float], fractions: tuple[float, float, float]
+) -> None:
+    """Move, in place, the nearest groups into each split that has less than half of its share of `positions`.
+
+    It is filled up to its share, at most to `ENOUGH_GROUPS`; with as many it stays as it is. Groups in it that may not
+    move count, too. No split gives away what it needs itself.
+
+    Args:
+        split_by_group: split of every group.
+        positions: in [0, 1), of the groups that may move.
+        fractions: shares of `positions` of train, val and test; 0 for a split that takes none.
+    """
+    expected = {name: share * len(positions) for name, share in zip(SPLITS, fractions, strict=True)}
+    least = {name: min(ENOUGH_GROUPS, round(count)) for name, count in expected.items()}
+    edges = np.concatenate([[0.0], np.cumsum(fractions)])
+    counts = Counter(split_by_group.values())
+    for number, name in enumerate(SPLITS):
+        if counts[name] >= min(ENOUGH_GROUPS, expected[name] / 2):
+            continue
+        low, high = edges[number], edges[number + 1]
+        nearest = sorted(positions, key=lambda g: (max(low - positions[g], positions[g] - high), positions[g]))
+        for group in nearest:
+            source = split_by_group[group]
+            if counts[name] < least[name] and counts[source] > max(least[source], 1) and source != name:
+                split_by_group[group] = name
+                counts.update({name: 1, source: -1})

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medprior.cohort import assign_patient_splits
-from medprior.cohort.splits import fill_empty_splits, group_linked_images, hash_to_unit_interval
+from medprior.cohort.splits import ENOUGH_GROUPS, fill_empty_splits, group_linked_images, hash_to_unit_interval
 from medprior.errors import ConfigError
 
 PEOPLE = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 20)), min_size=1, max_size=40)
@@ -138,3 +138,82 @@ def test_two_groups_are_too_few_to_fill_a_third_split():
 def test_shares_are_not_negative_and_sum_to_one(fractions):
     with pytest.raises(ConfigError, match="must be 0 or more and add up to 1"):
         assign_patient_splits(["a"], ["a"], fractions)
+
+
+def split_by_hash(names, seed, fractions=(0.7, 0.1, 0.2)):
+    """Splits by the hash alone, as of large cohorts."""
+    edges = np.cumsum(fractions)[:2]
+    places = [hash_to_unit_interval(name, seed) for name in names]
+    return ["train" if place < edges[0] else "val" if place < edges[1] else "test" for place in places]
+
+
+def find_seed_with_one_val_patient(names):
+    """A seed whose hash puts one of the patients into val."""
+    return next(seed for seed in range(10_000) if split_by_hash(names, seed).count("val") == 1)
+
+
+def test_a_small_cohort_gets_the_validation_patients_that_were_meant():
+    names = [f"p{i}" for i in range(80)]
+    seed = find_seed_with_one_val_patient(names)
+    split = assign_patient_splits(names, names, seed=seed).tolist()
+    assert split.count("val") == 8
+    by_hash = split_by_hash(names, seed)
+    moved = [index for index in range(80) if split[index] != by_hash[index]]
+    assert len(moved) == 7
+    assert {split[index] for index in moved} == {"val"}
+    # The moved ones are the nearest to val's interval, and no split gives away what it needs itself.
+    assert split.count("train") >= 10
+    assert split.count("test") >= 10
+    places = [hash_to_unit_interval(name, seed) for name in names]
+    distances = [max(0.7 - place, place - 0.8) for place in places]
+    taken = max(distances[index] for index in moved)
+    left = [index for index in range(80) if split[index] == "train" and distances[index] < taken]
+    assert left == []
+    assert assign_patient_splits(names, names, seed=seed).tolist() == split
+
+
+def test_images_of_one_patient_move_together():
+    names = [f"p{i}" for i in range(80)]
+    seed = find_seed_with_one_val_patient(names)
+    patients = [name for name in names for _ in range(3)]
+    pictures = [f"x{index}" for index in range(len(patients))]
+    split = assign_patient_splits(patients, pictures, seed=seed)
+    assert split.tolist() == [name for name in assign_patient_splits(names, names, seed=seed) for _ in range(3)]
+
+
+@pytest.mark.parametrize("count", [400, 900])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_hash_alone_splits_where_each_split_has_enough(count, seed):
+    names = [f"p{i}" for i in range(count)]
+    by_hash = split_by_hash(names, seed)
+    assert min(by_hash.count(name) for name in ("train", "val", "test")) >= ENOUGH_GROUPS
+    assert assign_patient_splits(names, names, seed=seed).tolist() == by_hash
+
+
+def test_half_of_what_was_meant_is_enough():
+    names = [f"p{i}" for i in range(80)]
+    seed = next(seed for seed in range(10_000) if split_by_hash(names, seed).count("val") == 4)
+    assert split_by_hash(names, seed).count("test") >= 8
+    assert assign_patient_splits(names, names, seed=seed).tolist() == split_by_hash(names, seed)
+
+
+def test_an_official_test_split_stays_while_val_is_filled():
+    names = [f"p{i}" for i in range(80)]
+    official = ["test" if index < 20 else "train_val" for index in range(80)]
+    seed = next(
+        seed for seed in range(10_000) if sum(hash_to_unit_interval(name, seed) >= 0.875 for name in names[20:]) == 2
+    )
+    split = assign_patient_splits(names, names, seed=seed, official=official).tolist()
+    assert split[:20] == ["test"] * 20
+    assert split[20:].count("val") == 8  # an eighth of 60
+    fixed = assign_patient_splits(names, names, (0.0, 0.0, 1.0), official=official).tolist()
+    assert fixed == ["test"] * 20 + ["val"] * 60
+
+
+def test_a_published_val_split_counts_for_new_patients():
+    names = [f"p{i}" for i in range(80)]
+    seed = find_seed_with_one_val_patient(names)
+    more = [f"q{i}" for i in range(10)]
+    official = [None] * 80 + ["val"] * 10
+    split = assign_patient_splits(names + more, names + more, seed=seed, official=official).tolist()
+    assert split == split_by_hash(names, seed) + ["val"] * 10
