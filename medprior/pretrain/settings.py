@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any, Literal, Self
 
@@ -17,6 +18,7 @@ from medprior.pretrain.recipes import RECIPES, build_recipe_settings
 from medprior.pretrain.views.intensity import IntensitySettings
 from medprior.settings import Settings, merge_mappings
 
+logger = logging.getLogger(__name__)
 __all__ = ["RECIPES", "CropSettings", "OptimiserSettings", "PretrainSettings"]
 
 
@@ -160,6 +162,9 @@ class PretrainSettings(ObjectiveSections, RunSettings):
         teacher; and a teacher that turns over at least four times in the run, without which a short run exports its
         random start (measured, see README). Above: more prototypes, and DINO's own momentum and temperature. The
         published settings as a whole are presets.
+
+        A run of less than an epoch has exactly `steps`; a longer one has whole epochs, the last one completed, and a
+        warning says so.
         """
         batch = min(self.batch, images)
         if batch < 2:
@@ -167,8 +172,11 @@ class PretrainSettings(ObjectiveSections, RunSettings):
         length = max(1, images // batch)
         epochs = self.epochs or 100
         if self.steps is not None:
+            length = min(length, self.steps)
             epochs = -(-self.steps // length)
         steps = epochs * length
+        if self.steps is not None and steps != self.steps:
+            logger.warning("steps=%d: %d are run, as whole epochs of %d steps", self.steps, steps, length)
         masks = self.network.mask_token or self.needs.masks
         network = self.network.model_copy(update={"mask_token": masks})
         update = {"network": network, "steps": steps, "epochs": epochs, "batch": batch}

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from medprior.cohort.columns import CHUNK_ROWS
 from medprior.cohort.journal import Journal, encode_json_line
 from medprior.cohort.squares import SquareImages
 from medprior.locks import LOCK_FILE, acquire_lock
+from medprior.observer import progress_bar
 from medprior.priors.prior import PER_IMAGE_FILE
 from medprior.priors.transfer import LabelTransfer
 
@@ -70,7 +70,7 @@ def compute_image_maps(
         structures, size = len(transfer.examples[0].coverage), transfer.settings.size
         maps = open_maps_file(folder / PER_IMAGE_FILE, (len(image_ids), structures, size, size), bool(is_done.any()))
         rows = np.flatnonzero(~is_done).tolist()
-        with tqdm(total=len(image_ids), initial=int(is_done.sum()), desc="prior", unit="img", disable=None) as bar:
+        with progress_bar(total=len(image_ids), initial=int(is_done.sum()), desc="prior", unit="img") as bar:
             for chunk, (values, records) in transfer_chunks(rows, squares, transfer, workers, scheduler):
                 maps[chunk] = values
                 maps.flush()

@@ -37,6 +37,23 @@ def test_steps_are_whole_epochs():
     assert resolve(130, steps=6).epochs == 3
 
 
+def test_a_run_shorter_than_an_epoch_has_the_steps_asked_for(caplog):
+    """834 images in batches of 64 make epochs of 13 steps."""
+    short = resolve(834, steps=6)
+    assert (short.steps, short.epochs) == (6, 1)
+    assert (resolve(834, steps=13).steps, resolve(834, steps=13).epochs) == (13, 1)
+    assert caplog.messages == []
+
+
+def test_more_steps_than_asked_for_are_announced(caplog):
+    assert resolve(834, steps=20).steps == 26
+    assert caplog.messages == ["steps=20: 26 are run, as whole epochs of 13 steps"]
+    caplog.clear()
+    assert resolve(834, steps=26).steps == 26
+    assert resolve(834, epochs=2).steps == 26
+    assert caplog.messages == []
+
+
 def test_a_batch_holds_no_image_twice_and_two_at_least():
     assert resolve(10).batch == 10
     assert resolve(10).steps == 100

@@ -55,6 +55,14 @@ def still(drawing):
     return LabelTransfer((Example(drawing.square(64), drawing.coverage(64)),), "static", settings, drawing.structures)
 
 
+def test_progress_is_written_where_stderr_is_a_file(thoraxes, still, tmp_path, capsys):
+    image_ids = list(thoraxes.image_ids[:10])
+    compute_image_maps(tmp_path, "key", image_ids, np.asarray(thoraxes.squares(64))[:10], still, workers=1)
+    progress = capsys.readouterr().err
+    assert "prior" in progress
+    assert "10/10" in progress
+
+
 def test_records_and_maps_are_those_of_each_image(thoraxes, still, tmp_path):
     squares = np.asarray(thoraxes.squares(64))[:10]
     image_ids = list(thoraxes.image_ids[:10])
