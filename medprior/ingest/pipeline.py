@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medprior.cohort import Cohort, CohortWriter
-from medprior.cohort.columns import SPLITS
+from medprior.cohort.columns import MASK_PREFIX, SPLITS
 from medprior.cohort.journal import Journal
 from medprior.cohort.kept_splits import PatientSplitRule
 from medprior.dicom import Policy
@@ -34,7 +34,7 @@ from medprior.ingest.plan import ImageSource, sample_sources
 from medprior.ingest.remote import DISK_FULL_ERRNOS
 from medprior.ingest.settings import IngestSettings
 from medprior.ingest.source_journal import FileStamp, SourceJournal, private_folder
-from medprior.ingest.summary import summarize_cohort
+from medprior.ingest.summary import format_cohort_counts, format_next_command, summarize_cohort
 from medprior.ingest.tables import SourceMetadata, TableJoins, list_join_keys
 from medprior.observer import progress_bar
 
@@ -311,11 +311,14 @@ class IngestRun:
             print(f"note: {name}: {text}", file=sys.stderr)
 
     def report(self, patients: int, images: int, codes: Mapping[str, int]) -> None:
-        """Print counts and empty splits to stderr."""
+        """Print counts, empty splits and the next command to stderr."""
         counts_text = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
         lines = [f"{images} image(s) of {patients} patient(s)" + (f"; refused: {counts_text}" if counts_text else "")]
-        cohort = Cohort.open(self.writer.path)
-        empty_splits = [name for name in SPLITS if not (cohort.manifest.split == name).any()]
+        manifest = Cohort.open(self.writer.path).manifest
+        lines += format_cohort_counts(manifest)
+        empty_splits = [name for name in SPLITS if not (manifest.split == name).any()]
         if empty_splits:
             lines.append(f"note: split {', '.join(empty_splits)} is empty: {patients} patient(s) are too few")
+        has_masks = any(name.startswith(MASK_PREFIX) for name in manifest.columns)
+        lines.append(format_next_command(self.writer.path, has_masks))
         print("\n".join(lines), file=sys.stderr)

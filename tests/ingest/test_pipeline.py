@@ -32,9 +32,14 @@ from tests.ingest.radiograph_files import (
 REAL = Path(__file__).parents[3] / "shared" / "data"
 
 
-def test_dicom_folder_becomes_a_cohort(tmp_path):
+def test_dicom_folder_becomes_a_cohort(tmp_path, capfd):
     cohort = ingest_images(fill_with_dicom(tmp_path / "in"), tmp_path / "c", settings=ONE_WORKER)
     assert len(cohort) == 8
+    lines = capfd.readouterr().err.splitlines()
+    counts = cohort.manifest.split.value_counts()
+    assert lines[-4].startswith(f"splits: train {counts['train']} of ")
+    assert lines[-3:-1] == ["labels: none", "masks: none"]
+    assert lines[-1] == f"next: medprior annotate ANNOTATION --cohort {tmp_path / 'c'} --page"
     assert len(set(cohort.patient_ids)) == 4
     assert set(cohort.manifest["view"]) == {"PA"}
     names = (
