@@ -15,6 +15,14 @@ class PhantomDemoSettings(Settings):
 
     Findings are learnt on a frozen backbone: two hundred images do not improve it, and its heads
     keep attending to the structures of the prior, so that attention maps stay readable.
+
+    Attributes:
+        patients: generated patients.
+        seed: of the patients.
+        image_size: rows of an image.
+        pretrain: settings of `medprior pretrain`, each `key=value`.
+        classification: settings of `medprior finetune` with labels.
+        segmentation: settings of `medprior finetune` with masks.
     """
 
     patients: int = 180

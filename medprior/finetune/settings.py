@@ -25,9 +25,13 @@ FEW_MASKS_DEFAULTS: dict[str, Any] = {"epochs": 200, "checkpoint_every": 20}
 class AugmentSettings(Settings):
     """Mild augmentation of a training image.
 
-    `scale` is the largest relative change of its size, `translate` the largest shift as a share of
-    the view, `stretch` the largest relative change of width against height, `rotate` the largest
-    rotation in degrees. No flip by default: laterality is diagnostic.
+    Attributes:
+        scale: largest relative change of its size.
+        translate: largest shift, as a share of the view.
+        stretch: largest relative change of width against height.
+        rotate: largest rotation, degrees.
+        flip_p: share of the views that are mirrored; 0 by default, as laterality is diagnostic.
+        intensity: random changes of the exposure.
     """
 
     scale: float = Field(default=0.1, ge=0, lt=1)
@@ -44,6 +48,28 @@ class FinetuneSettings(Settings):
     The defaults of `epochs`, `batch` and `lr` are for classification; segmentation has its own.
 
     Attributes:
+        task: `classification` of labels, or `segmentation` of masks.
+        seed: of every random choice.
+        epochs: passes over the training images.
+        batch: images of a step.
+        lr: peak learning rate.
+        final_lr: learning rate at the end of the run.
+        warmup: share of the run in which the learning rate rises.
+        weight_decay: of AdamW.
+        clip: largest norm of the gradient.
+        drop_path: largest chance that a block's residual branch is left out in training.
+        dropout: chance that a feature is left out before the head, in training.
+        decoder: kind of the decoder from patch tokens to masks.
+        channels: of the decoder.
+        dice_weight: of the Dice loss beside cross-entropy, in segmentation.
+        augment: random changes of training images.
+        device: `auto`, `cpu` or `cuda`.
+        precision: of the forward pass: `fp32`, or `bf16` where the device has it.
+        workers: processes that read batches ahead; 0 reads in this one.
+        checkpoint_every: epochs between checkpoints.
+        keep_checkpoints: newest checkpoints that are kept.
+        max_skipped: successive steps with a non-finite loss after which the run stops.
+        resume: continue an unfinished run in the same folder.
         labels: labels to learn, default all of the cohort. structures: masks to learn, default those
             of `left_lung`, `right_lung`, `heart` or `lungs` that the cohort has.
         network: shape of a network trained from scratch; a backbone has its own.
@@ -61,7 +87,9 @@ class FinetuneSettings(Settings):
             backbone, 1 from scratch.
         freeze: train the head or decoder only (linear probe).
         sar_weight: of the spatial entropy of unassigned heads, in classification (0.01 in the authors'
-            code); `sar_warmup` is the share of the run until it is reached.
+            code).
+        sar_warmup: share of the run until `sar_weight` is reached.
+        sar_connectivity: neighbours of a patch: 8, or 4.
         span_weight: of SPAN's divergence of the assigned heads from a prior, in classification.
         targets: in segmentation, `masks` of the cohort; `prior`: pseudo-masks from a prior, and the masks of
             the annotated images; or `teacher`: pseudo-masks from trained segmenters, and the masks of the cohort.

@@ -14,18 +14,31 @@ AuxKey = Literal["fixed", "repo"]
 class ViTSettings(Settings):
     """Shape of a Vision Transformer.
 
-    `registers` (Darcet et al. 2023) take up the high-norm outlier tokens, so that attention maps stay on anatomy; they
-    are excluded from every map. `mean` and `std` are the intensity statistics the network normalises its [0, 1] input
-    with.
-
-    `mask_token` adds the learned token that stands for masked patches (iBOT). `life` puts LIFE's multi-scale queries,
-    keys and values into every block, with `life_aux_key="repo"` as the authors' code has it and `life_norm` their
-    shared LayerNorm. `nosn` is the last block without skip and without norm (arXiv 2206.04636, an option of the
-    authors' code). Each changes the function that weights stand for, so each is recorded beside them.
-
-    `source="timm"` takes the architecture that timm calls `name` instead of our own, with any of its keyword arguments
-    in `options`; shape fields that are given override the architecture's, the others are read off it. `mlp_ratio`,
+    Each of `mask_token`, `life` and `nosn` changes the function that weights stand for, so each is recorded beside them.
+    Of an architecture of timm, shape fields that are given override its own, the others are read off it; `mlp_ratio`,
     `layer_scale`, LIFE and `nosn` are our network's.
+
+    Attributes:
+        source: our own network, or an architecture of timm.
+        name: of the architecture, as timm calls it.
+        options: keyword arguments of timm's architecture.
+        width: channels of a token.
+        depth: number of blocks.
+        heads: attention heads of a block.
+        patch: side of a patch, pixels.
+        registers: tokens that take up high-norm outliers (Darcet et al. 2023), so that attention maps stay on anatomy;
+            in no map.
+        image_size: side of the views that position embeddings are made for, pixels; other sides are interpolated.
+        mlp_ratio: hidden channels of a block's MLP, as a multiple of `width`.
+        layer_scale: initial factor of each block's residual branches; None for no such factor.
+        drop_path: largest chance that a block's residual branch is left out in training, in the last block.
+        mean: of the grey levels in [0, 1] that the network's input is normalised with.
+        std: standard deviation of the same.
+        mask_token: a learned token that stands for masked patches (iBOT).
+        life: LIFE's multi-scale queries, keys and values in every block.
+        life_aux_key: keys of LIFE's further scales: `fixed`, or `repo` as in the authors' code.
+        life_norm: LIFE's shared LayerNorm, as in the authors' code.
+        nosn: the last block without skip and without norm (arXiv 2206.04636, an option of the authors' code).
     """
 
     source: Literal["medprior", "timm"] = "medprior"

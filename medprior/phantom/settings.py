@@ -11,7 +11,14 @@ STRUCTURES = ("left_lung", "right_lung", "heart")
 
 
 class Prevalence(Settings):
-    """Chance that a patient has a finding; cardiomegaly follows from the anatomy."""
+    """Chance that a patient has a finding; cardiomegaly follows from the anatomy.
+
+    Attributes:
+        pleural_effusion: fluid around a lung, which blunts its angle.
+        consolidation: a lobe filled with fluid instead of air.
+        nodule: a round shadow.
+        pneumothorax: air around a collapsed lung.
+    """
 
     pleural_effusion: float = Field(default=0.25, ge=0, le=1)
     consolidation: float = Field(default=0.25, ge=0, le=1)

@@ -26,6 +26,11 @@ class CropSettings(Settings):
     """Views of one image: sides in pixels, scales as shares of the image's area.
 
     Attributes:
+        globals_scale: least and largest share of the image in one of the two global views.
+        locals_scale: the same for a local view.
+        locals: number of local views of an image.
+        global_size: side of a global view, pixels.
+        local_size: side of a local view, pixels.
         flip_p: share of the views that are mirrored. flip_reference: global view 1, LOCA's reference, may be too.
     """
 
@@ -42,7 +47,10 @@ class OptimiserSettings(Settings):
     """AdamW with linear warm-up, then cosine to `final_lr`.
 
     Attributes:
+        lr: peak learning rate, before `lr_scaling`.
         lr_scaling: how `lr` grows with the batch from `lr_batch` images on: not, linearly, or with its root.
+        lr_batch: images of a step at which `lr` holds as it is.
+        final_lr: learning rate at the end of the run.
         warmup: share of the run. warmup_epochs: in its place, in epochs.
         weight_decay: at the start and at the end, a cosine between.
         clip: largest norm of a gradient. clip_by: over the student, each part (backbone, head), or each tensor.
@@ -87,6 +95,17 @@ class RunSettings(Settings):
     Attributes:
         preset: a name of `PRESETS`, the published settings; below what is given, above the recipe.
         recipe: a name of `RECIPES`, or several joined by `+`; by default the preset's, else `span`.
+        seed: of every random choice.
+        steps: length of the run; a run of more than an epoch ends with a whole one.
+        epochs: length of the run where `steps` is not given; by default 100.
+        device: `auto`, `cpu` or `cuda`.
+        precision: of the forward pass: `fp32`, or `bf16` where the device has it.
+        window: steps over which logged values are averaged.
+        checkpoint_every: steps between checkpoints.
+        resume: continue an unfinished run in the same folder.
+        network: shape of the Vision Transformer.
+        crops: views of an image.
+        intensity: random changes of the exposure.
         batch: images of one step over all processes. accumulate: parts it is worked through in.
         init: weights to start from: a backbone's folder, or a file the network can read.
         precision: `fp32` is IEEE float32; `auto` is bfloat16 autocast on a CUDA device that has it, else `fp32`.
@@ -119,7 +138,11 @@ class RunSettings(Settings):
 
 
 class PretrainSettings(ObjectiveSections, RunSettings):
-    """All settings of `medprior pretrain`: of the run, of each objective, of the optimiser."""
+    """All settings of `medprior pretrain`: of the run, of each objective, of the optimiser.
+
+    Attributes:
+        optimiser: AdamW and its schedules.
+    """
 
     optimiser: OptimiserSettings = OptimiserSettings()
 

@@ -87,6 +87,9 @@ class PriorSettings(Settings):
         stones: number of intermediate examples of `consensus`.
         correct: with three or more annotated images, fit a corrector of registration errors.
         seed: of every random choice.
+        registration: of the annotated image to each other one.
+        statistics: regions of the method `statistics`.
+        refine: blending of the method `refined`.
     """
 
     method: Method = "registered"

@@ -36,7 +36,11 @@ class ObjectiveNeeds(NamedTuple):
 
 
 class ObjectiveSettings(Settings):
-    """An objective's section of the settings, and what it asks of the run before it is built."""
+    """An objective's section of the settings, and what it asks of the run before it is built.
+
+    Attributes:
+        weight: of the objective in the loss; 0 leaves it out.
+    """
 
     active_needs: ClassVar[ObjectiveNeeds] = ObjectiveNeeds()
     weight: float = Field(default=0.0, ge=0)
@@ -62,6 +66,17 @@ class DinoSettings(ObjectiveSettings):
     """Self-distillation; `resolve` fills `None` from the cohort's size.
 
     Attributes:
+        prototypes: number of prototypes; by default 256, from 10 000 images on 8192.
+        hidden: channels of the hidden layers of the projection head.
+        bottleneck: channels of its last layer before the prototypes.
+        batch_norm: batch normalisation in the head; by default on below 10 000 images.
+        teacher: normalisation of the teacher's scores; by default centring.
+        temperature_epochs: epochs over which the teacher's temperature changes.
+        student_temperature: softmax temperature of the student.
+        centre_momentum: momentum of the centre of the teacher's scores.
+        teacher_momentum: momentum of the teacher at the start; by default from the run's length, 0.996 from 10 000
+            images on.
+        koleo_weight: of KoLeo, which spreads the features of a batch.
         prototype_init: normal with deviation 0.02; uniform up to 1 / sqrt(bottleneck), PyTorch's for a linear layer and
             so DINO's; or normal rows of length 1. Scores do not depend on lengths, the step of AdamW does.
         freeze_epochs: epochs at the start in which the prototypes stay.
@@ -130,11 +145,15 @@ class SpanSettings(ObjectiveSettings):
 
     Attributes:
         loss: `kl`; `region` with an entropy floor; `dice`, `iou`, `bce`, `js`, `mse`.
-        warmup, floor: linear to `weight`, held, from half of the run a cosine to `floor * weight`.
+        warmup: share of the run in which the weight rises linearly.
+        floor: share of `weight` at the end, by a cosine from half of the run on.
         epsilon: uniform share of the target.
         entropy_floor: `region` keeps the attention's entropy above this share of the prior's.
-        visible_share, visible_cover: what a view must show of a structure to count.
+        visible_share: least share of a structure that a view must show for it to count.
+        visible_cover: least share of a view that it must cover.
         assignment: `fixed`, or `hungarian` after `assign_after` of the run.
+        assign_after: share of the run before the heads are assigned.
+        guard_every: steps between the checks of `guard`.
         heads: structure -> head for `fixed`; by default the first, with LIFE the last.
         local_views: also on local views, where their grid is at least 6 x 6.
         mass_penalty: factor of the penalty on assigned heads with less than half of their attention on patches.
@@ -193,13 +212,20 @@ class LocaSettings(ObjectiveSettings):
     """Location of patches in another view (arXiv 2212.02400).
 
     Attributes:
+        warmup: share of the run in which the weight rises linearly.
         visible: share of the reference's patches that queries see.
         pattern: `consecutive` in raster order, or `random`.
         reference: whose patches: the moving-average teacher's, or the student's own.
         cluster: the second loss, on prototypes; by default on unless iBOT is, which does the same.
         query_patches: number of patches of global view 2, at random, that the student encodes; the rest is dropped
             before its first block. None for all.
-        prototypes, hidden, bottleneck, batch_norm, prototype_init: shape of the cluster loss's head, by default DINO's.
+        prototypes: number of prototypes of the cluster loss's head; this and the next four by default as DINO's.
+        hidden: channels of its hidden layers.
+        bottleneck: channels of its last layer before the prototypes.
+        batch_norm: batch normalisation in it.
+        prototype_init: initial values of its prototypes.
+        teacher_temperature: softmax temperature of the cluster loss's teacher.
+        student_temperature: of its student.
     """
 
     warmup: float = Field(default=0.05, ge=0, le=1)
@@ -236,7 +262,15 @@ class LocaSettings(ObjectiveSettings):
 
 
 class ObjectiveSections(Settings):
-    """The sections of the built-in objectives, and what all sections together ask of a run."""
+    """The sections of the built-in objectives, and what all sections together ask of a run.
+
+    Attributes:
+        dino: self-distillation between views (arXiv 2104.14294).
+        ibot: prediction of masked patches (arXiv 2111.07832).
+        span: attention towards a spatial prior (idea: arXiv 2209.03745).
+        sar: spatial entropy of attention (arXiv 2206.04636).
+        loca: location of patches in another view (arXiv 2212.02400).
+    """
 
     dino: DinoSettings = DinoSettings()
     ibot: IbotSettings = IbotSettings()

@@ -14,8 +14,11 @@ from medprior.settings import Settings
 class IntensitySettings(Settings):
     """Strength of the exposure changes: no solarisation, no inversion of grey levels.
 
-    `brightness` shifts by up to that share of the range, `contrast` and `gamma` are factors sampled log-uniformly from
-    [1 / (1 + x), 1 + x], `blur_p` of the views are blurred (sigma 0.8 px).
+    Attributes:
+        brightness: largest shift, as a share of the range.
+        contrast: x of a factor sampled log-uniformly from [1 / (1 + x), 1 + x].
+        gamma: x of an exponent sampled in the same way.
+        blur_p: share of the views that are blurred (sigma 0.8 px).
     """
 
     brightness: float = 0.2
