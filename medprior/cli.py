@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 import medprior
 from medprior.errors import ConfigError, MedpriorError
@@ -34,20 +36,81 @@ STAGES: dict[str, tuple[str, str]] = {
 UNTRACKED_STAGES = {
     "predict", "bench", "doctor", "demo", "register", "promote", "serve", "export",
 }  # fmt: skip
+SETTINGS_BY_STAGE = {
+    "phantom": "medprior.phantom.settings:PhantomSettings",
+    "ingest": "medprior.ingest.settings:IngestSettings",
+    "prior": "medprior.priors.settings:PriorSettings",
+    "pretrain": "medprior.pretrain.settings:PretrainSettings",
+    "finetune": "medprior.finetune.settings:FinetuneSettings",
+    "evaluate": "medprior.evaluate.settings:EvaluateSettings",
+    "compare": "medprior.evaluate.compare.settings:CompareSettings",
+    "promote": "medprior.deploy.promotion.settings:GateSettings",
+    "demo": "medprior.demo.phantom_demo:PhantomDemoSettings",
+}
+"""Stage -> module and class of what its `--set` takes; the other stages have options only."""
 DISTRIBUTED_STAGES = {"pretrain"}
 """Stages whose processes, started by torchrun, share one run."""
 
+
+MAX_ALIGNED_DEFAULT = 30  # longer defaults push their description to the right
 
 # Their results hold pictures or pseudonyms of patients: files are made for their owner only, 0600 and 0700.
 PRIVATE_STAGES = {"ingest", "annotate", "prior", "pretrain", "finetune", "evaluate", "compare", "predict"}
 
 
+HELP_HEAD = """\
+medprior finds lungs and heart on chest radiographs, and trains the models that do, from one annotated radiograph.
+
+usage: medprior STAGE ... [--help]
+
+first radiograph:     medprior predict chest.dcm -o out
+options of a stage:   medprior STAGE --help
+settings of a stage:  medprior settings STAGE [--json], each given as --set KEY=VALUE
+
+stages, in the order of the work:"""
+
+
 def format_help_text() -> str:
     """The text of `medprior --help`."""
-    lines = [__doc__.splitlines()[0] if __doc__ else "", "", "usage: medprior STAGE ... [--help]", ""]
-    lines += [f"  {name:<10} {text}" for name, (_, text) in STAGES.items()]
+    lines = [HELP_HEAD, *(f"  {name:<10} {text}" for name, (_, text) in STAGES.items())]
     lines += ["", "exit status: 0 done, 2 your input was refused (one line says why), else a bug"]
     return "\n".join(lines)
+
+
+def print_stage_settings(arguments: Sequence[str]) -> None:
+    """Print the settings of a stage with their defaults, as lines or as a JSON schema.
+
+    Raises:
+        ConfigError: no such stage, or it has options only.
+    """
+    parser = argparse.ArgumentParser(prog="medprior settings", description="all settings of a stage")
+    parser.add_argument("stage", metavar="STAGE", help=f"of {', '.join(SETTINGS_BY_STAGE)}")
+    parser.add_argument("--json", action="store_true", help="a JSON schema instead of lines")
+    args = parser.parse_args(arguments)
+    if args.stage not in SETTINGS_BY_STAGE:
+        is_stage = args.stage in STAGES
+        raise ConfigError(
+            "this stage has options only" if is_stage else "no such stage", where="STAGE",
+            expected=f"one of {', '.join(SETTINGS_BY_STAGE)}", found=repr(args.stage),
+            fix=f"see `medprior {args.stage} --help`" if is_stage else suggest_stage(args.stage, SETTINGS_BY_STAGE),
+        )  # fmt: skip
+    from medprior.settings import Settings, build_settings_schema, list_settings
+
+    module, name = SETTINGS_BY_STAGE[args.stage].split(":")
+    settings: type[Settings] = getattr(importlib.import_module(module), name)
+    if args.json:
+        print(json.dumps(build_settings_schema(settings), indent=2))
+        return
+    entries = list(list_settings(settings.from_values({})))
+    width = max(len(f"{entry.key}={entry.default}") for entry in entries if len(entry.default) <= MAX_ALIGNED_DEFAULT)
+    for entry in entries:
+        print(f"{f'{entry.key}={entry.default}':<{width}}  {entry.description}".rstrip())
+
+
+def suggest_stage(name: str, known: Iterable[str]) -> str:
+    """`did you mean ...?` with the nearest of `known`; empty where none is near."""
+    nearest = get_close_matches(name, known, n=1)
+    return f"did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def run_stage(name: str, arguments: Sequence[str]) -> None:
@@ -130,11 +193,16 @@ def dispatch_arguments(argv: Sequence[str] | None) -> int:
     if arguments[0] in {"-V", "--version"}:
         print(medprior.__version__)
         return 0
-    if arguments[0] not in STAGES:
-        print(f"medprior: no stage {arguments[0]!r}; known: {', '.join(STAGES)}", file=sys.stderr)
+    if arguments[0] not in {"settings", *STAGES}:
+        suggestion = suggest_stage(arguments[0], ["settings", *STAGES])
+        known = f"{suggestion} known: {', '.join(STAGES)}".lstrip()
+        print(f"medprior: no stage {arguments[0]!r}; {known}", file=sys.stderr)
         return 2
     try:
-        run_stage(arguments[0], arguments[1:])
+        if arguments[0] == "settings":
+            print_stage_settings(arguments[1:])
+        else:
+            run_stage(arguments[0], arguments[1:])
     except MedpriorError as error:
         print(f"medprior {arguments[0]}: {error}", file=sys.stderr)
         return error.exit_code

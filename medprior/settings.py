@@ -1,19 +1,24 @@
-"""Frozen, typed settings that refuse unknown keys and report all faults together."""
+"""Frozen, typed settings that refuse unknown keys, report all faults together and list themselves."""
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import to_jsonable_python
 
 from medprior.errors import ConfigError, InputMissing
 
 MAX_VALUES = 100_000  # of one file; an aliased value counts once per alias
+MAX_SUGGESTIONS = 3
 
 
 class Settings(BaseModel):
@@ -31,7 +36,7 @@ class Settings(BaseModel):
             for detail in error.errors(include_url=False):
                 key = ".".join(str(step) for step in detail["loc"])
                 if detail["type"] == "extra_forbidden":
-                    faults.append(f"unknown key {key!r}")
+                    faults.append(f"unknown key {key!r}{suggest_keys(key, cls)}")
                 else:
                     faults.append(f"{key!r}: {detail['msg']} (found {reprlib.repr(detail['input'])})")
             known_keys = ", ".join(cls.model_fields)
@@ -59,6 +64,86 @@ class Settings(BaseModel):
                 branch = {step: branch}
             values = merge_mappings(values, branch)
         return cls.from_values(values, where)
+
+
+class SettingEntry(NamedTuple):
+    """One line of a list of settings.
+
+    Attributes:
+        key: as `--set` takes it, with its sections: `optimiser.lr`.
+        default: as `--set` takes it: YAML.
+        description: from the docstring of the settings class; empty where it has none.
+    """
+
+    key: str
+    default: str
+    description: str
+
+
+def list_settings(settings: Settings, section: str = "") -> Iterator[SettingEntry]:
+    """Every setting with its value in `settings`, those of nested sections in their place."""
+    descriptions = read_field_descriptions(type(settings))
+    for name in type(settings).model_fields:
+        value, key = getattr(settings, name), section + name
+        if isinstance(value, Settings):
+            yield from list_settings(value, f"{key}.")
+        else:
+            is_plain = isinstance(value, str) and value
+            text = value if is_plain else json.dumps(to_jsonable_python(value))
+            yield SettingEntry(key, text, descriptions.get(name, ""))
+
+
+def read_field_descriptions(settings: type[Settings]) -> dict[str, str]:
+    """Field -> its text in the `Attributes:` or `Args:` of the class and its bases, nearest class first."""
+    name_pattern = re.compile(rf"(?:^ *|(?<=\. ))({'|'.join(map(re.escape, settings.model_fields))}): ", re.MULTILINE)
+    descriptions: dict[str, str] = {}
+    for base in settings.__mro__:
+        document = inspect.cleandoc(base.__doc__ or "") if issubclass(base, Settings) else ""
+        section = re.split(r"^(?:Attributes|Args):$", document, maxsplit=1, flags=re.MULTILINE)[1:]
+        _, *parts = name_pattern.split(section[0]) if section else [""]
+        for name, text in zip(parts[::2], parts[1::2], strict=True):
+            descriptions.setdefault(name, " ".join(text.split()))
+    return descriptions
+
+
+def build_settings_schema(settings: type[Settings]) -> dict[str, Any]:
+    """JSON schema of a settings class, with the description of every field."""
+    schema = settings.model_json_schema()
+    classes = {nested.__name__: nested for nested in find_nested_settings(settings)}
+    for name, definition in [(settings.__name__, schema), *schema.get("$defs", {}).items()]:
+        descriptions = read_field_descriptions(classes[name]) if name in classes else {}
+        for field, text in descriptions.items():
+            definition["properties"][field]["description"] = text
+    return schema
+
+
+def find_nested_settings(annotation: Any) -> Iterator[type[Settings]]:
+    """The settings classes in a type: itself, and those of its fields and type arguments."""
+    if inspect.isclass(annotation) and issubclass(annotation, Settings):
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from find_nested_settings(field.annotation)
+    for argument in get_args(annotation):
+        yield from find_nested_settings(argument)
+
+
+def list_keys(settings: type[Settings], section: str = "") -> list[str]:
+    """Keys of all fields and sections, nested ones as `section.key`."""
+    keys = []
+    for name, field in settings.model_fields.items():
+        keys.append(section + name)
+        if inspect.isclass(field.annotation) and issubclass(field.annotation, Settings):
+            keys += list_keys(field.annotation, f"{section}{name}.")
+    return keys
+
+
+def suggest_keys(key: str, settings: type[Settings]) -> str:
+    """` (did you mean ...?)` with keys of the same last part, else the nearest one; empty where none is near."""
+    keys = list_keys(settings)
+    last = key.rpartition(".")[2]
+    nearest = [known for known in keys if known.rpartition(".")[2] == last][:MAX_SUGGESTIONS]
+    nearest = nearest or get_close_matches(key, keys, n=1)
+    return f" (did you mean {' or '.join(map(repr, nearest))}?)" if nearest else ""
 
 
 def merge_mappings(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:

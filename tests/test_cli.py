@@ -1,5 +1,6 @@
 import argparse
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -164,3 +165,61 @@ def test_a_reader_that_went_away_is_no_error(arguments, unbuffered):
     result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False)
     os.close(writing)
     assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_help_opens_with_what_a_user_needs(capsys):
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("medprior finds lungs and heart")
+    for command in ("medprior predict chest.dcm -o out", "medprior settings STAGE"):
+        assert text.index(command) < text.index("stages, in the order")
+
+
+def test_a_misspelt_stage_names_the_nearest(capsys):
+    assert cli.main(["pretain"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "medprior: no stage 'pretain'; did you mean 'pretrain'? known: phantom, ingest,"
+    )
+    assert cli.main(["setting"]) == 2
+    assert "did you mean 'settings'?" in capsys.readouterr().err
+
+
+def test_a_stage_has_settings_where_it_takes_set():
+    parsers = {name: argparse.ArgumentParser() for name in cli.STAGES}
+    for name, parser in parsers.items():
+        importlib.import_module(cli.STAGES[name][0]).configure(parser)
+    assert {name for name, parser in parsers.items() if "--set" in parser.format_help()} == set(cli.SETTINGS_BY_STAGE)
+
+
+@pytest.mark.parametrize("stage", list(cli.SETTINGS_BY_STAGE))
+def test_every_setting_of_a_stage_has_a_default_and_a_line(stage, capsys):
+    assert cli.main(["settings", stage]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= 3
+    undescribed = [line for line in lines if not line.split("=", 1)[1].partition("  ")[2].strip()]
+    assert undescribed == []
+    assert cli.main(["settings", stage, "--json"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    top_keys = list(dict.fromkeys(line.split("=")[0].split(".")[0] for line in lines))
+    assert top_keys == list(schema["properties"])
+    assert [key for key in top_keys if "description" not in schema["properties"][key]] == []
+
+
+def test_settings_of_pretraining_are_those_of_its_recipe(capsys):
+    assert cli.main(["settings", "pretrain"]) == 0
+    lines = {line.split("=")[0]: line.split("=", 1)[1] for line in capsys.readouterr().out.splitlines()}
+    assert lines["optimiser.lr"].split() == ["0.001", "peak", "learning", "rate,", "before", "`lr_scaling`."]
+    assert lines["span.weight"].split()[0] == "0.3"
+    assert lines["steps"].split()[0] == "null"
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [("predict", "options only; expected one of phantom"), ("pretain", "did you mean 'pretrain'?"), ("zzz", "no such")],
+)
+def test_settings_of_another_word_are_refused(stage, words, capsys):
+    assert cli.main(["settings", stage]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("medprior settings: STAGE: ")
+    assert words in error
+    assert error.count("\n") == 1

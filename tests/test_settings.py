@@ -1,7 +1,17 @@
 import pytest
+from pydantic import Field
 
 from medprior.errors import ConfigError, InputMissing
-from medprior.settings import Settings, is_within_node_limit, merge_mappings, read_mapping
+from medprior.settings import (
+    Settings,
+    build_settings_schema,
+    is_within_node_limit,
+    list_keys,
+    list_settings,
+    merge_mappings,
+    read_field_descriptions,
+    read_mapping,
+)
 
 
 class Inner(Settings):
@@ -93,3 +103,84 @@ def test_values_are_counted_with_their_containers():
     # The mapping, the list, 1, the inner mapping, 2 and the text.
     assert is_within_node_limit(values, 6)
     assert not is_within_node_limit(values, 5)
+
+
+class Section(Settings):
+    """A section.
+
+    Attributes:
+        rate: speed of the
+            run. cover: share: what is covered.
+    """
+
+    rate: float = 0.5
+    cover: tuple[float, ...] = (0.1, 1.0)
+
+
+class Described(Settings):
+    """Settings of these tests; rate: no entry.
+
+    Args:
+        colour: of the line.
+        inner: a section.
+    """
+
+    colour: str = "red"
+    label: str | None = None
+    empty: str = ""
+    inner: Section = Section()
+    arms: dict[str, Section] = Field(default_factory=dict)
+
+
+def test_descriptions_are_read_from_docstrings():
+    assert read_field_descriptions(Section) == {"rate": "speed of the run.", "cover": "share: what is covered."}
+    assert read_field_descriptions(Described) == {"colour": "of the line.", "inner": "a section."}
+    assert read_field_descriptions(Inner) == {}
+
+    class Further(Section):
+        """Attributes are inherited.
+
+        Attributes:
+            cover: another text.
+        """
+
+    assert read_field_descriptions(Further) == {"cover": "another text.", "rate": "speed of the run."}
+
+
+def test_settings_are_listed_as_overrides_take_them():
+    entries = list(list_settings(Described(inner=Section(rate=0.25))))
+    assert [(entry.key, entry.default) for entry in entries] == [
+        ("colour", "red"), ("label", "null"), ("empty", '""'), ("inner.rate", "0.25"), ("inner.cover", "[0.1, 1.0]"),
+        ("arms", "{}"),
+    ]  # fmt: skip
+    assert [entry.description for entry in entries][3:5] == ["speed of the run.", "share: what is covered."]
+    overrides = [f"{entry.key}={entry.default}" for entry in entries]
+    assert Described.load(None, overrides) == Described(inner=Section(rate=0.25))
+
+
+def test_the_schema_describes_nested_fields_too():
+    schema = build_settings_schema(Described)
+    assert schema["properties"]["colour"]["description"] == "of the line."
+    assert schema["$defs"]["Section"]["properties"]["rate"]["description"] == "speed of the run."
+    assert "description" not in schema["properties"]["label"]
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("colur", "(did you mean 'colour'?)"), ("rate", "(did you mean 'inner.rate'?)"),
+        ("inner.rat", "(did you mean 'inner.rate'?)"), ("iner.rate", "(did you mean 'inner'?)"),
+        ("inner.colour", "(did you mean 'colour'?)"),
+    ],
+)  # fmt: skip
+def test_an_unknown_key_names_its_nearest(key, words):
+    with pytest.raises(ConfigError) as caught:
+        Described.load(None, [f"{key}=1"])
+    assert words in str(caught.value)
+
+
+def test_nothing_is_suggested_where_no_key_is_near():
+    with pytest.raises(ConfigError) as caught:
+        Described.load(None, ["zzz=1"])
+    assert "did you mean" not in str(caught.value)
+    assert list_keys(Described) == ["colour", "label", "empty", "inner", "inner.rate", "inner.cover", "arms"]

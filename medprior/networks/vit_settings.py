@@ -14,7 +14,7 @@ AuxKey = Literal["fixed", "repo"]
 class ViTSettings(Settings):
     """Shape of a Vision Transformer.
 
-    Each of `mask_token`, `life` and `nosn` changes the function that weights stand for, so each is recorded beside them.
+    `mask_token`, `life` and `nosn` change the function that weights stand for, so each is recorded beside them.
     Of an architecture of timm, shape fields that are given override its own, the others are read off it; `mlp_ratio`,
     `layer_scale`, LIFE and `nosn` are our network's.
 
