@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 from medprior.finetune.image_grid import resample_to_image
-from medprior.finetune.model import ATTENTION_SIDE_PX
+from medprior.finetune.model import ATTENTION_SIDE_PX, validate_pixels
 from medprior.geometry import Views, create_whole_image_views
 from medprior.networks.attention import compute_attention_maps
 from medprior.networks.backbone import Backbone
@@ -35,12 +35,17 @@ def compute_structure_attention(backbone: Backbone, pixels: NDArray[np.float32])
     """Attention of each structure's head over the radiograph's frame.
 
     Args:
-        backbone: with heads trained on structures.
+        backbone: the pretrained network.
         pixels: float32 [rows, cols] in [0, 1], square pixels, air dark.
 
     Returns:
-        Structure -> float32 [h, w] >= 0, longest side at most 512; 1 is the mean over the patches.
+        Structure -> float32 [h, w] >= 0, longest side at most 512; 1 is the mean over the patches. `all_heads`, their
+        mean, for a backbone without heads trained on structures.
+
+    Raises:
+        ConfigError: `pixels` is no such image.
     """
+    validate_pixels(pixels)
     rows, cols = pixels.shape
     size, side = backbone.size, backbone.size * 3 // 2
     cells = size // backbone.network.settings.patch
@@ -51,4 +56,6 @@ def compute_structure_attention(backbone: Backbone, pixels: NDArray[np.float32])
     maps = compute_attention_maps(backbone.network, images) * cells**2
     height, width = compute_resized_shape((rows, cols), ATTENTION_SIDE_PX)
     attention = resample_to_image(maps, views, height, width).mean(dim=0).cpu().numpy()
+    if not backbone.heads:
+        return {"all_heads": attention.mean(axis=0)}
     return {name: attention[head] for name, head in backbone.heads.items()}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from medprior.deploy.inference.model_folder import compute_models_digest
 from medprior.deploy.inference.predictor import Predictor
 from medprior.errors import InputMissing, MedpriorError
+from medprior.networks.backbone import BACKBONE_FILE, load_backbone
 from medprior.networks.device import select_device
 from medprior.provenance import read_config, result_digest
 from medprior.resources import find_anatomy_model
@@ -20,7 +22,8 @@ def load_model(
     """Load a model folder or a registered model as a predictor.
 
     Args:
-        source: a model folder that `medprior finetune` wrote (needs no MLflow), or
+        source: a model folder that `medprior finetune` wrote (needs no MLflow); a backbone folder of
+            `medprior pretrain`, whose predictions are attention without findings and masks; or
             `models:/NAME@ALIAS`, `models:/NAME/VERSION` or `runs:/...`. None for the anatomy model
             that comes with medprior (lungs and heart), or the folder that `MEDPRIOR_MODEL` names.
         tracking_uri: MLflow store; None for MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db`.
@@ -53,7 +56,22 @@ def load_model(
             expected="a model folder or models:/NAME@ALIAS",
             fix="run `medprior finetune` or `medprior register` first",
         )
+    if (Path(source) / BACKBONE_FILE).is_file():
+        return load_backbone_predictor(Path(source), segmenter_folder, place)
     return Predictor.load(Path(source), segmenter_folder, place)
+
+
+def load_backbone_predictor(folder: Path, segmenter: Path | None, device: str) -> Predictor:
+    """Load a backbone for its attention, without findings and masks; a segmenter beside it is refused."""
+    if segmenter is not None:
+        raise InputMissing(
+            "a backbone takes no segmenter: its predictions are attention alone", where="--segmenter",
+            expected="a classification model beside it", found=f"the backbone {folder.name}",
+            fix="load the segmentation model as a model of its own",
+        )  # fmt: skip
+    backbone = load_backbone(folder)
+    backbone.network.to(device)
+    return Predictor({}, compute_models_digest({"backbone": folder}), backbone=backbone)
 
 
 def load_anatomy_model(device: str = "cpu") -> Predictor:

@@ -41,7 +41,9 @@ class DynamicBatcher:
 
     def predictor(self, original: Predictor) -> Predictor:
         """A predictor of the same models whose forward passes run in this thread."""
-        return Predictor(original.models, original.digest, self.run)
+        if not original.models:
+            return original  # a backbone runs its own forward pass
+        return Predictor(original.models, original.digest, self.run, original.backbone)
 
     def run(self, network: Network, images: Tensor) -> NetworkOutput:
         """The output of `network` for `images` [1, 1, S, S]; blocks until its batch is done."""
