@@ -128,7 +128,8 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
             found=str(processes), fix=f"call `medprior {name}` without torchrun",
         )  # fmt: skip
     module = importlib.import_module(STAGES[name][0])
-    parser = argparse.ArgumentParser(prog=f"medprior {name}", description=STAGES[name][1])
+    epilog = f"settings for --set: medprior settings {name}" if name in SETTINGS_BY_STAGE else None
+    parser = argparse.ArgumentParser(prog=f"medprior {name}", description=STAGES[name][1], epilog=epilog)
     module.configure(parser)
     if name not in UNTRACKED_STAGES:
         group = parser.add_argument_group("tracking")

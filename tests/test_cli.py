@@ -223,3 +223,11 @@ def test_settings_of_another_word_are_refused(stage, words, capsys):
     assert error.startswith("medprior settings: STAGE: ")
     assert words in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("stage_name", "is_named"), [("ingest", True), ("predict", False)])
+def test_help_of_a_stage_says_where_its_settings_are(stage_name, is_named, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([stage_name, "--help"])
+    assert stop.value.code == 0
+    assert (f"medprior settings {stage_name}" in capsys.readouterr().out) == is_named
