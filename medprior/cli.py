@@ -98,10 +98,11 @@ def print_stage_settings(arguments: Sequence[str]) -> None:
 
     module, name = SETTINGS_BY_STAGE[args.stage].split(":")
     settings: type[Settings] = getattr(importlib.import_module(module), name)
+    defaults = settings.from_values({})  # of a class that has the sections of added objectives
     if args.json:
-        print(json.dumps(build_settings_schema(settings), indent=2))
+        print(json.dumps(build_settings_schema(type(defaults)), indent=2))
         return
-    entries = list(list_settings(settings.from_values({})))
+    entries = list(list_settings(defaults))
     width = max(len(f"{entry.key}={entry.default}") for entry in entries if len(entry.default) <= MAX_ALIGNED_DEFAULT)
     for entry in entries:
         print(f"{f'{entry.key}={entry.default}':<{width}}  {entry.description}".rstrip())
