@@ -10,8 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from medprior.dicom.radiograph import FRONTAL_VIEWS
 from medprior.palette import structure_rgb
 from medprior.provenance import atomic_write
+from medprior.side_markers import draw_side_markers
 
 IMAGE_COUNT, MAX_COLUMNS = 48, 8
 CELL_PX, CAPTION_PX, GAP_PX = 200, 46, 6
@@ -37,7 +39,10 @@ def write_contact_sheet(path: Path, manifest: pd.DataFrame, read: PixelReader, m
     for number, index in enumerate(indices.tolist()):
         row = manifest.iloc[index]
         corner = (GAP_PX + number % columns * cell[0], GAP_PX + number // columns * cell[1])
-        sheet.paste(render_thumbnail(read(row.image_id), masks(row.image_id)), corner)
+        thumbnail = render_thumbnail(read(row.image_id), masks(row.image_id))
+        if row["view"] in FRONTAL_VIEWS:
+            draw_side_markers(thumbnail)
+        sheet.paste(thumbnail, corner)
         render_thumbnail_caption(ImageDraw.Draw(sheet), row, (corner[0], corner[1] + CELL_PX + 2))
     with atomic_write(path) as temporary:
         # This takes a quarter of the time of Pillow's default level.

@@ -14,6 +14,7 @@ from medprior.networks.attention import compute_attention_maps
 from medprior.networks.encoder import Encoder
 from medprior.networks.views import crop_views
 from medprior.provenance import atomic_write
+from medprior.side_markers import plot_side_markers
 
 
 def plot_head_attention(
@@ -37,6 +38,7 @@ def plot_head_attention(
         for column, axis in enumerate(line):
             axis.imshow(pictures[row], cmap="gray", extent=(0, 1, 1, 0), vmin=0, vmax=1)
             axis.set_axis_off()
+            plot_side_markers(axis, 6)
             if column:
                 axis.imshow(
                     maps[row, column - 1], cmap="magma", alpha=0.6, extent=(0, 1, 1, 0),

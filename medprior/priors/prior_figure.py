@@ -14,6 +14,7 @@ from medprior.figure_text import escape_figure_text
 from medprior.palette import structure_colour
 from medprior.priors.prior import ANNOTATED_STATUS, SpatialPrior
 from medprior.provenance import atomic_write
+from medprior.side_markers import plot_side_markers
 
 MAX_PLOTTED_IMAGES = 5
 Maps = NDArray[np.float32]
@@ -36,7 +37,8 @@ def plot_prior(prior: SpatialPrior, cohort: Cohort, path: Path, seed: int = 0) -
     figure = Figure(figsize=(3 * len(panels), 3.6), dpi=110, layout="constrained")
     for axes, panel in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
         plot_prior_panel(axes, *panel, prior.names)
-    figure.suptitle(f"{prior.method}: {', '.join(prior.names)} (lines at 0.25, 0.5, 0.75)")
+    names = ", ".join(name.replace("_", " ") for name in prior.names)
+    figure.suptitle(f"{prior.method}: {names} (lines at 0.25, 0.5, 0.75)")
     escape_figure_text(figure)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")
@@ -61,5 +63,6 @@ def plot_prior_panel(axes: Any, title: str, picture: Maps, maps: Maps, names: Se
         if layer.max() > 0.25:
             levels = [level for level in (0.25, 0.5, 0.75) if level < layer.max()]
             axes.contour(layer, levels=levels, colors=structure_colour(name, order), linewidths=[0.5, 1.5, 0.5])
+    plot_side_markers(axes)
     axes.set_title(title, fontsize=9)
     axes.axis("off")

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 from medprior.palette import assign_colours
+from medprior.side_markers import draw_side_markers
 
 Pixels = NDArray[np.float32]
 
@@ -30,7 +31,7 @@ def encode_picture_png(image: Image.Image) -> bytes:
 
 
 def overlay_map_contours(pixels: Pixels, maps: Mapping[str, Pixels], longest: int) -> Image.Image:
-    """An image with the 0.5 contour of each map.
+    """An image with the 0.5 contour of each map, R and L.
 
     Args:
         pixels: float32 [rows, cols] in [0, 1].
@@ -49,4 +50,5 @@ def overlay_map_contours(pixels: Pixels, maps: Mapping[str, Pixels], longest: in
             # Samples are pixel centres; the padding adds one pixel.
             points = (line - 0.5) * scale
             draw.line([(x, y) for y, x in points.tolist()], fill=colour, width=3, joint="curve")
+    draw_side_markers(image)
     return image

@@ -13,11 +13,13 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from medprior.dicom.display.resample import resize_pixels
-from medprior.dicom.radiograph import RESEARCH_NOTE
+from medprior.dicom.radiograph import FRONTAL_VIEWS, RESEARCH_NOTE
 from medprior.palette import structure_rgb
+from medprior.side_markers import MARKER_X, draw_side_marker, draw_side_markers
 
 if TYPE_CHECKING:
     from medprior.deploy.inference.prediction import RadiographPrediction
+    from medprior.dicom.derived.native_grid import NativeGrid
     from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio
 
 GreyPixels = NDArray[np.float32]
@@ -33,14 +35,14 @@ def render_overlay(prediction: RadiographPrediction) -> Image.Image:
         RGB image, each panel at most 640 pixels on its longest side, with a caption.
     """
     grey = resize_to_panel(prediction.pixels)
-    panels = [
-        add_panel_caption(
-            render_mask_contours(grey, prediction.masks, prediction.cardiothoracic), format_ratio_title(prediction)
-        )
-    ]
+    pictures = {format_ratio_title(prediction): render_mask_contours(grey, prediction.masks, prediction.cardiothoracic)}
     for index, (name, attention) in enumerate(prediction.attention.items()):
-        panel = blend_attention(grey, attention, structure_rgb(name, index))
-        panels.append(add_panel_caption(panel, f"attention: {name.replace('_', ' ')}"))
+        title = f"attention: {name.replace('_', ' ')}"
+        pictures[title] = blend_attention(grey, attention, structure_rgb(name, index))
+    if is_frontal(prediction):
+        for picture in pictures.values():
+            draw_side_markers(picture)
+    panels = [add_panel_caption(picture, title) for title, picture in pictures.items()]
     height = max(panel.height for panel in panels)
     sheet = Image.new("RGB", (sum(panel.width + 6 for panel in panels) - 6, height), (20, 20, 24))
     x = 0
@@ -48,6 +50,11 @@ def render_overlay(prediction: RadiographPrediction) -> Image.Image:
         sheet.paste(panel, (x, 0))
         x += panel.width + 6
     return sheet
+
+
+def is_frontal(prediction: RadiographPrediction) -> bool:
+    """Whether the radiograph has the patient's right on its left."""
+    return prediction.facts.get("view", "UNKNOWN") in FRONTAL_VIEWS
 
 
 def format_ratio_title(prediction: RadiographPrediction) -> str:
@@ -122,12 +129,27 @@ def render_native_overlay(prediction: RadiographPrediction) -> NDArray[np.uint8]
     line_width = max(1, round(max(native.stored_shape) / 400))
     overlay = render_mask_contours(grey, prediction.masks, prediction.cardiothoracic, line_width)
     image = Image.fromarray(native.reorient_pixels(np.asarray(overlay)))
+    if is_frontal(prediction):
+        draw_native_side_markers(image, native)
     size = max(9, native.stored_shape[1] // 45)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
     for line, text in enumerate(format_overlay_notes(prediction)):
         position = (size // 2, size // 2 + line * (size + size // 3))
         draw.text(position, text, (255, 236, 120), font, stroke_width=max(1, size // 12), stroke_fill=0)
     return np.asarray(image)
+
+
+def draw_native_side_markers(image: Image.Image, native: NativeGrid) -> None:
+    """Draw upright R and L, in place, where the orientation of the file has the patient's sides.
+
+    They stand at mid height of the upright radiograph: the notes are at the top of the file's.
+    """
+    rows, columns = native.stored_shape
+    for letter, share in (("R", MARKER_X), ("L", 1 - MARKER_X)):
+        plane = np.zeros((rows, columns, 3), np.uint8)
+        plane[rows // 2, min(columns - 1, int(share * columns))] = 255
+        (y, x), *_ = np.argwhere(native.reorient_pixels(plane)[..., 0])
+        draw_side_marker(image, letter, (float(x), float(y)))
 
 
 def format_overlay_notes(prediction: RadiographPrediction) -> list[str]:

@@ -15,6 +15,7 @@ from medprior.evaluate.report.style import Figure, key_to_words, open_figure
 from medprior.metrics.auc import Array
 from medprior.metrics.bootstrap import compute_nan_mean
 from medprior.palette import structure_colour
+from medprior.side_markers import plot_side_markers
 
 MAX_MAPS = 8
 PANEL_SIZE_PX = 256  # pixels of a panel's unit square
@@ -89,6 +90,7 @@ def plot_radiograph(axis: Any, image: NDArray[Any], heat: NDArray[Any] | None, a
         # The maximum of an even map is no focus, so it is shown at low brightness.
         relative = heat / max(float(heat.max()), MIN_PEAK_RATIO * float(heat.mean()), 1e-12)
         axis.imshow(relative, cmap="inferno", vmin=0, vmax=1, alpha=0.65 * relative, extent=frame)
+    plot_side_markers(axis, 6)
     axis.set_xticks([])
     axis.set_yticks([])
     for spine in axis.spines.values():
