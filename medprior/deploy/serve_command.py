@@ -17,6 +17,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--segmenter", help="segmentation model for masks, beside a classification model folder")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto, CUDA where there is one)")
     parser.add_argument(
+        "--evidence",
+        type=Path,
+        help="folder of `medprior evaluate` of the model: AUC, sensitivity and specificity to show beside findings",
+    )
+    parser.add_argument(
         "--tracking-uri",
         help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)",
     )
@@ -78,7 +83,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         from medprior.dicom import Policy
         from medprior.dicom.bounded_reader import BoundedReader
 
-        predictor = load_model(args.model, args.tracking_uri, args.segmenter, args.device)
+        predictor = load_model(args.model, args.tracking_uri, args.segmenter, args.device, args.evidence)
         if args.refuse_unfamiliar:
             predictor.require_familiarity_score()
         policy = Policy(max_bytes=settings.access.max_bytes)

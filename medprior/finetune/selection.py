@@ -23,6 +23,7 @@ from medprior.finetune.data.views import PrepareWholeViews
 from medprior.finetune.engine import build_loader
 from medprior.finetune.metrics import compute_dice_per_image, compute_known_mean, compute_label_aucs
 from medprior.finetune.settings import FinetuneSettings
+from medprior.metrics.sensitivity import compute_sensitivity_specificity
 
 CANDIDATE_THRESHOLDS = np.linspace(0.1, 0.9, 17)
 
@@ -60,7 +61,7 @@ def predict_batches(
 def calibrate_labels(
     network: Network, data: LabelledImages, settings: FinetuneSettings, device: torch.device
 ) -> dict[str, Any]:
-    """Temperature (Guo et al. 2017) and Youden's threshold of every label, and its AUC."""
+    """Temperature (Guo et al. 2017) and Youden's threshold of every label, its AUC, and its rates there."""
     pairs = list(predict_batches(network, data, settings, device))
     logits = torch.cat([pred for pred, _ in pairs]).cpu().numpy()
     truth = torch.cat([label for _, label in pairs]).cpu().numpy()
@@ -68,9 +69,18 @@ def calibrate_labels(
     probabilities = compute_probabilities(logits, temperatures)
     thresholds = [compute_youden_threshold(p, y) for p, y in zip(probabilities.T, truth.T, strict=True)]
     aucs = compute_label_aucs(logits, truth)
+    patients = np.arange(len(truth), dtype=np.intp)  # intervals, which would need them, are not used
+    rates = [
+        [rate.value for rate in compute_sensitivity_specificity(y, p, threshold, patients)]
+        for y, p, threshold in zip(truth.T, probabilities.T, thresholds, strict=True)
+    ]
     return {
         "threshold": dict(zip(data.names, thresholds, strict=True)),
         "calibration": {"temperature": dict(zip(data.names, temperatures.tolist(), strict=True))},
+        "operating_point": {
+            kind: {name: convert_nan_to_none(value) for name, value in zip(data.names, values, strict=True)}
+            for kind, values in zip(("sensitivity", "specificity"), zip(*rates, strict=True), strict=True)
+        },
         "validation": {
             "mean_auc": compute_known_mean(aucs),
             "auc": {name: convert_nan_to_none(value) for name, value in zip(data.names, aucs, strict=True)},

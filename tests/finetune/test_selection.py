@@ -144,3 +144,17 @@ def test_the_validation_data_is_described():
     assert describe_validation_data(pseudo) == "pseudo-masks of the prior"
     assert describe_validation_data(tiny(task="segmentation", mask_images=("a",))).startswith("the training images")
     assert describe_validation_data(tiny(task="segmentation")) == "masks of val"
+
+
+def test_rates_at_the_threshold_are_those_of_the_validation_images(tmp_path):
+    """Logits -1, 0, 1, 2: above the threshold between 0 and 1 lie one negative and one positive image."""
+    labels = {"w": {"a": 1.0}, "x": {"a": 0.0, "b": 1.0}, "y": {"a": 0.0}, "z": {"a": 1.0, "b": 1.0}}
+    levels = {i: np.full((16, 16), 0.1 * (n + 1), np.float32) for n, i in enumerate("wxyz")}
+    cohort = write_cohort(tmp_path / "c", dict.fromkeys("wxyz", "val"), labels, pixels=levels)
+    data = build_label_dataset(cohort, ("a", "b"), tiny(size=16, source_size=16, batch=3))
+    network = ConstantNetwork(lambda x: (x.mean((2, 3)) * 10 - 2).round().repeat(1, 2))
+    result = calibrate_labels(network, data, tiny(size=16, source_size=16, batch=3), CPU)
+    assert result["threshold"]["a"] > 0.7  # only the image z reaches it
+    assert result["operating_point"]["sensitivity"]["a"] == 0.5
+    assert result["operating_point"]["specificity"]["a"] == 1.0
+    assert result["operating_point"]["specificity"]["b"] is None  # no image without b

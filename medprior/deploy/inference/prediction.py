@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from medprior.deploy.inference.finding_evidence import FindingEvidence
     from medprior.dicom.derived.native_grid import NativeGrid
     from medprior.finetune.familiarity import OutOfDistributionScore
     from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio
 
 RECORD_DIGITS = 6
+FindingCall = Literal["present", "below", "none"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class RadiographPrediction:
         pixel_sha256: digest of the decoded stored pixels.
         findings: label -> calibrated probability.
         thresholds: label -> probability from which on the finding counts as present.
+        evidence: label -> how well the model tells it; only labels for which that was measured.
         masks: structure -> bool [rows, columns], at the radiograph's own size.
         attention: structure, or `all_heads` -> float32 [h, w] over the radiograph's frame; 1 is the
             mean over the patches.
@@ -41,6 +44,7 @@ class RadiographPrediction:
     model_digest: str
     findings: dict[str, float] = field(default_factory=dict)
     thresholds: dict[str, float] = field(default_factory=dict)
+    evidence: dict[str, FindingEvidence] = field(default_factory=dict)
     masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     attention: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     cardiothoracic: CardiothoracicRatio | None = None
@@ -54,6 +58,19 @@ class RadiographPrediction:
         present = [name for name, p in self.findings.items() if p >= self.thresholds[name]]
         return sorted(present, key=lambda name: -self.findings[name])
 
+    def call_finding(self, label: str) -> FindingCall:
+        """What the model says of a label: nothing where its AUC may be that of chance."""
+        evidence = self.evidence.get(label)
+        if evidence is not None and not evidence.beats_chance:
+            return "none"
+        return "present" if self.findings[label] >= self.thresholds[label] else "below"
+
+    def build_evidence_record(self, label: str) -> dict[str, Any]:
+        """Evidence of a finding and what follows from it, as JSON values; empty without evidence."""
+        if label not in self.evidence:
+            return {}
+        return {"call": self.call_finding(label), "evidence": self.evidence[label].record()}
+
     def record(self) -> dict[str, Any]:
         """The prediction without its images, as JSON values."""
         rows, columns = self.pixels.shape
@@ -63,12 +80,13 @@ class RadiographPrediction:
                 "threshold": round(self.thresholds[name], RECORD_DIGITS),
                 "present": p >= self.thresholds[name],
             }
+            | self.build_evidence_record(name)
             for name, p in self.findings.items()
         }
         return {
             "status": "ok",
             "findings": findings,
-            "cardiothoracic_ratio": build_ratio_record(self.cardiothoracic),
+            "cardiothoracic_ratio": build_ratio_record(self.cardiothoracic, self.facts.get("spacing_mm")),
             "structures": sorted(self.masks),
             "rows": rows,
             "columns": columns,
@@ -80,14 +98,26 @@ class RadiographPrediction:
         }
 
 
-def build_ratio_record(ratio: CardiothoracicRatio | None) -> dict[str, Any] | None:
-    """A cardiothoracic ratio with its lines in pixel coordinates (x, y), as JSON values."""
+def build_ratio_record(
+    ratio: CardiothoracicRatio | None, spacing_mm: tuple[float, float] | None = None
+) -> dict[str, Any] | None:
+    """A cardiothoracic ratio as JSON values.
+
+    Args:
+        ratio: the measurement.
+        spacing_mm: row and column spacing of the measured pixels, which are square.
+
+    Returns:
+        The lines in pixel coordinates (x, y), and the diameters in mm where the spacing is known.
+    """
     if ratio is None:
         return None
     x0, x1, y = ratio.thorax
+    heart_px = ratio.heart[1][0] - ratio.heart[0][0]
+    diameters = {"heart_mm": heart_px * spacing_mm[1], "thorax_mm": (x1 - x0) * spacing_mm[1]} if spacing_mm else {}
     return {
         "value": round(ratio.ratio, RECORD_DIGITS),
         "heart_line": [list(end) for end in ratio.heart],
         "thorax_line": [[x0, y], [x1, y]],
         "plausible": ratio.plausible,
-    }
+    } | {name: round(diameter, 1) for name, diameter in diameters.items()}

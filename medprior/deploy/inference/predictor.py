@@ -11,6 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.deploy.inference.backbone_attention import compute_structure_attention
+from medprior.deploy.inference.finding_evidence import (
+    FindingEvidence,
+    load_model_metrics,
+    read_test_evidence,
+    read_validation_evidence,
+)
 from medprior.deploy.inference.model_folder import compute_models_digest, load_checked_model
 from medprior.deploy.inference.out_of_distribution import (
     find_implausible_masks,
@@ -37,6 +43,7 @@ class Predictor:
     Attributes:
         models: task -> model.
         digest: hex sha256 that identifies the models; every prediction carries it.
+        evidence: label -> how well the classifier tells it; by default from its validation.
         forward: runs the networks.
         backbone: its attention is given instead of the models'; None for theirs.
     """
@@ -46,24 +53,35 @@ class Predictor:
         models: dict[str, Model],
         digest: str,
         forward: ForwardPass = run_single_pass,
+        evidence: dict[str, FindingEvidence] | None = None,
         backbone: Backbone | None = None,
     ) -> None:
         self.models, self.digest, self.forward, self.backbone = models, digest, forward, backbone
+        if evidence is None:
+            evidence = read_validation_evidence(models["classification"].config) if "classification" in models else {}
+        self.evidence = evidence
 
     @classmethod
     def load(
-        cls, folder: Path, segmenter: Path | None = None, device: str = "cpu", backbone: Path | None = None
+        cls,
+        folder: Path,
+        segmenter: Path | None = None,
+        device: str = "cpu",
+        evidence: Path | None = None,
+        backbone: Path | None = None,
     ) -> Predictor:
         """Load model folders onto `device`, `cpu` or `cuda:N`; their weights must match their digest and be finite.
 
         Args:
-            folder: of a model.
-            segmenter: of a segmentation model beside a classification model.
+            folder: of the model.
+            segmenter: folder of a segmentation model beside a classification model.
             device: where the networks run.
-            backbone: of the backbone whose attention is given.
+            evidence: folder of `medprior evaluate` whose findings stand beside the predicted ones.
+            backbone: folder of the backbone whose attention is given.
 
         Raises:
-            MedpriorError: a folder is not a whole model, or both models have the same task.
+            MedpriorError: a folder is not a whole model, both models have the same task, or the
+                evidence is of another model.
         """
         folders = {"model": folder} | ({"segmenter": segmenter} if segmenter else {})
         models: dict[str, Model] = {}
@@ -76,11 +94,13 @@ class Predictor:
                     expected="one for classification and one for segmentation",
                 )
             models[model.task] = model
+        findings = read_test_evidence(load_model_metrics(folders, evidence)) if evidence else None
         if backbone is None:
-            return cls(models, compute_models_digest(folders))
+            return cls(models, compute_models_digest(folders), evidence=findings)
         loaded = load_backbone(backbone)
         loaded.network.to(device)
-        return cls(models, compute_models_digest(folders | {"backbone": backbone}), backbone=loaded)
+        digest = compute_models_digest(folders | {"backbone": backbone})
+        return cls(models, digest, evidence=findings, backbone=loaded)
 
     def predict(self, source: Path | str | bytes | BinaryIO) -> RadiographPrediction:
         """Predict on one DICOM, PNG, JPEG, TIFF or BMP file, given as a path, its bytes or an open file.
@@ -118,6 +138,7 @@ class Predictor:
             model_digest=self.digest,
             findings=outputs["classification"].probabilities if classifier else {},
             thresholds=label_thresholds(classifier) if classifier else {},
+            evidence=self.evidence,
             masks=masks,
             attention=attention,
             cardiothoracic=ratio,

@@ -18,6 +18,7 @@ def load_model(
     tracking_uri: str | None = None,
     segmenter: Path | str | None = None,
     device: str = "cpu",
+    evidence: Path | str | None = None,
 ) -> Predictor:
     """Load a model folder or a registered model as a predictor.
 
@@ -30,6 +31,8 @@ def load_model(
         segmenter: folder of a segmentation model beside a classification model; a registered model
             may contain its own.
         device: `cpu`, `cuda:N`, or `auto` for CUDA where there is one.
+        evidence: folder that `medprior evaluate` wrote for the model; how well it tells each finding
+            there stands beside the finding. Else that of its validation does.
 
     Raises:
         MedpriorError: the model, store, version or alias does not exist; the weights are damaged or
@@ -37,18 +40,19 @@ def load_model(
     """
     segmenter_folder = Path(segmenter) if segmenter is not None else None
     place = str(select_device(device))
+    evidence_folder = Path(evidence) if evidence is not None else None
     if source is None:
         if segmenter is not None:
             what = "a segmenter stands beside a classification model"
             raise InputMissing(what, where="--segmenter", fix="name that model with --model")
-        return load_anatomy_model(place)
+        return load_anatomy_model(place, evidence_folder)
     text = str(source)
     if isinstance(source, str):
         from medprior.deploy.registry import download
 
         if download.is_registry_uri(text):
             with download.fetch_package(text, tracking_uri) as folder:
-                return load_package(folder, segmenter_folder, place)
+                return load_package(folder, segmenter_folder, place, evidence_folder)
     if not Path(source).is_dir():
         raise InputMissing(
             "no such model",
@@ -58,7 +62,7 @@ def load_model(
         )
     if (Path(source) / BACKBONE_FILE).is_file():
         return load_backbone_predictor(Path(source), segmenter_folder, place)
-    return Predictor.load(Path(source), segmenter_folder, place)
+    return Predictor.load(Path(source), segmenter_folder, place, evidence_folder)
 
 
 def load_backbone_predictor(folder: Path, segmenter: Path | None, device: str) -> Predictor:
@@ -74,11 +78,11 @@ def load_backbone_predictor(folder: Path, segmenter: Path | None, device: str) -
     return Predictor({}, compute_models_digest({"backbone": folder}), backbone=backbone)
 
 
-def load_anatomy_model(device: str = "cpu") -> Predictor:
+def load_anatomy_model(device: str = "cpu", evidence: Path | None = None) -> Predictor:
     """Load the model of `find_anatomy_model` onto `device`; the error of a damaged one says how to get a whole one."""
     folder = find_anatomy_model()
     try:
-        return Predictor.load(folder, device=device, backbone=find_source_backbone(folder))
+        return Predictor.load(folder, device=device, evidence=evidence, backbone=find_source_backbone(folder))
     except MedpriorError as error:
         raise InputMissing(
             f"the anatomy model cannot be used: {error.what}",
@@ -98,7 +102,10 @@ def find_source_backbone(model: Path) -> Path | None:
     return folder
 
 
-def load_package(folder: Path, segmenter: Path | None = None, device: str = "cpu") -> Predictor:
+def load_package(
+    folder: Path, segmenter: Path | None = None, device: str = "cpu", evidence: Path | None = None
+) -> Predictor:
     """Load a fetched package: `model/`, and its `segmenter/` unless `segmenter` is given."""
     packaged = folder / "segmenter"
-    return Predictor.load(folder / "model", segmenter or (packaged if packaged.is_dir() else None), device)
+    own = packaged if packaged.is_dir() else None
+    return Predictor.load(folder / "model", segmenter or own, device, evidence)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Sequence
@@ -11,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import medprior
+from medprior.deploy.inference.finding_evidence import load_model_metrics
 from medprior.deploy.inference.model_folder import compute_models_digest, read_checked_config
 from medprior.deploy.registry import training_patients
-from medprior.errors import InputMissing, MedpriorError
+from medprior.errors import MedpriorError
 from medprior.finetune.model import MODEL_WEIGHTS_FILE
-from medprior.provenance import find_git_commit, read_config, result_digest
+from medprior.provenance import find_git_commit, read_config
 
 
 def stage_artifacts(model: Path, segmenter: Path | None, out: Path, cohorts: Sequence[Path] = ()) -> dict[str, Path]:
@@ -94,21 +94,11 @@ def build_metric_tags(folders: dict[str, Path], evidence: Path) -> dict[str, str
     Raises:
         InputMissing: the model is not the evidence's first of its task.
     """
-    record = read_config(evidence, "evaluate")
-    inputs, primary = record.get("inputs") or {}, record.get("primary") or {}
-    digests = {read_config(folder)["task"]: result_digest(folder) for folder in folders.values()}
-    tasks = {task for task in digests if inputs.get(f"model.{primary.get(task)}") == digests[task]}
-    if read_config(folders["model"])["task"] not in tasks:
-        raise InputMissing(
-            "the metrics belong to another model",
-            where="--evidence",
-            expected="this model as the first --model of its task",
-            fix="run `medprior evaluate` with it",
-        )
-    metrics = json.loads((evidence / "metrics.json").read_text(encoding="utf-8"))
+    metrics = load_model_metrics(folders, evidence)
+    inputs = read_config(evidence, "evaluate").get("inputs") or {}
     tags = {"evaluated_on": str(inputs.get("cohort", "unknown"))}
     for name, entry in metrics.items():
-        if name.split(".")[0] in tasks and isinstance(entry.get("value"), int | float):
+        if isinstance(entry.get("value"), int | float):
             tags[f"metric.{name}"] = format_metric_interval(entry)
     return tags
 

@@ -43,7 +43,7 @@ class DynamicBatcher:
         """A predictor of the same models whose forward passes run in this thread."""
         if not original.models:
             return original  # a backbone runs its own forward pass
-        return Predictor(original.models, original.digest, self.run, original.backbone)
+        return Predictor(original.models, original.digest, self.run, original.evidence, original.backbone)
 
     def run(self, network: Network, images: Tensor) -> NetworkOutput:
         """The output of `network` for `images` [1, 1, S, S]; blocks until its batch is done."""

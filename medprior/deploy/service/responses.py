@@ -17,7 +17,7 @@ from medprior.deploy.inference.overlays import (
     render_mask,
     resize_to_panel,
 )
-from medprior.deploy.inference.prediction import RadiographPrediction
+from medprior.deploy.inference.prediction import FindingCall, RadiographPrediction
 from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 from medprior.dicom.radiograph import WHITE_16_BIT
 from medprior.pages.problem import Problem
@@ -28,20 +28,38 @@ MAX_SIDE_PX = 2048
 CONTOUR_TOLERANCE_PX = 0.35  # of a contour's simplification, pixels of the reduced mask (our choice)
 
 
+class EvidenceResponse(BaseModel):
+    """How well the model tells a finding, on a `test set` or on its own `validation` images."""
+
+    source: Literal["test set", "validation"]
+    auc: float
+    auc_ci95: tuple[float, float]
+    sensitivity: float | None
+    specificity: float | None
+
+
 class FindingResponse(BaseModel):
-    """One finding; `present` where the calibrated probability reaches the threshold."""
+    """One finding; `present` where the calibrated probability reaches the threshold.
+
+    Where the model has `evidence` of the finding, `call` says what follows: `none` where the 95 %
+    interval of its AUC reaches 0.5.
+    """
 
     probability: float
     threshold: float
     present: bool
+    call: FindingCall | None = None
+    evidence: EvidenceResponse | None = None
 
 
 class RatioResponse(BaseModel):
-    """Cardiothoracic ratio; lines from (x, y) to (x, y) in pixels of the radiograph."""
+    """Cardiothoracic ratio; lines from (x, y) to (x, y) in pixels of the radiograph, diameters in mm."""
 
     value: float
     heart_line: list[list[float]]
     thorax_line: list[list[float]]
+    heart_mm: float | None = None
+    thorax_mm: float | None = None
     plausible: bool
 
 

@@ -47,3 +47,10 @@ def test_lines_of_the_ratio_run_from_left_to_right_in_x_and_y():
         "thorax_line": [[2.0, 5.0], [8.0, 5.0]], "plausible": True,
     }  # fmt: skip
     assert build_ratio_record(None) is None
+
+
+def test_diameters_are_in_mm_where_the_spacing_is_known():
+    ratio = CardiothoracicRatio(2 / 3, heart=((4.0, 7.0), (8.0, 9.0)), thorax=(2.0, 8.0, 5.0))
+    record = build_ratio_record(ratio, (9.0, 40.0))
+    assert record is not None
+    assert (record["heart_mm"], record["thorax_mm"]) == (160.0, 240.0)

@@ -1,10 +1,14 @@
 """The reading page as a reader meets it: a real browser, a real server, no network beyond it."""
 
 import os
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import medprior.dicom
 from medprior.deploy import load_model
 from tests.chromium import chromium
 from tests.deploy.serving import run_service
@@ -96,17 +100,24 @@ def test_a_radiograph_is_read_and_shown(page, classifier, segmenter, dicom):
     assert "token" not in page.current_url
     upload(page, dicom)
     rows = page.find_elements("css selector", "#findings tr")
+    assert want.evidence
     assert {row.get_attribute("data-finding") for row in rows} == set(want.findings)
     for row in rows:
         name = row.get_attribute("data-finding")
         assert f"{100 * want.findings[name]:.1f} %" in row.text
         assert f"{100 * want.thresholds[name]:.1f} %" in row.text
-        assert ("present" in row.text) == (want.findings[name] >= want.thresholds[name])
+        call = want.call_finding(name)
+        assert ("present" in row.text) == (call == "present")
+        assert ("not called" in row.text) == (call == "none")
+        evidence = want.evidence.get(name)
+        assert (f"AUC {evidence.auc:.2f} [" if evidence else "not known") in row.text
+        assert ("sensitivity" in row.text) == ("specificity" in row.text) == (evidence is not None)
     ratio = want.cardiothoracic
     said = part(page, "ratio").text
     assert said.startswith(f"{ratio.ratio:.2f}" if ratio else "Not measured")
     flags = page.find_elements("css selector", "#flags li")
-    assert len(flags) == len(want.flags)
+    assert len(flags) == len(set(want.flags) - {"far_from_training"})
+    assert part(page, "unfamiliar").is_displayed() == ("far_from_training" in want.flags)
     assert want.model_digest[:12] in part(page, "facts").text
     assert "not for diagnosis" in page.find_element("tag name", "header").text
     assert page.execute_script(FOREIGN) == []
@@ -211,6 +222,8 @@ def test_it_fits(page, dicom, width, height):
     upload(page, dicom)
     script = "const d = document.documentElement; return d.scrollWidth - d.clientWidth"
     assert page.execute_script(script) <= 0
+    side = "const s = document.querySelector('.side'); return s.scrollWidth - s.clientWidth"
+    assert page.execute_script(side) <= 0
     viewer = part(page, "viewer").rect
     assert min(viewer["width"], viewer["height"]) > 500
     for name in ("findings-block", "ratio", "window-title"):
@@ -220,3 +233,54 @@ def test_it_fits(page, dicom, width, height):
     folder = os.environ.get("MEDPRIOR_SCREENSHOTS")
     if folder:
         page.save_screenshot(str(Path(folder) / f"serve_{width}.png"))
+
+
+@pytest.mark.browser
+def test_every_flag_of_a_file_has_words(page):
+    codes = (Path(medprior.dicom.__file__).parent / "CODES.md").read_text().split("## Flags")[1]
+    names = [name for name in re.findall(r"`([a-z_]+)`", codes) if name != "stretch"]  # a setting
+    assert {"syntax_guessed", "aspect_unusable", "low_range"} <= set(names)
+    script = "const [names, done] = arguments;import('/static/words.js').then(words => done(names.map(words.flagged)))"
+    said = dict(zip(names, page.execute_async_script(script, names), strict=True))
+    assert [name for name, text in said.items() if text == name.replace("_", " ")] == []
+
+
+@pytest.mark.browser
+def test_bars_show_the_distance_to_the_threshold(page):
+    script = (
+        "const done = arguments[0]; import('/static/report.js').then(r => done("
+        "[[0.36, 0.4], [0.2, 0.18], [0.4, 0.4], [0, 0.4], [1, 0.4], [1, 1]].map("
+        "([probability, threshold]) => r.distance({probability, threshold}))))"
+    )
+    assert page.execute_async_script(script) == pytest.approx([0.45, 0.5 + 0.01 / 0.82, 0.5, 0, 1, 1])
+
+
+@pytest.mark.browser
+def test_an_unfamiliar_picture_is_said_first_and_its_calls_are_grey(page, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (256, 256)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    upload(page, tmp_path / "noise.png")
+    banner, view = part(page, "unfamiliar"), page.find_element("css selector", ".view")
+    assert banner.is_displayed()
+    assert banner.rect["width"] == 1280
+    assert banner.rect["y"] + banner.rect["height"] <= view.rect["y"]
+    colours = {cell.value_of_css_property("color") for cell in page.find_elements("css selector", "#findings td")}
+    assert len(colours) == 1
+    assert "unlike" not in part(page, "flags").text
+
+
+@pytest.mark.browser
+def test_the_sides_are_on_the_picture(page, dicom):
+    upload(page, dicom)
+    white = """
+    const canvas = document.querySelector('canvas.layers');
+    const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    const middle = canvas.width / 2;
+    let first = canvas.width, last = 0;
+    for (let y = 0; y < 60; y += 1) for (let x = 0; x < canvas.width; x += 1) {
+      const at = 4 * (y * canvas.width + x);
+      if (data[at] === 255 && data[at + 1] === 255) { first = Math.min(first, x); last = Math.max(last, x); }
+    }
+    return [first < middle, last > middle];
+    """
+    assert page.execute_script(white) == [True, True]

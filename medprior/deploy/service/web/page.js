@@ -2,10 +2,11 @@
 
 import { FURTHER_COLOURS, STRUCTURE_COLOURS } from "/shared/palette.js";
 import { heat, Picture } from "./picture.js";
-import { element, part, report } from "./report.js";
+import { callOf, element, part, report } from "./report.js";
 import { View } from "./view.js";
 import { reason, title, words } from "./words.js";
 
+const FRONTAL = ["PA", "AP", "UNKNOWN"]; // a view that is not recorded counts as frontal, as on the server
 const QUERY = "include=contours,attention,pixels";
 
 const view = new View(part("viewer"));
@@ -73,7 +74,7 @@ function refuse(code, message) {
   part("status").textContent = "The file was not read.";
   part("refusal-text").textContent = reason(code, message);
   part("refusal-code").textContent = code;
-  for (const id of ["reading", "controls", "keys"]) part(id).hidden = true;
+  for (const id of ["reading", "controls", "keys", "unfamiliar"]) part(id).hidden = true;
   part("facts").textContent = "";
   part("refusal").hidden = false;
   part("empty").hidden = false;
@@ -96,9 +97,11 @@ async function show(answer) {
   choices(answer, heats);
   resetWindow();
   view.open(answer.columns, answer.rows);
-  const present = Object.values(answer.findings).filter((/** @type {any} */ f) => f.present).length;
-  part("status").textContent = Object.keys(answer.findings).length
-    ? `Read. ${present} of ${Object.keys(answer.findings).length} findings present.`
+  const calls = Object.values(answer.findings).map((/** @type {any} */ finding) => callOf(finding));
+  const present = calls.filter((call) => call === "present").length;
+  const open = calls.filter((call) => call === "none").length;
+  part("status").textContent = calls.length
+    ? `Read. ${present} of ${calls.length} findings present${open ? `, ${open} not called` : ""}.`
     : "Read.";
 }
 
@@ -156,6 +159,7 @@ function layers() {
       return box.checked ? [{ colour: colour(name, order), lines: answer.contours[name] }] : [];
     }),
     rulers: ratio ? rulers(ratio) : [],
+    sides: FRONTAL.includes(answer.view),
   };
   part("strength-value").textContent = `${input("strength").value} %`;
   view.draw();

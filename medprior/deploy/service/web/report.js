@@ -2,6 +2,24 @@
 
 import { flagged, title, words } from "./words.js";
 
+/**
+ * @typedef {object} Finding
+ * @property {number} probability
+ * @property {number} threshold
+ * @property {boolean} present
+ * @property {"present" | "below" | "none"} [call] only with evidence
+ * @property {{source: string, auc: number, auc_ci95: number[], sensitivity: number | null,
+ *   specificity: number | null}} [evidence]
+ */
+
+const UNFAMILIAR = "far_from_training";
+const CALLS = { present: "● present", below: "○ below", none: "– not called" };
+const RANKS = { present: 2, below: 1, none: 0 };
+/** @type {Record<string, string>} */
+const SPACINGS = {
+  detector: " at the detector, larger than in the patient", film: " on the film, larger than in the patient",
+  estimated: ", estimated from the distances of the exposure",
+};
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
@@ -19,35 +37,77 @@ export function part(id) {
  * @param {any} answer of `/v1/predict`
  */
 export function report(answer) {
+  part("unfamiliar").hidden = !answer.flags.includes(UNFAMILIAR);
+  part("findings").classList.toggle("doubtful", answer.flags.includes(UNFAMILIAR));
   const findings = Object.entries(answer.findings);
-  findings.sort((one, two) => two[1].present - one[1].present || two[1].probability - one[1].probability);
+  findings.sort((one, two) => order(two[1]) - order(one[1]));
   part("findings").replaceChildren(...findings.map(([name, finding]) => row(name, finding)));
   part("findings-block").hidden = findings.length === 0;
-  heart(answer.cardiothoracic_ratio, answer.structures);
+  heart(answer.cardiothoracic_ratio, answer.structures, answer.spacing_kind);
+  const flags = answer.flags.filter((/** @type {string} */ flag) => flag !== UNFAMILIAR);
   part("flags").replaceChildren(
-    ...answer.flags.map((/** @type {string} */ flag) => element("li", flagged(flag))),
+    ...flags.map((/** @type {string} */ flag) => element("li", flagged(flag))),
   );
-  part("flags-block").hidden = answer.flags.length === 0;
+  part("flags-block").hidden = flags.length === 0;
   part("facts").textContent = facts(answer);
 }
 
 /**
+ * What is said of a finding: `none` where the model may not tell it better than chance.
+ * @param {Finding} finding
+ */
+export function callOf(finding) {
+  return finding.call ?? (finding.present ? "present" : "below");
+}
+
+/**
+ * Called findings first, the farthest above its threshold on top.
+ * @param {Finding} finding
+ */
+function order(finding) {
+  return RANKS[callOf(finding)] + distance(finding);
+}
+
+/**
+ * Place between certainly absent (0), the threshold (0.5) and certainly present (1).
+ * @param {Finding} finding
+ */
+export function distance({ probability, threshold }) {
+  if (probability < threshold) return (0.5 * probability) / threshold;
+  return threshold < 1 ? 0.5 + (0.5 * (probability - threshold)) / (1 - threshold) : 1;
+}
+
+/**
  * @param {string} name
- * @param {{probability: number, threshold: number, present: boolean}} finding
+ * @param {Finding} finding
  */
 function row(name, finding) {
   const made = document.createElement("tr");
-  made.className = finding.present ? "present" : "absent";
+  made.className = callOf(finding);
   made.dataset.finding = name;
   const label = element("td", title(name));
-  label.append(scale(finding));
+  label.append(scale(finding), element("small", proof(finding)));
   const probability = element("td", percent(finding.probability), "number");
-  const threshold = element("td", percent(finding.threshold), "number");
-  made.append(label, probability, threshold, element("td", finding.present ? "● present" : "○ below"));
+  probability.append(element("small", `threshold ${percent(finding.threshold)}`));
+  made.append(label, probability, element("td", CALLS[callOf(finding)]));
   return made;
 }
 
-/** @param {{probability: number, threshold: number, present: boolean}} finding */
+/**
+ * How well the model tells a finding, in words.
+ * @param {Finding} finding
+ */
+function proof({ evidence }) {
+  if (!evidence) return "How well the model tells this is not known.";
+  const [low, high] = evidence.auc_ci95.map((bound) => bound.toFixed(2));
+  const measured = [`AUC ${evidence.auc.toFixed(2)} [${low}, ${high}]`];
+  if (evidence.sensitivity !== null) measured.push(`sensitivity ${percent(evidence.sensitivity, 0)}`);
+  if (evidence.specificity !== null) measured.push(`specificity ${percent(evidence.specificity, 0)}`);
+  const where = evidence.source === "validation" ? "on validation" : "on the test set";
+  return `${measured.join(", ")} ${where}`;
+}
+
+/** @param {Finding} finding */
 function scale(finding) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 100 6");
@@ -55,8 +115,8 @@ function scale(finding) {
   svg.setAttribute("class", "scale");
   svg.setAttribute("aria-hidden", "true");
   const full = box(0, 100, "#343a45");
-  const filled = box(0, 100 * finding.probability, finding.present ? "var(--orange)" : "var(--blue)");
-  svg.append(full, filled, box(Math.min(99, 100 * finding.threshold), 1, "#ffffff"));
+  const filled = box(0, 100 * distance(finding), callOf(finding) === "present" ? "var(--text)" : "var(--quiet)");
+  svg.append(full, filled, box(49.5, 1, "#ffffff"));
   return svg;
 }
 
@@ -73,10 +133,11 @@ function box(x, width, colour) {
 }
 
 /**
- * @param {{value: number, plausible: boolean} | null} ratio
+ * @param {{value: number, heart_mm?: number | null, thorax_mm: number, plausible: boolean} | null} ratio
  * @param {string[]} structures
+ * @param {string} spacing kind of the pixel spacing
  */
-function heart(ratio, structures) {
+function heart(ratio, structures, spacing) {
   const place = part("ratio");
   if (!ratio) {
     place.replaceChildren(element("small", "Not measured"));
@@ -86,6 +147,10 @@ function heart(ratio, structures) {
     return;
   }
   place.replaceChildren(ratio.value.toFixed(2), element("small", "  cardiothoracic ratio"));
+  if (ratio.heart_mm) {
+    const sizes = `heart ${Math.round(ratio.heart_mm)} mm, chest ${Math.round(ratio.thorax_mm)} mm`;
+    place.append(element("small", `${sizes}${SPACINGS[spacing] ?? ""}`, "sizes"));
+  }
   part("ratio-note").textContent = ratio.plausible
     ? "Widest heart over widest chest; the white lines show what was measured."
     : "Outside what frontal chests have; look at the contours before using it.";
@@ -100,9 +165,12 @@ function facts(answer) {
   ].join(" · ");
 }
 
-/** @param {number} value in [0, 1] */
-function percent(value) {
-  return `${(100 * value).toFixed(1)} %`;
+/**
+ * @param {number} value in [0, 1]
+ * @param {number} [digits] behind the point
+ */
+function percent(value, digits = 1) {
+  return `${(100 * value).toFixed(digits)} %`;
 }
 
 /**

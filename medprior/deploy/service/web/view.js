@@ -14,6 +14,7 @@ const EMPTY = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcS
  * @property {number} strength opacity of the heat in [0, 1]
  * @property {{colour: string, lines: [number, number][][]}[]} outlines
  * @property {[number, number][][]} rulers in radiograph pixels
+ * @property {boolean} sides whether R and L are drawn
  */
 
 /** The view of one radiograph. */
@@ -29,7 +30,7 @@ export class View {
     this.viewer.canvas.setAttribute("aria-label", "Radiograph; arrow keys move, plus and minus zoom");
     this.viewer.canvas.setAttribute("role", "application");
     /** @type {Layers} */
-    this.layers = { picture: null, heat: null, strength: 1, outlines: [], rulers: [] };
+    this.layers = { picture: null, heat: null, strength: 1, outlines: [], rulers: [], sides: false };
     this.size = { width: 1, height: 1 };
     for (const name of ["update-viewport", "resize", "open"]) {
       this.viewer.addHandler(name, () => this.draw());
@@ -86,6 +87,27 @@ export class View {
       strokes(context, layers.rulers, "#000", (4.5 * dense) / scale);
       strokes(context, layers.rulers, "#fff", (2 * dense) / scale);
     }
+    if (layers.sides) sides(context, this.size, (24 * dense) / scale);
+  }
+}
+
+/**
+ * R and L in the upper corners of a frontal radiograph: the patient's right is on its left.
+ * @param {CanvasRenderingContext2D} context
+ * @param {{width: number, height: number}} size of the radiograph
+ * @param {number} height of the letters in its pixels
+ */
+export function sides(context, size, height) {
+  context.font = `700 ${height}px system-ui, sans-serif`;
+  context.textBaseline = "top";
+  context.lineJoin = "round";
+  context.lineWidth = height / 6;
+  context.strokeStyle = "#000";
+  context.fillStyle = "#fff";
+  for (const [letter, align, x] of [["R", "left", height / 2], ["L", "right", size.width - height / 2]]) {
+    context.textAlign = align;
+    context.strokeText(letter, x, height / 2);
+    context.fillText(letter, x, height / 2);
   }
 }
 
