@@ -17,11 +17,12 @@ from medprior.annotate.page.contours import ContourDrawing
 from medprior.annotate.page.drawing_session import CONTOURS_FILE, DrawingSession
 from medprior.annotate.page.rendering import encode_picture_png, overlay_map_contours, render_picture
 from medprior.annotate.page.transfer_preview import LONGEST_SIDE_PX, TransferPreview
-from medprior.errors import MedpriorError
+from medprior.errors import MedpriorError, Rejected
 from medprior.pages.access import AccessSettings
 from medprior.pages.app import create_page_app
 from medprior.pages.problem import Problem
 from medprior.palette import FURTHER_COLOURS, STRUCTURE_COLOURS, assign_colours
+from medprior.side_markers import draw_side_markers
 
 PAGE_WEB_FOLDER = Path(__file__).parent / "web"
 PAGE_THUMBNAIL_PX, PAGE_PICTURE_PX, COVERAGE_PX = 320, 2048, 512
@@ -32,7 +33,8 @@ async def handle_input_error(_: Request, error: Exception) -> Response:
     """Handler of `MedpriorError`: responds with the parts of its message."""
     assert isinstance(error, MedpriorError)
     details = {"expected": error.expected, "found": error.found, "fix": error.fix}
-    body = {"code": "refused", "message": error.what, "where": error.where, **details}
+    where = "" if isinstance(error, Rejected) else error.where  # a code, which says no more than the message
+    body = {"code": "refused", "message": error.what, "where": where, **details}
     return JSONResponse(body, 422)
 
 
@@ -82,6 +84,8 @@ def add_picture_routes(app: FastAPI, session: DrawingSession) -> None:
     def picture(key: str, small: bool = False) -> Response:
         """An image as PNG."""
         image = render_picture(session.get_picture(key).pixels, PAGE_THUMBNAIL_PX if small else PAGE_PICTURE_PX)
+        if small:  # the page writes them beside the large one
+            draw_side_markers(image)
         return Response(encode_picture_png(image), media_type="image/png")
 
     @app.post("/api/open")

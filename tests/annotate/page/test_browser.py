@@ -181,7 +181,7 @@ def test_errors_are_told_in_words_and_a_new_structure_is_welcome(driver, served)
     assert len(page.vertices()) == 4
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 720), (820, 1180)])
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (820, 1180), (820, 720)])
 def test_everything_fits_the_screen(driver, served, width, height):
     page = Page(driver, served[1])
     page.size(width, height)

@@ -2,7 +2,8 @@
 
 function formatError(body) {
   const sentences = [body.message || "The server did not answer as expected."];
-  if (body.where && !/^[-/]/.test(body.where)) sentences[0] = `${body.where.replaceAll("_", " ")}: ${sentences[0]}`;
+  sentences[0] = sentences[0].charAt(0).toUpperCase() + sentences[0].slice(1);
+  if (body.where && !/^[-/]/.test(body.where)) sentences[0] = `${body.where.replaceAll("_", " ")}: ${body.message}`;
   if (body.expected) sentences.push(`Expected: ${body.expected}.`);
   if (body.found) sentences.push(`Found: ${body.found}.`);
   if (body.fix) sentences.push(`What to do: ${body.fix}.`);
