@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,7 +166,7 @@ def restore_masks(answer: dict[str, Any], arrays: list[NDArray[Any]], where: str
     return ImportedMasks(dict(zip(names, arrays, strict=True)), answer.get("is_upright") is True, tuple(warnings))
 
 
-def is_text_list(value: Any) -> bool:
+def is_text_list(value: Any) -> TypeGuard[list[str]]:
     """Whether a value is a list of texts."""
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
 

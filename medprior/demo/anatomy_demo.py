@@ -77,7 +77,7 @@ def run_anatomy_demo(folder: Path, data: Path, settings: AnatomyDemoSettings) ->
         "Pretrain SPAN", "pretrain", cohort, backbone, "--recipe", "span", "--prior", prior,
         "--config", folder / "pretrain.json", result=backbone / "config.json",
     )  # fmt: skip
-    models = {}
+    models: dict[str, Path] = {}
     for count in settings.drawings:
         limits = limit_drawings(count, annotation)
         models |= train_anatomy_segmenters(pipeline, folder, cohort, count, limits, settings)

@@ -205,7 +205,7 @@ def read_table_rows(path: Path, table: TableRule) -> Iterator[tuple[str, SourceM
         wanted += [names for name, names in table.facts.items() if name == "patient_id"]
         require_columns(path.name, wanted, columns)
         key = str(find_column(table.key, columns))
-        field_columns = find_named_columns(table.facts, columns)
+        field_columns = find_named_columns({str(name): names for name, names in table.facts.items()}, columns)
         labels = [
             (label, column, f"{path.name}, column {column}")
             for label, column in find_label_columns(table, columns, {key, *field_columns.values()}).items()

@@ -65,7 +65,7 @@ class SecurityMiddleware:
         is_head = scope["method"] == "HEAD"
         sender = SecureSender(send, body, drops_content=is_head)
         # HEAD has the headers of GET (RFC 9110 section 9.3.2).
-        handled_scope = scope | {"method": "GET"} if is_head else scope
+        handled_scope = {**scope, "method": "GET"} if is_head else scope
         start_time = time.monotonic()
         response: Response | None = None
         try:
@@ -114,7 +114,7 @@ class SecureSender:
             if self.cookie:
                 headers.append("Set-Cookie", self.cookie)
         elif self._drops_content and message["type"] == "http.response.body":
-            message = message | {"body": b""}
+            message = {**message, "body": b""}
         await self._send(message)
 
 
