@@ -104,7 +104,7 @@ def test_the_overlay_lies_on_the_files_pixels(clinic, predictor):
     grey[:120] = False  # the note and its dark rim
     assert grey.mean() > 0.3
     same = abs(drawn[..., 0][grey] / 255 - source[grey]) < 0.51 / 255 + 1e-6
-    assert same.mean() > 0.99  # the diameters are grey too
+    assert same.mean() > 0.98  # the diameters, R and L are grey too
     away = abs(drawn[..., 0][grey] / 255 - reading.pixels[grey]) < 0.51 / 255
     assert away.mean() < 0.8  # it would not be so, were it not turned back
 
