@@ -101,7 +101,6 @@ class RunSettings(Settings):
         device: `auto`, `cpu` or `cuda`.
         precision: of the forward pass: `fp32`, or `bf16` where the device has it.
         window: steps over which logged values are averaged.
-        checkpoint_every: steps between checkpoints.
         resume: continue an unfinished run in the same folder.
         network: shape of the Vision Transformer.
         crops: views of an image.
@@ -112,6 +111,7 @@ class RunSettings(Settings):
         compile: compile the networks' blocks; `auto` does so on a CUDA device with Triton.
         gradient_every: steps between records of each objective's gradient.
         checkpoint_every: steps between checkpoints; None: `checkpoint_seconds` between them.
+        checkpoint_seconds: seconds between checkpoints where `checkpoint_every` is None.
         loading: how images reach the device; in no record of the run.
     """
 
