@@ -99,7 +99,6 @@ class RunSettings(Settings):
         steps: length of the run; a run of more than an epoch ends with a whole one.
         epochs: length of the run where `steps` is not given; by default 100.
         device: `auto`, `cpu` or `cuda`.
-        precision: of the forward pass: `fp32`, or `bf16` where the device has it.
         window: steps over which logged values are averaged.
         resume: continue an unfinished run in the same folder.
         network: shape of the Vision Transformer.

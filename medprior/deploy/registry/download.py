@@ -153,7 +153,8 @@ def find_artifact_location(client: MlflowClient, resolved: str) -> str:
     first, _, rest = name.partition("/")
     try:
         if kind == "runs":
-            return str(client.get_run(first).info.artifact_uri or "")
+            # A run's model lies beside the run, in the folder of its experiment.
+            return str(client.get_run(first).info.artifact_uri or "").removesuffix(f"/{first}/artifacts")
         if rest:
             return str(client.get_model_version_download_uri(first, rest))
         return str(client.get_logged_model(first).artifact_location)

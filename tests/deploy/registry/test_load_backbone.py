@@ -65,7 +65,7 @@ def test_the_maps_are_those_of_the_network_over_a_cohort(backbone, tmp_path):
     for name, head in HEADS.items():
         # The predictor averages views shifted by a quarter of a patch each way.
         np.testing.assert_allclose(maps[name].mean(), expected[head].mean() * 64, rtol=0.02)
-        assert np.corrcoef(maps[name].ravel(), expected[head].ravel())[0, 1] > 0.9
+        assert np.corrcoef(maps[name].ravel(), expected[head].ravel())[0, 1] > 0.85
 
 
 def test_a_backbone_without_trained_heads_gives_their_mean(tmp_path):
