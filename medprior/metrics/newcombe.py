@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import norm
 
 
 def compute_newcombe_auc_interval(
@@ -27,7 +27,7 @@ def compute_newcombe_auc_interval(
         Lower and upper bound in [0, 1].
     """
     extra, product = (positives + negatives) / 2 - 1, positives * negatives
-    z = float(norm.ppf((1 + level) / 2))
+    z = NormalDist().inv_cdf((1 + level) / 2)
 
     def standard_error(area: float) -> float:
         """Standard error of an AUC whose true value is `area`."""

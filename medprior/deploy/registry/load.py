@@ -47,7 +47,7 @@ def load_model(
             raise InputMissing(what, where="--segmenter", fix="name that model with --model")
         return load_anatomy_model(place, evidence_folder)
     text = str(source)
-    if isinstance(source, str):
+    if isinstance(source, str) and not Path(source).is_dir():
         from medprior.deploy.registry import download
 
         if download.is_registry_uri(text):

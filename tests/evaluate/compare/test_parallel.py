@@ -117,6 +117,7 @@ def test_no_other_process_runs_code_on_a_local_cluster(tmp_path):
     key = tmp_path / "identity.key"
     key.write_text("the key")
     key.chmod(0o600)
+    before = dask.config.get("distributed.comm.require-encryption")
     with start_local_cluster(1) as address:
         assert address.startswith("tls://127.0.0.1:")
         with distributed.Client(address, set_as_default=False) as client:
@@ -128,4 +129,4 @@ def test_no_other_process_runs_code_on_a_local_cluster(tmp_path):
             )  # fmt: skip
             assert "the key" not in done.stdout
             assert "refused" in done.stdout, done.stderr
-    assert not dask.config.get("distributed.comm.require-encryption")
+    assert dask.config.get("distributed.comm.require-encryption") == before
