@@ -30,7 +30,7 @@ def test_corrected_labels_are_taken_over_and_counted(folder, tmp_path, capsys):
     before = ingest(folder, tmp_path / "c")
     pixels = (tmp_path / "c" / "pixels" / "00000.u16").read_bytes()
     assert "corrections" not in read_summary(tmp_path / "c")
-    assert "corrected" not in capsys.readouterr().err
+    assert "corrected" not in capsys.readouterr().err.replace(str(tmp_path), "")
     folder.rows["x001"][1], folder.rows["x004"][1] = 0, ""
     folder.write()
     after = ingest(folder, tmp_path / "c")
