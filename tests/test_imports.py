@@ -9,10 +9,10 @@ import medprior
 
 ROOT = Path(medprior.__file__).parent
 ORDER = [
-    "errors", "resources", "geometry", "palette", "side_markers", "figure_text", "observer", "settings", "locks",
-    "provenance", "metrics", "tracking", "workers", "pages", "dicom", "cohort", "networks", "phantom", "ingest",
-    "annotate", "priors", "pretrain", "finetune", "evaluate", "deploy", "bundle", "bench", "doctor", "cli", "demo",
-    "__main__",
+    "errors", "lazy_imports", "resources", "geometry", "palette", "side_markers", "figure_text", "observer",
+    "settings", "locks", "provenance", "metrics", "tracking", "workers", "pages", "dicom", "cohort", "networks",
+    "phantom", "ingest", "annotate", "priors", "pretrain", "finetune", "evaluate", "deploy", "bundle", "bench",
+    "doctor", "cli", "demo", "__main__",
 ]  # fmt: skip
 WITHOUT = {
     "torch": {"tracking", "workers", "dicom", "cohort", "phantom", "ingest", "annotate",

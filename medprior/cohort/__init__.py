@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from medprior.lazy_imports import import_on_first_use
 
 if TYPE_CHECKING:
     from medprior.cohort.cohort import Cohort
@@ -12,11 +13,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Cohort", "CohortWriter", "assign_patient_splits"]
 
-_MODULE_BY_NAME = {"Cohort": "cohort", "CohortWriter": "writer", "assign_patient_splits": "splits"}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name on first use: prediction needs neither pandas nor pyarrow."""
-    if name not in _MODULE_BY_NAME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"medprior.cohort.{_MODULE_BY_NAME[name]}"), name)
+# Prediction needs neither pandas nor pyarrow.
+__getattr__ = import_on_first_use(
+    __name__,
+    {
+        "Cohort": ".cohort",
+        "CohortWriter": ".writer",
+        "assign_patient_splits": ".splits",
+    },
+)

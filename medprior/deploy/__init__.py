@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from medprior.lazy_imports import import_on_first_use
 
 if TYPE_CHECKING:
     from medprior.deploy.inference.predict_files import predict_path
@@ -15,18 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor", "RadiographPrediction", "load_model", "predict_path", "register_model", "track_stage"]
 
-_MODULE_BY_NAME = {
-    "Predictor": "medprior.deploy.inference.predictor",
-    "RadiographPrediction": "medprior.deploy.inference.prediction",
-    "load_model": "medprior.deploy.registry.load",
-    "predict_path": "medprior.deploy.inference.predict_files",
-    "register_model": "medprior.deploy.registry.register",
-    "track_stage": "medprior.tracking.mlflow_run",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name on first use, so that a tracked stage without torch does not load torch."""
-    if name not in _MODULE_BY_NAME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULE_BY_NAME[name]), name)
+# A tracked stage without torch does not load torch.
+__getattr__ = import_on_first_use(
+    __name__,
+    {
+        "Predictor": ".inference.predictor",
+        "RadiographPrediction": ".inference.prediction",
+        "load_model": ".registry.load",
+        "predict_path": ".inference.predict_files",
+        "register_model": ".registry.register",
+        "track_stage": "medprior.tracking.mlflow_run",
+    },
+)

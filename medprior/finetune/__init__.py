@@ -5,8 +5,9 @@ Names are imported on first access, so that the command line starts quickly.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from medprior.lazy_imports import import_on_first_use
 
 if TYPE_CHECKING:
     from medprior.finetune.model import Model, Prediction, load_finetuned_model
@@ -14,17 +15,15 @@ if TYPE_CHECKING:
     from medprior.finetune.training import Finetuning, finetune_model
 
 __all__ = ["FinetuneSettings", "Finetuning", "Model", "Prediction", "finetune_model", "load_finetuned_model"]
-FINETUNE_EXPORTS = {
-    "FinetuneSettings": "settings",
-    "Finetuning": "training",
-    "Model": "model",
-    "Prediction": "model",
-    "finetune_model": "training",
-    "load_finetuned_model": "model",
-}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in FINETUNE_EXPORTS:
-        raise AttributeError(name)
-    return getattr(importlib.import_module(f"medprior.finetune.{FINETUNE_EXPORTS[name]}"), name)
+__getattr__ = import_on_first_use(
+    __name__,
+    {
+        "FinetuneSettings": ".settings",
+        "Finetuning": ".training",
+        "Model": ".model",
+        "Prediction": ".model",
+        "finetune_model": ".training",
+        "load_finetuned_model": ".model",
+    },
+)

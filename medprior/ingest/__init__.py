@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from medprior.lazy_imports import import_on_first_use
 
 if TYPE_CHECKING:
     from medprior.ingest.pipeline import ingest_images
@@ -10,15 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["IngestSettings", "ingest_images"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import on first use: decoding processes need only part of this package."""
-    if name == "ingest_images":
-        from medprior.ingest.pipeline import ingest_images
-
-        return ingest_images
-    if name == "IngestSettings":
-        from medprior.ingest.settings import IngestSettings
-
-        return IngestSettings
-    raise AttributeError(name)
+# Decoding processes need only part of this package.
+__getattr__ = import_on_first_use(
+    __name__,
+    {
+        "IngestSettings": ".settings",
+        "ingest_images": ".pipeline",
+    },
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from medprior.lazy_imports import import_on_first_use
 
 if TYPE_CHECKING:
     from medprior.phantom.generate import generate_phantom_cohort
@@ -12,18 +13,14 @@ if TYPE_CHECKING:
 
 __all__ = ["FINDINGS", "STRUCTURES", "PhantomImage", "PhantomSettings", "generate_phantom_cohort", "render_phantom"]
 
-_MODULE_BY_NAME = {
-    "FINDINGS": "settings",
-    "STRUCTURES": "settings",
-    "PhantomImage": "render",
-    "PhantomSettings": "settings",
-    "generate_phantom_cohort": "generate",
-    "render_phantom": "render",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name on first use, so that the command line starts quickly."""
-    if name not in _MODULE_BY_NAME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"medprior.phantom.{_MODULE_BY_NAME[name]}"), name)
+__getattr__ = import_on_first_use(
+    __name__,
+    {
+        "FINDINGS": ".settings",
+        "STRUCTURES": ".settings",
+        "PhantomImage": ".render",
+        "PhantomSettings": ".settings",
+        "generate_phantom_cohort": ".generate",
+        "render_phantom": ".render",
+    },
+)

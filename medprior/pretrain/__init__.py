@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from medprior.lazy_imports import import_on_first_use
 
 if TYPE_CHECKING:
     from medprior.pretrain.pipeline import Pretraining, pretrain_backbone
@@ -10,12 +12,12 @@ if TYPE_CHECKING:
 
 __all__ = ["PretrainSettings", "Pretraining", "pretrain_backbone"]
 
-
-def __getattr__(name: str) -> Any:
-    # The trainer needs MONAI's engines, seconds to import; rooms that only share a loss do not.
-    if name not in __all__:
-        raise AttributeError(name)
-    from importlib import import_module
-
-    module = "settings" if name == "PretrainSettings" else "pipeline"
-    return getattr(import_module(f"medprior.pretrain.{module}"), name)
+# The trainer needs MONAI's engines, seconds to import; rooms that only share a loss do not.
+__getattr__ = import_on_first_use(
+    __name__,
+    {
+        "PretrainSettings": ".settings",
+        "Pretraining": ".pipeline",
+        "pretrain_backbone": ".pipeline",
+    },
+)
