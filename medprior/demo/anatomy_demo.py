@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from medprior.demo.first_stages import annotate_typical_radiograph, ingest_data_set, require_data_sets
 from medprior.demo.stage_pipeline import StagePipeline
-from medprior.errors import InputMissing
 from medprior.provenance import read_config, write_json
 from medprior.settings import Settings
 
@@ -62,14 +63,12 @@ class AnatomyDemoSettings(Settings):
 
 def run_anatomy_demo(folder: Path, data: Path, settings: AnatomyDemoSettings) -> None:
     """Pretrain with SPAN, train segmenters from 1, 5 and all masks, evaluate them, and gather the model to ship."""
-    for name in ANATOMY_SOURCES:
-        if not (data / name).is_dir():
-            raise InputMissing(
-                "no such folder", where=f"--anatomy {data}", expected=" and ".join(ANATOMY_SOURCES),
-                found=f"no {name}/", fix="name the folder that holds the public data sets",
-            )  # fmt: skip
+    require_data_sets("--anatomy", data, ANATOMY_SOURCES)
     pipeline = StagePipeline(folder)
-    cohort = ingest_anatomy_sources(pipeline, folder, data, settings)
+    cohort = folder / "cohort"
+    for name in ANATOMY_SOURCES:
+        limit = ("--limit", settings.kermany_limit) if name == "kermany" else ()
+        ingest_data_set(pipeline, name, data, cohort, settings.store_size, *limit)
     annotation, prior = build_anatomy_prior(pipeline, folder, cohort)
     backbone = folder / "backbone"
     write_json(folder / "pretrain.json", settings.pretrain)
@@ -92,27 +91,9 @@ def name_drawings(count: int) -> str:
     return {0: "all", 1: "one", 5: "five"}.get(count, str(count))
 
 
-def ingest_anatomy_sources(
-    pipeline: StagePipeline, folder: Path, data: Path, settings: AnatomyDemoSettings
-) -> Path:  # fmt: skip
-    """One cohort of all sources."""
-    cohort = folder / "cohort"
-    for name in ANATOMY_SOURCES:
-        limit = ("--limit", settings.kermany_limit) if name == "kermany" else ()
-        pipeline.run_stage(
-            f"Ingest {name}", "ingest", data / name, cohort, "--dataset", name,
-            "--store-size", settings.store_size, *limit, result=cohort / "config.json",
-        )  # fmt: skip
-    return cohort
-
-
 def build_anatomy_prior(pipeline: StagePipeline, folder: Path, cohort: Path) -> tuple[Path, Path]:
     """The most typical annotated radiograph, and the prior registered from it to every other."""
-    annotation, prior = folder / "annotation", folder / "prior"
-    pipeline.run_stage(
-        "One annotated radiograph (the most typical of the training split)", "annotate",
-        annotation, "--cohort", cohort, "--image-id", "auto", result=annotation / "annotation.json",
-    )  # fmt: skip
+    annotation, prior = annotate_typical_radiograph(pipeline, folder, cohort), folder / "prior"
     pipeline.run_stage(
         "Prior registered to every image", "prior", cohort, prior, "--annotation", annotation,
         "--method", "registered", result=prior / "config.json",
@@ -123,8 +104,6 @@ def build_anatomy_prior(pipeline: StagePipeline, folder: Path, cohort: Path) -> 
 def limit_drawings(count: int, annotation: Path) -> dict[str, Any]:
     """Settings that limit the masks to `count` patients: the annotated image for 1, all masks for 0."""
     if count == 1:
-        import json
-
         image_id = json.loads((annotation / "annotation.json").read_text())["image_id"]
         return {"mask_images": [image_id]}
     return {"masks": count} if count else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from medprior.demo.first_stages import annotate_typical_radiograph
 from medprior.demo.stage_pipeline import StagePipeline, format_overrides
 from medprior.settings import Settings
 
@@ -65,12 +66,7 @@ def generate_cohort(pipeline: StagePipeline, folder: Path, patients: int, seed: 
 
 def build_demo_priors(pipeline: StagePipeline, folder: Path, cohort: Path) -> None:
     """Build a static prior and a prior registered to every image from one annotated radiograph."""
-    annotation = folder / "annotation"
-    pipeline.run_stage(
-        "One annotated radiograph (the most typical of the training split)", "annotate",
-        annotation, "--cohort", cohort, "--image-id", "auto",
-        result=annotation / "annotation.json",
-    )  # fmt: skip
+    annotation = annotate_typical_radiograph(pipeline, folder, cohort)
     for method, title in (("static", "Static prior"), ("registered", "Prior registered to every image")):
         out = folder / f"prior_{method}"
         pipeline.run_stage(

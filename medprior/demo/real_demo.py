@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
+from medprior.demo.first_stages import annotate_typical_radiograph, ingest_data_set, require_data_sets
 from medprior.demo.stage_pipeline import StagePipeline
-from medprior.errors import InputMissing
 from medprior.provenance import write_json
 from medprior.settings import Settings
 
@@ -71,24 +71,12 @@ class RealDemoSettings(Settings):
 
 def run_real_demo(folder: Path, data: Path, settings: RealDemoSettings) -> None:
     """Annotate with one Shenzhen mask, then compare every arm with every seed."""
-    for name in DATASETS:
-        if not (data / name).is_dir():
-            raise InputMissing(
-                "no such folder", where=f"--real {data}", expected=" and ".join(DATASETS),
-                found=f"no {name}/", fix="name the folder that holds the public data sets",
-            )  # fmt: skip
+    require_data_sets("--real", data, DATASETS)
     pipeline = StagePipeline(folder)
-    cohort, annotation = folder / "cohort", folder / "annotation"
+    cohort = folder / "cohort"
     for name in DATASETS:
-        pipeline.run_stage(
-            f"Ingest {name}", "ingest", data / name, cohort, "--dataset", name,
-            "--store-size", 256, result=cohort / "config.json",
-        )  # fmt: skip
-    pipeline.run_stage(
-        "One annotated radiograph (the most typical of the training split)", "annotate",
-        annotation, "--cohort", cohort, "--image-id", "auto",
-        result=annotation / "annotation.json",
-    )  # fmt: skip
+        ingest_data_set(pipeline, name, data, cohort, 256)
+    annotation = annotate_typical_radiograph(pipeline, folder, cohort)
     for method in ("static", "registered"):
         out = folder / f"prior_{method}"
         pipeline.run_stage(
