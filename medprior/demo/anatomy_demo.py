@@ -55,7 +55,7 @@ class AnatomyDemoSettings(Settings):
     kermany_limit: int = Field(default=700, ge=1)
     drawings: tuple[int, ...] = (0, 5, 1)
     teacher_epochs: int = Field(default=60, ge=1)
-    student_epochs: int = Field(default=12, ge=1)
+    student_epochs: int = Field(default=10, ge=1)
     unet_epochs: int = Field(default=40, ge=0)
     pretrain: dict[str, Any] = Field(default_factory=lambda: dict(ANATOMY_PRETRAIN))
     segmentation: dict[str, Any] = Field(default_factory=lambda: dict(ANATOMY_SEGMENTATION))
