@@ -160,10 +160,9 @@ class FinetuneSettings(Settings):
 
     @model_validator(mode="after")
     def _check_masks(self) -> Self:
-        limits = (self.masks, self.mask_images)
-        if self.task == "classification" and (self.targets != "masks" or limits != (None, None)):
+        if self.task == "classification" and (self.targets != "masks" or self.limits_masks):
             raise ValueError(f"targets={self.targets}, masks and mask_images are for task segmentation")
-        if None not in limits:
+        if self.masks is not None and self.mask_images is not None:
             raise ValueError("masks says how many, mask_images says which; set one of the two")
         return self
 
@@ -184,9 +183,14 @@ class FinetuneSettings(Settings):
         return self.span_weight > 0 or self.targets == "prior"
 
     @property
+    def limits_masks(self) -> bool:
+        """Whether `masks` or `mask_images` says which masks of the cohort may be used."""
+        return self.masks is not None or self.mask_images is not None
+
+    @property
     def has_few_masks(self) -> bool:
         """Whether no validation mask is known: the chosen masks are trained on, others unknown."""
-        return self.targets == "masks" and (self.masks, self.mask_images) != (None, None)
+        return self.targets == "masks" and self.limits_masks
 
     def for_task(self, task: Task) -> Self:
         """These settings for `task`; unset values take that task's defaults."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
@@ -110,6 +111,34 @@ def build_mask_dataset(cohort: Cohort, names: tuple[str, ...], settings: Finetun
     for number, (squares, _) in enumerate(pairs):
         coverage[:, number] = np.rint(squares[annotated] * 255)
     return LabelledImages(part, coverage, known[annotated], names, size)
+
+
+def build_completed_mask_dataset(
+    cohort: Cohort,
+    names: tuple[str, ...],
+    coverage: NDArray[np.uint8],
+    annotated_ids: Collection[str],
+    weight: NDArray[np.float64],
+) -> LabelledImages:
+    """Images with pseudo-masks, in which annotated images have the cohort's masks.
+
+    Args:
+        cohort: the images.
+        names: structures to learn.
+        coverage: uint8 [n, K, s, s], the pseudo-masks; those of annotated images are replaced in place.
+        annotated_ids: images whose masks may be used; a structure without a mask keeps its pseudo-mask.
+        weight: float [n] in [0, 1], weight of each image in the loss.
+    """
+    size = coverage.shape[-1]
+    rows = [row for row, image_id in enumerate(cohort.image_ids) if image_id in annotated_ids]
+    if rows:
+        annotated = cohort.select([cohort.image_ids[row] for row in rows])
+        for number, name in enumerate(names):
+            squares, known = annotated.mask_squares(name, size)
+            for row in np.flatnonzero(known):
+                coverage[rows[row], number] = np.rint(squares[row] * 255)
+    known = np.ones((len(cohort), len(names)), dtype=bool)
+    return LabelledImages(cohort, coverage, known, names, size, weight=weight)
 
 
 def require_source_size(settings: FinetuneSettings) -> int:

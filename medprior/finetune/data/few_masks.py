@@ -35,13 +35,19 @@ def select_mask_images(train: Cohort, names: Sequence[str], settings: FinetuneSe
             )  # fmt: skip
         return train.select(tuple(dict.fromkeys(settings.mask_images)))
     assert settings.masks is not None
-    columns = [f"mask_{name}" for name in names if f"mask_{name}" in train.manifest.columns]
-    annotated = train.manifest[columns].notna().any(axis=1).to_numpy()
-    patients = sort_patients_by_hash(train.patient_ids[annotated].tolist(), settings.seed)
+    annotated = select_annotated_images(train, names)
+    patients = sort_patients_by_hash(annotated.patient_ids.tolist(), settings.seed)
     if len(patients) < settings.masks:
         raise InputMissing(
             "fewer training patients with masks than asked for", where="masks",
             expected=str(settings.masks), found=str(len(patients)), fix="set masks lower",
         )  # fmt: skip
-    allowed = np.isin(train.patient_ids, patients[: settings.masks]) & annotated
-    return train.select([train.image_ids[i] for i in np.flatnonzero(allowed)])
+    allowed = np.isin(annotated.patient_ids, patients[: settings.masks])
+    return annotated.select([annotated.image_ids[i] for i in np.flatnonzero(allowed)])
+
+
+def select_annotated_images(cohort: Cohort, names: Sequence[str]) -> Cohort:
+    """The images with a mask of at least one of the structures."""
+    columns = [f"mask_{name}" for name in names if f"mask_{name}" in cohort.manifest.columns]
+    annotated = cohort.manifest[columns].notna().any(axis=1).to_numpy()
+    return cohort.select([cohort.image_ids[i] for i in np.flatnonzero(annotated)])

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from medprior.cohort import Cohort
 from medprior.errors import InputMissing
-from medprior.finetune.data.dataset import LabelledImages, require_source_size
+from medprior.finetune.data.dataset import LabelledImages, build_completed_mask_dataset, require_source_size
 from medprior.finetune.data.few_masks import select_mask_images
 from medprior.finetune.data.targets import select_patient_share
 from medprior.finetune.settings import FinetuneSettings
@@ -79,15 +79,7 @@ def build_pseudo_mask_dataset(
     keep = np.flatnonzero((trust > 0) & (trust >= min_trust))
     part, size = cohort.select([cohort.image_ids[i] for i in keep]), require_source_size(settings)
     coverage = threshold_prior_maps(prior, part.image_ids, names, size)
-    annotated_rows = [i for i, image_id in enumerate(part.image_ids) if image_id in annotated_ids]
-    if annotated_rows:
-        annotated = part.select([part.image_ids[i] for i in annotated_rows])
-        for number, name in enumerate(names):
-            squares, known = annotated.mask_squares(name, size)
-            for row in np.flatnonzero(known):
-                coverage[annotated_rows[row], number] = np.rint(squares[row] * 255)
-    known = np.ones((len(part), len(names)), dtype=bool)
-    return LabelledImages(part, coverage, known, names, size, weight=trust[keep])
+    return build_completed_mask_dataset(part, names, coverage, annotated_ids, trust[keep])
 
 
 def build_pseudo_mask_splits(
@@ -102,8 +94,9 @@ def build_pseudo_mask_splits(
     """
     names = choose_prior_structures(prior, settings.structures)
     train = select_patient_share(cohort.split("train"), settings.fraction, settings.seed)
-    limited = (settings.masks, settings.mask_images) != (None, None)
-    annotated = frozenset(select_mask_images(train, names, settings).image_ids) if limited else prior.excluded
+    annotated = prior.excluded
+    if settings.limits_masks:
+        annotated = frozenset(select_mask_images(train, names, settings).image_ids)
     datasets = (
         build_pseudo_mask_dataset(train, names, settings, prior, annotated),
         build_pseudo_mask_dataset(cohort.split("val"), names, settings, prior, min_trust=1.0),

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from medprior.cohort import Cohort
 from medprior.errors import ConfigError, InputMissing
-from medprior.finetune.data.dataset import LabelledImages, require_source_size
-from medprior.finetune.data.few_masks import select_mask_images
+from medprior.finetune.data.dataset import LabelledImages, build_completed_mask_dataset, require_source_size
+from medprior.finetune.data.few_masks import select_annotated_images, select_mask_images
 from medprior.finetune.data.targets import choose_structures, select_patient_share
 from medprior.finetune.image_grid import keep_largest_components
 from medprior.finetune.model import Model, load_finetuned_model
@@ -47,13 +47,14 @@ class TeacherMasks:
     weight: NDArray[np.float64]
 
 
-def load_teachers(folders: Sequence[Path], names: Sequence[str]) -> list[Model]:
-    """Load the segmenters.
+def load_teachers(folders: Sequence[Path], names: Sequence[str] | None) -> list[Model]:
+    """Load the segmenters of `names`, by default of the structures of the first one.
 
     Raises:
         ConfigError: a model that does not segment one of the structures.
     """
     models = [load_finetuned_model(folder) for folder in folders]
+    names = models[0].structures if names is None else names
     for folder, model in zip(folders, models, strict=True):
         missing = [name for name in names if name not in model.structures]
         if missing:
@@ -133,21 +134,12 @@ def build_taught_dataset(
         models: the teachers.
         annotated_ids: images whose masks are used; a structure without a mask takes the teachers'.
     """
-    size = require_source_size(settings)
-    taught = predict_teacher_masks(models, cohort, names, size)
+    taught = predict_teacher_masks(models, cohort, names, require_source_size(settings))
     is_annotated = np.array([image_id in annotated_ids for image_id in cohort.image_ids])
     weight = np.where(is_annotated, 1.0, taught.weight)
     keep = np.flatnonzero(weight > 0)
-    part, coverage = cohort.select([cohort.image_ids[i] for i in keep]), taught.coverage[keep]
-    rows = np.flatnonzero(is_annotated[keep])
-    if len(rows):
-        annotated = part.select([part.image_ids[i] for i in rows])
-        for number, name in enumerate(names):
-            squares, known = annotated.mask_squares(name, size)
-            for row in np.flatnonzero(known):
-                coverage[rows[row], number] = np.rint(squares[row] * 255)
-    known = np.ones((len(part), len(names)), dtype=bool)
-    return LabelledImages(part, coverage, known, names, size, weight=weight[keep])
+    part = cohort.select([cohort.image_ids[i] for i in keep])
+    return build_completed_mask_dataset(part, names, taught.coverage[keep], annotated_ids, weight[keep])
 
 
 def build_taught_splits(
@@ -166,18 +158,22 @@ def build_taught_splits(
             "targets=teacher needs trained segmenters", where="--teacher", expected="folders of medprior finetune",
             fix="train a segmenter first",
         )  # fmt: skip
-    limited = (settings.masks, settings.mask_images) != (None, None)
-    names = tuple(settings.structures) if settings.structures else None
-    names = names or (load_finetuned_model(folders[0]).structures if limited else choose_structures(cohort, None))
-    models = load_teachers(folders, names)
-    train = select_patient_share(cohort.split("train"), settings.fraction, settings.seed)
-    annotated = select_mask_images(train, names, settings) if limited else select_annotated_images(train, names)
-    taught = build_taught_dataset(train, names, settings, models, frozenset(annotated.image_ids))
-    val = cohort.split("val")
-    if not limited:
-        val = select_annotated_images(val, names)
-    known = frozenset() if limited else frozenset(val.image_ids)
-    datasets = taught, build_taught_dataset(val, names, settings, models, known)
+    requested = tuple(settings.structures) if settings.structures else None
+    if requested is None and not settings.limits_masks:
+        requested = choose_structures(cohort, None)
+    models = load_teachers(folders, requested)
+    names = requested or models[0].structures
+    train, val = select_patient_share(cohort.split("train"), settings.fraction, settings.seed), cohort.split("val")
+    known: frozenset[str] = frozenset()
+    if settings.limits_masks:
+        annotated = select_mask_images(train, names, settings)
+    else:
+        annotated, val = select_annotated_images(train, names), select_annotated_images(val, names)
+        known = frozenset(val.image_ids)
+    datasets = (
+        build_taught_dataset(train, names, settings, models, frozenset(annotated.image_ids)),
+        build_taught_dataset(val, names, settings, models, known),
+    )
     for data, split in zip(datasets, ("train", "val"), strict=True):
         if not len(data):
             raise InputMissing(
@@ -185,10 +181,3 @@ def build_taught_splits(
                 fix="train better teachers, or more of them",
             )  # fmt: skip
     return datasets
-
-
-def select_annotated_images(cohort: Cohort, names: Sequence[str]) -> Cohort:
-    """The images with a mask of at least one of the structures."""
-    columns = [f"mask_{name}" for name in names if f"mask_{name}" in cohort.manifest.columns]
-    annotated = cohort.manifest[columns].notna().any(axis=1).to_numpy()
-    return cohort.select([cohort.image_ids[i] for i in np.flatnonzero(annotated)])
