@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,16 @@ from numpy.typing import NDArray
 from medprior.errors import InputMissing
 
 Rows = slice | NDArray[np.intp]
+
+
+def list_row_numbers(rows: Rows, count: int) -> Sequence[int]:
+    """Numbers of the selected rows of `count`, from 0; the cost does not grow with `count`.
+
+    Raises:
+        IndexError: there is no such row.
+    """
+    numbers = range(count)
+    return numbers[rows] if isinstance(rows, slice) else [numbers[row] for row in rows.tolist()]
 
 
 class ArrayFile:
@@ -57,9 +68,9 @@ class ArrayFile:
             result = np.empty((max(stop - start, 0), *self.shape[1:]), self.dtype)
             self._fill(result, start)
             return result
-        indices = np.arange(len(self))[rows]
-        result = np.empty((len(indices), *self.shape[1:]), self.dtype)
-        for target, index in zip(result, indices.tolist(), strict=True):
+        numbers = list_row_numbers(rows, len(self))
+        result = np.empty((len(numbers), *self.shape[1:]), self.dtype)
+        for target, index in zip(result, numbers, strict=True):
             self._fill(target, index)
         return result
 

@@ -30,6 +30,11 @@ class PatientSplitRule:
         return {"seed": self.seed, "fractions": list(self.fractions)}
 
 
+def read_published_config(folder: Path) -> dict[str, Any]:
+    """`config.json` of the cohort in `folder`; empty where it is unfinished."""
+    return read_config(folder, "ingest") if (folder / "config.json").is_file() else {}
+
+
 @dataclass(frozen=True)
 class PublishedSplits:
     """Splits of a published cohort; images with equal pixels share one.
@@ -45,9 +50,7 @@ class PublishedSplits:
     @classmethod
     def load(cls, folder: Path, rule: PatientSplitRule) -> PublishedSplits:
         """Those of the cohort in `folder`; none where it is unfinished or was split by another rule."""
-        if not (folder / "config.json").is_file():
-            return cls()
-        if read_config(folder, "ingest").get("split_rule") != rule.record():
+        if read_published_config(folder).get("split_rule") != rule.record():
             return cls()
         frame = pd.read_parquet(folder / "manifest.parquet", columns=["image_id", "pixel_sha256", "split"])
         splits = frame.split.tolist()

@@ -14,10 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medprior.cohort.columns import SPLITS, build_manifest
-from medprior.cohort.kept_splits import SplitRequest
+from medprior.cohort.kept_splits import SplitRequest, read_published_config
 from medprior.cohort.records import ImageRecords
 from medprior.cohort.store import PixelLocation
-from medprior.provenance import atomic_write, read_config, write_config, write_json
+from medprior.provenance import atomic_write, write_config, write_json
 
 QuarantineRows = Sequence[tuple[str, str, str]]
 COHORT_FILES = ("manifest.parquet", "pixels/index.parquet", "summary.json", "quarantine.csv")
@@ -89,8 +89,7 @@ class SplitAndLocationCollector:
 
 def load_published_tables(folder: Path) -> dict[str, str]:
     """Data set -> digest of the tables and descriptor with which the cohort in `folder` was finished."""
-    is_finished = (folder / "config.json").is_file()
-    return dict(read_config(folder, "ingest").get("tables", {})) if is_finished else {}
+    return dict(read_published_config(folder).get("tables", {}))
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:

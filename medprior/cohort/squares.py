@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from medprior.cohort.array_file import ArrayFile, Rows
+from medprior.cohort.array_file import ArrayFile, Rows, list_row_numbers
 from medprior.cohort.store import encode_stored_pixels
 from medprior.dicom.display.resample import resize_pixels
 from medprior.dicom.radiograph import WHITE_16_BIT
@@ -102,8 +102,8 @@ class ResampledImages:
 
     def read(self, rows: Rows) -> NDArray[np.uint16]:
         """uint16 [m, size, size] of these rows."""
-        indices = np.arange(self.shape[0])[rows]
-        return encode_squares(map(self._read, indices.tolist()), len(indices), self.shape[-1])
+        numbers = list_row_numbers(rows, self.shape[0])
+        return encode_squares(map(self._read, numbers), len(numbers), self.shape[-1])
 
 
 def encode_squares(images: Iterable[NDArray[np.float32] | None], count: int, size: int) -> NDArray[np.uint16]:
