@@ -11,9 +11,9 @@ import pandas as pd
 
 from medprior.ingest.descriptor import BoxRule, DatasetDescriptor, parse_image_key
 from medprior.ingest.identity import Pseudonymizer
-from medprior.ingest.table_files import find_column, open_table, require_columns
+from medprior.ingest.image_rows import read_rows_of_others, write_joined_rows
+from medprior.ingest.table_files import find_named_columns, open_table, require_columns
 from medprior.ingest.tables import find_first_file
-from medprior.provenance import atomic_write
 
 BOXES_FILE = "boxes.parquet"
 BOX_SIDES = ("x", "y", "width", "height")
@@ -54,9 +54,9 @@ def read_box_rows(path: Path, rule: BoxRule) -> Iterator[FindingBox]:
         if rule.label:
             aliases["label"] = rule.label
         require_columns(path.name, aliases.values(), header)
-        columns = {field: find_column(names, header) for field, names in aliases.items()}
+        columns = find_named_columns(aliases, header)
         for row in reader:
-            cell = {field: (row.get(str(column)) or "").strip() for field, column in columns.items()}
+            cell = {field: (row.get(column) or "").strip() for field, column in columns.items()}
             numbers = [parse_box_number(cell[side]) for side in BOX_SIDES]
             label = cell.get("label") or rule.finding or ""
             if all(math.isfinite(value) for value in numbers):
@@ -106,9 +106,7 @@ def write_finding_boxes(
         without boxes.
     """
     path = cohort / BOXES_FILE
-    other_images = manifest.image_id[manifest.dataset != dataset]
-    other_boxes = pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=list(BOX_COLUMNS))
-    other_boxes = other_boxes[other_boxes.image_id.isin(other_images)]
+    other_boxes = read_rows_of_others(path, BOX_COLUMNS, manifest, dataset)
     if not boxes and other_boxes.empty:
         path.unlink(missing_ok=True)
         return {}
@@ -122,7 +120,4 @@ def write_finding_boxes(
             unusable += box_shares is None
             rows += [(image_id, box.label, *box_shares)] if box_shares is not None else []
     new_boxes = pd.DataFrame(rows, columns=list(BOX_COLUMNS))
-    table = pd.concat([part for part in (other_boxes, new_boxes) if len(part)] or [new_boxes], ignore_index=True)
-    with atomic_write(path) as temporary:
-        table.astype(dict.fromkeys(BOX_SIDES, "float64")).to_parquet(temporary, index=False)
-    return {"boxes": len(table), "boxes_unusable": unusable}
+    return {"boxes": write_joined_rows(path, other_boxes, new_boxes, BOX_SIDES), "boxes_unusable": unusable}

@@ -133,7 +133,7 @@ def serialize_source(source: ImageSource) -> dict[str, Any]:
     masks = [[mask.path, mask.structure, mask.rule.model_dump(mode="json")] for mask in source.masks]
     raw = source.raw.model_dump(mode="json") if source.raw else None
     return {
-        "path": source.target or source.path, "relative": source.relative, "key": source.key, "raw": raw,
+        "path": source.file_path, "relative": source.relative, "key": source.key, "raw": raw,
         "masks": masks, "stretch": source.stretch,
     }  # fmt: skip
 

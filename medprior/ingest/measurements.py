@@ -12,9 +12,9 @@ import pandas as pd
 from medprior.errors import ConfigError
 from medprior.ingest.descriptor import DatasetDescriptor, MeasurementRule, parse_image_key
 from medprior.ingest.identity import Pseudonymizer
-from medprior.ingest.table_files import find_column, open_table, require_columns
+from medprior.ingest.image_rows import read_rows_of_others, write_joined_rows
+from medprior.ingest.table_files import find_column, find_named_columns, open_table, require_columns
 from medprior.ingest.tables import find_first_file
-from medprior.provenance import atomic_write
 
 MEASUREMENTS_FILE = "measurements.parquet"
 MEASUREMENT_COLUMNS = ("image_id", "name", "value")
@@ -56,7 +56,7 @@ def read_measurement_rows(path: Path, rule: MeasurementRule) -> Iterator[ImageMe
         header = [name for name in reader.fieldnames or [] if name]
         require_columns(path.name, [rule.key, *rule.columns.values()], header)
         key_column = str(find_column(rule.key, header))
-        columns = {name: str(find_column(names, header)) for name, names in rule.columns.items()}
+        columns = find_named_columns(rule.columns, header)
         for row in reader:
             key = parse_image_key(row.get(key_column) or "", rule.key_match)
             for name, column in columns.items():
@@ -106,15 +106,12 @@ def write_measurements(
         empty without measurements.
     """
     path = cohort / MEASUREMENTS_FILE
-    stored = pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=list(MEASUREMENT_COLUMNS))
-    others = stored[stored.image_id.isin(manifest.image_id[manifest.dataset != dataset])]
+    others = read_rows_of_others(path, MEASUREMENT_COLUMNS, manifest, dataset)
     if not measurements and others.empty:
         path.unlink(missing_ok=True)
         return {}
     image_ids = set(manifest.image_id)
     rows = [(pseudonyms.pseudonym("image", f"{dataset}\0{item.key}"), item.name, item.value) for item in measurements]
     matched = pd.DataFrame([row for row in rows if row[0] in image_ids], columns=list(MEASUREMENT_COLUMNS))
-    table = pd.concat([part for part in (others, matched) if len(part)] or [matched], ignore_index=True)
-    with atomic_write(path) as temporary:
-        table.astype({"value": "float64"}).to_parquet(temporary, index=False)
-    return {"measurements": len(table), "measurements_without_image": len(rows) - len(matched)}
+    count = write_joined_rows(path, others, matched, ("value",))
+    return {"measurements": count, "measurements_without_image": len(rows) - len(matched)}

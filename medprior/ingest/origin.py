@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -31,6 +33,11 @@ class LocalFolder:
     def __init__(self, path: Path) -> None:
         self._path, self.location = path, str(path.absolute())
 
+    @property
+    def _folder(self) -> Path:
+        """Where the tables are: the folder, or that of a single file."""
+        return self._path if self._path.is_dir() else self._path.parent
+
     def sources(
         self, descriptor: DatasetDescriptor, skipped: tuple[Path, ...], follow_links: FollowLinks = "none"
     ) -> list[ImageSource]:
@@ -39,19 +46,19 @@ class LocalFolder:
 
     def tables(self, descriptor: DatasetDescriptor, joins: TableJoins | None = None) -> dict[str, SourceMetadata]:
         """Metadata from the data set's tables; see `tables.read_tables`."""
-        return read_tables(self._path if self._path.is_dir() else self._path.parent, descriptor, joins)
+        return read_tables(self._folder, descriptor, joins)
 
     def boxes(self, descriptor: DatasetDescriptor) -> list[FindingBox]:
         """The data set's boxes of findings; see `boxes.read_finding_boxes`."""
-        return read_finding_boxes(self._path if self._path.is_dir() else self._path.parent, descriptor)
+        return read_finding_boxes(self._folder, descriptor)
 
     def measurements(self, descriptor: DatasetDescriptor) -> list[ImageMeasurement]:
         """The data set's measurements of images; see `measurements.read_measurements`."""
-        return read_measurements(self._path if self._path.is_dir() else self._path.parent, descriptor)
+        return read_measurements(self._folder, descriptor)
 
     def stamp(self, source: ImageSource) -> FileStamp:
         """A stamp that changes with the file."""
-        return get_size_and_mtime(source.target or source.path)
+        return get_size_and_mtime(source.file_path)
 
 
 class RemoteFolder:
@@ -77,28 +84,29 @@ class RemoteFolder:
         """Metadata from the data set's tables, fetched into a temporary folder."""
         names = [name for table in descriptor.tables for name in table.files]
         names += [name for rule in descriptor.splits for name in rule.files]
-        with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
-            self._copy_tables(names, Path(folder))
-            return read_tables(Path(folder), descriptor, joins)
+        with self._fetch_tables(names) as folder:
+            return read_tables(folder, descriptor, joins)
 
     def boxes(self, descriptor: DatasetDescriptor) -> list[FindingBox]:
         """The data set's boxes of findings; see `boxes.read_finding_boxes`."""
-        with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
-            self._copy_tables([name for rule in descriptor.boxes for name in rule.files], Path(folder))
-            return read_finding_boxes(Path(folder), descriptor)
+        with self._fetch_tables([name for rule in descriptor.boxes for name in rule.files]) as folder:
+            return read_finding_boxes(folder, descriptor)
 
     def measurements(self, descriptor: DatasetDescriptor) -> list[ImageMeasurement]:
         """The data set's measurements of images; see `measurements.read_measurements`."""
-        with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
-            self._copy_tables([name for rule in descriptor.measurements for name in rule.files], Path(folder))
-            return read_measurements(Path(folder), descriptor)
+        with self._fetch_tables([name for rule in descriptor.measurements for name in rule.files]) as folder:
+            return read_measurements(folder, descriptor)
 
-    def _copy_tables(self, names: list[str], folder: Path) -> None:
-        for name in dict.fromkeys(names):
-            if name in self._entries and ".." not in Path(name).parts:
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                self._copy(name, target)
+    @contextmanager
+    def _fetch_tables(self, names: list[str]) -> Iterator[Path]:
+        """A temporary folder with those of the files that exist."""
+        with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
+            for name in dict.fromkeys(names):
+                if name in self._entries and ".." not in Path(name).parts:
+                    target = Path(folder) / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    self._copy(name, target)
+            yield Path(folder)
 
     def _copy(self, name: str, target: Path) -> None:
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medprior.cohort import Cohort, CohortWriter
-from medprior.cohort.columns import MASK_PREFIX, SPLITS
+from medprior.cohort.columns import SPLITS
 from medprior.cohort.journal import Journal
 from medprior.cohort.kept_splits import PatientSplitRule
 from medprior.dicom import Policy
@@ -268,10 +268,10 @@ class IngestRun:
     def publish(
         self,
         settings: IngestSettings,
-        boxes: Sequence[FindingBox] = (),
-        join_counts: Mapping[str, Mapping[str, int]] | None = None,
-        resplit: bool = False,
-        measurements: Sequence[ImageMeasurement] = (),
+        boxes: Sequence[FindingBox],
+        join_counts: Mapping[str, Mapping[str, int]],
+        resplit: bool,
+        measurements: Sequence[ImageMeasurement],
     ) -> None:
         """Write all files of the cohort; the manifest and `config.json` come last; `join_counts` are this run's."""
         self.outcomes.write_sources()
@@ -306,7 +306,7 @@ class IngestRun:
             settings=settings.dump_cohort_settings() | {"dataset": self.descriptor.name},
         )
         self.report(manifest.patient_id.nunique(), len(manifest), codes)
-        for name, counts in (join_counts or {}).items():
+        for name, counts in join_counts.items():
             text = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
             print(f"note: {name}: {text}", file=sys.stderr)
 
@@ -314,11 +314,11 @@ class IngestRun:
         """Print counts, empty splits and the next command to stderr."""
         counts_text = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
         lines = [f"{images} image(s) of {patients} patient(s)" + (f"; refused: {counts_text}" if counts_text else "")]
-        manifest = Cohort.open(self.writer.path).manifest
+        cohort = Cohort.open(self.writer.path)
+        manifest = cohort.manifest
         lines += format_cohort_counts(manifest)
         empty_splits = [name for name in SPLITS if not (manifest.split == name).any()]
         if empty_splits:
             lines.append(f"note: split {', '.join(empty_splits)} is empty: {patients} patient(s) are too few")
-        has_masks = any(name.startswith(MASK_PREFIX) for name in manifest.columns)
-        lines.append(format_next_command(self.writer.path, has_masks))
+        lines.append(format_next_command(self.writer.path, bool(cohort.structures)))
         print("\n".join(lines), file=sys.stderr)

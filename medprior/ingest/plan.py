@@ -58,6 +58,11 @@ class ImageSource:
     target: str = ""
     superseded: int = 0
 
+    @property
+    def file_path(self) -> str:
+        """The file to read: the target of a followed link, else `path`."""
+        return self.target or self.path
+
 
 def list_files(root: Path, skipped: tuple[Path, ...]) -> Iterator[str]:
     """Relative paths of all files and links below `root`; links are not followed, repositories' own folders skipped."""
@@ -98,9 +103,10 @@ def list_sources(
     if not paths:
         raise MedpriorError("the input folder is empty", where="INPUT", fix="check the path")
     sources = match_sources(paths, lambda relative: str(root / relative), descriptor)
-    return (
-        sources if follow_links == "none" else [follow_source_links(source, root, follow_links) for source in sources]
-    )
+    if follow_links == "none":
+        return sources
+    resolved = root.resolve()
+    return [follow_source_links(source, resolved, follow_links) for source in sources]
 
 
 def follow_source_links(source: ImageSource, root: Path, follow_links: FollowLinks) -> ImageSource:
@@ -112,7 +118,7 @@ def follow_source_links(source: ImageSource, root: Path, follow_links: FollowLin
 
 
 def find_link_target(path: str, root: Path, follow_links: FollowLinks) -> str:
-    """The regular file that a link leads to; empty for no link, a broken one, or one that leads out of `root`."""
+    """The regular file that a link leads to; empty for no link, a broken one, or one out of the resolved `root`."""
     link = Path(path)
     if not link.is_symlink():
         return ""
@@ -120,7 +126,7 @@ def find_link_target(path: str, root: Path, follow_links: FollowLinks) -> str:
         target = link.resolve(strict=True)
     except (OSError, RuntimeError):
         return ""
-    is_allowed = follow_links == "all" or target.is_relative_to(root.resolve())
+    is_allowed = follow_links == "all" or target.is_relative_to(root)
     return str(target) if is_allowed and target.is_file() else ""
 
 

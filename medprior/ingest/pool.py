@@ -136,7 +136,7 @@ class DecodingPool:
 
     def _send(self, worker: DecodingProcess, source: ImageSource) -> None:
         worker.since = time.monotonic()
-        paths = [source.target or source.path, *(mask.path for mask in source.masks)]
+        paths = [source.file_path, *(mask.path for mask in source.masks)]
         try:
             with open_files(paths, self._decoder_args[0]) as (answers, descriptors):
                 fields = {**serialize_source(source), "files": answers}

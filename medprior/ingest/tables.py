@@ -14,7 +14,6 @@ from medprior.errors import ConfigError, InputMissing
 from medprior.ingest.descriptor import (
     DatasetDescriptor,
     FindingsColumn,
-    OfficialSplitRule,
     TableRule,
     parse_image_key,
     search_pattern,
@@ -160,9 +159,11 @@ def read_tables(
         joins.refuse_unmatched_tables()
     for rule in descriptor.splits:
         list_file = find_first_file(root, rule.files)
-        if joins and list_file is not None:
+        if list_file is None:
+            continue
+        if joins:
             joins.digests[list_file.relative_to(root).as_posix()] = sha256_file(list_file)
-        keys = list(read_split_list(root, rule))
+        keys = read_split_list(list_file)
         if joins and keys:
             joins.count_split_names(rule.files[0], keys)
         for key in keys:
@@ -210,7 +211,10 @@ def read_table_rows(path: Path, table: TableRule) -> Iterator[tuple[str, SourceM
             (label, column, f"{path.name}, column {column}")
             for label, column in find_label_columns(table, columns, {key, *field_columns.values()}).items()
         ]
-        excluded = find_named_columns({name: (name,) for name in table.excluded}, columns)
+        excluded = [
+            (column, {cell.casefold() for cell in table.excluded[name]})
+            for name, column in find_named_columns({name: (name,) for name in table.excluded}, columns).items()
+        ]
         findings_column = find_column(table.findings.columns, columns) if table.findings else None
         for row in reader:
             result = SourceMetadata(cell=(row[key] or "").strip())
@@ -230,10 +234,7 @@ def read_table_rows(path: Path, table: TableRule) -> Iterator[tuple[str, SourceM
                     result.labels[label] = math.nan
             if table.findings and findings_column:
                 result.labels |= parse_listed_findings(row.get(findings_column) or "", table.findings)
-            result.is_excluded = any(
-                (row.get(column) or "").strip().casefold() in map(str.casefold, table.excluded[name])
-                for name, column in excluded.items()
-            )
+            result.is_excluded = any((row.get(column) or "").strip().casefold() in cells for column, cells in excluded)
             yield parse_image_key(result.cell, table.key_match), result
 
 
@@ -287,12 +288,10 @@ def parse_label_value(text: str, values: Mapping[str, float | None], where: str 
     return value if value >= 0 else math.nan
 
 
-def read_split_list(root: Path, rule: OfficialSplitRule) -> Iterator[str]:
+def read_split_list(path: Path) -> list[str]:
     """Image ids in the list file of a split."""
-    path = find_first_file(root, rule.files)
-    if path is not None:
-        with open_text(path) as file:
-            yield from (parse_image_key(line, None) for line in file.read().splitlines() if line.strip())
+    with open_text(path) as file:
+        return [parse_image_key(line, None) for line in file.read().splitlines() if line.strip()]
 
 
 def parse_file_name(relative: str, descriptor: DatasetDescriptor) -> SourceMetadata:
