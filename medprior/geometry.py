@@ -35,6 +35,17 @@ class Views:
         """The views at `index`, in that order."""
         return Views(self.box[index], self.flip[index], self.grid)
 
+    def zoom(self, factor: Array | float, shift: Array) -> Views:
+        """The views, scaled by `factor` about their centres, then moved down and right by shares of their sides.
+
+        Args:
+            factor: a number, or [V, 1] or [V, 2] for height and width.
+            shift: [2] or [V, 2].
+        """
+        side = self.box[:, 2:]
+        corner = self.box[:, :2] + (1 - factor) * side / 2 + shift * side
+        return Views(np.concatenate([corner, side * factor], axis=1), self.flip, self.grid)
+
     def affine(self) -> Array:
         """The map from view to source coordinates for `torch.nn.functional.affine_grid`.
 

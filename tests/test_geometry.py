@@ -63,3 +63,13 @@ def test_the_box_of_a_mask_is_the_smallest_around_it():
     mask[2, 3] = mask[5, 8] = True
     assert find_mask_box(mask) == (slice(2, 6), slice(3, 9))
     assert find_mask_box(np.ones((2, 3), bool)) == (slice(0, 2), slice(0, 3))
+
+
+def test_views_are_zoomed_about_their_centres_and_moved_by_shares_of_their_sides():
+    views = create_whole_image_views(np.array([1.0, 2.0]), (4, 4))
+    moved = views.zoom(0.5, np.array([0.25, -0.1]))
+    np.testing.assert_allclose(moved.box, [[0.5, 0.15, 0.5, 0.5], [0.5, 0.15, 1.0, 0.5]])
+    apart = views.zoom(np.array([[1.0, 2.0], [0.5, 1.0]]), np.array([[0.0, 0.0], [0.5, 0.0]]))
+    np.testing.assert_allclose(apart.box, [[0, -0.5, 1, 2], [1.0, 0, 1, 1]])
+    assert (apart.flip == views.flip).all()
+    assert apart.grid == views.grid

@@ -24,7 +24,7 @@ from medprior.finetune.data.targets import choose_structures, select_patient_sha
 from medprior.finetune.image_grid import keep_largest_components
 from medprior.finetune.model import Model, load_finetuned_model
 from medprior.finetune.settings import FinetuneSettings
-from medprior.geometry import Views
+from medprior.geometry import Views, create_whole_image_views
 from medprior.metrics.overlap import compute_dice
 from medprior.networks.views import crop_views, resample_maps_to_source
 
@@ -68,9 +68,7 @@ def load_teachers(folders: Sequence[Path], names: Sequence[str] | None) -> list[
 
 def change_views(views: Views, scale: float, down: float, right: float) -> Views:
     """The views, scaled about their centres and shifted by shares of their sides."""
-    side = views.box[:, 2:]
-    corner = views.box[:, :2] + (1 - scale) * side / 2 + np.array([down, right]) * side
-    return Views(np.concatenate([corner, side * scale], axis=1), views.flip, views.grid)
+    return views.zoom(scale, np.array([down, right]))
 
 
 @torch.inference_mode()
@@ -87,10 +85,12 @@ def predict_changed_views(models: Sequence[Model], cohort: Cohort, names: Sequen
         for model in models:
             rows = [model.structures.index(name) for name in names]
             squares = torch.from_numpy(np.array(part.squares(model.source_size), dtype=np.float32))[:, None]
-            plain = model.create_views(squares[:, 0].numpy(), part.aspect)[1]
+            squares = squares.to(model.device)
+            index = torch.arange(len(squares), device=model.device)
+            plain = create_whole_image_views(part.aspect, (model.size, model.size))
             for change in VIEW_CHANGES:
                 views = change_views(plain, *change)
-                images = crop_views(squares.to(model.device), views, model.size, torch.arange(len(squares)))
+                images = crop_views(squares, views, model.size, index)
                 maps = model.network(images).float().sigmoid()[:, rows]
                 passes.append(resample_maps_to_source(maps, views, size).cpu())
         yield torch.stack(passes)

@@ -28,15 +28,12 @@ def jitter_views(
         size: side of the views, pixels.
     """
     views = create_whole_image_views(aspect, (size, size))
-    side = views.box[:, 2:]
     factor = (1 + settings.scale) ** (2 * draws[:, :1] - 1)
     if settings.stretch:
         stretch = (1 + settings.stretch) ** (draws[:, 4:5] - 0.5)
         factor = factor * np.concatenate([1 / stretch, stretch], axis=1)
-    shift = settings.translate * (2 * draws[:, 1:3] - 1) * side
-    corner = views.box[:, :2] + (1 - factor) * side / 2 + shift
-    box = np.concatenate([corner, side * factor], axis=1)
-    return Views(box, draws[:, 3] < settings.flip_p, views.grid)
+    moved = views.zoom(factor, settings.translate * (2 * draws[:, 1:3] - 1))
+    return Views(moved.box, draws[:, 3] < settings.flip_p, views.grid)
 
 
 class PrepareWholeViews:
