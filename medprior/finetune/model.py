@@ -154,13 +154,16 @@ class Model:
         return np.concatenate(list(self.predict_batches(cohort, batch)))
 
     @torch.inference_mode()
-    def predict_pixels(self, pixels: NDArray[np.float32], forward: ForwardPass = run_single_pass) -> Prediction:
+    def predict_pixels(
+        self, pixels: NDArray[np.float32], forward: ForwardPass = run_single_pass, with_attention: bool = True
+    ) -> Prediction:
         """Predict one radiograph from one forward pass.
 
         Args:
             pixels: float32 [rows, cols] in [0, 1], square pixels, air dark.
             forward: runs the network on one view [1, 1, S, S]; a service batches the views of
                 several requests in it.
+            with_attention: whether attention is given; without, it has no heads.
 
         Raises:
             ConfigError: `pixels` is no such image.
@@ -171,6 +174,8 @@ class Model:
         images, views = self.create_views(square[None], np.array([cols / rows]))
         output = forward(self.network, images)
         logits, maps = output.logits.float(), output.attention
+        if not with_attention:
+            maps = maps[:, :0]
         height, width = compute_resized_shape((rows, cols), ATTENTION_SIDE_PX)
         patches = maps.shape[-2] * maps.shape[-1]
         attention = resample_to_image(maps * patches, views, height, width)[0].cpu().numpy()

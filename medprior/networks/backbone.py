@@ -73,8 +73,8 @@ def check_weights_digest(path: Path, expected_sha256: str | None) -> None:
         )  # fmt: skip
 
 
-def load_backbone(folder: Path | str) -> Backbone:
-    """Load the teacher that `medprior pretrain` wrote.
+def load_backbone(folder: Path | str, device: str = "cpu") -> Backbone:
+    """Load the teacher that `medprior pretrain` wrote onto `device`.
 
     Raises:
         InputMissing: no finished pretraining in `folder`, or damaged weights.
@@ -82,9 +82,11 @@ def load_backbone(folder: Path | str) -> Backbone:
     folder = Path(folder)
     config = read_config(folder, "pretrain")
     try:
-        return _rebuild_backbone(folder, config)
+        backbone = _rebuild_backbone(folder, config)
     except BROKEN_CONFIG_ERRORS as error:
         raise broken_config_error(error, str(folder), "pretrain") from None
+    backbone.network.to(device)
+    return backbone
 
 
 def _rebuild_backbone(folder: Path, config: dict[str, Any]) -> Backbone:

@@ -11,6 +11,7 @@ from medprior.cli import main
 from medprior.deploy import load_model
 from medprior.deploy.registry.load import find_source_backbone
 from medprior.dicom import read_image
+from medprior.finetune import load_finetuned_model
 from medprior.resources import find_anatomy_model, find_resource_folder
 
 EXAMPLE = find_resource_folder("bundles") / "chest_xray_segmentation" / "docs" / "example.png"
@@ -76,3 +77,12 @@ def test_one_command_reads_a_radiograph(tmp_path, monkeypatch):
     assert values["status"] == "ok"
     assert set(values["files"]["masks"]) == {"left_lung", "right_lung", "heart"}
     assert (tmp_path / "out" / values["files"]["overlay"]).is_file()
+
+
+def test_the_segmenters_own_attention_is_left_out_on_request():
+    model = load_finetuned_model(find_anatomy_model())
+    pixels = read_image(EXAMPLE).pixels
+    whole, bare = (model.predict_pixels(pixels, with_attention=given) for given in (True, False))
+    assert len(whole.attention) == 6
+    assert len(bare.attention) == 0
+    assert all((whole.masks[name] == bare.masks[name]).all() for name in whole.masks)

@@ -54,8 +54,10 @@ def compute_structure_attention(backbone: Backbone, pixels: NDArray[np.float32])
     views = shift_views(create_whole_image_views(np.array([cols / rows]), (cells, cells)))
     images = crop_views(square[None, None], views, size, torch.zeros(len(views), dtype=torch.long, device=device))
     maps = compute_attention_maps(backbone.network, images) * cells**2
+    if backbone.heads:
+        maps = maps[:, list(backbone.heads.values())]
     height, width = compute_resized_shape((rows, cols), ATTENTION_SIDE_PX)
     attention = resample_to_image(maps, views, height, width).mean(dim=0).cpu().numpy()
     if not backbone.heads:
         return {"all_heads": attention.mean(axis=0)}
-    return {name: attention[head] for name, head in backbone.heads.items()}
+    return dict(zip(backbone.heads, attention, strict=True))

@@ -115,7 +115,7 @@ def load_model_metrics(folders: Mapping[str, Path], evidence: Path) -> dict[str,
 def read_test_evidence(metrics: Mapping[str, Any]) -> dict[str, FindingEvidence]:
     """Label -> evidence from the metrics of `medprior evaluate`; labels without an AUC are left out."""
     entries = {name: entry for name, entry in metrics.items() if isinstance(entry, dict)}
-    values = get_number_table({"value": {name: entry.get("value") for name, entry in entries.items()}}, "value")
+    values = {name: float(entry["value"]) for name, entry in entries.items() if is_finite_number(entry.get("value"))}
     findings = {}
     for name, auc in values.items():
         label, bounds = name.removeprefix("classification.auc."), entries[name].get("ci95")

@@ -17,6 +17,11 @@ MODEL_TASKS = ("classification", "segmentation")
 ARTIFACT_NAMES = ("model", "segmenter")
 
 
+def find_model_folders(artifacts: Path) -> dict[str, Path]:
+    """Artifact name -> model folder, of those that a package's artifacts folder holds."""
+    return {name: artifacts / name for name in ARTIFACT_NAMES if (artifacts / name).is_dir()}
+
+
 def read_checked_config(folder: Path) -> dict[str, Any]:
     """Read the `config.json` of a model folder after checking its weights.
 

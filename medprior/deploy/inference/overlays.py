@@ -146,9 +146,9 @@ def draw_native_side_markers(image: Image.Image, native: NativeGrid) -> None:
     """
     rows, columns = native.stored_shape
     for letter, share in (("R", MARKER_X), ("L", 1 - MARKER_X)):
-        plane = np.zeros((rows, columns, 3), np.uint8)
-        plane[rows // 2, min(columns - 1, int(share * columns))] = 255
-        (y, x), *_ = np.argwhere(native.reorient_pixels(plane)[..., 0])
+        spot = np.zeros((rows, columns), np.uint8)
+        spot[rows // 2, min(columns - 1, int(share * columns))] = 1
+        (y, x), *_ = np.argwhere(native.reorient_pixels(spot))
         draw_side_marker(image, letter, (float(x), float(y)))
 
 

@@ -95,11 +95,8 @@ class Predictor:
                 )
             models[model.task] = model
         findings = read_test_evidence(load_model_metrics(folders, evidence)) if evidence else None
-        if backbone is None:
-            return cls(models, compute_models_digest(folders), evidence=findings)
-        loaded = load_backbone(backbone)
-        loaded.network.to(device)
-        digest = compute_models_digest(folders | {"backbone": backbone})
+        loaded = load_backbone(backbone, device) if backbone else None
+        digest = compute_models_digest(folders | ({"backbone": backbone} if backbone else {}))
         return cls(models, digest, evidence=findings, backbone=loaded)
 
     def predict(self, source: Path | str | bytes | BinaryIO) -> RadiographPrediction:
@@ -123,7 +120,11 @@ class Predictor:
 
     def predict_radiograph(self, radiograph: Radiograph) -> RadiographPrediction:
         """Predict on a decoded radiograph."""
-        outputs = {task: model.predict_pixels(radiograph.pixels, self.forward) for task, model in self.models.items()}
+        with_attention = self.backbone is None
+        outputs = {
+            task: model.predict_pixels(radiograph.pixels, self.forward, with_attention)
+            for task, model in self.models.items()
+        }
         masks = outputs["segmentation"].masks if "segmentation" in outputs else {}
         ratio = measure_cardiothoracic_ratio(masks) if radiograph.view in FRONTAL_VIEWS else None
         classifier = self.models.get("classification")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medprior.cohort import Cohort
-from medprior.deploy.inference.model_folder import ARTIFACT_NAMES
+from medprior.deploy.inference.model_folder import find_model_folders
 from medprior.deploy.promotion.gate import GateCheck, GateVerdict, build_gate_tags, compare_with_champion
 from medprior.deploy.promotion.settings import GateSettings
 from medprior.deploy.promotion.smoke_test import run_smoke_prediction
@@ -145,7 +145,7 @@ def run_gate_checks(
     verdict = GateVerdict()
     with fetch_package(f"models:/{name}/{version}", uri) as folder:
         patient_ids = study.part.patient_ids.tolist()
-        for model_folder in sorted(path for path in folder.iterdir() if path.name in ARTIFACT_NAMES):
+        for model_folder in find_model_folders(folder).values():
             shared, text = training_patients.count_training_overlap(model_folder, study.cohort, patient_ids)
             verdict.checks.append(GateCheck(f"{model_folder.name} patients apart", not shared, text))
         new = load_package(folder)

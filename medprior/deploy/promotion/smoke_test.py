@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from medprior.deploy.inference.model_folder import ARTIFACT_NAMES
+from medprior.deploy.inference.model_folder import find_model_folders
 from medprior.errors import MedpriorError
 
 
@@ -32,9 +32,8 @@ def run_smoke_prediction(package: Path) -> str:
     from medprior.deploy.registry.pyfunc import RadiographModel
     from medprior.deploy.registry.register import build_input_example
 
-    names = [name for name in ARTIFACT_NAMES if (package / name).is_dir()]
     create_context: Any = pyfunc_model.PythonModelContext
-    context = create_context({name: str(package / name) for name in names}, None)
+    context = create_context({name: str(folder) for name, folder in find_model_folders(package).items()}, None)
     model = RadiographModel()
     model.load_context(context)
     with np.errstate(invalid="ignore"):  # rendering of non-finite values; they are refused below

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medprior.deploy.inference.model_folder import ARTIFACT_NAMES, compute_models_digest
+from medprior.deploy.inference.model_folder import compute_models_digest, find_model_folders
 from medprior.deploy.registry.champion import APPROVAL_TAG, APPROVED_DIGEST_TAG, CHAMPION_ALIAS
 from medprior.errors import InputMissing
 
@@ -32,8 +32,7 @@ def check_recorded_digest(client: MlflowClient, uri: str, resolved: str, artifac
     Raises:
         InputMissing: the digests differ, or a champion's approval is missing or of other files.
     """
-    folders = {name: artifacts / name for name in ARTIFACT_NAMES if (artifacts / name).is_dir()}
-    digest, tags = compute_models_digest(folders), read_recorded_tags(client, resolved)
+    digest, tags = compute_models_digest(find_model_folders(artifacts)), read_recorded_tags(client, resolved)
     if tags.get(DIGEST_TAG) != digest:
         raise InputMissing(
             "the stored files are not those that were registered",

@@ -73,8 +73,7 @@ def load_backbone_predictor(folder: Path, segmenter: Path | None, device: str) -
             expected="a classification model beside it", found=f"the backbone {folder.name}",
             fix="load the segmentation model as a model of its own",
         )  # fmt: skip
-    backbone = load_backbone(folder)
-    backbone.network.to(device)
+    backbone = load_backbone(folder, device)
     return Predictor({}, compute_models_digest({"backbone": folder}), backbone=backbone)
 
 
