@@ -122,10 +122,10 @@ class MutationBench:
         self._written += 1
         os.utime(path, (self._written, self._written))
 
-    def judge_mutant(self, module: str, mutant: Mutant) -> tuple[str, list[str]]:
-        """`killed`, `timeout` (too slow by far, such as an endless loop) or `survived`; and the tests that ran."""
+    def judge_mutant(self, module: str, mutant: Mutant, files: Sequence[str]) -> tuple[str, list[str]]:
+        """`killed`, `timeout` (too slow by far, as an endless loop is) or `survived`; and those of `files` that ran."""
         ran, spent = [], 0.0
-        for file in list_near_tests(self.root, module):
+        for file in files:
             duration = self.measure_duration(file)
             if duration is None or spent + duration > self.seconds:
                 continue
@@ -254,17 +254,23 @@ def judge_mutants(bench: MutationBench, mutants: Sequence[tuple[str, Mutant]], o
     """Results of all mutants, those that `output` holds and still hold taken from there."""
     earlier, durations = load_results(output)
     bench.durations.update(durations)
-    results: list[MutantResult] = []
-    for module, mutant in mutants:
-        digest = compute_digest(bench.root, [module, *list_near_tests(bench.root, module)])
-        result = earlier.get((module, mutant.line, mutant.before, mutant.after, digest))
-        if result is None:
-            status, ran = bench.judge_mutant(module, mutant)
-            result = MutantResult(module, mutant.line, mutant.before, mutant.after, status, " ".join(ran), digest)
-            print(f"{status:8s} {module}:{mutant.line}  {mutant.before}  ->  {mutant.after}", flush=True)
-        results.append(result)
-        save_results(output, results, bench.durations)
-    return results
+    near = {module: list_near_tests(bench.root, module) for module in dict.fromkeys(module for module, _ in mutants)}
+    digests = {module: compute_digest(bench.root, [module, *files]) for module, files in near.items()}
+    results = [
+        earlier.get((module, mutant.line, mutant.before, mutant.after, digests[module])) for module, mutant in mutants
+    ]
+    for index, (module, mutant) in enumerate(mutants):
+        if results[index] is not None:
+            continue
+        status, ran = bench.judge_mutant(module, mutant, near[module])
+        results[index] = MutantResult(
+            module, mutant.line, mutant.before, mutant.after, status, " ".join(ran), digests[module]
+        )
+        print(f"{status:8s} {module}:{mutant.line}  {mutant.before}  ->  {mutant.after}", flush=True)
+        save_results(output, [result for result in results if result], bench.durations)
+    judged = [result for result in results if result]
+    save_results(output, judged, bench.durations)
+    return judged
 
 
 if __name__ == "__main__":
