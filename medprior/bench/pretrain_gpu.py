@@ -1,4 +1,4 @@
-"""The step that GPUs are measured with: ViT-S/16, 2 x 224 and 8 x 96 px, and its operations."""
+"""Operations of a step of pretraining, and the peaks of GPUs' data sheets."""
 
 from __future__ import annotations
 
@@ -7,14 +7,6 @@ from medprior.pretrain.settings import PretrainSettings
 
 # Dense bf16 peak of the data sheets, without sparsity, FLOP/s.
 PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
-
-
-def vit_small_settings(recipe: str, batch: int) -> PretrainSettings:
-    """ViT-S/16 with DINO's published views."""
-    network = {"width": 384, "depth": 12, "heads": 6, "patch": 16, "image_size": 224}
-    crops = {"global_size": 224, "local_size": 96, "locals": 8}
-    values = {"recipe": recipe, "network": network, "crops": crops, "batch": batch, "steps": 1}
-    return PretrainSettings.from_values(values).resolve(100_000)
 
 
 def compute_forward_flops(net: ViTSettings, size: int) -> float:

@@ -105,7 +105,6 @@ def run_start(folder: str, recipe: str, view: int) -> None:
         facts.setdefault("processor_seconds", time.process_time())
 
     run.trainer.add_event_handler(Events.ITERATION_COMPLETED, record_first_step)
-    assert run.settings.steps is not None
     run.trainer.run()
     run.export()
     print(json.dumps(facts | {"peak_gib": read_peak_memory_mib(is_reset) / 2**10}))

@@ -39,7 +39,7 @@ class MetricsHandler:
         self.names = names
         self.rows: list[dict[str, float]] = []
         self.window: list[Mapping[str, float]] = []
-        self._columns: set[str] = set()
+        self._columns: list[str] = []
         self._since = self._loaded = time.perf_counter()
         self._waited = 0.0
         self._bar: tqdm[Any] | None = None
@@ -103,11 +103,12 @@ class MetricsHandler:
 
     def _write_row(self, row: dict[str, float]) -> None:
         """Append the last row; write the whole table for the first row of a process and for new columns."""
-        if self._columns >= row.keys() and self.path.is_file():
-            append_metrics_row(self.path, row)
+        if row.keys() <= set(self._columns) and self.path.is_file():
+            with self.path.open("a") as file:
+                file.write(format_metrics_csv(self._columns, [row], header=False))
             return
         write_metrics_csv(self.path, self.rows)
-        self._columns = {key for known in self.rows for key in known}
+        self._columns = list_columns(self.rows)
 
 
 class HealthHandler:
@@ -284,17 +285,13 @@ def copy_to_host(state: Any) -> Any:
 
 def write_metrics_csv(path: Path, rows: list[dict[str, float]]) -> None:
     """Write rows as CSV, atomically; columns in order of first appearance."""
-    names = list(dict.fromkeys(key for row in rows for key in row))
     with atomic_write(path) as temporary:
-        temporary.write_text(format_metrics_csv(names, rows, header=True))
+        temporary.write_text(format_metrics_csv(list_columns(rows), rows, header=True))
 
 
-def append_metrics_row(path: Path, row: dict[str, float]) -> None:
-    """Add a row, whose keys are among the columns, to a table of `write_metrics_csv`, in one write."""
-    with path.open("r", newline="") as file:
-        names = next(csv.reader(file))
-    with path.open("a") as file:
-        file.write(format_metrics_csv(names, [row], header=False))
+def list_columns(rows: Sequence[dict[str, float]]) -> list[str]:
+    """Keys of all rows in order of first appearance."""
+    return list(dict.fromkeys(key for row in rows for key in row))
 
 
 def format_metrics_csv(names: Sequence[str], rows: Sequence[dict[str, float]], header: bool) -> str:

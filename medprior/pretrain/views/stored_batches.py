@@ -143,7 +143,8 @@ def build_step_loader(
     workers = loading.workers
     if workers is None:
         cores = len(os.sched_getaffinity(0)) // world_size()
-        reads = "image" in batches.__getitems__([0]) or "maps" in batches.__getitems__([0])
+        has_maps = dataset.prior is not None and dataset.prior.per_image is not None
+        reads = batches.resident is None or has_maps
         workers = min(MAX_WORKERS, max(cores - 1, 0)) if device.type == "cuda" and reads else 0
     return DataLoader(
         batches, batch_sampler=StepSampler(settings, len(dataset)), collate_fn=keep_batch, num_workers=workers,
