@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from medprior.dicom.file_opening import MAGIC_NUMBERS, PREAMBLE_BYTES
+
 DESCRIBED_BYTES = 512  # as many first bytes as `describe_content` can use
+DESCRIPTIONS = {
+    "png": "a PNG picture", "jpeg": "a JPEG picture", "gif": "a GIF picture", "tiff": "a TIFF picture",
+    "gzip": "a gzip archive", "zip": "a ZIP archive", "appledouble": "an AppleDouble file of macOS",
+}  # fmt: skip
 # (offset, bytes there, description); the first that fits counts.
 SIGNATURES = (
-    (128, b"DICM", "a DICOM file"),
-    (0, b"\x89PNG\r\n\x1a\n", "a PNG picture"),
-    (0, b"\xff\xd8\xff", "a JPEG picture"),
-    (0, b"II*\0", "a TIFF picture"),
-    (0, b"MM\0*", "a TIFF picture"),
-    (0, b"II+\0", "a TIFF picture"),
-    (0, b"MM\0+", "a TIFF picture"),
-    (0, b"GIF8", "a GIF picture"),
+    (PREAMBLE_BYTES, b"DICM", "a DICOM file"),
+    *((0, magic, DESCRIPTIONS[kind]) for magic, kind in MAGIC_NUMBERS),
     (8, b"WEBP", "a WebP picture"),
     (0, b"\0\0\0\x0cjP  \r\n", "a JPEG 2000 picture"),
     (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
     (4, b"ftypheic", "a HEIC picture"),
     (4, b"ftyp", "a video"),
-    (0, b"PK\x03\x04", "a ZIP archive"),
     (0, b"PK\x05\x06", "a ZIP archive"),
-    (0, b"\x1f\x8b", "a gzip archive"),
     (0, b"BZh", "a bzip2 archive"),
     (0, b"\xfd7zXZ\0", "an xz archive"),
     (0, b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
@@ -39,7 +37,6 @@ SIGNATURES = (
     (0, b"SQLite format 3\0", "an SQLite database"),
     (0, b"\x7fELF", "a program"),
     (0, b"MZ", "a program"),
-    (0, b"\x00\x05\x16\x07", "an AppleDouble file of macOS"),
     (0, b"\0\0\0\x01Bud1", "a .DS_Store file of macOS"),
 )
 TEXT_STARTS = ((b"<!doctype html", "an HTML page"), (b"<html", "an HTML page"), (b"<?xml", "an XML file"))

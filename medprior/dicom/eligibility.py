@@ -106,10 +106,11 @@ def check_subject(header: Header) -> None:
     """Refuse images of quality control by their attributes or wording (our choice); synthetic ones pass."""
     if any(header.text(tag) == "YES" for tag in QUALITY_CONTROL_FIELDS):
         raise Rejected("quality_control", "the header states a quality control image or subject")
-    is_synthetic = "DIGITAL PHANTOM" in header.text(0x00081030)  # `medprior phantom` stands for a patient.
+    if "DIGITAL PHANTOM" in header.text(0x00081030):  # `medprior phantom` stands for a patient.
+        return
     for fields, pattern in ((TITLE_FIELDS, QUALITY_TITLE), (PROSE_FIELDS, QUALITY_PROSE)):
         texts = [re.sub("[^A-Z]+", " ", " ".join(header.texts(tag))).strip() for tag in fields]
-        if not is_synthetic and any(map(pattern.search, texts)):
+        if any(map(pattern.search, texts)):
             raise Rejected("quality_control", "the header names a phantom, a test or a calibration, not a patient")
 
 

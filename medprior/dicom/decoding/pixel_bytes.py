@@ -123,12 +123,15 @@ def group_fragments(offsets: bytes, fragments: list[bytes], frame_count: int) ->
     Raises:
         Rejected: `malformed`, the table does not tell the frames apart.
     """
-    if frame_count == 1 or len(fragments) == frame_count:
-        return [b"".join(fragments)] if frame_count == 1 else fragments
+    if frame_count == 1:
+        return [b"".join(fragments)]
+    if len(fragments) == frame_count:
+        return fragments
     starts = struct.unpack(f"<{len(offsets) // 4}L", offsets[: len(offsets) // 4 * 4])
-    positions = [0, *accumulate(len(fragment) + 8 for fragment in fragments)]
+    positions = accumulate((len(fragment) + 8 for fragment in fragments[:-1]), initial=0)
+    index_by_position = {position: index for index, position in enumerate(positions)}
     is_ordered = len(starts) == frame_count and starts[0] == 0 and sorted(set(starts)) == list(starts)
-    if not is_ordered or any(start not in positions[:-1] for start in starts):
+    if not is_ordered or not index_by_position.keys() >= set(starts):
         raise Rejected("malformed", "the compressed data does not tell its frames apart")
-    bounds = [*(positions.index(start) for start in starts), len(fragments)]
+    bounds = [*(index_by_position[start] for start in starts), len(fragments)]
     return [b"".join(fragments[first:end]) for first, end in pairwise(bounds)]
