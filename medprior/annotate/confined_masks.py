@@ -18,11 +18,11 @@ from medprior.annotate.mask_inputs import MaskFileReader
 from medprior.annotate.picture_grids import PictureGrids
 from medprior.annotate.volumes import link_scratch_file
 from medprior.dicom import Policy, Radiograph
-from medprior.dicom.bounded_reader import FAILURE_TEXTS, PRELOADED_MODULES, START_FIX
-from medprior.dicom.file_opening import GIVEN_FILES, open_files
+from medprior.dicom.bounded_reader import FAILURE_TEXTS, PRELOADED_MODULES, START_FIX, send_with_files
+from medprior.dicom.file_opening import GIVEN_FILES
 from medprior.dicom.radiograph import dump_metadata, restore_radiograph
 from medprior.errors import MedpriorError
-from medprior.workers.messages import MessageError, receive_message, send_message
+from medprior.workers.messages import MessageError, receive_message
 from medprior.workers.sandbox import (
     Message,
     MessageHandler,
@@ -126,9 +126,7 @@ class ConfinedMaskReader:
         deadline = time.monotonic() + self.limits.wall_seconds
         paths = [str(path)] if self._task.image is None else [str(path), self._task.image]
         try:
-            with open_files(paths, Policy()) as (answers, descriptors):
-                facts = question | {"path": str(path), "files": answers}
-                send_message(process.channel, facts, (), deadline, descriptors)
+            send_with_files(process.channel, question | {"path": str(path)}, paths, Policy(), deadline)
             answer, arrays = receive_message(process.channel, deadline)
         except MessageError as error:
             code = "timeout" if error.timed_out else process.end_and_get_reject_code()

@@ -19,7 +19,7 @@ from medprior.annotate.imported_masks import ImportedMasks
 from medprior.annotate.orientation import orient_slice
 from medprior.annotate.rasters import split_labels
 from medprior.dicom import Policy
-from medprior.dicom.decoding.decoders import SCRATCH_LOCK, open_scratch_file
+from medprior.dicom.decoding.decoders import fill_scratch_file, open_scratch_file
 from medprior.dicom.file_opening import open_regular_file
 from medprior.errors import MedpriorError
 
@@ -98,7 +98,7 @@ def read_volume_layers(
     return layers, metadata, directions if has_known_directions(kind, metadata, directions, origin) else None
 
 
-def read_volume_file(path: Path, kind: str, where: str) -> bytes:
+def read_volume_file(path: Path, kind: str, where: str) -> bytes | bytearray:
     """The bytes of a file; those of a `.nii.gz` file decompressed."""
     with open_regular_file(path, Policy()) as (stream, _):
         is_compressed = kind == "nifti" and stream.read(len(GZIP_SIGNATURE)) == GZIP_SIGNATURE
@@ -112,21 +112,16 @@ def read_volume_file(path: Path, kind: str, where: str) -> bytes:
                 data += chunk
                 if len(data) > MAX_VOLUME_BYTES:
                     raise MedpriorError("the volume is too large", where=where, expected="one slice")
-    return bytes(data)
+    return data
 
 
 @contextmanager
-def expose_volume(data: bytes, link: Path | None) -> Iterator[Path]:
+def expose_volume(data: bytes | bytearray, link: Path | None) -> Iterator[Path]:
     """A path from which ITK, which reads files only, reads `data`; they stay in memory."""
     with ExitStack() as stack:
         if link is None:
             link = link_scratch_file(Path(stack.enter_context(tempfile.TemporaryDirectory())))
-        stack.enter_context(SCRATCH_LOCK)
-        descriptor = open_scratch_file(os.getpid())
-        os.ftruncate(descriptor, 0)
-        with open(descriptor, "wb", closefd=False) as file:
-            file.seek(0)
-            file.write(data)
+        stack.enter_context(fill_scratch_file(lambda file: file.write(data)))
         yield link
 
 

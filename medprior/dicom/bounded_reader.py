@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 import queue
+import socket
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -136,9 +138,7 @@ class BoundedReader:
         try:
             if isinstance(source, (str, os.PathLike)):
                 path = str(Path(source).absolute())
-                with open_files([path], self._policy) as (answers, descriptors):
-                    facts = {"path": path, "files": answers}
-                    send_message(process.channel, facts, (), deadline, descriptors)
+                send_with_files(process.channel, {"path": path}, [path], self._policy, deadline)
             else:
                 content = np.frombuffer(source, dtype=np.uint8)
                 send_message(process.channel, {"path": None}, (content,), deadline)
@@ -146,6 +146,18 @@ class BoundedReader:
         except MessageError as error:
             code = "timeout" if error.timed_out else process.end_and_get_reject_code()
             raise Rejected(code, FAILURE_TEXTS[code]) from None
+
+
+def send_with_files(
+    channel: socket.socket, facts: dict[str, Any], paths: Sequence[str], policy: Policy, deadline: float
+) -> None:
+    """Send a message with files that a confined process may not open; its `GIVEN_FILES` take them.
+
+    Raises:
+        MessageError: it cannot be sent in time.
+    """
+    with open_files(paths, policy) as (answers, descriptors):
+        send_message(channel, facts | {"files": answers}, (), deadline, descriptors)
 
 
 def build_reader_message_handler(policy: Policy) -> MessageHandler:

@@ -13,7 +13,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from medprior.dicom import Policy
-from medprior.dicom.file_opening import GIVEN_FILES, open_files
+from medprior.dicom.bounded_reader import send_with_files
+from medprior.dicom.file_opening import GIVEN_FILES
 from medprior.errors import MedpriorError
 from medprior.ingest.decoding import (
     DecodedImage,
@@ -25,7 +26,7 @@ from medprior.ingest.decoding import (
     serialize_source,
 )
 from medprior.ingest.plan import ImageSource
-from medprior.workers.messages import MessageError, receive_message, send_message
+from medprior.workers.messages import MessageError, receive_message
 from medprior.workers.sandbox import (
     PRELOADED_LIBRARIES,
     Message,
@@ -138,9 +139,8 @@ class DecodingPool:
         worker.since = time.monotonic()
         paths = [source.file_path, *(mask.path for mask in source.masks)]
         try:
-            with open_files(paths, self._decoder_args[0]) as (answers, descriptors):
-                fields = {**serialize_source(source), "files": answers}
-                send_message(worker.process.channel, fields, (), self._deadline(worker), descriptors)
+            fields, deadline = serialize_source(source), self._deadline(worker)
+            send_with_files(worker.process.channel, fields, paths, self._decoder_args[0], deadline)
         except MessageError:
             # `_receive_result` then reports the failure for this file.
             return

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from medprior.workers.confinement import LOADER_VARIABLES, SINGLE_THREAD_VARIABLES
 from medprior.workers.messages import receive_message, send_message
-from medprior.workers.sandbox import Message, MessageHandler, ProcessLimits, SandboxedProcess
+from medprior.workers.sandbox import Message, MessageHandler, ProcessLimits, start_ready_process
 
-START_SECONDS = 60.0
+ANSWER_SECONDS = 60.0
 
 
 def check_confinement() -> dict[str, bool]:
@@ -28,10 +28,10 @@ def check_confinement() -> dict[str, bool]:
         ProcessStartError: the process did not start.
         MessageError: the process ended.
     """
-    process = SandboxedProcess(build_forbidden_attempts, (), ProcessLimits(), ("medprior.workers.confinement_check",))
+    modules = ("medprior.workers.confinement_check",)
+    process = start_ready_process(build_forbidden_attempts, (), ProcessLimits(), modules)
     try:
-        deadline = time.monotonic() + START_SECONDS
-        receive_message(process.channel, deadline)
+        deadline = time.monotonic() + ANSWER_SECONDS
         with tempfile.NamedTemporaryFile() as planted:
             send_message(process.channel, {"planted": planted.name, "owner": os.getpid()}, (), deadline)
             facts, _ = receive_message(process.channel, deadline)

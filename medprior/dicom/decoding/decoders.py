@@ -7,9 +7,11 @@ import importlib.util
 import os
 import threading
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,18 +168,26 @@ def open_scratch_file(owner: int) -> int:
     return os.memfd_create(f"medprior-{owner}")
 
 
-def decode_with_simpleitk(data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
-    """Decode with SimpleITK, which reads files only, through a file in memory that holds only the pixels."""
-    simpleitk: Any = importlib.import_module("SimpleITK")
+@contextmanager
+def fill_scratch_file(write: Callable[[BinaryIO], object]) -> Iterator[str]:
+    """Fill the scratch file of this process, alone among its threads; a path, for libraries that read files only."""
     with SCRATCH_LOCK:
         descriptor = open_scratch_file(os.getpid())
         os.ftruncate(descriptor, 0)
         with open(descriptor, "w+b", closefd=False) as file:
             file.seek(0)
-            build_frame_dataset(data, syntax, layout).save_as(file, enforce_file_format=True)
+            write(file)
+        yield f"/proc/self/fd/{descriptor}"
+
+
+def decode_with_simpleitk(data: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
+    """Decode with SimpleITK, which reads files only, through a file in memory that holds only the pixels."""
+    simpleitk: Any = importlib.import_module("SimpleITK")
+    dataset = build_frame_dataset(data, syntax, layout)
+    with fill_scratch_file(lambda file: dataset.save_as(file, enforce_file_format=True)) as path:
         reader = simpleitk.ImageFileReader()
         reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(f"/proc/self/fd/{descriptor}")
+        reader.SetFileName(path)
         array = simpleitk.GetArrayFromImage(reader.Execute())
     return np.asarray(array.reshape(array.shape[-2:]))
 
