@@ -7,12 +7,11 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 
 import medprior
-from medprior.errors import ConfigError, MedpriorError
+from medprior.errors import ConfigError, MedpriorError, suggest_nearest
 from medprior.workers.launched import read_launched_processes
 
 STAGES: dict[str, tuple[str, str]] = {
@@ -92,7 +91,7 @@ def print_stage_settings(arguments: Sequence[str]) -> None:
         raise ConfigError(
             "this stage has options only" if is_stage else "no such stage", where="STAGE",
             expected=f"one of {', '.join(SETTINGS_BY_STAGE)}", found=repr(args.stage),
-            fix=f"see `medprior {args.stage} --help`" if is_stage else suggest_stage(args.stage, SETTINGS_BY_STAGE),
+            fix=f"see `medprior {args.stage} --help`" if is_stage else suggest_nearest(args.stage, SETTINGS_BY_STAGE),
         )  # fmt: skip
     from medprior.settings import Settings, build_settings_schema, list_settings
 
@@ -106,12 +105,6 @@ def print_stage_settings(arguments: Sequence[str]) -> None:
     width = max(len(f"{entry.key}={entry.default}") for entry in entries if len(entry.default) <= MAX_ALIGNED_DEFAULT)
     for entry in entries:
         print(f"{f'{entry.key}={entry.default}':<{width}}  {entry.description}".rstrip())
-
-
-def suggest_stage(name: str, known: Iterable[str]) -> str:
-    """`did you mean ...?` with the nearest of `known`; empty where none is near."""
-    nearest = get_close_matches(name, known, n=1)
-    return f"did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def run_stage(name: str, arguments: Sequence[str]) -> None:
@@ -196,7 +189,7 @@ def dispatch_arguments(argv: Sequence[str] | None) -> int:
         print(medprior.__version__)
         return 0
     if arguments[0] not in {"settings", *STAGES}:
-        suggestion = suggest_stage(arguments[0], ["settings", *STAGES])
+        suggestion = suggest_nearest(arguments[0], ["settings", *STAGES])
         known = f"{suggestion} known: {', '.join(STAGES)}".lstrip()
         print(f"medprior: no stage {arguments[0]!r}; {known}", file=sys.stderr)
         return 2

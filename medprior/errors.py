@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class MedpriorError(Exception):
     """The user's input was refused; the command line prints one line and exits with 2.
@@ -66,3 +68,11 @@ class Rejected(MedpriorError):
     def __reduce__(self) -> tuple[type[Rejected], tuple[str, str]]:
         """Support pickling, so that worker processes can raise it."""
         return Rejected, (self.code, self.what)
+
+
+def suggest_nearest(name: str, known: Iterable[str]) -> str:
+    """`did you mean ...?` with the nearest of `known`; empty where none is near."""
+    from difflib import get_close_matches  # needed for a mistake only
+
+    nearest = get_close_matches(name, list(known), n=1)
+    return f"did you mean {nearest[0]!r}?" if nearest else ""

@@ -2,7 +2,15 @@ import pickle
 
 import pytest
 
-from medprior.errors import ConfigError, InputMissing, MedpriorError, Rejected, TrainingCollapsed, TrainingDiverged
+from medprior.errors import (
+    ConfigError,
+    InputMissing,
+    MedpriorError,
+    Rejected,
+    TrainingCollapsed,
+    TrainingDiverged,
+    suggest_nearest,
+)
 
 
 def test_a_message_says_where_what_expected_found_and_the_next_step_in_one_line():
@@ -23,3 +31,8 @@ def test_input_ends_with_2_and_training_with_3(kind, code):
 def test_a_rejected_file_keeps_its_code_on_the_way_from_a_process():
     back = pickle.loads(pickle.dumps(Rejected("empty", "no bytes")))
     assert (back.code, back.what, str(back)) == ("empty", "no bytes", "empty: no bytes")
+
+
+def test_the_nearest_name_is_suggested_and_none_where_all_are_far():
+    assert suggest_nearest("pretrian", iter(["ingest", "pretrain"])) == "did you mean 'pretrain'?"
+    assert suggest_nearest("xyz", ["ingest", "pretrain"]) == ""

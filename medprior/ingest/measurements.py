@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from medprior.cohort.image_rows import read_rows_of_others, write_joined_rows
 from medprior.errors import ConfigError
 from medprior.ingest.descriptor import DatasetDescriptor, MeasurementRule, parse_image_key
 from medprior.ingest.identity import Pseudonymizer
-from medprior.ingest.image_rows import read_rows_of_others, write_joined_rows
 from medprior.ingest.table_files import find_column, find_named_columns, open_table, require_columns
 from medprior.ingest.tables import find_first_file
 

@@ -8,8 +8,9 @@ this room, "Published settings".
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any
+
+from medprior.errors import suggest_nearest
 
 VIT_S16: dict[str, Any] = {
     "width": 384, "depth": 12, "heads": 6, "patch": 16, "registers": 0, "image_size": 224, "drop_path": 0.1,
@@ -85,7 +86,6 @@ def get_preset_settings(name: str | None) -> dict[str, Any]:
     if name is None:
         return {}
     if name not in PRESETS:
-        nearest = get_close_matches(name, PRESETS, n=1)
-        hint = f", did you mean {nearest[0]!r}?" if nearest else ""
-        raise ValueError(f"no preset {name!r}; presets are {', '.join(PRESETS)}{hint}")
+        hints = [", ".join(PRESETS), suggest_nearest(name, PRESETS)]
+        raise ValueError(f"no preset {name!r}; presets are {', '.join(filter(None, hints))}")
     return PRESETS[name]

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from medprior.ingest.image_rows import read_rows_of_others, write_joined_rows
+from medprior.cohort.image_rows import read_rows_of_others, write_joined_rows
 
 COLUMNS = ("image_id", "value")
 MANIFEST = pd.DataFrame({"image_id": ["a", "b", "c"], "dataset": ["one", "two", "two"]})
