@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from multiprocessing.util import Finalize
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
@@ -126,6 +128,28 @@ def is_worth_residence(images: SquareImages, loading: LoadingSettings, device: t
     return bool(np.prod(images.shape) * images.stored_dtype.itemsize <= RESIDENT_SHARE * free)
 
 
+class StepLoader(DataLoader[StoredBatch]):
+    """A loader whose processes leave SIGINT and SIGTERM, which a whole group receives, to the process that saves."""
+
+    def __iter__(self) -> Any:
+        if self.num_workers:
+            Finalize(None, kill_daemons, exitpriority=0)
+        # Processes inherit the mask: they block both signals from their first moment.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def kill_daemons() -> None:
+    """End processes that are left at exit: multiprocessing sends SIGTERM, which they block, and waits for ever."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler reports each killed process as a failure
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
+
+
 def build_step_loader(
     dataset: SquaresDataset, settings: PretrainSettings, device: torch.device | None = None
 ) -> DataLoader[StoredBatch]:
@@ -146,18 +170,12 @@ def build_step_loader(
         has_maps = dataset.prior is not None and dataset.prior.per_image is not None
         reads = batches.resident is None or has_maps
         workers = min(MAX_WORKERS, max(cores - 1, 0)) if device.type == "cuda" and reads else 0
-    return DataLoader(
+    return StepLoader(
         batches, batch_sampler=StepSampler(settings, len(dataset)), collate_fn=keep_batch, num_workers=workers,
-        pin_memory=device.type == "cuda", worker_init_fn=ignore_signals,
+        pin_memory=device.type == "cuda",
     )  # fmt: skip
 
 
 def keep_batch(batch: Any) -> Any:
     """The batch itself: it is whole already."""
     return batch
-
-
-def ignore_signals(worker: int) -> None:
-    """Leave SIGINT and SIGTERM, which a whole process group receives, to the process that saves."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)

@@ -1,7 +1,9 @@
 """Batches on their way from the cohort to the device."""
 
+import multiprocessing
 import os
 import signal
+import sys
 
 import numpy as np
 import pandas as pd
@@ -88,8 +90,7 @@ def test_processes_that_read_ahead_change_nothing_and_survive_signals(cohort, fi
     alone = list(build_step_loader(dataset, tiny()))
     loader = build_step_loader(dataset, tiny(loading={"workers": 2}))
     assert loader.num_workers == 2
-    batches = iter(loader)
-    found = [next(batches)]
+    batches, found = iter(loader), []
     for worker in batches._workers:
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(worker.pid, number)
@@ -98,6 +99,22 @@ def test_processes_that_read_ahead_change_nothing_and_survive_signals(cohort, fi
     for here, there in zip(alone, found, strict=True):
         assert here.keys() == there.keys()
         assert all(torch.equal(here[name], there[name]) for name in here)
+
+
+def read_one_batch_and_leave(cohort: str) -> None:
+    """What a run does that fails in a step: its batches are still held when the interpreter ends."""
+    held = iter(build_step_loader(SquaresDataset(Cohort.open(cohort), 24, None), tiny(loading={"workers": 2})))
+    next(held)
+    sys.last_value = held  # a traceback keeps them so
+
+
+def test_a_process_that_fails_ends_although_its_readers_block_signals(cohort):
+    process = multiprocessing.get_context("spawn").Process(target=read_one_batch_and_leave, args=(str(cohort.path),))
+    process.start()
+    process.join(60)
+    ended = process.exitcode
+    process.kill()
+    assert ended == 0
 
 
 def test_resident_images_are_those_of_the_batches(cohort):
