@@ -37,7 +37,7 @@ SIGNATURES = (
     (0, b"SQLite format 3\0", "an SQLite database"),
     (0, b"\x7fELF", "a program"),
     (0, b"MZ", "a program"),
-    (0, b"\0\0\0\x01Bud1", "a .DS_Store file of macOS"),
+    (0, b"\0\0\0\x01Bud1", "a Finder file of macOS"),
 )
 TEXT_STARTS = ((b"<!doctype html", "an HTML page"), (b"<html", "an HTML page"), (b"<?xml", "an XML file"))
 TEXT_CONTROLS = {"\t", "\n", "\r", "\f"}

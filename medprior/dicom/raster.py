@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from medprior.dicom.content_description import DESCRIBED_BYTES, describe_content
 from medprior.dicom.decoding.codestream import check_scan_count
@@ -117,8 +117,10 @@ def decode_raster(data: bytes, name: str, policy: Policy) -> GreyPicture:
         raise
     except MemoryError:
         raise Rejected("memory", "decoding needs more memory than allowed") from None
-    except Exception:
+    except Exception as error:
         # Pillow raises many types on broken files.
+        if isinstance(error, UnidentifiedImageError) and name == "TIFF":
+            raise Rejected("malformed", "the file begins as TIFF, but lists no picture") from None
         raise Rejected("decode_failed", "the picture cannot be decoded") from None
 
 

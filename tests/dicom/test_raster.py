@@ -237,6 +237,7 @@ def test_tiff_and_bmp_files_that_are_no_radiograph_have_their_code():
         ("size", write_file(eight[:20], "BMP")),
         ("constant", write_file(eight * 0, "TIFF")),
         ("decode_failed", write_file(eight, "TIFF")[:200]),
+        ("malformed", b"II*\0" + bytes(400)),
         ("decode_failed", write_file(eight, "BMP")[:200]),
         ("decode_failed", write_tiff((4000, 4000), 8, b"")),
     ]
