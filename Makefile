@@ -8,7 +8,7 @@ SAMPLE ?= 40
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test slow real real-full anatomy recipes bench mutate lint clean
+.PHONY: demo test slow real real-full anatomy evidence recipes bench mutate lint clean
 
 demo: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/demo
@@ -29,6 +29,10 @@ real-full: .venv/installed
 # Trains the model that ships in bundles/chest_xray_segmentation/models.
 anatomy: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/anatomy --anatomy $(DATA)
+
+# Findings from few labels, every pretraining with three seeds.
+evidence: .venv/installed
+	$(BIN)/medprior demo $(RUNS)/evidence --evidence $(DATA)
 
 recipes: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/recipes --recipes

@@ -13,6 +13,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, nargs="?", default=Path("runs/demo"), metavar="OUT")
     parser.add_argument("--real", type=Path, metavar="DATA", help="folder with nih/, shenzhen/ and hannover/")
     parser.add_argument("--anatomy", type=Path, metavar="DATA", help="train the anatomy model that ships (hours)")
+    parser.add_argument("--evidence", type=Path, metavar="DATA", help="findings from few labels, with kermany/ (hours)")
     parser.add_argument("--recipes", action="store_true", help="compare the recipes of pretraining (hours)")
     parser.add_argument("--config", type=Path, help="JSON or YAML file with settings of the demo")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -35,6 +36,11 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         from medprior.demo.anatomy_demo import AnatomyDemoSettings, run_anatomy_demo
 
         run_anatomy_demo(args.out, args.anatomy, AnatomyDemoSettings.load(args.config, args.set))
+        return
+    if args.evidence is not None:
+        from medprior.demo.evidence_demo import EvidenceDemoSettings, run_evidence_demo
+
+        run_evidence_demo(args.out, args.evidence, EvidenceDemoSettings.load(args.config, args.set))
         return
     if args.recipes:
         from medprior.demo.recipe_demo import RecipeDemoSettings, run_recipe_demo

@@ -29,6 +29,8 @@ class EvaluateSettings(Settings):
             choosing a penalty by a single positive image adds only noise.
         probe_folds: folds, 3 or more, of a cross-validation of frozen features over the patients of
             all splits; 0: none. For cohorts whose test split is small.
+        probe_draws: in comparisons, how often a share of the training patients below all is drawn, each time with
+            other patients, for the probes; their AUCs are averaged.
         neighbours: k of the k-NN probe.
         inverse_penalties: values of C from which the linear probe chooses on validation.
         device: `auto`, `cpu` or `cuda`.
@@ -47,6 +49,7 @@ class EvaluateSettings(Settings):
     probe_images: int = Field(default=5000, ge=2)
     probe_least: int = Field(default=1, ge=1)
     probe_folds: int = Field(default=0, ge=0)
+    probe_draws: int = Field(default=1, ge=1)
     neighbours: int = Field(default=20, ge=1)
     inverse_penalties: tuple[float, ...] = Field(default=(0.001, 0.01, 0.1, 1.0, 10.0), min_length=1)
     device: str = "auto"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medprior.cohort import Cohort
 from medprior.errors import TrainingFailed
 from medprior.evaluate.compare.cost import measure_cost, summarise_costs
 from medprior.evaluate.compare.failed_runs import (
@@ -25,20 +26,29 @@ from medprior.evaluate.compare.settings import Arm, CompareSettings
 from medprior.evaluate.localisation.attention_scores import extract_backbone, score_attention
 from medprior.evaluate.probes.cross_validation import score_crossval_probes
 from medprior.evaluate.probes.probe_data import select_probe_data
-from medprior.evaluate.probes.probes import score_backbone_probes
+from medprior.evaluate.probes.probes import (
+    PartFeatures,
+    extract_probe_features,
+    score_all_probes,
+    select_training_rows,
+)
 from medprior.evaluate.sections.models import score_segmentation
+from medprior.evaluate.settings import EvaluateSettings
 from medprior.evaluate.study import EvaluationStudy
 from medprior.finetune.data.targets import select_patient_share
 from medprior.finetune.model import Model, load_finetuned_model
 from medprior.finetune.settings import Task
 from medprior.finetune.training import finetune_model
 from medprior.locks import hold_lock
+from medprior.metrics.auc import Floats
 from medprior.networks import load_backbone
 from medprior.networks.device import select_device
 from medprior.pretrain.pipeline import pretrain_backbone
 from medprior.provenance import atomic_write, read_config
 
 SCORES_FILE = "scores.npz"
+DRAW_STRIDE = 1000
+"""Between the seeds of label draws, so that those of different runs differ."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +231,8 @@ def score_run_model(model: Model, study: EvaluationStudy, prefix: str) -> RunSco
 def score_backbone(path: Path, seed: int, study: EvaluationStudy, fractions: Sequence[float]) -> RunScores:
     """Per-image scores of one backbone: `ap.<target>` [n], `<share>.<probe>` [n, C], `truth`.
 
-    With `probe_folds`, `crossval.<probe>` of the whole cohort too.
+    With several `probe_draws`, `<share>.<probe>` is [draws, n, C] below all patients. With `probe_folds`,
+    `crossval.<probe>` of the whole cohort too.
     """
     backbone, settings = load_backbone(path), study.settings
     scores: RunScores = dict(score_attention(backbone, study))
@@ -232,11 +243,27 @@ def score_backbone(path: Path, seed: int, study: EvaluationStudy, fractions: Seq
         return scores
     scores["truth"] = truth["test"]
     scores |= score_crossval_probes(backbone, study, seed)
-    truth_by_image = dict(zip(parts["train"].image_ids, truth["train"], strict=True))
     seeded = settings.model_copy(update={"seed": seed})
+    features = extract_probe_features(backbone, parts, seeded)
     for fraction in fractions:
-        selected = select_patient_share(parts["train"], fraction, seed)
-        share_truth = truth | {"train": np.stack([truth_by_image[image_id] for image_id in selected.image_ids])}
-        probe_scores = score_backbone_probes(backbone, parts | {"train": selected}, share_truth, seeded)
-        scores |= {f"{format_share_key(fraction)}.{name}": values for name, (values, _) in probe_scores.items()}
+        draws = settings.probe_draws if fraction < 1 else 1
+        probe_scores = [
+            score_label_draw(features, parts["train"], truth, fraction, seed + DRAW_STRIDE * draw, seeded)
+            for draw in range(draws)
+        ]
+        for name in probe_scores[0]:
+            values = np.stack([scores[name] for scores in probe_scores])
+            scores[f"{format_share_key(fraction)}.{name}"] = values if draws > 1 else values[0]
     return scores
+
+
+def score_label_draw(
+    features: dict[str, PartFeatures], train: Cohort, truth: dict[str, Floats], fraction: float, seed: int,
+    settings: EvaluateSettings,
+) -> RunScores:  # fmt: skip
+    """Scores [n, C] of the test images by every probe of a share of the training patients drawn with `seed`."""
+    selected = set(select_patient_share(train, fraction, seed).image_ids)
+    rows = np.flatnonzero([image_id in selected for image_id in train.image_ids])
+    share_truth = truth | {"train": truth["train"][rows]}
+    probe_scores = score_all_probes(select_training_rows(features, rows), share_truth, settings)
+    return {name: values for name, (values, _) in probe_scores.items()}

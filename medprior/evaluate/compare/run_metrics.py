@@ -51,10 +51,7 @@ def estimate_budget_metrics(
 ) -> tuple[Estimates, Estimates]:
     """Estimates of one budget: those of the low-data tables, and all under full keys."""
     probes = {key: values for key, values in budget_scores.items() if "." not in key}
-    low_data = {
-        name: average_estimates(estimate_auc_and_ap(scores["truth"], values, study.draws)[0], len(study.part))
-        for name, values in probes.items()
-    }
+    low_data = {name: average_draw_aucs(scores["truth"], values, study) for name, values in probes.items()}
     full = {f"features.{name}": estimates for name, estimates in low_data.items()}
     estimates = estimate_finding_aucs(select_scores(budget_scores, "classification."), scores, study)
     estimates |= estimate_means("segmentation.dice", select_scores(budget_scores, "segmentation."), study)
@@ -63,6 +60,13 @@ def estimate_budget_metrics(
         if key in estimates:
             low_data[low_data_key] = estimates[key]
     return low_data, full | estimates
+
+
+def average_draw_aucs(truth: Floats, scores: Floats, study: EvaluationStudy) -> Estimate:
+    """The mean AUC over labels, and over label draws where scores are [draws, n, C] instead of [n, C]."""
+    draws = scores.reshape(-1, *truth.shape)
+    aucs = [auc for values in draws for auc in estimate_auc_and_ap(truth, values, study.draws)[0]]
+    return average_estimates(aucs, len(study.part))
 
 
 def select_scores(scores: RunScores, prefix: str) -> RunScores:

@@ -22,6 +22,8 @@ from medprior.networks.device import select_device
 from medprior.networks.heads import pool_by_attention
 
 ProbeFeatures = NDArray[np.float32]
+PartFeatures = dict[str, tuple[ProbeFeatures, ProbeFeatures]]
+"""Part of the cohort -> the features that `extract_features` returns."""
 KNN_TEMPERATURE = 0.07  # of the k-NN vote, as in DINO
 KNN_CHUNK_PAIRS = 2**22
 """Similarities of the k-NN vote that are in memory at once, 32 MiB."""
@@ -176,20 +178,44 @@ def score_backbone_probes(
         Metric name (`knn_mauc`, `linear_mauc`, `pooled_linear_mauc`, with prefix `random_` for
         random weights) -> scores float64 [n, C] and facts.
     """
+    return score_all_probes(extract_probe_features(backbone, parts, settings), truth, settings)
+
+
+def extract_probe_features(
+    backbone: Backbone, parts: dict[str, Cohort], settings: EvaluateSettings
+) -> dict[str, PartFeatures]:
+    """Features of every part by the backbone, key "", and by random weights, key "random_"."""
     networks = {"": backbone.network, "random_": build_random_network(backbone, settings.seed)}
-    results: dict[str, tuple[Array, dict[str, float]]] = {}
-    for prefix, network in networks.items():
-        features = {
+    return {
+        prefix: {
             name: extract_features(network, backbone.size, part, settings.batch, settings.device)
             for name, part in parts.items()
         }
-        probe_scores = score_feature_probes(features, truth, settings)
-        results |= {f"{prefix}{name}": scores for name, scores in probe_scores.items()}
-    return results
+        for prefix, network in networks.items()
+    }
+
+
+def score_all_probes(
+    features: dict[str, PartFeatures], truth: dict[str, Floats], settings: EvaluateSettings
+) -> dict[str, tuple[Array, dict[str, float]]]:
+    """Scores as of `score_backbone_probes`, from the features of `extract_probe_features`."""
+    return {
+        f"{prefix}{name}": scores
+        for prefix, part_features in features.items()
+        for name, scores in score_feature_probes(part_features, truth, settings).items()
+    }
+
+
+def select_training_rows(features: dict[str, PartFeatures], rows: NDArray[np.intp]) -> dict[str, PartFeatures]:
+    """The same features with some training images only."""
+    return {
+        prefix: parts | {"train": (parts["train"][0][rows], parts["train"][1][rows])}
+        for prefix, parts in features.items()
+    }
 
 
 def score_feature_probes(
-    features: dict[str, tuple[ProbeFeatures, ProbeFeatures]],
+    features: PartFeatures,
     truth: dict[str, Floats],
     settings: EvaluateSettings,
     scored: str = "test",

@@ -1,8 +1,12 @@
 """Budgets of labels in keys, and their table."""
 
+import pytest
+
 from medprior.evaluate.compare.low_data import (
+    compute_detectable_difference,
     format_budget,
     format_low_data_tables,
+    format_powered_difference,
     list_measured_budgets,
     parse_budget_key,
 )
@@ -38,3 +42,23 @@ def test_budgets_are_in_order_of_size_on_each_axis():
     assert list_measured_budgets(metrics, "finetuned_dice", masks=False) == shares
     assert list_measured_budgets(metrics, "finetuned_dice", masks=True) == ["masks_3", "masks_20"]
     assert format_low_data_tables({}, ["a"]) == ""
+
+
+def test_differences_stand_beside_what_could_have_been_found():
+    key = "low_data.1pct.linear_mauc"
+    metrics = {key: record(0.7, 0.6, 0.8), f"baseline.dino.{key}": record(0.67, 0.6, 0.7)}
+    metrics[f"difference.dino.{key}"] = record(0.03, 0.02, 0.04)
+    text = format_low_data_tables(metrics, ["span", "dino", "unmeasured"])
+    assert "| span - dino | +0.030 [0.020, 0.040] ± 0.014 |" in text
+    assert "unmeasured |" in text
+    assert "span - unmeasured" not in text
+    assert "80% power" in text
+    assert format_powered_difference(record(-0.03, -0.05, -0.01)) == "-0.030 [-0.050, -0.010] ± 0.029"
+    assert "difference" not in format_low_data_tables({key: record(0.7, 0.6, 0.8)}, ["span"])
+
+
+def test_the_detectable_difference_is_that_of_a_normal_test():
+    """Standard error 1: an interval of 2 x 1.96, and 1.96 + 0.84 are found four times in five."""
+    assert compute_detectable_difference(-1.959964, 1.959964) == pytest.approx(2.801585, abs=1e-5)
+    assert compute_detectable_difference(None, 1.0) is None
+    assert compute_detectable_difference(0.2, 0.2) == 0

@@ -1,6 +1,7 @@
 """One run: what is done, what is missing, and what is read from it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from medprior.evaluate.compare.run import (
     load_or_compute_scores,
     needs_attention_scores,
     read_training_scores,
+    score_backbone,
     score_finetuned_attention,
     score_run,
     score_run_model,
@@ -119,3 +121,19 @@ def test_a_classifier_keeps_truth_and_probability_by_label(study):
 
 def test_a_cnn_has_no_attention_scores(study):
     assert score_finetuned_attention(build_untrained_model(["effusion"], "test_resnet"), study) == {}
+
+
+def test_a_share_is_drawn_several_times_each_time_with_other_patients(study, span_path):
+    once = score_backbone(span_path, 5, study, (1.0, 0.3))
+    settings = study.settings.model_copy(update={"probe_draws": 3})
+    several = score_backbone(span_path, 5, replace(study, settings=settings), (1.0, 0.3))
+    assert list(once) == list(several)
+    for name, values in once.items():
+        if name.startswith("30pct."):
+            assert several[name].shape == (3, *values.shape)
+            np.testing.assert_array_equal(several[name][0], values)
+        else:
+            np.testing.assert_array_equal(several[name], values)
+    first, second, third = several["30pct.linear_mauc"]
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(second, third)

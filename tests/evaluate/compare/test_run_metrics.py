@@ -62,6 +62,15 @@ def test_values_and_keys_of_a_run(scores, study):
     assert estimate_run_metrics({}, study) == {}
 
 
+def test_label_draws_are_averaged(scores, study):
+    """Right, wrong and right again: AUC 2/3, of the same resamples of patients."""
+    truth = scores["truth"]
+    draws = {"truth": truth, "1pct.linear_mauc": np.stack([truth, 1 - truth, truth])}
+    estimate = estimate_run_metrics(draws, study)["low_data.1pct.linear_mauc"]
+    assert estimate.value == pytest.approx(2 / 3)
+    assert estimate.samples == pytest.approx(np.full(5, 2 / 3))
+
+
 def test_budgets_are_shares_and_masks():
     assert [is_budget_key(key) for key in ("0p1pct.knn_mauc", "masks_5.segmentation.x")] == [True, True]
     assert not any(is_budget_key(key) for key in ("truth.pct", "ap.heart", "tuned.ap.heart", "crossval.knn_mauc"))
