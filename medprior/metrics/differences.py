@@ -11,7 +11,7 @@ from medprior.metrics.bootstrap import Estimate
 Estimates = dict[str, Estimate]
 HEALTH_KEYS = ("teacher_entropy", "uniform_entropy", "mean_entropy", "feature_std")
 COST_KEYS = ("step_seconds", "train_seconds", "peak_memory_mib", "peak_gpu_memory_mib")
-LOWER_IS_BETTER = ("ece", "hd95_mm", "mae", "spatial_entropy", *COST_KEYS)
+LOWER_IS_BETTER = ("ece", "hd95_mm", "hd95_percent", "mae", "spatial_entropy", *COST_KEYS)
 ATTENTION_KINDS = ("attention", "finetuned_attention")
 
 

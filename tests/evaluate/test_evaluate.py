@@ -68,6 +68,7 @@ def test_the_keys_others_rely_on(metrics):
         "segmentation.dice.heart",
         "segmentation.iou.left_lung",
         "segmentation.hd95_mm.heart",
+        "segmentation.hd95_percent.mean",
         "attention.pixel_ap.left_lung",
         "attention.pixel_ap.mean",
         "attention.iou60.heart",

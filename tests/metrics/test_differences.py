@@ -89,6 +89,7 @@ def test_entropies_are_compared_by_their_ratio():
     [
         (0.1, 0.3, "segmentation.dice.heart", "better"), (-0.3, -0.1, "segmentation.dice.heart", "worse"),
         (0.1, 0.3, "segmentation.hd95_mm.heart", "worse"), (-0.3, -0.1, "segmentation.hd95_mm.heart", "better"),
+        (0.1, 0.3, "segmentation.hd95_percent.mean", "worse"),
         (0.1, 0.3, "attention.spatial_entropy", "worse"), (0.1, 0.3, "cost.step_seconds", "worse"),
         (0.1, 0.3, "classification.auc.maes", "better"), (-0.3, -0.1, "cardiothoracic.mae", "better"),
         (0.0, 0.3, "cardiothoracic.mae", "no difference shown"), (-0.3, 0.0, "x", "no difference shown"),

@@ -112,6 +112,7 @@ def build_model_tables(metrics: ReportMetrics, primary: PrimaryNames) -> list[Re
     dice_columns = [(f"segmentation.dice.{name}", f"Dice {key_to_words(name)}") for name in structures]
     other_columns = [
         ("segmentation.iou.mean", "IoU, mean"),
+        ("segmentation.hd95_percent.mean", "HD95, mean (% of the longer side)"),
         ("segmentation.hd95_mm.mean", "HD95, mean (mm)"),
     ]
     return [

@@ -17,7 +17,7 @@ from medprior.evaluate.sections.external_cohorts import (
     select_structure_estimates,
 )
 from medprior.evaluate.sections.models import score_segmentation
-from medprior.evaluate.sections.segmentation import estimate_segmentation
+from medprior.evaluate.sections.segmentation import OVERLAP_METRICS, estimate_segmentation
 from medprior.evaluate.study import EvaluationStudy, Section, exact_estimate
 from medprior.metrics.bootstrap import average_estimates, estimate_auc_and_ap
 from medprior.metrics.classification import estimate_classification, validate_binary_labels
@@ -107,7 +107,7 @@ def evaluate_external_segmenter(
         sides.append(estimate_segmentation(scores, draws))
     home, away = sides
     result: list[Estimates] = [{}, {}]
-    for metric in ("dice", "iou", "hd95_mm"):
+    for metric in OVERLAP_METRICS:
         prefix = f"segmentation.{metric}"
         names = [
             structure

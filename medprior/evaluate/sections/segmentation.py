@@ -1,4 +1,4 @@
-"""Segmentation metrics: Dice, IoU, and HD95 in mm where the pixel size is known."""
+"""Segmentation metrics: Dice, IoU, and HD95 in percent of the longer side, in mm where the pixel size is known."""
 
 from __future__ import annotations
 
@@ -12,40 +12,43 @@ from medprior.metrics.bootstrap import Estimate, Resamples, estimate_mean
 from medprior.metrics.overlap import compute_dice, compute_hausdorff95, convert_dice_to_iou
 
 SEGMENTATION_PREFIX = "segmentation"
+OVERLAP_METRICS = ("dice", "iou", "hd95_percent", "hd95_mm")
 MEASURED_SPACINGS = {"calibrated", "detector"}  # estimated and film spacings are not accurate enough
 
 
-def compute_pixel_sizes_mm(cohort: Cohort, size: int) -> Array:
-    """Millimetres per pixel of the unit square, (row, column): float64 [n, 2], NaN if unknown."""
+def compute_pixel_percents(cohort: Cohort, size: int) -> Array:
+    """Size of a pixel of the unit square, (row, column), in percent of the image's longer side: float64 [n, 2]."""
+    sides = cohort.manifest[["rows", "cols"]].to_numpy(np.float64)
+    return np.asarray(100 * sides / sides.max(axis=1, keepdims=True) / size)
+
+
+def compute_longer_sides_mm(cohort: Cohort) -> Array:
+    """The longer side of every image in millimetres: float64 [n], NaN where the pixel size is unknown."""
     table = cohort.manifest
     spacing = table["spacing_mm"].where(table["spacing_kind"].isin(MEASURED_SPACINGS))
-    sides = table[["rows", "cols"]].to_numpy(np.float64)
-    return np.asarray(sides * spacing.to_numpy(np.float64)[:, None] / size)
+    return np.asarray(table[["rows", "cols"]].max(axis=1).to_numpy(np.float64) * spacing.to_numpy(np.float64))
 
 
 def compute_overlap_scores(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], cohort: Cohort) -> dict[str, Array]:
     """Scores of one structure per image, NaN where its mask is empty or unknown.
 
     Shape:
-        predicted and truth bool [n, s, s] on unit squares; float64 [n] each: `dice`, `iou`,
-        `hd95_mm` (NaN also where the pixel size is unknown).
+        predicted and truth bool [n, s, s] on unit squares; float64 [n] each: `dice`, `iou`, `hd95_percent` of the
+        image's longer side, `hd95_mm` (NaN also where the pixel size is unknown).
     """
     values = compute_dice(predicted, truth)
-    pixel_sizes = compute_pixel_sizes_mm(cohort, truth.shape[-1])
-    distance = np.full(len(truth), np.nan)
-    rows = np.flatnonzero(~np.isnan(pixel_sizes).any(axis=1))
-    if len(rows):
-        row_sizes = [(float(row), float(column)) for row, column in pixel_sizes[rows]]
-        distance[rows] = compute_hausdorff95(predicted[rows], truth[rows], row_sizes)
-    return {"dice": values, "iou": convert_dice_to_iou(values), "hd95_mm": distance}
+    pixels = [(float(row), float(column)) for row, column in compute_pixel_percents(cohort, truth.shape[-1])]
+    distance = compute_hausdorff95(predicted, truth, pixels)
+    distance_mm = distance / 100 * compute_longer_sides_mm(cohort)
+    return {"dice": values, "iou": convert_dice_to_iou(values), "hd95_percent": distance, "hd95_mm": distance_mm}
 
 
 def estimate_segmentation(scores: dict[str, dict[str, Array]], draws: Resamples) -> dict[str, Estimate]:
-    """`segmentation.<dice|iou|hd95_mm>.<structure>` and `.mean` from structure -> metric -> [n]."""
+    """`segmentation.<metric>.<structure>` and `.mean` from structure -> metric of `OVERLAP_METRICS` -> [n]."""
     result: dict[str, Estimate] = {}
     for structure, metrics in scores.items():
         for metric, values in metrics.items():
             result[f"{SEGMENTATION_PREFIX}.{metric}.{structure}"] = estimate_mean(values, draws)
     result = {key: estimate for key, estimate in result.items() if estimate.n}
-    add_structure_means(result, [f"{SEGMENTATION_PREFIX}.{metric}" for metric in ("dice", "iou", "hd95_mm")])
+    add_structure_means(result, [f"{SEGMENTATION_PREFIX}.{metric}" for metric in OVERLAP_METRICS])
     return result

@@ -53,7 +53,7 @@ def test_differences_stand_beside_what_could_have_been_found():
     assert "unmeasured |" in text
     assert "span - unmeasured" not in text
     assert "80% power" in text
-    assert format_powered_difference(record(-0.03, -0.05, -0.01)) == "-0.030 [-0.050, -0.010] ± 0.029"
+    assert format_powered_difference(record(-0.03, -0.05, -0.01)) == "−0.030 [−0.050, −0.010] ± 0.029"
     assert "difference" not in format_low_data_tables({key: record(0.7, 0.6, 0.8)}, ["span"])
 
 

@@ -83,12 +83,13 @@ def test_segmentation_is_by_structure_with_the_mean_before_distances():
     metrics = {
         "segmentation.dice.left_lung": record(0.9),
         "segmentation.dice.mean": record(0.8),
+        "segmentation.hd95_percent.mean": record(2.0),
         "segmentation.hd95_mm.mean": record(7.0),
         "cardiothoracic.bias": record(-0.01),
     }
     findings, segmentation, ratio = build_model_tables(metrics, PRIMARY)
     assert findings is None
-    assert segmentation.heads == ["Dice left lung", "Dice mean", "HD95, mean (mm)"]
+    assert segmentation.heads == ["Dice left lung", "Dice mean", "HD95, mean (% of the longer side)", "HD95, mean (mm)"]
     assert show(ratio) == [("masks", ["−0.010"])]
 
 

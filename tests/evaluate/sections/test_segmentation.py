@@ -4,20 +4,22 @@ import numpy as np
 import pytest
 
 from medprior.evaluate.sections.segmentation import (
+    compute_longer_sides_mm,
     compute_overlap_scores,
-    compute_pixel_sizes_mm,
+    compute_pixel_percents,
     estimate_segmentation,
 )
 from medprior.metrics.bootstrap import Resamples
 
 
 def test_a_pixel_of_the_unit_square_is_a_share_of_each_side(cohort):
-    """72 x 64 pixels of 5 mm on 32 x 32: 11.25 mm high and 10 mm wide; on film the size is unknown."""
-    sizes = compute_pixel_sizes_mm(cohort, 32)
+    """72 x 64 pixels of 5 mm on 32 x 32: the longer side is 360 mm from a detector, unknown on film."""
+    np.testing.assert_allclose(compute_pixel_percents(cohort, 32), [[100 / 32, 100 / 36]] * len(cohort))
+    sides = compute_longer_sides_mm(cohort)
     detector = (cohort.manifest.spacing_kind == "detector").to_numpy()
     assert 0 < detector.sum() < len(detector)
-    np.testing.assert_allclose(sizes[detector], [[11.25, 10.0]] * detector.sum())
-    assert np.isnan(sizes[~detector]).all()
+    np.testing.assert_allclose(sides[detector], 360)
+    assert np.isnan(sides[~detector]).all()
 
 
 def test_distances_are_millimetres_and_unknown_without_a_pixel_size(cohort):
@@ -28,6 +30,7 @@ def test_distances_are_millimetres_and_unknown_without_a_pixel_size(cohort):
     scores = compute_overlap_scores(predicted, truth, part)
     assert scores["hd95_mm"][0] == pytest.approx(11.25)
     assert np.isnan(scores["hd95_mm"][1])
+    np.testing.assert_allclose(scores["hd95_percent"], 100 / 32)
     # 7 of 8 rows are shared: Dice 7 / 8, IoU 7 / 9.
     np.testing.assert_allclose(scores["dice"], 7 / 8)
     np.testing.assert_allclose(scores["iou"], 7 / 9)
