@@ -10,6 +10,7 @@ from typing import Any
 from medprior.provenance import read_config
 
 Metrics = dict[str, dict[str, Any]]
+DEPLOYED_PREFIX = "deployed."
 SUMMARY_COLUMNS = (
     ("attention.pixel_ap.left_lung", "AP left lung"),
     ("attention.pixel_ap.right_lung", "AP right lung"),
@@ -39,6 +40,7 @@ def metric_key(model: str, column: str) -> str:
     """The key in `metrics.json` of one cell of the table."""
     quantity = column.partition(".")[2]
     return {
+        "deployed model": f"{DEPLOYED_PREFIX}{column}",
         "SPAN": column,
         "DINO": f"baseline.DINO.{column}",
         "static prior": f"prior.{quantity}",
@@ -49,7 +51,7 @@ def metric_key(model: str, column: str) -> str:
 
 def build_summary_table(metrics: Metrics) -> list[list[str]]:
     """Header and rows of the table, without empty columns and rows."""
-    models = ("SPAN", "DINO", "static prior", "registered prior", "random weights")
+    models = ("deployed model", "SPAN", "DINO", "static prior", "registered prior", "random weights")
     cells = {(m, c): format_metric_cell(metrics, metric_key(m, c)) for m in models for c, _ in SUMMARY_COLUMNS}
     columns = [(c, title) for c, title in SUMMARY_COLUMNS if any(cells[m, c] != "-" for m in models)]
     table = [["test split", *(title for _, title in columns)]]
@@ -79,22 +81,30 @@ def format_teacher_entropies(folder: Path) -> str:
     return "teacher entropy: " + ", ".join(entropies)
 
 
-def print_summary(folder: Path, name: str, cost: str) -> None:
-    """Print table, entropies, registered version, one prediction, report and cost."""
+def read_demo_metrics(folder: Path) -> Metrics:
+    """Metrics of SPAN and its baselines, and those of the deployed model under `deployed.`."""
     metrics: Metrics = json.loads((folder / "evidence" / "metrics.json").read_text())
-    print("\n" + format_text_table(build_summary_table(metrics)))
+    deployed: Metrics = json.loads((folder / "evidence_findings" / "metrics.json").read_text())
+    return metrics | {f"{DEPLOYED_PREFIX}{key}": record for key, record in deployed.items()}
+
+
+def print_summary(folder: Path, name: str, alias: str, cost: str) -> None:
+    """Print table, entropies, registered version, one prediction, reports, real radiograph and cost."""
+    print("\n" + format_text_table(build_summary_table(read_demo_metrics(folder))))
     print("95 % intervals by patient bootstrap; DINO's head is its best on validation.")
     print(format_teacher_entropies(folder))
-    print_registered_model(folder, name)
-    print(f"report: {folder / 'evidence' / 'report.html'}")
+    print_registered_model(folder, name, alias)
+    print(f"reports: {folder / 'evidence' / 'report.html'}, {folder / 'evidence_findings' / 'report.html'}")
+    for overlay in sorted((folder / "real_prediction").glob("*_overlay.png")):
+        print(f"a real radiograph, lungs and heart outlined by the anatomy model: {overlay}")
     print(cost)
 
 
-def print_registered_model(folder: Path, name: str) -> None:
+def print_registered_model(folder: Path, name: str, alias: str) -> None:
     """Print the version behind the alias and its prediction for one radiograph."""
     from medprior.deploy.registry.register import find_alias_version
 
-    version = find_alias_version(name, "champion")
-    print(f"registered: {name} version {version} = models:/{name}@champion")
+    version = find_alias_version(name, alias)
+    print(f"registered: {name} version {version} = models:/{name}@{alias}")
     prediction = json.loads(sorted((folder / "prediction").rglob("*.json"))[0].read_text())
     print("prediction: " + json.dumps(prediction)[:300])

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from medprior.demo.metrics_table import (
@@ -6,6 +8,7 @@ from medprior.demo.metrics_table import (
     format_teacher_entropies,
     format_text_table,
     metric_key,
+    read_demo_metrics,
 )
 from medprior.provenance import write_config
 
@@ -38,6 +41,7 @@ def test_a_cell_is_a_number_with_its_interval_where_there_is_one(record, expecte
     ("model", "column", "key"),
     [
         ("SPAN", "features.knn_mauc", "features.knn_mauc"),
+        ("deployed model", "classification.mauc", "deployed.classification.mauc"),
         ("DINO", "attention.pixel_ap.mean", "baseline.DINO.attention.pixel_ap.mean"),
         ("static prior", "attention.pixel_ap.mean", "prior.pixel_ap.mean"),
         ("registered prior", "attention.pixel_ap.mean", "registered_prior.pixel_ap.mean"),
@@ -47,6 +51,18 @@ def test_a_cell_is_a_number_with_its_interval_where_there_is_one(record, expecte
 )
 def test_each_model_has_its_keys(model, column, key):
     assert metric_key(model, column) == key
+
+
+def test_the_deployed_model_has_evidence_of_its_own(tmp_path):
+    for name, value in (("evidence", 0.5), ("evidence_findings", 0.9)):
+        (tmp_path / name).mkdir()
+        record = {"value": value, "ci95": [0.4, 1.0], "n": 9}
+        (tmp_path / name / "metrics.json").write_text(json.dumps({"classification.mauc": record}))
+    table = build_summary_table(read_demo_metrics(tmp_path))
+    assert [line[:2] for line in table[1:]] == [
+        ["deployed model", "0.900 [0.400, 1.000]"],
+        ["SPAN", "0.500 [0.400, 1.000]"],
+    ]
 
 
 def test_columns_are_as_wide_as_their_widest_cell():
