@@ -42,7 +42,7 @@ class EvidenceDemoSettings(Settings):
     fractions: tuple[float, ...] = (1.0, 0.1, 0.05, 0.01)
     draws: int = Field(default=5, ge=1)
     workers: int = Field(default=0, ge=0)
-    pretrain: dict[str, Any] = Field(default_factory=lambda: REAL_PRETRAIN | {"steps": 900})
+    pretrain: dict[str, Any] = Field(default_factory=lambda: REAL_PRETRAIN | {"steps": 450})
     probes: dict[str, Any] = Field(default_factory=dict)
     kermany_limit: int | None = Field(default=None, ge=1)
 

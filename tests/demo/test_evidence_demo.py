@@ -59,7 +59,7 @@ def test_arms_are_those_of_the_other_study_and_have_their_objectives():
         assert EVIDENCE_ARMS[name]["recipe"] == REAL_ARMS[name]["recipe"]
         values = build_pretrain_settings(comparison.arm(name, None), 0, comparison)
         weights[name] = (values.span.weight, values.dino.koleo_weight, values.loca.weight, values.sar.weight)
-        assert values.steps == 900
+        assert values.steps == 450
     assert weights["span"][0] == 1
     assert weights["dino"] == (0, 0, 0, 0)
     assert weights["dino+koleo"][1] > 0
