@@ -247,7 +247,7 @@ def build_recorded_network(config: dict[str, Any], outputs: int, tensors: dict[s
         check_weight_shapes(cnn, task, outputs, tensors, where)
         return build_cnn(cnn, task, outputs, settings.dropout)
     shape = ViTSettings.from_values(config["network"], f"{where}: network")
-    pyramid = task == "segmentation" and settings.decoder == "pyramid"
+    pyramid = task == "segmentation" and settings.decoder != "linear"
     check_network_size(shape, tensors, where, settings.channels if pyramid else 0)
     return build_vit_network(task, shape, settings, outputs, config["heads"])
 

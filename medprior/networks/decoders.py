@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from medprior.networks.encoder import Encoder, Tokens
 
-DecoderKind = Literal["linear", "pyramid"]
+DecoderKind = Literal["linear", "pyramid", "detail"]
 
 
 def choose_tap_depths(depth: int, count: int) -> tuple[int, ...]:
@@ -41,20 +42,67 @@ class LinearDecoder(nn.Module):
         return F.interpolate(logits, size=images.shape[-2:], mode="bilinear")
 
 
+class ImageEdges(nn.ModuleList):
+    """One convolution of the image a level."""
+
+    def __init__(self, channels: int, levels: int) -> None:
+        super().__init__(nn.Conv2d(1, channels, 3, padding=1) for _ in range(levels))
+
+    def forward(self, images: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
+        """Features [B, channels, h, w] of images [B, 1, S, S] in [0, 1], one for each (h, w)."""
+        small = [F.adaptive_avg_pool2d(images - 0.5, shape) for shape in shapes]
+        return [F.gelu(convolve(image)) for convolve, image in zip(self, small, strict=True)]
+
+
+class DetailEncoder(nn.Module):
+    """A small CNN of the image, for what patches are too coarse for: thin recesses and sharp borders.
+
+    Two convolutions a level; the finest level is at half the image's resolution, each other at half of the one before.
+    """
+
+    def __init__(self, channels: int, levels: int) -> None:
+        super().__init__()
+        self.halve = nn.ModuleList(
+            nn.Conv2d(1 if level == 0 else channels, channels, 3, stride=2, padding=1) for level in range(levels)
+        )
+        self.refine = nn.ModuleList(build_refine_block(channels) for _ in range(levels))
+
+    def forward(self, images: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
+        """Features [B, channels, h, w] of images [B, 1, S, S] in [0, 1], one for each (h, w), coarse to fine."""
+        x, features = images - 0.5, []
+        for halve, refine in zip(self.halve, self.refine, strict=True):
+            x = refine(F.gelu(halve(x)))
+            features.append(x)
+        return [
+            F.interpolate(feature, size=shape, mode="bilinear") if feature.shape[-2:] != shape else feature
+            for feature, shape in zip(reversed(features), shapes, strict=True)
+        ]
+
+
 class PyramidDecoder(nn.Module):
-    """Upsamples patch tokens in steps of two, adding shallower blocks and the image's own edges.
+    """Upsamples patch tokens in steps of two, adding shallower blocks and features of the image itself.
 
     In the manner of UNETR (Hatamizadeh et al. 2022), reduced to one convolution a level (our choice). It stops at half
     the image's resolution; logits are enlarged from there.
+
+    Args:
+        width: of the tokens.
+        structures: number of maps K.
+        depth: blocks of the backbone.
+        patch: side of a patch, pixels.
+        channels: of every level.
+        detail: take the image's features from a `DetailEncoder` instead of `ImageEdges`.
     """
 
-    def __init__(self, width: int, structures: int, depth: int, patch: int, channels: int = 32) -> None:
+    def __init__(
+        self, width: int, structures: int, depth: int, patch: int, channels: int = 32, detail: bool = False
+    ) -> None:
         super().__init__()
         levels = max(1, int(math.log2(patch)) - 1)
         self.depths = choose_tap_depths(depth, min(3, depth, levels + 1))
         self.project = nn.ModuleList(nn.Conv2d(width, channels, 1) for _ in self.depths)
         self.bottom = build_refine_block(channels)
-        self.edges = nn.ModuleList(nn.Conv2d(1, channels, 3, padding=1) for _ in range(levels))
+        self.edges = DetailEncoder(channels, levels) if detail else ImageEdges(channels, levels)
         self.levels = nn.ModuleList(build_refine_block(channels) for _ in range(levels))
         self.head = nn.Conv2d(channels, structures, 1)
 
@@ -62,12 +110,12 @@ class PyramidDecoder(nn.Module):
         """Logits [B, K, S, S] from patch maps after `depths` and the images [B, 1, S, S]."""
         deep = [project(m) for project, m in zip(self.project, maps, strict=True)]
         x = self.bottom(deep.pop())
-        for edge, level in zip(self.edges, self.levels, strict=True):
-            x = F.interpolate(x, scale_factor=2, mode="bilinear")
-            small = F.adaptive_avg_pool2d(images - 0.5, (x.shape[-2], x.shape[-1]))
-            x = x + F.gelu(edge(small))
+        rows, columns = x.shape[-2:]
+        shapes = [(rows << number, columns << number) for number in range(1, len(self.levels) + 1)]
+        for shape, edge, level in zip(shapes, self.edges(images, shapes), self.levels, strict=True):
+            x = F.interpolate(x, size=shape, mode="bilinear") + edge
             if deep:
-                x = x + F.interpolate(deep.pop(), size=x.shape[-2:], mode="bilinear")
+                x = x + F.interpolate(deep.pop(), size=shape, mode="bilinear")
             x = level(x)
         return F.interpolate(self.head(x), size=images.shape[-2:], mode="bilinear")
 
@@ -78,7 +126,7 @@ class Segmenter(nn.Module):
     Args:
         vit: the backbone.
         structures: number of structures K.
-        kind: `linear` or `pyramid`.
+        kind: `linear`, `pyramid`, or `detail`: a pyramid with a small CNN of the image beside the patches.
         channels: width of the pyramid.
     """
 
@@ -90,7 +138,9 @@ class Segmenter(nn.Module):
         if kind == "linear":
             self.decoder = LinearDecoder(shape.width, structures, shape.depth)
         else:
-            self.decoder = PyramidDecoder(shape.width, structures, shape.depth, shape.patch, channels)
+            self.decoder = PyramidDecoder(
+                shape.width, structures, shape.depth, shape.patch, channels, detail=kind == "detail"
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, K, S, S] of images [B, 1, S, S] in [0, 1]."""

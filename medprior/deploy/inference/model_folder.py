@@ -81,7 +81,7 @@ def compute_min_weight_bytes(config: dict[str, Any]) -> float:
         width, ratio = float(network["width"]), float(network["mlp_ratio"])
         tokens = (float(network["image_size"]) / float(network["patch"])) ** 2
         blocks = float(network["depth"]) * (4 + 2 * ratio) * width**2
-        pyramid = config["task"] == "segmentation" and settings["decoder"] == "pyramid"
+        pyramid = config["task"] == "segmentation" and settings["decoder"] != "linear"
         decoder = 9 * float(settings["channels"]) ** 2 if pyramid else 0.0
     except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
         return float("inf")
