@@ -129,7 +129,7 @@ def build_model_tables(metrics: ReportMetrics, primary: PrimaryNames) -> list[Re
             primary,
             dice_columns + other_columns,
             "Segmentation",
-            "Mean over images whose true mask is not empty. HD95 where the pixel size is known.",
+            "Mean over images whose true mask is not empty. HD95 in mm where the pixel size is known.",
         ),
         build_source_table(
             metrics,
@@ -140,6 +140,9 @@ def build_model_tables(metrics: ReportMetrics, primary: PrimaryNames) -> list[Re
                 ("cardiothoracic.limit_low", "lower limit of agreement"),
                 ("cardiothoracic.limit_high", "upper limit of agreement"),
                 ("cardiothoracic.measured", "measured"),
+                ("cardiothoracic.auc_50", "AUC for ratios above 0.5"),
+                ("cardiothoracic.auc_55", "AUC for ratios above 0.55"),
+                ("cardiothoracic.auc_label", "AUC for the label cardiomegaly"),
                 ("cardiothoracic_published.mae", "mean absolute error, published"),
                 ("cardiothoracic_published.bias", "bias, published"),
             ],

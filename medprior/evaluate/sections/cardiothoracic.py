@@ -14,7 +14,7 @@ from medprior.cohort import Cohort
 from medprior.dicom.radiograph import FRONTAL_VIEWS
 from medprior.ingest.measurements import MEASUREMENTS_FILE
 from medprior.metrics.auc import Array
-from medprior.metrics.bootstrap import Estimate, Resamples, estimate_mean
+from medprior.metrics.bootstrap import Estimate, Resamples, estimate_auc_and_ap, estimate_mean
 from medprior.metrics.cardiothoracic_ratio import measure_cardiothoracic_ratio, stretch_to_square_pixels
 
 RATIO_STRUCTURES = ("left_lung", "right_lung", "heart")
@@ -23,6 +23,9 @@ PUBLISHED_PREFIX = "cardiothoracic_published"
 RATIO_MEASUREMENT = "ctr"  # its name in descriptors
 MIN_RATIO_PAIRS = 3  # fewest pairs for which agreement is reported
 LIMITS_IN_SD = 1.96
+ENLARGED_HEART_RATIOS = (0.5, 0.55)
+"""A heart wider than half of the thorax is called enlarged in adults; in AP images more than that is usual."""
+CARDIOMEGALY_LABEL = "cardiomegaly"
 
 
 class RatioPairs:
@@ -120,3 +123,28 @@ def estimate_ratio_agreement(
         value = bias.value + sign * LIMITS_IN_SD * deviation
         estimates[name] = Estimate(value, bias.samples + sign * LIMITS_IN_SD * deviations, count)
     return {f"{prefix}.{name}": estimate for name, estimate in estimates.items()}
+
+
+def estimate_ratio_detection(predicted: Array, truth: Array, cohort: Cohort, draws: Resamples) -> dict[str, Estimate]:
+    """How well the predicted ratio finds large hearts, no label having been learnt.
+
+    Returns:
+        `cardiothoracic.auc_50` and `auc_55`: AUC for a true ratio above 0.5 and 0.55; `auc_label`: for the cohort's
+        label `cardiomegaly`, in any case. Images without a predicted ratio are left out; a target without both classes
+        is absent.
+    """
+    targets = {
+        f"auc_{round(100 * limit)}": np.where(np.isnan(truth), np.nan, truth > limit) for limit in ENLARGED_HEART_RATIOS
+    }
+    labels = [name for name in cohort.label_names if name.lower() == CARDIOMEGALY_LABEL]
+    if labels:
+        values = cohort.labels(labels)[:, 0].astype(np.float64)
+        targets["auc_label"] = np.where(np.isin(values, (0, 1)), values, np.nan)
+    estimates = {}
+    for name, target in targets.items():
+        target = np.where(np.isnan(predicted), np.nan, target)
+        if {0.0, 1.0} <= set(target[~np.isnan(target)].tolist()):
+            (estimate,), _ = estimate_auc_and_ap(target[:, None], np.nan_to_num(predicted)[:, None], draws)
+            estimate.facts["positives"] = int(np.nansum(target))
+            estimates[f"{RATIO_PREFIX}.{name}"] = estimate
+    return estimates

@@ -15,8 +15,10 @@ from medprior.evaluate.inputs import NamedInput
 from medprior.evaluate.localisation.finding_maps import NO_ATTENTION, has_vit_attention
 from medprior.evaluate.sections.cardiothoracic import (
     PUBLISHED_PREFIX,
+    RATIO_STRUCTURES,
     RatioPairs,
     estimate_ratio_agreement,
+    estimate_ratio_detection,
     load_published_ratios,
 )
 from medprior.evaluate.sections.segmentation import compute_overlap_scores, estimate_segmentation
@@ -124,6 +126,7 @@ def evaluate_segmentation(study: EvaluationStudy, models: NamedModels) -> Sectio
         if (ratios := pairs.concatenate()) is not None:
             groups[entry.name] |= estimate_ratio_agreement(*ratios, study.draws)
             groups[entry.name] |= estimate_ratio_agreement(ratios[0], published, study.draws, PUBLISHED_PREFIX)
+            groups[entry.name] |= estimate_ratio_detection(*ratios, study.part, study.draws)
             section.columns[f"{prefix}cardiothoracic_ratio"] = ratios[0]
             section.columns["true_cardiothoracic_ratio"] = ratios[1]
             if not np.isnan(published).all():
@@ -155,7 +158,8 @@ def score_segmentation(
             for metric, values in compute_overlap_scores(predicted[name], truth, images).items():
                 batches[name].setdefault(metric, []).append(values)
         if pairs is not None:
-            pairs.add_batch(images, predicted)
+            unscored = set(RATIO_STRUCTURES) & set(model.structures) - set(predicted)
+            pairs.add_batch(images, predicted | {name: postprocess_masks(model, name, maps) for name in unscored})
     return {n: {m: np.concatenate(v) for m, v in metrics.items()} for n, metrics in batches.items()}, skipped
 
 

@@ -12,6 +12,7 @@ from medprior.evaluate.evaluate import evaluate_cohort
 from medprior.evaluate.sections.cardiothoracic import (
     RatioPairs,
     estimate_ratio_agreement,
+    estimate_ratio_detection,
     load_published_ratios,
     measure_true_ratios,
 )
@@ -44,6 +45,25 @@ def test_bias_and_limits_are_bland_and_altmans():
     # Bland and Altman's own standard error of a limit: sqrt(3 s2 / n).
     low, high = estimates["cardiothoracic.limit_high"].interval()
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(3 * sd**2 / 285), rel=0.25)
+
+
+def test_large_hearts_are_found_by_the_ratio_alone(cohort):
+    """Six images; at 0.5 one of two small hearts scores above one of three large ones, at 0.55 none does."""
+    part = cohort.take(6)
+    truth = np.array([0.40, 0.45, 0.52, 0.53, 0.60, np.nan])
+    predicted = np.array([0.41, 0.54, 0.53, 0.55, 0.62, 0.50])
+    draws = Resamples.draw(list("abcdef"), 50, 0)
+    estimates = estimate_ratio_detection(predicted, truth, part, draws)
+    assert estimates["cardiothoracic.auc_50"].value == pytest.approx(5 / 6)
+    assert estimates["cardiothoracic.auc_50"].facts["positives"] == 3
+    assert estimates["cardiothoracic.auc_50"].n == 5
+    assert estimates["cardiothoracic.auc_55"].value == 1
+    large = part.labels(["cardiomegaly"])[:, 0] == 1
+    assert 0 < large.sum() < 6
+    assert estimates["cardiothoracic.auc_label"].value == np.mean(predicted[large][:, None] > predicted[~large])
+    unmeasured = np.where(predicted == 0.54, np.nan, predicted)
+    assert estimate_ratio_detection(unmeasured, truth, part, draws)["cardiothoracic.auc_50"].value == 1
+    assert set(estimate_ratio_detection(predicted, truth * np.nan, part, draws)) == {"cardiothoracic.auc_label"}
 
 
 def test_two_pairs_are_no_agreement():
