@@ -31,6 +31,7 @@ ANATOMY_SEGMENTATION: dict[str, Any] = {
     "size": 224,
     "source_size": 256,
     "batch": 16,
+    "decoder": "detail",
     "augment": {
         "scale": 0.2, "translate": 0.1, "stretch": 0.35, "rotate": 10.0,
         "intensity": {"brightness": 0.15, "contrast": 0.6, "gamma": 0.6, "blur_p": 0.2},
@@ -55,7 +56,7 @@ class AnatomyDemoSettings(Settings):
     kermany_limit: int = Field(default=700, ge=1)
     drawings: tuple[int, ...] = (0, 5, 1)
     teacher_epochs: int = Field(default=60, ge=1)
-    student_epochs: int = Field(default=10, ge=1)
+    student_epochs: int = Field(default=7, ge=1)
     unet_epochs: int = Field(default=40, ge=0)
     pretrain: dict[str, Any] = Field(default_factory=lambda: dict(ANATOMY_PRETRAIN))
     segmentation: dict[str, Any] = Field(default_factory=lambda: dict(ANATOMY_SEGMENTATION))
