@@ -69,12 +69,22 @@ def join_launched_processes() -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def find_largest_number(number: int, device: torch.device) -> int:
-    """The largest of the processes' numbers, known to all of them."""
-    if world_size() == 1:
+def build_host_group() -> distributed.ProcessGroup | None:
+    """A gloo group of all processes, whose collectives wait for no device; every process calls it. None for one."""
+    return distributed.new_group(backend="gloo") if world_size() > 1 else None
+
+
+def find_largest_number(number: int, group: distributed.ProcessGroup | None) -> int:
+    """The largest of the processes' numbers, known to all of them.
+
+    Args:
+        number: of this process.
+        group: of `build_host_group`. By NCCL the host would wait until its device has done all that is queued.
+    """
+    if group is None:
         return number
-    largest = torch.tensor(number, device=device)
-    distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+    largest = torch.tensor(number)
+    distributed.all_reduce(largest, distributed.ReduceOp.MAX, group)
     return int(largest)
 
 

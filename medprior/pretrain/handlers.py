@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from ignite.engine import Events
-from torch import Tensor
+from torch import Tensor, distributed
 
 from medprior.errors import TrainingFailed
 from medprior.networks.checkpoint import load_newest_checkpoint, save_checkpoint
 from medprior.observer import Observer, progress_bar
-from medprior.pretrain.distributed import find_largest_number, process_rank, wait_for_processes
+from medprior.pretrain.distributed import build_host_group, find_largest_number, process_rank, wait_for_processes
 from medprior.provenance import atomic_write
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ class CheckpointHandler:
         self.folder = folder
         self.metrics = metrics
         self._stop = 0
+        self._hosts: distributed.ProcessGroup | None = None
         self._saved, self._step = time.monotonic(), -1
         self._writer: ThreadPoolExecutor | None = None
         self._writing: Future[Path] | None = None
@@ -177,12 +178,12 @@ class CheckpointHandler:
 
     def attach(self, engine: PretrainTrainer) -> None:
         """Listen to the trainer."""
-        engine.add_event_handler(Events.STARTED, self._start_clock)
+        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._save_if_due)
         engine.add_event_handler(Events.COMPLETED, lambda e: self.save(e))
 
-    def _start_clock(self, engine: PretrainTrainer) -> None:
-        self._saved = time.monotonic()
+    def _start(self, engine: PretrainTrainer) -> None:
+        self._saved, self._hosts = time.monotonic(), build_host_group()
 
     def restore(self, engine: PretrainTrainer) -> int:
         """Continue from the newest checkpoint; returns the number of finished steps."""
@@ -260,7 +261,7 @@ class CheckpointHandler:
         self._stop = number
 
     def _save_if_due(self, engine: PretrainTrainer) -> None:
-        stop = find_largest_number(self._stop, engine.state.device)
+        stop = find_largest_number(self._stop, self._hosts)
         if stop:
             self.save(engine)
             wait_for_processes()  # a launcher ends the others when the first exits, also while one is writing

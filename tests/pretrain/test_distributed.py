@@ -16,7 +16,9 @@ from medprior.pretrain.distributed import (
     BatchStandardise,
     all_gather_rows,
     all_reduce_sum,
+    build_host_group,
     count_all_rows,
+    find_largest_number,
     process_rank,
     world_size,
 )
@@ -112,6 +114,34 @@ def test_the_first_process_of_a_run_holds_the_lock(tmp_path):
     with hold_lock(tmp_path / LOCK_FILE, "this backbone"):
         refused = f"{tmp_path.name}: another run is writing this backbone"
         assert run_two_lockers(tmp_path, "taken") == [refused, "held"]
+
+
+HOST_SCRIPT = """
+import sys
+import torch
+import torch.testing._internal.distributed.fake_pg
+from torch import distributed
+from medprior.pretrain.distributed import build_host_group, find_largest_number
+meeting, rank = sys.argv[1], int(sys.argv[2])
+distributed.init_process_group("fake", store=distributed.FileStore(meeting, 2), rank=rank, world_size=2)
+unchanged = torch.tensor(rank)
+distributed.all_reduce(unchanged, distributed.ReduceOp.MAX)
+group = build_host_group()
+print(int(unchanged), find_largest_number(15 * rank, group), find_largest_number(2 - 2 * rank, group), flush=True)
+distributed.barrier(group)
+"""
+
+
+def test_a_number_is_compared_by_the_hosts_alone(tmp_path):
+    """The run's own group, NCCL on GPUs, is not asked: here it is one whose collectives do nothing."""
+    command = [sys.executable, "-c", HOST_SCRIPT, str(tmp_path / "meeting")]
+    running = [subprocess.Popen([*command, str(rank)], stdout=-1, text=True) for rank in range(2)]
+    assert [process.communicate(timeout=120)[0].split() for process in running] == [["0", "15", "2"], ["1", "15", "2"]]
+
+
+def test_one_process_needs_no_group():
+    assert build_host_group() is None
+    assert find_largest_number(15, None) == 15
 
 
 def test_sinkhorn_balances_the_rows_of_both(two_processes):

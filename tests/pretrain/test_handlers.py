@@ -231,7 +231,7 @@ def test_checkpoints_come_by_time_unless_steps_are_set(phantom_cohort, tmp_path)
         if run.checkpoints._saved != before:
             saved.append(engine.state.iteration)
 
-    run.checkpoints._start_clock(run.trainer)
+    run.checkpoints._start(run.trainer)
     for step in range(1, 8):
         run.trainer.state.iteration = step
         note(run.trainer)
