@@ -2,6 +2,7 @@ import pytest
 
 from medprior.errors import ConfigError
 from medprior.finetune.settings import FEW_MASKS_DEFAULTS, SEGMENTATION_DEFAULTS, FinetuneSettings
+from tests.settings_ranges import NOT_NEGATIVE, POSITIVE, SHARE, check_range, count_from
 
 
 def test_each_task_has_its_defaults_and_what_is_set_stays():
@@ -62,3 +63,63 @@ def test_few_masks_are_chosen_masks_without_a_prior():
         assert (settings.has_few_masks, settings.needs_prior) == (few, prior), change
     assert FinetuneSettings.from_values({"span_weight": 0.1}).needs_prior
     assert not FinetuneSettings.from_values({}).needs_prior
+
+
+def test_defaults():
+    settings = FinetuneSettings()
+    assert (settings.task, settings.seed, settings.final_lr, settings.warmup) == ("classification", 0, 1e-6, 0.1)
+    assert (settings.weight_decay, settings.clip, settings.drop_path, settings.dropout) == (0.05, 3, 0.1, 0)
+    assert (settings.sar_weight, settings.sar_warmup, settings.sar_connectivity, settings.span_weight) == (0, 0.1, 8, 0)
+    assert (settings.head, settings.pooled_heads, settings.decoder, settings.channels) == (
+        "pooled",
+        "all",
+        "pyramid",
+        32,
+    )
+    assert (settings.freeze, settings.balance, settings.uncertain, settings.fraction) == (False, False, "ignore", 1)
+    assert (settings.workers, settings.checkpoint_every, settings.keep_checkpoints, settings.max_skipped) == (
+        0,
+        1,
+        2,
+        10,
+    )
+    assert (settings.dice_weight, settings.targets, settings.resume) == (1, "masks", True)
+    assert SEGMENTATION_DEFAULTS == {"epochs": 15, "batch": 8, "lr": 3e-3}
+    assert FEW_MASKS_DEFAULTS == {"epochs": 200, "checkpoint_every": 20}
+
+
+def test_augmentation_is_mild_and_never_mirrors_by_default():
+    augment = FinetuneSettings().augment
+    assert (augment.scale, augment.translate, augment.stretch, augment.rotate, augment.flip_p) == (0.1, 0.05, 0, 0, 0)
+    exposure = augment.intensity
+    assert (exposure.brightness, exposure.contrast, exposure.gamma, exposure.blur_p) == (0.1, 0.25, 0.25, 0)
+
+
+BELOW_ONE = ((0, 0.99), (-0.01, 1))
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "ends"),
+    [
+        ("", "seed", count_from(0)), ("", "epochs", count_from(1)), ("", "batch", count_from(1)), ("", "lr", POSITIVE),
+        ("", "final_lr", NOT_NEGATIVE), ("", "warmup", SHARE), ("", "weight_decay", NOT_NEGATIVE),
+        ("", "layer_decay", ((0.01, 1), (0, 1.01))), ("", "clip", POSITIVE), ("", "drop_path", BELOW_ONE),
+        ("", "dropout", BELOW_ONE), ("", "sar_weight", NOT_NEGATIVE), ("", "sar_warmup", SHARE),
+        ("", "span_weight", NOT_NEGATIVE), ("", "channels", count_from(4)), ("", "dice_weight", NOT_NEGATIVE),
+        ("", "size", count_from(16)), ("", "source_size", count_from(16)), ("", "fraction", ((0.01, 1), (0, 1.01))),
+        ("", "workers", count_from(0)), ("", "checkpoint_every", count_from(1)),
+        ("", "keep_checkpoints", count_from(2)), ("", "max_skipped", count_from(0)),
+        ("augment", "scale", BELOW_ONE), ("augment", "translate", ((0, 0.5), (-0.01, 0.51))),
+        ("augment", "stretch", BELOW_ONE), ("augment", "rotate", ((0, 90), (-1, 91))), ("augment", "flip_p", SHARE),
+    ],
+)  # fmt: skip
+def test_ranges(section, field, ends):
+    check_range(FinetuneSettings, section, field, *ends)
+
+
+def test_masks_are_counted_from_one():
+    assert FinetuneSettings.from_values({"task": "segmentation", "masks": 1}).masks == 1
+    with pytest.raises(ConfigError, match="masks"):
+        FinetuneSettings.from_values({"task": "segmentation", "masks": 0})
+    with pytest.raises(ConfigError, match="mask_images"):
+        FinetuneSettings.from_values({"task": "segmentation", "mask_images": []})

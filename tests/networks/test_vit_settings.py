@@ -2,6 +2,7 @@ import pytest
 
 from medprior.errors import ConfigError
 from medprior.networks import ViTSettings
+from tests.settings_ranges import POSITIVE, check_range, count_from
 
 
 def test_name_and_options_are_for_timm_alone():
@@ -18,10 +19,20 @@ def test_only_life_needs_a_width_that_three_divides():
 
 
 @pytest.mark.parametrize(
-    ("field", "least", "below"),
-    [("width", 12, 11), ("depth", 1, 0), ("heads", 1, 0), ("patch", 2, 1), ("registers", 0, -1)],
-)
-def test_lower_bounds(field, least, below):
-    assert getattr(ViTSettings.from_values({field: least}), field) == least
-    with pytest.raises(ConfigError, match=field):
-        ViTSettings.from_values({field: below})
+    ("field", "ends"),
+    [
+        ("width", count_from(12)), ("depth", count_from(1)), ("heads", count_from(1)), ("patch", count_from(2)),
+        ("registers", count_from(0)), ("image_size", count_from(16)), ("mlp_ratio", POSITIVE),
+        ("layer_scale", POSITIVE), ("drop_path", ((0, 0.99), (-0.01, 1))), ("std", POSITIVE),
+    ],
+)  # fmt: skip
+def test_ranges(field, ends):
+    check_range(ViTSettings, "", field, *ends)
+
+
+def test_defaults_suit_a_small_cohort():
+    settings = ViTSettings()
+    assert (settings.width, settings.depth, settings.heads, settings.patch, settings.image_size) == (96, 4, 6, 8, 96)
+    assert (settings.registers, settings.mlp_ratio, settings.layer_scale, settings.drop_path) == (4, 4, None, 0)
+    assert (settings.mean, settings.std, settings.mask_token) == (0.5, 0.25, False)
+    assert (settings.life, settings.life_aux_key, settings.life_norm, settings.nosn) == (False, "fixed", False, False)

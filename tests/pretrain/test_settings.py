@@ -4,6 +4,7 @@ import pytest
 
 from medprior.errors import ConfigError
 from medprior.pretrain.settings import PretrainSettings
+from tests.settings_ranges import NOT_NEGATIVE, POSITIVE, SHARE, check_range, count_from
 
 
 def resolve(images, **values):
@@ -84,3 +85,48 @@ def test_the_teachers_temperature_rises_over_its_epochs():
     temperatures = [settings.compute_teacher_temperature(step) for step in range(8)]
     assert temperatures == pytest.approx([0.04, 0.045, 0.05, 0.055, 0.06, 0.065, 0.07, 0.07])
     assert resolve(130, epochs=5).compute_teacher_temperature(0) == 0.02
+
+
+def test_defaults_are_those_of_the_readme():
+    run = PretrainSettings()
+    crops, optimiser = run.crops, run.optimiser
+    assert (run.recipe, run.preset, run.batch, run.resolve(640).epochs) == ("span", None, 64, 100)
+    assert (optimiser.lr, optimiser.final_lr, optimiser.warmup, optimiser.clip) == (1e-3, 1e-6, 0.1, 3)
+    assert (optimiser.weight_decay, optimiser.clip_by, optimiser.lr_scaling) == ((0.04, 0.2), "student", "none")
+    assert (optimiser.layer_decay, optimiser.patch_embed_rate, optimiser.warmup_epochs) == (1, 1, None)
+    assert (crops.global_size, crops.globals_scale) == (96, (0.5, 1))
+    assert (crops.locals, crops.local_size, crops.locals_scale) == (4, 48, (0.15, 0.5))
+    assert (crops.flip_p, crops.flip_reference) == (0, True)
+
+
+def test_a_run_is_recorded_and_saved_without_being_asked_to():
+    run = PretrainSettings()
+    assert (run.seed, run.accumulate, run.window, run.gradient_every, run.resume) == (0, 1, 20, 200, True)
+    assert (run.checkpoint_every, run.checkpoint_seconds, run.steps, run.init) == (None, 300, None, None)
+    assert (run.device, run.precision, run.compile) == ("auto", "auto", "auto")
+    assert (run.loading.workers, run.loading.resident) == (None, None)
+
+
+@pytest.mark.parametrize(("scaling", "peak"), [("none", 0.001), ("linear", 0.004), ("sqrt", 0.002)])
+def test_the_peak_rate_grows_from_256_images_on(scaling, peak):
+    optimiser = PretrainSettings.from_values({"optimiser": {"lr_scaling": scaling}}).optimiser
+    assert optimiser.scale_rate(1024) == pytest.approx(peak)
+    assert optimiser.scale_rate(256) == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "ends"),
+    [
+        ("", "steps", count_from(1)), ("", "epochs", count_from(1)), ("", "batch", count_from(2)),
+        ("", "accumulate", count_from(1)), ("", "window", count_from(1)), ("", "gradient_every", count_from(1)),
+        ("", "checkpoint_every", count_from(1)), ("", "checkpoint_seconds", POSITIVE),
+        ("loading", "workers", count_from(0)), ("crops", "locals", count_from(0)),
+        ("crops", "global_size", count_from(16)), ("crops", "local_size", count_from(16)), ("crops", "flip_p", SHARE),
+        ("optimiser", "lr", POSITIVE), ("optimiser", "lr_batch", count_from(1)),
+        ("optimiser", "final_lr", NOT_NEGATIVE),
+        ("optimiser", "warmup", SHARE), ("optimiser", "warmup_epochs", NOT_NEGATIVE), ("optimiser", "clip", POSITIVE),
+        ("optimiser", "layer_decay", ((0.01, 1), (0, 1.01))), ("optimiser", "patch_embed_rate", POSITIVE),
+    ],
+)  # fmt: skip
+def test_ranges(section, field, ends):
+    check_range(PretrainSettings, section, field, *ends)

@@ -12,6 +12,7 @@ from medprior.pretrain.objectives.objective_settings import (
     SarSettings,
     SpanSettings,
 )
+from tests.settings_ranges import NOT_NEGATIVE, POSITIVE, SHARE, check_range, count_from
 
 NETWORK = ViTSettings(width=48, heads=6)
 
@@ -98,3 +99,51 @@ def test_locas_head_is_dinos_where_it_is_not_given():
     loca = run_of("loca", loca={"prototypes": 5}, dino={"hidden": 40, "prototype_init": "unit"}).resolve(64).loca
     assert (loca.prototypes, loca.hidden, loca.bottleneck, loca.batch_norm) == (5, 40, 64, True)
     assert loca.prototype_init == "unit"
+
+
+def test_defaults():
+    run = PretrainSettings()
+    dino, ibot, span, sar, loca = run.dino, run.ibot, run.span, run.sar, run.loca
+    assert (dino.weight, span.weight, ibot.weight, sar.weight, loca.weight) == (1, 0.3, 0, 0, 0)
+    assert (dino.hidden, dino.bottleneck, dino.prototype_init, dino.freeze_epochs) == (512, 64, "normal", 0)
+    assert (dino.student_temperature, dino.centre_momentum, dino.koleo_weight) == (0.1, 0.9, 0.1)
+    assert (dino.start_temperature, dino.temperature_epochs) == (None, 0)
+    assert (ibot.probability, ibot.ratio, ibot.aspect, ibot.separate_head) == (0.5, (0.1, 0.5), 0.3, False)
+    assert (span.loss, span.warmup, span.floor, span.epsilon, span.entropy_floor) == ("kl", 0.05, 1, 0.02, 0.5)
+    assert (span.visible_share, span.visible_cover, span.assignment, span.assign_after) == (0.25, 0.02, "fixed", 0.01)
+    assert (span.local_views, span.mass_penalty, span.guard, span.guard_every) == (False, 0, False, 100)
+    assert (sar.warmup, sar.warmup_epochs, sar.connectivity, sar.excess) == (0.1, None, 8, False)
+    assert (loca.warmup, loca.visible, loca.pattern, loca.reference) == (0.05, 0.2, "consecutive", "teacher")
+    assert (loca.teacher_temperature, loca.student_temperature, loca.query_patches) == (0.05, 0.1, None)
+
+
+BELOW_ONE = ((0, 0.99), (-0.01, 1))
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "ends"),
+    [
+        *((section, "weight", NOT_NEGATIVE) for section in ("ibot", "span", "sar", "loca")),
+        ("dino", "prototypes", count_from(2)), ("dino", "hidden", count_from(8)), ("dino", "bottleneck", count_from(4)),
+        ("dino", "freeze_epochs", count_from(0)), ("dino", "teacher_temperature", POSITIVE),
+        ("dino", "start_temperature", POSITIVE), ("dino", "temperature_epochs", NOT_NEGATIVE),
+        ("dino", "student_temperature", POSITIVE), ("dino", "centre_momentum", BELOW_ONE),
+        ("dino", "teacher_momentum", BELOW_ONE), ("dino", "koleo_weight", NOT_NEGATIVE),
+        ("ibot", "probability", SHARE), ("ibot", "aspect", ((0.01, 1), (0, 1.01))),
+        *(("span", name, SHARE) for name in ("warmup", "floor", "entropy_floor", "visible_share", "visible_cover")),
+        ("span", "assign_after", SHARE), ("span", "epsilon", BELOW_ONE), ("span", "mass_penalty", NOT_NEGATIVE),
+        ("span", "guard_every", count_from(1)), ("sar", "warmup", SHARE), ("sar", "warmup_epochs", NOT_NEGATIVE),
+        ("loca", "warmup", SHARE), ("loca", "visible", ((0.01, 1), (0, 1.01))),
+        ("loca", "query_patches", count_from(1)),
+        ("loca", "prototypes", count_from(2)), ("loca", "hidden", count_from(8)), ("loca", "bottleneck", count_from(4)),
+        ("loca", "teacher_temperature", POSITIVE), ("loca", "student_temperature", POSITIVE),
+    ],
+)  # fmt: skip
+def test_ranges(section, field, ends):
+    check_range(PretrainSettings, section, field, *ends)
+
+
+def test_the_weight_of_dino_is_not_negative():
+    assert run_of("span", dino={"weight": 0}).dino.weight == 0
+    with pytest.raises(ConfigError, match=r"dino\.weight"):
+        run_of("span", dino={"weight": -0.01})
