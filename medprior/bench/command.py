@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("room", choices=rooms, help="room to time")
     parser.add_argument(
         "options", nargs=argparse.REMAINDER, metavar="...",
-        help="rooms prior and pretrain: options (see `medprior bench prior --help`)",
+        help="rooms ingest, prior and pretrain: options (see `medprior bench prior --help`)",
     )  # fmt: skip
 
 
@@ -43,6 +43,8 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         module.main()
     elif args.room == "prior":
         module.main(**module.parse_arguments(args.options))
+    elif args.room == "ingest":
+        module.main(**module.parse_ingest_options(args.options))
     elif args.room == "pretrain":
         module.main(**module.parse_pretrain_options(args.options))
     else:

@@ -1,8 +1,9 @@
-"""`medprior bench ingest`: the whole ingest against plain reading loops and bare decoding.
+"""`medprior bench ingest [--images N] [--rounds N]`: the whole ingest against plain reading loops and bare decoding.
 
 Phantoms of all vendors and syntaxes are generated once; in every round each reader reads them all,
 one reader after the other, so that other load on the machine affects all of them. medprior is timed
-from the start to the end of its command; the others without their imports, which favours them.
+from the start to the end of its command; the others without their imports, which favours them. A run over
+one image says how much of that is start and end of the command, whatever the number of images.
 
 Bare decoding is an upper bound of any ingest. It is measured twice: in one process, times the
 cores, and in as many parallel processes as ingest has workers. The second is the bound of this
@@ -11,11 +12,13 @@ machine, whose cores may be threads of one core.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import json
 import math
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -51,23 +54,34 @@ TIME_TITLES = {
 class RoundTimes:
     """Seconds of one round: elapsed and processor time by reader.
 
-    `parallel_decode`: elapsed of bare decoding in `WORKERS` parallel processes, each of all files.
+    `parallel_decode`: elapsed of bare decoding in `WORKERS` parallel processes, each of all files. `one_image`:
+    processor time of an ingest of one image.
     """
 
     elapsed: dict[str, float] = field(default_factory=dict)
     cpu: dict[str, float] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
     parallel_decode: float = math.nan
+    one_image: float = math.nan
 
 
-def main() -> None:
+def parse_ingest_options(options: list[str]) -> dict[str, Any]:
+    """Arguments of `main` from the command line."""
+    parser = argparse.ArgumentParser(prog="medprior bench ingest")
+    parser.add_argument("--images", type=int, metavar="N", help=f"number of phantoms (default: {FILE_COUNT})")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"how often each reader runs (default: {ROUNDS})")
+    return vars(parser.parse_args(options))
+
+
+def main(images: int | None = None, rounds: int | None = None) -> None:
     """Print images/s of all readers, shares of bare decoding, processor times, and the skip rate."""
+    files = images or FILE_COUNT
     kept_folder = os.environ.get("MEDPRIOR_BENCH_FOLDER")
     with tempfile.TemporaryDirectory(prefix="medprior-bench-") as scratch:
-        folder = Path(kept_folder or scratch, f"phantoms-{IMAGE_SIDE_PX}")
-        create_phantoms(folder, FILE_COUNT, IMAGE_SIDE_PX)
-        rounds = [run_round(folder, Path(scratch), number) for number in range(ROUNDS)]
-        print_ingest_report(rounds, FILE_COUNT)
+        folder = Path(kept_folder or scratch, f"phantoms-{IMAGE_SIDE_PX}-{files}")
+        create_phantoms(folder, files, IMAGE_SIDE_PX)
+        results = [run_round(folder, Path(scratch), number) for number in range(rounds or ROUNDS)]
+        print_ingest_report(results, files)
         first, again = measure_skip_rate(Path(scratch), RERUN_FILES)
         print(f"\n{RERUN_FILES} PNG files of 64x64 pixels, store included: {first:.0f} files/s")
         print(f"the same again over finished work:            {again:.0f} files/s")
@@ -120,22 +134,25 @@ def measure_program_seconds(*arguments: str) -> tuple[float, float]:
 def run_round(folder: Path, scratch: Path, number: int) -> RoundTimes:
     """Run every reader once."""
     result = RoundTimes()
-    cohort = scratch / f"cohort{number}"
     # Pictures alone: the other readers read no masks and no tables.
-    pictures = str(folder / "dicom")
+    pictures, one = folder / "dicom", scratch / f"one{number}"
+    one.mkdir()
+    shutil.copy(next(path for path in sorted(pictures.rglob("*")) if path.is_file()), one)
     options = ("--workers", str(WORKERS), "--no-tracking", "--key", str(scratch / "key"))
-    seconds = measure_program_seconds("medprior", "ingest", pictures, str(cohort), *options)
+    result.one_image = measure_program_seconds("medprior", "ingest", str(one), f"{one}-cohort", *options)[1]
+    seconds = measure_program_seconds("medprior", "ingest", str(pictures), str(scratch / f"cohort{number}"), *options)
     result.elapsed["medprior"], result.cpu["medprior"] = seconds
     for name in ("decode", "radiograph", *PEER_TITLES):
         report = json.loads(run_module("medprior.bench.ingest_peers", name, str(folder)).splitlines()[-1])
         result.elapsed[name], result.cpu[name] = report["elapsed"], report["cpu"]
         result.failed[name] = int(report["failed"])
-    result.parallel_decode = time_parallel_decode(folder, WORKERS)
+    files = sum(path.is_file() for path in pictures.rglob("*"))
+    result.parallel_decode = time_parallel_decode(folder, WORKERS, files)
     return result
 
 
-def time_parallel_decode(folder: Path, count: int) -> float:
-    """Elapsed seconds of `count` parallel processes that each decode every file, without imports."""
+def time_parallel_decode(folder: Path, count: int, files: int) -> float:
+    """Elapsed seconds of `count` parallel processes that each decode all `files`, without imports."""
     command = [sys.executable, "-m", "medprior.bench.ingest_peers", "decode", str(folder), "wait"]
     pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
     with contextlib.ExitStack() as stack:
@@ -151,7 +168,7 @@ def time_parallel_decode(folder: Path, count: int) -> float:
         start = time.perf_counter()
         for number, process in enumerate(processes):
             assert process.stdin is not None
-            process.stdin.write(f"{number * FILE_COUNT // count}\n")
+            process.stdin.write(f"{number * files // count}\n")
             process.stdin.flush()
         for process in processes:
             process.wait()
@@ -184,6 +201,10 @@ def print_ingest_report(rounds: list[RoundTimes], files: int) -> None:
     for name, title in TIME_TITLES.items():
         milliseconds = [1000 * r.cpu[name] / files for r in rounds]
         print(f"{title:38}{format_median_range(milliseconds, '.1f'):>22}")
+    fixed = [r.one_image for r in rounds]
+    rest = [1000 * ((r.cpu["medprior"] - r.one_image - r.cpu["radiograph"]) / files) for r in rounds]
+    print(f"{'ingest beyond display-ready and start':38}{format_median_range(rest, '.1f'):>22}")
+    print(f"{'start and end of a run, s':38}{format_median_range(fixed, '.2f'):>22}")
 
 
 def print_upper_bounds(rounds: list[RoundTimes], files: int) -> None:

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from medprior.bench import ingest
+from medprior.cli import main
 
 
 def test_a_finished_cohort_is_skipped_and_not_read_again(tmp_path):
@@ -15,15 +16,17 @@ def test_a_finished_cohort_is_skipped_and_not_read_again(tmp_path):
 
 @pytest.mark.slow
 def test_the_bench_prints_all_its_lines(tmp_path, monkeypatch, capsys):
-    for name, value in {"FILE_COUNT": 6, "IMAGE_SIDE_PX": 64, "ROUNDS": 1, "RERUN_FILES": 20}.items():
+    for name, value in {"IMAGE_SIDE_PX": 64, "RERUN_FILES": 20}.items():
         monkeypatch.setattr(ingest, name, value)
     monkeypatch.setenv("MEDPRIOR_BENCH_FOLDER", str(tmp_path))
-    ingest.main()
+    main(["bench", "ingest", "--images", "6", "--rounds", "1"])
     printed = capsys.readouterr().out
     peers = ("medprior ingest", "pydicom", "MONAI", "SimpleITK", "again")
     for words in (*peers, "bare decode alone", "bare decode in 2 processes at once"):
         assert words in printed
     assert re.search(r"medprior reaches \d", printed)
+    assert "6 phantoms of 64 rows, five syntaxes; 1 rounds" in printed
+    assert len(list((tmp_path / "phantoms-64-6" / "dicom").rglob("*.dcm"))) == 6
 
 
 def round_of(seconds, decode, parallel):
@@ -31,9 +34,10 @@ def round_of(seconds, decode, parallel):
     names = ("decode", "radiograph", "pydicom", "monai", "simpleitk")
     return ingest.RoundTimes(
         elapsed={"medprior": seconds, **dict.fromkeys(names, 2 * seconds)},
-        cpu={"medprior": 0.5, **dict.fromkeys(names, decode)},
+        cpu={"medprior": 2 * decode + 0.2, **dict.fromkeys(names, decode)},
         failed={"pydicom": 0, "monai": 3, "simpleitk": 0},
         parallel_decode=parallel,
+        one_image=0.1,
     )
 
 
@@ -51,6 +55,9 @@ def test_the_report_compares_within_each_round(monkeypatch, capsys):
     assert bound[-1] == "medprior reaches 0.20 [0.20, 0.20]"
     assert lines["bare decode in 2 processes at once"][-1] == "medprior reaches 0.30 [0.20, 0.40]"
     assert lines["pydicom loop"][-1].strip() == "80.0 [40.0, 160.0]"
+    # In the second round 16.2 s: 0.1 for a run over one image, 8 to make 100 images ready for display.
+    assert lines["ingest beyond display-ready and start"][-1].strip() == "81.0 [41.0, 161.0]"
+    assert lines["start and end of a run, s"][-1].strip() == "0.10 [0.10, 0.10]"
 
 
 def test_a_range_is_the_median_between_the_extremes():
