@@ -29,6 +29,12 @@ def test_the_affine_map_is_the_same_every_time():
         np.testing.assert_array_equal(other.shift, repeats[0].shift)
 
 
+def test_the_histogram_has_as_many_bins_as_asked_for():
+    fixed, moving = equalise_histogram(thorax(4)[0]), equalise_histogram(thorax(0)[0])
+    coarse, fine = (register_affine(fixed, moving, RegistrationSettings(bins=bins)) for bins in (8, 64))
+    assert not np.array_equal(coarse.matrix, fine.matrix)
+
+
 def test_a_picture_covers_the_unit_square_in_itk():
     picture = np.zeros((64, 64))
     picture[3, 10] = 7
