@@ -111,11 +111,16 @@ def run_start(folder: str, recipe: str, view: int) -> None:
 
 
 def measure_loading(cohort: Cohort, prior: SpatialPrior | None, settings: PretrainSettings) -> list[float]:
-    """Images per second of processor time that one thread brings into batches, of several rounds."""
+    """Images per second of processor time that one thread brings into batches, of several rounds.
+
+    All batches are read once before, so that none waits for the disk.
+    """
     dataset = SquaresDataset(cohort, source_side_px(settings), prior)
     steps = ROUNDS * TIMED_BATCHES + 1
     resolved = settings.resolve(len(dataset)).model_copy(update={"steps": steps})
     torch.set_num_threads(1)
+    for _ in zip(range(steps), build_step_loader(dataset, resolved), strict=False):
+        pass
     batches = iter(build_step_loader(dataset, resolved))
     next(batches)
     rates = []
