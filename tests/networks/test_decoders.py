@@ -1,7 +1,14 @@
 import pytest
 import torch
+from torch.nn import functional as F
 
-from medprior.networks.decoders import DetailEncoder, Segmenter, choose_tap_depths
+from medprior.networks.decoders import (
+    DetailEncoder,
+    PyramidDecoder,
+    Segmenter,
+    build_refine_block,
+    choose_tap_depths,
+)
 from medprior.networks.vit import VisionTransformer, ViTSettings
 
 SHAPE = ViTSettings(width=24, depth=3, heads=3, patch=8, registers=2, image_size=32)
@@ -66,3 +73,58 @@ def test_a_detail_encoder_reaches_every_level_also_of_odd_patches():
     assert [tuple(feature.shape) for feature in features] == [(1, 8, 4, 6), (1, 8, 8, 12)]
     same = encoder(torch.rand(1, 1, 32, 32), [(8, 8), (16, 16)])
     assert [tuple(feature.shape[-2:]) for feature in same] == [(8, 8), (16, 16)]
+
+
+@pytest.mark.parametrize(
+    ("patch", "levels", "depths"), [(2, 1, (6, 12)), (4, 1, (6, 12)), (8, 2, (4, 8, 12)), (16, 3, (4, 8, 12))]
+)
+def test_the_pyramid_stops_at_half_of_the_resolution(patch, levels, depths):
+    decoder = PyramidDecoder(24, 2, 12, patch)
+    assert (len(decoder.levels), len(decoder.edges), decoder.depths) == (levels, levels, depths)
+    assert decoder.head.in_channels == 32
+
+
+def test_the_pyramid_adds_edges_of_the_image_and_shallower_blocks_level_by_level():
+    torch.manual_seed(0)
+    decoder = PyramidDecoder(24, 2, 3, 8, channels=12).eval().requires_grad_(False)
+    maps, images = [torch.randn(2, 24, 4, 4) for _ in range(3)], torch.rand(2, 1, 32, 32)
+    shallow, middle, deep = (project(m) for project, m in zip(decoder.project, maps, strict=True))
+
+    def enlarge(x, side):
+        return F.interpolate(x, size=(side, side), mode="bilinear")
+
+    x = enlarge(decoder.bottom(deep), 8)
+    x = x + F.gelu(decoder.edges[0](F.avg_pool2d(images, 4) - 0.5)) + enlarge(middle, 8)
+    x = enlarge(decoder.levels[0](x), 16)
+    x = x + F.gelu(decoder.edges[1](F.avg_pool2d(images, 2) - 0.5)) + enlarge(shallow, 16)
+    expected = enlarge(decoder.head(decoder.levels[1](x)), 32)
+    torch.testing.assert_close(decoder(maps, images), expected)
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(32, 8), (12, 4), (5, 1)])
+def test_groups_of_a_refining_block_share_its_channels(channels, groups):
+    convolution, norm, _ = build_refine_block(channels)
+    assert (norm.num_groups, norm.num_channels) == (groups, channels)
+    assert convolution.bias is None
+    assert build_refine_block(channels)(torch.rand(1, channels, 3, 5)).shape == (1, channels, 3, 5)
+
+
+def test_the_linear_decoder_is_one_layer_on_the_last_map():
+    torch.manual_seed(0)
+    network = Segmenter(VisionTransformer(SHAPE), 2, "linear").eval().requires_grad_(False)
+    assert network.decoder.depths == (3,)
+    maps = [torch.rand(1, 24, 4, 4), torch.rand(1, 24, 4, 4)]
+    weight, bias = network.decoder.linear.weight[:, :, 0, 0], network.decoder.linear.bias
+    small = torch.einsum("kd,bdyx->bkyx", weight, maps[1]) + bias[:, None, None]
+    expected = F.interpolate(small, size=(32, 32), mode="bilinear")
+    torch.testing.assert_close(network.decoder(maps, torch.zeros(1, 1, 32, 32)), expected)
+
+
+def test_the_backbones_cls_row_comes_on_demand():
+    torch.manual_seed(0)
+    network = Segmenter(VisionTransformer(SHAPE), 2).eval()
+    images = torch.rand(1, 1, 32, 32)
+    logits, tokens = network.forward_with_tokens(images)
+    assert tokens.cls_logits is not None
+    assert network.forward_with_tokens(images, capture=False)[1].cls_logits is None
+    torch.testing.assert_close(network(images), logits)

@@ -61,3 +61,50 @@ def test_no_block_fits_a_full_mask():
     full = np.ones((5, 5), dtype=bool)
     assert not add_block(np.random.default_rng(0), full, 3, 0.3)
     assert full.all()
+
+
+def test_a_block_may_hide_one_patch_and_reach_every_border():
+    """Where one patch remains a block is that patch; over many draws each corner of the grid is hidden."""
+    rng, hidden = np.random.default_rng(0), np.zeros((3, 4), dtype=bool)
+    for _ in range(200):
+        mask = np.zeros((3, 4), dtype=bool)
+        assert add_block(rng, mask, 1, 0.3)
+        assert mask.sum() == 1
+        hidden |= mask
+    assert hidden.all()
+
+
+def test_blocks_have_four_patches_at_least_where_so_many_remain():
+    rng, areas = np.random.default_rng(0), []
+    for _ in range(300):
+        mask = np.zeros((14, 14), dtype=bool)
+        assert add_block(rng, mask, 40, 1.0)
+        areas.append(int(mask.sum()))
+    assert min(areas) == 4
+    assert max(areas) == 36  # of a square within 40
+    assert set(areas) == {4, 9, 16, 25, 36}
+
+
+def test_blocks_are_as_often_upright_as_flat():
+    rng, heights, widths = np.random.default_rng(0), [], []
+    for _ in range(400):
+        mask = np.zeros((20, 20), dtype=bool)
+        assert add_block(rng, mask, 60, 0.25)
+        rows, columns = np.nonzero(mask)
+        heights.append(np.ptp(rows) + 1)
+        widths.append(np.ptp(columns) + 1)
+    assert np.mean(heights) == pytest.approx(np.mean(widths), rel=0.1)
+    ratio = np.log(np.array(heights) / np.array(widths))
+    assert ratio.min() < -1
+    assert ratio.max() > 1
+
+
+def test_a_full_rectangle_is_not_counted_as_added():
+    """What a block covers already must not be all of it, so that each block adds a patch."""
+    rng = np.random.default_rng(0)
+    mask = np.zeros((6, 6), dtype=bool)
+    while not mask.all():
+        before = int(mask.sum())
+        if not add_block(rng, mask, 36 - before, 1.0):
+            break
+        assert int(mask.sum()) > before
