@@ -52,8 +52,11 @@ def check_chest_radiograph(header: Header, policy: Policy) -> tuple[str, ...]:
     check_subject(header)
     flags += check_body_part(header, policy)
     check_frame_count(header)
-    if header.text(0x00280301) == "YES":
+    burned_in = header.text(0x00280301)
+    if burned_in == "YES":
         raise Rejected("burned_in", "text is burned into the picture")
+    if burned_in != "NO" and header.text(0x00080016) != SECONDARY_CAPTURE:
+        flags.append("burned_in_unknown")
     if header.text(0x00280302) == "YES":
         flags.append("recognisable_features")
     return tuple(flags)

@@ -23,7 +23,8 @@ class Policy(Settings):
         secondary_capture: which secondary captures pass: `film` only digitised films, `radiograph`
             also those of modality CR or DX that name no conversion, `any` also those that were
             converted otherwise (some public sets), if they are CR or DX.
-        burned_in_unknown: accept secondary captures that do not say whether text is burned in.
+        burned_in_unknown: accept secondary captures that do not say whether text is burned in; CR and DX
+            that do not say so pass with a flag.
         other_body_parts: accept files that name a body part other than the chest.
     """
 

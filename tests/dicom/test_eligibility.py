@@ -154,7 +154,8 @@ def test_image_types_are_read_by_their_position():
 
 
 def test_the_whole_check_collects_flags_and_refuses_burned_in_text():
-    radiograph = {"SOPClassUID": CR_STORAGE, "Modality": "CR", "BodyPartExamined": "CHEST"}
+    stated = {"BurnedInAnnotation": "NO"}
+    radiograph = stated | {"SOPClassUID": CR_STORAGE, "Modality": "CR", "BodyPartExamined": "CHEST"}
     assert get_outcome(check_chest_radiograph, radiograph) == []
     assert get_outcome(check_chest_radiograph, radiograph | {"BurnedInAnnotation": "YES"}) == "burned_in"
     face = radiograph | {"RecognizableVisualFeatures": "YES"}
@@ -162,3 +163,25 @@ def test_the_whole_check_collects_flags_and_refuses_burned_in_text():
     raw = radiograph | {"PresentationIntentType": "FOR PROCESSING"}
     assert get_outcome(check_chest_radiograph, raw) == "for_processing"
     assert get_outcome(check_chest_radiograph, raw, for_processing=True) == ["for_processing"]
+
+
+@pytest.mark.parametrize("sop", [CR_STORAGE, DX_PRESENTATION])
+@pytest.mark.parametrize(
+    ("said", "flags"),
+    [
+        ({}, True),
+        ({"BurnedInAnnotation": ""}, True),
+        ({"BurnedInAnnotation": "MAYBE"}, True),
+        ({"BurnedInAnnotation": "no"}, False),
+    ],
+)
+def test_a_radiograph_that_does_not_say_whether_text_is_burned_in_passes_with_a_flag(sop, said, flags):
+    elements = {"SOPClassUID": sop, "Modality": "DX", "BodyPartExamined": "CHEST"} | said
+    expected = ["burned_in_unknown"] if flags else []
+    assert get_outcome(check_chest_radiograph, elements, burned_in_unknown=False) == expected
+
+
+def test_a_capture_has_the_flag_once_and_a_film_has_none():
+    capture = {"SOPClassUID": SECONDARY_CAPTURE, "Modality": "CR", "BodyPartExamined": "CHEST"}
+    assert get_outcome(check_chest_radiograph, capture) == ["secondary_capture", "burned_in_unknown"]
+    assert get_outcome(check_chest_radiograph, capture | {"ConversionType": "DF"}) == ["secondary_capture"]
