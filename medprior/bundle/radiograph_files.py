@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medprior.deploy.inference.predict_files import list_source_files
-from medprior.dicom import read_image
+from medprior.dicom.bounded_reader import BoundedReader
 from medprior.ingest import plan
 from medprior.ingest.descriptor import load_descriptor
 
@@ -22,7 +22,7 @@ class RadiographSample(TypedDict):
 
 
 class RadiographDataset(Dataset[RadiographSample]):
-    """The files at or below a path, sorted.
+    """The files at or below a path, sorted; each is decoded in a confined process.
 
     Args:
         path: a file or a folder.
@@ -33,6 +33,7 @@ class RadiographDataset(Dataset[RadiographSample]):
     """
 
     def __init__(self, path: Path | str, descriptor: str | None = None) -> None:
+        self.reader = BoundedReader()
         self.data = list_source_files(Path(path))
         if descriptor is not None:
             sources = plan.list_sources(Path(path), load_descriptor(descriptor))
@@ -42,4 +43,4 @@ class RadiographDataset(Dataset[RadiographSample]):
         return len(self.data)
 
     def __getitem__(self, index: int) -> RadiographSample:
-        return {"image": torch.from_numpy(read_image(self.data[index]).pixels)[None]}
+        return {"image": torch.from_numpy(self.reader.read(self.data[index]).pixels)[None]}

@@ -63,6 +63,10 @@ class BoundedReader:
         for _ in range(self._count):
             self._idle.put(None)
 
+    def __reduce__(self) -> tuple[type[Self], tuple[int, Policy, ProcessLimits]]:
+        """A copy, such as that of a worker of a data loader, has processes of its own."""
+        return type(self), (self._count, self._policy, self._limits)
+
     def __enter__(self) -> Self:
         return self
 

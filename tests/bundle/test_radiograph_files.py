@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from medprior.bundle.radiograph_files import RadiographDataset
+from medprior.dicom import read_image
 from medprior.errors import InputMissing, Rejected
 from medprior.phantom import PhantomSettings, generate_phantom_cohort
 
@@ -41,6 +43,20 @@ def test_a_file_that_is_no_radiograph_is_refused_on_access(tmp_path):
         files[1]
     with pytest.raises(InputMissing):
         RadiographDataset(tmp_path / "nowhere")
+
+
+def test_files_are_parsed_in_another_process_also_by_a_loader_of_two_workers(tmp_path, monkeypatch):
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / name, 10)
+
+    def parse(*_):
+        raise AssertionError("parsed in the calling process")
+
+    monkeypatch.setattr("medprior.dicom.raster.open_regular_file", parse)
+    with pytest.raises(AssertionError):
+        read_image(tmp_path / "a.png")
+    loader = DataLoader(RadiographDataset(tmp_path), num_workers=2)
+    assert [tuple(sample["image"].shape) for sample in loader] == [(1, 1, 128, 160)] * 2
 
 
 def test_a_descriptor_says_which_files_are_images(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -316,3 +317,13 @@ def test_what_does_not_fit_is_refused_as_such(tmp_path):
     with BoundedReader() as reader, pytest.raises(Rejected, match="memory") as caught:
         reader.read(path)
     assert caught.value.code == "memory"
+
+
+def test_a_pickled_reader_keeps_its_settings_and_starts_its_own_process():
+    with BoundedReader(2, Policy(max_pixels=1000), EASY) as reader:
+        assert code_of(reader, GOOD) == "size"
+        copy = pickle.loads(pickle.dumps(reader))
+    with copy:
+        assert code_of(copy, GOOD) == "size"
+        assert copy._count == 2
+        assert copy._limits == EASY

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +25,8 @@ from medprior.deploy.inference.out_of_distribution import (
 from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.dicom.derived.native_grid import NativeGrid
+from medprior.dicom.file_opening import open_regular_file
+from medprior.dicom.policy import Policy
 from medprior.dicom.radiograph import FRONTAL_VIEWS, Radiograph
 from medprior.errors import InputMissing, MedpriorError
 from medprior.finetune.familiarity import OutOfDistributionScore
@@ -60,6 +61,7 @@ class Predictor:
         if evidence is None:
             evidence = read_validation_evidence(models["classification"].config) if "classification" in models else {}
         self.evidence = evidence
+        self._reader = BoundedReader()
 
     @classmethod
     def load(
@@ -102,13 +104,15 @@ class Predictor:
     def predict(self, source: Path | str | bytes | BinaryIO) -> RadiographPrediction:
         """Predict on one DICOM, PNG, JPEG, TIFF or BMP file, given as a path, its bytes or an open file.
 
+        The file is decoded in a confined process, which starts with the first file and serves one thread at a time.
+
         Raises:
             Rejected: the file is not a usable radiograph; `code` says why.
         """
-        from medprior.dicom import read_image  # imports pydicom, which only the decoding processes need otherwise
-
-        file = io.BytesIO(source) if isinstance(source, bytes) else source
-        return self.predict_radiograph(read_image(file))
+        if not isinstance(source, (str, Path, bytes)):
+            with open_regular_file(source, Policy()) as (stream, _):
+                source = stream.read()
+        return self.predict_radiograph(self._reader.read(source))
 
     def predict_pixels(self, pixels: NDArray[np.float32]) -> RadiographPrediction:
         """Predict on pixels that are already decoded.

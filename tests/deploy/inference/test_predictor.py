@@ -46,6 +46,18 @@ def test_path_bytes_and_stream_agree(classifier, dicom):
     assert all(answer == answers[0] for answer in answers)
 
 
+def test_no_file_is_parsed_in_the_calling_process(classifier, dicom, monkeypatch):
+    def parse(*_):
+        raise AssertionError("parsed in the calling process")
+
+    for name in ("raster.open_regular_file", "reading.open_regular_file"):
+        monkeypatch.setattr(f"medprior.dicom.{name}", parse)
+    with pytest.raises(AssertionError):
+        read_image(dicom)
+    predictor = load_model(classifier)
+    assert predictor.predict(dicom).findings == predictor.predict(dicom.read_bytes()).findings != {}
+
+
 def test_the_heart_ratio_follows_the_masks(segmenter):
     predictor = load_model(segmenter)
     measured = 0
