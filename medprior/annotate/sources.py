@@ -18,6 +18,7 @@ from medprior.annotate.picture_grids import PictureGrids
 from medprior.dicom import Radiograph
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.errors import InputMissing, MedpriorError
+from medprior.ingest.identity import load_existing_pseudonymizer
 
 if TYPE_CHECKING:
     from medprior.cohort import Cohort
@@ -166,6 +167,18 @@ def create_cohort_annotation(
         notes=notes,
         warnings=warnings,
     )
+
+
+def find_same_pixels(cohort: Cohort, annotation: Annotation) -> NDArray[np.bool_]:
+    """Which images of the cohort have the stored pixels of the annotated picture: bool [N].
+
+    Digests of private cohorts are keyed: the annotation of a file is found in them with the default identity key.
+    """
+    digests = {annotation.pixel_sha256} - {""}
+    pseudonyms = load_existing_pseudonymizer()
+    if pseudonyms is not None:
+        digests |= {pseudonyms.key_digest(digest) for digest in digests}
+    return np.asarray(cohort.manifest.pixel_sha256.isin(digests), dtype=bool)
 
 
 def is_finding(cohort: Cohort, structure: str) -> bool:

@@ -40,6 +40,10 @@ class Pseudonymizer:
         message = f"{kind}\0".encode() + name.encode("utf-8", "surrogateescape")
         return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:20]
 
+    def key_digest(self, digest: str) -> str:
+        """The keyed form of a picture's digest: 64 hex digits that nobody without the key can compute."""
+        return hmac.new(self._key, b"pixels\0" + digest.encode(), hashlib.sha256).hexdigest()
+
 
 def create_public_pseudonymizer(dataset: str) -> Pseudonymizer:
     """Pseudonyms that are the same for everybody, for data sets whose ids are published."""
@@ -83,6 +87,14 @@ def load_private_pseudonymizer(path: Path | None, cohort: Path, source: Path | N
     if len(key) < MIN_KEY_BYTES:
         raise ConfigError("the identity key is too short", where="--key", expected=f"{MIN_KEY_BYTES} bytes or more")
     return Pseudonymizer(key)
+
+
+def load_existing_pseudonymizer() -> Pseudonymizer | None:
+    """Pseudonyms under the key that is used without `--key`; None where there is no readable one."""
+    try:
+        return Pseudonymizer(default_key_path().read_bytes().strip())
+    except OSError:
+        return None
 
 
 def default_key_path() -> Path:

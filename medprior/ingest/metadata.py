@@ -89,7 +89,7 @@ class MetadataJoiner:
             "study_id": study_id,
             "view": view or self.descriptor.view or "UNKNOWN",
             "sex": header.sex or parse_table_sex(fields.get("sex")),
-            "age": header.age if header.age is not None else parse_table_age(fields.get("age")),
+            "age": self.round_age(header.age if header.age is not None else parse_table_age(fields.get("age"))),
             "official": fields.get("split"),
         }
         return patient_id, from_name.labels | study.labels | table.labels, metadata
@@ -110,10 +110,20 @@ class MetadataJoiner:
                 "spacing_kind": header.spacing_kind,
                 "polarity_inverted": header.polarity_inverted,
                 "flags": header.flags,
-                "pixel_sha256": header.pixel_sha256,
+                "pixel_sha256": self.digest_pixels(image),
                 "decoding": decoding,
             },
         )
+
+    def round_age(self, age: float | None) -> float | None:
+        """An age in full years for private data, since days of an infant's age tell the birthday; our choice."""
+        is_exact = age is None or self.descriptor.identity == "public"
+        return age if is_exact else float(math.floor(age))
+
+    def digest_pixels(self, image: DecodedImage) -> str:
+        """Digest of the stored pixels, 64 hex digits; of private data under the key: nobody else can match it."""
+        digest = image.metadata.pixel_sha256
+        return digest if self.descriptor.identity == "public" else self.pseudonyms.key_digest(digest)
 
     def assign_patient_and_study(
         self, image_id: str, header: HeaderFacts, fields: Mapping[str, str]

@@ -213,7 +213,7 @@ class IngestRun:
         else:
             image_id = self.assign_image_id(source, result)
             is_known = image_id in self.writer
-            if is_known and self.writer.get_pixel_sha256(image_id) != result.metadata.pixel_sha256:
+            if is_known and self.writer.get_pixel_sha256(image_id) != self.joiner.digest_pixels(result):
                 outcome["code"] = "conflict"
                 outcome["message"] = "an earlier file has the same image id (or SOP instance UID) but other pixels"
             else:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from medprior.annotate import Annotation
+from medprior.annotate.sources import find_same_pixels
 from medprior.annotate.typicality import SQUARE_SIZE_PX as NEXT_SIZE
 from medprior.cohort import Cohort
 from medprior.dicom.display.resample import resize_pixels
@@ -256,9 +257,7 @@ def build_transfer(annotations: Sequence[Annotation], settings: PriorSettings) -
 
 def find_annotated_images(cohort: Cohort, annotation: Annotation) -> frozenset[str]:
     """Images of the cohort with the id or the stored pixels of the annotated image."""
-    same = cohort.manifest.image_id == annotation.image_id
-    if annotation.pixel_sha256:
-        same |= cohort.manifest.pixel_sha256 == annotation.pixel_sha256
+    same = (cohort.manifest.image_id == annotation.image_id) | find_same_pixels(cohort, annotation)
     return frozenset(cohort.manifest.image_id[same].tolist())
 
 
@@ -270,7 +269,7 @@ def build_own_maps(cohort: Cohort, annotations: Sequence[Annotation], settings: 
     layers: dict[str, list[Maps]] = {}
     for annotation in annotations:
         maps = build_static_maps(annotation, settings.size, settings.softness)
-        same_pixels = cohort.manifest.pixel_sha256 == annotation.pixel_sha256
+        same_pixels = find_same_pixels(cohort, annotation)
         for image_id in find_annotated_images(cohort, annotation):
             if not annotation.pixel_sha256 or same_pixels[cohort.image_ids.index(image_id)]:
                 layers.setdefault(image_id, []).append(maps)

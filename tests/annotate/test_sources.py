@@ -1,6 +1,7 @@
 """Annotations from files of other tools and from cohorts."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pydicom
@@ -9,12 +10,14 @@ from PIL import Image
 
 from medprior.annotate import annotate_from_cohort, annotate_from_files
 from medprior.annotate.mask_inputs import MaskInputs
-from medprior.annotate.sources import check_masks_or_preview, compute_stored_spacing, is_finding
+from medprior.annotate.sources import check_masks_or_preview, compute_stored_spacing, find_same_pixels, is_finding
 from medprior.annotate.typicality import find_typical_annotated
 from medprior.dicom import read_image
 from medprior.dicom.derived.seg import read_seg
 from medprior.dicom.lung_sides import assign_lung_sides
 from medprior.errors import InputMissing, MedpriorError
+from medprior.ingest import ingest_images
+from medprior.ingest.settings import IngestSettings
 from tests.annotate.dicom_files import ON_LEFT, ON_RIGHT, STORED, radiograph_at, seg_at, segmentation, write_dicom
 from tests.annotate.drawings import cohort_at, disc, masks, picture
 from tests.dicom.object_sources import source
@@ -149,3 +152,18 @@ def test_refused_masks_of_the_pictures_size_are_previewed(tmp_path):
             check_masks_or_preview(image, refused_masks, path)
         assert "refused.png" not in str(caught.value)
     assert not refused.exists()
+
+
+def test_a_file_is_found_in_a_private_cohort_by_the_default_key_alone(tmp_path, monkeypatch):
+    write_dicom(tmp_path / "in" / "a.dcm", picture((160, 120)), ["L", "F"])
+    write_dicom(tmp_path / "in" / "b.dcm", picture((160, 120))[::-1], ["L", "F"])
+    Image.fromarray(disc(0.25, shape=(160, 120))).save(tmp_path / "lung.png")
+    monkeypatch.setenv("MEDPRIOR_IDENTITY_KEY", str(tmp_path / "key"))
+    settings = IngestSettings.from_values({"workers": 1, "store_size": 64})
+    cohort = ingest_images(tmp_path / "in", tmp_path / "cohort", settings=settings)
+    annotation = annotate_from_files(tmp_path / "in" / "a.dcm", {"left_lung": tmp_path / "lung.png"})
+    assert annotation.pixel_sha256 not in set(cohort.manifest.pixel_sha256)
+    assert find_same_pixels(cohort, annotation).sum() == 1
+    assert find_same_pixels(cohort, replace(annotation, pixel_sha256="")).sum() == 0
+    monkeypatch.setenv("MEDPRIOR_IDENTITY_KEY", str(tmp_path / "other"))
+    assert find_same_pixels(cohort, annotation).sum() == 0

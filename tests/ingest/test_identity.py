@@ -1,3 +1,5 @@
+import hashlib
+import hmac
 import re
 import stat
 from pathlib import Path
@@ -12,6 +14,7 @@ from medprior.ingest.identity import (
     create_public_pseudonymizer,
     default_key_path,
     is_valid_uid,
+    load_existing_pseudonymizer,
     load_private_pseudonymizer,
 )
 from tests.ingest.radiograph_files import ONE_WORKER, fill_with_dicom
@@ -53,6 +56,21 @@ def test_a_pseudonym_is_the_keyed_hash_of_kind_and_name():
     assert Pseudonymizer(b"other").pseudonym("patient", "7") != pseudonyms.pseudonym("patient", "7")
     # A file name that is no UTF-8 has one too.
     assert len(pseudonyms.pseudonym("item", "\udcff")) == 20
+
+
+def test_a_keyed_digest_depends_on_key_and_digest():
+    pseudonyms = Pseudonymizer(b"key")
+    expected = hmac.new(b"key", b"pixels\0" + b"d" * 64, hashlib.sha256).hexdigest()
+    assert pseudonyms.key_digest("d" * 64) == expected
+    assert len({expected, pseudonyms.key_digest("e" * 64), Pseudonymizer(b"other").key_digest("d" * 64)}) == 3
+
+
+def test_an_existing_key_is_used_and_none_is_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDPRIOR_IDENTITY_KEY", str(tmp_path / "key"))
+    assert load_existing_pseudonymizer() is None
+    assert not (tmp_path / "key").exists()
+    made = load_private_pseudonymizer(None, tmp_path / "cohort")
+    assert load_existing_pseudonymizer().key_id == made.key_id
 
 
 def test_the_short_name_of_a_key_does_not_reveal_it():

@@ -1,3 +1,7 @@
+import numpy as np
+
+from medprior.dicom import Radiograph, RawIdentifiers
+from medprior.ingest.decoding import DecodedImage
 from medprior.ingest.descriptor import MaskRule, RawFormat, load_descriptor
 from medprior.ingest.identity import Pseudonymizer
 from medprior.ingest.metadata import HeaderFacts, MetadataJoiner, digest_decoding_rules, digest_metadata_rules
@@ -54,3 +58,22 @@ def test_the_digest_of_decoding_follows_policy_format_stretch_and_masks_and_not_
     assert digest_decoding_rules(SOURCE, strict) != digest_decoding_rules(SOURCE, plain)
     moved = ImageSource("/b/a.png", "b/a.png", "a", None, (), superseded=1)
     assert digest_decoding_rules(moved, plain) == digest_decoding_rules(SOURCE, plain)
+
+
+def test_ages_of_private_data_are_full_years_and_published_ones_stay():
+    assert join(HeaderFacts("", "", "PA", "F", 0.038))[2]["age"] == 0.0
+    assert join(age="1.99")[2]["age"] == 1.0
+    public = MetadataJoiner(load_descriptor("kermany"), PSEUDONYMS, {})
+    assert public.join("i", SOURCE, HeaderFacts("", "", "PA", "F", 0.038))[2]["age"] == 0.038
+
+
+def test_digests_of_private_pixels_are_keyed_and_published_ones_plain():
+    empty = np.zeros((0, 0), np.float32)
+    radiograph = Radiograph(empty, empty.astype(bool), pixel_sha256="d" * 64)
+    image = DecodedImage(empty.astype(np.uint16), None, {}, (1, 1), radiograph, RawIdentifiers())
+    digests = [
+        MetadataJoiner(load_descriptor(name), key, {}).join_image("i", SOURCE, image, "")[2]["pixel_sha256"]
+        for name, key in ((None, PSEUDONYMS), (None, Pseudonymizer(b"other")), ("kermany", PSEUDONYMS))
+    ]
+    assert digests == [PSEUDONYMS.key_digest("d" * 64), Pseudonymizer(b"other").key_digest("d" * 64), "d" * 64]
+    assert len(set(digests)) == 3

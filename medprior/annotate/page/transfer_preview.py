@@ -18,6 +18,7 @@ import pandas as pd
 
 from medprior.annotate.annotation import Annotation
 from medprior.annotate.page.rendering import encode_picture_png, overlay_map_contours
+from medprior.annotate.sources import find_same_pixels
 from medprior.annotate.typicality import select_varied_images
 from medprior.cohort import Cohort
 from medprior.errors import MedpriorError
@@ -162,7 +163,5 @@ def format_doubt(doubt: str, trust: float) -> str:
 def find_same_images(cohort: Cohort, annotation: Annotation) -> frozenset[str]:
     """Images of the cohort with the id or the pixels of the annotated one."""
     manifest = cohort.manifest
-    is_same = manifest.image_id == annotation.image_id
-    if annotation.pixel_sha256:
-        is_same |= manifest.pixel_sha256 == annotation.pixel_sha256
+    is_same = (manifest.image_id == annotation.image_id) | find_same_pixels(cohort, annotation)
     return frozenset(manifest.image_id[is_same].tolist())
