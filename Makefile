@@ -8,7 +8,13 @@ SAMPLE ?= 40
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test slow real real-full anatomy evidence recipes bench mutate lint clean
+# Versions come from constraints.txt, hashes from PyPI, for every system and Python from 3.11 on.
+LOCK := $(BIN)/uv pip compile -q --constraint constraints.txt --generate-hashes --universal --python-version 3.11 \
+	--no-annotate --custom-compile-command "make lock" --default-index https://pypi.org/simple
+# The serving image takes torch without CUDA from PyTorch's own index.
+CUDA_PACKAGES := $(shell sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+|torch|torchvision|triton)==.*/--no-emit-package=\1/p' constraints.txt)
+
+.PHONY: demo test slow real real-full anatomy evidence recipes bench mutate lint lock sbom audit clean
 
 demo: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/demo
@@ -47,10 +53,30 @@ mutate: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-.venv/installed: pyproject.toml constraints.txt
+# What images and checkouts install, with hashes: after a change of pyproject.toml or constraints.txt.
+lock: .venv/installed
+	printf 'pip\nsetuptools\nwheel\n' | $(LOCK) - -o locks/build.lock
+	$(LOCK) pyproject.toml --extra test --extra lint --extra release -o locks/checkout.lock
+	echo boto3 | $(LOCK) pyproject.toml - --extra cluster --extra s3 --extra export --extra postgres --extra server -o locks/training.lock
+	$(LOCK) pyproject.toml $(CUDA_PACKAGES) -o locks/serving.lock
+
+# A software bill of materials (CycloneDX 1.6, JSON) of each image, for a release.
+sbom: .venv/installed
+	mkdir -p dist
+	for image in training serving; do $(BIN)/cyclonedx-py requirements locks/$$image.lock --pyproject pyproject.toml \
+		--output-reproducible --validate --of JSON -o dist/medprior-$$image.cdx.json || exit 1; done
+
+# Known faults of the packages in the images: asks the advisories of PyPI, so it needs the network.
+audit: .venv/installed
+	for list in build training serving; do \
+		$(BIN)/pip-audit --disable-pip --require-hashes -r locks/$$list.lock || exit 1; done
+
+.venv/installed: pyproject.toml locks/build.lock locks/checkout.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "medprior needs Python 3.11 or newer, found " + sys.version.split()[0] + "; call make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test,lint]"
+	$(BIN)/python -m pip install -q --require-hashes -r locks/build.lock
+	$(BIN)/python -m pip install -q --require-hashes --no-build-isolation -r locks/checkout.lock
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
 clean:

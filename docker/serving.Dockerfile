@@ -15,17 +15,18 @@ ENV PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu \
     HOME=/tmp
 
 WORKDIR /opt/medprior
-# Dependencies first: a change of medprior leaves this layer as it is.
-COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
-RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-extras = project['optional-dependencies']; \
-print('\n'.join(project['dependencies'] + [line for name in ''.split() for line in extras[name]]))" > /tmp/requirements.txt \
-    && pip install -c constraints.txt -r /tmp/requirements.txt \
+# Dependencies first: a change of medprior leaves this layer as it is. Every package has a hash in its list but torch
+# without CUDA, of which PyPI has no file: it has an exact version.
+COPY locks/build.lock locks/serving.lock ./locks/
+RUN pip install --require-hashes -r locks/build.lock \
+    && pip install --no-deps torch==2.14.1+cpu torchvision==0.29.1+cpu \
+    && pip install --require-hashes --no-deps --no-build-isolation -r locks/serving.lock \
     && useradd --no-create-home --uid 10001 medprior
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY medprior ./medprior
 COPY data_manifests ./data_manifests
 COPY bundles ./bundles
-RUN pip install -c constraints.txt --no-deps .
+RUN pip install --no-deps --no-build-isolation .
 
 COPY --from=weights config.json model.safetensors /model/
 # A damaged or foreign model fails the build, not the service.
