@@ -5,7 +5,8 @@ set -eu
 cd "$(dirname "$0")"
 umask 077
 mkdir -p secrets
-for name in database_password s3_user s3_password service_token; do
+for name in database_password s3_user s3_password service_token mlflow_admin_password mlflow_reader_password \
+  mlflow_session_key; do
   if [ ! -s "secrets/$name" ]; then
     head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n' >"secrets/$name"
     chmod 444 "secrets/$name"

@@ -1,6 +1,7 @@
 """The team's set-up without containers: PostgreSQL, an S3 store, MLflow's server, our service."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from medprior.cli import main
 from medprior.deploy import load_model
@@ -20,6 +22,7 @@ from medprior.tracking import mlflow_store
 from tests.deploy.discs import disc_cohort, good_model, weak_model
 from tests.deploy.servers import free_port, running
 
+MLFLOW_SECRETS = ("mlflow_admin_password", "mlflow_reader_password", "mlflow_session_key")
 DOCKER = Path(__file__).parents[2] / "docker"
 PLACES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 
@@ -89,8 +92,10 @@ def team(folder: Path) -> Iterator[str]:
     """PostgreSQL, an S3 store, and `docker/mlflow_server.sh` over both; yields MLflow's URI."""
     secrets = folder / "secrets"
     secrets.mkdir(parents=True)
-    for name in ("database_password", "s3_user", "s3_password", "service_token"):
+    for name in ("database_password", "s3_user", "s3_password", "service_token", *MLFLOW_SECRETS):
         (secrets / name).write_text(f"{name}-for-this-test")
+    temporary = folder / "temporary"
+    temporary.mkdir()
     s3, port = f"http://127.0.0.1:{free_port()}", free_port()
     moto = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", s3.rpartition(":")[2]]
     with (
@@ -106,6 +111,7 @@ def team(folder: Path) -> Iterator[str]:
             HOST="127.0.0.1",
             PORT=str(port),
             WORKERS="1",
+            TMPDIR=str(temporary),
         ),
     ):
         yield f"http://127.0.0.1:{port}"
@@ -123,8 +129,36 @@ def answer(url: str, body: bytes | None = None, token: str | None = None) -> tup
         return error.code, error.read()
 
 
+def log_in(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Become an account of the team's MLflow."""
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", name)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", f"mlflow_{name}_password-for-this-test")
+
+
+def attack_the_registry(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try as the service, and as nobody, what would change which model is served."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    log_in(monkeypatch, "reader")
+    client = mlflow_store.connect_to_store(uri)
+    attempts = (
+        lambda: client.set_registered_model_alias("cxr", "champion", "1"),
+        lambda: client.delete_registered_model_alias("cxr", "champion"),
+        lambda: client.set_model_version_tag("cxr", "2", "model_digest", "0"),
+        lambda: client.delete_model_version("cxr", "2"),
+    )
+    for attempt in attempts:
+        with pytest.raises(MlflowException, match=r"403|[Pp]ermission"):
+            attempt()
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}")
+    status, _ = answer(f"{uri}/api/2.0/mlflow/registered-models/get?name=cxr")
+    assert status == 401
+
+
 def test_register_promote_serve_over_postgres_and_s3(tmp_path, dicom, monkeypatch, capsys):
     binary("postgres")
+    if importlib.util.find_spec("flask_wtf") is None and os.environ.get("MEDPRIOR_REQUIRE_POSTGRES") != "1":
+        pytest.skip("MLflow's authentication is not here: install medprior[server]")
     cohort = disc_cohort(tmp_path / "cohort")
     weak, good = weak_model(cohort, tmp_path / "weak"), good_model(cohort, tmp_path / "good")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_S3_ENDPOINT_URL"):
@@ -132,6 +166,7 @@ def test_register_promote_serve_over_postgres_and_s3(tmp_path, dicom, monkeypatc
     monkeypatch.chdir(tmp_path)
     with team(tmp_path / "team") as uri:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        log_in(monkeypatch, "admin")
         assert main(["register", str(weak), "cxr"]) == 0
         assert main(["register", str(good), "cxr", "--alias", "challenger"]) == 0
         assert main(["promote", "cxr", "--cohort", str(cohort)]) == 0, capsys.readouterr().err
@@ -142,6 +177,7 @@ def test_register_promote_serve_over_postgres_and_s3(tmp_path, dicom, monkeypatc
         assert run.info.artifact_uri.startswith("mlflow-artifacts:/")  # clients need no S3 key
         want = load_model(good).predict(dicom).record()
         assert load_model("models:/cxr@champion").predict(dicom).record() == want
+        log_in(monkeypatch, "reader")
         port = free_port()
         command = [
             sys.executable, "-m", "medprior", "serve", "--model", "models:/cxr@champion",
@@ -156,6 +192,7 @@ def test_register_promote_serve_over_postgres_and_s3(tmp_path, dicom, monkeypatc
             said = json.loads(body)
             assert said["model_digest"] == want["model_digest"]
             assert said["findings"] == want["findings"]
+        attack_the_registry(uri, monkeypatch)
         log = (tmp_path / "team/mlflow/log.txt").read_text()
         assert "for-this-test" not in log
     assert not list(tmp_path.glob("mlruns*"))

@@ -91,6 +91,9 @@ def test_a_taken_over_service_reaches_no_store_and_has_bounded_processes_and_mem
     assert not networks["serving"] & (networks["database"] | networks["artifacts"])
     assert networks["serving"] & networks["mlflow"] == {"models"}
     assert COMPOSE["networks"]["models"] == {"internal": True}
+    secrets = set(SERVICES["serving"]["secrets"])
+    assert secrets == {"service_token", "mlflow_reader_password"}
+    assert "--app-name basic-auth" in (DOCKER / "mlflow_server.sh").read_text()
     for service in SERVICES.values():
         assert 0 < service["pids_limit"] <= 512
         assert re.fullmatch(r"[1-9]\d*[mg]", service["mem_limit"])
