@@ -12,6 +12,7 @@ from medprior.observer import Observer
 
 BENCH_MODULES = {
     "ingest": "medprior.bench.ingest",
+    "sandbox": "medprior.bench.sandbox",
     "cohort": "medprior.bench.cohort",
     "prior": "medprior.bench.prior",
     "networks": "medprior.bench.networks",

@@ -117,8 +117,9 @@ class MetadataJoiner:
 
     def round_age(self, age: float | None) -> float | None:
         """An age in full years for private data, since days of an infant's age tell the birthday; our choice."""
-        is_exact = age is None or self.descriptor.identity == "public"
-        return age if is_exact else float(math.floor(age))
+        if age is None or self.descriptor.identity == "public":
+            return age
+        return float(math.floor(age))
 
     def digest_pixels(self, image: DecodedImage) -> str:
         """Digest of the stored pixels, 64 hex digits; of private data under the key: nobody else can match it."""
