@@ -155,13 +155,14 @@ def test_refused_masks_of_the_pictures_size_are_previewed(tmp_path):
 
 
 def test_a_file_is_found_in_a_private_cohort_by_the_default_key_alone(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
     write_dicom(tmp_path / "in" / "a.dcm", picture((160, 120)), ["L", "F"])
     write_dicom(tmp_path / "in" / "b.dcm", picture((160, 120))[::-1], ["L", "F"])
     Image.fromarray(disc(0.25, shape=(160, 120))).save(tmp_path / "lung.png")
     monkeypatch.setenv("MEDPRIOR_IDENTITY_KEY", str(tmp_path / "key"))
     settings = IngestSettings.from_values({"workers": 1, "store_size": 64})
     cohort = ingest_images(tmp_path / "in", tmp_path / "cohort", settings=settings)
-    annotation = annotate_from_files(tmp_path / "in" / "a.dcm", {"left_lung": tmp_path / "lung.png"})
+    annotation = annotate_from_files(tmp_path / "in" / "a.dcm", {"right_lung": tmp_path / "lung.png"})
     assert annotation.pixel_sha256 not in set(cohort.manifest.pixel_sha256)
     assert find_same_pixels(cohort, annotation).sum() == 1
     assert find_same_pixels(cohort, replace(annotation, pixel_sha256="")).sum() == 0
