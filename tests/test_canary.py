@@ -162,7 +162,7 @@ class Place:
         }
         done = subprocess.run(
             [sys.executable, "-m", "medprior", *map(str, arguments)],
-            capture_output=True, text=True, timeout=300, check=False, cwd=self.root,
+            capture_output=True, text=True, timeout=550, check=False, cwd=self.root,
             env=environment,
         )  # fmt: skip
         self.said.append(done.stdout + done.stderr)

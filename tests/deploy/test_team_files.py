@@ -190,3 +190,16 @@ def test_compose_itself_accepts_the_file(tmp_path):
     subprocess.run([str(copy / "secrets.sh")], check=True, capture_output=True)
     command = [docker, "compose", "-f", str(copy / "compose.yaml"), "config", "--quiet"]
     subprocess.run(command, check=True)
+
+
+def test_the_service_takes_its_password_from_a_file_and_passes_its_command_on(tmp_path):
+    words = [
+        word.replace("$$", "$").replace("/run/secrets", str(tmp_path)) for word in SERVICES["serving"]["entrypoint"]
+    ]
+    (tmp_path / "mlflow_reader_password").write_text("of-the-reader\n")
+    (tmp_path / "medprior").write_text('#!/bin/sh\nprintf "%s\\n" "$MLFLOW_TRACKING_PASSWORD" "$@"\n')
+    (tmp_path / "medprior").chmod(0o700)
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    command = [*words, "serve", "--name", "two words"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["of-the-reader", "serve", "--name", "two words"]
