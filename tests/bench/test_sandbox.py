@@ -51,16 +51,24 @@ def test_only_the_block_leaves_the_confinement_out():
 
 def test_the_report_compares_within_each_round(capsys):
     reading = [
-        {way: (100.0, cost) for way, cost in zip(bench.WAYS, costs, strict=True)}
+        {way: bench.ReadingTimes(100.0, cost, cost / 10) for way, cost in zip(bench.WAYS, costs, strict=True)}
         for costs in ((10.0, 12.0, 12.5), (20.0, 21.0, 22.5), (30.0, 33.0, 33.5))
     ]
-    ingest = [{"confined": 4.0, "unconfined": 2.0}, {"confined": 10.0, "unconfined": 10.0}] * 2
+    ingest = [
+        {"confined": (4.0, 8.0), "unconfined": (2.0, 6.0)},
+        {"confined": (10.0, 9.0), "unconfined": (10.0, 9.0)},
+    ] * 2
     bench.print_sandbox_report(reading, ingest, 100)
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("cost of the separate process") and "+2.00 [+1.00, +3.00]" in line for line in lines)
-    assert any(line.startswith("cost of the confinement") and "+0.50 [+0.50, +1.50]" in line for line in lines)
+    assert any(
+        line.startswith("cost of the confinement") and "+0.50 [+0.50, +1.50]" in line and "+0.05 [+0.05, +0.15]" in line
+        for line in lines
+    )
     assert any(line.startswith("confined / unconfined") and "0.750 [0.500, 1.000]" in line for line in lines)
-    assert any(line.startswith("confined ") and "17.5 [10.0, 25.0]" in line for line in lines)
+    assert any(
+        line.startswith("confined ") and "17.5 [10.0, 25.0]" in line and "85.0 [80.0, 90.0]" in line for line in lines
+    )
 
 
 @pytest.mark.slow
