@@ -8,6 +8,7 @@ import functools
 from collections import Counter
 from pathlib import Path
 
+from medprior.deploy.inference.object_kinds import DEFAULT_OBJECTS, OBJECT_KINDS, parse_object_kinds
 from medprior.errors import InputMissing
 from medprior.observer import Observer
 
@@ -26,6 +27,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--dicom",
         action="store_true",
         help="also write DICOM SEG, SR and an overlay, to OUT/dicom; they hold the patient's name",
+    )
+    parser.add_argument(
+        "--objects",
+        metavar="KINDS",
+        help=f"what --dicom writes, joined by commas (default: {','.join(DEFAULT_OBJECTS)}): "
+        + "; ".join(f"{kind}, {text}" for kind, text in OBJECT_KINDS.items()),
     )
     parser.add_argument(
         "--refuse-unfamiliar",
@@ -48,6 +55,9 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     """Predict on every file and print the counts."""
     from medprior.deploy.inference.predict_files import DICOM_FOLDER, REPORT_FILE, list_source_files, predict_path
 
+    kinds: tuple[str, ...] = DEFAULT_OBJECTS if args.dicom else ()
+    if args.objects is not None:
+        kinds = parse_object_kinds(args.objects, "--objects")
     list_source_files(args.path)  # refuses a wrong path before the model loads, which takes seconds
     from medprior.dicom.bounded_reader import PRELOADED_MODULES, BoundedReader
     from medprior.workers.sandbox import start_fork_server
@@ -63,7 +73,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     refusing = bool(args.refuse_unfamiliar)
     with BoundedReader() as reader:
         predict = build_file_predictor(predictor, reader, refusing)
-        counts = predict_path(args.path, args.out, predict, predictor.digest, bar, args.dicom, refusing)
+        counts = predict_path(args.path, args.out, predict, predictor.digest, bar, kinds, refusing)
     if not counts.is_any_readable:
         refuse_unreadable_source(args.path, args.out / REPORT_FILE)
     summary = f"{counts.ok} read, {counts.rejected} rejected"

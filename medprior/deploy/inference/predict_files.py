@@ -11,12 +11,13 @@ import csv
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medprior.cohort.journal import Journal
+from medprior.deploy.inference.object_kinds import DEFAULT_OBJECTS, OBJECT_KINDS, format_object_file
 from medprior.errors import InputMissing, MedpriorError, Rejected
 from medprior.locks import LOCK_FILE, acquire_lock
 from medprior.provenance import atomic_write, sha256_file, write_json
@@ -48,7 +49,7 @@ def predict_path(
     predict: PredictFile,
     model_digest: str,
     progress: Callable[[list[Path]], Iterable[Path]] = iter,
-    dicom: bool = False,
+    dicom: bool | Sequence[str] = False,
     refusing: bool = False,
 ) -> PredictionCounts:
     """Answer every file of `source` into `out`.
@@ -59,7 +60,8 @@ def predict_path(
         predict: answers one file or raises `Rejected`, which is reported without ending the run.
         model_digest: identifies the model; answers of two models are never mixed.
         progress: wraps the list of files, such as a progress bar.
-        dicom: also write DICOM objects to `dicom/` in `out`, readable by its owner alone.
+        dicom: also write objects to `dicom/` in `out`, readable by its owner alone: those of `OBJECT_KINDS`
+            that are named, or True for those of `DEFAULT_OBJECTS`.
         refusing: whether `predict` refuses unfamiliar images; the two kinds of answers never mix.
 
     Raises:
@@ -67,6 +69,7 @@ def predict_path(
             model or of another choice of `refusing`.
     """
     files = list_source_files(source)
+    kinds = tuple(DEFAULT_OBJECTS if dicom else ()) if isinstance(dicom, bool) else tuple(dicom)
     claim_result_folder(out, model_digest, refusing)
     private = out.parent / f"{out.name}.private"
     private.mkdir(mode=0o700, exist_ok=True)
@@ -77,11 +80,13 @@ def predict_path(
         done = {(item["source"], item["sha256"]): item["item"] for item in journal.records}
         for path in progress(files):
             key = (format_source_name(path, source), compute_content_digest(path))
-            if key in done and has_complete_answer(out / f"{done[key]}.json", dicom):
+            earlier = read_object_kinds(out / f"{done[key]}.json") if key in done else None
+            if earlier is not None and earlier >= set(kinds):
                 counts.already_answered += 1
                 continue
             index = int(done[key][:5]) if key in done else len(journal.records)
-            item, code = predict_file(path, out, predict, index, dicom)
+            asked = [kind for kind in OBJECT_KINDS if kind in {*kinds, *(earlier or ())}]
+            item, code = predict_file(path, out, predict, index, asked)
             journal.append({"source": key[0], "sha256": key[1], "item": item, "code": code})
             counts.rejected += bool(code)
             counts.ok += not code
@@ -116,11 +121,14 @@ def format_source_name(path: Path, source: Path) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def has_complete_answer(answer: Path, dicom: bool) -> bool:
-    """Whether an answer is on disk, with DICOM objects if `dicom` asks for them."""
+def read_object_kinds(answer: Path) -> set[str] | None:
+    """Kinds of objects that an answer was asked for; None where it is missing, all where it is a refusal."""
     if not answer.is_file():
-        return False
-    return not dicom or bool({"dicom", "code"} & set(json.loads(answer.read_text("utf-8"))))
+        return None
+    record = json.loads(answer.read_text("utf-8"))
+    if "code" in record:
+        return set(OBJECT_KINDS)
+    return set(record["dicom"].get("kinds", DEFAULT_OBJECTS)) if "dicom" in record else set()
 
 
 def claim_result_folder(out: Path, model_digest: str, refusing: bool) -> None:
@@ -152,7 +160,7 @@ def compute_content_digest(path: Path) -> str:
         return ""
 
 
-def predict_file(path: Path, out: Path, predict: PredictFile, index: int, dicom: bool) -> tuple[str, str]:
+def predict_file(path: Path, out: Path, predict: PredictFile, index: int, kinds: Sequence[str]) -> tuple[str, str]:
     """Answer one file; returns its item name and its reject code, empty if it was accepted."""
     try:
         prediction = predict(path)
@@ -164,26 +172,27 @@ def predict_file(path: Path, out: Path, predict: PredictFile, index: int, dicom:
         )
         return item, error.code
     item = f"{index:05d}_{prediction.pixel_sha256[:12]}"
-    write_prediction(
-        prediction, out, item, {"dicom": write_dicom_objects(prediction, path, out, item)} if dicom else {}
-    )
+    extra = {"dicom": write_dicom_objects(prediction, path, out, item, kinds)} if kinds else {}
+    write_prediction(prediction, out, item, extra)
     return item, ""
 
 
-def write_dicom_objects(prediction: RadiographPrediction, path: Path, out: Path, item: str) -> dict[str, Any]:
-    """Write one answer's DICOM objects; returns their files, or the code of their refusal."""
+def write_dicom_objects(
+    prediction: RadiographPrediction, path: Path, out: Path, item: str, kinds: Sequence[str]
+) -> dict[str, Any]:
+    """Write one answer's objects; returns their files, or the code of their refusal, and which were asked for."""
     from medprior.deploy.inference.dicom_output import build_dicom_objects
     from medprior.dicom.derived.derived_object import write_owner_only_file
 
     try:
-        objects = build_dicom_objects(prediction, path)
+        objects = build_dicom_objects(prediction, path, kinds)
     except Rejected as error:
-        return {"files": {}, "code": error.code, "message": error.what}
+        return {"files": {}, "code": error.code, "message": error.what, "kinds": list(kinds)}
     (out / DICOM_FOLDER).mkdir(mode=0o700, exist_ok=True)
-    files = {kind: f"{DICOM_FOLDER}/{item}.{kind}.dcm" for kind in objects}
+    files = {kind: f"{DICOM_FOLDER}/{format_object_file(item, kind)}" for kind in objects}
     for kind, content in objects.items():
         write_owner_only_file(out / files[kind], content)
-    return {"files": files, "code": "", "message": ""}
+    return {"files": files, "code": "", "message": "", "kinds": list(kinds)}
 
 
 def write_prediction(prediction: RadiographPrediction, out: Path, item: str, extra: dict[str, Any]) -> None:

@@ -68,19 +68,23 @@ class CreatorInfo:
         version: version of medprior.
         digest: hex sha256 of the models; written as the serial number of the device.
         created_at: time of creation; the same for all objects of one reading.
+        content_digest: of the picture; where it is given, UIDs follow from it instead of the time, so that
+            objects of the same picture and models have the same UIDs whenever they are created.
     """
 
     version: str
     digest: str
     created_at: datetime.datetime
+    content_digest: str = ""
 
     def build_uid(self, source: Dataset, kind: str) -> UID:
-        """Build the UID under 2.25 of one kind of object, from its source, its models and its time.
+        """Build the UID under 2.25 of one kind of object, from its source, its models and its time or picture.
 
         Random 2.25 UIDs (PS3.5 B.2) hold a UUID; this one holds a digest of the fields above, so
         that objects are not overwritten and the objects of a series share its UID.
         """
-        parts = (source.SOPInstanceUID, self.digest, self.version, self.created_at.isoformat(), kind)
+        moment = self.content_digest or self.created_at.isoformat()
+        parts = (source.SOPInstanceUID, self.digest, self.version, moment, kind)
         seed = hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:16]
         return UID(f"2.25.{int.from_bytes(seed, 'big')}")
 

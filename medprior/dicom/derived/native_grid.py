@@ -57,6 +57,24 @@ class NativeGrid:
             return np.ascontiguousarray(np.rot90(pixels, 2))
         return pixels
 
+    def points_to_stored(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map points of the radiograph to the file's pixels.
+
+        Args:
+            points: float64 [points, 2], each (x, y), with (0, 0) the upper-left corner of the upper-left pixel.
+
+        Returns:
+            float64 [points, 2], each (column, row), with the same origin: the image coordinates of SCOORD
+            and of graphic annotations in pixels (PS3.3 C.18.6.1.1, C.10.5.1.1).
+        """
+        (rows, cols), (display_rows, display_cols) = self.stored_shape, self.display_shape
+        stored = np.asarray(points, dtype=np.float64) * (cols / display_cols, rows / display_rows)
+        if self.turn in {MIRRORED_FLAG, ROTATED_FLAG}:
+            stored[:, 0] = cols - stored[:, 0]
+        if self.turn == ROTATED_FLAG:
+            stored[:, 1] = rows - stored[:, 1]
+        return stored
+
     @staticmethod
     def _resample_mask(mask: Mask, shape: GridShape) -> Mask:
         if mask.shape == shape:

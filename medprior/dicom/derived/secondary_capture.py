@@ -50,6 +50,7 @@ def build_secondary_capture(rgb: NDArray[np.uint8], source: Dataset, creator: Cr
     )
     capture.ImageType = ["DERIVED", "SECONDARY"]
     capture.ConversionType = "WSD"
+    capture.BodyPartExamined = "CHEST"
     capture.DerivationDescription = RESEARCH_NOTE
     capture.SourceImageSequence = [build_source_reference(source)]
     if "PatientOrientation" not in source:

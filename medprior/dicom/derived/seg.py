@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -48,19 +48,73 @@ def build_segmentation(
         Rejected: `geometry`, the masks belong to another source.
         ValueError: there is no mask, or the header cannot be copied.
     """
-    from highdicom.seg import Segmentation
+    stored = np.stack([mask for _, mask in list_stored_masks(masks, source, native)], axis=-1)[None]
+    descriptions = [describe_segment(number, name, creator) for number, name in enumerate(masks, start=1)]
+    return create_segmentation(stored.astype(np.uint8), "BINARY", descriptions, source, creator)
 
+
+def build_label_map(
+    masks: Mapping[str, Mask], source: Dataset, native: NativeGrid, creator: CreatorInfo
+) -> Segmentation:
+    """Build a label-map segmentation (PS3.3 C.8.20, Supplement 243): one frame, each pixel the number of its segment.
+
+    A pixel has one segment alone: where masks overlap, the smaller mask keeps its pixels, and the description
+    of the larger one states how many it gave up. Arguments and errors as in `build_segmentation`.
+    """
+    stored = list_stored_masks(masks, source, native)
+    numbers = range(1, len(stored) + 1)
+    areas = [int(mask.sum()) for _, mask in stored]
+    labels = np.zeros(native.stored_shape, dtype=np.uint8 if len(stored) < 256 else np.uint16)
+    for number in sorted(numbers, key=lambda number: -areas[number - 1]):
+        labels[stored[number - 1][1]] = number
+    descriptions = []
+    for number, (name, _), area in zip(numbers, stored, areas, strict=True):
+        description = describe_segment(number, name, creator)
+        covered = area - int((labels == number).sum())
+        if covered:
+            description.SegmentDescription = f"{covered} of its {area} pixels belong to smaller segments"
+        descriptions.append(description)
+    return create_segmentation(labels[None], "LABELMAP", descriptions, source, creator)
+
+
+def list_stored_masks(masks: Mapping[str, Mask], source: Dataset, native: NativeGrid) -> list[tuple[str, Mask]]:
+    """Name and mask on the pixels of the file, in order.
+
+    Raises:
+        Rejected: `geometry`, the masks belong to another source.
+    """
     if native.stored_shape != (source.Rows, source.Columns):
         raise Rejected("geometry", "the masks belong to another image")
-    stored = np.stack([native.to_stored(mask) for mask in masks.values()], axis=-1)[None]
-    return Segmentation(
+    return [(name, native.to_stored(mask)) for name, mask in masks.items()]
+
+
+def create_segmentation(
+    pixels: NDArray[np.uint8] | NDArray[np.uint16],
+    kind: str,
+    descriptions: Sequence[SegmentDescription],
+    source: Dataset,
+    creator: CreatorInfo,
+) -> Segmentation:
+    """Create a segmentation object from its pixels.
+
+    Args:
+        pixels: [1, rows, cols, segments] of 0 and 1 (BINARY) or [1, rows, cols] of segment numbers (LABELMAP).
+        kind: BINARY or LABELMAP.
+        descriptions: of the segments.
+        source: the source's header, from `read_source_header`.
+        creator: the software that created the masks.
+    """
+    from highdicom.seg import Segmentation
+
+    name, number = ("seg", 9001) if kind == "BINARY" else ("labelmap", 9004)
+    segmentation = Segmentation(
         source_images=[source],
-        pixel_array=stored.astype(np.uint8),
-        segmentation_type="BINARY",
-        segment_descriptions=[describe_segment(number, name, creator) for number, name in enumerate(masks, start=1)],
-        series_instance_uid=creator.build_uid(source, "seg series"),
-        series_number=9001,
-        sop_instance_uid=creator.build_uid(source, "seg"),
+        pixel_array=pixels,
+        segmentation_type=kind,
+        segment_descriptions=descriptions,
+        series_instance_uid=creator.build_uid(source, f"{name} series"),
+        series_number=number,
+        sop_instance_uid=creator.build_uid(source, name),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MODEL_NAME,
@@ -68,11 +122,14 @@ def build_segmentation(
         device_serial_number=creator.digest,
         content_description=RESEARCH_NOTE,
         content_label="MASKS",
-        series_description="medprior segmentation",
+        series_description="medprior segmentation" if kind == "BINARY" else "medprior label map",
         omit_empty_frames=False,
         content_date=creator.created_at.date(),
         content_time=creator.created_at.time(),
     )
+    # Type 2C without a plane in the patient's space; empty where the source does not say.
+    segmentation.PatientOrientation = source.get("PatientOrientation")
+    return segmentation
 
 
 def describe_segment(number: int, name: str, creator: CreatorInfo) -> SegmentDescription:

@@ -18,6 +18,7 @@ ORGAN_CODES = {
     "heart": Code("80891009", "SCT", "Heart"),
     "mediastinum": Code("72410000", "SCT", "Mediastinum"),
 }
+THORAX_CODE = Code("51185008", "SCT", "Thorax")
 FINDING_CODES = {
     "pleural_effusion": Code("60046008", "SCT", "Pleural effusion"),
     "effusion": Code("60046008", "SCT", "Pleural effusion"),

@@ -3,7 +3,9 @@
 An Imaging Measurement Report (PS3.16 TID 1500) in a Comprehensive SR document (PS3.3 A.35.3): a
 group (TID 1501) for the cardiothoracic ratio, one for each finding with its calibrated probability
 and the threshold from which on it is present, and one for the distance of the picture from the
-training images. Concepts without a known standard code have codes of the scheme `99MEDPRIOR`.
+training images; and a group for each planar region (TID 1410): measured lines, boxes of findings and the
+segments of the segmentation that belongs to the report. Concepts without a known standard code have
+codes of the scheme `99MEDPRIOR`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,13 @@ from medprior.dicom.derived.derived_object import (
     create_private_code,
 )
 from medprior.dicom.derived.seg_codes import ORGAN_CODES, find_finding_code
+from medprior.dicom.derived.sr_regions import (
+    ReportRegion,
+    ReportSegment,
+    build_region_groups,
+    build_segment_groups,
+    identify_algorithm,
+)
 from medprior.dicom.radiograph import RESEARCH_NOTE
 
 if TYPE_CHECKING:
@@ -67,6 +76,8 @@ class ReportContent:
         familiarity: `score`, `threshold` and `false_alarm_rate`, or empty where they are unknown.
         flags: reasons to doubt the results, as stable words.
         remarks: further text for the reader.
+        regions: measured lines, and boxes of findings.
+        segments: segments of the segmentation, if it is given with the content.
     """
 
     findings: Sequence[ReportFinding] = ()
@@ -74,15 +85,20 @@ class ReportContent:
     familiarity: Mapping[str, float] = field(default_factory=dict)
     flags: Sequence[str] = ()
     remarks: Sequence[str] = ()
+    regions: Sequence[ReportRegion] = ()
+    segments: Sequence[ReportSegment] = ()
 
 
-def build_structured_report(content: ReportContent, source: Dataset, creator: CreatorInfo) -> ComprehensiveSR:
+def build_structured_report(
+    content: ReportContent, source: Dataset, creator: CreatorInfo, segmentation: Dataset | None = None
+) -> ComprehensiveSR:
     """Build a report about one radiograph: preliminary, not verified, observed by a device.
 
     Args:
         content: content of the report.
         source: the source's header, from `read_source_header`.
         creator: the software that created it.
+        segmentation: the object that holds the segments of the content, to which the report refers.
 
     Raises:
         ValueError: the header cannot be copied.
@@ -94,7 +110,11 @@ def build_structured_report(content: ReportContent, source: Dataset, creator: Cr
     report = MeasurementReport(
         observation_context=build_observation_context(creator),
         procedure_reported=CHEST_XRAY_CODE,
-        imaging_measurements=build_measurement_groups(content, source, creator),
+        imaging_measurements=[
+            *build_measurement_groups(content, source, creator),
+            *build_region_groups(content.regions, source, creator),
+            *(build_segment_groups(content.segments, segmentation, source, creator) if segmentation else []),
+        ],
         title=codes.DCM.ImagingMeasurementReport,
     )
     report[0].ContentSequence.extend(build_comments(content, creator))
@@ -102,7 +122,7 @@ def build_structured_report(content: ReportContent, source: Dataset, creator: Cr
         CODING_SCHEME, name="medprior", version=creator.version, responsible_organization="medprior"
     )
     return ComprehensiveSR(
-        evidence=[source],
+        evidence=[source, *([segmentation] if segmentation and content.segments else [])],
         content=report[0],
         series_instance_uid=creator.build_uid(source, "sr series"),
         series_number=9002,
@@ -173,7 +193,6 @@ def build_measurement_group(
 ) -> MeasurementsAndQualitativeEvaluations:
     """Build one measurement group (TID 1501): measurements and coded evaluations of one subject."""
     from highdicom.sr import (
-        AlgorithmIdentification,
         Measurement,
         MeasurementsAndQualitativeEvaluations,
         QualitativeEvaluation,
@@ -185,9 +204,7 @@ def build_measurement_group(
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(creator.build_uid(source, f"sr {name}"), name),
         finding_type=finding,
-        algorithm_id=AlgorithmIdentification(
-            "medprior", creator.version, parameters=[f"model_digest={creator.digest}"]
-        ),
+        algorithm_id=identify_algorithm(creator),
         measurements=[Measurement(code, round(value, 6), unit) for code, value, unit in values],
         qualitative_evaluations=[QualitativeEvaluation(code, value) for code, value in evaluations],
         source_images=[image],

@@ -41,3 +41,14 @@ def test_the_grid_of_a_radiograph_is_its_own_where_no_file_is_known():
     assert NativeGrid.from_radiograph(Radiograph(pixels, valid)) == NativeGrid((4, 6), (4, 6), "")
     turned = Radiograph(pixels, valid, flags=("derived", "orientation_rotated"), stored_rows=2, stored_cols=6)
     assert NativeGrid.from_radiograph(turned) == NativeGrid((2, 6), (4, 6), "orientation_rotated")
+
+
+@pytest.mark.parametrize("turn", ["", "orientation_mirrored", "orientation_rotated"])
+def test_points_go_where_the_pixels_around_them_go(turn):
+    grid = NativeGrid((6, 8), (6, 16), turn)
+    mask = np.zeros((6, 16), dtype=bool)
+    mask[1, 2:4] = True  # the pixel whose corners are (2, 1) and (4, 2)
+    ((row, column),) = np.argwhere(grid.to_stored(mask))
+    corners = grid.points_to_stored(np.array([[2.0, 1.0], [4.0, 2.0]]))
+    assert corners.min(axis=0).tolist() == [column, row]
+    assert corners.max(axis=0).tolist() == [column + 1, row + 1]
