@@ -28,12 +28,13 @@ STAGES: dict[str, tuple[str, str]] = {
     "promote": ("medprior.deploy.promote_command", "challenger -> champion, if it passes the gate"),
     "predict": ("medprior.deploy.predict_command", "DICOM file or folder -> findings and maps"),
     "serve": ("medprior.deploy.serve_command", "HTTP service and page over a registered model"),
+    "node": ("medprior.deploy.node_command", "DICOM node: C-STORE in, SEG and SR to the archive"),
     "bench": ("medprior.bench.command", "time one room against its peers"),
     "doctor": ("medprior.doctor", "what this installation can do"),
     "demo": ("medprior.demo.command", "all stages on a generated cohort"),
 }
 UNTRACKED_STAGES = {
-    "predict", "bench", "doctor", "demo", "register", "promote", "serve", "export",
+    "predict", "bench", "doctor", "demo", "register", "promote", "serve", "export", "node",
 }  # fmt: skip
 SETTINGS_BY_STAGE = {
     "phantom": "medprior.phantom.settings:PhantomSettings",
@@ -54,7 +55,7 @@ DISTRIBUTED_STAGES = {"pretrain"}
 MAX_ALIGNED_DEFAULT = 30  # longer defaults push their description to the right
 
 # Their results hold pictures or pseudonyms of patients: files are made for their owner only, 0600 and 0700.
-PRIVATE_STAGES = {"ingest", "annotate", "prior", "pretrain", "finetune", "evaluate", "compare", "predict"}
+PRIVATE_STAGES = {"ingest", "annotate", "prior", "pretrain", "finetune", "evaluate", "compare", "predict", "node"}
 
 
 HELP_HEAD = """\
