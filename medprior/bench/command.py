@@ -19,6 +19,7 @@ BENCH_MODULES = {
     "pretrain": "medprior.bench.pretrain",
     "evaluate": "medprior.bench.evaluate",
     "deploy": "medprior.bench.deploy",
+    "node": "medprior.bench.node",
 }
 
 
@@ -28,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("room", choices=rooms, help="room to time")
     parser.add_argument(
         "options", nargs=argparse.REMAINDER, metavar="...",
-        help="rooms ingest, prior and pretrain: options (see `medprior bench prior --help`)",
+        help="rooms ingest, prior, pretrain and node: options (see `medprior bench prior --help`)",
     )  # fmt: skip
 
 
@@ -48,5 +49,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         module.main(**module.parse_ingest_options(args.options))
     elif args.room == "pretrain":
         module.main(**module.parse_pretrain_options(args.options))
+    elif args.room == "node":
+        module.main(**module.parse_node_options(args.options))
     else:
         raise ConfigError("takes no arguments", where=f"bench {args.room}", found=" ".join(args.options))

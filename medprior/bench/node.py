@@ -1,0 +1,164 @@
+"""Loads the DICOM node: many images over several associations, with hostile peers among them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+
+from medprior.deploy.inference.example import create_example_dicom
+
+if TYPE_CHECKING:
+    from pynetdicom.events import Event
+
+NODE_IMAGES, NODE_ASSOCIATIONS, NODE_HOSTILE = 1000, 8, 300
+PICTURES, SIDE_PX = 8, 512
+CALLER, ARCHIVE = "BENCH", "ARCHIVE"
+MAX_NODE_GROWTH_MIB = 50
+LONGEST_WAIT_SECONDS = 7200
+
+
+def parse_node_options(options: Sequence[str]) -> dict[str, int]:
+    """Parse the options of `medprior bench node`."""
+    parser = argparse.ArgumentParser(prog="medprior bench node", description="load of the DICOM node")
+    parser.add_argument("--images", type=int, default=NODE_IMAGES)
+    parser.add_argument("--associations", type=int, default=NODE_ASSOCIATIONS)
+    parser.add_argument("--hostile", type=int, default=NODE_HOSTILE, help="broken connections and files")
+    return vars(parser.parse_args(options))
+
+
+class RecordingArchive:
+    """A C-STORE archive in this process that keeps the time of each segmentation and counts what came twice."""
+
+    def __init__(self) -> None:
+        from pynetdicom import AE, AllStoragePresentationContexts, evt
+
+        self.arrivals: dict[str, float] = {}
+        self.repeated = 0
+        entity = AE(ARCHIVE)
+        entity.supported_contexts = AllStoragePresentationContexts
+        handlers = [(evt.EVT_C_STORE, self._store)]
+        self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        self.port: int = self.server.server_address[1]
+
+    def _store(self, event: Event) -> int:
+        dataset = event.dataset
+        source = dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence[0].ReferencedSOPInstanceUID
+        self.repeated += source in self.arrivals
+        self.arrivals[source] = time.monotonic()
+        return 0
+
+
+@contextlib.contextmanager
+def run_node_process(folder: Path, archive_port: int) -> Iterator[tuple[psutil.Process, int]]:
+    """The node as a process and its port; it sends segmentations."""
+    command = [
+        sys.executable, "-m", "medprior", "node", "--port", "0", "--http-port", "0", "--known", CALLER,
+        "--send-to", f"{ARCHIVE}@127.0.0.1:{archive_port}", "--objects", "seg", "--queue", str(folder / "queue"),
+    ]  # fmt: skip
+    with (folder / "log.txt").open("wb") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        address = process.stdout.readline() if process.stdout else ""
+        if not address:
+            raise RuntimeError((folder / "log.txt").read_text())
+        yield psutil.Process(process.pid), int(address.partition(",")[0].rpartition(":")[2])
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def send_images(port: int, pictures: Sequence[Dataset], count: int, sent: dict[str, float]) -> None:
+    """Send `count` images over one association; each has a UID of its own, whose time of arrival is kept."""
+    from pynetdicom import AE
+
+    entity = AE(CALLER)
+    entity.add_requested_context(pictures[0].SOPClassUID)
+    association = entity.associate("127.0.0.1", port, ae_title="MEDPRIOR")
+    for number in range(count):
+        dataset = pictures[number % len(pictures)]
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        status = association.send_c_store(dataset)
+        if status.get("Status") != 0:
+            raise RuntimeError(f"an image was refused: {status.get('Status')}")
+        sent[dataset.SOPInstanceUID] = time.monotonic()
+    association.release()
+
+
+def send_hostile_input(port: int, count: int) -> None:
+    """Break the protocol in turns: nothing, another protocol, noise, a data unit of 4 GiB, half a header."""
+    noise = np.random.default_rng(0).bytes(2000)
+    inputs = (b"", b"GET / HTTP/1.1\r\n\r\n", noise, struct.pack(">BBL", 1, 0, 2**32 - 1) + noise, b"\x01\0\0")
+    for number in range(count):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(inputs[number % len(inputs)])
+
+
+def main(images: int = NODE_IMAGES, associations: int = NODE_ASSOCIATIONS, hostile: int = NODE_HOSTILE) -> None:
+    """Print latency from arrival to the segmentation in the archive, what was lost or doubled, and memory growth."""
+    archive, sent = RecordingArchive(), dict[str, float]()
+    contents = [create_example_dicom(seed=seed, side=SIDE_PX) for seed in range(PICTURES)]
+    with tempfile.TemporaryDirectory(prefix="medprior-") as name, run_node_process(Path(name), archive.port) as running:
+        node, port = running
+        send_and_wait(archive, sent, port, contents, PICTURES * 2, 1)
+        before = node.memory_info().rss / 2**20
+        measured: dict[str, float] = {}
+        attack = threading.Thread(target=send_hostile_input, args=(port, hostile), daemon=True)
+        attack.start()
+        start = time.monotonic()
+        send_and_wait(archive, measured, port, contents, images, associations)
+        seconds = time.monotonic() - start
+        attack.join()
+        growth = node.memory_info().rss / 2**20 - before
+        is_alive = node.is_running()
+    waits = [archive.arrivals[uid] - moment for uid, moment in measured.items()]
+    p50, p95 = statistics.median(waits), float(np.quantile(waits, 0.95))
+    print(f"{images} images of {SIDE_PX} px over {associations} associations, {hostile} hostile inputs among them:")
+    print(
+        f"  from arrival to the segmentation in the archive: p50 {p50:.2f} s, p95 {p95:.2f} s; {images / seconds:.2f}/s"
+    )
+    print(f"  lost 0, twice {archive.repeated}; node {'alive' if is_alive else 'dead'}")
+    print(f"  memory of the node: {before:.0f} MiB, growth {growth:.0f} MiB, target < {MAX_NODE_GROWTH_MIB}")
+
+
+def send_and_wait(
+    archive: RecordingArchive, sent: dict[str, float], port: int, contents: Sequence[bytes], count: int, parallel: int
+) -> None:
+    """Send images over parallel associations and wait until the archive has a segmentation of each.
+
+    Raises:
+        RuntimeError: one is missing after two hours.
+    """
+    threads = []
+    for number in range(parallel):
+        share = count // parallel + (number < count % parallel)
+        pictures: list[Any] = [dcmread(io.BytesIO(content)) for content in contents]
+        threads.append(threading.Thread(target=send_images, args=(port, pictures, share, sent)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if len(sent) != count:
+        raise RuntimeError(f"{count - len(sent)} of {count} images were not taken")
+    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    while not sent.keys() <= archive.arrivals.keys():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{len(sent.keys() - archive.arrivals.keys())} of {count} segmentations are missing")
+        time.sleep(0.1)
