@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
+from medprior.bench.deploy import measure_memory_mib
 from medprior.deploy.inference.example import create_example_dicom
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ class RecordingArchive:
         self.repeated = 0
         entity = AE(ARCHIVE)
         entity.supported_contexts = AllStoragePresentationContexts
-        handlers = [(evt.EVT_C_STORE, self._store)]
-        self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-        self.port: int = self.server.server_address[1]
+        handlers: list[Any] = [(evt.EVT_C_STORE, self._store)]
+        server: Any = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        self.port: int = server.server_address[1]
 
     def _store(self, event: Event) -> int:
         dataset = event.dataset
@@ -67,7 +67,7 @@ class RecordingArchive:
 
 
 @contextlib.contextmanager
-def run_node_process(folder: Path, archive_port: int) -> Iterator[tuple[psutil.Process, int]]:
+def run_node_process(folder: Path, archive_port: int) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """The node as a process and its port; it sends segmentations."""
     command = [
         sys.executable, "-m", "medprior", "node", "--port", "0", "--http-port", "0", "--known", CALLER,
@@ -79,7 +79,7 @@ def run_node_process(folder: Path, archive_port: int) -> Iterator[tuple[psutil.P
         address = process.stdout.readline() if process.stdout else ""
         if not address:
             raise RuntimeError((folder / "log.txt").read_text())
-        yield psutil.Process(process.pid), int(address.partition(",")[0].rpartition(":")[2])
+        yield process, int(address.partition(",")[0].rpartition(":")[2])
     finally:
         process.terminate()
         process.wait(60)
@@ -118,7 +118,7 @@ def main(images: int = NODE_IMAGES, associations: int = NODE_ASSOCIATIONS, hosti
     with tempfile.TemporaryDirectory(prefix="medprior-") as name, run_node_process(Path(name), archive.port) as running:
         node, port = running
         send_and_wait(archive, sent, port, contents, PICTURES * 2, 1)
-        before = node.memory_info().rss / 2**20
+        before = measure_memory_mib(node.pid)["server"]
         measured: dict[str, float] = {}
         attack = threading.Thread(target=send_hostile_input, args=(port, hostile), daemon=True)
         attack.start()
@@ -126,8 +126,8 @@ def main(images: int = NODE_IMAGES, associations: int = NODE_ASSOCIATIONS, hosti
         send_and_wait(archive, measured, port, contents, images, associations)
         seconds = time.monotonic() - start
         attack.join()
-        growth = node.memory_info().rss / 2**20 - before
-        is_alive = node.is_running()
+        growth = measure_memory_mib(node.pid)["server"] - before
+        is_alive = node.poll() is None
     waits = [archive.arrivals[uid] - moment for uid, moment in measured.items()]
     p50, p95 = statistics.median(waits), float(np.quantile(waits, 0.95))
     print(f"{images} images of {SIDE_PX} px over {associations} associations, {hostile} hostile inputs among them:")

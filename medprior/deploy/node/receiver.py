@@ -97,9 +97,6 @@ class BoundedServer(ThreadedAssociationServer):
     settings: NodeSettings
     count_closed: Callable[[str], None]
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, request_handler=BoundedRequestHandler, **options)
-
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """Accept a connection."""
         connection, address = cast(socket.socket, self.socket).accept()
@@ -164,7 +161,9 @@ class Receiver:
         ]
         address = (settings.host, settings.port)
         self._entity = entity
-        server = entity.make_server(address, None, None, tls, handlers, server_class=BoundedServer)
+        server = entity.make_server(
+            address, None, None, tls, handlers, BoundedServer, request_handler=BoundedRequestHandler
+        )
         self._server = cast(BoundedServer, server)
         self._server.settings, self._server.count_closed = settings, self._count_closed
         entity._servers.append(self._server)  # as `start_server` does; `shutdown` ends it
@@ -208,11 +207,12 @@ class Receiver:
     def _log_rejection(self, event: Event) -> None:
         """Name the two titles: whoever runs the node must know which to add."""
         request = event.assoc.requestor.primitive
-        titles = [(title or "").strip() for title in (request.calling_ae_title, request.called_ae_title)]
-        known = titles[0] in self._settings.known and titles[1] == self._settings.aet
-        self._count_closed("busy" if known else "unknown_title")
-        if not known:
-            NODE_LOG.warning("refused a call from %r to %r: see --known and --aet", *titles)
+        calling = (request.calling_ae_title or "").strip() if request else ""
+        called = (request.called_ae_title or "").strip() if request else ""
+        is_known = calling in self._settings.known and called == self._settings.aet
+        self._count_closed("busy" if is_known else "unknown_title")
+        if not is_known:
+            NODE_LOG.warning("refused a call from %r to %r: see --known and --aet", calling, called)
 
     def _count_closed(self, reason: str) -> None:
         self._metrics.closed.labels(reason).inc()

@@ -1,13 +1,15 @@
 """Lines, boxes and segments of a prediction, on the pixels of its file."""
 
 import io
+import json
 
 import numpy as np
 import pytest
 
 from medprior.deploy.inference import report_regions
 from medprior.deploy.inference.dicom_output import build_dicom_objects
-from medprior.deploy.inference.object_kinds import OBJECT_KINDS
+from medprior.deploy.inference.object_kinds import OBJECT_KINDS, format_object_file
+from medprior.deploy.inference.predict_files import predict_path
 from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.deploy.inference.report_regions import build_finding_boxes, build_report_lines, build_report_segments
 from medprior.dicom import read_image
@@ -80,3 +82,21 @@ def test_every_kind_is_built_and_objects_of_masks_only_with_masks():
     assert list(build_dicom_objects(prediction, io.BytesIO(content), tuple(OBJECT_KINDS))) == list(OBJECT_KINDS)
     bare = RadiographPrediction(prediction.pixels, "ab" * 32, "cd" * 32, native=prediction.native)
     assert set(build_dicom_objects(bare, io.BytesIO(content), tuple(OBJECT_KINDS))) == {"sr", "sc", "gsps"}
+
+
+def test_further_kinds_join_those_of_an_earlier_run(tmp_path):
+    (tmp_path / "one.dcm").write_bytes(source())
+    out, prediction = tmp_path / "out", predict()
+    for kinds, answered, files in (
+        (("seg",), 0, {"seg"}),
+        (("nrrd", "gsps"), 0, {"seg", "nrrd", "gsps"}),
+        (("gsps", "seg"), 1, {"seg", "nrrd", "gsps"}),
+        ((), 1, {"seg", "nrrd", "gsps"}),
+    ):
+        counts = predict_path(tmp_path / "one.dcm", out, lambda _: prediction, "cd" * 32, dicom=kinds)
+        assert counts.already_answered == answered
+        record = json.loads(next(out.glob("0*.json")).read_text())
+        assert set(record["dicom"]["files"]) == files
+        assert {path.name for path in (out / "dicom").iterdir()} == {
+            format_object_file(record["item"], kind) for kind in files
+        }

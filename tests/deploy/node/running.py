@@ -86,7 +86,7 @@ class NodeProcess:
         return self.process.returncode
 
 
-def wait_until(is_done: Callable[[], bool], seconds: float = 120) -> None:
+def wait_until(is_done: Callable[[], bool], seconds: float = 600) -> None:
     """Wait for a state, or fail."""
     deadline = time.monotonic() + seconds
     while not is_done():
