@@ -71,7 +71,7 @@ def stack_layers(masks: list[Mask]) -> tuple[NDArray[np.uint8], list[tuple[int, 
         uint8 [layers, cols, rows, 1], and (layer, label) of each mask.
     """
     layers: list[NDArray[np.uint8]] = []
-    placements = []
+    placements: list[tuple[int, int]] = []
     for mask in masks:
         free = (index for index, layer in enumerate(layers) if not layer[mask].any() and layer.max() < 255)
         index = next(free, len(layers))
