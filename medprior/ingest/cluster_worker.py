@@ -18,7 +18,7 @@ from medprior.ingest.decoding import DecodedImage, RejectedFile, deserialize_sou
 from medprior.ingest.origin import fetch_source, remove_fetched_files
 from medprior.ingest.plan import ImageSource
 from medprior.ingest.pool import DecodingPool, ProcessLimits
-from medprior.ingest.remote import RemoteStore
+from medprior.ingest.remote import FileStore, open_store
 from medprior.workers.dask_cluster import check_worker_version
 from medprior.workers.secret_bytes import SecretBytes, pack_message, unpack_message
 
@@ -43,7 +43,7 @@ class DecodingPlugin(WorkerPlugin):
         """Prepare the worker; no process starts yet."""
         self._idle: queue.LifoQueue[DecodingPool] = queue.LifoQueue()
         self._folder = Path(tempfile.mkdtemp(prefix="medprior-", dir=worker.local_directory))
-        self._remote: RemoteStore | None = None
+        self._remote: FileStore | None = None
         self._is_checked = False
         self._source_count, self._lock = 0, threading.Lock()
 
@@ -78,7 +78,7 @@ class DecodingPlugin(WorkerPlugin):
         check_worker_version(self._version)
         settings, _ = unpack_message(self._location)
         if settings["url"]:
-            self._remote = RemoteStore(settings["url"])
+            self._remote = open_store(settings["url"])
         elif not Path(settings["folder"]).exists():
             raise MedpriorError(
                 "a worker of the cluster does not see the input",

@@ -11,7 +11,9 @@ from medprior.observer import Observer
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "input", help="folder with DICOM, PNG, JPEG, TIFF or BMP files, or a URL: s3://bucket/prefix, gs://..."
+        "input",
+        help="folder with DICOM, PNG, JPEG, TIFF or BMP files, or a URL: s3://bucket/prefix, gs://..., or an archive: "
+        "dicomweb+https://HOST/dicom-web?StudyDate=..., dimse://AET@HOST:PORT?PatientID=...",
     )
     parser.add_argument("cohort", type=Path, help="cohort folder to create, continue or extend")
     parser.add_argument("--dataset", help="name of a data set descriptor, or a path to one")

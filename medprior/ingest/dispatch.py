@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from medprior.errors import ConfigError
 from medprior.ingest.decoding import DecodedImage, RejectedFile
 from medprior.ingest.origin import LocalFolder, RemoteFolder
 from medprior.ingest.plan import ImageSource
@@ -37,6 +38,12 @@ def decode_sources(
         ):
             yield prefetched
         return
+    if origin.remote is not None and origin.remote.scheme.startswith("dimse"):
+        raise ConfigError(
+            "workers do not read an archive over DIMSE, which knows one machine by its AE title",
+            where="--scheduler",
+            fix="leave it out, or read the archive over DICOMweb",
+        )
     from medprior.ingest.cluster import ClusterDecodingPool
 
     def read_locally(source: ImageSource) -> DecodedImage | RejectedFile:

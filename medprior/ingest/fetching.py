@@ -14,7 +14,7 @@ from medprior.ingest.decoding import DecodedImage, RejectedFile
 from medprior.ingest.origin import fetch_source, remove_fetched_files
 from medprior.ingest.plan import ImageSource
 from medprior.ingest.pool import DecodingPool
-from medprior.ingest.remote import RemoteStore
+from medprior.ingest.remote import FileStore
 
 FETCH_AHEAD = 32
 FETCH_THREADS = 16
@@ -30,7 +30,7 @@ class PrefetchedSources(Sequence[ImageSource]):
         policy: its `max_bytes` bounds every file.
     """
 
-    def __init__(self, sources: Sequence[ImageSource], remote: RemoteStore, folder: Path, policy: Policy) -> None:
+    def __init__(self, sources: Sequence[ImageSource], remote: FileStore, folder: Path, policy: Policy) -> None:
         self._sources, self._remote, self._folder, self._policy = sources, remote, folder, policy
         self._executor = ThreadPoolExecutor(FETCH_THREADS, thread_name_prefix="medprior-fetch")
         self._pending_fetches: dict[int, Future[ImageSource | RejectedFile]] = {}
@@ -43,6 +43,7 @@ class PrefetchedSources(Sequence[ImageSource]):
 
     def __exit__(self, *_: object) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
+        self._remote.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __len__(self) -> int:

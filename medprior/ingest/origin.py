@@ -1,4 +1,4 @@
-"""Opens the input of an ingest run, a local or remote folder, behind one interface."""
+"""Opens the input of an ingest run, a local folder, a remote one or an archive, behind one interface."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from medprior.ingest.boxes import FindingBox, read_finding_boxes
 from medprior.ingest.descriptor import DatasetDescriptor
 from medprior.ingest.measurements import ImageMeasurement, read_measurements
 from medprior.ingest.plan import FollowLinks, ImageSource, list_sources, match_sources
-from medprior.ingest.remote import RemoteStore, is_url
+from medprior.ingest.remote import FileStore, is_url, open_store
 from medprior.ingest.source_journal import FileStamp, get_size_and_mtime
 from medprior.ingest.tables import SourceMetadata, TableJoins, read_tables
 
@@ -62,7 +62,7 @@ class LocalFolder:
 
 
 class RemoteFolder:
-    """A remote folder, or one remote file.
+    """A remote folder, one remote file, or an archive.
 
     Attributes:
         remote: store that fetches the files.
@@ -70,7 +70,7 @@ class RemoteFolder:
     """
 
     def __init__(self, url: str) -> None:
-        self.remote, self.location = RemoteStore(url), url
+        self.remote, self.location = open_store(url), url
         self._entries: dict[str, FileStamp] = {}
 
     def sources(
@@ -136,7 +136,7 @@ def open_input(source: Path | str) -> LocalFolder | RemoteFolder:
     return LocalFolder(Path(unquote(parts.path)))
 
 
-def fetch_source(source: ImageSource, remote: RemoteStore, folder: Path, number: int, policy: Policy) -> ImageSource:
+def fetch_source(source: ImageSource, remote: FileStore, folder: Path, number: int, policy: Policy) -> ImageSource:
     """The source with its files, masks included, fetched into `folder`.
 
     Local names are numbers, so that object names never become local paths. A mask that cannot be

@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from medprior.dicom import Policy
 from medprior.dicom.file_opening import check_file_size
 from medprior.errors import ConfigError, InputMissing, MedpriorError, Rejected
+from medprior.ingest.source_journal import FileStamp
 
 URL_PATTERN = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*(://|::)")
 URL_SECRET_PATTERN = re.compile(r"://[^/@]*:[^/@]*@")
@@ -26,6 +27,28 @@ CREDENTIAL_ERRORS = {"NoCredentialsError", "DefaultCredentialsError", "PartialCr
 
 class ObjectChanged(Exception):
     """An object changed after it was listed."""
+
+
+class FileStore(Protocol):
+    """A remote source of files: `RemoteStore`, or an archive; see `medprior.ingest.archive.store`."""
+
+    scheme: str
+
+    def entries(self) -> dict[str, FileStamp]:
+        """Path below the root -> stamp that changes with the file."""
+        ...
+
+    def url(self, relative: str) -> str:
+        """The full URL of a file, for the private list of sources."""
+        ...
+
+    def fetch(self, url: str, target: Path, policy: Policy) -> None:
+        """Copy one file into `target`, which is created with mode 0600."""
+        ...
+
+    def close(self) -> None:
+        """Close connections; a later use opens new ones."""
+        ...
 
 
 class RemoteStore:
@@ -57,7 +80,7 @@ class RemoteStore:
             self.root = str(root).rstrip("/")
         self._last_readable: str | None = None
 
-    def entries(self) -> dict[str, list[int | str]]:
+    def entries(self) -> dict[str, FileStamp]:
         """Path below the root -> stamp of every file (size and a version that changes with the content).
 
         Raises:
@@ -113,6 +136,9 @@ class RemoteStore:
                     raise build_access_error(self.scheme) from None
         self._last_readable = path
 
+    def close(self) -> None:
+        """Do nothing: the backend closes its connections."""
+
     def _copy(self, path: str, file: Any, policy: Policy) -> None:
         byte_count = 0
         with translate_store_errors(self.scheme, (Rejected, ObjectChanged, FileNotFoundError, PermissionError)):
@@ -134,12 +160,27 @@ class RemoteStore:
             return False
 
 
+def open_store(url: str) -> FileStore:
+    """The archive or the remote folder that a URL names.
+
+    Raises:
+        ConfigError: the URL cannot be used.
+    """
+    from medprior.ingest.archive.address import is_archive_url
+
+    if not is_archive_url(url):
+        return RemoteStore(url)
+    from medprior.ingest.archive.store import ArchiveStore
+
+    return ArchiveStore(url)
+
+
 def is_url(source: object) -> bool:
     """Whether `source` is a URL for fsspec."""
     return isinstance(source, str) and URL_PATTERN.match(source) is not None
 
 
-def get_size_and_version(info: dict[str, Any]) -> list[int | str]:
+def get_size_and_version(info: dict[str, Any]) -> FileStamp:
     """Size, and the first version field that the store reports."""
     version = next((str(info[name]) for name in VERSION_FIELDS if info.get(name) is not None), "")
     return [int(info.get("size") or 0), version]
