@@ -48,6 +48,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     masks.add_argument(
         "--as-stored", action="store_true", help="take NIfTI and NRRD pixel by pixel, whatever directions they name"
     )
+    masks.add_argument(
+        "--from-archive",
+        metavar="URL",
+        help="the newest DICOM SEG of an image of --cohort in an archive: dicomweb+https://HOST/dicom-web or "
+        "dimse://AET@HOST:PORT, as for medprior ingest",
+    )
+    masks.add_argument("--key", type=Path, help="identity key of --cohort, for --from-archive (default: as for ingest)")
     page = parser.add_argument_group("drawing it here")
     page.add_argument(
         "--page",
@@ -88,10 +95,20 @@ def create_annotation(args: argparse.Namespace) -> Annotation:
             expected="--image PATH or --cohort COHORT, and --mask NAME=PATH or --annotations FILE",
         )
     mask_inputs, refused = parse_mask_inputs(args), args.annotation / REFUSED_PREVIEW
+    if args.from_archive and (args.cohort is None or mask_inputs):
+        raise MedpriorError(
+            "masks come from one place",
+            where="--from-archive",
+            expected="--cohort COHORT, and neither --image, --mask nor --annotations",
+        )
     if args.image is not None:
         return annotate_from_files(args.image, mask_inputs, args.author, args.notes, refused)
     cohort = Cohort.open(args.cohort)
     image_id = args.image_id
+    if args.from_archive:
+        from medprior.annotate.archived_segmentations import annotate_from_archive
+
+        return annotate_from_archive(cohort, args.from_archive, image_id, args.key, args.author, args.notes, refused)
     if mask_inputs:
         image_id = select_typical_images(cohort, 1)[0] if image_id == "auto" else image_id
         return annotate_cohort_image(cohort, image_id, mask_inputs, args.author, args.notes, refused)
@@ -105,7 +122,7 @@ def draw_annotation(args: argparse.Namespace) -> Annotation:
     from medprior.annotate.page.server import run_drawing_page
     from medprior.cohort import Cohort
 
-    if parse_mask_inputs(args):
+    if parse_mask_inputs(args) or args.from_archive:
         raise MedpriorError("draw, or give files", where="--page", expected="--page without masks")
     if args.image is None and args.cohort is None:
         print("(no --cohort: open a file on the page)", file=sys.stderr)
