@@ -137,7 +137,7 @@ def fetch_segmentations(
     connection = connect_archive(address, sorted(SEGMENTATION_SOP_CLASSES))
     with tempfile.TemporaryDirectory(prefix="medprior-") as folder:
         try:
-            segmentations = []
+            segmentations: list[ArchivedSegmentation] = []
             for number, uids in enumerate(list_segmentations(connection, address, cohort, pseudonyms)):
                 path = Path(folder) / f"{number}.dcm"
                 if retrieve_segmentation(connection, uids, path):

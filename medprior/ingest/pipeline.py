@@ -54,7 +54,7 @@ def ingest_images(
     the old ones.
 
     Args:
-        source: folder or file, or the URL of one (`s3://bucket/prefix`; see `origin`).
+        source: folder or file, or the URL of one (`s3://bucket/prefix`) or of an archive; see `origin`.
         cohort: cohort folder to create or extend.
         dataset: name of, or path to, a data set descriptor; None for any folder.
         settings: the defaults if None.

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 
 import requests
 from dicomweb_client.web import DICOMwebClient
@@ -18,6 +19,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError, RequestException
 from requests.exceptions import ConnectionError as RequestConnectionError
+from urllib3.connectionpool import ConnectionPool
 from urllib3.exceptions import MaxRetryError, NameResolutionError, SSLError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util.retry import Retry
@@ -64,12 +66,19 @@ class PatientRetry(Retry):
         seconds = super().get_retry_after(response)
         return None if seconds is None else min(seconds, MAX_RETRY_AFTER_SECONDS)
 
-    def increment(self, method: Any = None, url: Any = None, *args: Any, **kwargs: Any) -> Retry:
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: ConnectionPool | None = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> Self:
         """The retry after this one."""
-        error = kwargs.get("error")
-        if isinstance(error, (NameResolutionError, SSLError)):
-            raise MaxRetryError(kwargs.get("_pool"), url, error)  # type: ignore[arg-type]
-        return super().increment(method, url, *args, **kwargs)
+        if isinstance(error, (NameResolutionError, SSLError)) and _pool is not None:
+            raise MaxRetryError(_pool, url or "", error)
+        return super().increment(method, url, response, error, _pool, _stacktrace)
 
 
 class DicomwebConnection:

@@ -12,16 +12,11 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from pydicom.config import IGNORE
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
-from pynetdicom.sop_class import (
-    StudyRootQueryRetrieveInformationModelFind,  # type: ignore[attr-defined]
-    StudyRootQueryRetrieveInformationModelGet,  # type: ignore[attr-defined]
-    StudyRootQueryRetrieveInformationModelMove,  # type: ignore[attr-defined]
-)
 
 from medprior.dicom import Policy
 from medprior.errors import InputMissing, MedpriorError, Rejected
@@ -36,6 +31,8 @@ from medprior.ingest.archive.storage_receiver import (
     build_storage_roles,
 )
 
+# Study root (PS3.4 table C.6.2-1).
+FIND_MODEL, MOVE_MODEL, GET_MODEL = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
 MAX_ASSOCIATIONS = 4
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
 BACKOFF_SECONDS = (1.0, 2.0, 4.0, 8.0)
@@ -66,13 +63,11 @@ class DimseConnection:
         self._lock = threading.Lock()
         self._last_received: tuple[str, str, str] | None = None
         is_move = address.move_port is not None
-        self._model: str = (
-            StudyRootQueryRetrieveInformationModelMove if is_move else StudyRootQueryRetrieveInformationModelGet
-        )
+        self._model: str = MOVE_MODEL if is_move else GET_MODEL
         self._entity = AE(ae_title=address.calling_aet)
         self._entity.connection_timeout = CONNECT_SECONDS
         self._entity.acse_timeout = self._entity.dimse_timeout = self._entity.network_timeout = ANSWER_SECONDS
-        models = [StudyRootQueryRetrieveInformationModelFind, self._model]
+        models = [FIND_MODEL, self._model]
         contexts = [] if is_move else build_storage_contexts(self._sop_classes)
         self._entity.requested_contexts = [*map(build_context, models), *contexts]
 
@@ -84,7 +79,7 @@ class DimseConnection:
             code: int | None = None
             with self._associate() as association:
                 answer_count = -self._receptions.count_answers(association)
-                for status, match in association.send_c_find(identifier, StudyRootQueryRetrieveInformationModelFind):
+                for status, match in association.send_c_find(identifier, FIND_MODEL):
                     code = status.get("Status")
                     answer_count -= 1
                     if code in PENDING and match is not None:
@@ -237,11 +232,11 @@ class DimseConnection:
     def _check_contexts(self, association: Association) -> None:
         accepted = {context.abstract_syntax for context in association.accepted_contexts}
         for model, name, fix in (
-            (StudyRootQueryRetrieveInformationModelFind, "C-FIND", "allow it for this AE title"),
-            (StudyRootQueryRetrieveInformationModelGet, "C-GET", "use ?retrieve=move&port=PORT"),
-            (StudyRootQueryRetrieveInformationModelMove, "C-MOVE", "leave out retrieve=move"),
+            (FIND_MODEL, "C-FIND", "allow it for this AE title"),
+            (GET_MODEL, "C-GET", "use ?retrieve=move&port=PORT"),
+            (MOVE_MODEL, "C-MOVE", "leave out retrieve=move"),
         ):
-            if model in {StudyRootQueryRetrieveInformationModelFind, self._model} and model not in accepted:
+            if model in {FIND_MODEL, self._model} and model not in accepted:
                 association.release()
                 raise self._build_error(f"the archive does not offer {name}", fix)
 
@@ -263,6 +258,6 @@ def build_identifier(level: QueryLevel, keys: Mapping[str, str]) -> Dataset:
     for name, value in keys.items():
         text = value.replace(",", "\\") if name.endswith("UID") else value
         # Wildcards and ranges are no valid values, and a warning would quote them.
-        element = DataElement(tag_for_keyword(name), dictionary_VR(name), text, validation_mode=IGNORE)
+        element = DataElement(name, dictionary_VR(name), text, validation_mode=IGNORE)
         identifier.add(element)
     return identifier

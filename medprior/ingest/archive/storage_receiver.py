@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from weakref import WeakKeyDictionary, WeakSet
 
 from pydicom.uid import (
@@ -98,7 +98,7 @@ class Receptions:
 
     def receive_instance(self, event: evt.Event) -> int:
         """Handle a C-STORE request; an instance that nobody asked for is refused."""
-        reception = self._expected.get(str(event.request.AffectedSOPInstanceUID))
+        reception = self._expected.get(str(getattr(event.request, "AffectedSOPInstanceUID", "")))
         if reception is None or reception.is_complete:
             return NOT_AUTHORISED
         return reception.write_content(event.encoded_dataset())
@@ -111,7 +111,8 @@ class Receptions:
         if count > max(limits, default=0) + COMMAND_BYTES and event.assoc not in self.oversized:
             self.oversized.add(event.assoc)
             # An abort from here would only be noticed when the answer is overdue.
-            event.assoc.dul.socket.close()
+            if event.assoc.dul.socket is not None:
+                event.assoc.dul.socket.close()
 
     def finish_message(self, event: evt.Event) -> None:
         """Begin to count bytes anew after a whole message, and count answers to searches."""
@@ -153,7 +154,7 @@ class StorageReceiver:
         for sop_class in sop_classes:
             entity.add_supported_context(sop_class, list(SYNTAXES))
         try:
-            self._server = entity.start_server(
+            self._server: Any = entity.start_server(
                 (find_local_address(address), address.move_port or 0),
                 block=False,
                 evt_handlers=receptions.list_handlers(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -24,6 +25,8 @@ from medprior.ingest.archive.listing import (
 from medprior.ingest.source_journal import FileStamp
 
 RADIOGRAPH_CLASSES = (CR_STORAGE, DX_PRESENTATION, DX_PROCESSING, SECONDARY_CAPTURE)
+# Their lines quote URLs and attributes, which may name patients.
+QUOTING_LOGGERS = ("urllib3", "dicomweb_client", "pynetdicom")
 RETRY_SECONDS = (0.5, 2.0, 8.0)
 
 
@@ -129,6 +132,8 @@ def connect_archive(address: ArchiveAddress, sop_classes: Sequence[str] = RADIOG
     Raises:
         ConfigError: a package is missing, or the credentials cannot be used.
     """
+    for name in QUOTING_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
     credentials = load_archive_credentials()
     try:
         if address.is_web:

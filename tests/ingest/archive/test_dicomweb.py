@@ -1,5 +1,6 @@
 """Faults of the web: busy, cut, silent, moved and untrusted services, over real sockets."""
 
+import logging
 import ssl
 import subprocess
 import time
@@ -143,6 +144,15 @@ def test_memory_stays_below_the_size_of_an_instance(tmp_path):
             tracemalloc.stop()
     assert (tmp_path / "x").stat().st_size == 64 * 2**20
     assert growth < 16 * 2**20
+
+
+def test_logs_quote_no_attribute(service, caplog):
+    store = ArchiveStore(f"dicomweb+http://127.0.0.1:{service.port}/dicom-web?PatientID={SECRET}")
+    caplog.set_level(logging.DEBUG)
+    service.faults = [{"status": 503}]
+    store.entries()
+    assert SECRET in service.requests[0][0]
+    assert SECRET not in caplog.text
 
 
 def test_a_token_is_sent_and_never_said(service, monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """Faults of associations, shown by a real provider: rejected, refused, lost, wrong and oversized."""
 
 import io
+import logging
 import socket
 import threading
 import time
@@ -176,6 +177,15 @@ def test_an_answer_that_was_lost_is_noticed(store, faulty, monkeypatch):
     assert list(store.entries()) == [PATH]
     assert len(lost) == 1
     assert len(faulty.requests) == 4
+
+
+def test_logs_quote_no_attribute(faulty, caplog):
+    with faulty.serve() as url:
+        store = ArchiveStore(f"{url}?PatientID=hidden7")
+        caplog.set_level(logging.DEBUG)
+        store.entries()
+    assert faulty.requests[0].PatientID == "hidden7"
+    assert "hidden7" not in caplog.text
 
 
 def test_identifiers_hold_lists_ranges_and_names():
