@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from medprior.bench.gpu_checks import compare_recipes_with_cpu, measure_out_of_memory, measure_resume
-from medprior.bench.gpu_speed import compare_with_dino, measure_trainer
-from medprior.bench.gpu_trainers import Bench
+from medprior.bench.gpu_suite.checks import compare_recipes_with_cpu, measure_out_of_memory, measure_resume
+from medprior.bench.gpu_suite.speed import compare_with_dino, measure_trainer
+from medprior.bench.gpu_suite.trainers import Bench
 from medprior.networks.device import select_device
 from medprior.provenance import write_json
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from medprior.demo.first_stages import annotate_typical_radiograph
@@ -52,7 +53,9 @@ def run_phantom_demo(folder: Path, settings: PhantomDemoSettings) -> None:
     from medprior.demo.metrics_table import print_summary
 
     pipeline = StagePipeline(folder)
-    phantom, cohort = generate_cohort(pipeline, folder, settings)
+    phantom, cohort = generate_cohort(
+        pipeline, folder, settings.patients, settings.seed, settings.image_size, settings.phantom
+    )
     build_demo_priors(pipeline, folder, cohort)
     train_demo_models(pipeline, folder, cohort, settings)
     evaluate_demo_models(pipeline, folder, cohort)
@@ -61,12 +64,14 @@ def run_phantom_demo(folder: Path, settings: PhantomDemoSettings) -> None:
     print_summary(folder, DEMO_MODEL_NAME, alias, pipeline.format_cost())
 
 
-def generate_cohort(pipeline: StagePipeline, folder: Path, settings: PhantomDemoSettings) -> tuple[Path, Path]:
+def generate_cohort(
+    pipeline: StagePipeline, folder: Path, patients: int, seed: int, size: int, overrides: Sequence[str] = ()
+) -> tuple[Path, Path]:
     """Generate radiographs and ingest them: folders of the phantom and of its cohort."""
     phantom, cohort = folder / "phantom", folder / "cohort"
     pipeline.run_stage(
-        "Generate radiographs", "phantom", phantom, "--patients", settings.patients, "--seed", settings.seed,
-        "--size", settings.image_size, *format_overrides(settings.phantom), result=phantom / "config.json",
+        "Generate radiographs", "phantom", phantom, "--patients", patients, "--seed", seed, "--size", size,
+        *format_overrides(overrides), result=phantom / "config.json",
     )  # fmt: skip
     pipeline.run_stage(
         "DICOM to cohort", "ingest", phantom, cohort, "--dataset", "phantom",

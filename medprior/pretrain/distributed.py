@@ -71,7 +71,10 @@ def join_launched_processes() -> Iterator[None]:
 
 def build_host_group() -> distributed.ProcessGroup | None:
     """A gloo group of all processes, whose collectives wait for no device; every process calls it. None for one."""
-    return distributed.new_group(backend="gloo") if world_size() > 1 else None
+    if world_size() == 1:
+        return None
+    group = distributed.new_group(backend="gloo")
+    return group if isinstance(group, distributed.ProcessGroup) else None
 
 
 def find_largest_number(number: int, group: distributed.ProcessGroup | None) -> int:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from medprior.bench import gpu
-from medprior.bench.gpu_trainers import Bench
+from medprior.bench.gpu_suite.trainers import Bench
 
 ABSENT = (
     "mlflow", "timm", "SimpleITK", "pydicom", "highdicom", "skimage", "sklearn", "matplotlib", "pyarrow", "fastapi",

@@ -5,7 +5,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from medprior.bench.gpu_trainers import Bench
+from medprior.bench.gpu_suite.trainers import Bench
 from medprior.bench.pretrain_gpu import compute_forward_flops, compute_step_flops
 from medprior.networks import ViTSettings, build_encoder
 

@@ -252,7 +252,7 @@ def score_backbone(path: Path, seed: int, study: EvaluationStudy, fractions: Seq
             for draw in range(draws)
         ]
         for name in probe_scores[0]:
-            values = np.stack([scores[name] for scores in probe_scores])
+            values = np.stack([draw_scores[name] for draw_scores in probe_scores], dtype=np.float64)
             scores[f"{format_share_key(fraction)}.{name}"] = values if draws > 1 else values[0]
     return scores
 

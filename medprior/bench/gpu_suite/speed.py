@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from medprior.bench.gpu_trainers import Bench, TimedTrainer, build_noise_trainer
+from medprior.bench.gpu_suite.trainers import Bench, TimedTrainer, build_noise_trainer
 from medprior.bench.pretrain_gpu import PEAK_FLOPS, compute_step_flops
 from medprior.pretrain.compilation import should_compile
 

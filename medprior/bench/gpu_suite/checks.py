@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medprior.bench.gpu_trainers import (
+from medprior.bench.gpu_suite.trainers import (
     Bench,
     RandomSquares,
     build_device_batch,
