@@ -22,6 +22,7 @@ from medprior.evaluate.sections.probes import evaluate_probes
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.evaluate.study import EvaluationStudy, Section
 from medprior.metrics.bootstrap import has_finite_value
+from medprior.metrics.headlines import select_headline_metrics
 from medprior.observer import NullObserver, Observer
 from medprior.provenance import atomic_write, write_config, write_json
 
@@ -132,7 +133,7 @@ def write_evaluation_folder(
     files = ["metrics.json", "predictions.parquet", *(f"figures/{f.path.name}" for f in figures)]
     report = write_evaluation_report(out / "report.html", metrics, figures, facts, study, inputs)
     numbers = {key: float(record["value"]) for key, record in metrics.items() if has_finite_value(record)}
-    observer.metrics(numbers, step=0)
+    observer.metrics(select_headline_metrics(numbers), step=0)
     for path in [*(out / name for name in files), report]:
         observer.artifact(path)
     write_config(

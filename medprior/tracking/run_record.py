@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from medprior.metrics.headlines import select_headline_metrics
 from medprior.observer import Observer
 from medprior.provenance import result_digest
 
@@ -63,13 +64,13 @@ def is_shareable(path: Path, pictures: bool = False) -> bool:
 
 
 def log_result_folder(observer: StageRun, stage: str, result: Path) -> None:
-    """Log a finished result folder: settings, final numbers, digests and files."""
+    """Log a finished result folder: settings, headline numbers, digests and files with all other numbers."""
     config = result / "config.json"
     if not config.is_file():
         return
     facts: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
     observer.params({**(facts.get("settings") or {}), "seed": facts.get("seed")})
-    observer.metrics(load_final_metrics(result), 0)
+    observer.metrics(select_headline_metrics(load_final_metrics(result)), 0)
     observer.flush()
     observer.tags({"medprior.result_digest": result_digest(result)})
     digest = result_digest(result) if stage == "ingest" else facts.get("inputs", {}).get("cohort")

@@ -17,6 +17,7 @@ from medprior.evaluate.report.style import Figure
 from medprior.evaluate.report.summary import Record, ReportMetrics, group_attention_records, list_key_suffixes
 from medprior.metrics.bootstrap import has_finite_value
 from medprior.metrics.differences import Estimates
+from medprior.metrics.headlines import select_headline_metrics
 from medprior.observer import Observer
 from medprior.provenance import atomic_write, write_config, write_json
 
@@ -42,7 +43,8 @@ def write_comparison(
     figures = plot_comparison_figures(out, metrics, context.recipes)
     report = write_compare_report(out / "report.html", metrics, figures, context)
     outputs = ("metrics.json", *texts, *(f.path.name for f in figures), report.name)
-    observer.metrics({key: record["value"] for key, record in metrics.items() if has_finite_value(record)}, 0)
+    numbers = {key: float(record["value"]) for key, record in metrics.items() if has_finite_value(record)}
+    observer.metrics(select_headline_metrics(numbers), 0)
     for name in outputs:
         observer.artifact(out / name)
     if complete:
