@@ -35,6 +35,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         + "; ".join(f"{kind}, {text}" for kind, text in OBJECT_KINDS.items()),
     )
     parser.add_argument(
+        "--keep-names",
+        action="store_true",
+        help="name the files in report.csv; else only OUT.private/sources.jsonl maps its items to them",
+    )
+    parser.add_argument(
         "--refuse-unfamiliar",
         action="store_true",
         help="refuse pictures unlike the training images instead of flagging them",
@@ -73,7 +78,9 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     refusing = bool(args.refuse_unfamiliar)
     with BoundedReader() as reader:
         predict = build_file_predictor(predictor, reader, refusing)
-        counts = predict_path(args.path, args.out, predict, predictor.digest, bar, kinds, refusing)
+        counts = predict_path(
+            args.path, args.out, predict, predictor.digest, bar, kinds, refusing, args.keep_names
+        )
     if not counts.is_any_readable:
         refuse_unreadable_source(args.path, args.out / REPORT_FILE)
     summary = f"{counts.ok} read, {counts.rejected} rejected"

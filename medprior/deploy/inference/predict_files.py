@@ -11,7 +11,7 @@ import csv
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,7 @@ def predict_path(
     progress: Callable[[list[Path]], Iterable[Path]] = iter,
     dicom: bool | Sequence[str] = False,
     refusing: bool = False,
+    keep_names: bool = False,
 ) -> PredictionCounts:
     """Answer every file of `source` into `out`.
 
@@ -63,6 +64,7 @@ def predict_path(
         dicom: also write objects to `dicom/` in `out`, readable by its owner alone: those of `OBJECT_KINDS`
             that are named, or True for those of `DEFAULT_OBJECTS`.
         refusing: whether `predict` refuses unfamiliar images; the two kinds of answers never mix.
+        keep_names: name the files in `report.csv`; by default only the private map does.
 
     Raises:
         MedpriorError: the source does not exist or has no file, or `out` holds answers of another
@@ -90,12 +92,12 @@ def predict_path(
             journal.append({"source": key[0], "sha256": key[1], "item": item, "code": code})
             counts.rejected += bool(code)
             counts.ok += not code
-        items = list(dict.fromkeys(record["item"] for record in journal.records))
+        sources = {record["item"]: record["source"] for record in journal.records}
         counts.is_any_readable = not all(record["code"] for record in journal.records)
     finally:
         journal.close()
         lock.release()
-    write_prediction_table(out, items)
+    write_prediction_table(out, sources, keep_names)
     return counts
 
 
@@ -209,16 +211,23 @@ def write_prediction(prediction: RadiographPrediction, out: Path, item: str, ext
     write_json(out / f"{item}.json", {"item": item, **prediction.record(), **extra, "files": files})
 
 
-def write_prediction_table(out: Path, items: list[str]) -> None:
-    """Write `report.csv`: one row for each file, in the order they were answered."""
+def write_prediction_table(out: Path, sources: Mapping[str, str], keep_names: bool) -> None:
+    """Write `report.csv`: one row for each file, in the order they were answered.
+
+    Args:
+        out: result folder.
+        sources: item -> name of its file.
+        keep_names: whether the table has them as its column `file`.
+    """
     rows = []
-    for item in items:
+    for item, source in sources.items():
         record = json.loads((out / f"{item}.json").read_text(encoding="utf-8"))
         ratio = record.get("cardiothoracic_ratio") or {}
         findings = record.get("findings", {})
         rows.append(
             {
                 "item": item,
+                **({"file": source} if keep_names else {}),
                 "status": record["status"],
                 "code": record.get("code", ""),
                 "message": record.get("message", ""),

@@ -52,9 +52,12 @@ class RadiographModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Predict on a table with the column `dicom` (bytes); returns the columns of `OUTPUT_SCHEMA`."""
-        rows = [self.predict_row(data) for data in model_input["dicom"]]
-        return pd.DataFrame(rows, columns=list(OUTPUT_SCHEMA), index=model_input.index)
+        """Predict on a table with the column `dicom` (bytes); returns the columns of `OUTPUT_SCHEMA`.
+
+        A value that a row lacks is None, not NaN, which MLflow's server would write into its JSON.
+        """
+        rows = [dict.fromkeys(OUTPUT_SCHEMA) | self.predict_row(data) for data in model_input["dicom"]]
+        return pd.DataFrame(rows, columns=list(OUTPUT_SCHEMA), index=model_input.index, dtype=object)
 
     def predict_row(self, data: bytes) -> dict[str, Any]:
         """One radiograph's row; `status` is `ok`, or `rejected` with `code` and `message`."""

@@ -92,6 +92,19 @@ def test_one_answer_per_file_and_no_source_name(folder, tmp_path):
     assert {line["source"] for line in lines} >= {"DOE_JANE/patient0.png", "notes.txt"}
 
 
+def test_the_table_names_the_files_on_request_alone(folder, tmp_path):
+    out = tmp_path / "out"
+    predict_path(folder, out, read, DIGEST)
+    assert "file" not in pd.read_csv(out / "report.csv")
+    predict_path(folder, out, read, DIGEST, keep_names=True)
+    table = pd.read_csv(out / "report.csv")
+    assert sorted(table.file) == [*(f"DOE_JANE/patient{number}.png" for number in range(3)), "notes.txt"]
+    assert table[table.file == "notes.txt"].status.item() == "rejected"
+    assert b"DOE" not in b"".join(data for name, data in contents(out).items() if name != "report.csv")
+    predict_path(folder, out, read, DIGEST)
+    assert "file" not in pd.read_csv(out / "report.csv")
+
+
 def test_an_interrupted_run_goes_on(folder, tmp_path):
     whole, out = tmp_path / "whole", tmp_path / "out"
     predict_path(folder, whole, read, DIGEST)

@@ -140,6 +140,12 @@ def test_rows_keep_the_callers_index_and_a_refusal_has_its_code(classifier, dico
     assert answer.status.to_dict() == {7: "rejected", 3: "ok"}
     assert answer.code[7] == "not_dicom"
     assert set(answer.model_digest) == {model.predictor.digest}
+    for rows in (table, table.loc[[3]], table.loc[[7]]):
+        # What MLflow's server does with the answer; NaN is no JSON.
+        text = json.dumps(model.predict(None, rows).to_dict(orient="records"), allow_nan=False)
+        assert [row["code"] for row in json.loads(text)] == [
+            "not_dicom" if data == b"no radiograph" else None for data in rows.dicom
+        ]
 
 
 def test_a_row_of_a_prediction_without_ratio():
