@@ -115,6 +115,8 @@ def write_evaluation_folder(
     """Write every file of the evidence folder, `config.json` last."""
     from medprior.evaluate.report.figures import plot_evaluation_figures
     from medprior.evaluate.report.html import write_evaluation_report
+    from medprior.evaluate.report.table_files import write_table_files
+    from medprior.evaluate.report.tables import build_evaluation_tables
 
     estimates = {k: e for section in sections.values() for k, e in section.estimates.items()}
     metrics = {key: estimate.record() for key, estimate in sorted(estimates.items())}
@@ -131,6 +133,7 @@ def write_evaluation_folder(
         "primary": list_primary_names(inputs),
     }
     files = ["metrics.json", "predictions.parquet", *(f"figures/{f.path.name}" for f in figures)]
+    files += write_table_files(out, build_evaluation_tables(metrics, list_primary_names(inputs)))
     report = write_evaluation_report(out / "report.html", metrics, figures, facts, study, inputs)
     numbers = {key: float(record["value"]) for key, record in metrics.items() if has_finite_value(record)}
     observer.metrics(select_headline_metrics(numbers), step=0)

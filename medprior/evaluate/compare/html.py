@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from medprior.evaluate.compare.tables import build_comparison_tables, list_arm_verdicts
 from medprior.evaluate.report.html import (
-    compute_css_width,
-    encode_data_uri,
+    embed_figures,
+    format_today,
     list_cohort_characteristics,
+    list_dataset_names,
     list_provenance,
     render_template,
 )
@@ -34,6 +35,7 @@ def write_compare_report(
         context: arms, data, settings and inputs.
     """
     study, recipes = context.study, list(context.recipes)
+    tables = build_comparison_tables(metrics, recipes)
     return render_template(
         path,
         "comparison.html",
@@ -41,12 +43,14 @@ def write_compare_report(
         recipes=recipes,
         seeds=context.settings.seeds,
         resamples=study.settings.resamples,
-        datasets=sorted({str(name) for name in study.part.manifest["dataset"]} - {""}),
+        today=format_today(),
+        datasets=list_dataset_names(study),
         composition=list_cohort_characteristics(metrics),
         excluded=len(study.excluded),
         verdicts=list_arm_verdicts(metrics, recipes),
-        tables=build_comparison_tables(metrics, recipes),
-        figures=[(encode_data_uri(f.path), compute_css_width(f.path), f.title, f.caption) for f in figures],
+        tables=tables,
+        first_tables=len(tables),
+        figures=embed_figures(figures),
         command=format_compare_command(context),
         provenance=list_provenance(study, context.inputs),
         settings=json.dumps(list_changed_settings(context), indent=2, sort_keys=True),

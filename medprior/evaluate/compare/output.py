@@ -12,9 +12,11 @@ from medprior.evaluate.compare.low_data import format_low_data_tables
 from medprior.evaluate.compare.low_data_figure import plot_low_data
 from medprior.evaluate.compare.markdown import build_arm_table, format_markdown_table
 from medprior.evaluate.compare.probe_table import format_probe_tables
+from medprior.evaluate.compare.tables import build_comparison_tables
 from medprior.evaluate.report.interval_figure import plot_intervals
 from medprior.evaluate.report.style import Figure
 from medprior.evaluate.report.summary import Record, ReportMetrics, group_attention_records, list_key_suffixes
+from medprior.evaluate.report.table_files import write_table_files
 from medprior.metrics.bootstrap import has_finite_value
 from medprior.metrics.differences import Estimates
 from medprior.metrics.headlines import select_headline_metrics
@@ -41,8 +43,9 @@ def write_comparison(
         with atomic_write(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     figures = plot_comparison_figures(out, metrics, context.recipes)
+    table_names = write_table_files(out, build_comparison_tables(metrics, context.recipes))
     report = write_compare_report(out / "report.html", metrics, figures, context)
-    outputs = ("metrics.json", *texts, *(f.path.name for f in figures), report.name)
+    outputs = ("metrics.json", *texts, *table_names, *(f.path.name for f in figures), report.name)
     numbers = {key: float(record["value"]) for key, record in metrics.items() if has_finite_value(record)}
     observer.metrics(select_headline_metrics(numbers), 0)
     for name in outputs:

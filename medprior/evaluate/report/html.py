@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import datetime
+import io
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -12,15 +14,30 @@ from typing import Any
 from medprior.evaluate.inputs import Inputs
 from medprior.evaluate.report.external_table import list_external_cohorts
 from medprior.evaluate.report.style import Figure
-from medprior.evaluate.report.summary import ReportMetrics, format_headline_difference, list_headline_differences
+from medprior.evaluate.report.summary import ReportMetrics, list_key_findings
 from medprior.evaluate.report.tables import build_evaluation_tables
 from medprior.evaluate.study import EvaluationStudy
 from medprior.provenance import atomic_write, collect_versions, find_git_commit, result_digest
 
+EMBEDDED_WIDTH_PX = 1800
+WEBP_QUALITY = 88
+LEAD_FIGURES = ("attention_", "finetuned_attention", "attention", "segmentation", "roc")
+FIRST_TABLES = 2
+
 
 def encode_data_uri(path: Path) -> str:
-    """A PNG file as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+    """A PNG file as a data URI for the page, as WebP where that is smaller; the file itself is for print."""
+    from PIL import Image, features
+
+    data, kind = path.read_bytes(), "png"
+    if features.check("webp"):
+        with Image.open(path) as image:
+            image.thumbnail((EMBEDDED_WIDTH_PX, 4 * EMBEDDED_WIDTH_PX))
+            stream = io.BytesIO()
+            image.convert("RGB").save(stream, "WEBP", quality=WEBP_QUALITY, method=4)
+        if len(stream.getvalue()) < len(data):
+            data, kind = stream.getvalue(), "webp"
+    return f"data:image/{kind};base64," + base64.b64encode(data).decode("ascii")
 
 
 def compute_css_width(path: Path) -> int:
@@ -29,6 +46,34 @@ def compute_css_width(path: Path) -> int:
 
     with Image.open(path) as image:
         return round(image.width * 0.72)
+
+
+def embed_figures(figures: Sequence[Figure]) -> list[dict[str, Any]]:
+    """What the templates show of each figure: number, source, width, title, caption, file, whether it leads.
+
+    The leading figure is shown on the first screen: maps of attention where there are some, else the first figure.
+    """
+    embedded = [
+        {
+            "number": number, "source": encode_data_uri(figure.path), "width": compute_css_width(figure.path),
+            "title": figure.title, "caption": figure.caption, "file": figure.path.name, "leads": False,
+        }
+        for number, figure in enumerate(figures, start=1)
+    ]  # fmt: skip
+    leads = [item for prefix in LEAD_FIGURES for item in embedded if str(item["file"]).startswith(prefix)]
+    for item in (leads or embedded)[:1]:
+        item["leads"] = True
+    return embedded
+
+
+def list_dataset_names(study: EvaluationStudy) -> list[str]:
+    """Names of the data sets whose images were evaluated."""
+    return sorted({str(name) for name in study.part.manifest["dataset"]} - {""})
+
+
+def format_today() -> str:
+    """Today's date as in the titles of reports."""
+    return datetime.date.today().isoformat()
 
 
 def format_evaluate_command(study: EvaluationStudy, inputs: Inputs, metrics: ReportMetrics) -> str:
@@ -89,14 +134,14 @@ def write_evaluation_report(
         "report.html",
         split=study.split,
         metrics=metrics,
-        datasets=sorted({str(name) for name in study.part.manifest["dataset"]} - {""}),
+        names=list(dict.fromkeys(primary.values())),
+        today=format_today(),
+        datasets=list_dataset_names(study),
         composition=list_cohort_characteristics(metrics),
-        verdicts=[
-            format_headline_difference(comparison, metrics)
-            for comparison in list_headline_differences(metrics, primary)
-        ],
+        findings=list_key_findings(metrics, primary),
         tables=build_evaluation_tables(metrics, primary),
-        figures=[(encode_data_uri(f.path), compute_css_width(f.path), f.title, f.caption) for f in figures],
+        first_tables=FIRST_TABLES,
+        figures=embed_figures(figures),
         facts=facts,
         absent=metrics.get("classification.mauc", {}).get("absent", []),
         resamples=study.settings.resamples,

@@ -161,11 +161,16 @@ def format_headlines(metrics: ReportMetrics, primary: PrimaryNames) -> str:
     return "\n".join(lines)
 
 
+def capitalise_quantity(quantity: str) -> str:
+    """The name of a quantity at the start of a sentence; `mAUC` and the like stay."""
+    first_word, space, remainder = quantity.partition(" ")
+    return (first_word.capitalize() if first_word.islower() else first_word) + space + remainder
+
+
 def format_headline_difference(comparison: HeadlineDifference, metrics: ReportMetrics) -> str:
     """A comparison as a sentence of the report."""
     record = metrics[comparison.key]
-    first_word, space, remainder = comparison.quantity.partition(" ")
-    quantity = (first_word.capitalize() if first_word.islower() else first_word) + space + remainder
+    quantity = capitalise_quantity(comparison.quantity)
     text = f"{format_number(record['value'], True)}, 95 % interval {format_interval(record, True)}"
     if comparison.verdict == "no difference shown":
         sources = f"{comparison.primary} and {comparison.baseline}"
@@ -173,3 +178,19 @@ def format_headline_difference(comparison: HeadlineDifference, metrics: ReportMe
     if comparison.verdict == "not measured":
         return f"{quantity}: {comparison.primary} against {comparison.baseline} could not be measured."
     return f"{quantity}: {comparison.primary} is {comparison.verdict} than {comparison.baseline} ({text})."
+
+
+def list_key_findings(metrics: ReportMetrics, primary: PrimaryNames, count: int = 3) -> list[str]:
+    """The first findings of the report as sentences, one per quantity.
+
+    Differences from the first baseline where there are some; else the values of the primary result.
+    """
+    first = {item.quantity: item for item in reversed(list_headline_differences(metrics, primary))}
+    sentences = [format_headline_difference(first[name], metrics) for _, name in HEADLINES if name in first]
+    for key, quantity in HEADLINES:
+        record = metrics.get(key, {"ci95": (None, None)})
+        if quantity not in first and format_interval(record):
+            name = primary.get(PRIMARY_KINDS[key.partition(".")[0]], "the result")
+            value = f"{format_number(record['value'])}, 95 % interval {format_interval(record)}"
+            sentences.append(f"{capitalise_quantity(quantity)} of {name}: {value}.")
+    return sentences[:count]

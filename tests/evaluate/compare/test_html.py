@@ -7,6 +7,7 @@ import pytest
 from medprior.evaluate.compare.compare import compare_recipes
 from medprior.evaluate.compare.tables import list_arm_verdicts
 from medprior.evaluate.report.summary import format_interval, format_number
+from tests.accessibility import list_violations
 from tests.chromium import chromium
 from tests.evaluate.comparing import COLLAPSING, TUNING, small
 from tests.evaluate.report.test_html import FINDINGS
@@ -44,7 +45,8 @@ def compared(tmp_path_factory, cohort_path):
 def page(compared):
     with chromium(1280, 720) as driver:
         driver.get((compared / "report.html").as_uri())
-        yield driver.execute_script(FINDINGS) | {"log": driver.get_log("browser")}
+        seen = driver.execute_script(FINDINGS) | {"log": driver.get_log("browser")}
+        yield seen | {"violations": list_violations(driver)}
 
 
 def metrics_of(compared):
@@ -95,6 +97,7 @@ def test_opens_offline_and_whole(page):
     assert all(loaded for _, loaded in page["pictures"])
     assert page["overflow"] <= 0
     assert page["anchors"] == 0
+    assert page["violations"] == []
 
 
 @pytest.mark.browser

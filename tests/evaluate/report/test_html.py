@@ -9,6 +9,7 @@ from medprior.evaluate.evaluate import evaluate_cohort
 from medprior.evaluate.report.summary import format_interval, format_number
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.metrics.differences import describe_difference
+from tests.accessibility import list_violations
 from tests.chromium import chromium
 
 FINDINGS = """
@@ -44,7 +45,8 @@ def evidence(tmp_path_factory, cohort_path, span_path, dino_path, model_paths):
 def page(evidence):
     with chromium(1200, 1600) as driver:
         driver.get((evidence / "report.html").as_uri())
-        yield driver.execute_script(FINDINGS) | {"log": driver.get_log("browser")}
+        seen = driver.execute_script(FINDINGS) | {"log": driver.get_log("browser")}
+        yield seen | {"violations": list_violations(driver)}
 
 
 @pytest.mark.browser
@@ -55,6 +57,7 @@ def test_opens_offline_and_whole(page):
     assert all(loaded for _, loaded in page["pictures"])
     assert page["overflow"] <= 0
     assert page["anchors"] == 0
+    assert page["violations"] == []
 
 
 @pytest.mark.browser
@@ -67,6 +70,31 @@ def test_every_number_is_in_metrics_json(page, evidence):
         assert text == format_interval(metrics[key], signed=key.startswith("difference.")), key
     for key, text in page["counts"]:
         assert text == f"{metrics[key]['value']:,.0f}", key
+
+
+@pytest.mark.browser
+def test_the_first_screen_names_the_study_and_has_findings_and_one_figure(evidence):
+    with chromium(1280, 720) as driver:
+        driver.get((evidence / "report.html").as_uri())
+        assert re.fullmatch(r"span, ours.* on .+, test split, \d{4}-\d\d-\d\d", driver.title)
+        findings = driver.find_elements("css selector", ".verdicts li")
+        assert 1 <= len(findings) <= 3
+        (figure,) = driver.find_elements("css selector", ".first figure img")
+        for element in (*findings, figure):
+            assert element.rect["y"] + element.rect["height"] <= 720
+        nav = driver.find_element("css selector", "nav")
+        driver.execute_script("window.scrollTo(0, document.body.scrollHeight)")
+        assert driver.execute_script("return arguments[0].getBoundingClientRect().top", nav) == 0
+
+
+def test_tables_and_figures_are_numbered_and_stand_once_beside_the_page(evidence):
+    text = (evidence / "report.html").read_text()
+    for kind in ("Figure", "Table"):
+        numbers = [int(number) for number in re.findall(rf">{kind} (\d+)\. ", text)]
+        assert set(numbers) == set(range(1, max(numbers) + 1)), kind
+    titles = re.findall(r"<caption>Table \d+\. (.*)</caption>", text)
+    assert len(titles) == len(set(titles)) == len(list((evidence / "tables").glob("*.csv")))
+    assert len(list((evidence / "tables").glob("*.tex"))) == len(titles)
 
 
 @pytest.mark.browser

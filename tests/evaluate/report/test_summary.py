@@ -13,6 +13,7 @@ from medprior.evaluate.report.summary import (
     invert_verdict,
     list_arm_prefixes,
     list_headline_differences,
+    list_key_findings,
     list_key_suffixes,
     list_scored_structures,
 )
@@ -125,3 +126,21 @@ def test_headlines_print_sources_then_verdicts():
         "mAUC b 0.700 [0.600 to 0.800] n=9",
         "mAUC ours vs b: +0.200 [+0.100 to +0.300] better",
     ]
+
+
+def test_key_findings_are_one_sentence_per_quantity():
+    metrics = {
+        "difference.b.classification.mauc": record(0.2, 0.1, 0.3),
+        "difference.c.classification.mauc": record(0.3, 0.1, 0.4),
+        "classification.mauc": record(0.9, 0.8, 1.0),
+        "classification.map": record(0.5, 0.4, 0.6),
+        "segmentation.dice.mean": record(0.91, 0.9, 0.92),
+        "features.knn_mauc": record(0.6, 0.5, 0.7),
+        "attention.pixel_ap.mean": record(0.4, None, None),
+    }
+    assert list_key_findings(metrics, PRIMARY) == [
+        "mAUC: ours is better than b (+0.200, 95 % interval +0.100 to +0.300).",
+        "mAP of ours: 0.500, 95 % interval 0.400 to 0.600.",
+        "Dice of masks: 0.910, 95 % interval 0.900 to 0.920.",
+    ]
+    assert list_key_findings({}, PRIMARY) == []
