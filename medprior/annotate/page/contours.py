@@ -37,11 +37,13 @@ class ContourDrawing(Settings):
         picture: key of the image.
         structures: at most one entry per name.
         author: free text.
+        is_further: whether it is one more example beside those saved before, instead of their replacement.
     """
 
     picture: ShortText
     structures: Annotated[tuple[StructureContours, ...], Field(max_length=50)]
     author: ShortText = ""
+    is_further: bool = False
 
     def masks(self, shape: tuple[int, int]) -> dict[str, NDArray[np.bool_]]:
         """Structure -> bool [rows, cols]; structures without a contour are left out.

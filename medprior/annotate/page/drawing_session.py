@@ -1,9 +1,10 @@
-"""State of one drawing session: images to choose from, and the saved annotation."""
+"""State of one drawing session: images to choose from, and the saved annotations."""
 
 from __future__ import annotations
 
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from medprior.annotate.sources import check_masks_or_preview, create_cohort_anno
 from medprior.annotate.typicality import select_medoids
 from medprior.cohort import Cohort
 from medprior.dicom import Radiograph
-from medprior.errors import InputMissing
+from medprior.errors import InputMissing, MedpriorError
 from medprior.provenance import atomic_write
 
 SUGGESTION_COUNT = 12
 MAX_OPEN_FILES = 8
 FILE_KEY_PREFIX = "file-"
 CONTOURS_FILE = "contours.json"
+MAX_EXAMPLES = 9
 ReadRadiograph = Callable[[bytes], Radiograph]
 
 
@@ -35,11 +37,22 @@ class SessionPicture:
     radiograph: Radiograph | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True)
+class SavedExample:
+    """An annotation saved in this session: key of its image, and its folder."""
+
+    key: str
+    folder: Path
+    annotation: Annotation = field(repr=False)
+
+
 class DrawingSession:
-    """Images of one session and the annotation drawn on one of them; thread-safe.
+    """Images of one session and the annotations drawn on them; thread-safe.
+
+    The first annotation is in the folder `out`; further ones are in `out/example_2`, `out/example_3` and so on.
 
     Args:
-        out: annotation folder.
+        out: folder of the first annotation.
         cohort: images to choose from, or None.
         read: reads an opened file.
         notes: free text for the annotation.
@@ -51,7 +64,18 @@ class DrawingSession:
         self._files: dict[str, Radiograph] = {}
         self._opened_count = 0
         self._suggested_ids: tuple[str, ...] | None = None
-        self.annotation: Annotation | None = None
+        self.examples: tuple[SavedExample, ...] = ()
+
+    @property
+    def annotation(self) -> Annotation | None:
+        """The first annotation; None before it is saved."""
+        return self.examples[0].annotation if self.examples else None
+
+    def list_annotation_folders(self) -> tuple[Path, ...]:
+        """Folders of the annotations of this session; before the first one, of an earlier session's in `out`."""
+        if self.examples:
+            return tuple(example.folder for example in self.examples)
+        return (self.out,) if (self.out / "annotation.json").is_file() else ()
 
     def suggest_images(self) -> tuple[str, ...]:
         """Image ids to annotate, the most typical first; none without a cohort."""
@@ -91,11 +115,20 @@ class DrawingSession:
             raise InputMissing("this picture is not open", where="picture", fix="open it")
         return SessionPicture(self.cohort.pixels(key), key)
 
+    def get_shape(self, key: str) -> tuple[int, int]:
+        """(rows, cols) of an image by its key; raises InputMissing as `get_picture` does."""
+        rows, cols = self.get_picture(key).pixels.shape
+        return rows, cols
+
     def save(self, drawing: ContourDrawing) -> Annotation:
-        """Save contours as the annotation, and replace an earlier one in the folder.
+        """Save contours as an annotation.
+
+        It replaces the one on the same image, is added to the others where the drawing says so, and else replaces
+        all others.
 
         Raises:
-            MedpriorError: the masks are invalid (see `check_masks`).
+            MedpriorError: the masks are invalid (see `check_masks`), a further drawing is of other structures than
+                the first, or there are too many.
         """
         picture = self.get_picture(drawing.picture)
         shape = (picture.pixels.shape[0], picture.pixels.shape[1])
@@ -110,15 +143,48 @@ class DrawingSession:
             assert self.cohort is not None
             annotation = create_cohort_annotation(self.cohort, drawing.picture, masks, drawing.author, self.notes)
         with self._lock:
-            self._replace(annotation, drawing)
+            self._place(annotation, drawing)
         return annotation
 
-    def _replace(self, annotation: Annotation, drawing: ContourDrawing) -> None:
-        if self.annotation is not None:
-            for name in set(self.annotation.structures) - set(annotation.structures):
-                (self.out / f"{name}.png").unlink(missing_ok=True)
-        annotation.save(self.out)
-        # The page reloads the vertices from this file; the annotation consists of the masks.
-        with atomic_write(self.out / CONTOURS_FILE) as temporary:
-            temporary.write_text(drawing.model_dump_json(indent=1), encoding="utf-8")
-        self.annotation = annotation
+    def _place(self, annotation: Annotation, drawing: ContourDrawing) -> None:
+        keys = [example.key for example in self.examples]
+        if not drawing.is_further and drawing.picture not in keys:
+            for example in self.examples[1:]:
+                shutil.rmtree(example.folder, ignore_errors=True)
+            self.examples, keys = self.examples[:1], []
+        number = keys.index(drawing.picture) if drawing.picture in keys else len(keys)
+        others = [example for example in self.examples if keys and example.key != drawing.picture]
+        check_further_example(annotation, others)
+        folder = self.out / f"example_{number + 1}" if number else self.out
+        earlier = self.examples[number].annotation if number < len(self.examples) else None
+        replace_annotation(folder, annotation, earlier, drawing)
+        saved = SavedExample(drawing.picture, folder, annotation)
+        self.examples = (*self.examples[:number], saved, *self.examples[number + 1 :])
+
+
+def check_further_example(annotation: Annotation, others: Sequence[SavedExample]) -> None:
+    """Raise MedpriorError if an annotation cannot stand beside the others: same structures, at most nine."""
+    if len(others) >= MAX_EXAMPLES:
+        raise MedpriorError(f"there are {MAX_EXAMPLES} drawings already", where="drawing", fix="press Done")
+    for other in others[:1]:
+        if other.annotation.structures != annotation.structures:
+            raise MedpriorError(
+                "several drawings need the same structures",
+                where="drawing",
+                expected=", ".join(other.annotation.structures),
+                found=", ".join(annotation.structures),
+                fix="draw the missing structures, or delete the others",
+            )
+
+
+def replace_annotation(
+    folder: Path, annotation: Annotation, earlier: Annotation | None, drawing: ContourDrawing
+) -> None:
+    """Write an annotation and its contours to a folder, in place of `earlier`."""
+    if earlier is not None:
+        for name in set(earlier.structures) - set(annotation.structures):
+            (folder / f"{name}.png").unlink(missing_ok=True)
+    annotation.save(folder)
+    # The page reloads the vertices from this file; the annotation consists of the masks.
+    with atomic_write(folder / CONTOURS_FILE) as temporary:
+        temporary.write_text(drawing.model_dump_json(indent=1), encoding="utf-8")

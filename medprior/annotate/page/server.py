@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from medprior.annotate.annotation import Annotation
 from medprior.annotate.page.app import create_drawing_app
 from medprior.annotate.page.drawing_session import DrawingSession
+from medprior.annotate.page.suggestion import Suggestions, suggest_by_model
 from medprior.annotate.page.transfer_preview import TransferPreview, create_subprocess_transfer
 from medprior.cohort import Cohort
 from medprior.dicom.bounded_reader import BoundedReader
@@ -71,7 +72,8 @@ def run_drawing_page(
                     if browser and has_desktop():
                         webbrowser.open(entry_page.as_uri())
 
-                serve_app(create_drawing_app(session, preview, access, first), access, listener, announce)
+                app = create_drawing_app(session, preview, access, first, Suggestions(suggest_by_model))
+                serve_app(app, access, listener, announce)
         finally:
             if preview is not None:
                 preview.close()

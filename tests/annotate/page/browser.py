@@ -12,7 +12,7 @@ PICTURE = """
 const r = document.querySelector('img.radiograph').getBoundingClientRect();
 return [r.x, r.y, r.width, r.height];
 """
-PATIENCE = 90
+PATIENCE = 300
 
 
 class Page:

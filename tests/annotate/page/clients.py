@@ -25,10 +25,12 @@ def png(values):
     return stream.getvalue()
 
 
-def client_of(session, preview=None):
+def client_of(session, preview=None, suggestions=None):
     """A client of the page of this session, with its token."""
     access = AccessSettings(token=SecretStr(TOKEN), max_bytes=2**20)
-    client = TestClient(create_drawing_app(session, preview, access), base_url="http://127.0.0.1:8080")
+    client = TestClient(
+        create_drawing_app(session, preview, access, suggestions=suggestions), base_url="http://127.0.0.1:8080"
+    )
     client.headers["Authorization"] = f"Bearer {TOKEN}"
     return client
 

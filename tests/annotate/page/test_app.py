@@ -2,6 +2,8 @@
 
 import io
 import json
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,8 +80,8 @@ def test_the_door_is_guarded(client, key):
 
 
 def by_call(cohort):
-    def transfer(annotation, image_ids, out):
-        build_prior(cohort, out, annotation, "registered", workers=1, only=image_ids)
+    def transfer(annotations, image_ids, out):
+        build_prior(cohort, out, annotations, "registered", workers=1, only=image_ids)
 
     return transfer
 
@@ -133,7 +135,9 @@ def test_panels_are_counted_from_zero(tmp_path, unmasked_cohort):
         DrawingSession(tmp_path / "out", unmasked_cohort, read_radiograph_bytes),
         TransferPreview(unmasked_cohort, lambda *_: None),
     )
-    assert client.get("/api/carried").json() == {"state": "none", "message": "", "doubtful": []}
+    assert client.get("/api/carried").json() == {
+        "state": "none", "message": "", "doubtful": [], "keys": [], "matches": [], "annotated": [], "next": None,
+    }  # fmt: skip
     for number in (-1, 0):
         refused = client.get("/api/carried.png", params={"number": number})
         assert (refused.status_code, refused.json()["code"]) == (404, "no_panel")
@@ -150,8 +154,10 @@ def test_contours_come_back_for_their_own_image_of_the_cohort_only(tmp_path, unm
         assert load_saved_contours(session, key) == (expected if key == "i1" else [])
 
 
-def test_the_next_command_names_the_cohort_where_there_is_one(tmp_path, unmasked_cohort):
-    out = tmp_path / "out"
-    for cohort, name in ((None, "COHORT"), (unmasked_cohort, unmasked_cohort.path)):
-        command = format_prior_command(DrawingSession(out, cohort, read_radiograph_bytes))
-        assert command == f"medprior prior {name} PRIOR --annotation {out}"
+def test_the_next_command_can_be_pasted_into_any_folder(tmp_path, unmasked_cohort, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = Path("my drawings") / "first one"
+    for cohort, name in ((None, "COHORT"), (unmasked_cohort, str(unmasked_cohort.path))):
+        words = shlex.split(format_prior_command(DrawingSession(out, cohort, read_radiograph_bytes)))
+        drawn = tmp_path / out
+        assert words == ["medprior", "prior", name, f"{drawn}_prior", "--annotation", str(drawn)]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from medprior.annotate import Annotation
+from medprior.annotate.page.drawing_session import SavedExample
 from medprior.annotate.page.transfer_preview import (
     TransferPreview,
     create_subprocess_transfer,
@@ -19,17 +20,17 @@ from tests.annotate.drawings import LEFT, inside
 
 
 def test_a_failure_to_carry_over_is_told(tmp_path, phantom_cohort):
-    def refuse(annotation, image_ids, out):
+    def refuse(annotations, image_ids, out):
         raise MedpriorError("the disk is full")
 
-    def break_down(annotation, image_ids, out):
+    def break_down(annotations, image_ids, out):
         raise RuntimeError("/a/secret/path")
 
     cohort = Cohort.open(phantom_cohort)
     annotation = Annotation(cohort.pixels("p0001"), {"heart": inside(LEFT, (128, 128))}, "p0001")
     for transfer, words in ((refuse, "the disk is full"), (break_down, "RuntimeError")):
         preview = TransferPreview(cohort, transfer)
-        preview.start(annotation, tmp_path)
+        preview.start([SavedExample("p0001", tmp_path, annotation)])
         preview._pool.shutdown(wait=True)
         assert preview.state.state == "failed"
         assert words in preview.state.message
@@ -68,7 +69,8 @@ def test_the_annotated_image_is_found_by_id_and_by_pixels(unmasked_cohort):
 def test_only_the_latest_drawing_is_reported(tmp_path, unmasked_cohort):
     started, release, folders = threading.Event(), threading.Event(), []
 
-    def refuse_slowly(folder, image_ids, out):
+    def refuse_slowly(sources, image_ids, out):
+        (folder,) = sources
         folders.append(folder.name)
         started.set()
         release.wait(10)
@@ -77,10 +79,10 @@ def test_only_the_latest_drawing_is_reported(tmp_path, unmasked_cohort):
     annotation = Annotation(unmasked_cohort.pixels("i1"), {"heart": np.eye(96, 72, dtype=bool)}, "i1")
     preview = TransferPreview(unmasked_cohort, refuse_slowly)
     assert preview.state.state == "none"
-    preview.start(annotation, tmp_path / "first")
+    preview.start([SavedExample("i1", tmp_path / "first", annotation)])
     assert started.wait(10)
-    preview.start(annotation, tmp_path / "second")
-    preview.start(annotation, tmp_path / "third")
+    preview.start([SavedExample("i1", tmp_path / "second", annotation)])
+    preview.start([SavedExample("i1", tmp_path / "third", annotation)])
     assert preview.state.state == "running"
     release.set()
     preview._pool.shutdown(wait=True)
@@ -95,7 +97,8 @@ def test_a_cohort_of_one_patient_has_nobody_to_show(tmp_path):
         writer.finish(split={"a": "train", "b": "train"})
     cohort = Cohort.open(tmp_path / "c")
     preview = TransferPreview(cohort, lambda *_: None)
-    preview.start(Annotation(cohort.pixels("a"), {"heart": np.eye(64, dtype=bool)}, "a"), tmp_path)
+    annotation = Annotation(cohort.pixels("a"), {"heart": np.eye(64, dtype=bool)}, "a")
+    preview.start([SavedExample("a", tmp_path, annotation)])
     preview._pool.shutdown(wait=True)
     assert (preview.state.state, preview.state.panels) == ("failed", ())
     assert "no other patient" in preview.state.message
@@ -104,4 +107,4 @@ def test_a_cohort_of_one_patient_has_nobody_to_show(tmp_path):
 def test_a_refusal_of_the_command_is_told_by_its_last_line(tmp_path):
     transfer = create_subprocess_transfer(tmp_path / "no_cohort")
     with pytest.raises(MedpriorError, match=r"transfer preview: medprior prior: .*no_cohort"):
-        transfer(tmp_path, ("a", "b"), tmp_path / "out")
+        transfer([tmp_path], ("a", "b"), tmp_path / "out")

@@ -1,10 +1,10 @@
 // The radiograph with its contours: Leaflet displays and zooms it, Geoman edits vertices.
 import { History } from "/static/history.js";
+import { Shape } from "/static/shape.js";
+import { listenStrokes, STROKES } from "/static/strokes.js";
+import { handleVertexKey, labelVertices } from "/static/vertices.js";
 
 const L = window.L;
-const STEP_PX = 1;
-const LONG_STEP_PX = 10;
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 // Templates of structures: centre and radii as fractions of width and height.
 const TEMPLATES = {
   right_lung: [0.31, 0.45, 0.13, 0.26],
@@ -19,8 +19,10 @@ const copyState = (state) => JSON.parse(JSON.stringify(state));
 export class Board {
   // colourOf(name), titleOf(name): colour and title of a structure.
   // onChange(): called after every change; onPick(name): called for a clicked contour.
-  constructor(element, { colourOf, titleOf, onChange, onPick }) {
-    Object.assign(this, { element, colourOf, titleOf, onChange, onPick });
+  // onSecondPart(name): promise of "replace", "add" or "cancel", for a structure that has a contour already.
+  // onPaint(edit): promise of the contours after a stroke of the brush or eraser.
+  constructor(element, { colourOf, titleOf, onChange, onPick, onSecondPart, onPaint }) {
+    Object.assign(this, { element, colourOf, titleOf, onChange, onPick, onSecondPart, onPaint });
     this.map = L.map(element, {
       crs: L.CRS.Simple, minZoom: -6, maxZoom: 5, zoomSnap: 0, zoomDelta: 0.5,
       wheelPxPerZoomLevel: 120, attributionControl: false, doubleClickZoom: false,
@@ -33,10 +35,15 @@ export class Board {
     this.history = new History({});
     this.active = "";
     this.mode = "";
+    this.part = 0;
+    this.radius = 1;
+    this.shape = new Shape(this.map, toPoint, toLatLng);
     this.map.on("pm:create", (event) => this.#addLayer(event.layer));
     this.map.on("pm:drawend", () => { if (this.mode === "points") this.#setMode(""); });
-    this.#listenFreehand();
-    element.addEventListener("keydown", (event) => this.#handleVertexKey(event), true);
+    listenStrokes(this, toPoint, {
+      onFreehand: (points) => this.#addContour(points), onPaint: (mode, points) => this.#paint(mode, points),
+    });
+    element.addEventListener("keydown", (event) => this.#handleKey(event), true);
   }
 
   open(url, rows, cols, contours) {
@@ -61,9 +68,19 @@ export class Board {
     return this.history.current;
   }
 
-  select(name) {
+  get colour() {
+    return this.colourOf(this.active);
+  }
+
+  // Contours of the active structure.
+  get parts() {
+    return this.drawing[this.active] || [];
+  }
+
+  select(name, part = 0) {
     this.stop();
     this.active = name;
+    this.part = part;
     this.#rebuild();
   }
 
@@ -79,11 +96,21 @@ export class Board {
     this.#setMode("points");
   }
 
-  drawFreehand() {
+  // mode: freehand, brush or eraser.
+  drawStrokes(mode) {
     this.stop();
     this.#showVertices(false);
     this.map.dragging.disable();
-    this.#setMode("freehand");
+    this.#setMode(mode);
+  }
+
+  // Move, scale and turn the selected part.
+  transform() {
+    this.stop();
+    if (!this.parts.length) return;
+    this.mode = "shape";
+    this.#rebuild();
+    this.#setMode("shape");
   }
 
   // End drawing without a new contour.
@@ -92,8 +119,7 @@ export class Board {
     this.mode = "";
     this.map.pm.disableDraw();
     this.map.dragging.enable();
-    if (this.stroke) this.stroke.remove();
-    this.stroke = null;
+    this.shape.hide();
     this.#showVertices(true);
     this.#setMode("");
     return previousMode !== "";
@@ -109,12 +135,22 @@ export class Board {
     this.#addContour(corners);
   }
 
+  // Remove the selected part; the structure with its last one.
   remove() {
-    const state = copyState(this.drawing);
-    if (!state[this.active]) return false;
-    delete state[this.active];
-    this.#commit(state);
+    const parts = this.parts.filter((_, index) => index !== this.part);
+    if (parts.length === this.parts.length) return false;
+    this.setContours(parts);
     return true;
+  }
+
+  // Replace all contours of the active structure, or with `drawing` those of several ones.
+  setContours(contours, drawing = { [this.active]: contours }) {
+    const state = copyState(this.drawing);
+    for (const [name, parts] of Object.entries(drawing)) {
+      if (parts.length) state[name] = parts;
+      else delete state[name];
+    }
+    this.#commit(state);
   }
 
   undo() {
@@ -145,11 +181,24 @@ export class Board {
     this.#addContour(points);
   }
 
-  #addContour(points) {
-    const state = copyState(this.drawing);
-    state[this.active] = [...(state[this.active] || []), points];
+  async #addContour(points) {
     this.stop();
-    this.#commit(state);
+    const name = this.active;
+    const answer = this.parts.length ? await this.onSecondPart(name) : "add";
+    if (answer === "cancel" || name !== this.active) {
+      this.#rebuild();
+      return;
+    }
+    const parts = answer === "add" ? [...this.parts, points] : [points];
+    this.part = parts.length - 1;
+    this.setContours(parts);
+  }
+
+  async #paint(kind, stroke) {
+    const name = this.active;
+    const before = this.drawing;
+    const contours = await this.onPaint({ kind, size: this.size, contours: this.parts, stroke, radius: this.radius });
+    if (contours && before === this.drawing) this.setContours(contours, { [name]: contours });
   }
 
   #commit(state) {
@@ -165,29 +214,53 @@ export class Board {
       if (points.length > 2) state[layer.structure] = [...(state[layer.structure] || []), points];
     });
     if (this.history.push(state)) this.onChange();
-    this.#labelVertices();
+    labelVertices(this);
   }
 
   #rebuild() {
     this.group.eachLayer((layer) => layer.pm.disable());
     this.group.clearLayers();
     for (const [name, contours] of Object.entries(this.drawing)) {
-      for (const contour of contours) this.#showContour(name, contour);
+      contours.forEach((contour, index) => this.#showContour(name, contour, index));
     }
+    this.part = Math.max(0, Math.min(this.part, this.parts.length - 1));
     this.#showVertices(this.mode === "");
+    if (this.mode === "shape") this.#showShape();
     this.onChange();
   }
 
-  #showContour(name, contour) {
+  #showShape() {
+    const layers = [];
+    this.group.eachLayer((layer) => { if (layer.structure === this.active) layers.push(layer); });
+    if (!layers.length) {
+      this.stop();
+      return;
+    }
+    const show = (points) => layers[this.part].setLatLngs(points.map(toLatLng));
+    this.shape.show(this.parts[this.part], show, (points) => {
+      this.setContours(this.parts.map((part, index) => (index === this.part ? points : part)));
+    });
+  }
+
+  #pickPart(name, index) {
+    if (STROKES.includes(this.mode) || this.mode === "points") return;
+    if (name !== this.active) this.onPick(name);
+    if (this.part === index) return;
+    this.part = index;
+    this.#rebuild();
+  }
+
+  #showContour(name, contour, index) {
     const isActive = name === this.active;
     const layer = L.polygon(contour.map(toLatLng), {
       color: this.colourOf(name), weight: isActive ? 3 : 2, fillOpacity: isActive ? 0.16 : 0.06,
+      dashArray: isActive && this.parts.length > 1 && index !== this.part ? "7 5" : null,
       className: `contour contour-${name}`,
     });
-    layer.structure = name;
+    Object.assign(layer, { structure: name, part: index });
     // Leaflet would read a text as HTML.
     layer.bindTooltip(document.createTextNode(this.titleOf(name)), { permanent: true, direction: "center", className: "name" });
-    layer.on("click", () => { if (this.mode === "" && !isActive) this.onPick(name); });
+    layer.on("click", () => this.#pickPart(name, index));
     layer.on("pm:markerdragend pm:vertexadded pm:vertexremoved", () => this.#readLayers());
     layer.addTo(this.group);
   }
@@ -201,87 +274,15 @@ export class Board {
           removeLayerBelowMinVertexCount: false });
       }
     });
-    this.#labelVertices();
+    labelVertices(this);
   }
 
-  #listVertices() {
-    const vertices = [];
-    this.group.eachLayer((layer) => {
-      const markers = layer.pm.enabled() ? layer.pm._markers?.[0] || [] : [];
-      markers.forEach((marker, index) => vertices.push({ layer, marker, index, count: markers.length }));
-    });
-    return vertices;
-  }
-
-  #labelVertices() {
-    // Midpoints are for the mouse only: keys move vertices.
-    for (const icon of this.element.querySelectorAll(".marker-icon")) {
-      icon.tabIndex = -1;
-      icon.setAttribute("aria-hidden", "true");
-    }
-    for (const { layer, marker, index, count } of this.#listVertices()) {
-      const icon = marker.getElement();
-      if (!icon) continue;
-      icon.tabIndex = 0;
-      icon.removeAttribute("aria-hidden");
-      icon.setAttribute("aria-label",
-        `${this.titleOf(layer.structure)}, point ${index + 1} of ${count}: arrow keys move it, Delete removes it`);
-    }
-  }
-
-  #handleVertexKey(event) {
-    const icon = event.target.closest?.(".marker-icon");
-    const vertex = icon && this.#listVertices().find((item) => item.marker.getElement() === icon);
-    const arrow = ARROWS[event.key];
-    const isDelete = event.key === "Delete" || event.key === "Backspace";
-    if (!vertex || event.ctrlKey || event.metaKey || !(arrow || isDelete)) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const layers = [];
-    this.group.eachLayer((layer) => layers.push(layer));
-    const number = layers.filter((item) => item.structure === vertex.layer.structure).indexOf(vertex.layer);
-    const state = copyState(this.drawing);
-    const contour = state[vertex.layer.structure][number];
-    let next = vertex.index;
-    if (arrow) {
-      // One step is at least one screen pixel at any zoom.
-      const step = (event.shiftKey ? LONG_STEP_PX : STEP_PX) * Math.max(1, 1 / this.map.getZoomScale(this.map.getZoom(), 0));
-      contour[next] = [contour[next][0] + arrow[0] * step, contour[next][1] + arrow[1] * step];
-    } else if (contour.length > 3) {
-      contour.splice(next, 1);
-      next %= contour.length;
+  #handleKey(event) {
+    if (this.mode === "shape" && !event.ctrlKey && !event.metaKey && this.shape.handleKey(event)) {
+      event.preventDefault();
+      event.stopPropagation();
     } else {
-      return;
+      handleVertexKey(this, event);
     }
-    this.#commit(state);
-    this.#listVertices().filter((item) => item.layer.structure === vertex.layer.structure)
-      .find((item) => item.index === next)?.marker.getElement()?.focus();
-  }
-
-  #listenFreehand() {
-    let path = null;
-    const locate = (event) => this.map.mouseEventToLatLng(event);
-    this.element.addEventListener("pointerdown", (event) => {
-      if (this.mode !== "freehand" || event.button !== 0 || event.target.closest(".leaflet-control")) return;
-      this.element.setPointerCapture(event.pointerId);
-      path = [locate(event)];
-      this.stroke = L.polyline(path, { color: this.colourOf(this.active), weight: 3, pmIgnore: true }).addTo(this.map);
-    });
-    this.element.addEventListener("pointermove", (event) => {
-      if (!path || this.mode !== "freehand") return;
-      path.push(locate(event));
-      this.stroke.setLatLngs(path);
-    });
-    const finish = () => {
-      if (!path) return;
-      const points = path.map((latlng) => this.map.latLngToContainerPoint(latlng));
-      path = null;
-      if (this.mode !== "freehand") return;
-      const simplified = L.LineUtil.simplify(points, 2).map((p) => toPoint(this.map.containerPointToLatLng(p)));
-      if (simplified.length > 3) this.#addContour(simplified);
-      else if (this.stroke) this.stroke.remove();
-    };
-    this.element.addEventListener("pointerup", finish);
-    this.element.addEventListener("pointercancel", finish);
   }
 }

@@ -1,5 +1,8 @@
 // The drawing page: choose a radiograph, draw its structures, preview the annotation on other patients.
+import { showAlert, withAlert } from "/static/alerts.js";
 import { Board } from "/static/board.js";
+import { listenKeys } from "/static/keys.js";
+import { ask, copyText } from "/static/questions.js";
 import { showLegend, showResult } from "/static/result.js";
 import { buildPictureUrl, postJson, request, uploadFile } from "/static/server.js";
 import { prepareWindowing } from "/static/windowing.js";
@@ -7,12 +10,15 @@ import { prepareWindowing } from "/static/windowing.js";
 const $ = (id) => document.getElementById(id);
 const SIDES = { left: "on the picture's right", right: "on the picture's left" };
 const HINTS = {
-  "": "Choose how to draw. Drag the picture to move it; the wheel zooms.",
+  "": "Press Suggest and correct it, or choose how to draw. Drag the picture to move it; the wheel zooms.",
   points: "Click along the edge; click the first point or press Enter to close. Ctrl+Z removes the last point, Escape stops.",
   freehand: "Hold the button down and draw around the structure; let go to close. Escape stops.",
+  brush: "Hold the button down and paint what belongs to the structure. Escape stops.",
+  eraser: "Hold the button down and wipe off what does not belong to it. Escape stops.",
+  shape: "Drag ✥ to move, ⤡ to size, ↻ to turn it; or arrows, + and −, [ and ]. Escape stops.",
   edit: "Drag the white points. Drag a dark point to add one; right-click, or Delete, removes one.",
 };
-const state = { key: "", names: [], colours: {}, further: [], unsaved: false, suggestions: [] };
+const state = { key: "", names: [], colours: {}, further: [], unsaved: false, suggestions: [], isFurther: false, note: "" };
 
 const titleOf = (name) => {
   const words = name.replaceAll("_", " ");
@@ -21,22 +27,6 @@ const titleOf = (name) => {
 const listUnknown = () => state.names.filter((name) => !state.colours[name]);
 const colourOf = (name) => state.colours[name] || state.further[listUnknown().indexOf(name) % state.further.length];
 const toIdentifier = (text) => text.normalize("NFKD").toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_+|_+$/g, "");
-
-function showAlert(text) {
-  $("alert").hidden = !text;
-  $("alert").firstElementChild.textContent = text;
-}
-
-function withAlert(work) {
-  return async (...args) => {
-    showAlert("");
-    try {
-      await work(...args);
-    } catch (error) {
-      showAlert(error.message || String(error));
-    }
-  };
-}
 
 function showStep(step) {
   for (const id of ["choose", "draw", "result", "end"]) $(id).hidden = id !== step;
@@ -48,6 +38,7 @@ function showStep(step) {
 
 const board = new Board($("board"), {
   colourOf, titleOf, onChange: () => refresh(), onPick: (name) => selectStructure(name),
+  onSecondPart: () => ask("second-part"), onPaint: (edit) => sendEdit(edit),
 });
 const resetWindowing = prepareWindowing();
 
@@ -59,10 +50,13 @@ function refresh() {
     button.lastElementChild.textContent = parts > 1 ? `${parts} parts` : parts ? "drawn" : "";
   }
   const hasContour = Boolean(drawing[board.active]);
-  $("points").setAttribute("aria-pressed", board.mode === "points");
-  $("freehand").setAttribute("aria-pressed", board.mode === "freehand");
-  $("hint").textContent = HINTS[board.mode || (hasContour ? "edit" : "")];
-  $("remove").disabled = !hasContour;
+  for (const id of ["points", "freehand", "brush", "eraser", "shape"]) {
+    $(id).setAttribute("aria-pressed", board.mode === id);
+  }
+  $("radius-row").hidden = !["brush", "eraser"].includes(board.mode);
+  $("hint").textContent = (drawing === state.noted && state.note) || HINTS[board.mode || (hasContour ? "edit" : "")];
+  for (const id of ["remove", "eraser", "smooth", "shape"]) $(id).disabled = !hasContour;
+  $("remove").textContent = board.parts.length > 1 ? "Delete part" : "Delete";
   $("undo").disabled = !board.history.canUndo && board.mode !== "points";
   $("redo").disabled = !board.history.canRedo;
   $("save").disabled = Object.keys(drawing).length === 0;
@@ -109,19 +103,28 @@ async function openAnother(key) {
   await openPicture(key);
 }
 
-async function openPicture(key) {
-  const picture = await request(`/api/picture?key=${encodeURIComponent(key)}`);
-  state.key = key;
+// Contours by structure from the server's list; names that are new become structures to draw.
+function readContours(structures) {
   const contours = {};
-  for (const { name, contours: parts } of picture.structures) {
+  for (const { name, contours: parts } of structures) {
     if (parts.length) contours[name] = parts;
     if (!state.names.includes(name)) state.names.push(name);
   }
+  return contours;
+}
+
+// structures: contours to start from, in place of those saved; isFurther: a second drawing beside the first.
+async function openPicture(key, structures = null, isFurther = false) {
+  const picture = await request(`/api/picture?key=${encodeURIComponent(key)}`);
+  Object.assign(state, { key, isFurther, note: "" });
+  const contours = readContours(structures ?? picture.structures);
   showStep("draw");
-  state.saved = JSON.stringify(contours);
+  state.saved = JSON.stringify(structures ? {} : contours);
   resetWindowing();
   board.active = state.names[0];
   board.open(buildPictureUrl(key), picture.rows, picture.cols, contours);
+  setRadius();
+  $("carry").hidden = !state.hasDrawing || state.key.startsWith("file-");
   listStructures();
 }
 
@@ -151,6 +154,54 @@ const openFile = withAlert(async (file) => {
   await openAnother(key);
 });
 
+// Show a sentence in place of the hint until the drawing changes.
+function showNote(text) {
+  Object.assign(state, { note: text, noted: board.drawing });
+  refresh();
+}
+
+// Contours after a stroke or smoothing; null where the server refuses them.
+async function sendEdit(edit) {
+  try {
+    return (await postJson("/api/edit", edit)).contours;
+  } catch (error) {
+    showAlert(error.message);
+    return null;
+  }
+}
+
+async function smooth() {
+  const name = board.active;
+  const edit = { kind: "smooth", size: board.size, contours: board.parts, radius: board.radius / 2 };
+  const contours = await sendEdit(edit);
+  if (contours) board.setContours(contours, { [name]: contours });
+}
+
+// Put suggested contours in place of the structures that they name; Ctrl+Z brings the former ones back.
+const suggestFrom = (path) => withAlert(async () => {
+  board.stop();
+  const key = state.key;
+  for (const id of ["suggest", "carry"]) $(id).disabled = true;
+  $("hint").textContent = "Looking for the structures; this takes some seconds…";
+  try {
+    const { structures, note } = await request(`${path}?key=${encodeURIComponent(key)}`);
+    if (key !== state.key) return;
+    board.setContours([], readContours(structures));
+    listStructures();
+    showNote(note);
+  } finally {
+    for (const id of ["suggest", "carry"]) $(id).disabled = false;
+    refresh();
+  }
+});
+
+// Draw on one of the other patients, from the contours that were carried over to it.
+const correct = withAlert(async (key, number) => {
+  const { structures } = await request(`/api/carried/contours?number=${number}`);
+  await openPicture(key, structures, true);
+  showNote("Correct the lines, then save: all is carried over again with both drawings.");
+});
+
 const save = withAlert(async () => {
   board.stop();
   const drawing = board.drawing;
@@ -158,14 +209,17 @@ const save = withAlert(async () => {
   $("save").disabled = true;
   $("hint").textContent = "Saving…";
   try {
-    const saved = await postJson("/api/save", { picture: state.key, structures, author: $("author").value });
+    const saved = await postJson("/api/save", {
+      picture: state.key, structures, author: $("author").value, is_further: state.isFurther,
+    });
     state.saved = JSON.stringify(drawing);
+    state.hasDrawing = saved.carrying;
     $("next").textContent = saved.next;
     showStep("result");
     showLegend(saved.colours, titleOf);
     $("again").focus();
     refresh();
-    await showResult(saved);
+    await showResult({ ...saved, key: state.key }, correct);
   } finally {
     refresh();
   }
@@ -173,7 +227,14 @@ const save = withAlert(async () => {
 
 const actions = {
   points: () => (board.mode === "points" ? board.stop() : board.drawPoints()),
-  freehand: () => (board.mode === "freehand" ? board.stop() : board.drawFreehand()),
+  ...Object.fromEntries(["freehand", "brush", "eraser"].map((mode) => [
+    mode, () => (board.mode === mode ? board.stop() : board.drawStrokes(mode)),
+  ])),
+  shape: () => (board.mode === "shape" ? board.stop() : board.transform()),
+  smooth,
+  suggest: suggestFrom("/api/suggestion"),
+  carry: suggestFrom("/api/transferred"),
+  copy: () => copyText($("next").textContent, $("copy")),
   template: () => board.template(),
   remove: () => board.remove(),
   undo: () => board.undo(),
@@ -186,6 +247,9 @@ const actions = {
 };
 for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", action);
 
+// Radius of brush and eraser: a share of the radiograph's longer side, in its pixels.
+const setRadius = () => { board.radius = (Number($("radius").value) / 1000) * Math.max(...(board.size || [1])); };
+$("radius").addEventListener("input", setRadius);
 $("alert-close").addEventListener("click", () => showAlert(""));
 $("open").addEventListener("change", (event) => { openFile(event.target.files[0]); event.target.value = ""; });
 for (const kind of ["dragover", "dragleave", "drop"]) {
@@ -209,24 +273,7 @@ $("add").addEventListener("submit", (event) => {
   listStructures();
 });
 
-const KEYS = { d: "points", f: "freehand", t: "template" };
-document.addEventListener("keydown", (event) => {
-  if ($("draw").hidden || event.defaultPrevented) return;
-  const typing = event.target.matches("input[type=text]");
-  const chord = event.ctrlKey || event.metaKey;
-  const key = event.key.toLowerCase();
-  let done = true;
-  if (key === "escape") board.stop();
-  else if (typing) done = false;
-  else if (chord && (key === "y" || (key === "z" && event.shiftKey))) board.redo();
-  else if (chord && key === "z") board.undo();
-  else if (chord || event.altKey) done = false;
-  else if (/^[1-9]$/.test(key) && state.names[Number(key) - 1]) selectStructure(state.names[Number(key) - 1]);
-  else if (key === "delete") board.remove();
-  else if (KEYS[key]) actions[KEYS[key]]();
-  else done = false;
-  if (done) event.preventDefault();
-});
+listenKeys(board, (number) => state.names[number] && selectStructure(state.names[number]));
 $("structures").addEventListener("keydown", (event) => {
   const way = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
   if (!way) return;
@@ -245,6 +292,9 @@ withAlert(async () => {
   state.colours = start.colours;
   state.further = start.further;
   state.suggestions = start.suggestions;
+  state.hasDrawing = start.drawing;
+  $("suggest-row").hidden = !start.model && !start.cohort;
+  $("suggest").hidden = !start.model;
   listSuggestions();
   if (start.first) await openPicture(start.first);
   else showStep("choose");

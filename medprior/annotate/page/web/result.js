@@ -1,4 +1,5 @@
 // The third step: preview of the annotation on other patients.
+import { ask } from "/static/questions.js";
 import { request } from "/static/server.js";
 
 const $ = (id) => document.getElementById(id);
@@ -17,13 +18,22 @@ function createPanel(url, text, doubtful, alt) {
   return item;
 }
 
+// What is known of a patient's panel, as a sentence.
+function describePanel(transfer, index) {
+  const patient = `Patient ${index + 1}`;
+  if (transfer.annotated[index]) return `${patient}: your drawing`;
+  const match = `match ${transfer.matches[index].toFixed(2)}`;
+  const doubt = transfer.doubtful[index];
+  return doubt ? `${patient}: doubtful, ${doubt} (${match})` : `${patient}: ${match}`;
+}
+
 function formatVerdict(doubtful) {
   const count = doubtful.length;
   const doubtfulCount = doubtful.filter((words) => words).length;
   const patients = count === 1 ? "one other patient" : `${count} other patients`;
   if (!doubtfulCount) return `Carried over to ${patients}. Look whether the lines lie where you would have drawn them.`;
   return `Carried over to ${patients}; ${doubtfulCount} of them ${doubtfulCount === 1 ? "is" : "are"} doubtful (dashed frame). `
-    + "If many lines are wrong, change the drawing, or draw on a more typical radiograph.";
+    + "If many lines are wrong, enlarge one and correct it, change the drawing, or draw on a more typical radiograph.";
 }
 
 export function showLegend(colours, titleOf) {
@@ -37,15 +47,55 @@ export function showLegend(colours, titleOf) {
   }));
 }
 
-export async function showResult(saved) {
+// Enlarge a patient's panel; the arrows lead to the others, and "Correct this one" to the drawing.
+async function enlarge(transfer, start, onCorrect) {
+  const count = transfer.keys.length;
+  for (let index = start; ;) {
+    const words = describePanel(transfer, index);
+    $("enlarged-title").textContent = words;
+    $("enlarged-image").src = `/api/carried.png?number=${index}&large=true&at=${latestNumber}`;
+    $("enlarged-image").alt = words;
+    const answer = await ask("enlarged");
+    if (answer === "correct") return onCorrect(transfer.keys[index], index);
+    if (answer === "cancel") return undefined;
+    index = (index + (answer === "next" ? 1 : count - 1)) % count;
+  }
+}
+
+function createPatientPanel(transfer, index, at, onCorrect) {
+  const doubt = transfer.doubtful[index];
+  const item = createPanel("", "", doubt !== "", "");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "enlarge";
+  button.setAttribute("aria-label", `Enlarge. ${describePanel(transfer, index)}`);
+  button.append(...createPanel(`/api/carried.png?number=${index}&at=${at}`, describePanel(transfer, index), false,
+    `Patient ${index + 1} with your drawing carried over${doubt ? ", doubtful" : ""}`).children);
+  button.addEventListener("click", () => enlarge(transfer, index, onCorrect));
+  item.replaceChildren(button);
+  return item;
+}
+
+function showOffer(transfer, onCorrect) {
+  const index = transfer.next;
+  $("offer").hidden = index === null || transfer.annotated[index];
+  if ($("offer").hidden) return;
+  $("offer-text").textContent =
+    `Of these patients, number ${index + 1} is typical yet unlike what you drew: a second drawing helps most there.`;
+  $("offer-open").onclick = () => onCorrect(transfer.keys[index], index);
+}
+
+// onCorrect(key, index): called for the patient whose contours are to be corrected.
+export async function showResult(saved, onCorrect) {
   const number = ++latestNumber;
+  $("offer").hidden = true;
   $("warnings").replaceChildren(...saved.warnings.map((text) => {
     const item = document.createElement("li");
     item.textContent = `Please look: ${text.replaceAll("_", " ").replace("see preview.png", "see the picture")}`;
     return item;
   }));
   const savedAt = Date.now();
-  const createOwnPanel = () => createPanel(`/api/preview.png?at=${savedAt}`, "Your drawing", false, "Your drawing on the radiograph");
+  const createOwnPanel = () => createPanel(`/api/preview.png?key=${encodeURIComponent(saved.key)}&at=${savedAt}`, "Your drawing", false, "Your drawing on the radiograph");
   $("panels").replaceChildren(createOwnPanel());
   $("panels").className = "single";
   if (!saved.carrying) {
@@ -63,10 +113,9 @@ export async function showResult(saved) {
     if (transfer.state === "done") {
       $("verdict").textContent = formatVerdict(transfer.doubtful);
       $("panels").className = "";
-      $("panels").replaceChildren(createOwnPanel(), ...transfer.doubtful.map((words, i) => createPanel(
-        `/api/carried.png?number=${i}&at=${savedAt}`,
-        words ? `Patient ${i + 1}: doubtful, ${words}` : `Patient ${i + 1}`, words !== "",
-        `Patient ${i + 1} with your drawing carried over${words ? ", doubtful" : ""}`)));
+      $("panels").replaceChildren(createOwnPanel(),
+        ...transfer.keys.map((_, index) => createPatientPanel(transfer, index, savedAt, onCorrect)));
+      showOffer(transfer, onCorrect);
       return;
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
