@@ -32,6 +32,7 @@ from medprior.ingest.metadata import MetadataJoiner, digest_decoding_rules, dige
 from medprior.ingest.origin import LocalFolder, RemoteFolder, open_input
 from medprior.ingest.plan import ImageSource, sample_sources
 from medprior.ingest.remote import DISK_FULL_ERRNOS
+from medprior.ingest.report.ingest_report import REPORT_FILE, write_ingest_report
 from medprior.ingest.settings import IngestSettings
 from medprior.ingest.source_journal import FileStamp, SourceJournal, private_folder
 from medprior.ingest.summary import format_cohort_counts, format_next_command, summarize_cohort
@@ -305,17 +306,21 @@ class IngestRun:
             | ({"joins": join_counts} if join_counts else {}),
             settings=settings.dump_cohort_settings() | {"dataset": self.descriptor.name},
         )
-        self.report(manifest.patient_id.nunique(), len(manifest), codes)
+        cohort = Cohort.open(self.writer.path)
+        write_ingest_report(self.writer.path / REPORT_FILE, cohort.manifest, quarantine)
+        self.report(cohort, codes)
         for name, counts in join_counts.items():
             text = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
             print(f"note: {name}: {text}", file=sys.stderr)
 
-    def report(self, patients: int, images: int, codes: Mapping[str, int]) -> None:
+    def report(self, cohort: Cohort, codes: Mapping[str, int]) -> None:
         """Print counts, empty splits and the next command to stderr."""
         counts_text = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
-        lines = [f"{images} image(s) of {patients} patient(s)" + (f"; refused: {counts_text}" if counts_text else "")]
-        cohort = Cohort.open(self.writer.path)
         manifest = cohort.manifest
+        patients = manifest.patient_id.nunique()
+        lines = [
+            f"{len(manifest)} image(s) of {patients} patient(s)" + (f"; refused: {counts_text}" if counts_text else "")
+        ]
         lines += format_cohort_counts(manifest)
         empty_splits = [name for name in SPLITS if not (manifest.split == name).any()]
         if empty_splits:

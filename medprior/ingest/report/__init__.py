@@ -1,0 +1,1 @@
+"""The HTML report of an ingest: what was read, what was refused and why."""
