@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Query, Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
 import medprior
 from medprior.deploy.inference.predictor import Predictor
@@ -21,14 +21,18 @@ from medprior.deploy.service.request_bodies import (
     extract_instances,
     extract_radiograph,
 )
-from medprior.deploy.service.request_queue import RequestQueue
+from medprior.deploy.service.request_queue import DicomKind, RequestQueue
 from medprior.deploy.service.responses import PredictionResponse, RefusalResponse, parse_include
 from medprior.deploy.service.settings import ServiceSettings
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.pages.app import create_page_app
 from medprior.pages.problem import Problem
+from medprior.resources import find_resource_folder
 
 SERVICE_WEB_FOLDER = Path(__file__).parent / "web"
+EXAMPLE_RADIOGRAPH = (
+    Path("chest_xray_segmentation") / "docs" / "example.png"
+)  # below bundles; its model card credits it
 BINARY_SCHEMA = {"schema": {"type": "string", "format": "binary"}}
 FORM_SCHEMA = {"schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}}
 IncludeQuery = Annotated[str, Query(description="masks, attention, contours, pixels; joined by commas")]
@@ -64,6 +68,12 @@ def build_app(predictor: Predictor, reader: BoundedReader, settings: ServiceSett
 
     app = create_page_app("medprior", settings.access, SERVICE_WEB_FOLDER, run_queue)
     app.include_router(build_health_routes(request_queue))
+
+    @app.get("/example.png", include_in_schema=False)
+    async def example() -> FileResponse:
+        """A radiograph to try."""
+        return FileResponse(find_resource_folder("bundles") / EXAMPLE_RADIOGRAPH)
+
     app.include_router(build_predict_routes(request_queue, RequestBodyLimiter(settings.held_mb * 2**20)))
     return app
 
@@ -100,6 +110,13 @@ def build_predict_routes(request_queue: RequestQueue, body_memory: RequestBodyLi
         async with body_memory.read_body(request) as body:
             data = extract_radiograph(body, request.headers.get("content-type", ""))
             return Response(await request_queue.predict_json(data, extras), media_type="application/json")
+
+    @routes.post("/v1/dicom/{kind}", openapi_extra=body_schema)
+    async def derive_dicom(request: Request, kind: DicomKind) -> Response:
+        """The prediction on one DICOM file as a DICOM object for its archive; it holds the patient's name."""
+        async with body_memory.read_body(request) as body:
+            data = extract_radiograph(body, request.headers.get("content-type", ""))
+            return Response(await request_queue.predict_dicom(data, kind), media_type="application/dicom")
 
     related_schema = {"requestBody": {"content": {"multipart/related": BINARY_SCHEMA}}}
 

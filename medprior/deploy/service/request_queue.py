@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import math
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 from medprior.deploy.inference.example import create_example_dicom
 from medprior.deploy.inference.out_of_distribution import refuse_unfamiliar
+from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.deploy.inference.predictor import Predictor
 from medprior.deploy.service.dynamic_batching import DynamicBatcher
 from medprior.deploy.service.http_status import build_rejection_problem
@@ -22,6 +25,7 @@ from medprior.errors import Rejected
 from medprior.pages.problem import Problem
 
 SERVICE_LOG = logging.getLogger("medprior.service")
+DicomKind = Literal["seg", "sr"]
 
 
 class RequestQueue:
@@ -53,8 +57,7 @@ class RequestQueue:
 
     def _run_self_test(self) -> None:
         try:
-            response = self._predict(create_example_dicom(), set())
-            values = [entry["probability"] for entry in response["findings"].values()]
+            values = self._predict(create_example_dicom()).findings.values()
             valid = all(math.isfinite(p) and 0 <= p <= 1 for p in values)
             self.state = "ready" if valid else "failed"
         except Exception as error:
@@ -72,13 +75,24 @@ class RequestQueue:
         Raises:
             Problem: 503 `busy` if too many wait, 504 `too_slow`, or the refusal of the file.
         """
+        return await self._submit(data, lambda prediction: encode_json(build_response(prediction, include)))
+
+    async def predict_dicom(self, data: bytes, kind: DicomKind) -> bytes:
+        """The answer to one DICOM file as a DICOM object; it holds the patient's name.
+
+        Raises:
+            Problem: as for `predict_json`; 422 `no_dicom` for a picture, `no_masks` where nothing was segmented.
+        """
+        return await self._submit(data, lambda prediction: build_dicom_answer(prediction, data, kind))
+
+    async def _submit(self, data: bytes, encode: Callable[[RadiographPrediction], bytes]) -> bytes:
         if self.pending_count >= self.settings.queue:
             retry_seconds = max(1, round(self.pending_count * self.mean_seconds / self.settings.threads))
             headers = {"Retry-After": str(min(retry_seconds, 60))}
             raise Problem(503, "busy", "too many radiographs are waiting; try again", headers)
         self.pending_count += 1
         loop = asyncio.get_running_loop()
-        answer: Future[bytes] = self._threads.submit(self._answer, data, include)
+        answer: Future[bytes] = self._threads.submit(self._answer, data, encode)
         answer.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release_slot))
         try:
             async with asyncio.timeout(self.settings.seconds):
@@ -89,24 +103,33 @@ class RequestQueue:
     def _release_slot(self) -> None:
         self.pending_count -= 1
 
-    def _answer(self, data: bytes, include: set[str]) -> bytes:
+    def _answer(self, data: bytes, encode: Callable[[RadiographPrediction], bytes]) -> bytes:
         start = time.monotonic()
+        self.batcher.change_incoming_count(1)
         try:
-            response = self._predict(data, include)
+            return encode(self._predict(data))
         except Rejected as error:
             SERVICE_LOG.info("refused %s", error.code)
             raise build_rejection_problem(error) from None
         finally:
-            self.mean_seconds += 0.1 * (time.monotonic() - start - self.mean_seconds)
-        return json.dumps(response, separators=(",", ":")).encode()
-
-    def _predict(self, data: bytes, include: set[str]) -> dict[str, Any]:
-        self.batcher.change_incoming_count(1)
-        try:
-            radiograph = self.reader.read(data)
-            prediction = self.predictor.predict_radiograph(radiograph)
-            if self.settings.refuse_unfamiliar:
-                prediction = refuse_unfamiliar(prediction)
-            return build_response(prediction, include)
-        finally:
             self.batcher.change_incoming_count(-1)
+            self.mean_seconds += 0.1 * (time.monotonic() - start - self.mean_seconds)
+
+    def _predict(self, data: bytes) -> RadiographPrediction:
+        prediction = self.predictor.predict_radiograph(self.reader.read(data))
+        return refuse_unfamiliar(prediction) if self.settings.refuse_unfamiliar else prediction
+
+
+def encode_json(values: dict[str, Any]) -> bytes:
+    """JSON without spaces."""
+    return json.dumps(values, separators=(",", ":")).encode()
+
+
+def build_dicom_answer(prediction: RadiographPrediction, data: bytes, kind: DicomKind) -> bytes:
+    """One of the DICOM objects of a prediction; raises Rejected where there is none."""
+    from medprior.deploy.inference.dicom_output import build_dicom_objects  # imports highdicom, which takes seconds
+
+    objects = build_dicom_objects(prediction, io.BytesIO(data))
+    if kind not in objects:
+        raise Rejected("no_masks", "the model segments nothing on this radiograph")
+    return objects[kind]

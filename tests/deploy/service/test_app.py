@@ -37,6 +37,25 @@ def test_answers_are_the_predictors(server, classifier, segmenter, dicom):
     PredictionResponse.model_validate(response.json())
 
 
+@pytest.mark.parametrize(("kind", "modality"), [("seg", "SEG"), ("sr", "SR")])
+def test_an_answer_can_be_fetched_as_a_dicom_object_of_its_patient(server, dicom, kind, modality):
+    headers = {"Content-Type": "application/dicom"}
+    response = httpx.post(f"{server}v1/dicom/{kind}", content=dicom.read_bytes(), headers=headers, timeout=120)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/dicom"
+    made, source = pydicom.dcmread(io.BytesIO(response.content)), pydicom.dcmread(dicom)
+    assert made.Modality == modality
+    assert (made.PatientID, made.StudyInstanceUID) == (source.PatientID, source.StudyInstanceUID)
+
+
+def test_a_picture_has_no_dicom_object_and_other_kinds_do_not_exist(server):
+    example = httpx.get(f"{server}example.png")
+    assert example.headers["content-type"] == "image/png"
+    refused = httpx.post(f"{server}v1/dicom/seg", content=example.content, timeout=120)
+    assert (refused.status_code, refused.json()["code"]) == (422, "no_dicom")
+    assert httpx.post(f"{server}v1/dicom/pdf", content=example.content).status_code == 422
+
+
 @pytest.mark.parametrize("name", ["uncompressed", "jpeg_2000", "jpeg_ls", "rle", "jpeg_lossless"])
 def test_transfer_syntaxes_answer_alike(server, name):
     files = create_good_files(192)
@@ -103,7 +122,7 @@ def test_state_and_description(server):
     ready = httpx.get(server + "ready").json()
     assert len(ready["model_digest"]) == 64
     described = httpx.get(server + "openapi.json").json()
-    assert set(described["paths"]) == {"/health", "/ready", "/v1/predict", "/studies"}
+    assert set(described["paths"]) == {"/health", "/ready", "/v1/predict", "/v1/dicom/{kind}", "/studies"}
     content = described["paths"]["/v1/predict"]["post"]["requestBody"]["content"]
     assert {"application/dicom", "multipart/form-data"} <= set(content)
     assert "/v1/predict" not in httpx.get(server + "v1/predict").text

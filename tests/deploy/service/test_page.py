@@ -1,15 +1,19 @@
 """The reading page as a reader meets it: a real browser, a real server, no network beyond it."""
 
+import json
 import os
 import re
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
 import medprior.dicom
 from medprior.deploy import load_model
+from medprior.deploy.inference.example import create_example_dicom
+from tests.accessibility import list_violations
 from tests.chromium import chromium
 from tests.deploy.serving import run_service
 
@@ -284,3 +288,90 @@ def test_the_sides_are_on_the_picture(page, dicom):
     return [first < middle, last > middle];
     """
     assert page.execute_script(white) == [True, True]
+
+
+@pytest.mark.browser
+def test_an_example_can_be_tried_without_a_file_of_ones_own(page):
+    part(page, "example").click()
+    until(page, lambda: part(page, "reading").is_displayed())
+    until(page, lambda: page.execute_script(SEEN)[0] > 20)
+    assert "pixels" in part(page, "facts").text
+    assert not page.find_element("css selector", "[data-download=seg]").is_displayed()
+    assert page.get_log("browser") == []
+
+
+@pytest.mark.browser
+def test_several_files_are_read_and_shown_from_a_list(page, dicom, tmp_path):
+    letter = tmp_path / "letter.dcm"
+    letter.write_text("dear radiologist")
+    other = tmp_path / "other.dcm"
+    other.write_bytes(create_example_dicom(seed=7, side=256))
+    part(page, "file-first").send_keys("\n".join(map(str, (dicom, letter, other))))
+    rows = page.find_elements("css selector", "#file-list button")
+    until(page, lambda: not any(word in part(page, "file-list").text for word in ("waiting", "reading …")))
+    rows = page.find_elements("css selector", "#file-list button")
+    assert [row.find_element("css selector", "span").text for row in rows] == [dicom.name, "letter.dcm", "other.dcm"]
+    assert [row.get_attribute("aria-current") for row in rows] == ["true", "false", "false"]
+    assert rows[1].text.endswith("not read")
+    assert part(page, "reading").is_displayed()
+    rows[1].click()
+    until(page, lambda: part(page, "refusal").is_displayed())
+    page.find_element("css selector", "body").click()
+    rows[2].click()
+    until(page, lambda: part(page, "reading").is_displayed())
+    until(page, lambda: not part(page, "busy").is_displayed())
+    typed(page, "n")
+    until(page, lambda: rows[0].get_attribute("aria-current") == "true")
+
+
+@pytest.mark.browser
+def test_the_answer_is_downloaded_as_json_picture_and_dicom(page, dicom, tmp_path):
+    page.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    upload(page, dicom)
+    names = {"json": "one.json", "png": "one_medprior.png", "seg": "one.seg.dcm", "sr": "one.sr.dcm"}
+    for kind, name in names.items():
+        page.find_element("css selector", f"[data-download={kind}]").click()
+        until(page, lambda name=name: (tmp_path / name).is_file())
+    answer = json.loads((tmp_path / "one.json").read_text())
+    assert answer["status"] == "ok"
+    assert "pixels" not in answer
+    with Image.open(tmp_path / "one_medprior.png") as image:
+        assert image.size == (256, 256)
+        assert np.ptp(np.asarray(image.convert("RGB")).astype(int), axis=2).max() > 60  # coloured contours
+    assert pydicom.dcmread(tmp_path / "one.seg.dcm").Modality == "SEG"
+    assert pydicom.dcmread(tmp_path / "one.sr.dcm").Modality == "SR"
+    assert "patient's name" in part(page, "download-note").text
+
+
+@pytest.mark.browser
+def test_presets_and_keys(page, dicom):
+    upload(page, dicom)
+    grey = page.execute_script(SEEN)[0]
+    typed(page, "w")
+    typed(page, "w")
+    assert part(page, "preset").get_attribute("value") == "lungs"
+    until(page, lambda: page.execute_script(SEEN)[0] > grey + 5)
+    typed(page, "c")
+    boxes = page.find_elements("css selector", "#structures input")
+    assert not any(box.is_selected() for box in boxes)
+    typed(page, "?")
+    assert part(page, "help").is_displayed()
+    assert list_violations(page) == []
+
+
+@pytest.mark.browser
+def test_no_serious_barrier_before_and_after_reading(page, dicom):
+    assert list_violations(page) == []
+    upload(page, dicom)
+    assert list_violations(page) == []
+
+
+@pytest.mark.browser
+def test_a_window_between_two_shares_of_the_pixels(page):
+    script = (
+        "const done = arguments[0]; import('/static/presets.js').then(p => done("
+        "['whole', 'contrast'].map(name => p.computeWindow(Uint16Array.from({length: 65536}, (_, i) => i), name))))"
+    )
+    whole, contrast = page.execute_async_script(script)
+    assert whole == {"level": 0.5, "width": 1}
+    assert contrast == pytest.approx({"level": 0.5, "width": 0.9}, abs=1e-3)

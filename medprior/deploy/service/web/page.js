@@ -1,7 +1,11 @@
 // The reading page: a file in, a radiograph with what is said of it out.
 
 import { FURTHER_COLOURS, STRUCTURE_COLOURS } from "/shared/palette.js";
+import { isDicom, saveDicom, saveJson, savePicture } from "./downloads.js";
+import { FileList } from "./files.js";
+import { listenKeys } from "./keys.js";
 import { heat, Picture } from "./picture.js";
+import { computeWindow, PRESETS } from "./presets.js";
 import { callOf, element, part, report } from "./report.js";
 import { View } from "./view.js";
 import { reason, title, words } from "./words.js";
@@ -10,7 +14,8 @@ const FRONTAL = ["PA", "AP", "UNKNOWN"]; // a view that is not recorded counts a
 const QUERY = "include=contours,attention,pixels";
 
 const view = new View(part("viewer"));
-/** @type {{answer: any, picture: Picture, heats: Map<string, HTMLCanvasElement>} | null} */
+const files = new FileList((file) => read(file));
+/** @type {{file: File, answer: any, picture: Picture, heats: Map<string, HTMLCanvasElement>} | null} */
 let shown = null;
 let attention = "";
 let asked = 0;
@@ -32,6 +37,7 @@ function input(id) {
 /**
  * Send a file and show the answer.
  * @param {File} file
+ * @returns {Promise<string>} what came out, in a few words
  */
 async function read(file) {
   asked += 1;
@@ -39,11 +45,26 @@ async function read(file) {
   part("busy").hidden = false;
   part("status").textContent = "Reading …";
   const { code, message, answer } = await ask(file);
-  if (turn !== asked) return;
+  const summary = answer ? summarise(answer) : "not read";
+  if (turn !== asked) return summary;
   part("busy").hidden = true;
-  if (answer) await show(answer);
+  if (answer) await show(file, answer);
   else refuse(code, message);
   part("another").hidden = false;
+  return summary;
+}
+
+/**
+ * An answer in a few words, for the list of files.
+ * @param {any} answer
+ */
+function summarise(answer) {
+  const present = Object.values(answer.findings).filter((/** @type {any} */ finding) => callOf(finding) === "present");
+  const parts = [];
+  if (answer.flags.includes("far_from_training")) parts.push("unlike the training images");
+  if (answer.cardiothoracic_ratio) parts.push(`heart ${answer.cardiothoracic_ratio.value.toFixed(2)}`);
+  if (Object.keys(answer.findings).length) parts.push(`${present.length} present`);
+  return parts.join(", ") || "read";
 }
 
 /**
@@ -80,8 +101,11 @@ function refuse(code, message) {
   part("empty").hidden = false;
 }
 
-/** @param {any} answer */
-async function show(answer) {
+/**
+ * @param {File} file
+ * @param {any} answer
+ */
+async function show(file, answer) {
   const picture = new Picture(answer.pixels);
   const heats = new Map();
   for (const [order, [name, png]] of Object.entries(answer.attention).entries()) {
@@ -89,13 +113,16 @@ async function show(answer) {
     heats.set(name, await heat(png, gain, colour(name, order)));
   }
   answer.pixels = answer.attention = null;
-  shown = { answer, picture, heats };
+  shown = { file, answer, picture, heats };
   attention = "";
   for (const id of ["refusal", "empty"]) part(id).hidden = true;
   for (const id of ["reading", "controls", "keys"]) part(id).hidden = false;
   report(answer);
   choices(answer, heats);
   resetWindow();
+  part("download-note").textContent = "";
+  const dicom = await isDicom(file);
+  for (const kind of ["seg", "sr"]) downloadButton(kind).hidden = !dicom || (kind === "seg" && !answer.structures.length);
   view.open(answer.columns, answer.rows);
   const calls = Object.values(answer.findings).map((/** @type {any} */ finding) => callOf(finding));
   const present = calls.filter((call) => call === "present").length;
@@ -192,18 +219,51 @@ function redraw() {
   layers();
 }
 
+/**
+ * Set the sliders to a preset.
+ * @param {string} name
+ */
+function applyPreset(name) {
+  if (!shown) return;
+  input("preset").value = name;
+  const { level, width } = computeWindow(shown.picture.values, name);
+  input("level").value = String(Math.round(100 * level));
+  input("width").value = String(Math.max(1, Math.round(100 * width)));
+  redraw();
+}
+
 /** The window and view as they were. */
 function resetWindow() {
   input("level").value = "50";
   input("width").value = "100";
+  input("preset").value = "whole";
   part("invert").setAttribute("aria-pressed", "false");
   redraw();
 }
 
-/** @param {FileList | null | undefined} files */
-function take(files) {
-  if (files && files.length > 1) refuse("one_file", "one file at a time, please");
-  else if (files && files[0]) void read(files[0]);
+/** @param {string} kind */
+function downloadButton(kind) {
+  return /** @type {HTMLButtonElement} */ (document.querySelector(`[data-download="${kind}"]`));
+}
+
+/** @param {string} kind */
+async function download(kind) {
+  if (!shown) return;
+  const note = part("download-note");
+  if (kind === "json") saveJson(shown.file, shown.answer);
+  else if (kind === "png") await savePicture(shown.file, view.render());
+  else {
+    note.textContent = "Writing …";
+    const problem = await saveDicom(shown.file, kind === "seg" ? "seg" : "sr");
+    note.textContent = problem || "It holds the patient's name, as the archive needs it.";
+  }
+}
+
+/** Read the radiograph that comes with medprior. */
+async function tryExample() {
+  const response = await fetch("/example.png").catch(() => null);
+  if (!response?.ok) refuse("example", "the example is missing from this installation");
+  else await files.add([new File([await response.blob()], "example.png")]);
 }
 
 let frame = 0;
@@ -226,10 +286,19 @@ part("reset").addEventListener("click", () => {
 });
 for (const id of ["file", "file-first"]) {
   part(id).addEventListener("change", () => {
-    take(input(id).files);
+    void files.add([...(input(id).files ?? [])]);
     input(id).value = "";
   });
 }
+for (const [name, preset] of Object.entries(PRESETS)) {
+  part("preset").append(Object.assign(element("option", preset.title), { value: name }));
+}
+part("preset").addEventListener("change", () => applyPreset(input("preset").value));
+part("example").addEventListener("click", () => void tryExample());
+for (const button of document.querySelectorAll("[data-download]")) {
+  button.addEventListener("click", () => void download(button.getAttribute("data-download") ?? ""));
+}
+listenKeys({ choose, move: (step) => void files.move(step), preset: applyPreset });
 const stage = /** @type {HTMLElement} */ (document.querySelector(".view"));
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
@@ -241,7 +310,7 @@ document.addEventListener("dragleave", (event) => {
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   stage.classList.remove("over");
-  take(event.dataTransfer?.files);
+  void files.add([...(event.dataTransfer?.files ?? [])]);
 });
 // A token in the address has done its work: the cookie is set.
 if (location.search) history.replaceState(null, "", location.pathname);

@@ -73,8 +73,34 @@ export class View {
     );
     const scale = ((corner.x - origin.x) / this.size.width) * dense;
     context.setTransform(scale, 0, 0, scale, origin.x * dense, origin.y * dense);
+    this.#drawLayers(context, dense / scale, scale < 4);
+  }
+
+  /**
+   * The whole radiograph with its layers, as large as it was sent.
+   * @returns {HTMLCanvasElement}
+   */
+  render() {
+    const { picture } = this.layers;
+    const width = picture?.width ?? 1;
+    const canvas = Object.assign(document.createElement("canvas"), { width, height: picture?.height ?? 1 });
+    const context = canvas.getContext("2d");
+    const scale = width / this.size.width;
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    this.#drawLayers(context, Math.max(1, width / 1000) / scale, true);
+    return canvas;
+  }
+
+  /**
+   * @param {CanvasRenderingContext2D} context in pixels of the radiograph
+   * @param {number} unit a screen pixel in them
+   * @param {boolean} smooth
+   */
+  #drawLayers(context, unit, smooth) {
+    const { layers } = this;
+    if (!layers.picture) return;
     context.imageSmoothingQuality = "high";
-    context.imageSmoothingEnabled = scale < 4;
+    context.imageSmoothingEnabled = smooth;
     context.drawImage(layers.picture, 0, 0, this.size.width, this.size.height);
     if (layers.heat) {
       context.imageSmoothingEnabled = true;
@@ -82,12 +108,12 @@ export class View {
       context.drawImage(layers.heat, 0, 0, this.size.width, this.size.height);
       context.globalAlpha = 1;
     }
-    for (const outline of layers.outlines) strokes(context, outline.lines, outline.colour, (2 * dense) / scale);
+    for (const outline of layers.outlines) strokes(context, outline.lines, outline.colour, 2 * unit);
     if (layers.rulers.length) {
-      strokes(context, layers.rulers, "#000", (4.5 * dense) / scale);
-      strokes(context, layers.rulers, "#fff", (2 * dense) / scale);
+      strokes(context, layers.rulers, "#000", 4.5 * unit);
+      strokes(context, layers.rulers, "#fff", 2 * unit);
     }
-    if (layers.sides) sides(context, this.size, (24 * dense) / scale);
+    if (layers.sides) sides(context, this.size, 24 * unit);
   }
 }
 

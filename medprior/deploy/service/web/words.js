@@ -24,7 +24,6 @@ const REASONS = {
   too_slow: "The server did not answer in time; try again.",
   token: "Open this page with the address that the server printed.",
   far_from_training: "The picture is unlike those the model was trained on.",
-  one_file: "One file at a time, please.",
   offline: "The server cannot be reached.",
 };
 
