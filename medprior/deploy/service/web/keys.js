@@ -3,6 +3,8 @@
 import { PRESETS } from "./presets.js";
 import { part } from "./report.js";
 
+const WITHOUT_PICTURE = new Set(["?", "n", "p"]);
+
 /**
  * @param {T[]} items
  * @param {T} item
@@ -43,8 +45,10 @@ export function listenKeys({ choose, move, preset }) {
   document.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey || help.open || target.matches("select")) return;
-    const action = keys[/** @type {keyof typeof keys} */ (event.key.toLowerCase())];
-    if (!action || (event.key !== "?" && part("controls").hidden)) return;
+    const key = event.key.toLowerCase();
+    const action = keys[/** @type {keyof typeof keys} */ (key)];
+    // Without a picture, as after a refused file, there is nothing to window.
+    if (!action || (!WITHOUT_PICTURE.has(key) && part("controls").hidden)) return;
     event.preventDefault();
     action();
   });
