@@ -88,8 +88,9 @@ class SplitRequest:
         patient_ids: Sequence[str],
         pixel_hashes: Sequence[str],
         official: Sequence[str | None],
+        labels: NDArray[np.float64] | None = None,
     ) -> NDArray[np.str_]:
-        """Splits that share no patient and no pixels; one value of each argument per image.
+        """Splits that share no patient and no pixels; one value, or row, of each argument per image.
 
         Raises:
             MedpriorError: an image would leave its published split; not with `resplit` or `given`.
@@ -99,7 +100,7 @@ class SplitRequest:
             self.given[image_id] if image_id in self.given else self._choose_split(image_id, split, published)
             for image_id, split, published in zip(image_ids, official, known, strict=True)
         ]
-        splits = assign_patient_splits(patient_ids, pixel_hashes, self.rule.fractions, self.rule.seed, wanted)
+        splits = assign_patient_splits(patient_ids, pixel_hashes, self.rule.fractions, self.rule.seed, wanted, labels)
         if not self.resplit and not self.given:
             moves = [
                 (str(old), str(new), patient_id)

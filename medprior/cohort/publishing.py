@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medprior.cohort.columns import SPLITS, build_manifest
+from medprior.cohort.columns import SPLITS, build_manifest, select_label_columns
 from medprior.cohort.kept_splits import SplitRequest, read_published_config
 from medprior.cohort.records import ImageRecords
 from medprior.cohort.store import PixelLocation
@@ -49,7 +49,9 @@ def write_cohort_files(
     collector = SplitAndLocationCollector()
     frame = build_manifest(collector.collect_while_iterating(records.sorted_records()))
     ids, patient_ids, hashes = (frame[name].tolist() for name in ("image_id", "patient_id", "pixel_sha256"))
-    frame["split"] = pd.array(request.assign(ids, patient_ids, hashes, collector.official).tolist(), dtype="str")
+    labels = frame[list(select_label_columns(frame.columns))].to_numpy(dtype=np.float64)
+    splits = request.assign(ids, patient_ids, hashes, collector.official, labels)
+    frame["split"] = pd.array(splits.tolist(), dtype="str")
     shutil.rmtree(folder / "cache", ignore_errors=True)
     locations = pd.DataFrame({"image_id": frame.image_id, **collector.locations})
     write_parquet(folder / "pixels" / "index.parquet", locations)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.cohort.columns import SPLITS
+from medprior.cohort.stratified_splits import stratify_small_splits
 from medprior.errors import ConfigError
 
 TRAIN_VAL = "train_val"
@@ -47,13 +48,15 @@ def assign_patient_splits(
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
     seed: int = 0,
     official: Sequence[str | None] | None = None,
+    labels: NDArray[np.float64] | None = None,
 ) -> NDArray[np.str_]:
     """Splits that share no patient and no pixels.
 
     A group's position is a hash of its smallest patient id and the seed, so that new files do not
     move old ones. Where a split is empty by chance and there are enough groups, the group with the
     nearest position moves into it; a split that got less than half of its share, and fewer than ten
-    groups, gets its share or ten groups in the same way (our choices).
+    groups, gets its share or ten groups in the same way; with `labels`, a split of fewer than a hundred groups then
+    swaps groups for those that it needs to judge a label (our choices).
 
     Args:
         patient_ids: one per image.
@@ -62,6 +65,7 @@ def assign_patient_splits(
         seed: of the hash; another seed gives another split.
         official: a data set's own split per image: `train`, `val`, `test`, `train_val` (train or
             val by hash) or None. A group in several takes test before val before train.
+        labels: [n, L], NaN for unknown; None to leave them out of account.
 
     Returns:
         One of `train`, `val`, `test` per image.
@@ -88,9 +92,13 @@ def assign_patient_splits(
             free_positions[group] = position
         split_by_group[group] = split
     fill_empty_splits(split_by_group, free_positions, fractions)
-    fill_small_splits(split_by_group, free_positions, fractions)
+    pools = [(free_positions, fractions)]
     if train_val_positions and share:
-        fill_small_splits(split_by_group, train_val_positions, (fractions[0] / share, fractions[1] / share, 0.0))
+        pools.append((train_val_positions, (fractions[0] / share, fractions[1] / share, 0.0)))
+    for movable, shares in pools:
+        fill_small_splits(split_by_group, movable, shares)
+        if labels is not None:
+            stratify_small_splits(split_by_group, movable, shares, groups.tolist(), labels)
     return np.array([split_by_group[group] for group in groups.tolist()], dtype=np.str_)
 
 
