@@ -72,6 +72,11 @@ def result_digest(folder: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def compute_input_digest(path: Path) -> str:
+    """Hex sha256 of what a stage read: of the bytes of a file, of the result in a folder."""
+    return sha256_file(path) if path.is_file() else result_digest(path)
+
+
 def find_git_commit() -> str | None:
     """Git commit of the package's checkout, or None for an installed package."""
     root = Path(medprior.__file__).resolve().parents[1]
@@ -113,7 +118,7 @@ def write_config(
         folder: the stage's result folder.
         stage: the stage's name (`ingest`, `pretrain` ...).
         settings: resolved settings, JSON-serialisable, free of patient data and source paths.
-        inputs: name -> result folder of another stage; its digest is written, not its path.
+        inputs: name -> result folder of another stage, or a file; its digest is written, not its path.
         outputs: names of files in `folder` whose sha256 is recorded.
         seed: the run's seed.
         facts: further entries for later stages (head map, label names, preprocessing ...).
@@ -124,7 +129,7 @@ def write_config(
         "seed": seed,
         "versions": collect_versions(),
         "git_commit": find_git_commit(),
-        "inputs": {name: result_digest(path) for name, path in (inputs or {}).items()},
+        "inputs": {name: compute_input_digest(path) for name, path in (inputs or {}).items()},
         "outputs": {name: sha256_file(folder / name) for name in outputs},
         **(facts or {}),
     }

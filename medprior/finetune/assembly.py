@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medprior.errors import ConfigError
+from medprior.finetune.cnn_weights import CnnWeights
 from medprior.finetune.data.dataset import LabelledImages
 from medprior.finetune.data.targets import compute_positive_weights
 from medprior.finetune.losses import masked_bce, masked_dice_bce
@@ -57,21 +58,29 @@ def build_cnn_settings(settings: FinetuneSettings) -> ConvSettings:
     return ConvSettings(architecture=settings.architecture or "", mean=shape.mean, std=shape.std)
 
 
-def build_cnn_from_scratch(settings: FinetuneSettings, outputs: int, backbone: Backbone | None) -> ConvNet:
-    """Build a CNN from scratch.
-
-    Raises:
-        ConfigError: a backbone is given, the architecture does not exist, or does not fit the views.
-    """
-    if backbone is not None:
+def refuse_cnn_with_backbone(settings: FinetuneSettings) -> None:
+    """Raise ConfigError where `architecture` asks for a CNN, for use beside a Vision Transformer."""
+    if settings.architecture is not None:
         raise ConfigError(
             "a backbone is a Vision Transformer, and architecture asks for a CNN",
             where="architecture, --backbone", expected="one of the two",
-            found=f"{settings.architecture} and a backbone", fix="leave one of them out",
+            found=f"{settings.architecture} and a backbone",
+            fix="leave one of them out, or give a safetensors file of that CNN",
         )  # fmt: skip
+
+
+def build_cnn_network(settings: FinetuneSettings, outputs: int, weights: CnnWeights | None) -> ConvNet:
+    """Build a CNN, from random weights but for those that are given.
+
+    Raises:
+        ConfigError: the architecture does not exist, or does not fit the views.
+    """
     shape = build_cnn_settings(settings)
     check_view_size(shape, settings.task, outputs, settings.size or settings.network.image_size)
-    return build_cnn(shape, settings.task, outputs, settings.dropout)
+    network = build_cnn(shape, settings.task, outputs, settings.dropout)
+    if weights is not None:
+        network.body.load_state_dict(weights.tensors, strict=False)  # without the layers that follow the outputs
+    return network
 
 
 def choose_pooled_heads(settings: FinetuneSettings, assigned: Mapping[str, int]) -> tuple[int, ...]:
@@ -112,6 +121,7 @@ def build_finetune_network(
     outputs: int,
     backbone: Backbone | None,
     heads: Mapping[str, int] | None = None,
+    cnn: CnnWeights | None = None,
 ) -> Network:
     """Build the network to train, initialised from `settings.seed` and the backbone's weights.
 
@@ -122,11 +132,17 @@ def build_finetune_network(
         outputs: number of labels or structures.
         backbone: None to train from scratch.
         heads: structure -> head that follows it; by default the backbone's.
+        cnn: weights of the CNN that `settings.architecture` names; None to train it from scratch.
+
+    Raises:
+        ConfigError: a backbone beside `settings.architecture`.
     """
+    if backbone is not None:
+        refuse_cnn_with_backbone(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         if settings.architecture is not None:
-            return build_cnn_from_scratch(settings, outputs, backbone)
+            return build_cnn_network(settings, outputs, cnn)
         shape = resolve_vit_settings(settings, backbone)
         assigned = heads if heads is not None else backbone.heads if backbone else {}
         network = build_vit_network(settings.task, shape, settings, outputs, assigned)

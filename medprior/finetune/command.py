@@ -13,7 +13,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("cohort", type=Path, metavar="COHORT", help="folder of medprior ingest")
     parser.add_argument("model", type=Path, metavar="MODEL", help="result folder")
     parser.add_argument("--task", required=True, choices=("classification", "segmentation"))
-    parser.add_argument("--backbone", type=Path, help="folder of medprior pretrain; without it from scratch")
+    parser.add_argument(
+        "--backbone", type=Path, help="folder of medprior pretrain, or a safetensors file; without it from scratch"
+    )
     parser.add_argument("--prior", type=Path, help="folder of medprior prior, for span_weight and targets=prior")
     parser.add_argument(
         "--teacher", type=Path, nargs="+", default=[], metavar="MODEL", help="segmenters, for targets=teacher"
@@ -33,6 +35,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     """Fine-tune and print the validation scores."""
     from medprior.cohort import Cohort
     from medprior.finetune.settings import FinetuneSettings
+    from medprior.finetune.starting_weights import format_loaded_weights
     from medprior.finetune.training import finetune_model
     from medprior.provenance import read_config
 
@@ -42,6 +45,8 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     cohort = Cohort.open(args.cohort)
     finetune_model(cohort, args.model, args.task, args.backbone, settings, observer, args.prior, args.teacher)
     config = read_config(args.model)
+    if "initial_weights" in config:
+        print(format_loaded_weights(config["initial_weights"]))
     scores = {k: v for k, v in config["validation"].items() if k in ("mean_auc", "mean_dice")}
     text = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
     split = "training images" if settings.has_few_masks else "validation"

@@ -48,7 +48,8 @@ def write_model_folder(run: FinetuneRun, out: Path, inputs: dict[str, Path], obs
         | {
             "familiarity": familiarity_metadata(familiarity),
             "seen_cohorts": merge_seen_cohorts(inputs["cohort"], inputs.get("backbone")),
-        },
+        }
+        | ({"initial_weights": run.weights_facts} if run.weights_facts else {}),
     )
     key = KEY_METRICS[run.settings.task]
     observer.metrics({f"best_val_{key}": calibration["validation"][key]}, run.trainer.state.iteration)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from monai.engines.evaluator import SupervisedEvaluator
@@ -22,6 +23,7 @@ class FinetuneRun:
     Attributes:
         heads: structure -> attention head that follows it.
         familiarity_splits: images that the out-of-distribution detector and its limit are fitted on.
+        weights_facts: what was loaded from a file of published weights; empty without one.
     """
 
     settings: FinetuneSettings
@@ -35,3 +37,4 @@ class FinetuneRun:
     checkpoints: FinetuneCheckpointHandler
     heads: dict[str, int]
     familiarity_splits: tuple[Cohort, Cohort]
+    weights_facts: dict[str, Any] = field(default_factory=dict)

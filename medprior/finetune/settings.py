@@ -73,7 +73,7 @@ class FinetuneSettings(Settings):
         labels: labels to learn, default all of the cohort. structures: masks to learn, default those
             of `left_lung`, `right_lung`, `heart` or `lungs` that the cohort has.
         network: shape of a network trained from scratch; a backbone has its own.
-        architecture: a CNN from scratch instead: `densenet121` or a CNN of timm by its name for
+        architecture: a CNN instead: `densenet121` or a CNN of timm by its name for
             classification, `unet` or `basic_unet` for segmentation. Of `network` it takes `mean`,
             `std` and `image_size`; head, decoder and drop-path are the Vision Transformer's.
         head: `cls`, `cls_mean`, or `pooled`: CLS and one attention-pooled token per head.
@@ -174,7 +174,7 @@ class FinetuneSettings(Settings):
         if self.layer_decay not in (None, 1.0):
             wrong.append("layer_decay")
         if wrong:
-            raise ValueError(f"{', '.join(wrong)}: not with architecture={self.architecture}, a CNN from scratch")
+            raise ValueError(f"{', '.join(wrong)}: not with architecture={self.architecture}, a CNN")
         return self
 
     @property

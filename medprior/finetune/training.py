@@ -36,12 +36,12 @@ from medprior.finetune.run import FinetuneRun
 from medprior.finetune.selection import check_validation_labels
 from medprior.finetune.settings import FinetuneSettings, Task
 from medprior.finetune.span import PriorTargets, match_heads_to_prior
+from medprior.finetune.starting_weights import load_starting_weights, resolve_weights_path
 from medprior.locks import PRIVATE_FOLDER_MODE
-from medprior.networks.backbone import Backbone, load_backbone
 from medprior.networks.device import select_device
 from medprior.observer import NullObserver, Observer
 from medprior.pretrain.distributed import hold_training_lock, process_rank, world_size
-from medprior.provenance import result_digest
+from medprior.provenance import compute_input_digest, result_digest
 
 if TYPE_CHECKING:
     from medprior.priors import SpatialPrior
@@ -62,7 +62,7 @@ def compute_run_fingerprint(
         "settings": settings.model_dump(mode="json", exclude=MACHINE_SETTINGS),
         "images": [train.cohort.digest, val.cohort.digest],
         "names": train.names,
-        "backbone": result_digest(backbone) if backbone else None,
+        "backbone": compute_input_digest(backbone) if backbone else None,
         "prior": result_digest(prior) if prior else None,
         "world": world_size(),
     }
@@ -87,7 +87,8 @@ def prepare_run(
         MedpriorError: data, backbone and settings do not fit each other.
     """
     observer = observer or NullObserver()
-    loaded: Backbone | None = load_backbone(backbone) if backbone else None
+    weights, settings = load_starting_weights(backbone, settings)
+    loaded = weights.backbone
     view = loaded.size if loaded else settings.network.image_size
     settings = settings.resolved(loaded is not None, view)
     device = select_device(settings.device)
@@ -99,7 +100,7 @@ def prepare_run(
         matched = match_heads_to_prior(spatial, resolve_vit_settings(settings, loaded), heads)
         train.prior_targets = PriorTargets(spatial, tuple(matched))
         heads = heads or matched
-    network = build_finetune_network(settings, len(train.names), loaded, heads).to(device)
+    network = build_finetune_network(settings, len(train.names), loaded, heads, weights.cnn).to(device)
     wrapped = DistributedDataParallel(network, gradient_as_bucket_view=True) if world_size() > 1 else network
     loss = build_loss(settings, train, device)
     evaluator = build_evaluator(wrapped, val, settings, device, loss)
@@ -127,7 +128,7 @@ def prepare_run(
         checkpoints.restore(trainer)
     return FinetuneRun(
         settings, device, network, train, val, evaluator, trainer, progress, checkpoints, heads,
-        split_for_ood_detector(cohort, train, val, settings),
+        split_for_ood_detector(cohort, train, val, settings), weights.facts,
     )  # fmt: skip
 
 
@@ -172,7 +173,8 @@ class Finetuning:
         cohort: with train and val splits.
         out: the model folder; an unfinished run in it is resumed.
         task: overrides `settings.task`.
-        backbone: folder of `medprior pretrain`; None trains from scratch.
+        backbone: folder of `medprior pretrain`, or a safetensors file of `load_starting_weights`; None trains from
+            scratch.
         settings: a settings object, or a mapping of settings.
         observer: receives the metrics of every epoch.
         prior: folder of `medprior prior`, for `span_weight` and `targets=prior`; otherwise not read.
@@ -209,7 +211,7 @@ class Finetuning:
             with hold_training_lock(self.out, "this model"):
                 if not settings.resume and process_rank() == 0:
                     shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
-        folder = Path(backbone) if backbone else None
+        folder = resolve_weights_path(Path(backbone)) if backbone else None
         prior_folder = Path(prior) if prior and settings.needs_prior else None
         self.inputs = {"cohort": cohort.path} | ({"backbone": folder} if folder else {})
         self.inputs |= {"prior": prior_folder} if prior_folder else {}

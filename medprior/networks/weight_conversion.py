@@ -27,14 +27,33 @@ GreyStatistics = tuple[float, float]
 def fold_to_one_channel(
     tensors: Tensors, mean: ChannelValues, std: ChannelValues, where: str
 ) -> tuple[Tensors, GreyStatistics]:
-    """Fold channels and their normalisation into one; exact for grey images.
-
-    W'(x - m) / s with W' = s * sum_c W_c / s_c, the bias taking up sum_c W_c (m - m_c) / s_c. Equal channels make it a
-    plain sum. m and s are the means over channels.
-    """
+    """Fold the channels of the patch embedding and their normalisation into one; exact for grey images."""
     weight = tensors.get("patch_embed.proj.weight")
     if weight is None or weight.ndim != 4:
         raise ConfigError("no patch embedding", where=where, expected="patch_embed.proj.weight")
+    bias = tensors.get("patch_embed.proj.bias", torch.zeros(len(weight))).double()
+    folded, offset, grey = fold_channels(weight, mean, std, where)
+    layer = {"patch_embed.proj.weight": folded, "patch_embed.proj.bias": (bias + offset).float()}
+    return tensors | layer, grey
+
+
+def fold_channels(
+    weight: Tensor, mean: ChannelValues, std: ChannelValues, where: str
+) -> tuple[Tensor, Tensor, GreyStatistics]:
+    """Weights of a convolution for one channel, and what they lack against those for all, for grey images.
+
+    W'(x - m) / s with W' = s * sum_c W_c / s_c, the bias taking up sum_c W_c (m - m_c) / s_c. Equal channels make it a
+    plain sum. m and s are the means over channels.
+
+    Args:
+        weight: [D, C, h, w].
+        mean: of the channels, C values or 1.
+        std: of the same.
+        where: the file's name.
+
+    Returns:
+        Weights float32 [D, 1, h, w], the bias float64 [D] to add, and mean and std of the one channel.
+    """
     channels = weight.shape[1]
     if len(mean) != len(std) or len(mean) not in (1, channels):
         raise ConfigError(
@@ -45,13 +64,8 @@ def fold_to_one_channel(
     scale = torch.tensor(std, dtype=torch.float64).expand(channels)
     middle, width = float(shift.mean()), float(scale.mean())
     scaled = weight.double() / scale[:, None, None]
-    bias = tensors.get("patch_embed.proj.bias", torch.zeros(len(weight))).double()
-    bias = bias + (scaled * (middle - shift)[:, None, None]).sum((1, 2, 3))
-    folded = {
-        "patch_embed.proj.weight": (width * scaled).sum(1, keepdim=True).float(),
-        "patch_embed.proj.bias": bias.float(),
-    }
-    return tensors | folded, (middle, width)
+    offset = (scaled * (middle - shift)[:, None, None]).sum((1, 2, 3))
+    return (width * scaled).sum(1, keepdim=True).float(), offset, (middle, width)
 
 
 def infer_grid_side(tokens: int, where: str) -> tuple[int, int]:

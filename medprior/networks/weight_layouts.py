@@ -7,6 +7,7 @@ timm and facebookresearch/dino and dinov2 share their names but for registers an
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Literal
 
 import torch
@@ -33,24 +34,24 @@ HUGGINGFACE_NAMES = (
 )
 
 
-def detect_layout(tensors: Tensors, where: str) -> tuple[Layout, str]:
-    """The layout of a file, and the prefix of its encoder's names (`backbone.`, `dinov2.`, ...).
+def detect_layout(names: Collection[str], where: str) -> tuple[Layout, str]:
+    """The layout of a file by its tensors' names, and the prefix of its encoder's (`backbone.`, `dinov2.`, ...).
 
     Raises:
         ConfigError: no token called `cls_token`, so not a known layout.
     """
-    cls_keys = sorted((k for k in tensors if k.endswith("cls_token")), key=len)
+    cls_keys = sorted((k for k in names if k.endswith("cls_token")), key=len)
     if not cls_keys:
         raise ConfigError(
             "no Vision Transformer in a known layout", where=where,
             expected="names as of timm, facebookresearch dino or dinov2, or Dinov2Model",
-            found=", ".join(sorted(tensors)[:3]) or "no tensors",
+            found=", ".join(sorted(names)[:3]) or "no tensors",
         )  # fmt: skip
     name = cls_keys[0]
     if name.endswith("embeddings.cls_token"):
         return "huggingface", name.removesuffix("embeddings.cls_token")
     prefix = name.removesuffix("cls_token")
-    inner = [key.removeprefix(prefix) for key in tensors if key.startswith(prefix)]
+    inner = [key.removeprefix(prefix) for key in names if key.startswith(prefix)]
     is_facebook = any(k in ("register_tokens", "mask_token") or CHUNKED_BLOCK.match(k) for k in inner)
     return ("facebook" if is_facebook else "timm"), prefix
 
