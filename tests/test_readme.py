@@ -4,6 +4,7 @@ import argparse
 import ast
 import importlib
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,29 @@ def test_the_citation_file_has_the_papers_and_the_version():
     for number in ("2209.03745", "2206.04636", "2212.02400", "2104.14294", "NeurAI-Lab/LIFE"):
         assert number in links
         assert number in TEXT
+
+
+def test_badges_say_what_is_so():
+    """Badges are files, not a service's: each text is checked against its source."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    files = re.findall(r"!\[[^\]]+\]\((docs/badges/[^)]+)\)", TEXT)
+    labels = dict(re.search(r'aria-label="([^"]+)"', (ROOT / file).read_text())[1].split(": ") for file in files)
+    assert labels == {
+        "tests": "make test",
+        "Python": project["requires-python"].removeprefix(">=") + "+",
+        "licence": project["license"],
+        "MONAI bundles": str(len(list(ROOT.glob("bundles/*/configs/metadata.json")))),
+    }
+    assert "\ntest:" in (ROOT / "Makefile").read_text()
+
+
+def test_the_ten_errors_are_those_of_the_code():
+    """Each phrase of the table stands in the code, but for what a run fills in."""
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Questions")[2]
+    first_cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert len(first_cells) == 10
+    code = "\n".join(path.read_text() for path in (ROOT / "medprior").rglob("*.py"))
+    code = re.sub(r'"\s*\n\s*f?"', "", code)  # strings over several lines
+    for phrase in re.findall(r"`([^`]+)`", "".join(first_cells)):
+        for part in re.split(r"'?\.\.\.'?|\bN\b|; expected|\bspan\b", phrase):
+            assert part.strip() in code, part
