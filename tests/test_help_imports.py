@@ -1,7 +1,14 @@
-"""`medprior STAGE --help` imports no large library."""
+"""`medprior STAGE --help` imports no large library and takes at most 0.3 seconds of processor time."""
 
+import os
 import subprocess
 import sys
+
+import pytest
+
+from medprior.cli import STAGES
+
+MAX_HELP_SECONDS = 0.3
 
 LARGE_LIBRARIES = {
     "torch",
@@ -31,3 +38,16 @@ def test_help_of_no_stage_imports_a_large_library():
     lines = completed.stdout.splitlines()
     assert len(lines) > 10
     assert [line for line in lines if " " in line] == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_help_of_a_stage_is_quick(stage):
+    """Processor time of the whole process, the best of three: another load on the machine does not count."""
+    times = []
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-m", "medprior", stage, "--help"], stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        times.append(usage.ru_utime + usage.ru_stime)
+    assert min(times) <= MAX_HELP_SECONDS
