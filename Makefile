@@ -55,27 +55,27 @@ lint: .venv/installed
 
 # What images and checkouts install, with hashes: after a change of pyproject.toml or constraints.txt.
 lock: .venv/installed
-	printf 'pip\nsetuptools\nwheel\n' | $(LOCK) - -o locks/build.lock
-	$(LOCK) pyproject.toml --extra test --extra lint --extra release -o locks/checkout.lock
-	echo boto3 | $(LOCK) pyproject.toml - --extra cluster --extra s3 --extra export --extra postgres --extra server -o locks/training.lock
-	$(LOCK) pyproject.toml $(CUDA_PACKAGES) -o locks/serving.lock
+	printf 'pip\nsetuptools\nwheel\n' | $(LOCK) - -o docker/locks/build.lock
+	$(LOCK) pyproject.toml --extra test --extra lint --extra release -o docker/locks/checkout.lock
+	echo boto3 | $(LOCK) pyproject.toml - --extra cluster --extra s3 --extra export --extra postgres --extra server -o docker/locks/training.lock
+	$(LOCK) pyproject.toml $(CUDA_PACKAGES) -o docker/locks/serving.lock
 
 # A software bill of materials (CycloneDX 1.6, JSON) of each image, for a release.
 sbom: .venv/installed
 	mkdir -p dist
-	for image in training serving; do $(BIN)/cyclonedx-py requirements locks/$$image.lock --pyproject pyproject.toml \
+	for image in training serving; do $(BIN)/cyclonedx-py requirements docker/locks/$$image.lock --pyproject pyproject.toml \
 		--output-reproducible --validate --of JSON -o dist/medprior-$$image.cdx.json || exit 1; done
 
 # Known faults of the packages in the images: asks the advisories of PyPI, so it needs the network.
 audit: .venv/installed
 	for list in build training serving; do \
-		$(BIN)/pip-audit --disable-pip --require-hashes -r locks/$$list.lock || exit 1; done
+		$(BIN)/pip-audit --disable-pip --require-hashes -r docker/locks/$$list.lock || exit 1; done
 
-.venv/installed: pyproject.toml locks/build.lock locks/checkout.lock
+.venv/installed: pyproject.toml docker/locks/build.lock docker/locks/checkout.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "medprior needs Python 3.11 or newer, found " + sys.version.split()[0] + "; call make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --require-hashes -r locks/build.lock
-	$(BIN)/python -m pip install -q --require-hashes --no-build-isolation -r locks/checkout.lock
+	$(BIN)/python -m pip install -q --require-hashes -r docker/locks/build.lock
+	$(BIN)/python -m pip install -q --require-hashes --no-build-isolation -r docker/locks/checkout.lock
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 

@@ -17,7 +17,7 @@ ENV PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu \
 WORKDIR /opt/medprior
 # Dependencies first: a change of medprior leaves this layer as it is. Every package has a hash in its list but torch
 # without CUDA, of which PyPI has no file: it has an exact version.
-COPY locks/build.lock locks/serving.lock ./locks/
+COPY docker/locks/build.lock docker/locks/serving.lock ./locks/
 RUN pip install --require-hashes -r locks/build.lock \
     && pip install --no-deps torch==2.14.1+cpu torchvision==0.29.1+cpu \
     && pip install --require-hashes --no-deps --no-build-isolation -r locks/serving.lock \

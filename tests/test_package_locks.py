@@ -24,8 +24,8 @@ CUDA = re.compile("(nvidia|cuda)-.*|torch|torchvision|triton")
 
 
 def read_lock(name: str) -> dict[str, tuple[str, set[str]]]:
-    """Package -> its version and the SHA-256 digests of its files, of `locks/NAME.lock`."""
-    text = (ROOT / "locks" / f"{name}.lock").read_text().replace("\\\n", " ")
+    """Package -> its version and the SHA-256 digests of its files, of `docker/locks/NAME.lock`."""
+    text = (ROOT / "docker" / "locks" / f"{name}.lock").read_text().replace("\\\n", " ")
     packages = {}
     for line in text.splitlines():
         if line and not line.startswith("#"):
@@ -72,7 +72,7 @@ def test_the_service_has_no_cuda_and_no_test_tool_is_in_an_image():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_list_names_no_host(name):
-    text = (ROOT / "locks" / f"{name}.lock").read_text()
+    text = (ROOT / "docker" / "locks" / f"{name}.lock").read_text()
     assert not re.search(r"://|^\s*--(index|extra|find|trusted)", text, re.MULTILINE)
 
 

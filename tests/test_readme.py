@@ -73,7 +73,7 @@ def test_the_citation_file_has_the_papers_and_the_version():
 def test_badges_say_what_is_so():
     """Badges are files, not a service's: each text is checked against its source."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    files = re.findall(r"!\[[^\]]+\]\((docs/badges/[^)]+)\)", TEXT)
+    files = re.findall(r"!\[[^\]]+\]\((bundles/badges/[^)]+)\)", TEXT)
     labels = dict(re.search(r'aria-label="([^"]+)"', (ROOT / file).read_text())[1].split(": ") for file in files)
     assert labels == {
         "tests": "make test",
