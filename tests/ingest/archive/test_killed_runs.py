@@ -51,6 +51,7 @@ def test_two_kills(tmp_path, protocol):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_ten_kills(tmp_path, protocol):
     assert kill_runs(tmp_path, protocol, 10, 120) >= 1
