@@ -40,6 +40,7 @@ def test_help_of_no_stage_imports_a_large_library():
     assert [line for line in lines if " " in line] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_help_of_a_stage_is_quick(stage):
     """Processor time of the whole process, the best of five: another load on the machine does not count."""
