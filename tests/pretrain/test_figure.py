@@ -49,7 +49,7 @@ def test_each_row_has_the_image_and_over_it_the_attention_of_each_head(phantom_c
             picture, *over = axis.images
             np.testing.assert_array_equal(picture.get_array(), pixels[row, 0])
             assert (picture.get_clim(), picture.get_cmap().name) == ((0, 1), "gray")
-            assert [image.get_extent() for image in axis.images] == [(0, 1, 1, 0)] * len(axis.images)
+            assert [list(image.get_extent()) for image in axis.images] == [[0, 1, 1, 0]] * len(axis.images)
             assert not axis.axison
             assert len(over) == (column > 0)
             for image in over:
