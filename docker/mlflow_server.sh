@@ -21,6 +21,8 @@ default_permission = READ
 database_uri = $MLFLOW_BACKEND_STORE_URI
 admin_username = admin
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+# A password is hashed once a minute and not for every file of a model, of which there are hundreds.
+auth_cache_ttl_seconds = 60
 END
 : "${AWS_DEFAULT_REGION:=us-east-1}"
 export AWS_DEFAULT_REGION
