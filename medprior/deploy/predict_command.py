@@ -78,9 +78,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     refusing = bool(args.refuse_unfamiliar)
     with BoundedReader() as reader:
         predict = build_file_predictor(predictor, reader, refusing)
-        counts = predict_path(
-            args.path, args.out, predict, predictor.digest, bar, kinds, refusing, args.keep_names
-        )
+        counts = predict_path(args.path, args.out, predict, predictor.digest, bar, kinds, refusing, args.keep_names)
     if not counts.is_any_readable:
         refuse_unreadable_source(args.path, args.out / REPORT_FILE)
     summary = f"{counts.ok} read, {counts.rejected} rejected"

@@ -28,6 +28,12 @@ NODE_LOG = logging.getLogger("medprior.node")
 VERIFICATION = "1.2.840.10008.1.1"
 # CR, digital X-ray for presentation, secondary capture (digitised films); all others are refused by their context.
 RECEIVED_SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.7")
+LITTLE_ENDIAN_SYNTAXES = (str(uid.ExplicitVRLittleEndian), str(uid.ImplicitVRLittleEndian))
+# Of the syntaxes that a caller offers, the first one is taken: what every sender can write comes first.
+RECEIVED_SYNTAXES = [
+    *map(uid.UID, LITTLE_ENDIAN_SYNTAXES),
+    *(uid.UID(text) for text in sorted({*UNCOMPRESSED_SYNTAXES, *DECODER_PLUGINS} - set(LITTLE_ENDIAN_SYNTAXES))),
+]
 SUCCESS, OUT_OF_RESOURCES = 0x0000, 0xA700
 MAX_PDU_BYTES = 2**18
 MEBIBYTE = 2**20
@@ -150,9 +156,7 @@ class Receiver:
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = settings.message_seconds
         entity.add_supported_context(VERIFICATION)
         for sop_class in RECEIVED_SOP_CLASSES:
-            entity.add_supported_context(
-                sop_class, [uid.UID(text) for text in (*UNCOMPRESSED_SYNTAXES, *DECODER_PLUGINS)]
-            )
+            entity.add_supported_context(sop_class, RECEIVED_SYNTAXES)
         handlers: list[Any] = [
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_ECHO, lambda _: SUCCESS),

@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian
 from pynetdicom import AE
 
 from medprior.dicom import read_image
@@ -51,6 +52,16 @@ def test_objects_come_back_to_their_study_once(way, archive, radiographs, predic
             assert all(np.array_equal(read[name], masks[name]) for name in masks)
 
 
+def test_little_endian_is_taken_of_all_that_a_caller_offers(archive, predictor, tmp_path):
+    with run_local_node(tmp_path / "queue", predictor, archive.dicomweb_url) as node:
+        entity = AE(CALLER)
+        entity.add_requested_context(DX, [ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian])
+        association = entity.associate("127.0.0.1", node.port, ae_title="MEDPRIOR")
+        (context,) = association.accepted_contexts
+        assert context.transfer_syntax == [ExplicitVRLittleEndian]
+        association.release()
+
+
 def test_only_known_titles_may_call(archive, radiographs, predictor, tmp_path):
     with run_local_node(tmp_path / "queue", predictor, archive.dicomweb_url) as node:
         for calling, called in (("STRANGER", "MEDPRIOR"), (CALLER, "OTHER")):
@@ -83,21 +94,27 @@ def send_garbage(port: int) -> None:
                 pass  # the node has closed it
 
 
+def call_when_free(port):
+    """An association; stalled peers hold the node's places until their time is over."""
+    established = []
+    wait_until(lambda: established.append(call(port)) or established[-1].is_established, seconds=60)
+    return established[-1]
+
+
 def test_hostile_peers_and_files_stop_nothing(archive, radiographs, predictor, tmp_path):
     with run_local_node(tmp_path / "queue", predictor, archive.dicomweb_url, message_seconds=5, max_mb=1) as node:
         stalled = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(4)]
         for connection in stalled:
             connection.sendall(b"\x01\0\0")
         send_garbage(node.port)
-        association = call(node.port)
-        assert association.is_established
+        association = call_when_free(node.port)
         association.abort()
         assert not call(node.port, "1.2.840.10008.5.1.4.1.1.2").is_established  # CT is not received
-        association = call(node.port)
+        association = call_when_free(node.port)
         large = pydicom.dcmread(radiographs[0])
         large.PixelData = b"\0" * (3 * 2**20)
         assert "Status" not in association.send_c_store(large)  # the node has closed the connection
-        association = call(node.port)
+        association = call_when_free(node.port)
         broken = pydicom.dcmread(radiographs[0])
         broken.Rows, broken.SOPInstanceUID = 7, "1.2.3.4.99"
         assert association.send_c_store(broken).Status == 0
