@@ -20,6 +20,7 @@ from medprior.dicom.derived.native_grid import NativeGrid
 from medprior.dicom.derived.seg import build_segmentation
 from medprior.errors import ConfigError, InputMissing
 from medprior.ingest import IngestSettings, ingest_images
+from medprior.ingest.identity import Pseudonymizer
 from tests.deploy.servers import free_port
 from tests.ingest.archive.archived_radiographs import upload_files
 from tests.orthanc import Modality, OrthancServer
@@ -85,8 +86,8 @@ def hospital(tmp_path_factory):
         yield root, server, cohort, key, urls
 
 
-def find_image_id(cohort, radiograph):
-    digest = read_radiograph(radiograph).pixel_sha256
+def find_image_id(cohort, radiograph, key):
+    digest = Pseudonymizer(key.read_bytes().strip()).key_digest(read_radiograph(radiograph).pixel_sha256)
     return cohort.manifest.image_id[cohort.manifest.pixel_sha256 == digest].item()
 
 
@@ -97,7 +98,7 @@ def test_the_newest_correction_becomes_the_annotation(hospital, tmp_path):
         path = tmp_path / f"{minutes}.dcm"
         heart[minutes] = correct(root / "prediction.dcm", path, minutes)
         upload_files(server, [path])
-    expected = find_image_id(cohort, root / "in" / "0.dcm")
+    expected = find_image_id(cohort, root / "in" / "0.dcm", key)
     for protocol, url in urls.items():
         out = tmp_path / protocol
         arguments = [
@@ -129,8 +130,8 @@ def test_a_segmentation_of_an_unknown_image_is_left_alone(hospital, tmp_path):
     stranger.write_bytes(create_example_dicom(seed=9, side=SIDE))
     upload_files(server, [stranger, write_prediction(stranger, tmp_path / "p.dcm")])
     annotation = annotate_from_archive(cohort, urls["get"], key=key)
-    assert annotation.image_id == find_image_id(cohort, root / "in" / "0.dcm")
-    other = find_image_id(cohort, root / "in" / "1.dcm")
+    assert annotation.image_id == find_image_id(cohort, root / "in" / "0.dcm", key)
+    other = find_image_id(cohort, root / "in" / "1.dcm", key)
     with pytest.raises(InputMissing, match=r"no segmentation of this image.*segmentations of 1 image"):
         annotate_from_archive(cohort, urls["dicomweb"], other, key=key)
     with pytest.raises(InputMissing, match=r"no segmentation of a training image.*segmentations of 0 image"):
@@ -143,7 +144,7 @@ def test_an_image_of_another_split_is_taken_by_its_name(hospital, tmp_path):
     cohort = ingest_images(root / "in", tmp_path / "c", settings=settings, key=key)
     with pytest.raises(InputMissing, match=r"no segmentation of a training image.*segmentations of 1 image"):
         annotate_from_archive(cohort, urls["dicomweb"], key=key)
-    image_id = find_image_id(cohort, root / "in" / "0.dcm")
+    image_id = find_image_id(cohort, root / "in" / "0.dcm", key)
     assert annotate_from_archive(cohort, urls["dicomweb"], image_id, key=key).image_id == image_id
 
 
