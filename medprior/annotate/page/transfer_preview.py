@@ -88,14 +88,14 @@ def transfer_to_images(
     next_id = next((offer["image_id"] for offer in record.get("next", ())), None)
     return tuple(
         TransferredMaps(
-            image_id=str(row.image_id),
+            image_id=str(row["image_id"]),
             maps=dict(zip(record["names"], layers.astype(np.float32) / 255, strict=True)),
-            doubt=format_doubt(str(row.doubt), float(row.trust)),
-            match=round(float(row.local), 2),
-            is_annotated=row.status == ANNOTATED_STATUS,
-            is_next=row.image_id == next_id,
+            doubt=format_doubt(str(row["doubt"]), float(row["trust"])),
+            match=round(float(row["local"]), 2),
+            is_annotated=bool(row["status"] == ANNOTATED_STATUS),
+            is_next=bool(row["image_id"] == next_id),
         )
-        for layers, row in zip(maps, table.itertuples(), strict=True)
+        for layers, row in zip(maps, table.to_dict("records"), strict=True)
     )
 
 
