@@ -63,7 +63,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     observer.params(settings.dump_cohort_settings() | {"workers": settings.workers, "resplit": args.resplit})
     cohort = ingest_images(args.input, args.cohort, args.dataset, settings, args.key, args.resplit)
     observer.metrics({"images": float(len(cohort)), "patients": float(len(set(cohort.patient_ids.tolist())))}, 0)
-    for name in ("contact_sheet.png", "summary.json", "report.html"):
+    for name in ("contact_sheet.png", "summary.json", "cohort.html"):
         observer.artifact(args.cohort / name)
 
 

@@ -69,7 +69,7 @@ def load_archive_credentials() -> ArchiveCredentials:
         raise ConfigError("the file is open to other users", where=FILE_VARIABLE, fix="chmod 600 the file")
     try:
         # All values are texts to this loader: a password may look like a number.
-        values = yaml.load(text, Loader=yaml.BaseLoader)
+        values = yaml.BaseLoader(text).get_single_data()
     except yaml.YAMLError:
         values = None
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):

@@ -1,4 +1,4 @@
-"""Writes `report.html` of a cohort: counts, metadata, splits, labels, masks and refused files, in one page."""
+"""Writes `cohort.html`, the report of a cohort: counts, metadata, splits, labels, masks, refused files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 from medprior.cohort.columns import MASK_PREFIX, SPLITS, select_label_columns
 from medprior.provenance import atomic_write
 
-REPORT_FILE = "report.html"
+REPORT_FILE = "cohort.html"
 EXAMPLE_COUNT = 5
 AGE_EDGES_YEARS = (0, 1, 5, 18, 30, 40, 50, 60, 70, 80, np.inf)
 SPACING_EDGES_MM = (0, 0.12, 0.16, 0.2, 0.3, 0.5, 1, np.inf)

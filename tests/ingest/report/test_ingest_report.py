@@ -67,7 +67,7 @@ def test_the_counts_of_a_cohort_add_up(phantom_cohort):
 def test_the_page_is_whole_readable_and_takes_no_markup_from_files(phantom_cohort, tmp_path):
     cohort = Cohort.open(phantom_cohort)
     write_contact_sheet(tmp_path / "contact_sheet.png", cohort.manifest, cohort.pixels, lambda _: {})
-    path = write_ingest_report(tmp_path / "report.html", cohort.manifest, REFUSED)
+    path = write_ingest_report(tmp_path / "cohort.html", cohort.manifest, REFUSED)
     text = path.read_text()
     assert "<b>CT" not in text
     assert "<b>CT</b>" in unescape(text)
