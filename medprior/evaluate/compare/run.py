@@ -220,7 +220,7 @@ def score_finetuned_attention(model: Model, study: EvaluationStudy) -> RunScores
 def score_run_model(model: Model, study: EvaluationStudy, prefix: str) -> RunScores:
     """Probability and truth of every label, or Dice of every structure, [n] each."""
     if model.task == "segmentation":
-        scores, _ = score_segmentation(study.part, model)
+        scores, _ = score_segmentation(study.part, model, with_distances=False)
         return {f"{prefix}{name}": metrics["dice"] for name, metrics in scores.items()}
     truth = study.part.labels(list(model.labels))
     probabilities = dict(zip(model.labels, model.predict_cohort(study.part).T, strict=True))

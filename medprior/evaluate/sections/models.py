@@ -137,11 +137,11 @@ def evaluate_segmentation(study: EvaluationStudy, models: NamedModels) -> Sectio
 
 
 def score_segmentation(
-    cohort: Cohort, model: Model, pairs: RatioPairs | None = None
+    cohort: Cohort, model: Model, pairs: RatioPairs | None = None, with_distances: bool = True
 ) -> tuple[dict[str, dict[str, Array]], list[str]]:
     """Structure -> metric -> [n] for structures with masks, and the structures skipped, in words.
 
-    `pairs` also collects the cardiothoracic ratios of the same masks.
+    `pairs` also collects the cardiothoracic ratios of the same masks. `with_distances` as in `compute_overlap_scores`.
     """
     structures = [name for name in model.structures if name in cohort.structures]
     skipped = [f"{name}: no masks in this split" for name in model.structures if name not in structures]
@@ -155,7 +155,7 @@ def score_segmentation(
             coverage, is_known = images.mask_squares(name, maps.shape[-1])
             truth = (coverage >= 0.5) & is_known[:, None, None]
             predicted[name] = postprocess_masks(model, name, maps)
-            for metric, values in compute_overlap_scores(predicted[name], truth, images).items():
+            for metric, values in compute_overlap_scores(predicted[name], truth, images, with_distances).items():
                 batches[name].setdefault(metric, []).append(values)
         if pairs is not None:
             unscored = set(RATIO_STRUCTURES) & set(model.structures) - set(predicted)

@@ -29,18 +29,24 @@ def compute_longer_sides_mm(cohort: Cohort) -> Array:
     return np.asarray(table[["rows", "cols"]].max(axis=1).to_numpy(np.float64) * spacing.to_numpy(np.float64))
 
 
-def compute_overlap_scores(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], cohort: Cohort) -> dict[str, Array]:
+def compute_overlap_scores(
+    predicted: NDArray[np.bool_], truth: NDArray[np.bool_], cohort: Cohort, with_distances: bool = True
+) -> dict[str, Array]:
     """Scores of one structure per image, NaN where its mask is empty or unknown.
 
     Shape:
         predicted and truth bool [n, s, s] on unit squares; float64 [n] each: `dice`, `iou`, `hd95_percent` of the
-        image's longer side, `hd95_mm` (NaN also where the pixel size is unknown).
+        image's longer side, `hd95_mm` (NaN also where the pixel size is unknown); both `with_distances` only, as they
+        take most of the time.
     """
     values = compute_dice(predicted, truth)
+    scores = {"dice": values, "iou": convert_dice_to_iou(values)}
+    if not with_distances:
+        return scores
     pixels = [(float(row), float(column)) for row, column in compute_pixel_percents(cohort, truth.shape[-1])]
     distance = compute_hausdorff95(predicted, truth, pixels)
     distance_mm = distance / 100 * compute_longer_sides_mm(cohort)
-    return {"dice": values, "iou": convert_dice_to_iou(values), "hd95_percent": distance, "hd95_mm": distance_mm}
+    return scores | {"hd95_percent": distance, "hd95_mm": distance_mm}
 
 
 def estimate_segmentation(scores: dict[str, dict[str, Array]], draws: Resamples) -> dict[str, Estimate]:

@@ -31,6 +31,7 @@ def test_distances_are_millimetres_and_unknown_without_a_pixel_size(cohort):
     assert scores["hd95_mm"][0] == pytest.approx(11.25)
     assert np.isnan(scores["hd95_mm"][1])
     np.testing.assert_allclose(scores["hd95_percent"], 100 / 32)
+    assert set(compute_overlap_scores(predicted, truth, part, with_distances=False)) == {"dice", "iou"}
     # 7 of 8 rows are shared: Dice 7 / 8, IoU 7 / 9.
     np.testing.assert_allclose(scores["dice"], 7 / 8)
     np.testing.assert_allclose(scores["iou"], 7 / 9)
