@@ -17,6 +17,7 @@ from medprior.dicom.display.resample import resize_pixels
 from medprior.dicom.radiograph import WHITE_16_BIT
 from medprior.errors import InputMissing
 from medprior.locks import LOCK_FILE
+from medprior.provenance import fsync_path
 
 PIXEL_FOLDER = "pixels"
 SHARD_BYTES = 256 * 2**20
@@ -143,15 +144,6 @@ def fsync_masks(paths: Sequence[Path]) -> None:
     with ThreadPoolExecutor(SYNC_THREADS) as pool:
         for batch in (paths, sorted({path.parent for path in paths})):
             list(pool.map(fsync_path, batch))
-
-
-def fsync_path(path: Path) -> None:
-    """Force a file or folder onto the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:

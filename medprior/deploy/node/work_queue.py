@@ -14,7 +14,6 @@ Names are times and random digits; they hold nothing of the patient. Folders are
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import threading
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medprior.dicom.derived.derived_object import write_owner_only_file
+from medprior.provenance import fsync_path
 
 FOLDERS = ("incoming", "outgoing", "failed")
 BUILD_PREFIX = "."  # of what is being written
@@ -88,7 +88,7 @@ class WorkQueue:
         """
         name = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
         write_owner_only_file(self.incoming / f"{name}.0.dcm", content)
-        flush_folder(self.incoming)
+        fsync_path(self.incoming)
         return name
 
     def list_incoming(self) -> list[QueuedRadiograph]:
@@ -115,9 +115,9 @@ class WorkQueue:
             build.mkdir(mode=0o700)
             for index, (kind, content) in enumerate(objects.items()):
                 write_owner_only_file(build / f"{index}.{kind}.dcm", content)
-            flush_folder(build)
+            fsync_path(build)
             build.replace(self.outgoing / item.name)
-            flush_folder(self.outgoing)
+            fsync_path(self.outgoing)
         item.path.unlink()
         self.release(item)
 
@@ -162,12 +162,3 @@ def remove_if_empty(folder: Path) -> None:
     """Remove a folder without files."""
     if not any(folder.iterdir()):
         folder.rmdir()
-
-
-def flush_folder(folder: Path) -> None:
-    """Flush the names in a folder to disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
