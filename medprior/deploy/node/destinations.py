@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import ssl
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,10 +14,8 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medprior.deploy.node.settings import is_ae_title
 from medprior.errors import ConfigError
+from medprior.ingest.archive.credentials import LOOPBACK_HOSTS, VARIABLES, load_archive_credentials
 
-LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
-USER_VARIABLES = ("MEDPRIOR_ARCHIVE_USER", "MEDPRIOR_ARCHIVE_PASSWORD")
-TOKEN_VARIABLE = "MEDPRIOR_ARCHIVE_TOKEN"
 CONNECT_SECONDS, ANSWER_SECONDS = 10, 60
 OUT_OF_RESOURCES = range(0xA700, 0xA800)
 WARNINGS = range(0xB000, 0xC000)
@@ -132,7 +129,7 @@ class WebDestination:
 
 
 def parse_destination(text: str, calling: str, tls: ssl.SSLContext | None = None) -> DimseDestination | WebDestination:
-    """Parse `--send-to`; credentials come from the environment, never from the address.
+    """Parse `--send-to`; credentials are those of `load_archive_credentials`, never of the address.
 
     Args:
         text: `AET@host:port`, or the root of a DICOMweb service.
@@ -157,11 +154,12 @@ def parse_web_destination(text: str) -> WebDestination:
     url = urlsplit(text)
     if "@" in url.netloc or url.query or url.fragment or not url.hostname:
         message = "an address must hold neither credentials nor a query"
-        fix = f"set {USER_VARIABLES[0]} and {USER_VARIABLES[1]}, or {TOKEN_VARIABLE}"
+        fix = f"set {VARIABLES['user']} and {VARIABLES['password']}, or {VARIABLES['token']}"
         raise ConfigError(message, where="--send-to", expected=EXPECTED_FORM, fix=fix)
-    token, names = os.environ.get(TOKEN_VARIABLE, ""), [os.environ.get(name, "") for name in USER_VARIABLES]
     if url.scheme == "http" and url.hostname not in LOOPBACK_HOSTS:
         raise ConfigError(
             "patient data would travel unencrypted", where="--send-to", expected="https://", found="http://"
         )
-    return WebDestination(text.rstrip("/"), token, (names[0], names[1]) if names[0] else None)
+    credentials = load_archive_credentials()
+    user = (credentials.user, credentials.password.get_secret_value()) if credentials.user else None
+    return WebDestination(text.rstrip("/"), credentials.token.get_secret_value(), user)

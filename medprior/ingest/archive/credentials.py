@@ -19,6 +19,7 @@ VARIABLES = {
     "password": "MEDPRIOR_ARCHIVE_PASSWORD",
     "token": "MEDPRIOR_ARCHIVE_TOKEN",
 }
+LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 CA_VARIABLE = "REQUESTS_CA_BUNDLE"
 
 

@@ -28,7 +28,7 @@ from medprior.dicom import Policy
 from medprior.dicom.file_opening import check_file_size
 from medprior.errors import ConfigError, InputMissing, MedpriorError, Rejected
 from medprior.ingest.archive.address import ArchiveAddress
-from medprior.ingest.archive.credentials import CA_VARIABLE, ArchiveCredentials
+from medprior.ingest.archive.credentials import CA_VARIABLE, LOOPBACK_HOSTS, ArchiveCredentials
 from medprior.ingest.archive.listing import UIDS, Attributes, QueryLevel, TransferBroken
 
 LEVELS: tuple[QueryLevel, ...] = ("STUDY", "SERIES", "IMAGE")
@@ -38,7 +38,6 @@ TIMEOUT_SECONDS = (10.0, 60.0)
 RETRIES, BACKOFF_SECONDS, MAX_RETRY_AFTER_SECONDS = 6, 0.5, 300.0
 BUSY_STATUSES = (408, 429, 502, 503, 504)
 ANY_SYNTAX = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 DEFAULT_SYNTAX = 'multipart/related; type="application/dicom"'
 
 

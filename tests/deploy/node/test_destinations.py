@@ -51,6 +51,17 @@ def test_credentials_come_from_the_environment_and_no_repr_shows_them(monkeypatc
     assert "hunter2" not in repr(destination)
 
 
+def test_credentials_come_from_a_private_file_as_in_ingest(monkeypatch, tmp_path):
+    file = tmp_path / "archive.yaml"
+    file.write_text("token: '123'\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("MEDPRIOR_ARCHIVE_CREDENTIALS", str(file))
+    assert parse_destination("https://host/dicom-web", "ME").token == "123"
+    file.chmod(0o644)
+    with pytest.raises(ConfigError, match="open to other users"):
+        parse_destination("https://host/dicom-web", "ME")
+
+
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
