@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional as F
 
 from medprior.geometry import Views, find_mask_box
 
@@ -25,11 +24,35 @@ def resample_to_image(maps: Tensor, views: Views, rows: int, cols: int) -> Tenso
         cols: columns of it.
 
     Returns:
-        [V, C, rows, cols], bilinear.
+        [V, C, rows, cols], bilinear; beyond the outermost centres of a map its border goes on.
     """
-    theta = torch.as_tensor(views.inverse_affine(), dtype=torch.float32, device=maps.device)
-    grid = F.affine_grid(theta, [len(views), 1, rows, cols], align_corners=False)
-    return F.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
+    affine = views.inverse_affine()
+    return torch.stack(
+        [
+            interpolate_axis(interpolate_axis(one, 2, cols, *theta[0, [0, 2]]), 1, rows, *theta[1, [1, 2]])
+            for one, theta in zip(maps.float(), affine, strict=True)
+        ]
+    )
+
+
+def interpolate_axis(maps: Tensor, axis: int, size: int, scale: float, offset: float) -> Tensor:
+    """Interpolate one axis linearly: for maps that are much enlarged far faster than `grid_sample`.
+
+    Args:
+        maps: float32, of any shape.
+        axis: the axis.
+        size: its number of samples afterwards.
+        scale: of the map from the new axis to the old one, both in [-1, 1] from edge to edge.
+        offset: of that map.
+    """
+    side = maps.shape[axis]
+    place = scale * ((2 * np.arange(size) + 1) / size - 1) + offset
+    place = np.clip(((place + 1) * side - 1) / 2, 0, side - 1)
+    low = place.astype(np.int64)
+    index = torch.from_numpy(np.stack([low, np.minimum(low + 1, side - 1)])).to(maps.device)
+    weight = torch.from_numpy((place - low).astype(np.float32)).to(maps.device)
+    weight = weight.view(-1, *[1] * (maps.ndim - 1 - axis))
+    return torch.lerp(maps.index_select(axis, index[0]), maps.index_select(axis, index[1]), weight)
 
 
 def keep_largest_components(mask: NDArray[np.bool_], structure: str) -> NDArray[np.bool_]:

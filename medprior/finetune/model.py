@@ -188,11 +188,12 @@ class Model:
         return Prediction(dict(zip(self.labels, probabilities.tolist(), strict=True)), {}, attention, familiarity)
 
     def _extract_masks(self, logits: Tensor, views: Views, rows: int, cols: int) -> dict[str, NDArray[np.bool_]]:
-        probabilities = resample_to_image(logits.sigmoid(), views, rows, cols)[0].cpu().numpy()
-        return {
-            name: keep_largest_components(probability >= threshold, name)
-            for name, probability, threshold in zip(self.labels, probabilities, self.threshold, strict=True)
-        }
+        masks = {}
+        # One structure at a time: at the radiograph's own size the maps of all are large.
+        for index, (name, threshold) in enumerate(zip(self.labels, self.threshold, strict=True)):
+            probability = resample_to_image(logits[:, index : index + 1].sigmoid(), views, rows, cols)[0, 0]
+            masks[name] = keep_largest_components((probability >= threshold).cpu().numpy(), name)
+        return masks
 
     def attention(self, cohort: Cohort, batch: int = 64) -> NDArray[np.float32]:
         """Attention of every head over the images' unit squares: [n, H, s, s]; H is 0 for a CNN."""

@@ -60,7 +60,7 @@ def measure_cardiothoracic_ratio(masks: Mapping[str, Mask]) -> CardiothoracicRat
         return None
     chest: Mask = np.logical_or.reduce(lungs)
     heart = keep_largest_component(masks["heart"])
-    if heart.mean() < MIN_AREA_FRACTION or chest.mean() < MIN_AREA_FRACTION:
+    if min(np.count_nonzero(heart), np.count_nonzero(chest)) < MIN_AREA_FRACTION * chest.size:
         return None
     first, last = find_row_borders(chest)
     row = find_middle_argmax(last - first)

@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 import torch
+from torch.nn import functional as F
 
-from medprior.finetune.image_grid import keep_largest_components, resample_to_image
-from medprior.geometry import create_whole_image_views
+from medprior.finetune.image_grid import interpolate_axis, keep_largest_components, resample_to_image
+from medprior.geometry import Views, create_whole_image_views
 from medprior.networks import crop_views
 
 
@@ -63,3 +65,22 @@ def test_maps_lie_on_rows_and_columns_of_the_image():
     assert found.shape == (1, 2, 4, 8)
     torch.testing.assert_close(found[0, 0], torch.arange(1.0, 5)[:, None].expand(4, 8))
     torch.testing.assert_close(found[0, 1], torch.arange(8.0).expand(4, 8))
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(37, 91), (90, 41), (5, 3)])
+def test_maps_are_sampled_as_grid_sample_does(rows, cols):
+    torch.manual_seed(0)
+    maps = torch.rand(3, 2, 9, 12)
+    box = np.array([[0, 0, 1, 1], [-0.2, 0.1, 1.3, 0.8], [0.3, -0.4, 0.5, 1.9]])
+    views = Views(box, np.array([False, True, False]), (9, 12))
+    theta = torch.as_tensor(views.inverse_affine(), dtype=torch.float32)
+    grid = F.affine_grid(theta, [3, 1, rows, cols], align_corners=False)
+    expected = F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
+    torch.testing.assert_close(resample_to_image(maps, views, rows, cols), expected, atol=1e-5, rtol=0)
+
+
+def test_an_axis_is_interpolated_between_centres_and_its_border_goes_on():
+    values = torch.tensor([[1.0, 3.0]])
+    torch.testing.assert_close(interpolate_axis(values, 1, 4, 1.0, 0.0), torch.tensor([[1.0, 1.5, 2.5, 3.0]]))
+    torch.testing.assert_close(interpolate_axis(values, 1, 2, 0.5, 0.5), torch.tensor([[2.5, 3.0]]))
+    torch.testing.assert_close(interpolate_axis(values.T, 0, 2, -1.0, 0.0), torch.tensor([[3.0], [1.0]]))

@@ -64,8 +64,8 @@ def find_implausible_masks(masks: Mapping[str, MaskArray]) -> list[str]:
     plausible = {
         "lungs' width": is_within_limits((x1 - x0) / cols, LUNGS_WIDTH_RANGE),
         "lungs' height": is_within_limits((y1 - y0) / rows, LUNGS_HEIGHT_RANGE),
-        "left lung's area": is_within_limits(left.sum() / area, LUNG_AREA_RANGE),
-        "right lung's area": is_within_limits(right.sum() / area, LUNG_AREA_RANGE),
+        "left lung's area": is_within_limits(np.count_nonzero(left) / area, LUNG_AREA_RANGE),
+        "right lung's area": is_within_limits(np.count_nonzero(right) / area, LUNG_AREA_RANGE),
         # The patient's left is on the picture's right.
         "lungs' sides": compute_mask_centroid(left)[1] > compute_mask_centroid(right)[1],
     }
@@ -75,7 +75,7 @@ def find_implausible_masks(masks: Mapping[str, MaskArray]) -> list[str]:
     elif heart is not None:
         y, x = compute_mask_centroid(heart)
         plausible |= {
-            "heart's area": is_within_limits(heart.sum() / area, HEART_AREA_RANGE),
+            "heart's area": is_within_limits(np.count_nonzero(heart) / area, HEART_AREA_RANGE),
             "heart's place across": is_within_limits((x - x0) / (x1 - x0), HEART_X_RANGE),
             "heart's place down": is_within_limits((y - y0) / (y1 - y0), HEART_Y_RANGE),
         }
@@ -90,8 +90,14 @@ def compute_mask_bounds(mask: MaskArray) -> tuple[int, int, int, int]:
 
 def compute_mask_centroid(mask: MaskArray) -> tuple[float, float]:
     """Centre of mass (row, column) of a mask that is not empty."""
-    per_row, per_column = mask.sum(axis=1), mask.sum(axis=0)
-    y, x = (float(counts @ np.arange(counts.size) / counts.sum()) for counts in (per_row, per_column))
+    box = find_mask_box(mask)
+    inside = mask[box].view(np.uint8)
+    # Sums of bytes in int32 are several times faster than sums of booleans.
+    per_axis = (inside.sum(axis=1, dtype=np.int32), inside.sum(axis=0, dtype=np.int32))
+    y, x = (
+        part.start + float(counts @ np.arange(counts.size) / counts.sum())
+        for part, counts in zip(box, per_axis, strict=True)
+    )
     return y, x
 
 
