@@ -1,6 +1,7 @@
 """`medprior bench ingest [--images N] [--rounds N]`: the whole ingest against plain reading loops and bare decoding.
 
-Phantoms of all vendors and syntaxes are generated once; in every round each reader reads them all,
+Phantoms of all vendors and syntaxes are generated once, at most 300 of them; more files are copies with identifiers of
+their own. In every round each reader reads them all,
 one reader after the other, so that other load on the machine affects all of them. medprior is timed
 from the start to the end of its command; the others without their imports, which favours them. A run over
 one image says how much of that is start and end of the command, whatever the number of images.
@@ -88,10 +89,27 @@ def main(images: int | None = None, rounds: int | None = None) -> None:
 
 
 def create_phantoms(folder: Path, files: int, side: int) -> None:
-    """Generate phantoms of all vendors; an existing folder is kept."""
+    """Generate phantoms of all vendors, copied beyond `FILE_COUNT`; an existing folder is kept."""
     from medprior.phantom import PhantomSettings, generate_phantom_cohort
 
-    generate_phantom_cohort(folder, files, 5, PhantomSettings(size=side, max_images=1), WORKERS)
+    generate_phantom_cohort(folder, min(files, FILE_COUNT), 5, PhantomSettings(size=side, max_images=1), WORKERS)
+    sources = sorted(path for path in (folder / "dicom").rglob("*") if path.is_file())
+    for number in range(len(sources), files):
+        copy_as_other_patient(sources[number % FILE_COUNT], folder / "dicom" / f"copy-{number:06d}.dcm")
+
+
+def copy_as_other_patient(source: Path, target: Path) -> None:
+    """Write a DICOM file once more, as another patient's; an existing target is kept."""
+    import pydicom
+
+    if target.exists():
+        return
+    dataset = pydicom.dcmread(source)
+    dataset.PatientID = target.stem
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid(
+        entropy_srcs=[target.stem]
+    )
+    dataset.save_as(target)
 
 
 def single_thread_env() -> dict[str, str]:
