@@ -20,6 +20,7 @@ from medprior.pretrain.views.augment import ViewMaker
 
 PAIRS = 7
 BENCH_BATCH_SIZE = 16
+CEILING_SIDE = 1024
 TimedCall = Callable[[], None]
 
 
@@ -62,6 +63,8 @@ def main(images: int | None = None, view: int = 224) -> None:
                 + ("fused alone" if other == "fused" else "full matrix"),
                 build_attention_call(tokens, "row"), build_attention_call(tokens, other),
             )  # fmt: skip
+    print_ceiling_share("step, DINO", build_training_step("dino"))
+    print_ceiling_share("step, SPAN", build_training_step("span"))
     if torch.cuda.is_available():
         print("the GPU: python -m medprior.bench.gpu")
 
@@ -76,6 +79,35 @@ def print_cost_ratio(title: str, ours: TimedCall, other: TimedCall) -> None:
         f"{title}: {np.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}], "
         f"memory {memory:.2f}", flush=True,
     )  # fmt: skip
+
+
+def print_ceiling_share(title: str, call: TimedCall) -> None:
+    """Print the rate of a call as a share of that of large matrix products, timed side by side (median [min, max])."""
+    operations = count_matmul_operations(call)
+    matrix = torch.rand(CEILING_SIDE, CEILING_SIDE)
+    out = torch.empty_like(matrix)
+
+    def multiply() -> None:
+        """One large product."""
+        torch.mm(matrix, matrix, out=out)
+
+    ceiling = 2.0 * CEILING_SIDE**3
+    shares = [
+        operations / measure_cpu_seconds(call) / (ceiling / measure_cpu_seconds(multiply)) for _ in range(PAIRS)
+    ]  # fmt: skip
+    print(
+        f"{title}, share of the rate of matrix products of {CEILING_SIDE}: "
+        f"{np.median(shares):.2f} [{min(shares):.2f}, {max(shares):.2f}]", flush=True,
+    )  # fmt: skip
+
+
+def count_matmul_operations(call: TimedCall) -> int:
+    """Floating-point operations of the matrix products and convolutions of a call, its backward pass included."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return int(counter.get_total_flops())
 
 
 def measure_cpu_seconds(call: TimedCall) -> float:

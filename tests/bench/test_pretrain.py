@@ -17,7 +17,9 @@ def test_every_comparison_is_printed(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     pretrain.main()
     lines = capsys.readouterr().out.strip().splitlines()[1:]
-    matches = [LINE.match(line) for line in lines]
+    shares = [re.fullmatch(r"step, (DINO|SPAN), share .* \[(\d\.\d\d), \d\.\d\d\]", line) for line in lines[-2:]]
+    assert all(match and 0 < float(match[2]) < 1.2 for match in shares), lines
+    matches = [LINE.match(line) for line in lines[:-2]]
     assert all(matches), lines
     assert len(matches) == 10
     assert all(float(m[2]) > 0 and float(m[5]) > 0 for m in matches)
@@ -31,3 +33,9 @@ def test_peak_memory_is_that_of_what_is_alive():
         return kept
 
     assert pretrain.measure_peak_bytes(call) == pytest.approx(6e6, rel=0.05)
+
+
+def test_operations_are_those_of_products_forward_and_backward():
+    left, right = torch.rand(4, 5, requires_grad=True), torch.rand(5, 6)
+    assert pretrain.count_matmul_operations(lambda: left @ right) == 2 * 4 * 5 * 6
+    assert pretrain.count_matmul_operations(lambda: (left @ right).sum().backward()) == 2 * (2 * 4 * 5 * 6)
