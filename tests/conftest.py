@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+import random
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from medprior.cohort import CohortWriter
 from medprior.phantom import render_phantom
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STRUCTURES = ("left_lung", "right_lung", "heart")
 
@@ -31,6 +39,29 @@ def phantom_cohort_at(path: Path, patients: int, size: int = 128) -> Path:
             )
         writer.finish(fractions=(0.6, 0.2, 0.2), seed=1)
     return path
+
+
+@pytest.fixture(autouse=True)
+def keep_threads_and_seeds() -> Iterator[None]:
+    """A test leaves the number of torch's threads and all random states as it found them."""
+    torch = sys.modules.get("torch")
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    torch_state = (torch.get_num_threads(), torch.get_rng_state()) if torch else None
+    yield
+    random.setstate(python_state)
+    np.random.set_state(numpy_state)  # noqa: NPY002
+    if torch and torch_state:
+        torch.set_num_threads(torch_state[0])
+        torch.set_rng_state(torch_state[1])
+
+
+@pytest.fixture
+def saved_figures() -> Iterator[list[Figure]]:
+    """Every figure that the test saves, in order."""
+    from tests.saved_figures import keep_saved_figures
+
+    with keep_saved_figures() as saved:
+        yield saved
 
 
 @pytest.fixture(scope="session")

@@ -162,7 +162,7 @@ def test_a_reader_that_went_away_is_no_error(arguments, unbuffered):
     os.close(reading)
     environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     command = [sys.executable, "-m", "medprior", *arguments]
-    result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False)
+    result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False, timeout=300)
     os.close(writing)
     assert (result.returncode, result.stderr) == (0, b"")
 

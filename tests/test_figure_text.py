@@ -40,7 +40,7 @@ def test_every_text_of_a_figure_is_escaped(tmp_path):
     assert texts == ("\\u5fc3", "\\u809d", "\\u813e")
 
 
-def test_previews_and_reports_do_not_warn(tmp_path):
+def test_previews_and_reports_do_not_warn(tmp_path, saved_figures):
     mask = np.zeros((64, 48), bool)
     mask[20:40, 10:30] = True
     with warnings.catch_warnings():
@@ -48,4 +48,7 @@ def test_previews_and_reports_do_not_warn(tmp_path):
         save_mask_preview(np.zeros((64, 48), np.float32), {"心臓": mask, "肺": ~mask}, tmp_path / "a.png")
         with open_figure(tmp_path / "b.png", 1, 1, 3, 3) as (_, axes):
             axes[0, 0].set_xlabel("心臓")
-    assert (tmp_path / "a.png").stat().st_size > 500
+    preview, report = saved_figures
+    assert {"\\u5fc3\\u81d3", "\\u80ba"} <= {text.get_text() for text in preview.axes[0].texts}
+    assert len(preview.axes[0].collections) == 2
+    assert report.axes[0].get_xlabel() == "\\u5fc3\\u81d3"

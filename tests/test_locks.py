@@ -64,7 +64,7 @@ def test_the_lock_of_a_killed_process_is_free(holder, tmp_path):
     with pytest.raises(MedpriorError, match="another run is writing this cohort"):
         acquire_lock(path, "this cohort")
     holder.send_signal(signal.SIGKILL)
-    holder.wait()
+    holder.wait(timeout=300)
     acquire_lock(path, "this cohort").release()
     assert path.is_file()
 
@@ -77,7 +77,7 @@ def test_waiting_ends_with_the_holder_or_with_the_time(holder, tmp_path):
     assert 0.3 <= time.monotonic() - begun < 5
     threading.Timer(0.5, holder.kill).start()
     with hold_lock(path, "this run", wait_seconds=None):
-        assert holder.poll() is not None or holder.wait() is not None
+        assert holder.poll() is not None or holder.wait(timeout=300) is not None
 
 
 def test_the_same_thread_is_refused_and_another_thread_may_release(tmp_path):

@@ -14,7 +14,7 @@ for _ in progress_bar(range(300), desc="steps"):
 
 
 def test_a_log_file_gets_the_first_and_the_last_line():
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=300)
     lines = [line for line in done.stderr.split("\r") if line.strip()]
     assert 1 <= len(lines) <= 3, lines
     assert "300/300" in lines[-1]

@@ -95,7 +95,7 @@ def download(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
     (folder / "list.txt").write_text(line + "\n")
     command = [sys.executable, "-m", "pip", "--isolated", "download", "-q", "--no-index", "--find-links", folder,
                "--require-hashes", "-r", folder / "list.txt", "-d", folder / "got"]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 def test_a_swapped_package_is_refused(tmp_path):
@@ -116,7 +116,7 @@ def test_the_bill_of_materials_lists_every_package_of_an_image_with_its_digests(
     (recipe,) = re.findall(r"\$\(BIN\)/(cyclonedx-py requirements.*?) -o ", (ROOT / "Makefile").read_text(), re.DOTALL)
     words = recipe.replace("\\\n", " ").replace("$$image", name).split()
     out = tmp_path / "bom.json"
-    subprocess.run([Path(sys.executable).parent / words[0], *words[1:], "-o", out], cwd=ROOT, check=True)
+    subprocess.run([Path(sys.executable).parent / words[0], *words[1:], "-o", out], cwd=ROOT, check=True, timeout=300)
     bom = json.loads(out.read_text())
     assert (bom["bomFormat"], bom["metadata"]["component"]["name"]) == ("CycloneDX", "medprior")
     found = {

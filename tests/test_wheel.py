@@ -33,10 +33,12 @@ def site(tmp_path_factory):
     if not (tree / "bundles" / ANATOMY_MODEL).is_dir():  # a checkout without weights gets a model that knows nothing
         create_random_model(tree / "bundles" / ANATOMY_MODEL, "segmentation", TINY_NETWORK)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", root, tree], check=True)
+    subprocess.run(
+        [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", root, tree], check=True, timeout=300
+    )
     (wheel,) = root.glob("medprior-*.whl")
     assert wheel.stat().st_size < 30e6
-    subprocess.run([*pip, "install", "-q", "--no-deps", "--target", root / "site", wheel], check=True)
+    subprocess.run([*pip, "install", "-q", "--no-deps", "--target", root / "site", wheel], check=True, timeout=300)
     return root / "site"
 
 

@@ -68,7 +68,9 @@ def test_parts_without_time_are_skipped(tmp_path):
 def test_neither_tracker_nor_readers_are_needed(tmp_path):
     """A GPU machine may have the wheels of torch, MONAI, ignite and pydantic alone: None is a module not installed."""
     code = WITHOUT_THEM.format(absent=ABSENT)
-    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "gpu.json")], capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "gpu.json")], capture_output=True, text=True, timeout=300
+    )
     assert run.returncode == 0, run.stderr
     assert "no time left" in (tmp_path / "gpu.json").read_text()
 

@@ -120,7 +120,7 @@ def start(*arguments, launcher=("-m", "monai.bundle", "run")):
     env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     env.pop("MLFLOW_TRACKING_URI", None)
     command = [sys.executable, *launcher, *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, cwd=BUNDLES.parent)
+    return subprocess.run(command, env=env, capture_output=True, text=True, cwd=BUNDLES.parent, timeout=300)
 
 
 def words(values):
@@ -190,7 +190,7 @@ def test_commands_of_the_readme_word_for_word(tmp_path):
     for block in blocks:
         done = subprocess.run(
             ["bash", "-e", "-c", block], cwd=tmp_path, env=os.environ | {"PATH": path},
-            capture_output=True, text=True,
+            capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     metrics = json.loads((tmp_path / "runs/classifier_evidence/metrics.json").read_text())

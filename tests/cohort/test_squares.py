@@ -121,7 +121,9 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
 store = PixelStore(Path(sys.argv[1]))
 print(max(place.shard for place in places), sum(float(store.read(place)[0, 0]) * 65535 for place in places))
 """
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, check=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, check=True, text=True, timeout=300
+    )
     last, total = done.stdout.split()
     assert int(last) == 99
     assert float(total) == pytest.approx(4950)

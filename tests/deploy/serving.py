@@ -39,7 +39,7 @@ def run_service(model: Path, segmenter: Path | None, log: Path, *options: str):
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        process.communicate(timeout=300)
 
 
 def post_radiograph(url: str, data: bytes, kind: str = "application/dicom", **params) -> httpx.Response:

@@ -62,7 +62,7 @@ def postgres(folder: Path, password: Path) -> Iterator[str]:
     shutil.copy(password, read)
     read.chmod(0o444)
     options = ["-D", str(data), "-U", "mlflow", "-A", "scram-sha-256", f"--pwfile={read}", "-N"]
-    subprocess.run([*as_somebody(), initdb, *options], check=True, capture_output=True, cwd="/")
+    subprocess.run([*as_somebody(), initdb, *options], check=True, capture_output=True, cwd="/", timeout=300)
     command = [
         *as_somebody(), server, "-D", str(data), "-p", str(port), "-k", str(folder),
         "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off",

@@ -166,7 +166,7 @@ def test_secrets_are_files_and_are_not_in_git(tmp_path):
     copy = shutil.copytree(DOCKER, tmp_path / "docker")
     shutil.rmtree(copy / "secrets", ignore_errors=True)
     for _ in range(2):  # a second run keeps what is there
-        subprocess.run([str(copy / "secrets.sh")], check=True, capture_output=True)
+        subprocess.run([str(copy / "secrets.sh")], check=True, capture_output=True, timeout=300)
         made = {path.name: path.read_text() for path in (copy / "secrets").iterdir()}
         assert made.keys() == COMPOSE["secrets"].keys()
         assert all(re.fullmatch("[0-9a-f]{48}", text) for text in made.values())
@@ -178,18 +178,18 @@ def test_secrets_are_files_and_are_not_in_git(tmp_path):
 def test_scripts_are_sound(name):
     path = DOCKER / name
     assert os.access(path, os.X_OK)
-    subprocess.run(["sh", "-n", str(path)], check=True)
+    subprocess.run(["sh", "-n", str(path)], check=True, timeout=300)
     assert "set -eu" in path.read_text()
 
 
 def test_compose_itself_accepts_the_file(tmp_path):
     docker = shutil.which("docker")
-    if not docker or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
+    if not docker or subprocess.run([docker, "compose", "version"], capture_output=True, timeout=300).returncode:
         pytest.skip("no `docker compose` here")
     copy = shutil.copytree(DOCKER, tmp_path / "docker")
-    subprocess.run([str(copy / "secrets.sh")], check=True, capture_output=True)
+    subprocess.run([str(copy / "secrets.sh")], check=True, capture_output=True, timeout=300)
     command = [docker, "compose", "-f", str(copy / "compose.yaml"), "config", "--quiet"]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, timeout=300)
 
 
 def test_the_service_takes_its_password_from_a_file_and_passes_its_command_on(tmp_path):
@@ -201,5 +201,5 @@ def test_the_service_takes_its_password_from_a_file_and_passes_its_command_on(tm
     (tmp_path / "medprior").chmod(0o700)
     environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     command = [*words, "serve", "--name", "two words"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.splitlines() == ["of-the-reader", "serve", "--name", "two words"]

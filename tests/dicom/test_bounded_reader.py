@@ -6,7 +6,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,6 +24,7 @@ from medprior.dicom.decoding.samples import (
 from medprior.dicom.radiograph import dump_metadata
 from medprior.errors import Rejected
 from medprior.workers.sandbox import get_fork_server
+from tests.busy_processes import signal_when_busy
 from tests.corpus.measured import measured
 
 PICTURE = create_sample_picture()
@@ -132,8 +132,8 @@ def test_a_killed_process_costs_one_file():
     with BoundedReader(limits=EASY) as reader:
         reader.read(GOOD)
         first, slow = only(reader).pid, slow_file()
-        threading.Timer(0.2, lambda: os.kill(first, signal.SIGSEGV)).start()
-        assert code_of(reader, slow) == "worker_died"
+        with signal_when_busy(first, signal.SIGSEGV):
+            assert code_of(reader, slow) == "worker_died"
         assert reader.read(GOOD).pixels.shape == PICTURE.shape
         assert only(reader).pid != first
 
@@ -143,7 +143,7 @@ def test_a_process_killed_while_idle_costs_nothing():
         reader.read(GOOD)
         first = only(reader)
         os.kill(first.pid, signal.SIGKILL)
-        first._popen.wait()
+        first._popen.wait(timeout=300)
         assert reader.read(GOOD).pixels.shape == PICTURE.shape
 
 
@@ -266,6 +266,7 @@ def test_a_fork_has_processes_of_its_own():
         assert only(reader).pid == before
 
 
+@pytest.mark.slow
 def test_the_way_to_the_process_and_back_is_short(reader):
     picture = create_sample_picture(1024, 1024)
     content = serialise_dataset(create_sample_dataset(picture))

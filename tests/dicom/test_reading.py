@@ -5,7 +5,9 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.dataset import Dataset
 
 from medprior.dicom import Policy, read_radiograph
 from medprior.dicom.decoding.samples import (
@@ -17,6 +19,7 @@ from medprior.dicom.radiograph import compute_pixel_sha256
 from medprior.dicom.reading import resample_to_square_pixels
 from medprior.errors import Rejected
 from tests.dicom.sample_files import GAMMA_CURVE, GOOD_FILE, PICTURE, build_lut_item, get_reject_code, read_dataset
+from tests.shipped_radiograph import SHIPPED_RADIOGRAPH, load_stored_values
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "dicom"
 
@@ -100,6 +103,35 @@ def test_real_dx_secondary_capture():
     assert result.pixels.shape == (1024, 1024)
     assert result.age == 81.0
     assert {"secondary_capture", "burned_in_unknown"} <= set(result.flags)
+
+
+def test_a_real_secondary_capture_in_jpeg_ls():
+    """Not compressed with loss, no window: the whole range of 8 bits becomes [0, 1]."""
+    stored = load_stored_values()
+    assert (stored.min(), stored.max()) == (0, 255)
+    result = read_radiograph(SHIPPED_RADIOGRAPH)
+    np.testing.assert_allclose(result.pixels, stored / 255, atol=1e-6)
+    assert result.valid.all()
+    assert result.flags == ("secondary_capture", "derived", "secondary")
+    assert (result.view, result.sex, result.age, result.polarity_inverted) == ("UNKNOWN", None, None, False)
+    assert get_reject_code(SHIPPED_RADIOGRAPH, Policy(secondary_capture="film")) == "secondary_capture"
+
+
+def test_a_real_picture_as_cr_without_file_meta():
+    """The layout of old CR readers: inverted, 10 of 16 bits, a window, and neither preamble nor file meta."""
+    stored = 1023 - 4 * load_stored_values().astype("u2")
+    dataset = create_sample_dataset(
+        stored, 10, PhotometricInterpretation="MONOCHROME1", WindowCenter="550", WindowWidth="1024",
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.1", Modality="CR",
+    )  # fmt: skip
+    stream = io.BytesIO()
+    pydicom.dcmwrite(stream, Dataset(dict(dataset.items())), implicit_vr=True, little_endian=True)
+    assert stream.getvalue()[128:132] != b"DICM"
+    result = read_radiograph(io.BytesIO(stream.getvalue()))
+    assert (result.view, result.polarity_inverted) == ("PA", True)
+    np.testing.assert_allclose(result.pixels, 1 - np.clip((stored - 549.5) / 1023 + 0.5, 0, 1), atol=1e-5)
+    # Air beside the patient is dark, the heart is bright.
+    assert result.pixels[:20, :30].mean() < 0.2 < result.pixels[300:340, 240:280].mean()
 
 
 HEADERS = {

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from sklearn.metrics import roc_curve
 
 from medprior.finetune.calibration import (
@@ -44,15 +45,19 @@ def test_probabilities_keep_the_order():
     np.testing.assert_allclose(p, 1 / (1 + np.exp(-z / [2.0, 0.5])), rtol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 100_000))
-def test_youden_reaches_sklearns_best_point(seed):
-    rng = np.random.default_rng(seed)
-    truth = rng.integers(0, 2, 40).astype(float)
+EDGE_PROBABILITIES = st.sampled_from([0.0, 2.0**-149, 0.5, 0.5 + 2.0**-24, 1 - 2.0**-24, 1.0])
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    hnp.arrays(np.float32, 12, elements=EDGE_PROBABILITIES | st.floats(0, 1, width=32)),
+    hnp.arrays(bool, 12),
+)
+def test_youden_reaches_sklearns_best_point(score, positive):
+    truth = positive.astype(float)
     truth[:2] = 0, 1
-    score = np.round(rng.random(40) / 2 + truth / 4, 2)
     false, true, _ = roc_curve(truth, score)
-    called = score >= compute_youden_threshold(score, truth)
+    called = score.astype(np.float64) >= compute_youden_threshold(score, truth)
     reached = called[truth == 1].mean() - called[truth == 0].mean()
     assert reached == pytest.approx(max(true - false))
 

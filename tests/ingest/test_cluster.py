@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 
+import distributed
 import fsspec
 import pytest
+from moto.server import ThreadedMotoServer
 
 from medprior.cli import main
 from medprior.dicom import Policy
@@ -19,8 +21,6 @@ from medprior.ingest.pool import ProcessLimits
 from medprior.workers import dask_cluster
 from tests.ingest.radiograph_files import CANARY, ONE_WORKER, encode_radiograph, fill_with_dicom, read_files
 from tests.workers.dask_workers import killing_a_busy_worker
-
-distributed = pytest.importorskip("distributed")
 
 
 def started(workers):
@@ -93,8 +93,7 @@ def test_masks_refusals_and_hostile_files_are_as_here(tmp_path, cluster):
 
 
 def test_workers_fetch_from_a_store_themselves(tmp_path, monkeypatch):
-    moto = pytest.importorskip("moto.server")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     # Workers have their credentials from their own environment; none travel with the work.
@@ -168,4 +167,4 @@ def test_a_file_over_which_workers_died_is_read_here(tmp_path):
 
 def test_the_package_loads_without_a_scheduler():
     code = "import medprior.ingest.pipeline, sys; assert 'distributed' not in sys.modules"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode == 0

@@ -7,8 +7,6 @@ import fsspec
 import numpy as np
 import pytest
 
-pytest.importorskip("distributed")
-
 from medprior.dicom import Policy
 from medprior.errors import MedpriorError
 from medprior.ingest.cluster_worker import DecodingPlugin, decode_packed_source

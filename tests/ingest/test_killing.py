@@ -38,7 +38,7 @@ def ended(process):
     """Wait for success; what it said otherwise."""
     error = process.stderr.read()
     process.stderr.close()
-    assert process.wait() == 0, error
+    assert process.wait(timeout=300) == 0, error
 
 
 def kill_after(seconds, process):
@@ -48,7 +48,7 @@ def kill_after(seconds, process):
     landed = process.poll() is None
     if landed:
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.wait(timeout=300)
     process.stderr.close()
     return landed
 
@@ -93,7 +93,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path):
     folder = fill_with_dicom(tmp_path / "in", 12)
     for name, limit in (("whole", None), ("full", 50_000), ("full", None)):
         process = command(folder, tmp_path / name, limit)
-        process.wait()
+        process.wait(timeout=300)
         error = process.stderr.read().decode()
         process.stderr.close()
         assert process.returncode == (2 if limit else 0), error
@@ -108,11 +108,11 @@ def small_disk(tmp_path):
     place = tmp_path / "disk"
     place.mkdir()
     mounted = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mounted, check=False).returncode:
+    if os.geteuid() != 0 or subprocess.run(mounted, check=False, timeout=300).returncode:
         pytest.skip("needs the right to mount a tmpfs")
     larger = ["mount", "-o", "remount,size=64m", str(place)]
-    yield place, lambda: subprocess.run(larger, check=True)
-    subprocess.run(["umount", str(place)], check=True)
+    yield place, lambda: subprocess.run(larger, check=True, timeout=300)
+    subprocess.run(["umount", str(place)], check=True, timeout=300)
 
 
 def test_a_disk_that_is_really_full(tmp_path, small_disk):
@@ -122,7 +122,7 @@ def test_a_disk_that_is_really_full(tmp_path, small_disk):
     process = command(folder, disk / "c")
     error = process.stderr.read().decode()
     process.stderr.close()
-    assert process.wait() == 2, error
+    assert process.wait(timeout=300) == 2, error
     assert "the disk is full" in error
     assert "Traceback" not in error
     assert not (disk / "c" / "config.json").exists()

@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from tests.ingest.radiograph_files import (
     read_files,
     read_sources,
 )
+from tests.shipped_radiograph import SHIPPED_RADIOGRAPH, load_stored_values
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 
@@ -182,6 +184,18 @@ def test_real_folders(tmp_path, name, dataset, structures, labels):
         known = cohort.mask_squares("lungs", 32)
         assert known[1].all()
         assert 0.05 < known[0].mean() < 0.6
+
+
+def test_the_real_radiograph_that_ships_becomes_a_cohort(tmp_path):
+    """Its stored pixels are the area average of the picture, its facts those of the header."""
+    (tmp_path / "in").mkdir()
+    shutil.copy(SHIPPED_RADIOGRAPH, tmp_path / "in")
+    cohort = ingest_images(tmp_path / "in", tmp_path / "c", settings=IngestSettings(workers=1, store_size=64))
+    (row,) = cohort.manifest.itertuples()
+    assert (row.view, row.flags) == ("UNKNOWN", "secondary_capture|derived|secondary")
+    assert "wingspan" not in "".join(str(value) for value in row)
+    expected = load_stored_values().reshape(64, 8, 64, 8).mean(axis=(1, 3)) / 255
+    np.testing.assert_allclose(cohort.pixels(row.image_id), expected, atol=0.01)
 
 
 def test_a_cohort_opens_by_reading_only(tmp_path):

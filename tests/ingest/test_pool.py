@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import threading
 import time
 from dataclasses import replace
 
@@ -23,6 +22,7 @@ from medprior.ingest.decoding import DecodedImage, RejectedFile
 from medprior.ingest.plan import ImageSource
 from medprior.ingest.pool import POOL_PRELOAD, DecodingPool, ProcessLimits
 from medprior.workers.sandbox import get_fork_server
+from tests.busy_processes import signal_when_busy
 
 EASY = ProcessLimits(memory_mb=800, cpu_seconds=20, wall_seconds=60)
 
@@ -53,11 +53,11 @@ def test_a_killed_worker_costs_one_file(tmp_path):
     slow = write(tmp_path, "slow", 3000, 3000, "1.2.840.10008.1.2.4.90")
     sources = [slow, *(write(tmp_path, f"{i}") for i in range(3))]
     with DecodingPool(1, Policy(), 64, EASY) as workers:
-        # The first file takes a second: the worker is ended in its middle.
+        # The first file takes much longer than a tenth of a second: the worker is ended in its middle.
         list(workers.map(sources[1:]))
         victim = workers._workers[0].process
-        threading.Timer(0.15, lambda: os.kill(victim.pid, signal.SIGSEGV)).start()
-        assert codes(workers.map(sources)) == ["worker_died", "", "", ""]
+        with signal_when_busy(victim.pid, signal.SIGSEGV):
+            assert codes(workers.map(sources)) == ["worker_died", "", "", ""]
 
 
 def test_a_stopped_worker_is_replaced(tmp_path):
@@ -89,7 +89,7 @@ def test_a_worker_that_dies_idle_is_replaced(tmp_path, index):
     with DecodingPool(2, Policy(), 64, EASY) as workers:
         list(workers.map(sources))
         os.kill(workers._workers[index].process.pid, signal.SIGKILL)
-        workers._workers[index].process._popen.wait()
+        workers._workers[index].process._popen.wait(timeout=300)
         assert codes(workers.map(sources)) == ["", "", "", ""]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from medprior.cli import main
@@ -30,8 +31,7 @@ SECRET = "testing-secret-7"
 
 @pytest.fixture(scope="module")
 def server():
-    moto = pytest.importorskip("moto.server")
-    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
     host, port = running.get_host_and_port()
     yield f"http://{host}:{port}"

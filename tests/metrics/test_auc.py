@@ -4,11 +4,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medprior.metrics.auc import compute_ap, compute_auc, count_positives_negatives
 from tests.evaluate.slow_twins import slow_auc, slow_average_precision
 
+EDGE_SCORES = st.sampled_from([0.0, -0.0, 5e-324, -5e-324, 1.0, 1 + 2**-52, 1e308, -1e308]) | st.floats(-1, 1)
 truths = st.lists(st.sampled_from([0.0, 1.0, float("nan")]), min_size=1, max_size=40)
 
 
@@ -42,13 +44,14 @@ def test_both_equal_monai():
     assert ours == pytest.approx(float(compute_average_precision(*pair, average="macro")), abs=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10_000))
-def test_auc_follows_rank_only_and_turns_with_the_sign(seed):
-    rng = np.random.default_rng(seed)
-    truth, score = rng.integers(0, 2, 30).astype(float), rng.integers(0, 8, 30) / 8
+@settings(max_examples=80, deadline=None)
+@given(hnp.arrays(np.float64, 12, elements=EDGE_SCORES), hnp.arrays(bool, 12))
+def test_auc_follows_rank_only_and_turns_with_the_sign(score, positive):
+    """Zeros of both signs are equal; the smallest and largest numbers are not."""
+    truth = positive.astype(float)
     truth[:2] = 0, 1
-    np.testing.assert_allclose(compute_auc(truth, np.exp(3 * score)), compute_auc(truth, score))
+    assert compute_auc(truth, rankdata(score)) == compute_auc(truth, score)
+    assert compute_ap(truth, rankdata(score)) == compute_ap(truth, score)
     np.testing.assert_allclose(compute_auc(truth, -score), 1 - compute_auc(truth, score))
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from medprior.metrics.bootstrap import Resamples
 from medprior.metrics.calibration import (
@@ -13,14 +14,17 @@ from medprior.metrics.calibration import (
 )
 from tests.evaluate.slow_twins import slow_ece
 
+EDGE_PROBABILITIES = st.sampled_from([0.0, 5e-324, 0.25, 0.5, np.nextafter(0.5, 0), 1 - 2**-53, 1.0]) | st.floats(0, 1)
+
 
 @settings(max_examples=80, deadline=None)
-@given(st.integers(0, 100_000), st.integers(1, 20))
-def test_ece_equals_twin(seed, bins):
-    rng = np.random.default_rng(seed)
-    truth = rng.choice([0.0, 1.0, np.nan], 50)
+@given(
+    hnp.arrays(np.float64, 12, elements=st.sampled_from([0.0, 1.0, float("nan")])),
+    hnp.arrays(np.float64, 12, elements=EDGE_PROBABILITIES),
+    st.integers(1, 20),
+)
+def test_ece_equals_twin(truth, probability, bins):
     truth[0] = 1
-    probability = np.round(rng.random(50), 2)
     expected = slow_ece(truth.tolist(), probability.tolist(), bins)
     assert compute_ece(truth, probability, bins) == pytest.approx(expected)
 

@@ -65,7 +65,7 @@ def running(**access):
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.communicate(timeout=300)
 
 
 TOKEN = "correct-horse-battery-staple"

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 
 from medprior.cohort import Cohort
@@ -25,19 +24,12 @@ def test_size_follows_images_and_heads(phantom_cohort, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["attention.png"]
 
 
-def test_each_row_has_the_image_and_over_it_the_attention_of_each_head(phantom_cohort, tmp_path, monkeypatch):
-    saved, save = [], Figure.savefig
-
-    def keep_figure(figure, *arguments, **options):
-        saved.append(figure)
-        return save(figure, *arguments, **options)
-
-    monkeypatch.setattr(Figure, "savefig", keep_figure)
+def test_each_row_has_the_image_and_over_it_the_attention_of_each_head(phantom_cohort, tmp_path, saved_figures):
     torch.manual_seed(0)
     network = build_encoder(tiny(network={"heads": 3}).network).eval()
     cohort = Cohort.open(phantom_cohort)
     plot_head_attention(tmp_path / "attention.png", network, cohort, 48, {"left_lung": 1}, images=2)
-    axes = np.array(saved[0].axes).reshape(2, 4)
+    axes = np.array(saved_figures[0].axes).reshape(2, 4)
     titles = [[axis.get_title() for axis in line] for line in axes]
     assert titles == [["image", "free head 0", "left lung", "free head 2"], [""] * 4]
     few = cohort.take(2)

@@ -2,7 +2,6 @@
 
 import math
 import signal
-import socket
 import threading
 import time
 
@@ -16,6 +15,7 @@ from medprior.networks import load_backbone
 from medprior.networks.checkpoint import load_newest_checkpoint
 from medprior.pretrain import Pretraining, PretrainSettings, handlers, pretrain_backbone
 from medprior.settings import merge_mappings
+from tests.deploy.servers import free_port
 
 from .runs import TINY_RUN, load_teacher_weights, run_settings, start_run
 
@@ -78,9 +78,7 @@ def test_stopped_run_ends_with_the_same_weights(phantom_cohort, tmp_path):
 
 
 def test_a_signal_to_one_process_stops_both_after_the_same_step(phantom_cohort, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     settings = TINY_RUN | {"steps": 400, "window": 1, "checkpoint_every": 1000}
     meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "CUDA_VISIBLE_DEVICES": ""}
     out = tmp_path / "cut"

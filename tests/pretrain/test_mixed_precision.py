@@ -1,6 +1,7 @@
 """Losses under bfloat16 autocast equal their float32 values and gradients; the teacher drops no branch."""
 
 import pytest
+import timm
 import torch
 
 from medprior.networks.vit import disable_drop_path
@@ -70,7 +71,6 @@ def test_only_the_student_drops_branches():
 
 
 def test_drop_path_of_timm_is_disabled_too():
-    timm = pytest.importorskip("timm")
     network = timm.create_model("vit_tiny_patch16_224", img_size=32, in_chans=1, drop_path_rate=0.5).train()
     disable_drop_path(network)
     images = torch.rand(8, 1, 32, 32)

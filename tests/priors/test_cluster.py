@@ -1,5 +1,6 @@
 """A real Dask cluster on loopback: the same prior as here, also when a worker is killed."""
 
+import distributed
 import pytest
 
 from medprior.annotate import annotate_from_cohort
@@ -12,7 +13,6 @@ from medprior.priors.transfer import LabelTransfer
 from medprior.workers import dask_cluster
 from tests.workers.dask_workers import killing_a_busy_worker
 
-distributed = pytest.importorskip("distributed")
 FILES = ("per_image.npy", "per_image.parquet", "prior.npz", "prior.json")
 QUICK = PriorSettings.from_values(
     {"size": 32, "registration": {"size": 64, "iterations": 4, "mesh": 6, "shrink": [4, 2]}}

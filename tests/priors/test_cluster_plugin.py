@@ -5,12 +5,11 @@ import pytest
 
 import medprior
 from medprior.errors import MedpriorError
+from medprior.priors import cluster_plugin
 from medprior.priors.registration import Example
 from medprior.priors.settings import PriorSettings
 from medprior.priors.transfer import LabelTransfer
 from medprior.workers.secret_bytes import pack_message, unpack_message
-
-cluster_plugin = pytest.importorskip("medprior.priors.cluster_plugin")
 
 
 @pytest.fixture

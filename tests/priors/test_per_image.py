@@ -135,5 +135,5 @@ def test_records_of_a_hundred_thousand_images_are_not_held(tmp_path):
     maps = open_maps_file(tmp_path / "per_image.npy", (100_000, 1, 2, 2), exists=False)
     maps.flush()
     command = [sys.executable, "-c", RESUME, str(tmp_path)]
-    grown = int(subprocess.run(command, capture_output=True, check=True, text=True).stdout) / 2**10
+    grown = int(subprocess.run(command, capture_output=True, check=True, text=True, timeout=300).stdout) / 2**10
     assert grown < 90

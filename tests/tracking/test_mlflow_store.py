@@ -36,11 +36,10 @@ def test_no_database_is_refused(tmp_path):
 
 
 def test_silent_server_is_refused_and_password_masked():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with pytest.raises(MedpriorError, match="does not answer") as caught:
-        mlflow_store.connect_to_store(f"http://me:secret@127.0.0.1:{port}")
+    with socket.socket() as held:  # bound but not listening: connections are refused
+        held.bind(("127.0.0.1", 0))
+        with pytest.raises(MedpriorError, match="does not answer") as caught:
+            mlflow_store.connect_to_store(f"http://me:secret@127.0.0.1:{held.getsockname()[1]}")
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -69,5 +68,5 @@ def test_processes_that_start_together_share_one_new_store(tmp_path: Path):
     started = [
         subprocess.Popen([sys.executable, "-c", program, uri], stderr=subprocess.PIPE, text=True) for _ in range(3)
     ]
-    answers = [process.communicate()[1] for process in started]
+    answers = [process.communicate(timeout=300)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], answers

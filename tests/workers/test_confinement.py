@@ -39,7 +39,10 @@ def has_seccomp():
         "l = ctypes.CDLL(None); l.prctl(38, 1, 0, 0, 0)\n"
         "raise SystemExit(l.prctl(22, 2, ctypes.byref(P(1, program))) != 0)\n"
     )
-    return platform.machine() in MACHINES and not subprocess.run([sys.executable, "-c", code], check=False).returncode
+    return (
+        platform.machine() in MACHINES
+        and not subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode
+    )
 
 
 needs_landlock = pytest.mark.skipif(not has_landlock(), reason="this kernel or container has no Landlock")
@@ -117,7 +120,7 @@ def test_it_touches_no_other_process(decoder, name):
         assert "refused" in attack(decoder, name, number=victim.pid)
         time.sleep(0.1)
         assert victim.poll() is None
-        victim.communicate(b"\n")
+        victim.communicate(b"\n", timeout=300)
 
 
 @needs_seccomp
@@ -218,7 +221,9 @@ def test_an_unprivileged_user_starts_no_process_without_a_filter_either():
     )
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.stdout == "refused\n", done.stderr
 
 
@@ -244,7 +249,9 @@ def test_ending_a_process_ends_its_group(tmp_path):
     )
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.stdout == "True\n", done.stderr
 
 

@@ -1,5 +1,6 @@
 """Tasks on a real Dask cluster in this process: order, number of pending tasks, and how runs stop."""
 
+import distributed
 import pytest
 
 import medprior
@@ -12,8 +13,6 @@ from medprior.workers.dask_cluster import (
     scheduler_unreachable_error,
 )
 from medprior.workers.secret_bytes import SecretBytes, pack_message, unpack_message
-
-distributed = pytest.importorskip("distributed")
 
 
 class PluginOfWorkers(distributed.WorkerPlugin):

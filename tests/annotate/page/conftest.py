@@ -28,4 +28,4 @@ def served(tmp_path, phantom_cohort):
     assert address, process.stderr.read()
     yield process, address
     process.kill()
-    process.communicate()
+    process.communicate(timeout=300)

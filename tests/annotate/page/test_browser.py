@@ -223,7 +223,7 @@ def test_a_file_of_ones_own(tmp_path, driver):
         assert dice(annotation.masks["heart"], inside(at, (300, 200))) >= 0.98
     finally:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=300)
 
 
 MARKUP_SCRIPT = """
@@ -250,4 +250,4 @@ def test_a_name_that_is_markup_is_shown_as_text(tmp_path, driver):
         assert "<b id=planted>lung</b>" in text
     finally:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=300)

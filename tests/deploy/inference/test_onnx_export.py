@@ -116,7 +116,9 @@ def test_torchscript_by_the_commands_of_the_reference(classifier, tmp_path):
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(root)
     }  # fmt: skip
-    subprocess.run(["bash", "-ec", commands], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    subprocess.run(
+        ["bash", "-ec", commands], cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=300
+    )
     scripted = torch.jit.load(str(tmp_path / "model.ts")).eval()
     images = torch.rand(2, 1, 64, 64)
     with torch.inference_mode():

@@ -77,12 +77,12 @@ class NodeProcess:
     def kill(self) -> None:
         """Kill -9; its queue stays."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
+        self.process.communicate(timeout=300)
 
     def end(self) -> int:
         """SIGTERM; returns its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=300)
         return self.process.returncode
 
 

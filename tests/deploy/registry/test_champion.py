@@ -49,7 +49,7 @@ def promote_at_once(uri: str, discs: Path, folder: Path, *challengers: str) -> l
         for challenger in challengers
     ]  # fmt: skip
     try:
-        return [(one.wait(timeout=100), one.communicate()[1]) for one in started]
+        return [(one.wait(timeout=100), one.communicate(timeout=300)[1]) for one in started]
     finally:
         for one in started:
             one.kill()

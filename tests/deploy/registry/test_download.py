@@ -140,10 +140,10 @@ def test_a_moved_store_says_where_its_artifacts_were_and_how_to_point_to_them(tm
             fetch(uri, store)
         assert str(home) in caught.value.expected
         assert caught.value.fix == f"the store was moved: ln -s {moved}/mlruns '{home}/mlruns'"
-    subprocess.run(caught.value.fix.partition(": ")[2], shell=True, check=False, stderr=subprocess.DEVNULL)
+    subprocess.run(caught.value.fix.partition(": ")[2], shell=True, check=False, stderr=subprocess.DEVNULL, timeout=300)
     assert not home.exists()
     home.mkdir()
-    subprocess.run(caught.value.fix.partition(": ")[2], shell=True, check=True)
+    subprocess.run(caught.value.fix.partition(": ")[2], shell=True, check=True, timeout=300)
     # Now the artifacts are read, and this foreign model is refused for what it is.
     with pytest.raises(MedpriorError, match="not a package of `medprior register`"):
         fetch("models:/own@champion", store)

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from medprior.deploy import load_model, register_model
 from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.deploy.registry.pyfunc import OUTPUT_SCHEMA, RadiographModel, build_output_row
 from tests.deploy.registry.stored import run_in_clean_process
+from tests.deploy.servers import free_port
 
 
 def post(port: int, body: dict) -> tuple[int, dict]:
@@ -45,9 +45,7 @@ def server(empty_store, classifier, segmenter, tmp_path):
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     register_model(classifier, "cxr", segmenter=segmenter, tracking_uri=uri)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/cxr@champion",
         "--env-manager", "local", "-p", str(port), "-h", "127.0.0.1",

@@ -5,12 +5,9 @@ import torch
 
 from medprior import __version__
 from medprior.errors import InputMissing, MedpriorError
+from medprior.evaluate.compare.dask_worker import execute_run, execute_run_message, pin_gpu
 from medprior.evaluate.compare.settings import CompareSettings
 from medprior.workers.secret_bytes import pack_message, unpack_message
-
-pytest.importorskip("distributed")
-
-from medprior.evaluate.compare.dask_worker import execute_run, execute_run_message, pin_gpu
 
 
 def describe_run(cohort, folder, **changes):

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import dask
+import distributed
 import pytest
 import torch
 
@@ -19,7 +20,6 @@ from medprior.evaluate.compare.settings import Arm
 from tests.evaluate.comparing import COLLAPSING, PRETRAIN, small
 from tests.workers.dask_workers import killing_a_busy_worker
 
-distributed = pytest.importorskip("distributed")
 ARMS = ["dino", "hot"]
 SETTINGS = small(pretrain=PRETRAIN | {"steps": 30}, arms={"hot": COLLAPSING})
 

@@ -151,7 +151,7 @@ print(read_peak_kib() - before)
 
 def test_votes_never_hold_all_similarities():
     """All 36 million similarities and their order would be 1100 MiB."""
-    done = subprocess.run([sys.executable, "-c", VOTE], capture_output=True, check=True, text=True)
+    done = subprocess.run([sys.executable, "-c", VOTE], capture_output=True, check=True, text=True, timeout=300)
     assert int(done.stdout) / 2**10 < 250
 
 

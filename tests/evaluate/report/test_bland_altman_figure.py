@@ -6,7 +6,7 @@ from medprior.evaluate.report.bland_altman_figure import plot_bland_altman
 from medprior.metrics.bootstrap import Estimate
 
 
-def test_only_images_with_both_ratios_are_counted(tmp_path):
+def test_only_images_with_both_ratios_are_drawn(tmp_path, saved_figures):
     predicted, truth = np.array([0.5, np.nan, 0.6, 0.4]), np.array([0.4, 0.5, np.nan, 0.5])
     unknown = np.full(4, np.nan)
     estimates = {
@@ -15,5 +15,17 @@ def test_only_images_with_both_ratios_are_counted(tmp_path):
         "cardiothoracic.limit_high": Estimate(0.2, unknown, 2),
     }
     figure = plot_bland_altman(tmp_path / "b.png", "seg", predicted, truth, estimates)
-    assert figure.path.stat().st_size > 5000
+    assert figure.path.is_file()
     assert "plot of 2 images" in figure.caption
+    (axis,) = saved_figures[0].axes
+    points = np.ma.filled(axis.collections[0].get_offsets(), np.nan)
+    np.testing.assert_allclose(points[[0, 3]], [[0.45, 0.1], [0.45, -0.1]])
+    assert np.isnan(points[1:3]).all()
+    assert [line.get_ydata()[0] for line in axis.lines] == [0, 0.0, -0.2, 0.2]
+    assert [line.get_linestyle() for line in axis.lines] == ["-", "-", "--", "--"]
+    assert [text.get_text() for text in axis.texts] == ["+0.000", "−0.200", "+0.200"]
+    # Limits whose interval is unknown have no band.
+    (band,) = axis.patches
+    low, high = estimates["cardiothoracic.bias"].interval()
+    edges = band.get_path().transformed(band.get_patch_transform()).vertices[:, 1]
+    np.testing.assert_allclose([edges.min(), edges.max()], [low, high])

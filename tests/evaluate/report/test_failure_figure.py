@@ -1,6 +1,7 @@
 """The gallery of failures: who is picked, and that it is drawn."""
 
 import numpy as np
+import pandas as pd
 
 from medprior.cohort import Cohort
 from medprior.evaluate.evaluate import evaluate_cohort
@@ -42,6 +43,19 @@ def test_figures_are_in_the_evidence(planted_evidence):
     assert "Where pooled is wrong" in (planted_evidence / "report.html").read_text()
 
 
-def test_the_worst_contours(tmp_path, cohort_path, model_paths):
-    evaluate_cohort(Cohort.open(cohort_path), tmp_path, model=model_paths["masks"], settings=QUICK)
-    assert (tmp_path / "figures" / "failures_segmentation_masks.png").stat().st_size > 5000
+def test_the_worst_contours(tmp_path, cohort_path, model_paths, saved_figures):
+    """At most four images, the lowest mean Dice first."""
+    cohort = Cohort.open(cohort_path)
+    evaluate_cohort(cohort, tmp_path, model=model_paths["masks"], settings=QUICK)
+    assert (tmp_path / "figures" / "failures_segmentation_masks.png").is_file()
+    table = pd.read_parquet(tmp_path / "predictions.parquet").set_index("image_id")
+    dice = table[[name for name in table.columns if name.startswith("dice_")]].mean(axis=1)
+    patients = cohort.select(dice.index.tolist()).patient_ids.tolist()
+    rows = find_lowest_rows(dice.to_numpy(), patients, 4)
+    titles = [f"Dice {dice.iloc[row]:.3f}" for row in rows]
+    names = [dice.index[row] for row in rows]
+    shown = [
+        ([axis.get_title() for axis in figure.axes], [axis.get_xlabel() for axis in figure.axes])
+        for figure in saved_figures
+    ]
+    assert (titles, names) in shown

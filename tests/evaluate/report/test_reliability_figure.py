@@ -26,8 +26,27 @@ def test_only_filled_bins_have_an_interval(study):
     np.testing.assert_allclose(high, [z2 / (4 + z2), 1, 1], rtol=1e-5)
 
 
-def test_five_labels_are_two_rows_of_panels(study, tmp_path):
+def test_five_labels_are_two_rows_of_panels(study, tmp_path, saved_figures):
     truth = np.array([[0.0] * 5, [1.0] * 5] * 4)
     score = np.linspace(0, 1, 40).reshape(8, 5)
-    figure = plot_reliability(tmp_path / "r.png", list("abcde"), truth, {"m": score}, study)
-    assert figure.path.stat().st_size > 5000
+    plot_reliability(tmp_path / "r.png", list("abcde"), truth, {"m": score, "n": score[::-1]}, study)
+    (figure,) = saved_figures
+    assert [axis.get_title() for axis in figure.axes if axis.get_visible()] == list("abcde")
+    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 4)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["m", "n"]
+
+
+def test_a_line_joins_predicted_and_observed_shares_of_filled_bins(study, tmp_path, saved_figures):
+    """Four scores of 0.05 and four of 0.95 of which three are positive; the bars are of the first model alone."""
+    truth = np.array([[0.0]] * 4 + [[1.0]] * 3 + [[0.0]])
+    score = np.array([[0.05]] * 4 + [[0.95]] * 4)
+    plot_reliability(tmp_path / "r.png", ["a"], truth, {"m": score, "n": np.full((8, 1), 0.5)}, study)
+    (axis,) = saved_figures[0].axes
+    diagonal, first, second = (line.get_xydata() for line in axis.lines)
+    np.testing.assert_array_equal(diagonal, [[0, 0], [1, 1]])
+    np.testing.assert_allclose(first, [[0.05, 0], [0.95, 0.75]])
+    np.testing.assert_allclose(second, [[0.5, 3 / 8]])
+    bars = np.array(axis.collections[0].get_segments())
+    np.testing.assert_allclose(bars[:, :, 0], [[0.05, 0.05], [0.95, 0.95]])
+    low, high, _ = compute_bin_intervals(truth[:, 0], score[:, 0], study)
+    np.testing.assert_allclose(bars[:, :, 1], np.transpose([low, high]))

@@ -69,11 +69,17 @@ def test_a_band_is_of_known_images_and_holds_the_curve():
     assert np.isnan(high).all()
 
 
-def test_a_label_without_a_known_image_is_drawn_empty(tmp_path):
+def test_a_label_without_a_known_image_is_drawn_empty(tmp_path, saved_figures):
     truth = np.stack([TRUTH, np.full(4, np.nan)], axis=1)
     scores = {"m": np.stack([SCORE, SCORE], axis=1)}
     draws = Resamples.draw(list("abcd"), 5, 0)
     for kind, name in (("roc", "ROC"), ("pr", "Precision-recall")):
         figure = plot_roc_pr_curves(tmp_path / f"{kind}.png", kind, ["a", "b"], truth, scores, draws)
         assert figure.title == f"{name} curves"
-        assert figure.path.stat().st_size > 5000
+        assert figure.path.is_file()
+        shown, empty = saved_figures[-1].axes
+        assert [shown.get_title(), empty.get_title()] == ["a\n2 of 4", "b\n0 of 0"]
+        curve, chance = (line.get_ydata() for line in shown.lines)
+        np.testing.assert_array_equal(curve, compute_weighted_curve(TRUTH, SCORE, ONES, kind))
+        np.testing.assert_array_equal(chance, [0, 1] if kind == "roc" else [0.5, 0.5])
+        assert np.isnan(empty.lines[0].get_ydata()).all()

@@ -14,7 +14,7 @@ def models(model_paths):
     return {name: load_inputs([(name, path)], "model")[0] for name, path in model_paths.items()}
 
 
-def test_figures_of_every_model(models, cohort, tmp_path):
+def test_figures_of_every_model(models, cohort, tmp_path, saved_figures):
     settings = EvaluateSettings.from_values({"resamples": 20})
     study = EvaluationStudy.of(cohort, "test", frozenset(), settings)
     inputs = Inputs(backbones=[], models=list(models.values()), priors=[])
@@ -27,4 +27,11 @@ def test_figures_of_every_model(models, cohort, tmp_path):
     names = {figure.path.name for figure in figures}
     kinds = ("classification_ours", "classification_other", "segmentation_masks")
     assert names == {f"rollout_{kind}.png" for kind in kinds}
-    assert all(figure.path.stat().st_size > 5000 for figure in figures)
+    assert all(figure.path.is_file() for figure in figures)
+    for figure, saved in zip(figures, saved_figures, strict=True):
+        assert {"best", "median", "worst"} <= {axis.get_ylabel() for axis in saved.axes}
+        outputs = models[figure.path.stem.split("_")[-1]].item.outputs
+        assert len(saved.axes) == 3 * (len(outputs) + 1)
+        for axis in saved.axes:
+            has_map = len(axis.images) == 2
+            assert has_map == ("left out" in axis.get_xlabel())

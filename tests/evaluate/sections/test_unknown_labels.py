@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from medprior.evaluate.report.failure_figure import plot_errors
+from medprior.evaluate.report.failure_figure import IMAGES_PER_ERROR, find_confident_errors, plot_errors
 from medprior.evaluate.report.figures import plot_classification_figures
 from medprior.evaluate.report.tables import build_evaluation_tables
 from medprior.evaluate.sections.external_cohorts import find_two_class_labels
@@ -17,6 +17,7 @@ from medprior.evaluate.study import Section
 from medprior.finetune.calibration import fit_temperature
 from medprior.metrics.bootstrap import Resamples
 from medprior.metrics.classification import estimate_classification
+from tests.saved_figures import keep_saved_figures
 
 NAN = float("nan")
 LABELS = ["first", "second"]
@@ -49,7 +50,15 @@ def test_tables_and_figures_accept_any_pattern_of_labels(cohort, rows):
     assert "Findings, label by label" in titles
     extra = {"labels": LABELS, "truth": truth, "scores": {"m": score}, "thresholds": {"m": np.array([0.5, NAN])}}
     section = Section(estimates=estimates, extra=extra)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, keep_saved_figures() as saved:
         figures = plot_classification_figures(Path(folder), SimpleNamespace(draws=draws), section)
         figures.append(plot_errors(Path(folder) / "errors.png", "m", part, section, slice(0, 2)))
-        assert [figure.path.stat().st_size > 5000 for figure in figures] == [True] * 4
+        assert all(figure.path.is_file() for figure in figures)
+    assert [len(figure.axes) for figure in saved] == [2, 2, 2, 4 * IMAGES_PER_ERROR]
+    known = [(int((column == 1).sum()), int((~np.isnan(column)).sum())) for column in truth.T]
+    titles = [f"{label}\n{positives} of {count}" for label, (positives, count) in zip(LABELS, known, strict=True)]
+    assert [[axis.get_title() for axis in figure.axes] for figure in saved[:2]] == [titles, titles]
+    patients = part.patient_ids.tolist()
+    wrong = [find_confident_errors(truth[:, k], score[:, k], (0.5, NAN)[k], patients, IMAGES_PER_ERROR) for k in (0, 1)]
+    is_pictured = [bool(axis.images) for axis in saved[3].axes]
+    assert is_pictured == [n < len(rows) for pair in wrong for rows in pair for n in range(IMAGES_PER_ERROR)]
