@@ -51,6 +51,7 @@ def test_shares_must_sum_to_one():
         assign_patient_splits(["a"], ["a"], fractions=(0.5, 0.1, 0.1))
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_patients_are_split_in_seconds():
     import time
 
