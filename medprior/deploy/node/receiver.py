@@ -189,21 +189,24 @@ class Receiver:
 
     def _store(self, event: Event) -> int:
         """Put one image on disk, and only then acknowledge it."""
-        free = shutil.disk_usage(self._queue.folder).free
-        is_full = self._queue.count_incoming() >= self._settings.waiting
-        if is_full or free < self._settings.min_free_mb * MEBIBYTE:
-            self._metrics.refused_stores.labels("a700").inc()
-            return OUT_OF_RESOURCES
         try:
-            name = self._queue.add(event.encoded_dataset())
+            name = None if self._is_full() else self._queue.add(event.encoded_dataset())
         except OSError as error:
             NODE_LOG.error("an image cannot be written: %s", error.strerror)
+            name = None
+        if name is None:
             self._metrics.refused_stores.labels("a700").inc()
             return OUT_OF_RESOURCES
         NODE_LOG.info("%s received", name)
         self._metrics.received.inc()
         self._on_receive()
         return SUCCESS
+
+    def _is_full(self) -> bool:
+        """Whether enough radiographs wait, or too little of the disk is free."""
+        free = shutil.disk_usage(self._queue.folder).free
+        is_full = self._queue.count_incoming() >= self._settings.waiting
+        return is_full or free < self._settings.min_free_mb * MEBIBYTE
 
     def _reset_message_size(self, event: Event) -> None:
         cast(BoundedSocket, event.assoc.dul.socket).received_bytes = 0
