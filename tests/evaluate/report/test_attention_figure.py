@@ -79,6 +79,7 @@ def test_maps_of_a_backbone_are_drawn(tmp_path, cohort, saved_figures):
     figure = plot_attention_maps(tmp_path / "a.png", "span", part, targets, source, localisation, cases)
     assert figure.path.is_file()
     assert "span" in figure.caption
+    assert saved_figures[0].get_size_inches().tolist() == pytest.approx([1.15 * 3 + 0.4, 1.35 * 2 + 0.7])
     axes = np.array(saved_figures[0].axes).reshape(2, 1 + source.count)
     assert [axis.get_ylabel() for axis in axes[:, 0]] == ["best\nAP 1.00", "worst\nAP 0.00"]
     assert [axis.get_title() for axis in axes[0, :3]] == ["radiograph", "head 0\nheart", "head 1\n(free)"]

@@ -17,6 +17,7 @@ def test_only_images_with_both_ratios_are_drawn(tmp_path, saved_figures):
     figure = plot_bland_altman(tmp_path / "b.png", "seg", predicted, truth, estimates)
     assert figure.path.is_file()
     assert "plot of 2 images" in figure.caption
+    assert saved_figures[0].get_size_inches().tolist() == [5.2, 3.6]
     (axis,) = saved_figures[0].axes
     points = np.ma.filled(axis.collections[0].get_offsets(), np.nan)
     np.testing.assert_allclose(points[[0, 3]], [[0.45, 0.1], [0.45, -0.1]])

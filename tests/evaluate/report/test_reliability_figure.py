@@ -33,6 +33,7 @@ def test_five_labels_are_two_rows_of_panels(study, tmp_path, saved_figures):
     (figure,) = saved_figures
     assert [axis.get_title() for axis in figure.axes if axis.get_visible()] == list("abcde")
     assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 4)
+    assert figure.get_size_inches().tolist() == pytest.approx([2.1 * 4 + 0.3, 2.1 * 2 + 0.6])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["m", "n"]
 
 
