@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
@@ -11,13 +12,17 @@ from matplotlib.figure import Figure
 
 @contextmanager
 def keep_saved_figures() -> Iterator[list[Figure]]:
-    """Every figure that is saved in the block, in order; the files are written as usual."""
+    """Every figure that is saved in the block, in order, with the stem of its file as label.
+
+    The files are written as usual.
+    """
     saved: list[Figure] = []
     save = Figure.savefig
 
-    def save_and_keep(figure, *arguments, **options):
+    def save_and_keep(figure, path, **options):
+        figure.set_label(Path(path).name.lstrip(".").partition(".")[0])
         saved.append(figure)
-        return save(figure, *arguments, **options)
+        return save(figure, path, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", save_and_keep)

@@ -162,18 +162,31 @@ def planted_models(tmp_path_factory, planted_home):
 
 
 @pytest.fixture(scope="session")
-def planted_evidence(tmp_path_factory, planted_home, planted_away, planted_models, span_path):
+def planted_run(tmp_path_factory, planted_home, planted_away, planted_models, span_path):
+    """The evidence folder of the planted findings, and its figures by the stem of their files."""
     from medprior.evaluate.evaluate import evaluate_cohort
     from medprior.evaluate.settings import EvaluateSettings
+    from tests.saved_figures import keep_saved_figures
 
     out = tmp_path_factory.mktemp("evidence") / "planted"
     settings = {"resamples": 60, "map_size": 32, "neighbours": 5}
-    evaluate_cohort(
-        planted_home,
-        out,
-        backbone=("span", span_path),
-        model=list(planted_models.items()),
-        settings=EvaluateSettings.from_values(settings),
-        external=[("away", planted_away)],
-    )
-    return out
+    with keep_saved_figures() as saved:
+        evaluate_cohort(
+            planted_home,
+            out,
+            backbone=("span", span_path),
+            model=list(planted_models.items()),
+            settings=EvaluateSettings.from_values(settings),
+            external=[("away", planted_away)],
+        )
+    return out, {figure.get_label(): figure for figure in saved}
+
+
+@pytest.fixture(scope="session")
+def planted_evidence(planted_run):
+    return planted_run[0]
+
+
+@pytest.fixture(scope="session")
+def planted_figures(planted_run):
+    return planted_run[1]

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 
 from medprior.deploy import load_model
-from medprior.deploy.inference.out_of_distribution import find_implausible_masks, refuse_unfamiliar
+from medprior.deploy.inference.out_of_distribution import (
+    compute_mask_centroid,
+    find_implausible_masks,
+    refuse_unfamiliar,
+    select_familiarity,
+)
 from medprior.dicom import read_image
 from medprior.errors import Rejected
+from medprior.finetune.familiarity import OutOfDistributionScore
+from medprior.finetune.model import Prediction
 from medprior.phantom import render_phantom
 
 
@@ -59,3 +66,64 @@ def test_flags_of_the_file_stay(classifier, dicom):
     reading = load_model(classifier).predict_radiograph(radiograph)
     assert reading.flags[: len(radiograph.flags)] == radiograph.flags
     assert reading.native.stored_shape == (256, 256)
+
+
+def draw_chest(rows=(50, 150), columns=(50, 150), lung_columns=25, heart=((100, 130), (95, 125))):
+    """Masks on 200 x 200 pixels: both lungs as columns at the sides of a box, and a heart within."""
+    masks = {name: np.zeros((200, 200), bool) for name in ("right_lung", "left_lung", "heart")}
+    masks["right_lung"][slice(*rows), columns[0] : columns[0] + lung_columns] = True
+    masks["left_lung"][slice(*rows), columns[1] - lung_columns : columns[1]] = True
+    masks["heart"][slice(*heart[0]), slice(*heart[1])] = True
+    return masks
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"columns": (50, 149)}, ["lungs' width"]), ({"columns": (0, 200), "lung_columns": 50}, []),
+        ({"rows": (70, 134)}, []), ({"rows": (70, 133)}, ["lungs' height"]), ({"rows": (0, 200)}, []),
+        ({"lung_columns": 11}, []), ({"lung_columns": 37}, []),
+        ({"lung_columns": 10}, ["left lung's area", "right lung's area"]),
+        ({"lung_columns": 38}, ["left lung's area", "right lung's area"]),
+        ({"heart": ((105, 120), (100, 120))}, []), ({"heart": ((105, 120), (100, 119))}, ["heart's area"]),
+        ({"heart": ((80, 130), (75, 145))}, []), ({"heart": ((80, 130), (75, 146))}, ["heart's area"]),
+        ({"heart": ((105, 125), (82, 103))}, []), ({"heart": ((105, 125), (81, 102))}, ["heart's place across"]),
+        ({"heart": ((105, 125), (118, 139))}, []), ({"heart": ((105, 125), (119, 140))}, ["heart's place across"]),
+        ({"heart": ((80, 101), (100, 120))}, []), ({"heart": ((79, 100), (100, 120))}, ["heart's place down"]),
+        ({"heart": ((135, 156), (100, 120))}, []), ({"heart": ((136, 157), (100, 120))}, ["heart's place down"]),
+    ],
+)  # fmt: skip
+def test_each_limit_of_a_plausible_chest(changes, expected):
+    """The box around both lungs is a quarter of the picture: a column of a lung is a hundredth of the box."""
+    assert find_implausible_masks(draw_chest(**changes)) == expected
+
+
+def test_the_areas_of_the_lungs_are_told_apart_and_equal_sides_are_no_sides():
+    masks = draw_chest()
+    thin = masks["right_lung"].copy()
+    thin[:, 61:] = False
+    thin[60, 60] = False  # 1099 of 10 000 pixels of the box
+    assert find_implausible_masks(masks | {"right_lung": thin}) == ["right lung's area"]
+    both = masks["left_lung"].copy()
+    both[:, 50:100] = True
+    same = {"left_lung": both, "right_lung": both}
+    assert "lungs' sides" in find_implausible_masks(same)
+
+
+def test_the_centre_of_a_mask_is_its_mean_row_and_column():
+    mask = np.zeros((5, 7), bool)
+    mask[1, 2:5], mask[4, 6] = True, True
+    assert compute_mask_centroid(mask) == (7 / 4, 15 / 4)
+
+
+def test_the_classifier_tells_familiarity_before_the_segmenter():
+    def answer(score):
+        familiarity = None if score is None else OutOfDistributionScore(score, 2.0, 0.05)
+        return Prediction({}, {}, {}, familiarity=familiarity)
+
+    both = {"segmentation": answer(1.0), "classification": answer(3.0)}
+    assert select_familiarity(both).score == 3.0
+    assert select_familiarity({"segmentation": answer(1.0), "classification": answer(None)}).score == 1.0
+    assert select_familiarity({"segmentation": answer(None)}) is None
+    assert select_familiarity({}) is None

@@ -1,10 +1,12 @@
 """The image that is shown of a finding, and the rows of the hit rates."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
-from medprior.evaluate.report.finding_figure import find_median_row, plot_finding_figures, plot_hit_rates
+from medprior.evaluate.report.finding_figure import MAP_TITLES, find_median_row, plot_finding_figures, plot_hit_rates
 from medprior.evaluate.study import Section, exact_estimate
 
 
@@ -27,3 +29,33 @@ def test_hit_rates_tell_the_tolerance_and_need_a_number(tmp_path):
     figure = plot_hit_rates(tmp_path / "h.png", section)
     assert "within 3% of the side" in figure.caption
     assert figure.path.is_file()
+
+
+@pytest.mark.parametrize("name", ["pooled", "plain"])
+def test_each_finding_has_a_row_of_its_maps(planted_figures, planted_evidence, name):
+    metrics = json.loads((planted_evidence / "metrics.json").read_text())
+    prefix = "localisation." if name == "pooled" else f"baseline.{name}.localisation."
+    kinds = [kind for kind in MAP_TITLES if any(key.startswith(f"{prefix}{kind}.pointing.") for key in metrics)]
+    saved = planted_figures[f"localisation_{name}"]
+    grid = saved.axes[0].get_subplotspec().get_gridspec().get_geometry()
+    axes = np.array(saved.axes).reshape(grid)
+    assert [axis.get_title() for axis in axes[0]] == ["radiograph", *(MAP_TITLES[kind] for kind in kinds)]
+    assert saved.get_size_inches().tolist() == pytest.approx([1.5 * grid[1] + 0.4, 1.75 * grid[0] + 0.5])
+    for line in axes:
+        finding = line[0].get_ylabel().replace(" ", "_")
+        assert f"{prefix}{kinds[0]}.pointing.{finding}" in metrics
+        assert [len(axis.images) for axis in line] == [1] + [2] * len(kinds)
+        assert all(axis.get_xlabel().endswith("% inside") for axis in line[1:])
+        assert all(axis.collections for axis in line)  # the contour of the finding
+
+
+def test_hit_rates_are_those_of_the_metrics(planted_figures, planted_evidence):
+    metrics = json.loads((planted_evidence / "metrics.json").read_text())
+    (axis,) = planted_figures["localisation"].axes
+    lines = [line for line in axis.lines if line.get_marker() == "o" and len(line.get_xdata())]
+    measured = [
+        record["value"]
+        for key, record in metrics.items()
+        if key.startswith("localisation.") and ".pointing." in key and record["value"] is not None
+    ]
+    assert sorted(float(line.get_xdata()[0]) for line in lines) == sorted(measured)
