@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 
 from medprior.deploy.registry import download
 from medprior.errors import MedpriorError
@@ -151,3 +152,149 @@ def test_a_moved_store_says_where_its_artifacts_were_and_how_to_point_to_them(tm
     (moved / "mlruns").rename(tmp_path / "elsewhere")
     with pytest.raises(MedpriorError, match="move the folder back, or make a link"):
         fetch("models:/own@champion", store)
+
+
+MLMODEL = {
+    "flavors": {
+        "python_function": {
+            "loader_module": "mlflow.pyfunc.loaders.code_model",
+            "code": "code",
+            "model_code_path": "anywhere/pyfunc_entry.py",
+            "artifacts": {"model": {"path": "artifacts/model", "uri": "x"}},
+        }
+    }
+}
+
+
+def write_package(root: Path, names=("model",), **changes) -> dict:
+    """The files of a package without its code, and its flavour with some fields changed."""
+    for name in names:
+        folder = root / "artifacts" / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(b"PK\x03\x04")  # the length of a header, which may be anything
+    flavour = MLMODEL["flavors"]["python_function"] | changes
+    (root / "MLmodel").write_text(yaml.safe_dump({"flavors": {"python_function": flavour}}))
+    return flavour
+
+
+def path_of(name: str) -> dict:
+    return {"path": f"artifacts/{name}"}
+
+
+@pytest.mark.parametrize(
+    ("names", "changes", "expected"),
+    [
+        (("model",), {}, True),
+        (("model", "segmenter"), {"artifacts": {n: path_of(n) for n in ("model", "segmenter")}}, True),
+        (("segmenter",), {"artifacts": {"segmenter": path_of("segmenter")}}, False),
+        (("model", "other"), {"artifacts": {n: path_of(n) for n in ("model", "other")}}, False),
+        (("model",), {"artifacts": {"model": "artifacts/model"}}, False),
+        (("model",), {"artifacts": {"model": {"path": "../model"}}}, False),
+        (("model",), {"artifacts": ["model"]}, False),
+        (("model",), {"artifacts": {}}, False),
+        (("model",), {"loader_module": "mlflow.sklearn"}, False),
+        (("model",), {"code": "other"}, False),
+        (("model",), {"model_code_path": "other.py"}, False),
+        ((), {}, False),
+    ],
+)
+def test_a_package_has_the_fields_and_files_of_register(tmp_path, names, changes, expected):
+    flavour = write_package(tmp_path, names, **changes)
+    assert download.is_medprior_package(tmp_path, flavour) is expected
+    if expected:
+        download.check_package(tmp_path, "models:/cxr/1")
+    else:
+        with pytest.raises(MedpriorError, match="not a package of `medprior register`"):
+            download.check_package(tmp_path, "models:/cxr/1")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "other.safetensors", "config.yaml"])
+def test_a_package_holds_no_other_files(tmp_path, name):
+    flavour = write_package(tmp_path)
+    (tmp_path / "artifacts" / "model" / name).write_text("")
+    assert not download.is_medprior_package(tmp_path, flavour)
+
+
+def test_a_package_holds_no_links(tmp_path):
+    flavour = write_package(tmp_path)
+    (tmp_path / "code").symlink_to("/")
+    assert not download.is_medprior_package(tmp_path, flavour)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.pkl", b"", True), ("a.PT", b"", True), ("a.zip", b"", True), ("a.json", b"\x80\x04", True),
+        ("a", b"PK\x03\x04", True), ("a.txt", b"\x1f\x8b\x08", True), ("a.json", b"{}", False), ("a.py", b"", False),
+        ("a.json", b" \x80", False), ("a.safetensors", b"\x80\x04", False), ("a.txt", b"\x1f", False),
+    ],
+)  # fmt: skip
+def test_pickles_and_archives_are_known_by_name_or_first_bytes(tmp_path, name, content, expected):
+    (tmp_path / name).write_bytes(content)
+    assert download.has_executable_code(tmp_path / name) is expected
+    write_package(tmp_path / "package")
+    (tmp_path / "package" / "code").mkdir()
+    (tmp_path / "package" / "code" / name).write_bytes(content)
+    if expected:
+        with pytest.raises(MedpriorError, match="pickled objects, which could run code"):
+            download.check_package(tmp_path / "package", "models:/cxr/1")
+    else:
+        download.check_package(tmp_path / "package", "models:/cxr/1")
+    assert not download.has_executable_code(tmp_path)
+
+
+def test_a_flavour_with_a_python_model_is_pickled(tmp_path):
+    write_package(tmp_path, python_model="python_model.pkl")
+    with pytest.raises(MedpriorError, match="pickled objects"):
+        download.check_package(tmp_path, "models:/cxr/1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "flavors: 3", "flavors: {python_function: {a: 1}, sklearn: {}}", "flavors: {sklearn: {}}",
+        "flavors: {python_function: 7}", "a: [", "!!python/object:os.system {}",
+    ],
+)  # fmt: skip
+def test_a_description_that_is_not_pure_python_function_has_no_flavour(tmp_path, text):
+    path = tmp_path / "MLmodel"
+    assert download.read_pyfunc_flavour(path) == {}
+    path.write_text(text)
+    assert download.read_pyfunc_flavour(path) == {}
+
+
+def test_a_description_may_have_a_mebibyte(tmp_path):
+    path, text = tmp_path / "MLmodel", "flavors: {python_function: {a: 1}}\n"
+    path.write_text(text + "#" * (2**20 - len(text)))
+    assert download.read_pyfunc_flavour(path) == {"a": 1}
+    path.write_text(text + "#" * (2**20 - len(text) + 1))
+    assert download.read_pyfunc_flavour(path) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("models:/a@b", True), ("runs:/1/model", True), ("models:a", False), ("/models:/a", False), ("model", False),
+    ],
+)  # fmt: skip
+def test_registry_addresses_begin_with_models_or_runs(text, expected):
+    assert download.is_registry_uri(text) is expected
+
+
+def test_versions_and_aliases_are_resolved_to_numbers(tracking_uri):
+    client = mlflow_store.connect_to_store(tracking_uri)
+    client.create_registered_model("cxr")
+    for _ in range(11):
+        client.create_model_version("cxr", "file:///nowhere")
+    client.set_registered_model_alias("cxr", "champion", "3")
+    for uri, version in (("models:/cxr@champion", 3), ("models:/cxr/7", 7), ("models:/cxr/latest", 11)):
+        assert download.resolve_alias(client, uri) == f"models:/cxr/{version}"
+    for uri in ("runs:/abc/model", "models:/m-0123abc"):
+        assert download.resolve_alias(client, uri) == uri
+    with pytest.raises(MedpriorError) as caught:
+        download.resolve_alias(client, "models:/cxr@none")
+    assert caught.value.expected == "one of champion"
+    with pytest.raises(MedpriorError) as caught:
+        download.resolve_alias(client, "models:/none/1")
+    assert caught.value.expected == "one of cxr"
