@@ -74,8 +74,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     """Receive, predict and send until SIGTERM or Ctrl-C."""
     settings, destination = read_settings(args)
     tls = build_server_tls(args.tls_cert, args.tls_key, args.tls_ca)
-    if not settings.is_loopback and tls is None:
-        print("note: without --tls-cert, callers send patient data unencrypted", file=sys.stderr)
+    warn_of_plain_connections(settings, tls)
     configure_log()
     from medprior.dicom.bounded_reader import PRELOADED_MODULES
     from medprior.workers.sandbox import start_fork_server
@@ -88,6 +87,12 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     if settings.refuse_unfamiliar:
         predictor.require_familiarity_score()
     run_node(args.queue, predictor, destination, settings, tls, lambda node: print_node_address(node, settings))
+
+
+def warn_of_plain_connections(settings: NodeSettings, tls: ssl.SSLContext | None) -> None:
+    """Tell where other machines can connect without TLS."""
+    if not settings.is_loopback and tls is None:
+        print("note: without --tls-cert, callers send patient data unencrypted", file=sys.stderr)
 
 
 def configure_log() -> None:

@@ -30,8 +30,9 @@ def test_figures_of_every_model(models, cohort, tmp_path, saved_figures):
     assert all(figure.path.is_file() for figure in figures)
     for figure, saved in zip(figures, saved_figures, strict=True):
         assert {"best", "median", "worst"} <= {axis.get_ylabel() for axis in saved.axes}
-        outputs = models[figure.path.stem.split("_")[-1]].item.outputs
-        assert len(saved.axes) == 3 * (len(outputs) + 1)
+        _, task, name = figure.path.stem.split("_")
+        shown = sections[task].extra["labels"] if task == "classification" else models[name].item.structures
+        assert len(saved.axes) == 3 * (len(shown) + 1)
         for axis in saved.axes:
             has_map = len(axis.images) == 2
             assert has_map == ("left out" in axis.get_xlabel())
