@@ -1,5 +1,12 @@
+"""Who decodes: processes of this machine, as many as asked for, or the workers of a cluster."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from medprior.errors import ConfigError
 from medprior.ingest import IngestSettings, ingest_images
-from medprior.ingest.dispatch import worker_limits
+from medprior.ingest.dispatch import decode_sources, worker_limits
 from medprior.ingest.pool import ProcessLimits
 from tests.ingest.radiograph_files import fill_with_dicom, read_files
 
@@ -15,3 +22,14 @@ def test_workers_do_not_change_the_result(tmp_path):
 def test_limits_of_a_process_are_those_of_the_settings():
     settings = IngestSettings(memory_mb=100, cpu_seconds=2, wall_seconds=3)
     assert worker_limits(settings) == ProcessLimits(memory_mb=100, cpu_seconds=2, wall_seconds=3)
+
+
+@pytest.mark.parametrize("scheme", ["dimse", "dimse+tls"])
+def test_workers_of_a_cluster_do_not_read_an_archive_over_dimse(tmp_path, scheme):
+    origin = SimpleNamespace(remote=SimpleNamespace(scheme=scheme))
+    settings = IngestSettings(scheduler="tcp://127.0.0.1:1")
+    with (
+        pytest.raises(ConfigError, match="workers do not read an archive over DIMSE"),
+        decode_sources([], origin, settings, tmp_path),
+    ):
+        pass

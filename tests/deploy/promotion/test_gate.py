@@ -1,94 +1,28 @@
 """The gate between challenger and champion."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from torch import nn
 
-from medprior.cli import main
-from medprior.deploy import register_model
 from medprior.deploy.promotion.gate import (
     GateCheck,
     GateVerdict,
     build_gate_tags,
     compare_preprocessing_and_labels,
     compare_quality,
+    compare_with_champion,
     format_difference,
     format_named_estimate,
 )
-from medprior.deploy.promotion.promote import promote_challenger
+from medprior.deploy.promotion.promote import build_gate_study
 from medprior.deploy.promotion.scores import GateScores
 from medprior.deploy.promotion.settings import GateSettings
-from medprior.deploy.registry.champion import load_aliases
-from medprior.errors import MedpriorError
 from medprior.finetune.model import Model
 from medprior.metrics.bootstrap import Estimate
-from medprior.tracking import mlflow_store
-from tests.deploy.discs import segmenter_model
-from tests.deploy.promotable import FAST_GATE, load_cxr_aliases, make_alias_champion
-
-
-@pytest.mark.parametrize(
-    ("challenger", "words"),
-    [
-        ("@weak", ("quality", "champion mauc 0.9", "challenger mauc 0.", "difference -0.")),
-        ("@broken", ("finite outputs: not on", "smoke prediction")),
-        ("@sharp", ("calibration: champion ece", "difference +0.")),
-        ("@sized", ("preprocessing: size 64 -> 48", "--allow-preprocessing")),
-    ],
-)
-def test_what_is_worse_is_refused_with_the_figures(filled_uri, discs, capsys, challenger, words):
-    make_alias_champion(filled_uri, "good")
-    assert main(["promote", "cxr", "--challenger", challenger, "--cohort", str(discs)]) == 2
-    errors = capsys.readouterr().err
-    assert errors.count("\n") == 1
-    for word in words:
-        assert word in errors
-    assert load_cxr_aliases(filled_uri)["champion"] == "2"
-    version = load_cxr_aliases(filled_uri)[challenger[1:]]
-    tags = mlflow_store.connect_to_store(filled_uri).get_model_version("cxr", version).tags
-    assert tags["gate.verdict"] == "refused"
-
-
-def test_no_worse_within_the_margin_is_enough(filled_uri, discs):
-    make_alias_champion(filled_uri, "good")
-    facts = promote_challenger("cxr", discs, "@again", settings=FAST_GATE, tracking_uri=filled_uri)
-    assert facts["numbers"]["classification"]["difference"]["value"] == 0
-    assert load_cxr_aliases(filled_uri)["champion"] == load_cxr_aliases(filled_uri)["again"]
-
-
-def test_other_preprocessing_may_be_allowed_but_must_still_be_good(filled_uri, discs):
-    make_alias_champion(filled_uri, "good")
-    settings = GateSettings(resamples=300, allow_preprocessing=True)
-    with pytest.raises(MedpriorError, match="quality: champion"):
-        promote_challenger("cxr", discs, "@sized", settings=settings, tracking_uri=filled_uri)
-
-
-def test_the_first_champion_meets_absolute_bounds(filled_uri, discs):
-    for alias in ("@weak", "@broken"):
-        with pytest.raises(MedpriorError, match="there is no champion yet"):
-            promote_challenger("cxr", discs, alias, settings=FAST_GATE, tracking_uri=filled_uri)
-    assert "champion" not in load_cxr_aliases(filled_uri)
-    promote_challenger("cxr", discs, "2", settings=FAST_GATE, tracking_uri=filled_uri)
-    assert load_cxr_aliases(filled_uri)["champion"] == "2"
-    assert "previous" not in load_cxr_aliases(filled_uri)
-
-
-def test_masks_are_judged_by_dice_and_are_not_lost(filled_uri, discs, disc_models, tmp_path):
-    poor = segmenter_model(discs, tmp_path / "poor", epochs=1)
-    sound = segmenter_model(discs, tmp_path / "sound", epochs=3)
-    register_model(disc_models["good"], "both", "challenger", segmenter=sound, tracking_uri=filled_uri)
-    facts = promote_challenger("both", discs, settings=FAST_GATE, tracking_uri=filled_uri)
-    dice = facts["numbers"]["segmentation"]["challenger"]["segmentation.dice.mean"]
-    assert dice["ci95"][0] > 0.5
-    register_model(disc_models["good"], "both", "challenger", segmenter=poor, tracking_uri=filled_uri)
-    with pytest.raises(MedpriorError, match="segmentation quality: champion dice"):
-        promote_challenger("both", discs, settings=FAST_GATE, tracking_uri=filled_uri)
-    register_model(disc_models["good"], "both", "challenger", tracking_uri=filled_uri)
-    with pytest.raises(MedpriorError, match="champion has a segmentation model"):
-        promote_challenger("both", discs, settings=FAST_GATE, tracking_uri=filled_uri)
-    allowed = GateSettings(resamples=300, allow_labels=True)
-    promote_challenger("both", discs, settings=allowed, tracking_uri=filled_uri)
-    assert load_aliases(mlflow_store.connect_to_store(filled_uri), "both")["champion"] == "3"
+from tests.evaluate.untrained import build_untrained_model
 
 
 def steady_estimate(value: float, samples: list[float] | None = None) -> Estimate:
@@ -259,3 +193,62 @@ def test_tags_hold_the_measured_numbers_of_both_sides():
         "gate.difference.classification.mauc": "0.150 n=40",
     }
     assert build_gate_tags({"segmentation": {"key": "segmentation.dice.mean", "challenger": {}}}) == {}
+
+
+@pytest.fixture(scope="module")
+def study(phantom_cohort):
+    return build_gate_study(phantom_cohort, "all", GateSettings(resamples=100))
+
+
+def predict_with(*models: Model) -> SimpleNamespace:
+    """A predictor that is asked for its models alone."""
+    return SimpleNamespace(models={model.task: model for model in models})
+
+
+def untrained(labels: list[str], task: str = "classification", **preprocessing) -> Model:
+    return replace(build_untrained_model(labels, task=task), config={"preprocessing": {"size": 32} | preprocessing})
+
+
+def test_every_task_of_either_side_is_judged_on_the_same_images(study):
+    findings, masks = untrained(["cardiomegaly", "strange"]), untrained(["heart"], "segmentation")
+    verdict = compare_with_champion(study, predict_with(findings, masks), predict_with(findings, masks), GateSettings())
+    assert sorted(check.name for check in verdict.checks) == [
+        "classification calibration", "classification finite outputs", "classification names",
+        "classification preprocessing", "classification quality", "segmentation finite outputs",
+        "segmentation names", "segmentation preprocessing", "segmentation quality",
+    ]  # fmt: skip
+    assert verdict.passed
+    numbers = verdict.numbers["classification"]
+    assert (numbers["judged"], numbers["difference"]["value"]) == (["cardiomegaly"], 0)
+    assert numbers["champion"] == numbers["challenger"]
+    assert verdict.numbers["segmentation"]["judged"] == ["heart"]
+
+
+def test_after_a_failed_check_nothing_is_scored(study):
+    old, new = untrained(["cardiomegaly"]), untrained(["cardiomegaly"], window=1)
+    verdict = compare_with_champion(study, predict_with(old), predict_with(new), GateSettings())
+    assert [(check.name, check.passed) for check in verdict.checks] == [
+        ("classification preprocessing", False), ("classification names", True),
+    ]  # fmt: skip
+    assert verdict.numbers == {}
+    allowed = compare_with_champion(study, predict_with(old), predict_with(new), GateSettings(allow_preprocessing=True))
+    assert set(allowed.numbers) == {"classification"}
+
+
+def test_a_task_that_the_challenger_lost_is_checked_and_not_scored(study):
+    findings, masks = untrained(["cardiomegaly"]), untrained(["heart"], "segmentation")
+    settings = GateSettings(allow_labels=True)
+    verdict = compare_with_champion(study, predict_with(findings, masks), predict_with(findings), settings)
+    assert set(verdict.numbers) == {"classification"}
+    assert [check.name for check in verdict.checks if check.name.startswith("segmentation")] == ["segmentation names"]
+    refused = compare_with_champion(study, predict_with(findings, masks), predict_with(findings), GateSettings())
+    assert not refused.passed
+
+
+def test_without_a_champion_the_bounds_decide(study):
+    model = untrained(["cardiomegaly"])
+    verdict = compare_with_champion(study, None, predict_with(model), GateSettings(least_auc=0, ece_most=1))
+    assert verdict.passed
+    assert "champion" not in verdict.numbers["classification"]
+    strict = compare_with_champion(study, None, predict_with(model), GateSettings(least_auc=0.999))
+    assert [check.name for check in strict.checks if not check.passed] == ["classification quality"]

@@ -6,25 +6,16 @@ import torch
 from torch import nn
 
 from medprior.cohort import Cohort
-from medprior.deploy.promotion.promote import build_gate_study, promote_challenger
-from medprior.deploy.promotion.scores import count_nonfinite_images, find_shared_labels
+from medprior.deploy.promotion.promote import build_gate_study
+from medprior.deploy.promotion.scores import count_nonfinite_images, find_shared_labels, score_model
 from medprior.errors import InputMissing
+from medprior.evaluate.sections.models import postprocess_masks
 from medprior.finetune.model import Model
+from medprior.metrics.auc import compute_auc
+from medprior.metrics.calibration import compute_ece
+from medprior.metrics.overlap import compute_dice
 from tests.deploy.promotable import FAST_GATE
-
-
-def test_the_evidence_is_what_evaluate_measures(filled_uri, discs, disc_models, tmp_path):
-    from medprior.evaluate.evaluate import evaluate_cohort
-    from medprior.evaluate.settings import EvaluateSettings
-
-    facts = promote_challenger("cxr", discs, "@good", settings=FAST_GATE, tracking_uri=filled_uri)
-    metrics = evaluate_cohort(
-        discs, tmp_path / "evidence", model=disc_models["good"], settings=EvaluateSettings(resamples=300)
-    )
-    found = facts["numbers"]["classification"]["challenger"]
-    for key in ("classification.mauc", "classification.ece"):
-        assert found[key]["value"] == pytest.approx(metrics[key]["value"], abs=1e-9)
-        assert found[key]["ci95"] == pytest.approx(metrics[key]["ci95"], abs=1e-9)
+from tests.evaluate.untrained import build_untrained_model
 
 
 def model_of(task: str, *labels: str) -> Model:
@@ -55,3 +46,44 @@ def test_what_both_models_and_the_cohort_have_is_judged_in_the_challengers_order
     assert find_shared_labels(study, [new, model_of(task, first)]) == [first]
     with pytest.raises(InputMissing, match=f"has no {kind} that the models predict"):
         find_shared_labels(study, [new, model_of(task, "unheard_of")])
+
+
+@pytest.fixture(scope="module")
+def study(phantom_cohort):
+    return build_gate_study(phantom_cohort, "test", FAST_GATE)
+
+
+def test_findings_are_scored_by_name_and_not_by_place(study):
+    model = build_untrained_model(["unheard_of", "cardiomegaly", "pleural_effusion"])
+    known = [name for name in ("pleural_effusion", "cardiomegaly") if name in study.cohort.label_names]
+    scores = score_model(study, model, known)
+    truth, probability = study.part.labels(known), model.predict_cohort(study.part)
+    columns = [model.labels.index(name) for name in known]
+    aucs = [compute_auc(truth[:, k], probability[:, column]) for k, column in enumerate(columns)]
+    eces = [compute_ece(truth[:, k], probability[:, column], 15) for k, column in enumerate(columns)]
+    assert (scores.key, scores.nonfinite_images) == ("classification.mauc", 0)
+    assert scores.quality.value == pytest.approx(np.nanmean(aucs))
+    assert scores.ece.value == pytest.approx(np.nanmean(eces))
+    assert set(scores.record()) == {"classification.mauc", "classification.ece", "images_without_finite_output"}
+
+
+def test_masks_are_scored_by_their_mean_dice_alone(study):
+    model = build_untrained_model(["heart", "left_lung"], task="segmentation")
+    scores = score_model(study, model, ["left_lung"])
+    maps = model.predict_cohort(study.part)
+    truth = study.part.mask_squares("left_lung", maps.shape[-1])[0] >= 0.5
+    predicted = postprocess_masks(model, "left_lung", maps)
+    assert (scores.key, scores.ece, scores.nonfinite_images) == ("segmentation.dice.mean", None, 0)
+    assert scores.quality.value == pytest.approx(compute_dice(predicted, truth).mean())
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_outputs_that_are_not_finite_have_no_score(study, task):
+    names = ["cardiomegaly"] if task == "classification" else ["heart"]
+    model = build_untrained_model(names, task=task)
+    with torch.no_grad():
+        next(iter(model.network.parameters())).fill_(float("nan"))
+    scores = score_model(study, model, names)
+    assert (scores.quality, scores.ece) == (None, None)
+    assert scores.nonfinite_images == len(study.part)
+    assert scores.record() == {"images_without_finite_output": len(study.part)}
