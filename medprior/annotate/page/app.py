@@ -160,17 +160,18 @@ def add_transfer_routes(app: FastAPI, session: DrawingSession, preview: Transfer
 
     @app.get("/api/carried")
     def transfer_state() -> dict[str, Any]:
-        """State of the transfer, and what is known of its panels."""
+        """State of the transfer, and what is known of the panels that are done."""
         transfer = preview.state
         results = [panel.result for panel in transfer.panels]
         return {
             "state": transfer.state,
             "message": transfer.message,
+            "count": transfer.count,
             "doubtful": [result.doubt for result in results],
             "keys": [result.image_id for result in results],
             "matches": [result.match for result in results],
             "annotated": [result.is_annotated for result in results],
-            "next": next((number for number, result in enumerate(results) if result.is_next), None),
+            "next": next((n for n, result in enumerate(results) if result.image_id == transfer.next_id), None),
         }
 
     @app.get("/api/carried.png")

@@ -7,6 +7,8 @@ import os
 import secrets
 import sys
 import webbrowser
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -14,8 +16,9 @@ from pydantic import SecretStr
 from medprior.annotate.annotation import Annotation
 from medprior.annotate.page.app import create_drawing_app
 from medprior.annotate.page.drawing_session import DrawingSession
-from medprior.annotate.page.suggestion import Suggestions, suggest_by_model
-from medprior.annotate.page.transfer_preview import TransferPreview, create_subprocess_transfer
+from medprior.annotate.page.suggestion import SuggestionProcess, Suggestions
+from medprior.annotate.page.transfer_preview import TransferPreview
+from medprior.annotate.page.transfer_process import TransferProcess
 from medprior.cohort import Cohort
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.errors import InputMissing
@@ -52,34 +55,39 @@ def run_drawing_page(
         MedpriorError: the port is in use.
     """
     access = AccessSettings(port=port, token=SecretStr(secrets.token_urlsafe(24)), max_bytes=MAX_FILE_BYTES)
-    preview = None if cohort is None else TransferPreview(cohort, create_subprocess_transfer(cohort.path))
-    with BoundedReader() as reader:
+    with ExitStack() as stack:
+        reader = stack.enter_context(BoundedReader())
         session = DrawingSession(out, cohort, reader.read, notes)
         first = image_id if image is None else session.add_file(image.read_bytes())
         if first:
             session.get_picture(first)
         listener = open_listener(access)
+        suggestions = Suggestions(stack.enter_context(closing(SuggestionProcess())))
+        preview = None if cohort is None else stack.enter_context(open_transfer_preview(cohort))
 
         # The terminal shows only the address and warnings.
         logging.getLogger("medprior.pages").setLevel(logging.WARNING)
-        try:
-            with write_entry_page(access.url(listener.getsockname()[1])) as entry_page:
+        entry_page = stack.enter_context(write_entry_page(access.url(listener.getsockname()[1])))
 
-                def announce(url: str) -> None:
-                    """Print where the page is, and open it where there is a desktop."""
-                    print(f"Draw at {url}\nOpen {entry_page.as_uri()}, which holds the token", flush=True)
-                    print("(on this machine only; Ctrl-C ends it)", flush=True)
-                    if browser and has_desktop():
-                        webbrowser.open(entry_page.as_uri())
+        def announce(url: str) -> None:
+            """Print where the page is, and open it where there is a desktop."""
+            print(f"Draw at {url}\nOpen {entry_page.as_uri()}, which holds the token", flush=True)
+            print("(on this machine only; Ctrl-C ends it)", flush=True)
+            if browser and has_desktop():
+                webbrowser.open(entry_page.as_uri())
 
-                app = create_drawing_app(session, preview, access, first, Suggestions(suggest_by_model))
-                serve_app(app, access, listener, announce)
-        finally:
-            if preview is not None:
-                preview.close()
+        app = create_drawing_app(session, preview, access, first, suggestions)
+        serve_app(app, access, listener, announce)
     if session.annotation is None:
         raise InputMissing("nothing was saved on the page", where=str(out), fix="draw, then Save")
     return session.annotation
+
+
+@contextmanager
+def open_transfer_preview(cohort: Cohort) -> Iterator[TransferPreview]:
+    """The transfer of drawings to patients of a cohort; its process starts now and ends with the context."""
+    with closing(TransferProcess(cohort.path)) as transfer, closing(TransferPreview(cohort, transfer)) as preview:
+        yield preview
 
 
 def has_desktop() -> bool:

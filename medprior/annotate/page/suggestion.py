@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medprior.annotate.annotation import read_binary_mask
 from medprior.annotate.page.drawing_session import SessionPicture
 from medprior.annotate.page.mask_editing import trace_contours
-from medprior.annotate.page.stage_process import run_stage_command
+from medprior.annotate.page.rendering import encode_picture_png
 from medprior.dicom.radiograph import WHITE_16_BIT
 from medprior.errors import MedpriorError
+from medprior.workers.request_process import RequestProcess
 
 Mask = NDArray[np.bool_]
 MAX_KEPT_SUGGESTIONS = 32
@@ -50,25 +47,38 @@ class Suggestion:
 Suggest = Callable[[NDArray[np.float32]], Suggestion]
 
 
-def suggest_by_model(pixels: NDArray[np.float32]) -> Suggestion:
-    """Lungs and heart of the anatomy model, by `medprior predict` in a separate process.
+class SuggestionProcess:
+    """Suggests lungs and heart of the anatomy model, in a process that waits with the model loaded; thread-safe."""
 
-    Args:
-        pixels: float32 [rows, cols] in [0, 1].
+    def __init__(self) -> None:
+        self._process = RequestProcess("medprior.deploy.inference.mask_worker", [], WHERE)
 
-    Raises:
-        MedpriorError: the model is missing, or it finds no structure.
-    """
-    with tempfile.TemporaryDirectory(prefix="medprior-annotate-") as temporary:
-        picture, out = Path(temporary) / "picture.png", Path(temporary) / "answer"
+    def __call__(self, pixels: NDArray[np.float32]) -> Suggestion:
+        """Suggest contours for a radiograph.
+
+        Args:
+            pixels: float32 [rows, cols] in [0, 1].
+
+        Raises:
+            MedpriorError: the model is missing, or it finds no structure.
+        """
         levels = np.rint(np.clip(pixels, 0, 1) * WHITE_16_BIT).astype(np.uint16)
-        Image.fromarray(levels).save(picture, compress_level=1)
-        run_stage_command(["predict", str(picture), "-o", str(out)], WHERE)
-        (answer,) = (json.loads(path.read_text("utf-8")) for path in out.glob("0*.json"))
-        masks = {name: read_binary_mask(out / file) for name, file in answer["files"]["masks"].items()}
-    if not any(mask.any() for mask in masks.values()):
-        raise MedpriorError("the model finds no lung and no heart here", where=WHERE, fix="draw the contours")
-    return Suggestion(masks, UNFAMILIAR_NOTE if UNFAMILIAR_FLAG in answer["flags"] else "")
+        file = np.frombuffer(encode_picture_png(Image.fromarray(levels)), np.uint8)
+        suggestions: list[Suggestion] = []
+
+        def receive(facts: dict[str, Any], masks: list[NDArray[Any]]) -> None:
+            """Keep the masks."""
+            note = UNFAMILIAR_NOTE if UNFAMILIAR_FLAG in facts["flags"] else ""
+            suggestions.append(Suggestion(dict(zip(facts["names"], masks, strict=True)), note))
+
+        self._process.request({}, receive, [file])
+        if not any(mask.any() for mask in suggestions[0].masks.values()):
+            raise MedpriorError("the model finds no lung and no heart here", where=WHERE, fix="draw the contours")
+        return suggestions[0]
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
 
 
 class Suggestions:
@@ -86,7 +96,7 @@ class Suggestions:
         """The suggestion for an image, which is made where it is not kept.
 
         Raises:
-            MedpriorError: see `suggest_by_model`.
+            MedpriorError: see `SuggestionProcess`.
         """
         with self._lock:
             if key not in self._kept:

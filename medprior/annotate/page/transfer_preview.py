@@ -2,101 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import re
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
+from typing import Any
 
 from medprior.annotate.annotation import Annotation
 from medprior.annotate.page.drawing_session import SavedExample
 from medprior.annotate.page.rendering import encode_picture_png, overlay_map_contours
-from medprior.annotate.page.stage_process import run_stage_command
+from medprior.annotate.page.transfer_process import TransferredMaps
 from medprior.annotate.sources import find_same_pixels
 from medprior.annotate.typicality import select_varied_images
 from medprior.cohort import Cohort
 from medprior.errors import MedpriorError
 
-Transfer = Callable[[Sequence[Path], tuple[str, ...], Path], None]
+Transfer = Callable[[Sequence[Path], tuple[str, ...], Callable[[TransferredMaps], None]], str | None]
 PREVIEW_PATIENTS = 6
 LONGEST_SIDE_PX = 480
 ENLARGED_SIDE_PX = 1400
-ANNOTATED_STATUS = "annotated"
-DOUBT_REASONS = {
-    "registration": "the two pictures hardly match",
-    "disagreement": "the examples disagree",
-    "empty": "a structure is missing",
-    "lung_ratio": "the lungs differ unusually in size",
-    "heart_ratio": "the heart's width is unusual",
-}
-
-
-def create_subprocess_transfer(cohort: Path) -> Transfer:
-    """A transfer that runs `medprior prior --method registered` in a separate process."""
-
-    def transfer(annotations: Sequence[Path], image_ids: tuple[str, ...], out: Path) -> None:
-        """Write the prior of `image_ids` to `out`; raises MedpriorError where the command fails."""
-        sources = [word for folder in annotations for word in ("--annotation", str(folder))]
-        options = ["--method", "registered", "--only", ",".join(image_ids), "--workers", "1", "--no-tracking"]
-        run_stage_command(["prior", str(cohort), str(out), *sources, *options], "transfer preview")
-
-    return transfer
-
-
-@dataclass(frozen=True)
-class TransferredMaps:
-    """The structures of the annotations on one other image.
-
-    Attributes:
-        image_id: image of the cohort.
-        maps: structure -> float32 [h, h] in [0, 1] over the image.
-        doubt: reasons why the maps are doubtful; '' where there are none.
-        match: local correlation of the registered images, at most 1.
-        is_annotated: whether the maps are the image's own annotation.
-        is_next: whether this image is the one worth annotating next.
-    """
-
-    image_id: str
-    maps: dict[str, NDArray[np.float32]] = field(repr=False)
-    doubt: str = ""
-    match: float = 1.0
-    is_annotated: bool = False
-    is_next: bool = False
-
-
-def transfer_to_images(
-    transfer: Transfer, annotations: Sequence[Path], image_ids: tuple[str, ...]
-) -> tuple[TransferredMaps, ...]:
-    """The maps of each image, in the order of the cohort.
-
-    Raises:
-        MedpriorError: the transfer fails.
-    """
-    with tempfile.TemporaryDirectory(prefix="medprior-annotate-") as temporary:
-        out = Path(temporary) / "prior"
-        transfer(annotations, image_ids, out)
-        record = json.loads((out / "prior.json").read_text(encoding="utf-8"))
-        maps = np.load(out / "per_image.npy", allow_pickle=False)
-        table = pd.read_parquet(out / "per_image.parquet")
-    next_id = next((offer["image_id"] for offer in record.get("next", ())), None)
-    return tuple(
-        TransferredMaps(
-            image_id=str(row["image_id"]),
-            maps=dict(zip(record["names"], layers.astype(np.float32) / 255, strict=True)),
-            doubt=format_doubt(str(row["doubt"]), float(row["trust"])),
-            match=round(float(row["local"]), 2),
-            is_annotated=bool(row["status"] == ANNOTATED_STATUS),
-            is_next=bool(row["image_id"] == next_id),
-        )
-        for layers, row in zip(maps, table.to_dict("records"), strict=True)
-    )
 
 
 @dataclass(frozen=True)
@@ -109,19 +34,29 @@ class TransferPanel:
 
 @dataclass(frozen=True)
 class TransferState:
-    """State of the transfer: `none`, `running`, `done` or `failed`."""
+    """State of the transfer.
+
+    Attributes:
+        state: `none`, `running`, `done` or `failed`.
+        message: what is happening or went wrong, or ''.
+        count: number of patients.
+        panels: of the patients that are done.
+        next_id: image that is worth annotating next, known in the end; None where there is none.
+    """
 
     state: str = "none"
     message: str = ""
+    count: int = 0
     panels: tuple[TransferPanel, ...] = ()
+    next_id: str | None = None
 
 
 class TransferPreview:
-    """Transfers the latest annotations in a background thread, one set at a time.
+    """Transfers the latest annotations in a background thread, one set at a time; panels appear as they are done.
 
     Args:
         cohort: cohort of the other patients.
-        transfer: makes the prior of annotations for a few images.
+        transfer: as `TransferProcess`, which transfers annotations to a few images.
     """
 
     def __init__(self, cohort: Cohort, transfer: Transfer) -> None:
@@ -154,7 +89,9 @@ class TransferPreview:
         Raises:
             MedpriorError: the transfer fails.
         """
-        return transfer_to_images(self._transfer, annotations, (image_id,))[0]
+        results: list[TransferredMaps] = []
+        self._transfer(annotations, (image_id,), results.append)
+        return results[0]
 
     def render_enlarged(self, number: int) -> bytes:
         """A panel of the latest transfer as a large PNG.
@@ -168,35 +105,32 @@ class TransferPreview:
         if number != self._latest_number:
             return
         try:
-            state = TransferState("done", "", self._render_panels(examples))
+            # Without the first annotated image only, so that a correction is shown on the same patients as before.
+            same = find_same_images(self._cohort, examples[0].annotation)
+            image_ids = select_varied_images(self._cohort, PREVIEW_PATIENTS, same)
+            if not image_ids:
+                raise MedpriorError("the cohort has no other patient to show", where="transfer preview")
+            self._update(number, count=len(image_ids))
+            folders = [example.folder for example in examples]
+            next_id = self._transfer(folders, image_ids, lambda result: self._add_panel(number, result))
+            self._update(number, state="done", message="", next_id=next_id)
         except MedpriorError as error:
-            state = TransferState("failed", str(error))
+            self._update(number, state="failed", message=str(error))
         except Exception as error:
             # A bug: the page gets the exception class only, since messages may hold paths.
-            state = TransferState("failed", f"an unforeseen error ({type(error).__name__})")
+            self._update(number, state="failed", message=f"an unforeseen error ({type(error).__name__})")
+
+    def _add_panel(self, number: int, result: TransferredMaps) -> None:
+        panel = TransferPanel(result, self._render(result, LONGEST_SIDE_PX))
+        self._update(number, panels=(*self.state.panels, panel))
+
+    def _update(self, number: int, **changes: Any) -> None:
         with self._lock:
             if number == self._latest_number:
-                self._state = state
-
-    def _render_panels(self, examples: tuple[SavedExample, ...]) -> tuple[TransferPanel, ...]:
-        # Without the first annotated image only, so that a correction is shown on the same patients as before.
-        same = find_same_images(self._cohort, examples[0].annotation)
-        image_ids = select_varied_images(self._cohort, PREVIEW_PATIENTS, same)
-        if not image_ids:
-            raise MedpriorError("the cohort has no other patient to show", where="transfer preview")
-        results = transfer_to_images(self._transfer, [example.folder for example in examples], image_ids)
-        return tuple(TransferPanel(result, self._render(result, LONGEST_SIDE_PX)) for result in results)
+                self._state = replace(self._state, **changes)
 
     def _render(self, result: TransferredMaps, longest: int) -> bytes:
         return encode_picture_png(overlay_map_contours(self._cohort.pixels(result.image_id), result.maps, longest))
-
-
-def format_doubt(doubt: str, trust: float) -> str:
-    """Reasons why maps are doubtful, from the `doubt` and `trust` columns of a prior."""
-    codes = [code for code in re.split(r"[^a-z_]+", doubt) if code]
-    if trust < 1 and not codes:
-        codes = ["registration"]
-    return "; ".join(DOUBT_REASONS.get(code, code.replace("_", " ")) for code in codes)
 
 
 def find_same_images(cohort: Cohort, annotation: Annotation) -> frozenset[str]:

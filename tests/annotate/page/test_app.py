@@ -13,8 +13,8 @@ from medprior.annotate import Annotation
 from medprior.annotate.page.app import format_prior_command, load_saved_contours
 from medprior.annotate.page.drawing_session import DrawingSession
 from medprior.annotate.page.transfer_preview import TransferPreview
+from medprior.annotate.page.transfer_process import TransferProcess
 from medprior.cohort import Cohort
-from medprior.priors.build import build_prior
 from tests.annotate.drawings import LEFT, RIGHT, SHAPE, dice, masks
 from tests.annotate.page.clients import client_of, drawing_of, read_radiograph_bytes
 
@@ -79,16 +79,10 @@ def test_the_door_is_guarded(client, key):
     assert "unsafe" not in page.headers["content-security-policy"]
 
 
-def by_call(cohort):
-    def transfer(annotations, image_ids, out):
-        build_prior(cohort, out, annotations, "registered", workers=1, only=image_ids)
-
-    return transfer
-
-
 def test_a_drawing_is_carried_over_to_other_patients(tmp_path, phantom_cohort):
     cohort = Cohort.open(phantom_cohort)
-    preview = TransferPreview(cohort, by_call(cohort))
+    transfer = TransferProcess(phantom_cohort)
+    preview = TransferPreview(cohort, transfer)
     session = DrawingSession(tmp_path / "out", cohort, read_radiograph_bytes)
     client = client_of(session, preview)
     start = client.get("/api/start").json()
@@ -98,6 +92,7 @@ def test_a_drawing_is_carried_over_to_other_patients(tmp_path, phantom_cohort):
     saved = client.post("/api/save", json=drawing_of(first, right_lung=box))
     assert saved.json()["carrying"] is True
     preview._pool.shutdown(wait=True)
+    transfer.close()
     state = client.get("/api/carried").json()
     assert state["state"] == "done", state["message"]
     assert len(state["doubtful"]) == 6
@@ -136,7 +131,8 @@ def test_panels_are_counted_from_zero(tmp_path, unmasked_cohort):
         TransferPreview(unmasked_cohort, lambda *_: None),
     )
     assert client.get("/api/carried").json() == {
-        "state": "none", "message": "", "doubtful": [], "keys": [], "matches": [], "annotated": [], "next": None,
+        "state": "none", "message": "", "count": 0, "doubtful": [], "keys": [], "matches": [], "annotated": [],
+        "next": None,
     }  # fmt: skip
     for number in (-1, 0):
         refused = client.get("/api/carried.png", params={"number": number})

@@ -1,20 +1,30 @@
 """Contours to correct, by the anatomy model that comes with medprior."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from medprior.annotate.page.drawing_session import DrawingSession, SessionPicture
-from medprior.annotate.page.suggestion import Suggestion, Suggestions, suggest_by_model
+from medprior.annotate.page.suggestion import Suggestion, SuggestionProcess, Suggestions
 from medprior.annotate.polygons import fill_polygons, parse_ring
+from medprior.cli import main as cli_main
 from medprior.errors import MedpriorError
 from medprior.phantom import render_phantom
 from tests.annotate.drawings import dice
 from tests.annotate.page.clients import client_of, read_radiograph_bytes
 
 
-def test_the_model_finds_lungs_and_heart_of_a_phantom():
+@pytest.fixture(scope="module")
+def suggest():
+    with closing(SuggestionProcess()) as process:
+        yield process
+
+
+def test_the_model_finds_lungs_and_heart_of_a_phantom(suggest):
     phantom = render_phantom(5, size=512)
-    record = suggest_by_model(phantom.pixels).record((512, 512))
+    record = suggest(phantom.pixels).record((512, 512))
     contours = {item["name"]: item["contours"] for item in record["structures"]}
     assert set(contours) == {"left_lung", "right_lung", "heart"}
     for name, parts in contours.items():
@@ -22,9 +32,18 @@ def test_the_model_finds_lungs_and_heart_of_a_phantom():
         assert dice(mask, phantom.masks[name]) > 0.6, name
 
 
-def test_a_picture_without_contrast_is_refused_in_words():
-    with pytest.raises(MedpriorError, match=r"suggestion: medprior predict: .*no radiograph"):
-        suggest_by_model(np.full((300, 300), 0.5, np.float32))
+def test_the_masks_are_those_of_predict(suggest, tmp_path):
+    pixels = render_phantom(6, size=256).pixels
+    Image.fromarray(np.rint(pixels * 65535).astype(np.uint16)).save(tmp_path / "chest.png")
+    assert cli_main(["predict", str(tmp_path / "chest.png"), "-o", str(tmp_path / "out"), "--no-tracking"]) == 0
+    for name, mask in suggest(pixels).masks.items():
+        (path,) = (tmp_path / "out").glob(f"0*_{name}.png")
+        np.testing.assert_array_equal(np.asarray(Image.open(path)) > 0, mask)
+
+
+def test_a_picture_without_contrast_is_refused_in_words(suggest):
+    with pytest.raises(MedpriorError, match=r"^suggestion: [^/]*no radiograph"):
+        suggest(np.full((300, 300), 0.5, np.float32))
 
 
 def test_a_suggestion_is_made_once_and_the_oldest_are_forgotten(monkeypatch):

@@ -3,8 +3,9 @@ import { ask } from "/static/questions.js";
 import { request } from "/static/server.js";
 
 const $ = (id) => document.getElementById(id);
-const POLL_MS = 700;
+const POLL_MS = 200;
 let latestNumber = 0;
+let latest = { keys: [] };
 
 function createPanel(url, text, doubtful, alt) {
   const item = document.createElement("li");
@@ -47,10 +48,10 @@ export function showLegend(colours, titleOf) {
   }));
 }
 
-// Enlarge a patient's panel; the arrows lead to the others, and "Correct this one" to the drawing.
-async function enlarge(transfer, start, onCorrect) {
-  const count = transfer.keys.length;
+// Enlarge a patient's panel; the arrows lead to the others that are done, and "Correct this one" to the drawing.
+async function enlarge(start, onCorrect) {
   for (let index = start; ;) {
+    const transfer = latest;
     const words = describePanel(transfer, index);
     $("enlarged-title").textContent = words;
     $("enlarged-image").src = `/api/carried.png?number=${index}&large=true&at=${latestNumber}`;
@@ -58,6 +59,7 @@ async function enlarge(transfer, start, onCorrect) {
     const answer = await ask("enlarged");
     if (answer === "correct") return onCorrect(transfer.keys[index], index);
     if (answer === "cancel") return undefined;
+    const count = latest.keys.length;
     index = (index + (answer === "next" ? 1 : count - 1)) % count;
   }
 }
@@ -71,7 +73,7 @@ function createPatientPanel(transfer, index, at, onCorrect) {
   button.setAttribute("aria-label", `Enlarge. ${describePanel(transfer, index)}`);
   button.append(...createPanel(`/api/carried.png?number=${index}&at=${at}`, describePanel(transfer, index), false,
     `Patient ${index + 1} with your drawing carried over${doubt ? ", doubtful" : ""}`).children);
-  button.addEventListener("click", () => enlarge(transfer, index, onCorrect));
+  button.addEventListener("click", () => enlarge(index, onCorrect));
   item.replaceChildren(button);
   return item;
 }
@@ -102,21 +104,26 @@ export async function showResult(saved, onCorrect) {
     $("verdict").textContent = "Without a cohort there are no other patients to show it on.";
     return;
   }
-  $("verdict").textContent = "Carrying it over to a few other patients; this takes some seconds.";
+  $("verdict").textContent = "Carrying it over to a few other patients…";
   for (;;) {
     const transfer = await request("/api/carried");
     if (number !== latestNumber) return;
+    latest = transfer;
+    for (let index = $("panels").childElementCount - 1; index < transfer.keys.length; index += 1) {
+      $("panels").className = "";
+      $("panels").append(createPatientPanel(transfer, index, savedAt, onCorrect));
+    }
     if (transfer.state === "failed") {
       $("verdict").textContent = `Your drawing is kept, but it could not be carried over: ${transfer.message}`;
       return;
     }
     if (transfer.state === "done") {
       $("verdict").textContent = formatVerdict(transfer.doubtful);
-      $("panels").className = "";
-      $("panels").replaceChildren(createOwnPanel(),
-        ...transfer.keys.map((_, index) => createPatientPanel(transfer, index, savedAt, onCorrect)));
       showOffer(transfer, onCorrect);
       return;
+    }
+    if (transfer.keys.length) {
+      $("verdict").textContent = `Carrying it over: ${transfer.keys.length} of ${transfer.count} patients are done.`;
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
