@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from medprior.annotate.naming import normalise_name
 from medprior.annotate.page.contours import ContourDrawing
 from medprior.annotate.page.drawing_session import CONTOURS_FILE, FILE_KEY_PREFIX, DrawingSession
+from medprior.annotate.page.edge_snapping import EdgeSnap, snap_contours
 from medprior.annotate.page.mask_editing import ContourEdit
 from medprior.annotate.page.rendering import encode_picture_png, overlay_map_contours, render_picture
 from medprior.annotate.page.suggestion import Suggestion, Suggestions
@@ -110,6 +111,11 @@ def add_picture_routes(app: FastAPI, session: DrawingSession) -> None:
     def edit(request: ContourEdit) -> dict[str, Any]:
         """Contours after a stroke of the brush or eraser, or after smoothing."""
         return {"contours": request.apply()}
+
+    @app.post("/api/snap")
+    def snap(request: EdgeSnap) -> dict[str, Any]:
+        """Contours on the nearest edges of their image."""
+        return {"contours": snap_contours(session.get_picture(request.picture).pixels, request.contours)}
 
 
 def add_suggestion_route(app: FastAPI, session: DrawingSession, suggestions: Suggestions) -> None:

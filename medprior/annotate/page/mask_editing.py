@@ -86,7 +86,7 @@ def smooth_mask(mask: Mask, radius: float) -> Mask:
     return np.asarray(blurred[padding:-padding, padding:-padding] >= 0.5)
 
 
-def trace_contours(mask: Mask, size: tuple[int, int]) -> list[list[Point]]:
+def trace_contours(mask: Mask, size: tuple[int, int], tolerance: float = TRACE_TOLERANCE) -> list[list[Point]]:
     """The contours of a mask with few enough points to drag, the largest part first.
 
     Holes are filled, and parts under 2 % of the largest left out: contours on the page have no holes.
@@ -94,6 +94,7 @@ def trace_contours(mask: Mask, size: tuple[int, int]) -> list[list[Point]]:
     Args:
         mask: bool [h, w] over the image.
         size: (rows, cols) of the image.
+        tolerance: farthest distance of the contours from the mask's border, share of its longest side.
 
     Returns:
         Closed contours of (x, y) in pixels of the image.
@@ -110,7 +111,7 @@ def trace_contours(mask: Mask, size: tuple[int, int]) -> list[list[Point]]:
             break
         layer = np.pad(labels == part + 1, 1).astype(np.float32)
         line = max(measure.find_contours(layer, 0.5), key=len)
-        ring = measure.approximate_polygon(line, TRACE_TOLERANCE * max(mask.shape))[:-1]
+        ring = measure.approximate_polygon(line, tolerance * max(mask.shape))[:-1]
         if len(ring) > 2:
             # Index 1 of the padded mask is the centre of its first pixel.
             points: Sequence[Sequence[float]] = np.round((ring[:, ::-1] - 0.5) * scale, 2).tolist()

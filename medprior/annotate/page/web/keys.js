@@ -3,6 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const BUTTONS = {
   d: "points", f: "freehand", t: "template", b: "brush", e: "eraser", s: "smooth", m: "shape", g: "suggest", c: "carry",
+  n: "snap",
 };
 
 // pick(number): choose a structure, counted from 0.

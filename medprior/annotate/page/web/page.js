@@ -55,7 +55,7 @@ function refresh() {
   }
   $("radius-row").hidden = !["brush", "eraser"].includes(board.mode);
   $("hint").textContent = (drawing === state.noted && state.note) || HINTS[board.mode || (hasContour ? "edit" : "")];
-  for (const id of ["remove", "eraser", "smooth", "shape"]) $(id).disabled = !hasContour;
+  for (const id of ["remove", "eraser", "smooth", "snap", "shape"]) $(id).disabled = !hasContour;
   $("remove").textContent = board.parts.length > 1 ? "Delete part" : "Delete";
   $("undo").disabled = !board.history.canUndo && board.mode !== "points";
   $("redo").disabled = !board.history.canRedo;
@@ -160,22 +160,24 @@ function showNote(text) {
   refresh();
 }
 
-// Contours after a stroke or smoothing; null where the server refuses them.
-async function sendEdit(edit) {
+// Contours after a stroke, smoothing or snapping; null where the server refuses them.
+async function sendEdit(edit, path = "/api/edit") {
   try {
-    return (await postJson("/api/edit", edit)).contours;
+    return (await postJson(path, edit)).contours;
   } catch (error) {
     showAlert(error.message);
     return null;
   }
 }
 
-async function smooth() {
-  const name = board.active;
-  const edit = { kind: "smooth", size: board.size, contours: board.parts, radius: board.radius / 2 };
-  const contours = await sendEdit(edit);
-  if (contours) board.setContours(contours, { [name]: contours });
+async function changeContours(edit, path) {
+  board.stop();
+  const { active: name, drawing } = board;
+  const contours = await sendEdit({ ...edit, contours: board.parts }, path);
+  if (contours && drawing === board.drawing) board.setContours(contours, { [name]: contours });
 }
+const smooth = () => changeContours({ kind: "smooth", size: board.size, radius: board.radius / 2 });
+const snap = () => changeContours({ picture: state.key }, "/api/snap");
 
 // Put suggested contours in place of the structures that they name; Ctrl+Z brings the former ones back.
 const suggestFrom = (path) => withAlert(async () => {
@@ -232,6 +234,7 @@ const actions = {
   ])),
   shape: () => (board.mode === "shape" ? board.stop() : board.transform()),
   smooth,
+  snap,
   suggest: suggestFrom("/api/suggestion"),
   carry: suggestFrom("/api/transferred"),
   copy: () => copyText($("next").textContent, $("copy")),
