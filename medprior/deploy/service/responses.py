@@ -7,15 +7,16 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 import medprior
 from medprior.deploy.inference.overlays import (
     FULL_COLOUR_ATTENTION,
+    PANEL_SIDE_PX,
     encode_png_base64,
     render_attention_map,
     render_mask,
-    resize_to_panel,
 )
 from medprior.deploy.inference.prediction import FindingCall, RadiographPrediction
 from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
@@ -25,7 +26,8 @@ from medprior.pages.problem import Problem
 ResponseExtra = Literal["masks", "attention", "contours", "pixels"]
 EXTRA_NAMES: tuple[str, ...] = get_args(ResponseExtra)
 MAX_SIDE_PX = 2048
-CONTOUR_TOLERANCE_PX = 0.35  # of a contour's simplification, pixels of the reduced mask (our choice)
+THINNING_TOLERANCE_PX = 0.1  # of one round of a contour's thinning, pixels of the reduced mask (our choice)
+THINNING_ROUNDS = 6
 
 
 class EvidenceResponse(BaseModel):
@@ -142,16 +144,33 @@ def extract_contours(mask: NDArray[np.bool_]) -> list[list[list[float]]]:
     from skimage import measure as untyped_measure
 
     measure: Any = untyped_measure
-    small = resize_to_panel(mask.astype(np.float32))
-    scale = mask.shape[0] / small.shape[0], mask.shape[1] / small.shape[1]
+    levels = Image.fromarray(mask.view(np.uint8) * np.uint8(255))  # eight bits, which Pillow resizes fastest
+    rows, columns = compute_resized_shape(mask.shape, PANEL_SIDE_PX)
+    small = np.asarray(levels.resize((columns, rows), Image.Resampling.BOX), dtype=np.float32)
+    scale = mask.shape[0] / rows, mask.shape[1] / columns
     lines = []
-    for line in measure.find_contours(np.pad(small, 1), 0.5):
-        simplified = measure.approximate_polygon(line, CONTOUR_TOLERANCE_PX)
-        if len(simplified) > 3:
+    for line in measure.find_contours(np.pad(small, 1), 127.5):
+        thinned = thin_line(line)
+        if len(thinned) > 3:
             # After padding, index 1 is the centre of the first pixel, half a pixel from the edge.
-            points = (simplified[:, ::-1] - 0.5) * (scale[1], scale[0])
+            points = (thinned[:, ::-1] - 0.5) * (scale[1], scale[0])
             lines.append(np.round(points, 1).tolist())
     return lines
+
+
+def thin_line(line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A line [n, 2] without points that lie within a tenth of a pixel of the line through their neighbours.
+
+    Every second point is tested at once, in six rounds: for long lines far faster than Douglas and Peucker's recursion.
+    """
+    for _ in range(THINNING_ROUNDS):
+        before, middle, after = line[:-2:2], line[1:-1:2], line[2::2]
+        along, offset = after - before, middle - before
+        distance = np.abs(along[:, 0] * offset[:, 1] - along[:, 1] * offset[:, 0])
+        is_kept = np.ones(len(line), dtype=bool)
+        is_kept[1:-1:2] = distance > THINNING_TOLERANCE_PX * np.hypot(along[:, 0], along[:, 1])
+        line = line[is_kept]
+    return line
 
 
 def encode_displayed_pixels(pixels: NDArray[np.float32]) -> dict[str, Any]:

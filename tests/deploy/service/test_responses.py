@@ -87,6 +87,18 @@ def test_contours_of_a_large_mask_are_in_its_own_pixels():
     assert (xs.min(), xs.max(), ys.min(), ys.max()) == (1000, 1280, 200, 400)
 
 
+def test_contours_have_few_points_that_lie_on_the_border():
+    y, x = np.mgrid[:2048, :2048] + 0.5
+    mask = np.hypot(x - 900, y - 1100) <= 600
+    (line,) = extract_contours(mask)
+    assert line[0] == line[-1]
+    assert len(line) < 450
+    distances = np.hypot(*(np.array(line) - (900, 1100)).T)
+    np.testing.assert_allclose(distances, 600, atol=1.5)
+    middles = (np.array(line)[1:] + np.array(line)[:-1]) / 2
+    np.testing.assert_allclose(np.hypot(*(middles - (900, 1100)).T), 600, atol=2.5)
+
+
 def attention_of(**maps) -> RadiographPrediction:
     """A prediction that has attention maps alone."""
     return RadiographPrediction(np.zeros((2, 2), np.float32), "p", "m", attention=maps)
