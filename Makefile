@@ -14,7 +14,7 @@ LOCK := $(BIN)/uv pip compile -q --constraint constraints.txt --generate-hashes 
 # The serving image takes torch without CUDA from PyTorch's own index.
 CUDA_PACKAGES := $(shell sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+|torch|torchvision|triton)==.*/--no-emit-package=\1/p' constraints.txt)
 
-.PHONY: demo test slow real real-full anatomy evidence recipes bench mutate lint lock sbom audit clean
+.PHONY: demo test slow real real-full anatomy evidence recipes bench mutate lint lock sbom audit digests release clean
 
 demo: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/demo
@@ -70,6 +70,14 @@ sbom: .venv/installed
 audit: .venv/installed
 	for list in build training serving; do \
 		$(BIN)/pip-audit --disable-pip --require-hashes -r docker/locks/$$list.lock || exit 1; done
+
+# Refuses images that are named without their digest; docker/pin_images.sh writes digests where a registry is reached.
+digests:
+	@if grep -nE '^(FROM| +image:) ' docker/*ockerfile docker/compose.yaml | grep -vE '@sha256:[0-9a-f]{64}|image: medprior:'; \
+		then echo 'no digest: run docker/pin_images.sh where Docker reaches the registries' >&2; exit 1; fi
+
+# What a release needs; nothing is published.
+release: digests audit sbom
 
 .venv/installed: pyproject.toml docker/locks/build.lock docker/locks/checkout.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "medprior needs Python 3.11 or newer, found " + sys.version.split()[0] + "; call make PYTHON=/path/to/python3.11")'

@@ -174,12 +174,53 @@ def test_secrets_are_files_and_are_not_in_git(tmp_path):
     assert stat.S_IMODE((copy / "secrets").stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("name", ["mlflow_server.sh", "secrets.sh"])
+@pytest.mark.parametrize("name", ["mlflow_server.sh", "pin_images.sh", "secrets.sh"])
 def test_scripts_are_sound(name):
     path = DOCKER / name
     assert os.access(path, os.X_OK)
     subprocess.run(["sh", "-n", str(path)], check=True, timeout=300)
     assert "set -eu" in path.read_text()
+
+
+FAKE_DOCKER = """#!/bin/sh
+for image; do :; done
+case "$image" in
+    busybox*) echo "$BUSYBOX" ;;
+    *) printf "sha256:%s\\n" "$(printf %s "$image" | sha256sum | cut -d" " -f1)" ;;
+esac
+"""
+
+
+def test_a_release_is_refused_until_every_image_has_its_digest(tmp_path):
+    copy = shutil.copytree(DOCKER, tmp_path / "docker", ignore=shutil.ignore_patterns("secrets", "locks"))
+    shutil.copyfile(DOCKER.parent / "Makefile", tmp_path / "Makefile")
+    (tmp_path / "docker.bin").mkdir()
+    fake = tmp_path / "docker.bin" / "docker"  # stands for Docker on a machine that reaches the registries
+    fake.write_text(FAKE_DOCKER)
+    fake.chmod(0o755)
+
+    def run(*command: str, busybox: str = "sha256:" + "b" * 64) -> subprocess.CompletedProcess[str]:
+        path = f"{fake.parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "BUSYBOX": busybox}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    images = {service["image"] for service in SERVICES.values()} - {"medprior:0.1.0"}
+    refused = run("make", "digests")
+    assert refused.returncode != 0
+    assert all(image in refused.stdout for image in images)
+    broken = run("docker/pin_images.sh", busybox="unauthorized")
+    assert broken.returncode != 0
+    assert "no digest of busybox" in broken.stderr
+    assert run("docker/pin_images.sh").returncode == 0
+    assert run("make", "digests").returncode == 0
+    pinned = yaml.safe_load((copy / "compose.yaml").read_text())["services"]
+    assert {service["image"].partition("@")[0] for service in pinned.values()} == images | {"medprior:0.1.0"}
+    bases = [rest for path in copy.glob("*Dockerfile") for name, rest in instructions(path) if name == "FROM"]
+    for image in [*bases, *(service["image"] for service in pinned.values())]:
+        assert PINNED.fullmatch(image), image
+    before = (copy / "compose.yaml").read_text()
+    assert run("docker/pin_images.sh").returncode == 0
+    assert (copy / "compose.yaml").read_text() == before
 
 
 def test_compose_itself_accepts_the_file(tmp_path):
