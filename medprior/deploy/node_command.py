@@ -6,11 +6,10 @@ import argparse
 import logging
 import ssl
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medprior.deploy.inference.object_kinds import OBJECT_KINDS, parse_object_kinds
+from medprior.deploy.inference.object_kinds import SENT_KINDS, parse_object_kinds
 from medprior.errors import ConfigError, InputMissing
 from medprior.observer import Observer
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from medprior.deploy.node.destinations import DimseDestination, WebDestination
     from medprior.deploy.node.node import Node
     from medprior.deploy.node.settings import NodeSettings
-
-SENT_KINDS = tuple(kind for kind in OBJECT_KINDS if kind != "nrrd")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -96,12 +93,12 @@ def warn_of_plain_connections(settings: NodeSettings, tls: ssl.SSLContext | None
 
 
 def configure_log() -> None:
-    """Log the node alone, to the standard error: messages and warnings of DICOM libraries quote values of files."""
+    """Log the node alone, to the standard error."""
+    from medprior.deploy.node.library_logs import silence_dicom_libraries
+
+    silence_dicom_libraries()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("medprior.node").setLevel(logging.INFO)
-    for name in ("pynetdicom", "pydicom", "highdicom", "dicomweb_client"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    warnings.simplefilter("ignore")
 
 
 def read_settings(args: argparse.Namespace) -> tuple[NodeSettings, DimseDestination | WebDestination]:
@@ -110,7 +107,7 @@ def read_settings(args: argparse.Namespace) -> tuple[NodeSettings, DimseDestinat
     Raises:
         ConfigError: a value is out of range, or no AE title may call.
     """
-    from medprior.deploy.node.destinations import DimseDestination, parse_destination
+    from medprior.deploy.node.destinations import DimseDestination, load_authorities, parse_destination
     from medprior.deploy.node.settings import NodeSettings
 
     send_tls = load_authorities(args.send_tls_ca, "--send-tls-ca") if args.send_tls_ca else None
@@ -153,18 +150,6 @@ def build_server_tls(certificate: Path | None, key: Path | None, authorities: Pa
     except OSError:
         raise InputMissing("the files of TLS cannot be read", where="--tls-cert, --tls-key, --tls-ca") from None
     return context
-
-
-def load_authorities(path: Path, where: str) -> ssl.SSLContext:
-    """A TLS context that trusts the authorities in a file.
-
-    Raises:
-        InputMissing: the file cannot be read.
-    """
-    try:
-        return ssl.create_default_context(cafile=path)
-    except OSError:
-        raise InputMissing("the authorities cannot be read", where=where, found=str(path)) from None
 
 
 def print_node_address(node: Node, settings: NodeSettings) -> None:

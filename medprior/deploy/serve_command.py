@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from medprior.deploy.inference.object_kinds import SENT_KINDS, parse_object_kinds
 from medprior.observer import Observer
+
+if TYPE_CHECKING:
+    from medprior.deploy.node.destinations import Destination
+    from medprior.deploy.node.settings import DeliverySettings
+    from medprior.deploy.service.result_sender import ResultSender
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,10 +54,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="refuse pictures unlike the training images instead of flagging them",
     )
+    sending = parser.add_argument_group("sending the results of store requests (/studies) on to an archive")
+    sending.add_argument(
+        "--send-to", metavar="ARCHIVE",
+        help="AET@host:port or https://host/dicom-web; MEDPRIOR_ARCHIVE_USER and MEDPRIOR_ARCHIVE_PASSWORD, or "
+        "MEDPRIOR_ARCHIVE_TOKEN, where it asks for them",
+    )  # fmt: skip
+    sending.add_argument(
+        "--objects", default="seg,sr", metavar="KINDS",
+        help=f"what is sent, joined by commas: {', '.join(SENT_KINDS)} (default seg,sr)",
+    )  # fmt: skip
+    sending.add_argument(
+        "--send-queue", type=Path, default=Path("medprior_results"), metavar="FOLDER",
+        help="folder of what waits (default medprior_results); it holds patient data and outlives the service",
+    )  # fmt: skip
+    sending.add_argument("--aet", default="MEDPRIOR", help="AE title that calls an archive (default MEDPRIOR)")
+    sending.add_argument("--send-tls-ca", type=Path, help="authorities (PEM) of an archive that takes C-STORE over TLS")
 
 
 def result_folder(args: argparse.Namespace) -> Path:
-    """The current folder; the service writes none."""
+    """The current folder; the service writes none but its `--send-queue`."""
     return Path.cwd()
 
 
@@ -66,6 +91,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         "max_bytes": args.max_mb * 2**20,
         "trust_forwarded_proto": args.behind_tls_proxy,
     }
+    destination = read_destination(args)
     settings = ServiceSettings.from_values(
         {
             "access": access,
@@ -74,6 +100,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
             "refuse_unfamiliar": args.refuse_unfamiliar,
             "held_mb": 4 * args.max_mb,
             "threads": max(2, args.workers + 2),
+            "delivery": {"objects": parse_object_kinds(args.objects, "--objects", SENT_KINDS)},
         },
         "medprior serve",
     )
@@ -87,9 +114,47 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         if args.refuse_unfamiliar:
             predictor.require_familiarity_score()
         policy = Policy(max_bytes=settings.access.max_bytes)
-        with BoundedReader(args.workers, policy) as reader:
-            app = build_app(predictor, reader, settings)
+        with (
+            open_result_sender(args.send_queue, destination, settings.delivery) as sender,
+            BoundedReader(args.workers, policy) as reader,
+        ):
+            app = build_app(predictor, reader, settings, sender)
             serve_app(app, settings.access, listener, lambda url: print_service_url(url, args.token_file))
+
+
+def read_destination(args: argparse.Namespace) -> Destination | None:
+    """The archive of `--send-to`; None without one.
+
+    Raises:
+        MedpriorError: it is no address, or its authorities cannot be read.
+    """
+    if args.send_to is None:
+        return None
+    from medprior.deploy.node.destinations import load_authorities, parse_destination
+
+    tls = load_authorities(args.send_tls_ca, "--send-tls-ca") if args.send_tls_ca else None
+    return parse_destination(args.send_to, args.aet, tls)
+
+
+@contextmanager
+def open_result_sender(
+    folder: Path, destination: Destination | None, settings: DeliverySettings
+) -> Iterator[ResultSender | None]:
+    """The sender to an archive, whose folder no other process uses meanwhile; None without an archive.
+
+    Raises:
+        MedpriorError: another process uses the folder.
+    """
+    if destination is None:
+        yield None
+        return
+    from medprior.deploy.node.library_logs import silence_dicom_libraries
+    from medprior.deploy.service.result_sender import ResultSender
+    from medprior.locks import LOCK_FILE, hold_lock
+
+    silence_dicom_libraries()
+    with hold_lock(folder / LOCK_FILE, "this queue", mode=0o600):
+        yield ResultSender(folder, destination, settings)
 
 
 def print_service_url(url: str, token_file: Path | None) -> None:

@@ -16,6 +16,7 @@ OBJECT_KINDS = {
 }
 DEFAULT_OBJECTS = ("seg", "sr", "sc")
 MASK_OBJECTS = {"seg", "labelmap", "nrrd"}
+SENT_KINDS = tuple(kind for kind in OBJECT_KINDS if kind != "nrrd")  # to an archive: it takes DICOM alone
 FILE_ENDINGS = {"nrrd": "seg.nrrd"}
 
 

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from medprior.deploy.node.destinations import Delivery, Destination
-from medprior.deploy.node.metrics import NodeMetrics
-from medprior.deploy.node.settings import NodeSettings
+from medprior.deploy.node.metrics import DeliveryMetrics
+from medprior.deploy.node.settings import DeliverySettings
 from medprior.deploy.node.work_queue import WorkQueue
 
 NODE_LOG = logging.getLogger("medprior.node")
@@ -28,8 +28,8 @@ class QueueSender:
         self,
         destination: Destination,
         queue: WorkQueue,
-        metrics: NodeMetrics,
-        settings: NodeSettings,
+        metrics: DeliveryMetrics,
+        settings: DeliverySettings,
         built: threading.Event,
     ) -> None:
         self._destination, self._queue, self._metrics, self._settings = destination, queue, metrics, settings
@@ -50,7 +50,8 @@ class QueueSender:
         """End the thread after the object at hand; what waits stays on disk."""
         self._stopped.set()
         self._built.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -90,7 +91,7 @@ class QueueSender:
         return True
 
 
-def compute_wait_seconds(failures: int, settings: NodeSettings) -> float:
+def compute_wait_seconds(failures: int, settings: DeliverySettings) -> float:
     """The wait after a number of failed deliveries: doubled each time up to a limit, then shortened by up to half."""
     wait = min(settings.longest_wait_seconds, settings.first_wait_seconds * 2.0 ** min(failures - 1, 30))
     return wait * random.uniform(0.5, 1.0)

@@ -6,6 +6,7 @@ import io
 import ssl
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medprior.deploy.node.settings import is_ae_title
-from medprior.errors import ConfigError
+from medprior.errors import ConfigError, InputMissing
 from medprior.ingest.archive.credentials import LOOPBACK_HOSTS, VARIABLES, load_archive_credentials
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10, 60
@@ -147,6 +148,18 @@ def parse_destination(text: str, calling: str, tls: ssl.SSLContext | None = None
     if not (separator and host and is_ae_title(title) and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ConfigError("no address of an archive", where="--send-to", expected=EXPECTED_FORM, found=repr(text))
     return DimseDestination(title, host, int(port), calling, tls)
+
+
+def load_authorities(path: Path, where: str) -> ssl.SSLContext:
+    """A TLS context that trusts the authorities in a file.
+
+    Raises:
+        InputMissing: the file cannot be read.
+    """
+    try:
+        return ssl.create_default_context(cafile=path)
+    except OSError:
+        raise InputMissing("the authorities cannot be read", where=where, found=str(path)) from None
 
 
 def parse_web_destination(text: str) -> WebDestination:

@@ -1,4 +1,4 @@
-"""Counters of the node, and the HTTP server that shows them: `/metrics` (Prometheus) and `/health`."""
+"""Counters of node and service, and the node's HTTP server: `/metrics` (Prometheus) and `/health`."""
 
 from __future__ import annotations
 
@@ -21,28 +21,57 @@ SECONDS_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 
 
 class QueueGauges(Collector):
-    """How much waits, read from disk when the metrics are read."""
+    """How much waits, read from disk when the metrics are read.
 
-    def __init__(self, count_files: Callable[[], Mapping[str, int]]) -> None:
-        self._count_files = count_files
+    Args:
+        prefix: of the gauge's name.
+        count_files: counts the files in the queue by folder.
+    """
+
+    def __init__(self, prefix: str, count_files: Callable[[], Mapping[str, int]]) -> None:
+        self._prefix, self._count_files = prefix, count_files
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """One gauge with a value for each folder of the queue."""
-        gauge = GaugeMetricFamily("medprior_node_queue", "Files in the queue", labels=["folder"])
+        gauge = GaugeMetricFamily(f"{self._prefix}_queue", "Files in the queue", labels=["folder"])
         for folder, count in self._count_files().items():
             gauge.add_metric([folder], count)
         yield gauge
 
 
-class NodeMetrics:
-    """The node's counters; their labels are codes and kinds of objects, nothing of a patient.
+class DeliveryMetrics:
+    """Counters of what is sent to an archive; labels are codes and kinds of objects, nothing of a patient.
+
+    Args:
+        prefix: of all names.
+        count_files: counts the files in the queue by folder.
+    """
+
+    def __init__(self, prefix: str, count_files: Callable[[], Mapping[str, int]]) -> None:
+        self.registry = CollectorRegistry()
+        self.deliveries = Counter(
+            f"{prefix}_deliveries", "Objects handed to the archive", ["kind", "outcome"], registry=self.registry
+        )
+        self.delivery_seconds = Histogram(
+            f"{prefix}_delivery_seconds", "From arrival to an object in the archive", buckets=SECONDS_BUCKETS,
+            registry=self.registry,
+        )  # fmt: skip
+        self.registry.register(QueueGauges(prefix, count_files))
+
+    def format_text(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class NodeMetrics(DeliveryMetrics):
+    """The node's counters.
 
     Args:
         count_files: counts the files in the queue.
     """
 
     def __init__(self, count_files: Callable[[], Mapping[str, int]]) -> None:
-        self.registry = CollectorRegistry()
+        super().__init__("medprior_node", count_files)
         registry = self.registry
         self.received = Counter("medprior_node_received", "Radiographs acknowledged", registry=registry)
         self.refused_stores = Counter(
@@ -50,22 +79,10 @@ class NodeMetrics:
         )
         self.closed = Counter("medprior_node_closed_connections", "Connections closed", ["reason"], registry=registry)
         self.read = Counter("medprior_node_read", "Radiographs read, or their reject code", ["code"], registry=registry)
-        self.deliveries = Counter(
-            "medprior_node_deliveries", "Objects handed to the archive", ["kind", "outcome"], registry=registry
-        )
         self.read_seconds = Histogram(
             "medprior_node_read_seconds", "From start of reading to objects on disk", buckets=SECONDS_BUCKETS,
             registry=registry,
         )  # fmt: skip
-        self.delivery_seconds = Histogram(
-            "medprior_node_delivery_seconds", "From arrival to an object in the archive", buckets=SECONDS_BUCKETS,
-            registry=registry,
-        )  # fmt: skip
-        registry.register(QueueGauges(count_files))
-
-    def format_text(self) -> bytes:
-        """The metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
 
 
 class QuietRequestHandler(WSGIRequestHandler):

@@ -1,4 +1,4 @@
-"""Settings of the DICOM node."""
+"""Settings of the DICOM node, and of sending results to an archive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,23 @@ from medprior.settings import Settings
 MAX_AET_CHARACTERS = 16
 
 
-class NodeSettings(Settings):
+class DeliverySettings(Settings):
+    """What is sent to an archive, and when it is tried again.
+
+    Attributes:
+        objects: kinds of objects that are sent.
+        min_free_mb: free space on disk below which nothing is taken, MiB.
+        first_wait_seconds: wait after the first failed delivery; doubled after each further one.
+        longest_wait_seconds: longest wait between two deliveries.
+    """
+
+    objects: tuple[str, ...] = ("seg", "sr")
+    min_free_mb: int = Field(default=512, ge=0)
+    first_wait_seconds: float = Field(default=1.0, gt=0)
+    longest_wait_seconds: float = Field(default=60.0, gt=0)
+
+
+class NodeSettings(DeliverySettings):
     """Limits and sizes; the defaults suit two cores and 4 GiB of memory.
 
     Attributes:
@@ -24,13 +40,9 @@ class NodeSettings(Settings):
         max_mb: largest message, MiB; the connection of a larger one is closed.
         message_seconds: longest time between two messages, and for one protocol data unit to arrive.
         waiting: radiographs that may wait on disk; one more is refused as out of resources (A700).
-        min_free_mb: free space on disk below which images are refused as out of resources, MiB.
         workers: radiographs read at once.
         attempts: how often a radiograph is read whose reading ended the process or met a fault.
-        objects: kinds of objects that are sent.
         refuse_unfamiliar: send nothing for images unlike the training images.
-        first_wait_seconds: wait after the first failed delivery; doubled after each further one.
-        longest_wait_seconds: longest wait between two deliveries.
     """
 
     aet: str = "MEDPRIOR"
@@ -42,13 +54,9 @@ class NodeSettings(Settings):
     max_mb: int = Field(default=128, ge=1)
     message_seconds: float = Field(default=30.0, gt=0)
     waiting: int = Field(default=10_000, ge=1)
-    min_free_mb: int = Field(default=512, ge=0)
     workers: int = Field(default=2, ge=1, le=64)
     attempts: int = Field(default=3, ge=1)
-    objects: tuple[str, ...] = ("seg", "sr")
     refuse_unfamiliar: bool = False
-    first_wait_seconds: float = Field(default=1.0, gt=0)
-    longest_wait_seconds: float = Field(default=60.0, gt=0)
 
     @field_validator("aet", "known")
     @classmethod

@@ -86,7 +86,7 @@ class WorkQueue:
         Raises:
             OSError: it cannot be written.
         """
-        name = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
+        name = build_name()
         write_owner_only_file(self.incoming / f"{name}.0.dcm", content)
         fsync_path(self.incoming)
         return name
@@ -107,17 +107,30 @@ class WorkQueue:
                     return QueuedRadiograph(item.name, path)
         return None
 
+    def add_objects(self, objects: dict[str, bytes]) -> str:
+        """Put objects on disk for sending, whose radiograph somebody else keeps; returns their name.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        name = build_name()
+        self._write_objects(name, objects)
+        return name
+
+    def _write_objects(self, name: str, objects: dict[str, bytes]) -> None:
+        build = self.outgoing / f"{BUILD_PREFIX}{name}"
+        shutil.rmtree(build, ignore_errors=True)
+        build.mkdir(mode=0o700)
+        for index, (kind, content) in enumerate(objects.items()):
+            write_owner_only_file(build / f"{index}.{kind}.dcm", content)
+        fsync_path(build)
+        build.replace(self.outgoing / name)
+        fsync_path(self.outgoing)
+
     def finish(self, item: QueuedRadiograph, objects: dict[str, bytes]) -> None:
         """Put the objects of a radiograph on disk for sending, in their order, then remove its file."""
         if objects and not (self.outgoing / item.name).exists():
-            build = self.outgoing / f"{BUILD_PREFIX}{item.name}"
-            shutil.rmtree(build, ignore_errors=True)
-            build.mkdir(mode=0o700)
-            for index, (kind, content) in enumerate(objects.items()):
-                write_owner_only_file(build / f"{index}.{kind}.dcm", content)
-            fsync_path(build)
-            build.replace(self.outgoing / item.name)
-            fsync_path(self.outgoing)
+            self._write_objects(item.name, objects)
         item.path.unlink()
         self.release(item)
 
@@ -156,6 +169,11 @@ class WorkQueue:
         """How many radiographs wait, how many objects wait, and how many of both failed."""
         failed = [path for path in self.failed.rglob("*") if path.is_file()]
         return {"incoming": len(self.list_incoming()), "outgoing": len(self.list_outgoing()), "failed": len(failed)}
+
+
+def build_name() -> str:
+    """A name that is new and sorts by time."""
+    return f"{time.time_ns():020d}-{secrets.token_hex(4)}"
 
 
 def remove_if_empty(folder: Path) -> None:

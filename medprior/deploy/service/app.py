@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ from starlette.responses import FileResponse, Response
 
 import medprior
 from medprior.deploy.inference.predictor import Predictor
+from medprior.deploy.node.metrics import CONTENT_TYPE
 from medprior.deploy.service.request_bodies import (
     RAW_MEDIA_TYPES,
     RETRY_HEADERS,
@@ -23,6 +24,7 @@ from medprior.deploy.service.request_bodies import (
 )
 from medprior.deploy.service.request_queue import DicomKind, RequestQueue
 from medprior.deploy.service.responses import PredictionResponse, RefusalResponse, parse_include
+from medprior.deploy.service.result_sender import ResultSender
 from medprior.deploy.service.settings import ServiceSettings
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.pages.app import create_page_app
@@ -48,16 +50,22 @@ REFUSAL_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def build_app(predictor: Predictor, reader: BoundedReader, settings: ServiceSettings | None = None) -> FastAPI:
+def build_app(
+    predictor: Predictor,
+    reader: BoundedReader,
+    settings: ServiceSettings | None = None,
+    sender: ResultSender | None = None,
+) -> FastAPI:
     """Build the application; the caller closes `reader` after it has stopped.
 
     Args:
         predictor: as `medprior.deploy.load_model` returns it.
         reader: decodes the request bodies.
         settings: access, queue and batch limits.
+        sender: sends the objects of store requests on to an archive; None to send none.
     """
     settings = settings or ServiceSettings()
-    request_queue = RequestQueue(predictor, reader, settings)
+    request_queue = RequestQueue(predictor, reader, settings, sender)
 
     @asynccontextmanager
     async def run_queue(_: FastAPI) -> AsyncIterator[None]:
@@ -79,13 +87,20 @@ def build_app(predictor: Predictor, reader: BoundedReader, settings: ServiceSett
 
 
 def build_health_routes(request_queue: RequestQueue) -> APIRouter:
-    """Build the routes `/health` and `/ready`."""
+    """Build the routes `/health`, `/ready` and `/metrics`."""
     routes = APIRouter()
 
-    @routes.get("/health")
-    async def health() -> dict[str, str]:
-        """The process is alive."""
-        return {"status": "alive", "medprior_version": medprior.__version__}
+    @routes.get("/health", responses={503: {"description": "results are no longer sent on"}})
+    def health(response: Response) -> dict[str, Any]:
+        """The process is alive; where results are sent on, whether they are, and what waits."""
+        state = request_queue.sender.read_health() if request_queue.sender else {"status": "alive"}
+        response.status_code = 200 if state["status"] == "alive" else 503
+        return state | {"medprior_version": medprior.__version__}
+
+    @routes.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        """Counters in Prometheus' text format."""
+        return Response(request_queue.metrics.format_text(), media_type=CONTENT_TYPE)
 
     @routes.get("/ready", responses={503: {"model": RefusalResponse}})
     async def ready() -> dict[str, str]:
@@ -122,15 +137,15 @@ def build_predict_routes(request_queue: RequestQueue, body_memory: RequestBodyLi
 
     @routes.post("/studies", openapi_extra=related_schema)
     async def studies(request: Request, include: IncludeQuery = "") -> Response:
-        """Predict on the instances of a DICOMweb store request; nothing is stored.
+        """Predict on the instances of a DICOMweb store request; no radiograph is stored.
 
-        The status is 200 if all were accepted, 202 if some were, 409 if none was, as in STOW-RS;
-        the answer lists the instances in their order.
+        Where the service sends results on, they are on disk when this is answered. The status is 200 if all
+        were accepted, 202 if some were, 409 if none was, as in STOW-RS; the answer lists the instances in their order.
         """
         extras = parse_include(include)
         async with body_memory.read_body(request) as body:
             instances = extract_instances(body, request.headers.get("content-type", ""))
-            parts = [await predict_instance(request_queue, data, extras) for data in instances]
+            parts = await predict_instances(request_queue, instances, extras)
         accepted = sum(part["status"] == "ok" for part in parts)
         status = 200 if accepted == len(parts) else 202 if accepted else 409
         content = json.dumps({"instances": parts}, separators=(",", ":"))
@@ -139,10 +154,29 @@ def build_predict_routes(request_queue: RequestQueue, body_memory: RequestBodyLi
     return routes
 
 
+async def predict_instances(
+    request_queue: RequestQueue, instances: Sequence[bytes], include: set[str]
+) -> list[dict[str, Any]]:
+    """Predict on the instances of one request, as many at once as the service reads; see `predict_instance`."""
+    places = asyncio.Semaphore(min(request_queue.settings.threads, request_queue.settings.queue))
+
+    async def predict_in_turn(data: bytes) -> dict[str, Any]:
+        """Predict on one instance once there is a place."""
+        async with places:
+            return await predict_instance(request_queue, data, include)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(predict_in_turn(data)) for data in instances]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
 async def predict_instance(request_queue: RequestQueue, data: bytes, include: set[str]) -> dict[str, Any]:
     """Predict on one instance or return its refusal; a busy service ends the whole request."""
     try:
-        answer: dict[str, Any] = json.loads(await request_queue.predict_json(data, include))
+        answer: dict[str, Any] = json.loads(await request_queue.predict_instance(data, include))
     except Problem as problem:
         if problem.status_code >= 500:
             raise

@@ -19,7 +19,9 @@ from medprior.deploy.inference.prediction import RadiographPrediction
 from medprior.deploy.inference.predictor import Predictor
 from medprior.deploy.service.dynamic_batching import DynamicBatcher
 from medprior.deploy.service.http_status import build_rejection_problem
+from medprior.deploy.service.metrics import ServiceMetrics
 from medprior.deploy.service.responses import build_response
+from medprior.deploy.service.result_sender import ResultSender
 from medprior.deploy.service.settings import ServiceSettings
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.errors import Rejected
@@ -36,15 +38,25 @@ class RequestQueue:
         predictor: predicts on decoded radiographs.
         reader: decodes files in processes under limits.
         settings: limits of the service.
+        sender: sends the objects of store requests on; None to send none.
 
     Attributes:
         state: `starting`, `ready` or `failed`, by the self-test.
+        metrics: counts.
         pending_count: radiographs in work or waiting.
         mean_seconds: moving average of the time per radiograph.
     """
 
-    def __init__(self, predictor: Predictor, reader: BoundedReader, settings: ServiceSettings) -> None:
-        self.settings, self.reader = settings, reader
+    def __init__(
+        self,
+        predictor: Predictor,
+        reader: BoundedReader,
+        settings: ServiceSettings,
+        sender: ResultSender | None = None,
+    ) -> None:
+        self.settings, self.reader, self.sender = settings, reader, sender
+        self.metrics = sender.metrics if sender else ServiceMetrics()
+        self.metrics.pending.set_function(lambda: self.pending_count)
         self.batcher = DynamicBatcher(settings.batch, settings.window_ms / 1000)
         self.predictor = self.batcher.predictor(predictor)
         self.state = "starting"
@@ -53,7 +65,9 @@ class RequestQueue:
         self._threads = ThreadPoolExecutor(settings.threads, "reading")
 
     def start(self) -> None:
-        """Start the self-test: a phantom radiograph through decoding and prediction."""
+        """Start sending, and the self-test: a phantom radiograph through decoding and prediction."""
+        if self.sender is not None:
+            self.sender.start()
         self._threads.submit(self._run_self_test)
 
     def _run_self_test(self) -> None:
@@ -69,6 +83,8 @@ class RequestQueue:
         """Finish the accepted radiographs, then end the threads."""
         self._threads.shutdown()
         self.batcher.close()
+        if self.sender is not None:
+            self.sender.close()
 
     async def predict_json(self, data: bytes, include: set[str]) -> bytes:
         """The JSON answer to one file.
@@ -77,6 +93,20 @@ class RequestQueue:
             Problem: 503 `busy` if too many wait, 504 `too_slow`, or the refusal of the file.
         """
         return await self._submit(data, lambda prediction: encode_json(build_response(prediction, include)))
+
+    async def predict_instance(self, data: bytes, include: set[str]) -> bytes:
+        """The JSON answer to one file of a store request, once its objects for the archive are on disk.
+
+        Raises:
+            Problem: as for `predict_json`; 422 `no_dicom` for a picture, 503 `queue_full`.
+        """
+        return await self._submit(data, lambda prediction: self._keep_objects(prediction, data, include))
+
+    def _keep_objects(self, prediction: RadiographPrediction, data: bytes, include: set[str]) -> bytes:
+        response = build_response(prediction, include)
+        if self.sender is not None:
+            response["objects"] = self.sender.add_objects(prediction, data)
+        return encode_json(response)
 
     async def predict_dicom(self, data: bytes, kind: DicomKind) -> bytes:
         """The answer to one DICOM file as a DICOM object; it holds the patient's name.
@@ -90,6 +120,7 @@ class RequestQueue:
         if self.pending_count >= self.settings.queue:
             retry_seconds = max(1, round(self.pending_count * self.mean_seconds / self.settings.threads))
             headers = {"Retry-After": str(min(retry_seconds, 60))}
+            self.metrics.answers.labels("busy").inc()
             raise Problem(503, "busy", "too many radiographs are waiting; try again", headers)
         self.pending_count += 1
         loop = asyncio.get_running_loop()
@@ -99,22 +130,32 @@ class RequestQueue:
             async with asyncio.timeout(self.settings.seconds):
                 return await asyncio.wrap_future(answer)
         except TimeoutError:
+            self.metrics.answers.labels("too_slow").inc()
             raise Problem(504, "too_slow", "not answered in time; try again later") from None
 
     def _release_slot(self) -> None:
         self.pending_count -= 1
 
     def _answer(self, data: bytes, encode: Callable[[RadiographPrediction], bytes]) -> bytes:
-        start = time.monotonic()
+        start, code = time.monotonic(), "internal"
         self.batcher.change_incoming_count(1)
         try:
-            return encode(self._predict(data))
+            answer = encode(self._predict(data))
+            code = "ok"
+            return answer
         except Rejected as error:
-            SERVICE_LOG.info("refused %s", error.code)
+            code = error.code
+            SERVICE_LOG.info("refused %s", code)
             raise build_rejection_problem(error) from None
+        except Problem as problem:
+            code = problem.code
+            raise
         finally:
             self.batcher.change_incoming_count(-1)
-            self.mean_seconds += 0.1 * (time.monotonic() - start - self.mean_seconds)
+            seconds = time.monotonic() - start
+            self.mean_seconds += 0.1 * (seconds - self.mean_seconds)
+            self.metrics.answers.labels(code).inc()
+            self.metrics.answer_seconds.observe(seconds)
 
     def _predict(self, data: bytes) -> RadiographPrediction:
         prediction = self.predictor.predict_radiograph(self.reader.read(data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from medprior.deploy.node.settings import DeliverySettings
 from medprior.pages.access import AccessSettings
 from medprior.settings import Settings
 
@@ -21,6 +22,7 @@ class ServiceSettings(Settings):
         refuse_unfamiliar: refuse images unlike the training images (422 `far_from_training`)
             instead of flagging them.
         window_ms: how long a view waits for others to join its batch.
+        delivery: of the objects of store requests, where they are sent on to an archive.
     """
 
     access: AccessSettings = AccessSettings()
@@ -31,3 +33,4 @@ class ServiceSettings(Settings):
     batch: int = Field(default=4, ge=1, le=256)
     refuse_unfamiliar: bool = False
     window_ms: float = Field(default=4.0, ge=0, le=1000)
+    delivery: DeliverySettings = DeliverySettings()
