@@ -49,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="models:/NAME@ALIAS, models:/NAME/VERSION or a model folder (default: the anatomy model of medprior)",
     )
     parser.add_argument("--segmenter", help="segmentation model for masks, beside a classification model folder")
+    parser.add_argument("--verify-key", type=Path, metavar="FILE", help="public key; refuse models it did not sign")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto, CUDA where there is one)")
     parser.add_argument("--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)")
     parser.add_argument("--workers", type=int, default=2, help="radiographs read at once (default 2)")
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     from medprior.deploy.node.node import run_node
     from medprior.deploy.registry.load import load_model
 
-    predictor = load_model(args.model, args.tracking_uri, args.segmenter, args.device)
+    predictor = load_model(args.model, args.tracking_uri, args.segmenter, args.device, verify_key=args.verify_key)
     if settings.refuse_unfamiliar:
         predictor.require_familiarity_score()
     run_node(args.queue, predictor, destination, settings, tls, lambda node: print_node_address(node, settings))

@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="models:/NAME@ALIAS, models:/NAME/VERSION or a model folder (default: the anatomy model of medprior)",
     )
     parser.add_argument("--segmenter", help="segmentation model for masks, beside a classification model folder")
+    parser.add_argument("--verify-key", type=Path, metavar="FILE", help="public key; refuse models it did not sign")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto, CUDA where there is one)")
     parser.add_argument(
         "--dicom",
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     from medprior.deploy.inference.predictor import build_file_predictor
     from medprior.deploy.registry.load import load_model
 
-    predictor = load_model(args.model, args.tracking_uri, args.segmenter, args.device)
+    predictor = load_model(args.model, args.tracking_uri, args.segmenter, args.device, verify_key=args.verify_key)
     bar = functools.partial(tqdm, desc="predict", unit="file", disable=None)
     refusing = bool(args.refuse_unfamiliar)
     with BoundedReader() as reader:

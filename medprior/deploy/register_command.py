@@ -23,6 +23,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="cohort of the training; lets promote check its patients",
     )
     parser.add_argument(
+        "--sign-key", type=Path, metavar="FILE",
+        help="private key (Ed25519, PEM) that signs the models; --verify-key of predict, serve and node checks them",
+    )  # fmt: skip
+    parser.add_argument(
         "--tracking-uri",
         help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)",
     )
@@ -48,5 +52,6 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         tracking_uri=args.tracking_uri,
         experiment=args.experiment,
         cohorts=args.cohort,
+        sign_key=args.sign_key,
     )
     print(f"registered {args.name} version {version}: models:/{args.name}@{args.alias}")

@@ -24,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="models:/NAME@ALIAS, models:/NAME/VERSION or a model folder (default: the anatomy model of medprior)",
     )
     parser.add_argument("--segmenter", help="segmentation model for masks, beside a classification model folder")
+    parser.add_argument("--verify-key", type=Path, metavar="FILE", help="public key; refuse models it did not sign")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto, CUDA where there is one)")
     parser.add_argument(
         "--evidence",
@@ -110,7 +111,9 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         from medprior.dicom import Policy
         from medprior.dicom.bounded_reader import BoundedReader
 
-        predictor = load_model(args.model, args.tracking_uri, args.segmenter, args.device, args.evidence)
+        predictor = load_model(
+            args.model, args.tracking_uri, args.segmenter, args.device, args.evidence, args.verify_key
+        )
         if args.refuse_unfamiliar:
             predictor.require_familiarity_score()
         policy = Policy(max_bytes=settings.access.max_bytes)

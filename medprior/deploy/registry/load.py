@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medprior.deploy.inference.model_folder import compute_models_digest
+from medprior.deploy.inference.model_folder import compute_models_digest, find_model_folders
 from medprior.deploy.inference.predictor import Predictor
+from medprior.deploy.registry.signature import load_verification_key, verify_models
 from medprior.errors import InputMissing, MedpriorError
 from medprior.networks.backbone import BACKBONE_FILE, load_backbone
 from medprior.networks.device import select_device
@@ -19,6 +20,7 @@ def load_model(
     segmenter: Path | str | None = None,
     device: str = "cpu",
     evidence: Path | str | None = None,
+    verify_key: Path | str | None = None,
 ) -> Predictor:
     """Load a model folder or a registered model as a predictor.
 
@@ -33,11 +35,13 @@ def load_model(
         device: `cpu`, `cuda:N`, or `auto` for CUDA where there is one.
         evidence: folder that `medprior evaluate` wrote for the model; how well it tells each finding
             there stands beside the finding. Else that of its validation does.
+        verify_key: public key (Ed25519, PEM); models that its owner did not sign are refused.
 
     Raises:
         MedpriorError: the model, store, version or alias does not exist; the weights are damaged or
-            not finite; the registered model is not a medprior package.
+            not finite; the registered model is not a medprior package; the models are not signed.
     """
+    key = load_verification_key(Path(verify_key)) if verify_key is not None else None
     segmenter_folder = Path(segmenter) if segmenter is not None else None
     place = str(select_device(device))
     evidence_folder = Path(evidence) if evidence is not None else None
@@ -45,6 +49,8 @@ def load_model(
         if segmenter is not None:
             what = "a segmenter stands beside a classification model"
             raise InputMissing(what, where="--segmenter", fix="name that model with --model")
+        if key is not None:
+            verify_models({"anatomy model": find_anatomy_model()}, key)
         return load_anatomy_model(place, evidence_folder)
     text = str(source)
     if isinstance(source, str) and not Path(source).is_dir():
@@ -52,6 +58,8 @@ def load_model(
 
         if download.is_registry_uri(text):
             with download.fetch_package(text, tracking_uri) as folder:
+                if key is not None:
+                    verify_models(find_model_folders(folder) | name_segmenter(segmenter_folder), key)
                 return load_package(folder, segmenter_folder, place, evidence_folder)
     if not Path(source).is_dir():
         raise InputMissing(
@@ -60,9 +68,16 @@ def load_model(
             expected="a model folder or models:/NAME@ALIAS",
             fix="run `medprior finetune` or `medprior register` first",
         )
+    if key is not None:
+        verify_models({"model": Path(source)} | name_segmenter(segmenter_folder), key)
     if (Path(source) / BACKBONE_FILE).is_file():
         return load_backbone_predictor(Path(source), segmenter_folder, place)
     return Predictor.load(Path(source), segmenter_folder, place, evidence_folder)
+
+
+def name_segmenter(folder: Path | None) -> dict[str, Path]:
+    """A segmenter that is named beside a model, by its name in a package; it takes the place of the package's own."""
+    return {"segmenter": folder} if folder is not None else {}
 
 
 def load_backbone_predictor(folder: Path, segmenter: Path | None, device: str) -> Predictor:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medprior.deploy.inference.predictor import Predictor
-from medprior.deploy.registry import champion, package
+from medprior.deploy.registry import champion, package, signature
 from medprior.deploy.registry.download import ENTRY_FILE, connect_existing_store, resolve_alias
 from medprior.errors import MedpriorError
 from medprior.tracking import mlflow_store
@@ -35,6 +35,7 @@ def register_model(
     tracking_uri: str | None = None,
     experiment: str = "medprior",
     cohorts: Sequence[Path | str] = (),
+    sign_key: Path | str | None = None,
 ) -> str:
     """Register a model folder as a pyfunc from code, and point `alias` at the new version.
 
@@ -50,15 +51,17 @@ def register_model(
         experiment: MLflow experiment of the run that registers.
         cohorts: cohorts of the training; fingerprints of their patients' pseudonyms are stored, so
             that `promote` can check that it compares on other patients.
+        sign_key: private key (Ed25519, PEM); the models are signed with it.
 
     Returns:
         The new version's number; `models:/NAME@ALIAS` loads it.
 
     Raises:
         MedpriorError: the weights are damaged or not finite, MLflow does not accept the name or
-            alias, the evidence belongs to another model, or the store cannot be used.
+            alias, the evidence belongs to another model, the key or the store cannot be used.
     """
     check_registry_names(name, alias)
+    key = signature.load_signing_key(Path(sign_key)) if sign_key else None
     with tempfile.TemporaryDirectory(prefix="medprior-") as temporary:
         folder = Path(temporary)
         artifacts = package.stage_artifacts(
@@ -67,6 +70,8 @@ def register_model(
             folder / "artifacts",
             [Path(cohort) for cohort in cohorts],
         )
+        if key is not None:
+            signature.sign_models(artifacts, key)
         tags = package.build_version_tags(artifacts, Path(evidence) if evidence else None)
         Predictor.load(artifacts["model"], artifacts.get("segmenter"))
         client = mlflow_store.connect_to_store(tracking_uri)
