@@ -172,11 +172,13 @@ def test_a_correction_killed_twice(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_fifty_kills_while_correcting(tmp_path):
     assert kills_while_correcting(tmp_path, 50, 150) >= 5
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_fifty_kills(tmp_path):
     # Fewer images are kept where the machine is so fast that one batch is the run.
     assert kills(tmp_path, 50, 3, 300) >= 5
