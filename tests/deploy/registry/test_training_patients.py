@@ -5,35 +5,14 @@ import json
 import pytest
 
 from medprior.cohort import Cohort
-from medprior.deploy import register_model
-from medprior.deploy.promotion.promote import promote_challenger
 from medprior.deploy.registry.training_patients import (
     count_training_overlap,
     fingerprint_patient,
     list_training_patients,
     write_training_patients,
 )
-from medprior.errors import InputMissing, MedpriorError
-from tests.deploy.discs import disc_cohort
-from tests.deploy.promotable import FAST_GATE, make_alias_champion
-
-
-def test_its_own_training_patients_are_no_judges(filled_uri, discs, disc_models, tmp_path):
-    make_alias_champion(filled_uri, "weak")
-    with pytest.raises(MedpriorError, match="patients apart: trained on this cohort"):
-        promote_challenger("cxr", discs, "@good", split="val", settings=FAST_GATE, tracking_uri=filled_uri)
-    # The same patients in another cohort: only the record of the registration can tell. (A patient
-    # falls into the same split in every cohort, so that its own test split is free of them.)
-    other = disc_cohort(tmp_path / "other", patients=100)
-    facts = promote_challenger("cxr", other, "@good", settings=FAST_GATE, tracking_uri=filled_uri)
-    assert any("not recorded" in check["text"] for check in facts["checks"])
-    register_model(disc_models["again"], "cxr", "told", tracking_uri=filled_uri, cohorts=[discs])
-    with pytest.raises(MedpriorError, match=r"patients apart: 1\d\d training patients recorded"):
-        promote_challenger("cxr", other, "@told", split="train", settings=FAST_GATE, tracking_uri=filled_uri)
-    strangers = disc_cohort(tmp_path / "strangers", patients=150, first=5000)
-    promote_challenger("cxr", strangers, "@told", settings=FAST_GATE, tracking_uri=filled_uri)
-    with pytest.raises(MedpriorError, match="trained on another cohort"):
-        register_model(disc_models["again"], "cxr", "told", tracking_uri=filled_uri, cohorts=[other])
+from medprior.errors import InputMissing
+from medprior.provenance import write_config
 
 
 def test_a_fingerprint_is_24_hex_digits_of_the_salted_pseudonym():
@@ -64,13 +43,40 @@ def test_a_damaged_record_is_refused(phantom_cohort, tmp_path, text):
         count_training_overlap(tmp_path, Cohort.open(phantom_cohort), ["x"])
 
 
-def test_each_model_gets_the_record_of_its_own_cohort(discs, disc_models, classifier, phantom_cohort, tmp_path):
+def write_model(folder, cohort):
+    """A model folder that says which cohort it was trained on."""
+    folder.mkdir()
+    write_config(folder, "finetune", {}, inputs={"cohort": cohort} if cohort else {})
+    return folder
+
+
+def test_without_a_record_the_cohort_of_the_training_tells(phantom_cohort, tmp_path):
+    cohort = Cohort.open(phantom_cohort)
+    trained = cohort.split("val").patient_ids[0]
+    patients = [trained, trained, cohort.split("test").patient_ids[0], "stranger"]
+    here = write_model(tmp_path / "here", phantom_cohort)
+    shared, text = count_training_overlap(here, cohort, patients)
+    assert (shared, text) == (1, "trained on this cohort, 1 patients of its train and val judged on")
+    assert count_training_overlap(here, cohort, patients[2:])[0] == 0
+    shared, text = count_training_overlap(write_model(tmp_path / "away", None), cohort, patients)
+    assert shared is None
+    assert text.startswith("not recorded")
+
+
+def test_a_cohort_that_no_model_was_trained_on_is_refused(phantom_cohort, tmp_path):
+    folder = write_model(tmp_path / "model", None)
+    with pytest.raises(InputMissing, match="trained on another cohort"):
+        write_training_patients({"model": folder}, [phantom_cohort])
+    assert not (folder / "training_patients.json").exists()
+    write_training_patients({"model": folder}, [])
+
+
+def test_each_model_gets_the_record_of_its_own_cohort(phantom_cohort, tmp_path):
     """Two models of two cohorts: only the one trained on the named cohort is recorded."""
-    folders = {}
-    for name, model in (("model", disc_models["good"]), ("segmenter", classifier)):
-        folders[name] = tmp_path / name
-        folders[name].mkdir()
-        (folders[name] / "config.json").write_text((model / "config.json").read_text())
+    folders = {
+        "model": write_model(tmp_path / "model", None),
+        "segmenter": write_model(tmp_path / "segmenter", phantom_cohort),
+    }
     write_training_patients(folders, [phantom_cohort])
     assert not (folders["model"] / "training_patients.json").exists()
     record = json.loads((folders["segmenter"] / "training_patients.json").read_text())
