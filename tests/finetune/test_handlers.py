@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from ignite.engine import Engine
 from torch import nn
 
 from medprior.errors import MedpriorError, TrainingFailed
@@ -150,6 +151,24 @@ def test_a_stop_request_saves_within_the_epoch_or_after_its_validation(tmp_path)
     with pytest.raises(SystemExit):
         checkpoints._after_epoch(engine_after(8))
     assert saved_steps(tmp_path) == [5, 8]
+
+
+@pytest.mark.parametrize(("steps", "saved"), [(2, [2]), (4, [4])])
+def test_an_attached_handler_stops_within_and_after_an_epoch(tmp_path, steps, saved):
+    """A real engine with epochs of four steps, asked to stop in its second or its last step."""
+    checkpoints, network = checkpoints_at(tmp_path, checkpoint_every=100), nn.Linear(1, 1)
+
+    def step(engine, batch):
+        if engine.state.iteration == steps:
+            checkpoints.stop.signal = 15
+
+    engine = Engine(step)
+    engine.network, engine.optimizer = network, torch.optim.SGD(network.parameters(), lr=1)
+    step.skipped, step.skipped_in_a_row = 0, 0
+    checkpoints.attach(engine)
+    with pytest.raises(SystemExit):
+        engine.run(range(4), max_epochs=2)
+    assert saved_steps(tmp_path) == saved
 
 
 def test_a_checkpoint_restores_weights_position_and_record(tmp_path):

@@ -25,6 +25,7 @@ def test_losses_and_key_metric_are_drawn_by_epoch_with_the_kept_one_marked(tmp_p
         "train loss": ([1, 2], [0.9, 0.5]), "val loss": ([1, 2], [0.8, 0.6]), "kept: epoch 2": ([2, 2], [0, 1]),
     }  # fmt: skip
     assert left.lines[0].get_linestyle() != left.lines[1].get_linestyle(), "distinguishable without colour"
+    assert [text.get_text() for text in left.get_legend().get_texts()] == list(curves)
     assert list(right.lines[0].get_ydata()) == [0.3, 0.7]
     assert list(right.lines[1].get_xdata()) == [2, 2]
     assert right.get_ylabel() == "mean dice (validation)"

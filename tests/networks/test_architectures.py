@@ -49,6 +49,21 @@ def test_unets_answer_pixel_by_pixel(name, width):
     assert not torch.equal(other.forward_with_tokens(images)[0], logits)
 
 
+@pytest.mark.parametrize("name", ["unet", "basic_unet"])
+def test_a_pass_leaves_no_hook_behind(name):
+    network = build_checked(name, "segmentation")
+    network(torch.rand(1, 1, 64, 64))
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_layers_of_the_unet_stay_those_of_written_models():
+    """Residual units of two convolutions; channels double from 16 to 256 while the sides halve."""
+    state = build_checked("unet", "segmentation").state_dict()
+    widths = {len(value) for name, value in state.items() if name.endswith("unit0.conv.weight")}
+    assert widths == {3, 16, 32, 64, 128, 256}
+    assert {name.split("conv.unit")[1][0] for name in state if ".conv.unit" in name} == {"0", "1"}
+
+
 def test_there_is_no_attention_and_it_says_so_in_shapes():
     network = build_checked("test_resnet", "classification")
     assert compute_attention_maps(network.vit, torch.rand(2, 1, 64, 64)).shape == (2, 0, 2, 2)

@@ -1,8 +1,14 @@
 import numpy as np
 from scipy import ndimage
 
-from medprior.priors.correction import Corrector, compute_pixel_features, fit_corrector, fit_structure_classifier
-from medprior.priors.registration import Example
+from medprior.priors.correction import (
+    Corrector,
+    compute_pixel_features,
+    fit_corrector,
+    fit_structure_classifier,
+    resize_square,
+)
+from medprior.priors.registration import Example, equalise_histogram
 
 from .conftest import SIZE, thorax
 
@@ -59,6 +65,25 @@ def test_features_of_the_band_around_a_border():
     np.testing.assert_allclose(features[0, 0, 4:6], [-0.495, -0.245])
 
 
+def test_features_are_the_map_its_border_its_place_and_the_picture_at_four_scales():
+    """All of one pixel, written out: blurs in pixels of a 128-pixel square, places in sides."""
+    picture, masks = thorax(2)
+    layer = ndimage.zoom(masks["heart"].astype(np.float32), 0.5, order=0)
+    features, band = compute_pixel_features(picture, layer)
+    level = equalise_histogram(resize_square(picture, 64))
+    inside = layer >= 0.5
+    rows, columns = np.nonzero(inside)
+    distance = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
+    expected = [layer, *(ndimage.gaussian_filter(layer, sigma) for sigma in (1, 2)), distance / 64]
+    y, x = np.mgrid[:64, :64] / 64
+    expected += [y - rows.mean() / 64, x - columns.mean() / 64, level, level - level[inside].mean()]
+    for sigma in (0.5, 1, 2, 4):
+        blurred = ndimage.gaussian_filter(level, sigma)
+        expected += [blurred, level - blurred, ndimage.sobel(blurred, 0), ndimage.sobel(blurred, 1)]
+    np.testing.assert_allclose(features, np.stack(expected, -1), atol=1e-6)
+    np.testing.assert_array_equal(band, np.abs(distance) <= 0.09 * 64)
+
+
 def test_without_two_classes_of_pixels_there_is_no_classifier():
     layer = half_mask(32)
     assert fit_structure_classifier([Example(layer, layer[None])], [np.zeros((1, 32, 32))], 0, 0) is None
@@ -71,6 +96,9 @@ def test_only_the_band_is_corrected_and_only_where_there_is_a_classifier():
     truth = np.zeros_like(layer)
     truth[:, :30] = 1
     classifier = fit_structure_classifier([Example(layer, truth[None])], [layer[None]], 0, 0)
+    assert classifier.n_iter_ == 100
+    size = {"max_leaf_nodes": 8, "min_samples_leaf": 50, "learning_rate": 0.08}
+    assert classifier.get_params().items() >= size.items()
     given = np.stack([layer, layer, 0.4 * layer])
     corrected = Corrector((classifier, None, classifier))(layer, given)
     np.testing.assert_array_equal(corrected[1:], given[1:])

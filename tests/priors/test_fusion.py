@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from medprior.priors.free_form import downsample_picture
 from medprior.priors.fusion import compute_disagreement, compute_local_match, fuse_label_maps
-from medprior.priors.registration import Example, register_example
+from medprior.priors.local_correlation import VARIANCE_FLOOR
+from medprior.priors.registration import Example, equalise_histogram, register_example
 from medprior.priors.settings import RegistrationSettings
 
 from .conftest import SIZE, noise, thorax
@@ -60,3 +62,21 @@ def test_an_empty_map_counts_as_no_agreement():
     layers[1] = 0
     layers[0, 0, :2, :2] = 0.9  # the mean map is empty at one half
     assert compute_disagreement(layers) == 1
+
+
+def test_a_match_is_the_correlation_of_windows_of_nine_pixels_at_half_the_size():
+    """Every pixel by hand; a picture of fewer than 32 pixels is compared at 16."""
+    pictures = [thorax(seed)[0][32:96, 32:96] for seed in (0, 3)]
+    for picture, other, half in ((*pictures, 32), (pictures[0][:24, :24], pictures[1][:24, :24], 16)):
+        example = Example(other, np.ones((1, 4, 4), np.float32))
+        registration = register_example(picture, example, "static", RegistrationSettings())
+        fixed, moved = (downsample_picture(equalise_histogram(one), half) for one in (picture, other))
+        expected = np.zeros((half, half))
+        for y in range(half):
+            for x in range(half):
+                window = np.s_[max(0, y - 4) : y + 5, max(0, x - 4) : x + 5]
+                f, m = fixed[window], moved[window]
+                common = ((f - f.mean()) * (m - m.mean())).mean()
+                spread = np.sqrt((f.var() + VARIANCE_FLOOR) * (m.var() + VARIANCE_FLOOR))
+                expected[y, x] = min(max(common / spread, 0), 1)
+        np.testing.assert_allclose(compute_local_match(picture, example, registration, half), expected, atol=1e-6)

@@ -38,6 +38,14 @@ def test_exposure_does_not_count():
     assert np.isfinite(standardise_pictures(np.full((1, 8, 8), 0.3, np.float32))).all()
 
 
+def test_each_picture_is_clipped_at_its_own_percentiles():
+    """Every value of two pictures of other ranges, one after another."""
+    pictures = np.stack([PICTURES[0] ** 3, 5 - 2 * PICTURES[1]])
+    for picture, standardised in zip(pictures.astype(np.float64), standardise_pictures(pictures), strict=True):
+        clipped = np.clip(picture, np.percentile(picture, 1), np.percentile(picture, 99))
+        np.testing.assert_allclose(standardised, (clipped - clipped.mean()) / clipped.std(), atol=1e-9)
+
+
 def same(one, two):
     assert one.count == two.count
     for name in ("mean", "squares", "edge"):

@@ -40,6 +40,14 @@ def test_views_are_scaled_about_their_centre_and_shifted():
     np.testing.assert_allclose(change_views(views, 1, 0, 0).box, views.box)
 
 
+def test_the_compared_views_are_the_plain_one_and_opposite_pairs():
+    changes = np.array(teacher_masks.VIEW_CHANGES)
+    assert changes[0].tolist() == [1, 0, 0]
+    np.testing.assert_allclose(changes[1] + changes[2], [2, 0, 0])
+    np.testing.assert_allclose(changes[3] + changes[4], [2, 0, 0])
+    np.testing.assert_allclose(np.abs(changes - [1, 0, 0]).max(axis=0), [0.08, 0.03, 0.04])
+
+
 def test_masks_are_those_of_the_mean_pass_and_the_weight_is_the_least_agreement(cohort, teacher, monkeypatch):
     square = np.zeros((40, 40), bool)
     square[10:30, 10:30] = True
