@@ -38,6 +38,15 @@ def test_the_distance_is_mahalanobis_under_its_own_covariance():
     assert np.allclose(np.diag(covariance), [25, 9, 1, 1, 1], rtol=0.25)
 
 
+def test_directions_that_never_vary_have_a_millionth_of_the_largest_variance():
+    x = np.zeros((9, 4))
+    x[:, 0] = 10 * np.arange(9)
+    fitted = Gaussian.fit(x, rank=1)
+    assert float(fitted.rest) == pytest.approx(1e-6 * x[:, 0].var(ddof=1))
+    away = fitted.mean[None] + np.array([0, 0.5, 0, 0])
+    assert fitted.distance(away)[0] == pytest.approx(0.5 / np.sqrt(fitted.rest))
+
+
 @pytest.mark.parametrize(("count", "rate"), [(8, 1 / 9), (19, 0.05), (26, 1 / 27), (199, 0.05)])
 def test_the_stated_rate_of_false_alarms_is_the_conformal_one(count, rate):
     rng = np.random.default_rng(count)

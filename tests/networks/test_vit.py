@@ -1,7 +1,11 @@
 """Our Vision Transformer: the CLS row beside fused attention equals dense attention; masked patches."""
 
+import math
+
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from medprior.errors import ConfigError
 from medprior.networks import (
@@ -10,7 +14,7 @@ from medprior.networks import (
     build_encoder,
     compute_attention_maps,
 )
-from medprior.networks.vit import disable_drop_path
+from medprior.networks.vit import Attention, Block, DropPath, build_sine_positions, disable_drop_path
 
 
 def network(**values):
@@ -132,3 +136,79 @@ def test_without_stochastic_depth_a_network_in_training_answers_alike(source):
     disable_drop_path(net)
     assert torch.equal(net(images).cls, net(images).cls)
     torch.testing.assert_close(net(images).cls, net.eval()(images).cls)
+
+
+def test_drop_path_leaves_whole_samples_out_and_rescales_the_rest():
+    torch.manual_seed(0)
+    layer, x = DropPath(0.25), torch.rand(4000, 2, 3) + 1
+    dropped = layer.train()(x)
+    kept = (dropped != 0).all(dim=(1, 2))
+    assert torch.equal(kept, (dropped != 0).any(dim=(1, 2)))
+    assert kept.float().mean().item() == pytest.approx(0.75, abs=0.03)
+    torch.testing.assert_close(dropped[kept], x[kept] / 0.75)
+    assert layer.eval()(x) is x
+    assert DropPath(0.0).train()(x) is x
+
+
+def test_a_block_adds_its_scaled_branches():
+    torch.manual_seed(0)
+    block = Block(ViTSettings(width=24, heads=3, layer_scale=0.1, mlp_ratio=2.0), 0.0).eval()
+    assert [layer.out_features for layer in block.mlp if isinstance(layer, nn.Linear)] == [48, 24]
+    with torch.no_grad():
+        block.scale2.mul_(3)
+        x = torch.randn(2, 5, 24)
+        middle = x + 0.1 * block.attention(block.norm1(x))[0]
+        torch.testing.assert_close(block(x)[0], middle + 0.3 * block.mlp(block.norm2(middle)))
+    without = Block(ViTSettings(width=24, heads=3), 0.0)
+    assert without.scale1 is without.scale2 is None
+    last = Block(ViTSettings(width=24, heads=3, layer_scale=0.1), 0.0, nosn=True)
+    assert last.scale1 is None
+    assert last.scale2.tolist() == pytest.approx([0.1] * 24)
+
+
+def test_rates_of_stochastic_depth_rise_from_block_to_block():
+    net = VisionTransformer(ViTSettings(width=24, depth=3, heads=3, image_size=32, drop_path=0.4, nosn=True))
+    assert [block.drop_path.drop_prob for block in net.blocks] == pytest.approx([0, 0.2, 0.4])
+    assert [block.nosn for block in net.blocks] == [False, False, True]
+
+
+def test_the_cls_row_is_computed_on_demand_alone():
+    net = network().eval()
+    x, grid = net.embed_images(torch.rand(1, 1, 32, 32))
+    assert net.step(0, x, grid)[1] is None
+    assert net.step(0, x, grid, row=True)[1].shape == (1, 3, x.shape[1])
+    with pytest.raises(ConfigError, match="no multiple of heads"):
+        Attention(48, 5)
+
+
+def test_positions_start_as_waves_of_row_and_column():
+    """Of eight channels a quarter holds two rates, 1 and 1/100."""
+    positions = build_sine_positions(8, 3, 4)[0]
+    assert positions.shape == (8, 3, 4)
+    for row in range(3):
+        for column in range(4):
+            expected = [f(value * rate) for value in (row, column) for f in (math.sin, math.cos) for rate in (1, 0.01)]
+            assert positions[:, row, column].tolist() == pytest.approx(expected, abs=1e-6)
+    assert torch.equal(build_sine_positions(6, 3, 4)[0], positions[:6])
+
+
+def test_positions_are_resized_to_the_grid_of_the_view():
+    net = network(registers=2).eval()
+    x, grid = net.embed_images(torch.full((1, 1, 48, 40), net.mean.item()))
+    assert grid == (6, 5)
+    position = F.interpolate(net.position, size=(6, 5), mode="bicubic", antialias=True)
+    expected = net.embed.bias + position.flatten(2)[0].T
+    torch.testing.assert_close(x[0, 3:], expected)
+    torch.testing.assert_close(x[0, :3], torch.cat([net.cls, net.registers], 1)[0])
+
+
+def test_weights_start_small_and_biases_at_zero():
+    net = VisionTransformer(ViTSettings(width=192, depth=2, heads=3, image_size=32, registers=4))
+    for layer in (net.blocks[0].attention.qkv, net.blocks[1].mlp[2]):
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
+        assert not layer.bias.any()
+    assert net.registers.std().item() == pytest.approx(0.02, rel=0.2)
+    assert net.cls.std().item() == pytest.approx(0.02, rel=0.3)
+    assert not net.embed.bias.any()
+    assert net.embed.weight.abs().max().item() == pytest.approx(math.sqrt(6 / (192 + 64)), rel=0.02)
+    assert torch.equal(net.position.data, build_sine_positions(192, 4, 4))

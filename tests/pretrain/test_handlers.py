@@ -13,6 +13,7 @@ import torch
 from medprior.errors import TrainingFailed
 from medprior.networks import load_backbone
 from medprior.networks.checkpoint import load_newest_checkpoint
+from medprior.observer import NullObserver
 from medprior.pretrain import Pretraining, PretrainSettings, handlers, pretrain_backbone
 from medprior.settings import merge_mappings
 from tests.deploy.servers import free_port
@@ -34,6 +35,24 @@ def test_passing_through_one_prototype_is_no_collapse(phantom_cohort, tmp_path):
         row["teacher_entropy"] = 0.0
     with pytest.raises(TrainingFailed, match="teacher_momentum"):
         health._check(run.trainer)
+
+
+class RecordingObserver(NullObserver):
+    """Keeps the metrics it receives, by step."""
+
+    def __init__(self):
+        self.received = {}
+
+    def metrics(self, values, step):
+        self.received[step] = values
+
+
+def test_the_observer_receives_every_window(phantom_cohort, tmp_path):
+    observer = RecordingObserver()
+    run = Pretraining(phantom_cohort, tmp_path, settings=run_settings(steps=4, window=2), observer=observer)
+    run.trainer.run()
+    assert observer.received == {int(row.pop("step")): row for row in map(dict, run.metrics.rows)}
+    assert list(observer.received) == [2, 4]
 
 
 def test_other_settings_do_not_continue_a_run(phantom_cohort, tmp_path):

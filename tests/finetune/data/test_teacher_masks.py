@@ -19,7 +19,7 @@ from medprior.finetune.data.teacher_masks import (
 )
 from medprior.geometry import create_whole_image_views
 from medprior.metrics.overlap import compute_dice
-from tests.finetune.conftest import make_cohort, tiny
+from tests.finetune.conftest import make_cohort, tiny, write_cohort
 
 
 def student(**changes):
@@ -101,6 +101,19 @@ def test_masks_of_the_cohort_stay_and_others_are_taught(cohort, teacher, monkeyp
         np.rint(np.asarray(cohort.select([i]).mask_squares("heart", 40)[0][0]) * 255),
     )] if annotated <= set(limited.cohort.image_ids) else []  # fmt: skip
     assert len({cohort.select([i]).patient_ids[0] for i in own}) <= 2
+
+
+def test_requested_structures_need_no_teacher_for_the_others(teacher, tmp_path):
+    """A cohort with masks of heart and left lung; by default both are learnt, of which the teacher knows one."""
+    inside = np.zeros((16, 16), bool)
+    inside[4:12, 4:12] = True
+    masks = {image_id: {"heart": inside, "left_lung": inside} for image_id in "wxyz"}
+    both = write_cohort(tmp_path / "c", dict(zip("wxyz", ("train", "train", "train", "val"), strict=True)), masks=masks)
+    train, val = build_train_val_datasets(both, student(structures=("heart",)).resolved(False, 32), teachers=[teacher])
+    assert train.names == val.names == ("heart",)
+    assert train.cohort.image_ids == ("w", "x", "y")
+    with pytest.raises(ConfigError, match="no output for left_lung"):
+        build_train_val_datasets(both, student().resolved(False, 32), teachers=[teacher])
 
 
 def test_self_training_records_its_teachers_and_repeats(cohort, teacher, tmp_path):

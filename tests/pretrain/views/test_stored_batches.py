@@ -12,6 +12,7 @@ import torch
 
 from medprior.cohort import Cohort
 from medprior.pretrain.settings import LoadingSettings
+from medprior.pretrain.views import stored_batches
 from medprior.pretrain.views.dataset import SquaresDataset
 from medprior.pretrain.views.stored_batches import (
     ResidentImages,
@@ -146,6 +147,20 @@ def test_only_a_device_of_its_own_memory_holds_the_cohort_unasked(cohort):
     assert not is_worth_residence(images, LoadingSettings(), CPU)
     assert is_worth_residence(images, LoadingSettings(resident=True), CPU)
     assert not is_worth_residence(images, LoadingSettings(resident=False), torch.device("cuda"))
+
+
+def test_processes_read_ahead_for_a_gpu_on_all_cores_but_one(cohort, fitted, monkeypatch):
+    """None where the device holds all images, unless images have maps of their own; eight at most."""
+    dataset, cuda = SquaresDataset(cohort, 24, None), torch.device("cuda")
+    for cores, workers in ((1, 0), (2, 1), (9, 8), (16, 8)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+        loader = build_step_loader(dataset, tiny(loading={"resident": False}), cuda)
+        assert (loader.num_workers, loader.pin_memory) == (workers, True)
+    monkeypatch.setattr(stored_batches, "ResidentImages", lambda images, device: ResidentImages(images, CPU))
+    for prior, workers in ((None, 0), (fitted, 8)):
+        held = SquaresDataset(cohort, 24, prior)
+        assert build_step_loader(held, tiny(loading={"resident": True}), cuda).num_workers == workers
+    assert build_step_loader(dataset, tiny()).num_workers == 0
 
 
 def test_how_images_are_loaded_is_in_no_record():
