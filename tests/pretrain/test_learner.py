@@ -43,6 +43,19 @@ def test_teacher_follows_by_the_formula():
         assert torch.allclose(parameter, expected, atol=1e-6), name
 
 
+@pytest.mark.parametrize("finite", [True, False])
+def test_where_a_device_decides_the_teacher_follows_a_finite_step_alone(finite):
+    _, learner, _, _, _ = take_dino_step()
+    with torch.no_grad():
+        for parameter in learner.student.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    old = {n: p.clone() for n, p in learner.teacher.named_parameters()}
+    new = dict(learner.student.named_parameters())
+    learner.update_teacher(0.75, torch.tensor(finite))
+    for name, parameter in learner.teacher.named_parameters():
+        torch.testing.assert_close(parameter, 0.75 * old[name] + 0.25 * new[name] if finite else old[name])
+
+
 def test_objectives_come_in_the_registrys_order_and_at_weight_zero_not_at_all():
     assert list(learner_of(tiny(recipe="all")).objectives) == ["dino", "koleo", "ibot", "span", "sar", "loca"]
     assert list(learner_of(tiny(recipe="nokoleo+sar")).objectives) == ["dino", "sar"]

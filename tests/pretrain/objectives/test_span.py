@@ -1,10 +1,17 @@
 """SPAN (idea: arXiv 2209.03745): which views teach a structure, which heads follow it, and whether they learn."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from medprior.geometry import Views
-from medprior.pretrain.objectives.divergences import AttentionComparison, build_attention_target, kl_divergence
+from medprior.pretrain.objectives.divergences import (
+    AttentionComparison,
+    build_attention_target,
+    compute_top_mass_iou,
+    kl_divergence,
+)
 from medprior.pretrain.objectives.head_assignment import find_best_assignment
 from medprior.pretrain.objectives.objective import MultiCropBatch, PriorMaps
 from medprior.pretrain.objectives.span import SpanObjective, compute_mass_penalty, find_visible_pairs
@@ -143,6 +150,27 @@ def test_guard_scales_the_weight_and_survives_in_the_state():
     other = learner_of(settings)
     other.load_state_dict(learner.state_dict())
     assert other.weights(0.5)["span"] == pytest.approx(0.15)
+
+
+def test_logs_are_means_over_the_pairs_that_count():
+    """Divergence, overlap and entropy of each structure; overlap and entropy in detailed steps alone."""
+    settings = tiny(recipe="span")
+    learner = learner_of(settings, (4, 0, 3))
+    multi_crop = build_multi_crop(settings, learner, *pictures(4))
+    detailed = replace(multi_crop, detail=True)
+    _, logs = learner.compute_losses(learner.student, detailed)
+    (followed,), _ = learner.objectives["span"].targets(multi_crop)
+    tokens = learner.student.backbone(multi_crop.globals_.pixels, True)
+    target = build_attention_target(followed.cover, 0.02)
+    x = AttentionComparison(tokens.cls_logits[:, [4, 0, 3]], followed.cover, target)
+    values = {"kl": kl_divergence(x), "iou60": compute_top_mass_iou(x), "entropy": -(target * target.log()).sum(-1)}
+    for name, value in values.items():
+        means = (value * followed.gate).sum(0) / followed.gate.sum(0)
+        assert [logs[f"span_{name}_{k}"].item() for k in range(3)] == pytest.approx(means.tolist(), rel=1e-4)
+    _, plain = learner.compute_losses(learner.student, replace(multi_crop, detail=False))
+    assert {name for name in logs if name.startswith("span_")} - plain.keys() == {
+        f"span_{name}_{k}" for name in ("iou60", "entropy") for k in range(3)
+    }
 
 
 def test_penalty_on_heads_that_hide_their_mass():
