@@ -8,9 +8,9 @@ import medprior
 ROOT = Path(medprior.__file__).parent
 ORDER = [
     "errors", "lazy_imports", "resources", "geometry", "palette", "side_markers", "figure_text", "observer",
-    "settings", "locks", "provenance", "metrics", "tracking", "workers", "pages", "dicom", "cohort", "networks",
-    "phantom", "ingest", "annotate", "priors", "pretrain", "finetune", "evaluate", "deploy", "bundle", "bench",
-    "doctor", "cli", "demo", "__main__",
+    "settings", "locks", "provenance", "figure_style", "metrics", "tracking", "workers", "pages", "dicom", "cohort",
+    "networks", "phantom", "ingest", "annotate", "priors", "pretrain", "finetune", "evaluate", "deploy", "bundle",
+    "bench", "doctor", "cli", "demo", "__main__",
 ]  # fmt: skip
 WITHOUT = {
     "torch": {"tracking", "workers", "dicom", "cohort", "phantom", "ingest", "annotate",

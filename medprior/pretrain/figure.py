@@ -8,12 +8,11 @@ import numpy as np
 import torch
 
 from medprior.cohort import Cohort
-from medprior.figure_text import escape_figure_text
+from medprior.figure_style import save_figure, use_figure_style
 from medprior.geometry import create_whole_image_views
 from medprior.networks.attention import compute_attention_maps
 from medprior.networks.encoder import Encoder
 from medprior.networks.views import crop_views
-from medprior.provenance import atomic_write
 from medprior.side_markers import plot_side_markers
 
 
@@ -32,22 +31,20 @@ def plot_head_attention(
     pictures = pixels[:, 0].numpy()
     structure = {head: name.replace("_", " ") for name, head in heads.items()}
     columns = maps.shape[1] + 1
-    figure = Figure(figsize=(1.6 * columns, 1.75 * len(subset)), dpi=150)
-    axes = figure.subplots(len(subset), columns, squeeze=False)
-    for row, line in enumerate(axes):
-        for column, axis in enumerate(line):
-            axis.imshow(pictures[row], cmap="gray", extent=(0, 1, 1, 0), vmin=0, vmax=1)
-            axis.set_axis_off()
-            plot_side_markers(axis, 6)
-            if column:
-                axis.imshow(
-                    maps[row, column - 1], cmap="magma", alpha=0.6, extent=(0, 1, 1, 0),
-                    interpolation="bilinear",
-                )  # fmt: skip
-            if row == 0:
-                head = column - 1
-                axis.set_title("image" if column == 0 else structure.get(head, f"free head {head}"), fontsize=8)
-    figure.tight_layout(pad=0.3)
-    escape_figure_text(figure)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
+    with use_figure_style():
+        figure = Figure(figsize=(1.6 * columns, 1.75 * len(subset)), layout="constrained")
+        axes = figure.subplots(len(subset), columns, squeeze=False)
+        for row, line in enumerate(axes):
+            for column, axis in enumerate(line):
+                axis.imshow(pictures[row], cmap="gray", extent=(0, 1, 1, 0), vmin=0, vmax=1)
+                axis.set_axis_off()
+                plot_side_markers(axis, 6)
+                if column:
+                    axis.imshow(
+                        maps[row, column - 1], cmap="magma", alpha=0.6, extent=(0, 1, 1, 0),
+                        interpolation="bilinear",
+                    )  # fmt: skip
+                if row == 0:
+                    head = column - 1
+                    axis.set_title("image" if column == 0 else structure.get(head, f"free head {head}"))
+        save_figure(figure, path)

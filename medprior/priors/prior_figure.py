@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
-from medprior.figure_text import escape_figure_text
+from medprior.figure_style import save_figure, use_figure_style
 from medprior.palette import structure_colour
 from medprior.priors.prior import ANNOTATED_STATUS, SpatialPrior
-from medprior.provenance import atomic_write
 from medprior.side_markers import plot_side_markers
 
 MAX_PLOTTED_IMAGES = 5
@@ -34,14 +33,13 @@ def plot_prior(prior: SpatialPrior, cohort: Cohort, path: Path, seed: int = 0) -
     for title, image_id in select_plotted_images(prior, train, seed):
         picture = train.select([image_id]).squares(size)[0]
         panels.append((title, np.asarray(picture), prior.maps_for(image_id)))
-    figure = Figure(figsize=(3 * len(panels), 3.6), dpi=110, layout="constrained")
-    for axes, panel in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
-        plot_prior_panel(axes, *panel, prior.names)
-    names = ", ".join(name.replace("_", " ") for name in prior.names)
-    figure.suptitle(f"{prior.method}: {names} (lines at 0.25, 0.5, 0.75)")
-    escape_figure_text(figure)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
+    with use_figure_style():
+        figure = Figure(figsize=(2.2 * len(panels), 2.6), layout="constrained")
+        for axes, panel in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
+            plot_prior_panel(axes, *panel, prior.names)
+        names = ", ".join(name.replace("_", " ") for name in prior.names)
+        figure.suptitle(f"{prior.method}: {names} (lines at 0.25, 0.5, 0.75)")
+        save_figure(figure, path)
 
 
 def select_plotted_images(prior: SpatialPrior, train: Cohort, seed: int) -> list[tuple[str, str]]:
@@ -64,5 +62,5 @@ def plot_prior_panel(axes: Any, title: str, picture: Maps, maps: Maps, names: Se
             levels = [level for level in (0.25, 0.5, 0.75) if level < layer.max()]
             axes.contour(layer, levels=levels, colors=structure_colour(name, order), linewidths=[0.5, 1.5, 0.5])
     plot_side_markers(axes)
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title)
     axes.axis("off")

@@ -1,4 +1,4 @@
-"""Style of all figures: a colour-blind safe palette, one type size, 150 dpi."""
+"""Figures of a report: a colour-blind safe palette, and axes in the style of all figures."""
 
 from __future__ import annotations
 
@@ -8,28 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medprior.figure_text import escape_figure_text
+from medprior.figure_style import save_figure, use_figure_style
 from medprior.palette import BLACK, DARK_BLUE, GREEN, ORANGE, PINK, SKY_BLUE, VERMILION
-from medprior.provenance import atomic_write
 
 # Okabe and Ito (2008): black for the primary result; without yellow, unreadable on paper.
 PALETTE = (BLACK, ORANGE, DARK_BLUE, GREEN, PINK, VERMILION, SKY_BLUE)
 LINE_STYLES = ("-", "--", "-.", ":")
-MATPLOTLIB_STYLE: dict[Any, Any] = {
-    "figure.dpi": 150,
-    "savefig.dpi": 150,
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "legend.fontsize": 8,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "legend.frameon": False,
-    "svg.hashsalt": "medprior",
-}
 
 
 @dataclass(frozen=True)
@@ -43,23 +27,20 @@ class Figure:
 
 @contextmanager
 def open_figure(path: Path, rows: int, columns: int, width: float, height: float) -> Iterator[tuple[Any, Any]]:
-    """A figure and its axes [rows, columns]; saved to `path` when the block ends.
+    """A figure and its axes [rows, columns]; saved to `path`, and as SVG beside it, when the block ends.
 
     Units:
         width and height of the whole figure in inches.
     """
-    import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    with mpl.rc_context(MATPLOTLIB_STYLE):
+    with use_figure_style():
         figure = Canvas(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, squeeze=False)
         yield figure, axes
-        escape_figure_text(figure)
-        with atomic_write(path) as temporary:
-            figure.savefig(temporary, format="png", metadata={"Software": "medprior"})
+        save_figure(figure, path, vector=True)
 
 
 @contextmanager

@@ -22,4 +22,4 @@ def test_only_figures_with_numbers_are_drawn(tmp_path):
     metrics["prior.pixel_ap.heart"] = record(0.5, 0.4, 0.6)
     (figure,) = plot_comparison_figures(tmp_path, metrics, ["a"])
     assert "The priors as predictors are the baselines." in figure.caption
-    assert [path.name for path in tmp_path.iterdir()] == ["attention.png"]
+    assert {path.name for path in tmp_path.iterdir()} == {"attention.png", "attention.svg"}
