@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from medprior.metrics.headlines import select_headline_metrics
 from medprior.observer import Observer
 from medprior.provenance import result_digest
+from medprior.tracking.run_links import DIGEST_TAG, build_link_tags, number_inputs
+from medprior.tracking.run_summary import DESCRIPTION_TAG, choose_leading_chart, format_run_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,14 +72,27 @@ def log_result_folder(observer: StageRun, stage: str, result: Path) -> None:
         return
     facts: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
     observer.params({**(facts.get("settings") or {}), "seed": facts.get("seed")})
-    observer.metrics(select_headline_metrics(load_final_metrics(result)), 0)
+    values = load_final_metrics(result)
+    headlines = select_headline_metrics(values)
+    observer.metrics(headlines, 0)
     observer.flush()
-    observer.tags({"medprior.result_digest": result_digest(result)})
+    observer.tags({DIGEST_TAG: result_digest(result)})
+    inputs = number_inputs(facts.get("inputs") or {})
+    observer.attempt(link_inputs, observer, inputs)
     digest = result_digest(result) if stage == "ingest" else facts.get("inputs", {}).get("cohort")
     if digest:
         log_cohort(observer, stage, str(digest))
-    for path in list_logged_files(result, observer.pictures):
+    files = list_logged_files(result, observer.pictures)
+    for path in files:
         observer.artifact(path)
+    chart = choose_leading_chart([path.name for path in files])
+    summary = format_run_summary(f"medprior {stage}", values, inputs, observer.run_id, chart)
+    observer.tags({DESCRIPTION_TAG: summary})
+
+
+def link_inputs(observer: StageRun, inputs: Mapping[str, str]) -> None:
+    """Link a run to the runs that made its inputs."""
+    observer.tags(build_link_tags(observer.client, observer.run_id, inputs))
 
 
 def list_logged_files(result: Path, pictures: bool = False) -> list[Path]:
@@ -89,12 +104,17 @@ def list_logged_files(result: Path, pictures: bool = False) -> list[Path]:
 
 
 def load_final_metrics(result: Path) -> dict[str, float]:
-    """The values of `metrics.json` (`name`, and `name.lo`, `name.hi` where it has an interval)."""
+    """The numbers of `metrics.json`; see `flatten_metric_entries`."""
     path = result / "metrics.json"
     if not path.is_file():
         return {}
+    return flatten_metric_entries(json.loads(path.read_text(encoding="utf-8")))
+
+
+def flatten_metric_entries(entries: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of metric entries: `name`, and `name.lo`, `name.hi` where it has an interval."""
     numbers: dict[str, float] = {}
-    for name, entry in json.loads(path.read_text(encoding="utf-8")).items():
+    for name, entry in entries.items():
         if isinstance(entry, int | float):
             numbers[name] = float(entry)
         elif isinstance(entry, Mapping) and isinstance(entry.get("value"), int | float):
