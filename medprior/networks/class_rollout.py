@@ -90,6 +90,28 @@ def compute_classifier_rollout(
     return compute_weighted_rollout(model.vit, images, weights, model, settings)
 
 
+def compute_finding_rollout(model: Classifier, images: Tensor, outputs: Sequence[int]) -> RolloutResult:
+    """Gradient-weighted roll-out of some findings, one backward pass each.
+
+    Args:
+        model: in evaluation mode; it must not run in another thread meanwhile.
+        images: [B, 1, S, S] in [0, 1].
+        outputs: indices of the findings.
+
+    Returns:
+        Maps [B, len(outputs), rows, columns].
+    """
+    weights = compute_token_contributions(model, images)[:, list(outputs)]
+    select = partial(select_logits, model, outputs)
+    return compute_weighted_rollout(model.vit, images, weights, select, RolloutSettings(gradients=True))
+
+
+def select_logits(model: Classifier, outputs: Sequence[int], images: Tensor) -> Tensor:
+    """Logits of some findings, [B, len(outputs)]."""
+    logits: Tensor = model(images)
+    return logits[:, list(outputs)]
+
+
 @torch.no_grad()
 def compute_token_contributions(model: Classifier, images: Tensor) -> Tensor:
     """Share of each output token in each finding's logit, [B, C, T], summing to 1.

@@ -15,6 +15,31 @@ from medprior.provenance import read_config, result_digest
 
 CHANCE_AUC = 0.5
 RECORD_DIGITS = 4
+LOCATION_PREFIX = "localisation.class_rollout"
+
+
+@dataclass(frozen=True)
+class LocationEvidence:
+    """How well the class roll-out of one finding says where it is.
+
+    Attributes:
+        threshold: share of a map's maximum from which on a pixel belongs to the finding, chosen on validation images.
+        hit_rate: share of test images whose maximum lies in the finding (pointing game). hit_rate_ci95: its interval.
+        images: number of these.
+    """
+
+    threshold: float
+    hit_rate: float
+    hit_rate_ci95: tuple[float, float]
+    images: int
+
+    def record(self) -> dict[str, Any]:
+        """The evidence as JSON values."""
+        interval = [round(bound, RECORD_DIGITS) for bound in self.hit_rate_ci95]
+        return {
+            "threshold": round(self.threshold, RECORD_DIGITS), "hit_rate": round(self.hit_rate, RECORD_DIGITS),
+            "hit_rate_ci95": interval, "images": self.images,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,6 +51,7 @@ class FindingEvidence:
             threshold and is therefore optimistic.
         auc: area under the ROC curve. auc_ci95: its 95 % interval.
         sensitivity, specificity: at the model's threshold, in [0, 1]; None if unknown.
+        location: how well the model says where it is; None if unknown.
     """
 
     source: str
@@ -33,6 +59,7 @@ class FindingEvidence:
     auc_ci95: tuple[float, float]
     sensitivity: float | None = None
     specificity: float | None = None
+    location: LocationEvidence | None = None
 
     @property
     def beats_chance(self) -> bool:
@@ -44,7 +71,9 @@ class FindingEvidence:
         rates = {"sensitivity": self.sensitivity, "specificity": self.specificity}
         rounded = {name: None if rate is None else round(rate, RECORD_DIGITS) for name, rate in rates.items()}
         interval = [round(bound, RECORD_DIGITS) for bound in self.auc_ci95]
-        return {"source": self.source, "auc": round(self.auc, RECORD_DIGITS), "auc_ci95": interval} | rounded
+        location = {"location": self.location.record()} if self.location else {}
+        measured = {"source": self.source, "auc": round(self.auc, RECORD_DIGITS), "auc_ci95": interval}
+        return measured | rounded | location
 
 
 def read_validation_evidence(config: Mapping[str, Any]) -> dict[str, FindingEvidence]:
@@ -84,12 +113,13 @@ def is_finite_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def load_model_metrics(folders: Mapping[str, Path], evidence: Path) -> dict[str, Any]:
+def load_model_metrics(folders: Mapping[str, Path], evidence: Path, with_locations: bool = False) -> dict[str, Any]:
     """`metrics.json` of an evidence folder, restricted to the tasks that it measured these models on.
 
     Args:
         folders: artifact name (`model`, `segmenter`) -> model folder.
         evidence: folder of `medprior evaluate`.
+        with_locations: also those of the class roll-out of a classification model.
 
     Returns:
         Metric key -> entry with `value`, `ci95` and `n`.
@@ -109,7 +139,9 @@ def load_model_metrics(folders: Mapping[str, Path], evidence: Path) -> dict[str,
             fix="run `medprior evaluate` with it",
         )
     metrics = json.loads((evidence / "metrics.json").read_text(encoding="utf-8"))
-    return {name: entry for name, entry in metrics.items() if name.split(".")[0] in tasks}
+    prefixes = [f"{task}." for task in tasks]
+    prefixes += [f"{LOCATION_PREFIX}."] if with_locations and "classification" in tasks else []
+    return {name: entry for name, entry in metrics.items() if name.startswith(tuple(prefixes))}
 
 
 def read_test_evidence(metrics: Mapping[str, Any]) -> dict[str, FindingEvidence]:
@@ -118,12 +150,32 @@ def read_test_evidence(metrics: Mapping[str, Any]) -> dict[str, FindingEvidence]
     values = {name: float(entry["value"]) for name, entry in entries.items() if is_finite_number(entry.get("value"))}
     findings = {}
     for name, auc in values.items():
-        label, bounds = name.removeprefix("classification.auc."), entries[name].get("ci95")
-        if label == name or not isinstance(bounds, list) or len(bounds) != 2 or not all(map(is_finite_number, bounds)):
+        label, interval = name.removeprefix("classification.auc."), parse_interval(entries[name])
+        if label == name or interval is None:
             continue
         sensitivity, specificity = (
             values.get(f"classification.{kind}.{label}") for kind in ("sensitivity", "specificity")
         )
-        interval = (float(bounds[0]), float(bounds[1]))
-        findings[label] = FindingEvidence("test set", auc, interval, sensitivity, specificity)
+        location = read_location_evidence(entries, label)
+        findings[label] = FindingEvidence("test set", auc, interval, sensitivity, specificity, location)
     return findings
+
+
+def read_location_evidence(entries: Mapping[str, dict[str, Any]], label: str) -> LocationEvidence | None:
+    """How well the class roll-out locates a finding; None unless validation images chose its threshold."""
+    pointing, overlap = (entries.get(f"{LOCATION_PREFIX}.{kind}.{label}", {}) for kind in ("pointing", "iou"))
+    interval, threshold = parse_interval(pointing), overlap.get("threshold")
+    numbers = (pointing.get("value"), threshold, pointing.get("n"))
+    is_chosen = overlap.get("threshold_on_validation") is True
+    if interval is None or not is_chosen or not all(map(is_finite_number, numbers)):
+        return None
+    hit_rate, share, images = (float(number) for number in numbers if number is not None)
+    return LocationEvidence(share, hit_rate, interval, int(images))
+
+
+def parse_interval(entry: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The interval of a metric; None where it has none."""
+    bounds = entry.get("ci95")
+    if not isinstance(bounds, list) or len(bounds) != 2 or not all(map(is_finite_number, bounds)):
+        return None
+    return float(bounds[0]), float(bounds[1])

@@ -16,6 +16,7 @@ from medprior.deploy.inference.finding_evidence import (
     read_test_evidence,
     read_validation_evidence,
 )
+from medprior.deploy.inference.finding_locations import FindingLocation, FindingLocator
 from medprior.deploy.inference.model_folder import compute_models_digest, load_checked_model
 from medprior.deploy.inference.out_of_distribution import (
     find_implausible_masks,
@@ -36,6 +37,7 @@ from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio, measure_c
 from medprior.networks.backbone import Backbone, load_backbone
 
 ADULT_AGE_YEARS = 18
+MAX_LOCATED_FINDINGS = 5  # each needs a backward pass
 
 
 class Predictor:
@@ -62,6 +64,8 @@ class Predictor:
             evidence = read_validation_evidence(models["classification"].config) if "classification" in models else {}
         self.evidence = evidence
         self._reader = BoundedReader()
+        classifier = models.get("classification")
+        self._locator = FindingLocator(classifier) if classifier is not None and classifier.has_attention else None
 
     @classmethod
     def load(
@@ -96,7 +100,7 @@ class Predictor:
                     expected="one for classification and one for segmentation",
                 )
             models[model.task] = model
-        findings = read_test_evidence(load_model_metrics(folders, evidence)) if evidence else None
+        findings = read_test_evidence(load_model_metrics(folders, evidence, with_locations=True)) if evidence else None
         loaded = load_backbone(backbone, device) if backbone else None
         digest = compute_models_digest(folders | ({"backbone": backbone} if backbone else {}))
         return cls(models, digest, evidence=findings, backbone=loaded)
@@ -156,6 +160,17 @@ class Predictor:
             familiar=familiar,
             native=NativeGrid.from_radiograph(radiograph) if radiograph.stored_rows else None,
         )
+
+    def locate_findings(self, prediction: RadiographPrediction) -> dict[str, FindingLocation]:
+        """Where the classifier looks for the findings that it calls present, the most certain ones.
+
+        This is weak localisation: the model was told no places. Nothing is located on radiographs unlike the training
+        images, nor by a CNN.
+        """
+        if self._locator is None or "far_from_training" in prediction.flags:
+            return {}
+        labels = [name for name in prediction.present_labels() if prediction.call_finding(name) == "present"]
+        return self._locator.locate(prediction.pixels, labels[:MAX_LOCATED_FINDINGS], self.evidence)
 
     def require_familiarity_score(self) -> None:
         """Check that a model can measure how far an image is from its training images.

@@ -37,7 +37,7 @@ EXAMPLE_RADIOGRAPH = (
 )  # below bundles; its model card credits it
 BINARY_SCHEMA = {"schema": {"type": "string", "format": "binary"}}
 FORM_SCHEMA = {"schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}}
-IncludeQuery = Annotated[str, Query(description="masks, attention, contours, pixels; joined by commas")]
+IncludeQuery = Annotated[str, Query(description="masks, attention, contours, pixels, locations; joined by commas")]
 REFUSAL_RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {"model": RefusalResponse, "description": "broken file or request"},
     401: {"model": RefusalResponse, "description": "no token"},

@@ -92,7 +92,13 @@ class RequestQueue:
         Raises:
             Problem: 503 `busy` if too many wait, 504 `too_slow`, or the refusal of the file.
         """
-        return await self._submit(data, lambda prediction: encode_json(build_response(prediction, include)))
+
+        def encode(prediction: RadiographPrediction) -> bytes:
+            """Build the answer, and locate findings where that is asked for."""
+            locations = self.predictor.locate_findings(prediction) if "locations" in include else None
+            return encode_json(build_response(prediction, include, locations))
+
+        return await self._submit(data, encode)
 
     async def predict_instance(self, data: bytes, include: set[str]) -> bytes:
         """The JSON answer to one file of a store request, once its objects for the archive are on disk.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 import medprior
+from medprior.deploy.inference.finding_locations import FindingLocation
 from medprior.deploy.inference.overlays import (
     FULL_COLOUR_ATTENTION,
     PANEL_SIDE_PX,
@@ -23,11 +25,21 @@ from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 from medprior.dicom.radiograph import WHITE_16_BIT
 from medprior.pages.problem import Problem
 
-ResponseExtra = Literal["masks", "attention", "contours", "pixels"]
+ResponseExtra = Literal["masks", "attention", "contours", "pixels", "locations"]
 EXTRA_NAMES: tuple[str, ...] = get_args(ResponseExtra)
+ATTENTION_KEYS = ("attention", "attention_peak", "attention_full")
 MAX_SIDE_PX = 2048
 THINNING_TOLERANCE_PX = 0.1  # of one round of a contour's thinning, pixels of the reduced mask (our choice)
 THINNING_ROUNDS = 6
+
+
+class LocationEvidenceResponse(BaseModel):
+    """How often the maximum of a finding's map lies in the finding, on the `images` of the test set that show it."""
+
+    threshold: float
+    hit_rate: float
+    hit_rate_ci95: tuple[float, float]
+    images: int
 
 
 class EvidenceResponse(BaseModel):
@@ -38,6 +50,7 @@ class EvidenceResponse(BaseModel):
     auc_ci95: tuple[float, float]
     sensitivity: float | None
     specificity: float | None
+    location: LocationEvidenceResponse | None = None
 
 
 class FindingResponse(BaseModel):
@@ -52,6 +65,19 @@ class FindingResponse(BaseModel):
     present: bool
     call: FindingCall | None = None
     evidence: EvidenceResponse | None = None
+
+
+class LocationResponse(BaseModel):
+    """Where the model looks for a finding that it calls present: weak localisation.
+
+    `attention` is as that of structures; `boxes` are (left, top, right, bottom) in pixels of the radiograph, none where
+    the evidence does not say how often they hit.
+    """
+
+    attention: str
+    attention_peak: float
+    attention_full: float
+    boxes: list[tuple[float, float, float, float]]
 
 
 class RatioResponse(BaseModel):
@@ -70,6 +96,7 @@ class PredictionResponse(BaseModel):
 
     `masks` and `attention` are base64 PNG over the radiograph's frame; 255 in an attention map is
     `attention_peak` times the mean over the patches; `attention_full` is the value of full colour.
+    `locations` are those of findings that are called present.
     `contours` are closed lines of (x, y); `pixels` is the displayed image, base64 of little-endian
     uint16 rows.
     """
@@ -93,6 +120,7 @@ class PredictionResponse(BaseModel):
     attention_full: dict[str, float] | None = None
     contours: dict[str, list[list[list[float]]]] | None = None
     pixels: dict[str, Any] | None = None
+    locations: dict[str, LocationResponse] | None = None
 
 
 class RefusalResponse(BaseModel):
@@ -114,8 +142,10 @@ def parse_include(include: str) -> set[str]:
     return extras
 
 
-def build_response(prediction: RadiographPrediction, include: set[str]) -> dict[str, Any]:
-    """Build the JSON values of one prediction; see `PredictionResponse`."""
+def build_response(
+    prediction: RadiographPrediction, include: set[str], locations: Mapping[str, FindingLocation] | None = None
+) -> dict[str, Any]:
+    """Build the JSON values of one prediction, with the `locations` of its findings; see `PredictionResponse`."""
     record = prediction.record() | {"medprior_version": medprior.__version__}
     if "masks" in include:
         record["masks"] = {name: encode_png_base64(render_mask(mask)) for name, mask in prediction.masks.items()}
@@ -125,18 +155,28 @@ def build_response(prediction: RadiographPrediction, include: set[str]) -> dict[
         record["contours"] = {name: extract_contours(mask) for name, mask in prediction.masks.items()}
     if "pixels" in include:
         record["pixels"] = encode_displayed_pixels(prediction.pixels)
+    if locations is not None:
+        record["locations"] = {name: encode_location(location) for name, location in locations.items()}
     return record
 
 
 def encode_attention_maps(prediction: RadiographPrediction) -> dict[str, Any]:
     """Attention maps as base64 PNG, with the attention at pixel value 255 and at full overlay colour."""
-    maps = prediction.attention
-    full = {name: max(float(np.quantile(item, 0.995)), FULL_COLOUR_ATTENTION) for name, item in maps.items()}
-    return {
-        "attention": {name: encode_png_base64(render_attention_map(item)) for name, item in maps.items()},
-        "attention_peak": {name: round(float(item.max()), 4) for name, item in maps.items()},
-        "attention_full": {name: round(value, 4) for name, value in full.items()},
-    }
+    maps = {name: encode_attention_map(item) for name, item in prediction.attention.items()}
+    return {key: {name: item[key] for name, item in maps.items()} for key in ATTENTION_KEYS}
+
+
+def encode_attention_map(attention: NDArray[np.float32]) -> dict[str, Any]:
+    """One attention map as base64 PNG, with the attention at pixel value 255 and at full overlay colour."""
+    full = max(float(np.quantile(attention, 0.995)), FULL_COLOUR_ATTENTION)
+    values = (encode_png_base64(render_attention_map(attention)), round(float(attention.max()), 4), round(full, 4))
+    return dict(zip(ATTENTION_KEYS, values, strict=True))
+
+
+def encode_location(location: FindingLocation) -> dict[str, Any]:
+    """The values of a `LocationResponse`."""
+    boxes = [[round(side, 1) for side in box] for box in location.boxes]
+    return encode_attention_map(location.attention) | {"boxes": boxes}
 
 
 def extract_contours(mask: NDArray[np.bool_]) -> list[list[list[float]]]:

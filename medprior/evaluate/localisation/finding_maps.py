@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,10 +14,10 @@ from medprior.cohort import Cohort
 from medprior.evaluate.localisation.map_sources import PriorSource
 from medprior.networks import resample_maps_to_source
 from medprior.networks.attention import compute_attention_maps
-from medprior.networks.class_rollout import compute_token_contributions, compute_weighted_rollout
+from medprior.networks.class_rollout import compute_finding_rollout, compute_token_contributions
 from medprior.networks.encoder import Encoder
 from medprior.networks.heads import Classifier
-from medprior.networks.rollout import RolloutSettings, collect_block_attention, compute_cls_rollout
+from medprior.networks.rollout import collect_block_attention, compute_cls_rollout
 
 if TYPE_CHECKING:
     from medprior.finetune.model import Model
@@ -87,17 +86,10 @@ class ClassifierMapSource:
             rollout = compute_cls_rollout(collect_block_attention(vit, images), nosn=vit.settings.nosn)[:, None]
             return rearrange(rollout[..., vit.prefix :], "b c (y x) -> b c y x", y=rows)
         assert isinstance(network, Classifier)
-        weights = compute_token_contributions(network, images)[:, self.outputs]
         if self.kind == "pooled":
+            weights = compute_token_contributions(network, images)[:, self.outputs]
             return rearrange(weights[..., vit.prefix :], "b c (y x) -> b c y x", y=rows)
-        select = partial(select_logits, network, self.outputs)
-        return compute_weighted_rollout(vit, images, weights, select, RolloutSettings(gradients=True)).maps
-
-
-def select_logits(network: Classifier, outputs: Sequence[int], images: Tensor) -> Tensor:
-    """Logits of some findings, [B, len(outputs)]."""
-    logits: Tensor = network(images)
-    return logits[:, list(outputs)]
+        return compute_finding_rollout(network, images, self.outputs).maps
 
 
 class ConstantMapSource:

@@ -8,6 +8,7 @@ import pytest
 from medprior.deploy import load_model
 from medprior.deploy.inference.finding_evidence import (
     FindingEvidence,
+    LocationEvidence,
     load_model_metrics,
     read_test_evidence,
     read_validation_evidence,
@@ -91,6 +92,54 @@ def test_an_evaluation_of_the_model_takes_the_place_of_its_validation(classifier
     own = load_model(classifier).predict(dicom).evidence[label]
     assert own.source == "validation"
     assert own.sensitivity is not None
+
+
+def location_metrics(**changes):
+    """Metrics of the class roll-out of the finding `a`, with entries changed."""
+    pointing = {"value": 0.45, "ci95": [0.3, 0.6], "n": 33, "tolerance": 0.03}
+    overlap = {"value": 0.2, "ci95": [0.1, 0.3], "n": 33, "threshold": 0.37, "threshold_on_validation": True}
+    metrics = {
+        "classification.auc.a": {"value": 0.8, "ci95": [0.7, 0.9], "n": 40},
+        "localisation.class_rollout.pointing.a": pointing | changes.get("pointing", {}),
+        "localisation.class_rollout.iou.a": overlap | changes.get("iou", {}),
+        "localisation.head.iou.a": overlap | {"threshold": 0.9},
+        "localisation.class_rollout.pointing.b": pointing,
+    }
+    return {name: entry for name, entry in metrics.items() if name not in changes.get("without", ())}
+
+
+def test_a_place_is_known_by_the_hit_rate_and_the_threshold_of_validation():
+    (evidence,) = read_test_evidence(location_metrics()).values()
+    assert evidence.location == LocationEvidence(0.37, 0.45, (0.3, 0.6), 33)
+    assert json.loads(json.dumps(evidence.record()))["location"] == {
+        "threshold": 0.37, "hit_rate": 0.45, "hit_rate_ci95": [0.3, 0.6], "images": 33,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iou": {"threshold_on_validation": False}},
+        {"iou": {"threshold": None}},
+        {"pointing": {"value": None}},
+        {"pointing": {"ci95": [None, None]}},
+        {"pointing": {"n": None}},
+        {"without": ("localisation.class_rollout.pointing.a",)},
+        {"without": ("localisation.class_rollout.iou.a",)},
+    ],
+)
+def test_without_either_no_place_is_known(changes):
+    (evidence,) = read_test_evidence(location_metrics(**changes)).values()
+    assert evidence.location is None
+    assert "location" not in evidence.record()
+
+
+def test_metrics_of_places_are_read_only_where_they_are_asked_for(classifier, tmp_path):
+    evidence = write_evidence(tmp_path / "evidence", classifier, **location_metrics())
+    folders = {"model": classifier}
+    assert set(load_model_metrics(folders, evidence)) == {"classification.auc.a"}
+    names = set(load_model_metrics(folders, evidence, with_locations=True))
+    assert names == {name for name in location_metrics() if "head" not in name}
 
 
 def test_evidence_of_another_model_is_refused(classifier, other_classifier, tmp_path):

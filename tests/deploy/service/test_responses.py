@@ -50,7 +50,7 @@ def test_extras_are_words_between_commas():
     with pytest.raises(Problem) as caught:
         parse_include("masks,pixel")
     assert (caught.value.status_code, caught.value.code) == (422, "invalid_request")
-    assert caught.value.detail == "include takes masks, attention, contours, pixels"
+    assert caught.value.detail == "include takes masks, attention, contours, pixels, locations"
 
 
 def test_pixels_are_little_endian_16_bit_rows():

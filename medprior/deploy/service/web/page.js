@@ -11,14 +11,19 @@ import { View } from "./view.js";
 import { reason, title, words } from "./words.js";
 
 const FRONTAL = ["PA", "AP", "UNKNOWN"]; // a view that is not recorded counts as frontal, as on the server
-const QUERY = "include=contours,attention,pixels";
+const FIRST = "contours,attention,pixels";
+const PLACES = "locations"; // asked for afterwards: each finding needs a pass of its own
+const FINDING = "finding:"; // in names of attention maps, so that a finding may be called like a structure
+const FINDING_COLOUR = FURTHER_COLOURS[0];
 
 const view = new View(part("viewer"));
 const files = new FileList((file) => read(file));
-/** @type {{file: File, answer: any, picture: Picture, heats: Map<string, HTMLCanvasElement>} | null} */
+/** @type {{file: File, answer: any, picture: Picture, heats: Map<string, HTMLCanvasElement>, boxes: Box[]} | null} */
 let shown = null;
 let attention = "";
 let asked = 0;
+
+/** @typedef {import("./view.js").Box} Box */
 
 /**
  * @param {string} name
@@ -44,12 +49,15 @@ async function read(file) {
   const turn = asked;
   part("busy").hidden = false;
   part("status").textContent = "Reading …";
-  const { code, message, answer } = await ask(file);
+  const { code, message, answer } = await ask(file, FIRST);
   const summary = answer ? summarise(answer) : "not read";
   if (turn !== asked) return summary;
   part("busy").hidden = true;
-  if (answer) await show(file, answer);
-  else refuse(code, message);
+  if (!answer) refuse(code, message);
+  else {
+    await show(file, answer);
+    void locate(file, turn);
+  }
   part("another").hidden = false;
   return summary;
 }
@@ -69,11 +77,12 @@ function summarise(answer) {
 
 /**
  * @param {File} file
+ * @param {string} include extras of the answer
  * @returns {Promise<{code: string, message: string, answer: any}>}
  */
-async function ask(file) {
+async function ask(file, include) {
   try {
-    const response = await fetch(`/v1/predict?${QUERY}`, {
+    const response = await fetch(`/v1/predict?include=${include}`, {
       method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" },
     });
     const body = await response.json();
@@ -113,12 +122,13 @@ async function show(file, answer) {
     heats.set(name, await heat(png, gain, colour(name, order)));
   }
   answer.pixels = answer.attention = null;
-  shown = { file, answer, picture, heats };
+  shown = { file, answer, picture, heats, boxes: [] };
   attention = "";
   for (const id of ["refusal", "empty"]) part(id).hidden = true;
   for (const id of ["reading", "controls", "keys"]) part(id).hidden = false;
   report(answer);
   choices(answer, heats);
+  part("boxes-row").hidden = true;
   resetWindow();
   part("download-note").textContent = "";
   const dicom = await isDicom(file);
@@ -130,6 +140,28 @@ async function show(file, answer) {
   part("status").textContent = calls.length
     ? `Read. ${present} of ${calls.length} findings present${open ? `, ${open} not called` : ""}.`
     : "Read.";
+}
+
+/**
+ * Ask where the model looks for the findings that it calls present, and add what it says to the layers.
+ * @param {File} file
+ * @param {number} turn of the file that is shown
+ */
+async function locate(file, turn) {
+  if (!shown || shown.answer.flags.includes("far_from_training")) return;
+  if (!Object.values(shown.answer.findings).some((finding) => callOf(finding) === "present")) return;
+  const { answer } = await ask(file, PLACES);
+  if (!answer || turn !== asked || !shown) return;
+  shown.answer.boxes = Object.fromEntries(Object.entries(answer.locations).map(([name, item]) => [name, item.boxes]));
+  for (const [name, item] of Object.entries(answer.locations)) {
+    const gain = item.attention_peak / item.attention_full;
+    shown.heats.set(FINDING + name, await heat(item.attention, gain, FINDING_COLOUR));
+    for (const box of item.boxes) shown.boxes.push({ name: title(name), sides: box });
+  }
+  if (turn !== asked) return;
+  choices(shown.answer, shown.heats);
+  part("boxes-row").hidden = shown.boxes.length === 0;
+  layers();
 }
 
 /**
@@ -152,7 +184,7 @@ function choices(answer, heats) {
   input("show-lines").disabled = !answer.cardiothoracic_ratio;
   const names = ["", ...heats.keys()];
   const buttons = names.map((name) => {
-    const button = element("button", name ? words(name) : "none");
+    const button = element("button", name ? words(name.replace(FINDING, "")) : "none");
     Object.assign(button, { type: "button" });
     button.dataset.attention = name || "none";
     button.setAttribute("aria-pressed", String(name === attention));
@@ -186,6 +218,7 @@ function layers() {
       return box.checked ? [{ colour: colour(name, order), lines: answer.contours[name] }] : [];
     }),
     rulers: ratio ? rulers(ratio) : [],
+    boxes: input("show-boxes").checked ? shown.boxes : [],
     sides: FRONTAL.includes(answer.view),
   };
   part("strength-value").textContent = `${input("strength").value} %`;
@@ -274,7 +307,7 @@ for (const id of ["level", "width"]) {
   });
 }
 part("strength").addEventListener("input", layers);
-part("show-lines").addEventListener("change", layers);
+for (const id of ["show-lines", "show-boxes"]) part(id).addEventListener("change", layers);
 part("invert").addEventListener("click", () => {
   const button = part("invert");
   button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));

@@ -9,7 +9,7 @@ import { flagged, title, words } from "./words.js";
  * @property {boolean} present
  * @property {"present" | "below" | "none"} [call] only with evidence
  * @property {{source: string, auc: number, auc_ci95: number[], sensitivity: number | null,
- *   specificity: number | null}} [evidence]
+ *   specificity: number | null, location?: {hit_rate: number, hit_rate_ci95: number[], images: number}}} [evidence]
  */
 
 const UNFAMILIAR = "far_from_training";
@@ -104,7 +104,11 @@ function proof({ evidence }) {
   if (evidence.sensitivity !== null) measured.push(`sensitivity ${percent(evidence.sensitivity, 0)}`);
   if (evidence.specificity !== null) measured.push(`specificity ${percent(evidence.specificity, 0)}`);
   const where = evidence.source === "validation" ? "on validation" : "on the test set";
-  return `${measured.join(", ")} ${where}`;
+  const { location } = evidence;
+  const bounds = location?.hit_rate_ci95.map((bound) => percent(bound, 0)).join(" to ");
+  const hits = location
+    ? `. Its place is hit in ${percent(location.hit_rate, 0)} [${bounds}] of ${location.images} images` : "";
+  return `${measured.join(", ")} ${where}${hits}`;
 }
 
 /** @param {Finding} finding */

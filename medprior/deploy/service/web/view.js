@@ -2,10 +2,14 @@
 
 /* global OpenSeadragon */
 
+import { FURTHER_COLOURS } from "/shared/palette.js";
 import { createViewer } from "/shared/viewer.js";
 
+const BOX_COLOUR = FURTHER_COLOURS[0];
 // One transparent pixel: the viewer needs an image to move, the layers draw the real one.
 const EMPTY = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNgYGBgAAAABQABeqhXUAAAAABJRU5ErkJggg==";
+
+/** @typedef {{name: string, sides: number[]}} Box left, top, right and bottom in radiograph pixels */
 
 /**
  * @typedef {object} Layers
@@ -14,6 +18,7 @@ const EMPTY = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcS
  * @property {number} strength opacity of the heat in [0, 1]
  * @property {{colour: string, lines: [number, number][][]}[]} outlines
  * @property {[number, number][][]} rulers in radiograph pixels
+ * @property {Box[]} boxes of findings
  * @property {boolean} sides whether R and L are drawn
  */
 
@@ -30,7 +35,7 @@ export class View {
     this.viewer.canvas.setAttribute("aria-label", "Radiograph; arrow keys move, plus and minus zoom");
     this.viewer.canvas.setAttribute("role", "application");
     /** @type {Layers} */
-    this.layers = { picture: null, heat: null, strength: 1, outlines: [], rulers: [], sides: false };
+    this.layers = { picture: null, heat: null, strength: 1, outlines: [], rulers: [], boxes: [], sides: false };
     this.size = { width: 1, height: 1 };
     for (const name of ["update-viewport", "resize", "open"]) {
       this.viewer.addHandler(name, () => this.draw());
@@ -113,8 +118,35 @@ export class View {
       strokes(context, layers.rulers, "#000", 4.5 * unit);
       strokes(context, layers.rulers, "#fff", 2 * unit);
     }
+    for (const box of layers.boxes) drawBox(context, box, unit);
     if (layers.sides) sides(context, this.size, 24 * unit);
   }
+}
+
+/**
+ * A dashed box with its name above it, or inside where there is no room.
+ * @param {CanvasRenderingContext2D} context
+ * @param {Box} box
+ * @param {number} unit a screen pixel in radiograph pixels
+ */
+function drawBox(context, { name, sides: [left, top, right, bottom] }, unit) {
+  context.lineJoin = "round";
+  context.setLineDash([8 * unit, 5 * unit]);
+  for (const [style, width] of /** @type {[string, number][]} */ ([["#000", 4.5], [BOX_COLOUR, 2]])) {
+    context.strokeStyle = style;
+    context.lineWidth = width * unit;
+    context.strokeRect(left, top, right - left, bottom - top);
+  }
+  context.setLineDash([]);
+  context.font = `600 ${14 * unit}px system-ui, sans-serif`;
+  context.textAlign = "left";
+  context.textBaseline = "bottom";
+  const y = top > 20 * unit ? top - 3 * unit : top + 19 * unit;
+  context.lineWidth = 4 * unit;
+  context.strokeStyle = "#000";
+  context.strokeText(name, left + 2 * unit, y);
+  context.fillStyle = BOX_COLOUR;
+  context.fillText(name, left + 2 * unit, y);
 }
 
 /**
