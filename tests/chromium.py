@@ -17,10 +17,12 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--hide-scrollbars",
 )  # fmt: skip
+# WebGL on the processor, for viewers that draw with it.
+WEBGL_FLAGS = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
 
 
 @contextmanager
-def chromium(width: int, height: int) -> Iterator[Any]:
+def chromium(width: int, height: int, with_webgl: bool = False) -> Iterator[Any]:
     """A driver of a window of `width` x `height` pixels, its console's messages kept."""
     if not CHROMIUM.exists() or shutil.which("chromedriver") is None:
         assert "MEDPRIOR_REQUIRE_BROWSER" not in os.environ, "no Chromium with chromedriver"
@@ -29,7 +31,8 @@ def chromium(width: int, height: int) -> Iterator[Any]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--window-size={width},{height}"):
+    flags = (*(flag for flag in FLAGS if flag != "--disable-gpu"), *WEBGL_FLAGS) if with_webgl else FLAGS
+    for flag in (*flags, f"--window-size={width},{height}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = webdriver.ChromeService(shutil.which("chromedriver"))
