@@ -39,7 +39,7 @@ def register_model(
 ) -> str:
     """Register a model folder as a pyfunc from code, and point `alias` at the new version.
 
-    The alias moves last, after the stored copy is downloaded and loaded, so a failure leaves it unchanged.
+    The alias moves last, after the stored copy is fetched and loaded: a failure leaves it unchanged.
 
     Args:
         model: folder that `medprior finetune` wrote.
@@ -49,8 +49,7 @@ def register_model(
         evidence: folder that `medprior evaluate` wrote for this model; its metrics become tags.
         tracking_uri: MLflow store; None for MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db`.
         experiment: MLflow experiment of the run that registers.
-        cohorts: cohorts of the training; fingerprints of their patients' pseudonyms are stored, so
-            that `promote` can check that it compares on other patients.
+        cohorts: of the training; fingerprints of their patients' pseudonyms are stored for `promote`.
         sign_key: private key (Ed25519, PEM); the models are signed with it.
 
     Returns:
@@ -61,17 +60,12 @@ def register_model(
             alias, the evidence belongs to another model, the key or the store cannot be used.
     """
     check_registry_names(name, alias)
-    key = signature.load_signing_key(Path(sign_key)) if sign_key else None
     with tempfile.TemporaryDirectory(prefix="medprior-") as temporary:
         folder = Path(temporary)
-        artifacts = package.stage_artifacts(
-            Path(model),
-            Path(segmenter) if segmenter else None,
-            folder / "artifacts",
-            [Path(cohort) for cohort in cohorts],
-        )
-        if key is not None:
-            signature.sign_models(artifacts, key)
+        beside, paths = Path(segmenter) if segmenter else None, [Path(cohort) for cohort in cohorts]
+        artifacts = package.stage_artifacts(Path(model), beside, folder / "artifacts", paths)
+        if sign_key is not None:
+            signature.sign_models(artifacts, signature.load_signing_key(Path(sign_key)))
         tags = package.build_version_tags(artifacts, Path(evidence) if evidence else None)
         Predictor.load(artifacts["model"], artifacts.get("segmenter"))
         client = mlflow_store.connect_to_store(tracking_uri)
