@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 NAMES = ("build", "checkout", "training", "serving")
 EXTRAS = {
-    "checkout": ("cluster", "s3", "export", "postgres", "server", "test", "lint", "release"),
+    "checkout": ("cluster", "s3", "export", "postgres", "server", "text", "test", "lint", "release"),
     "training": ("cluster", "s3", "export", "postgres", "server"),
     "serving": (),
 }

@@ -167,9 +167,12 @@ def send_with_files(
 def build_reader_message_handler(policy: Policy) -> MessageHandler:
     """Create, in the process, the handler that reads an open file or a file's bytes as metadata and arrays."""
     from medprior.dicom import read_image
+    from medprior.dicom.burned_in_text import load_text_detector
     from medprior.dicom.decoding.decoders import open_scratch_file
 
     open_scratch_file(os.getpid())
+    if policy.detect_text:
+        load_text_detector()
 
     def answer(facts: dict[str, Any], arrays: list[NDArray[Any]]) -> Message:
         """Read one file; every error becomes a code."""

@@ -26,6 +26,7 @@ class Policy(Settings):
         burned_in_unknown: accept secondary captures that do not say whether text is burned in; CR and DX
             that do not say so pass with a flag.
         other_body_parts: accept files that name a body part other than the chest.
+        detect_text: look for text in the pixels too, with `pip install 'medprior[text]'`; it gives a flag.
     """
 
     max_bytes: int = Field(default=2**30, gt=0)
@@ -38,6 +39,7 @@ class Policy(Settings):
     secondary_capture: Literal["film", "radiograph", "any"] = "radiograph"
     burned_in_unknown: bool = True
     other_body_parts: bool = False
+    detect_text: bool = False
 
     def accepts_shape(self, rows: int, cols: int) -> bool:
         """Whether sides and number of pixels of a picture are within the limits."""

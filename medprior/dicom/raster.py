@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
+from medprior.dicom.burned_in_text import flag_burned_in_text
 from medprior.dicom.content_description import DESCRIBED_BYTES, describe_content
 from medprior.dicom.decoding.codestream import check_scan_count
 from medprior.dicom.file_opening import detect_file_type, open_regular_file
@@ -43,7 +44,8 @@ def read_image(source: Path | str | BinaryIO, policy: Policy | None = None) -> R
     with open_regular_file(source, policy) as (stream, _):
         kind = detect_file_type(stream.read(136))
         stream.seek(0)
-    return read_raster(source, policy) if kind in RASTER_FORMATS else read_radiograph(source, policy)
+    radiograph = read_raster(source, policy) if kind in RASTER_FORMATS else read_radiograph(source, policy)
+    return flag_burned_in_text(radiograph) if policy.detect_text else radiograph
 
 
 def read_raster(source: Path | str | BinaryIO, policy: Policy | None = None) -> Radiograph:

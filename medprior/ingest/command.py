@@ -24,6 +24,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--insecure", action="store_true", help="accept a tcp:// scheduler, whose peers run code as you"
     )
+    parser.add_argument(
+        "--check-text", action="store_true",
+        help="look for text burned into the pixels and flag it: `burned_in_text` (pip install 'medprior[text]')",
+    )  # fmt: skip
     parser.add_argument("--store-size", type=int, help="longest stored side (default 512)")
     parser.add_argument(
         "--key",
@@ -49,6 +53,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     for name in ("limit", "seed", "workers", "scheduler", "store_size"):
         value = getattr(args, name)
         overrides += [f"{name}={value}"] if value is not None else []
+    overrides += ["policy.detect_text=true"] if args.check_text else []
     settings = IngestSettings.load(args.config, overrides)
     check_scheduler_security(settings.scheduler, args.insecure)
     if settings.scheduler is None:

@@ -61,11 +61,13 @@ def decode_source(source: ImageSource, policy: Policy, store_size: int) -> Decod
     """Decode one source; every fault of the file becomes a reject code."""
     # The parent of the workers imports this module too and needs neither parser nor codecs.
     from medprior.dicom import read_image
+    from medprior.dicom.burned_in_text import flag_burned_in_text
     from medprior.ingest.masks import read_masks
 
     try:
         if source.raw is not None:
             radiograph = read_raw_image(Path(source.path), source.raw, policy)
+            radiograph = flag_burned_in_text(radiograph) if policy.detect_text else radiograph
         else:
             radiograph = read_image(source.path, policy)
         if source.stretch:

@@ -16,6 +16,7 @@ from medprior.ingest.settings import IngestSettings
 from medprior.workers.prefetch import prefetch_items
 
 PREFETCHED_RESULTS = 32
+TEXT_CPU_SECONDS = 10.0  # for one file, beyond those of decoding
 
 
 @contextmanager
@@ -79,5 +80,6 @@ def decode_locally(
 
 
 def worker_limits(settings: IngestSettings) -> ProcessLimits:
-    """Resource limits of a decoding process."""
-    return ProcessLimits(settings.memory_mb, settings.cpu_seconds, settings.wall_seconds)
+    """Resource limits of a decoding process; looking for text takes longer."""
+    text_seconds = TEXT_CPU_SECONDS if settings.policy.detect_text else 0.0
+    return ProcessLimits(settings.memory_mb, settings.cpu_seconds + text_seconds, settings.wall_seconds)

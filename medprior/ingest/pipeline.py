@@ -14,6 +14,7 @@ from medprior.cohort.columns import SPLITS
 from medprior.cohort.journal import Journal
 from medprior.cohort.kept_splits import PatientSplitRule
 from medprior.dicom import Policy
+from medprior.dicom.burned_in_text import require_text_detector
 from medprior.errors import MedpriorError
 from medprior.ingest.boxes import FindingBox, write_finding_boxes
 from medprior.ingest.contact_sheet import write_contact_sheet
@@ -63,14 +64,16 @@ def ingest_images(
         resplit: split the whole cohort anew.
 
     Raises:
-        MedpriorError: the folder holds no usable image, another run writes the cohort, the store or the
-            cluster cannot be used, or a correction would move images between splits.
+        MedpriorError: the folder holds no usable image, another run writes the cohort, the store or the cluster
+            cannot be used, a text detector is asked for and missing, or a correction would move images between splits.
     """
     settings = settings or IngestSettings()
     descriptor = load_descriptor(dataset)
     if descriptor.policy:
         policy = settings.policy.model_dump() | descriptor.policy
         settings = settings.model_copy(update={"policy": Policy.from_values(policy, f"policy of {descriptor.name}")})
+    if settings.policy.detect_text:
+        require_text_detector()
     origin = open_input(source)
     all_sources = origin.sources(descriptor, (cohort, private_folder(cohort)), settings.follow_links)
     joins = TableJoins(list_join_keys(all_sources, descriptor))

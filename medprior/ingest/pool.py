@@ -189,9 +189,12 @@ class DecodingPool:
 
 def build_decoder_message_handler(policy: Policy, store_size: int) -> MessageHandler:
     """The message handler of a decoding process."""
+    from medprior.dicom.burned_in_text import load_text_detector
     from medprior.dicom.decoding.decoders import open_scratch_file
 
     open_scratch_file(os.getpid())
+    if policy.detect_text:
+        load_text_detector()
 
     def decode_message(fields: dict[str, Any], arrays: list[NDArray[Any]]) -> Message:
         """Decode one source."""
