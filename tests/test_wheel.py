@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,17 @@ def test_damage_of_the_installed_model_is_one_line(run_installed, site, radiogra
         assert "reinstall medprior, or name another model with --model" in line
         assert line.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_two_commands_lead_from_the_wheel_to_the_first_contours(run_installed, site, tmp_path):
+    """On the real radiograph that ships; prints the seconds of both (`pytest -s`) beside the download of packages."""
+    (wheel,) = site.parent.glob("medprior-*.whl")
+    radiograph = site / "medprior" / "bundles" / "chest_xray_segmentation" / "docs" / "example.png"
+    start = time.perf_counter()
+    run_installed("-m", "pip", "install", "-q", "--no-deps", "--target", tmp_path / "fresh", wheel)
+    installed = time.perf_counter()
+    shown = run_installed("-m", "medprior", "predict", radiograph, "-o", tmp_path / "out")
+    predicted = time.perf_counter()
+    print(f"\nfirst contours: install {installed - start:.1f} s, predict {predicted - installed:.1f} s")
+    assert "1 read, 0 rejected" in shown
+    assert len(list((tmp_path / "out").glob("*_overlay.png"))) == 1
