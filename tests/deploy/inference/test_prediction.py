@@ -1,7 +1,9 @@
 """The prediction for one radiograph and its record."""
 
 import numpy as np
+import pytest
 
+from medprior.deploy.inference.finding_evidence import FindingEvidence
 from medprior.deploy.inference.prediction import RadiographPrediction, build_ratio_record
 from medprior.finetune.familiarity import OutOfDistributionScore
 from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio
@@ -54,3 +56,22 @@ def test_diameters_are_in_mm_where_the_spacing_is_known():
     record = build_ratio_record(ratio, (9.0, 40.0))
     assert record is not None
     assert (record["heart_mm"], record["thorax_mm"]) == (160.0, 240.0)
+
+
+@pytest.mark.parametrize(
+    ("probability", "lower_bound", "call"),
+    [
+        (0.5, None, "present"), (0.49, None, "below"), (0.5, 0.51, "present"), (0.49, 0.51, "below"),
+        (0.9, 0.5, "none"), (0.1, 0.5, "none"),
+    ],
+)  # fmt: skip
+def test_a_finding_is_called_unless_its_auc_may_be_that_of_chance(probability, lower_bound, call):
+    evidence = {} if lower_bound is None else {"a": FindingEvidence("validation", 0.7, (lower_bound, 0.9), 0.8, 0.6)}
+    prediction = prediction_of(findings={"a": probability}, thresholds={"a": 0.5}, evidence=evidence)
+    assert prediction.call_finding("a") == call
+    finding = prediction.record()["findings"]["a"]
+    assert finding["present"] is (probability >= 0.5)
+    if evidence:
+        assert (finding["call"], finding["evidence"]["auc_ci95"]) == (call, [lower_bound, 0.9])
+    else:
+        assert set(finding) == {"probability", "threshold", "present"}
