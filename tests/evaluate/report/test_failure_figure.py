@@ -2,11 +2,18 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from medprior.cohort import Cohort
 from medprior.evaluate.evaluate import evaluate_cohort
-from medprior.evaluate.report.failure_figure import find_confident_errors, find_lowest_rows, shorten_pseudonym
+from medprior.evaluate.report.failure_figure import (
+    find_confident_errors,
+    find_lowest_rows,
+    plot_errors,
+    shorten_pseudonym,
+)
 from medprior.evaluate.settings import EvaluateSettings
+from medprior.evaluate.study import Section
 from medprior.provenance import read_config
 
 QUICK = EvaluateSettings.from_values({"resamples": 20, "map_size": 32, "probe": False})
@@ -33,6 +40,31 @@ def test_the_lowest_known_values_one_per_patient():
 def test_long_pseudonyms_are_cut():
     assert shorten_pseudonym("i001") == "i001"
     assert len(shorten_pseudonym("x" * 40)) == 14
+
+
+def test_wrong_answers_stand_left_and_right_with_their_probability_and_label(tmp_path, cohort, saved_figures):
+    """One false positive and two false negatives of `first`, none of `second`, all of different patients."""
+    part = cohort.select([f"i{number:03d}" for number in range(0, 10, 2)])
+    truth = np.array([[0, 0], [0, 1], [1, 1], [1, 0], [1, 1]], dtype=float)
+    scores = np.array([[0.9, 0.1], [0.2, 0.9], [0.3, 0.9], [0.1, 0.2], [0.8, 0.9]])
+    extra = {
+        "labels": ["first_one", "second"], "truth": truth, "scores": {"m": scores},
+        "thresholds": {"m": np.array([0.5, 0.5])},
+    }  # fmt: skip
+    plot_errors(tmp_path / "e.png", "m", part, Section(extra=extra), slice(0, 2))
+    (saved,) = saved_figures
+    axes = np.array(saved.axes).reshape(2, 6)
+    assert saved.get_size_inches().tolist() == pytest.approx([8.4, 1.95 * 2 + 0.5])
+    assert [axis.get_title(loc="left") for axis in axes[0]] == ["false positives", "", "", "false negatives", "", ""]
+    assert [line[0].get_ylabel() for line in axes] == ["first one", "second"]
+    assert [axis.get_xlabel() for axis in axes[0]] == [
+        "p 0.90, absent\ni000", "", "", "p 0.10, present\ni006", "p 0.30, present\ni004", "",
+    ]  # fmt: skip
+    assert [[bool(axis.images) for axis in line] for line in axes] == [
+        [True, False, False, True, True, False],
+        [False] * 6,
+    ]
+    assert [[text.get_text() for text in axis.texts] for axis in axes[1, ::3]] == [["none"], ["none"]]
 
 
 def test_figures_are_in_the_evidence(planted_evidence):
