@@ -72,3 +72,26 @@ def test_what_cannot_be_used_is_left_out(changes):
 )
 def test_the_spacing_is_that_of_the_detector_else_of_the_pixels(changes, spacing):
     assert read_geometry_spacing(read(**changes)) == spacing
+
+
+@pytest.mark.parametrize(("ratio", "expected"), [([3, 2], [3, 2]), ([3, 0], None), ([0, 2], None), ([-3, 2], None)])
+def test_a_ratio_of_sides_is_two_numbers_above_zero(ratio, expected):
+    aspect = read(PixelAspectRatio=ratio).get("PixelAspectRatio")
+    assert (None if aspect is None else [int(value) for value in aspect]) == expected
+
+
+def test_one_window_without_width_leaves_out_all_and_an_unknown_function_itself_alone():
+    assert "WindowCenter" not in read(WindowCenter=[1, 2], WindowWidth=[4, 0])
+    header = read(WindowCenter=2048, WindowWidth=4096, VOILUTFunction="OTHER")
+    assert (header.WindowCenter, header.WindowWidth) == (2048, 4096)
+    assert "VOILUTFunction" not in header
+    for function in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        assert read(WindowCenter=1, WindowWidth=2, VOILUTFunction=function).VOILUTFunction == function
+
+
+def test_types_of_the_modality_transformation_are_kept_or_unspecified():
+    header = read(RescaleSlope="-1", RescaleIntercept="0.5", RescaleType="OD")
+    assert (header.RescaleSlope, header.RescaleIntercept, header.RescaleType) == (-1, 0.5, "OD")
+    assert read(ModalityLUTSequence=[table()]).ModalityLUTSequence[0].ModalityLUTType == "US"
+    assert "RescaleSlope" not in read(RescaleSlope="2")
+    assert "RescaleIntercept" not in read(RescaleIntercept="2")
