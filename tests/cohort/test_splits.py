@@ -4,7 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medprior.cohort import assign_patient_splits
-from medprior.cohort.splits import ENOUGH_GROUPS, fill_empty_splits, group_linked_images, hash_to_unit_interval
+from medprior.cohort.splits import (
+    ENOUGH_GROUPS,
+    fill_empty_splits,
+    fill_small_splits,
+    group_linked_images,
+    hash_to_unit_interval,
+)
 from medprior.errors import ConfigError
 
 PEOPLE = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 20)), min_size=1, max_size=40)
@@ -218,3 +224,14 @@ def test_a_published_val_split_counts_for_new_patients():
     official = [None] * 80 + ["val"] * 10
     split = assign_patient_splits(names + more, names + more, seed=seed, official=official).tolist()
     assert split == split_by_hash(names, seed) + ["val"] * 10
+
+
+def test_a_split_is_filled_with_the_nearest_up_to_ten_groups_and_not_to_its_share():
+    """Of 300 groups 30 were meant for val, which got nine; the nearest of the others lies 0.001 below its interval."""
+    places = [*np.linspace(0, 0.699, 231), *np.linspace(0.71, 0.79, 9), *np.linspace(0.81, 0.99, 60)]
+    splits = dict(enumerate(["train"] * 231 + ["val"] * 9 + ["test"] * 60))
+    fill_small_splits(splits, dict(enumerate(places)), (0.7, 0.1, 0.2))
+    assert [group for group, name in splits.items() if name == "val"] == list(range(230, 240))
+    full = dict(enumerate(["train"] * 230 + ["val"] * 10 + ["test"] * 60))
+    fill_small_splits(full, dict(enumerate(places)), (0.7, 0.1, 0.2))
+    assert full == dict(enumerate(["train"] * 230 + ["val"] * 10 + ["test"] * 60))
