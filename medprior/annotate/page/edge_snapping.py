@@ -23,7 +23,7 @@ from medprior.settings import Settings
 REACH = 0.025  # farthest move of a point, share of the longest side
 STEP_PX = 1.5  # between points along the contour
 EDGE_BLUR = 0.003  # of the gradient, share of the longest side
-SNAP_TOLERANCE = 0.0015  # of the snapped contour, share of the longest side
+SNAP_TOLERANCE = 0.0025  # of the snapped contour, share of the longest side
 DISTANCE_COST = 0.5  # of the farthest column, where the strongest edge saves 1
 MIN_COST = 0.02
 MIN_POINTS = 32

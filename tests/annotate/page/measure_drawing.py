@@ -148,9 +148,14 @@ def score_contours(answer, truth):
     }
 
 
+def select_test_images(cohort, count):
+    """The first test images by id."""
+    return cohort.select(sorted(cohort.split("test").image_ids)[:count])
+
+
 def measure_page(cohort, count):
     """Seconds and Dice of each picture, and their medians."""
-    image_ids = sorted(cohort.split("test").image_ids)[:count]
+    image_ids = select_test_images(cohort, count).image_ids
     with chromium(1280, 720) as driver:
         results = []
         for image_id in image_ids:
@@ -177,14 +182,14 @@ def measure_page(cohort, count):
         print(f"Dice {title}: " + ", ".join(f"{name} {value:.3f}" for name, value in means.items()))
 
 
-def measure_prior(cohort):
+def measure_prior(cohort, test):
     """Dice of hearts on test patients from one drawing, after corrections of what was carried over, and from five."""
     settings = PriorSettings()
     first = annotate_from_cohort(cohort, find_typical_annotated(cohort))
     five = choose_few_examples(cohort, first, settings)
     points = [sum(len(trace_contours(mask, mask.shape)[0]) for mask in a.masks.values()) for a in five]
     print(f"{'':<24} heart  left lung  right lung  points placed or moved")
-    print_scores("one drawing", cohort, five[:1], points[0])
+    print_scores("one drawing", test, five[:1], points[0])
     examples, moved = [first], points[0]
     for drawing in five[1:]:
         fit = fit_from_examples(cohort, examples, "deformable", settings)
@@ -194,14 +199,13 @@ def measure_prior(cohort):
             masks[name], count = correct_mask(layer >= 0.5, drawing.masks[name])
             moved += count
         examples.append(create_cohort_annotation(cohort, drawing.image_id, masks, "", ""))
-        print_scores(f"and {len(examples) - 1} corrected", cohort, examples, moved)
-    print_scores("five drawings", cohort, five, sum(points))
+        print_scores(f"and {len(examples) - 1} corrected", test, examples, moved)
+    print_scores("five drawings", test, five, sum(points))
 
 
-def print_scores(title, cohort, examples, points):
+def print_scores(title, test, examples, points):
     """A line: mean Dice by structure on test patients, from these annotations."""
-    test = cohort.split("test")
-    prior = fit_from_examples(cohort, examples, "deformable", PriorSettings())(test)
+    prior = fit_from_examples(test, examples, "deformable", PriorSettings())(test)
     tables = compute_image_scores(prior, test, limit=len(test))
     heart, left, right = (tables[name].dice for name in ("heart", "left_lung", "right_lung"))
     print(f"{title:<24} {heart.mean():.3f}  {left.mean():.3f}      {right.mean():.3f}       {points}", flush=True)
@@ -211,7 +215,7 @@ def main():
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder of the Wingspan set")
-    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--images", type=int, default=8, help="test patients that are drawn, and scored")
     parser.add_argument("--only", choices=("page", "prior"))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -219,7 +223,7 @@ def main():
         if args.only != "prior":
             measure_page(cohort, args.images)
         if args.only != "page":
-            measure_prior(cohort)
+            measure_prior(cohort, select_test_images(cohort, args.images))
 
 
 if __name__ == "__main__":

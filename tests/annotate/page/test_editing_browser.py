@@ -167,7 +167,8 @@ def test_no_tool_is_cut_off(page, width, height):
     page.until(lambda: page.box()[2] > 150, "no radiograph")
     inner = page.driver.execute_script("return document.documentElement.scrollWidth")
     assert inner == width
-    for css in ("#suggest", "#points", "#brush", "#eraser", "#smooth", "#shape", "#remove", "#redo", "#undo", "#save"):
+    for css in ("#suggest", "#points", "#brush", "#eraser", "#smooth", "#snap", "#shape", "#remove", "#redo", "#undo",
+                "#save"):  # fmt: skip
         button = page.find(css)[0]
         overflow = page.driver.execute_script("return arguments[0].scrollWidth - arguments[0].clientWidth", button)
         rect = button.rect
