@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medprior.deploy.inference.predictor import Predictor
-from medprior.deploy.registry import champion, package, signature
+from medprior.deploy.registry import champion, description, package, signature
 from medprior.deploy.registry.download import ENTRY_FILE, connect_existing_store, resolve_alias
 from medprior.errors import MedpriorError
 from medprior.tracking import mlflow_store
@@ -66,7 +66,8 @@ def register_model(
         artifacts = package.stage_artifacts(Path(model), beside, folder / "artifacts", paths)
         if sign_key is not None:
             signature.sign_models(artifacts, signature.load_signing_key(Path(sign_key)))
-        tags = package.build_version_tags(artifacts, Path(evidence) if evidence else None)
+        evidence_folder = Path(evidence) if evidence else None
+        tags = package.build_version_tags(artifacts, evidence_folder)
         Predictor.load(artifacts["model"], artifacts.get("segmenter"))
         client = mlflow_store.connect_to_store(tracking_uri)
         store = client.tracking_uri
@@ -74,6 +75,7 @@ def register_model(
 
         try:
             version = log_model_version(client, artifacts, name, tags, experiment, folder)
+            description.describe_version(client, name, version, artifacts, evidence_folder)
         except MlflowException as error:
             what = "the model version could not be created"
             raise mlflow_store.build_store_error(store, what, str(error)) from None
@@ -118,16 +120,18 @@ def log_model_version(
     from mlflow.exceptions import MlflowException
 
     code = package.copy_package_code(folder)
+    experiment_id = mlflow_store.ensure_experiment(client, experiment)
     started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
     with (
         mlflow_store.activate_store(client),
         mlflow.start_run(
-            experiment_id=mlflow_store.ensure_experiment(client, experiment),
+            experiment_id=experiment_id,
             run_name=f"register-{mlflow_store.slugify_name(name)}-{started}Z",
             tags={"medprior.stage": "register", **ANONYMOUS_TAGS, **tags},
             nested=mlflow.active_run() is not None,
         ) as run,
     ):
+        tags = tags | description.link_version_run(client, run.info.run_id, artifacts)
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(shutil.copy(code / "deploy" / "registry" / ENTRY_FILE, folder)),
