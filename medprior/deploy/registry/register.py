@@ -66,8 +66,7 @@ def register_model(
         artifacts = package.stage_artifacts(Path(model), beside, folder / "artifacts", paths)
         if sign_key is not None:
             signature.sign_models(artifacts, signature.load_signing_key(Path(sign_key)))
-        evidence_folder = Path(evidence) if evidence else None
-        tags = package.build_version_tags(artifacts, evidence_folder)
+        tags = package.build_version_tags(artifacts, Path(evidence) if evidence else None)
         Predictor.load(artifacts["model"], artifacts.get("segmenter"))
         client = mlflow_store.connect_to_store(tracking_uri)
         store = client.tracking_uri
@@ -75,7 +74,7 @@ def register_model(
 
         try:
             version = log_model_version(client, artifacts, name, tags, experiment, folder)
-            description.describe_version(client, name, version, artifacts, evidence_folder)
+            description.describe_version(client, name, version, artifacts, Path(evidence) if evidence else None)
         except MlflowException as error:
             what = "the model version could not be created"
             raise mlflow_store.build_store_error(store, what, str(error)) from None
