@@ -15,7 +15,7 @@ from medprior.annotate.page.drawing_session import DrawingSession
 from medprior.annotate.page.rendering import overlay_map_contours
 from medprior.deploy.inference.overlays import render_mask_contours
 from medprior.deploy.service.app import SERVICE_WEB_FOLDER
-from medprior.ingest.contact_sheet import render_thumbnail
+from medprior.ingest.report.contact_sheet import render_thumbnail
 from medprior.pages.access import AccessSettings
 from medprior.pages.app import PAGES_FOLDER, create_page_app
 from medprior.palette import (

@@ -46,6 +46,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="refuse pictures unlike the training images instead of flagging them",
     )
     parser.add_argument(
+        "--check-upright",
+        action="store_true",
+        help="flag pictures that are inverted, turned or no frontal chest, by their pixels; takes five times as long",
+    )
+    parser.add_argument(
         "--tracking-uri",
         help="MLflow store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)",
     )
@@ -72,13 +77,17 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
     from tqdm import tqdm
 
     from medprior.deploy.inference.predictor import build_file_predictor
+    from medprior.deploy.inference.upright_check import flag_wrong_pose, require_upright_check
     from medprior.deploy.registry.load import load_model
 
     predictor = load_model(args.model, args.tracking_uri, args.segmenter, args.device, verify_key=args.verify_key)
     bar = functools.partial(tqdm, desc="predict", unit="file", disable=None)
     refusing = bool(args.refuse_unfamiliar)
+    if args.check_upright:
+        require_upright_check(predictor)
     with BoundedReader() as reader:
-        predict = build_file_predictor(predictor, reader, refusing)
+        check = flag_wrong_pose if args.check_upright else None
+        predict = build_file_predictor(predictor, reader, refusing, check)
         counts = predict_path(args.path, args.out, predict, predictor.digest, bar, kinds, refusing, args.keep_names)
     if not counts.is_any_readable:
         refuse_unreadable_source(args.path, args.out / REPORT_FILE)

@@ -25,6 +25,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--insecure", action="store_true", help="accept a tcp:// scheduler, whose peers run code as you"
     )
     parser.add_argument(
+        "--check-pixels", action="store_true",
+        help="flag images that are inverted, turned, mirrored or no frontal chest, by their pixels (anatomy model)",
+    )  # fmt: skip
+    parser.add_argument(
         "--check-text", action="store_true",
         help="look for text burned into the pixels and flag it: `burned_in_text` (pip install 'medprior[text]')",
     )  # fmt: skip
@@ -54,6 +58,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         value = getattr(args, name)
         overrides += [f"{name}={value}"] if value is not None else []
     overrides += ["policy.detect_text=true"] if args.check_text else []
+    overrides += ["check_pixels=true"] if args.check_pixels else []
     settings = IngestSettings.load(args.config, overrides)
     check_scheduler_security(settings.scheduler, args.insecure)
     if settings.scheduler is None:

@@ -17,7 +17,6 @@ from medprior.dicom import Policy
 from medprior.dicom.burned_in_text import require_text_detector
 from medprior.errors import MedpriorError
 from medprior.ingest.boxes import FindingBox, write_finding_boxes
-from medprior.ingest.contact_sheet import write_contact_sheet
 from medprior.ingest.corrections import Correction
 from medprior.ingest.decoding import DecodedImage, RejectedFile
 from medprior.ingest.descriptor import DatasetDescriptor, load_descriptor
@@ -31,8 +30,10 @@ from medprior.ingest.identity import (
 from medprior.ingest.measurements import ImageMeasurement, write_measurements
 from medprior.ingest.metadata import MetadataJoiner, digest_decoding_rules, digest_metadata_rules
 from medprior.ingest.origin import LocalFolder, RemoteFolder, open_input
+from medprior.ingest.pixel_check import check_stored_pixels
 from medprior.ingest.plan import ImageSource, sample_sources
 from medprior.ingest.remote import DISK_FULL_ERRNOS
+from medprior.ingest.report.contact_sheet import write_contact_sheet
 from medprior.ingest.report.ingest_report import REPORT_FILE, write_ingest_report
 from medprior.ingest.settings import IngestSettings
 from medprior.ingest.source_journal import FileStamp, SourceJournal, private_folder
@@ -156,6 +157,8 @@ class IngestRun:
             correction.check_splits(rule, resplit)
         self.writer.begin_tables(self.descriptor.name, digest)
         self.decode(sources, origin, settings)
+        if settings.check_pixels:
+            check_stored_pixels(self.writer, self.outcomes.folder)
         if is_corrected:
             correction.apply(rule, resplit)
         self.publish(

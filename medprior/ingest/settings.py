@@ -25,6 +25,7 @@ class IngestSettings(Settings):
         scheduler: address of a Dask scheduler whose workers read the files; None for this machine.
         follow_links: links to files that are read: `none`, those to files `inside` INPUT (git-annex and DataLad, whose
             content lies in INPUT/.git), or `all`. Links to folders are never followed.
+        check_pixels: flag images that the anatomy model takes for no upright frontal chest with dark air.
         policy: acceptance criteria for radiographs.
     """
 
@@ -38,6 +39,7 @@ class IngestSettings(Settings):
     wall_seconds: float = Field(default=120.0, gt=0)
     scheduler: str | None = Field(default=None, pattern=r"^[a-z]+://[^/@]+$")
     follow_links: Literal["none", "inside", "all"] = "none"
+    check_pixels: bool = False
     policy: Policy = Policy()
 
     def dump_cohort_settings(self) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from medprior.networks.backbone import Backbone, load_backbone
 
 ADULT_AGE_YEARS = 18
 MAX_LOCATED_FINDINGS = 5  # each needs a backward pass
+PredictionCheck = Callable[["Predictor", RadiographPrediction], RadiographPrediction]
 
 
 class Predictor:
@@ -187,7 +188,7 @@ class Predictor:
 
 
 def build_file_predictor(
-    predictor: Predictor, reader: BoundedReader, refusing: bool
+    predictor: Predictor, reader: BoundedReader, refusing: bool, check: PredictionCheck | None = None
 ) -> Callable[[Path], RadiographPrediction]:
     """Build a function that decodes one file in a separate process and predicts on it.
 
@@ -195,6 +196,7 @@ def build_file_predictor(
         predictor: the models.
         reader: decodes under limits.
         refusing: refuse images that are far from the training images.
+        check: adds flags to a prediction.
 
     Raises:
         InputMissing: `refusing`, and no model can measure familiarity.
@@ -205,6 +207,7 @@ def build_file_predictor(
     def predict(path: Path) -> RadiographPrediction:
         """Predict on one file."""
         prediction = predictor.predict_radiograph(reader.read(path))
+        prediction = check(predictor, prediction) if check else prediction
         return refuse_unfamiliar(prediction) if refusing else prediction
 
     return predict

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from medprior.cohort import Cohort
-from medprior.ingest.contact_sheet import write_contact_sheet
+from medprior.ingest.report.contact_sheet import write_contact_sheet
 from medprior.ingest.report.ingest_report import (
     build_ingest_tables,
     count_bins,

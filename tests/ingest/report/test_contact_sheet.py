@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from medprior.ingest import ingest_images
-from medprior.ingest.contact_sheet import render_thumbnail, write_contact_sheet
+from medprior.ingest.report.contact_sheet import render_thumbnail, write_contact_sheet
 from tests.ingest.radiograph_files import ONE_WORKER, fill_with_dicom
 
 
