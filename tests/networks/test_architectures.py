@@ -52,7 +52,7 @@ def test_unets_answer_pixel_by_pixel(name, width):
 @pytest.mark.parametrize("name", ["unet", "basic_unet"])
 def test_a_pass_leaves_no_hook_behind(name):
     network = build_checked(name, "segmentation")
-    network(torch.rand(1, 1, 64, 64))
+    network.forward_with_tokens(torch.rand(1, 1, 64, 64))
     assert not any(module._forward_hooks for module in network.modules())
 
 
