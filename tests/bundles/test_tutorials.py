@@ -39,6 +39,7 @@ def execute(tmp_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(BUNDLES.parent))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads that wait for each other would count as processor time
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MEDPRIOR_MODEL", raising=False)
 
