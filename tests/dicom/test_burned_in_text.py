@@ -38,14 +38,6 @@ def test_texts_that_are_no_markers(text):
     assert not is_marker(text)
 
 
-@pytest.fixture
-def detector():
-    """The test is skipped where the detector is not installed."""
-    for name in ("rapidocr", "onnxruntime"):
-        pytest.importorskip(name, reason="pip install 'medprior[text]'")
-
-
-@pytest.mark.usefixtures("detector")
 @pytest.mark.parametrize("seed", [0, 1])
 def test_names_and_numbers_are_found_and_markers_are_not(seed):
     assert not has_text(np.asarray(draw_phantom(seed=seed), dtype=np.float32) / 255)
@@ -54,7 +46,6 @@ def test_names_and_numbers_are_found_and_markers_are_not(seed):
         assert has_text(np.asarray(draw_phantom(text, seed=seed), dtype=np.float32) / 255), text
 
 
-@pytest.mark.usefixtures("detector")
 def test_confined_processes_flag_text_and_say_nothing_of_it(tmp_path, capsys):
     folder = tmp_path / "in"
     folder.mkdir()
@@ -92,7 +83,6 @@ REAL_SETS = {"wingspan": 30, "genblock": 42, "hannover": 30, "nih": 30}
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.usefixtures("detector")
 @pytest.mark.skipif(not DATA.is_dir(), reason="no real radiographs here")
 def test_real_radiographs_with_and_without_a_name(capsys):
     """Few are flagged as they are, nearly all with a name; the originals of `genblock` hold texts of publishers."""
