@@ -84,6 +84,8 @@ def test_a_suggestion_is_saved_carried_over_and_corrected_as_a_second_example(tm
     sources = [word for folder in (out, out / "example_2") for word in ("--annotation", str(folder))]
     assert words == ["medprior", "prior", str(phantom_cohort), f"{out}_prior", *sources]
     assert page.find("#copy")[0].is_displayed()
+    assert page.find("#alert")[0].is_displayed() is False
+    assert page.log() == []  # nothing is asked of the server that ended
     assert list_violations(page.driver) == []
     assert process.wait(60) == 0
 

@@ -3,7 +3,7 @@ import { showAlert, withAlert } from "/static/alerts.js";
 import { Board } from "/static/board.js";
 import { listenKeys } from "/static/keys.js";
 import { ask, copyText } from "/static/questions.js";
-import { showLegend, showResult } from "/static/result.js";
+import { endResult, showLegend, showResult } from "/static/result.js";
 import { buildPictureUrl, postJson, request, uploadFile } from "/static/server.js";
 import { prepareWindowing } from "/static/windowing.js";
 
@@ -246,7 +246,12 @@ const actions = {
   save,
   back: () => { board.stop(); showStep("choose"); },
   again: () => { showStep("draw"); board.fit(); },
-  finish: withAlert(async () => { await postJson("/api/finish", {}); state.unsaved = false; showStep("end"); }),
+  finish: withAlert(async () => {
+    endResult();
+    await postJson("/api/finish", {});
+    state.unsaved = false;
+    showStep("end");
+  }),
 };
 for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", action);
 

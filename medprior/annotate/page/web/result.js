@@ -126,5 +126,11 @@ export async function showResult(saved, onCorrect) {
       $("verdict").textContent = `Carrying it over: ${transfer.keys.length} of ${transfer.count} patients are done.`;
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    if (number !== latestNumber) return;
   }
+}
+
+// Ask no more for patients that are still to come.
+export function endResult() {
+  latestNumber += 1;
 }
