@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import pytest
 
 from medprior.cli import main
+from medprior.deploy.node.destinations import load_authorities
 from medprior.deploy.node.settings import NodeSettings
 from medprior.deploy.node_command import (
     SENT_KINDS,
     build_server_tls,
     configure,
-    load_authorities,
     print_node_address,
     read_settings,
     warn_of_plain_connections,
