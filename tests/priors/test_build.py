@@ -46,8 +46,8 @@ def test_files_of_a_prior(registered, thoraxes):
     config = json.loads((out / "config.json").read_text())
     assert set(config["outputs"]) >= {"prior.npz", "prior.json", "per_image.npy"}
     with Image.open(out / "prior.png") as picture:
-        # Six panels of 3 x 3.6 inches at 110 dots an inch: the mean, four images and the worst.
-        assert picture.size == (1980, 396)
+        # Six panels of 2.2 x 2.6 inches at 150 dots an inch: the mean, four images and the worst.
+        assert picture.size == (1980, 390)
     assert 0 <= prior.maps.min() <= prior.maps.max() <= 1
 
 
