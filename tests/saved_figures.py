@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 @contextmanager
 def keep_saved_figures() -> Iterator[list[Figure]]:
-    """Every figure that is saved in the block, in order, with the stem of its file as label.
+    """Every figure that is saved in the block, once, in order, with the stem of its file as label.
 
     The files are written as usual.
     """
@@ -21,7 +21,8 @@ def keep_saved_figures() -> Iterator[list[Figure]]:
 
     def save_and_keep(figure, path, **options):
         figure.set_label(Path(path).name.lstrip(".").partition(".")[0])
-        saved.append(figure)
+        if figure not in saved:
+            saved.append(figure)
         return save(figure, path, **options)
 
     with pytest.MonkeyPatch.context() as patch:
