@@ -43,7 +43,8 @@ def compute_wilson_rate(hits: NDArray[np.bool_], patients: NDArray[np.intp], lev
     z2 = float(norm.ppf((1 + level) / 2)) ** 2
     centre = (p + z2 / (2 * effective)) / (1 + z2 / effective)
     half = np.sqrt(z2 * (p * (1 - p) / effective + z2 / (4 * effective**2))) / (1 + z2 / effective)
-    return Rate(p, max(0.0, float(centre - half)), min(1.0, float(centre + half)), n)
+    # Rounding may leave the interval just short of a rate of 0 or 1.
+    return Rate(p, min(p, max(0.0, float(centre - half))), max(p, min(1.0, float(centre + half))), n)
 
 
 def compute_sensitivity_specificity(

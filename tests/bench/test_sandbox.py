@@ -5,7 +5,7 @@ import time
 import pytest
 
 from medprior.bench import sandbox as bench
-from medprior.dicom import bounded_reader
+from medprior.dicom import Policy, bounded_reader
 from medprior.ingest import pool
 from medprior.workers.messages import receive_message, send_message
 from medprior.workers.sandbox import ProcessLimits, start_ready_process
@@ -17,7 +17,7 @@ HERE = ("tests.bench.test_sandbox",)
 def build_opener(unconfined):
     """A handler that tries to open a file by its path, with or without confinement."""
     if unconfined:
-        bench.build_unconfined_reader(None)
+        bench.build_unconfined_reader(Policy())
 
     def answer(facts, arrays):
         try:

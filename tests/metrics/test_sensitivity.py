@@ -51,3 +51,10 @@ def test_intervals_by_hand():
     halves = compute_wilson_rate(np.repeat([True, False], 5), np.repeat([7, 3], 5))
     half = np.sqrt(z2 * (0.25 + z2 / 4)) / (1 + z2)
     assert (halves.low, halves.high) == pytest.approx((0.5 - half, 0.5 + half))
+
+
+@pytest.mark.parametrize("n", range(1, 60))
+def test_the_interval_holds_a_rate_of_zero_or_one(n):
+    for hits in (np.zeros(n, bool), np.ones(n, bool)):
+        rate = compute_wilson_rate(hits, np.arange(n))
+        assert 0 <= rate.low <= rate.value <= rate.high <= 1
