@@ -22,7 +22,7 @@ from medprior.finetune.familiarity import (
     OutOfDistributionScore,
     extract_ood_features,
 )
-from medprior.finetune.image_grid import keep_largest_components, resample_to_image
+from medprior.finetune.image_grid import keep_largest_components, resample_to_image, threshold_on_image
 from medprior.finetune.settings import FinetuneSettings, Task
 from medprior.finetune.single_pass import NetworkOutput, run_single_pass
 from medprior.geometry import Views, create_whole_image_views
@@ -189,10 +189,9 @@ class Model:
 
     def _extract_masks(self, logits: Tensor, views: Views, rows: int, cols: int) -> dict[str, NDArray[np.bool_]]:
         masks = {}
-        # One structure at a time: at the radiograph's own size the maps of all are large.
-        for index, (name, threshold) in enumerate(zip(self.labels, self.threshold, strict=True)):
-            probability = resample_to_image(logits[:, index : index + 1].sigmoid(), views, rows, cols)[0, 0]
-            masks[name] = keep_largest_components((probability >= threshold).cpu().numpy(), name)
+        for name, probability, threshold in zip(self.labels, logits.sigmoid()[0], self.threshold, strict=True):
+            mask = threshold_on_image(probability, views, rows, cols, float(threshold))
+            masks[name] = keep_largest_components(mask, name)
         return masks
 
     def attention(self, cohort: Cohort, batch: int = 64) -> NDArray[np.float32]:

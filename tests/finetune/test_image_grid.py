@@ -3,7 +3,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medprior.finetune.image_grid import interpolate_axis, keep_largest_components, resample_to_image
+from medprior.finetune.image_grid import (
+    interpolate_axis,
+    keep_largest_components,
+    place_samples,
+    resample_to_image,
+    threshold_on_image,
+)
 from medprior.geometry import Views, create_whole_image_views
 from medprior.networks import crop_views
 
@@ -81,6 +87,21 @@ def test_maps_are_sampled_as_grid_sample_does(rows, cols):
 
 def test_an_axis_is_interpolated_between_centres_and_its_border_goes_on():
     values = torch.tensor([[1.0, 3.0]])
-    torch.testing.assert_close(interpolate_axis(values, 1, 4, 1.0, 0.0), torch.tensor([[1.0, 1.5, 2.5, 3.0]]))
-    torch.testing.assert_close(interpolate_axis(values, 1, 2, 0.5, 0.5), torch.tensor([[2.5, 3.0]]))
-    torch.testing.assert_close(interpolate_axis(values.T, 0, 2, -1.0, 0.0), torch.tensor([[3.0], [1.0]]))
+    enlarged = interpolate_axis(values, 1, place_samples(4, 2, 1.0, 0.0))
+    torch.testing.assert_close(enlarged, torch.tensor([[1.0, 1.5, 2.5, 3.0]]))
+    right_half = interpolate_axis(values, 1, place_samples(2, 2, 0.5, 0.5))
+    torch.testing.assert_close(right_half, torch.tensor([[2.5, 3.0]]))
+    turned = interpolate_axis(values.T, 0, place_samples(2, 2, -1.0, 0.0))
+    torch.testing.assert_close(turned, torch.tensor([[3.0], [1.0]]))
+
+
+@pytest.mark.parametrize("aspect", [0.7, 1.0, 1.6])
+def test_a_mask_is_the_enlarged_map_from_the_threshold_on(aspect):
+    torch.manual_seed(1)
+    probability = torch.rand(14, 14)
+    view = create_whole_image_views(np.array([aspect]), (7, 7))
+    enlarged = resample_to_image(probability[None, None], view, 101, 75)[0, 0].numpy()
+    threshold = float(enlarged[50, 40])
+    mask = threshold_on_image(probability, view, 101, 75, threshold)
+    assert mask[50, 40]
+    np.testing.assert_array_equal(mask, enlarged >= threshold)
