@@ -41,7 +41,7 @@ def parse_node_options(options: Sequence[str]) -> dict[str, int]:
     parser = argparse.ArgumentParser(prog="medprior bench node", description="load of the DICOM node")
     parser.add_argument("--images", type=int, default=NODE_IMAGES)
     parser.add_argument("--associations", type=int, default=NODE_ASSOCIATIONS)
-    parser.add_argument("--hostile", type=int, default=NODE_HOSTILE, help="broken connections and files")
+    parser.add_argument("--hostile", type=int, default=NODE_HOSTILE, help="broken connections and files, in turns")
     return vars(parser.parse_args(options))
 
 
@@ -103,13 +103,45 @@ def send_images(port: int, pictures: Sequence[Dataset], count: int, sent: dict[s
     association.release()
 
 
-def send_hostile_input(port: int, count: int) -> None:
-    """Break the protocol in turns: nothing, another protocol, noise, a data unit of 4 GiB, half a header."""
+def send_hostile_input(port: int, count: int, content: bytes) -> None:
+    """Break the protocol and send broken files, in turns.
+
+    Args:
+        port: of the node.
+        count: number of inputs.
+        content: a sound DICOM file, which the broken files are made from.
+    """
     noise = np.random.default_rng(0).bytes(2000)
     inputs = (b"", b"GET / HTTP/1.1\r\n\r\n", noise, struct.pack(">BBL", 1, 0, 2**32 - 1) + noise, b"\x01\0\0")
     for number in range(count):
+        if number % 2:
+            send_broken_file(port, content, number // 2)
+            continue
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-            connection.sendall(inputs[number % len(inputs)])
+            connection.sendall(inputs[number // 2 % len(inputs)])
+
+
+def send_broken_file(port: int, content: bytes, number: int) -> None:
+    """Send a file whose pixels are cut short, of another number, of another depth, or missing, over one association."""
+    from pynetdicom import AE
+
+    dataset = dcmread(io.BytesIO(content))
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    match number % 4:
+        case 0:
+            dataset.PixelData = dataset.PixelData[: len(dataset.PixelData) // 4 * 2]
+        case 1:
+            dataset.Rows = dataset.Columns = 65535
+        case 2:
+            dataset.BitsStored, dataset.HighBit = 1, 60
+        case _:
+            del dataset.PixelData
+    entity = AE(CALLER)
+    entity.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
+    association = entity.associate("127.0.0.1", port, ae_title="MEDPRIOR")
+    if association.is_established:
+        association.send_c_store(dataset)
+        association.release()
 
 
 def main(images: int = NODE_IMAGES, associations: int = NODE_ASSOCIATIONS, hostile: int = NODE_HOSTILE) -> None:
@@ -121,7 +153,7 @@ def main(images: int = NODE_IMAGES, associations: int = NODE_ASSOCIATIONS, hosti
         send_and_wait(archive, sent, port, contents, WARM_UP_IMAGES, associations)
         before = measure_memory_mib(node.pid)["server"]
         measured: dict[str, float] = {}
-        attack = threading.Thread(target=send_hostile_input, args=(port, hostile), daemon=True)
+        attack = threading.Thread(target=send_hostile_input, args=(port, hostile, contents[0]), daemon=True)
         attack.start()
         start = time.monotonic()
         send_and_wait(archive, measured, port, contents, images, associations)
