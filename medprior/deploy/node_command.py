@@ -9,6 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medprior.deploy.archive_options import (
+    add_archive_option,
+    add_authorities_option,
+    add_objects_option,
+    read_archive,
+)
 from medprior.deploy.inference.object_kinds import SENT_KINDS, parse_object_kinds
 from medprior.errors import ConfigError, InputMissing
 from medprior.observer import Observer
@@ -27,19 +33,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--http-port", type=int, default=11113, help="port of /metrics and /health (default 11113); 0 takes a free one"
     )
-    parser.add_argument(
-        "--send-to", required=True, metavar="ARCHIVE",
-        help="AET@host:port or https://host/dicom-web; MEDPRIOR_ARCHIVE_USER and MEDPRIOR_ARCHIVE_PASSWORD, or "
-        "MEDPRIOR_ARCHIVE_TOKEN, where it asks for them",
-    )  # fmt: skip
+    add_archive_option(parser, required=True)
     parser.add_argument(
         "--known", action="append", default=[], metavar="AET",
         help="AE title that may call, repeatable (default: the one in --send-to)",
     )  # fmt: skip
-    parser.add_argument(
-        "--objects", default="seg,sr", metavar="KINDS",
-        help=f"what is sent, joined by commas: {', '.join(SENT_KINDS)} (default seg,sr)",
-    )  # fmt: skip
+    add_objects_option(parser)
     parser.add_argument(
         "--queue", type=Path, default=Path("medprior_node"), metavar="FOLDER",
         help="folder of the queue (default medprior_node); it holds patient data and outlives the node",
@@ -59,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-cert", type=Path, help="certificate of the node (PEM): callers must use TLS")
     parser.add_argument("--tls-key", type=Path, help="private key of --tls-cert")
     parser.add_argument("--tls-ca", type=Path, help="authorities (PEM): callers must show a certificate of theirs")
-    parser.add_argument("--send-tls-ca", type=Path, help="authorities (PEM) of an archive that takes C-STORE over TLS")
+    add_authorities_option(parser)
 
 
 def result_folder(args: argparse.Namespace) -> Path:
@@ -108,11 +107,10 @@ def read_settings(args: argparse.Namespace) -> tuple[NodeSettings, DimseDestinat
     Raises:
         ConfigError: a value is out of range, or no AE title may call.
     """
-    from medprior.deploy.node.destinations import DimseDestination, load_authorities, parse_destination
+    from medprior.deploy.node.destinations import DimseDestination
     from medprior.deploy.node.settings import NodeSettings
 
-    send_tls = load_authorities(args.send_tls_ca, "--send-tls-ca") if args.send_tls_ca else None
-    destination = parse_destination(args.send_to, args.aet, send_tls)
+    destination = read_archive(args)
     known = args.known or ([destination.aet] if isinstance(destination, DimseDestination) else [])
     if not known:
         raise ConfigError(

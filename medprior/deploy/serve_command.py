@@ -8,6 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medprior.deploy.archive_options import (
+    add_archive_option,
+    add_authorities_option,
+    add_objects_option,
+    read_archive,
+)
 from medprior.deploy.inference.object_kinds import SENT_KINDS, parse_object_kinds
 from medprior.observer import Observer
 
@@ -56,21 +62,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="refuse pictures unlike the training images instead of flagging them",
     )
     sending = parser.add_argument_group("sending the results of store requests (/studies) on to an archive")
-    sending.add_argument(
-        "--send-to", metavar="ARCHIVE",
-        help="AET@host:port or https://host/dicom-web; MEDPRIOR_ARCHIVE_USER and MEDPRIOR_ARCHIVE_PASSWORD, or "
-        "MEDPRIOR_ARCHIVE_TOKEN, where it asks for them",
-    )  # fmt: skip
-    sending.add_argument(
-        "--objects", default="seg,sr", metavar="KINDS",
-        help=f"what is sent, joined by commas: {', '.join(SENT_KINDS)} (default seg,sr)",
-    )  # fmt: skip
+    add_archive_option(sending, required=False)
+    add_objects_option(sending)
     sending.add_argument(
         "--send-queue", type=Path, default=Path("medprior_results"), metavar="FOLDER",
         help="folder of what waits (default medprior_results); it holds patient data and outlives the service",
     )  # fmt: skip
     sending.add_argument("--aet", default="MEDPRIOR", help="AE title that calls an archive (default MEDPRIOR)")
-    sending.add_argument("--send-tls-ca", type=Path, help="authorities (PEM) of an archive that takes C-STORE over TLS")
+    add_authorities_option(sending)
 
 
 def result_folder(args: argparse.Namespace) -> Path:
@@ -92,7 +91,7 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         "max_bytes": args.max_mb * 2**20,
         "trust_forwarded_proto": args.behind_tls_proxy,
     }
-    destination = read_destination(args)
+    destination = None if args.send_to is None else read_archive(args)
     settings = ServiceSettings.from_values(
         {
             "access": access,
@@ -123,20 +122,6 @@ def run(args: argparse.Namespace, observer: Observer) -> None:
         ):
             app = build_app(predictor, reader, settings, sender)
             serve_app(app, settings.access, listener, lambda url: print_service_url(url, args.token_file))
-
-
-def read_destination(args: argparse.Namespace) -> Destination | None:
-    """The archive of `--send-to`; None without one.
-
-    Raises:
-        MedpriorError: it is no address, or its authorities cannot be read.
-    """
-    if args.send_to is None:
-        return None
-    from medprior.deploy.node.destinations import load_authorities, parse_destination
-
-    tls = load_authorities(args.send_tls_ca, "--send-tls-ca") if args.send_tls_ca else None
-    return parse_destination(args.send_to, args.aet, tls)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from medprior.deploy.inference.example import create_example_dicom
 from medprior.provenance import sha256_file
 from tests.deploy.discs import changed, disc_cohort, good_model, weak_model
 from tests.deploy.tiny_models import train
+from tests.orthanc import OrthancServer
 
 VERSIONS = ("weak", "good", "broken", "sharp", "sized", "again")
 """Versions 1 to 6 of the filled store, each under an alias of its name."""
@@ -97,3 +98,10 @@ def old_model(classifier, tmp_path):
     config["outputs"] = {"model.safetensors": sha256_file(folder / "model.safetensors")}
     (folder / "config.json").write_text(json.dumps(config))
     return folder
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """A running archive without images."""
+    with OrthancServer(tmp_path / "archive") as server:
+        yield server

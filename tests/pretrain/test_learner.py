@@ -30,13 +30,18 @@ def test_a_step_that_is_not_finite_leaves_no_trace():
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_teacher_follows_by_the_formula():
+def move_student():
+    """A learner whose student left its teacher, the teacher's parameters before it follows, and the student's."""
     _, learner, _, _, _ = take_dino_step()
     with torch.no_grad():
         for parameter in learner.student.parameters():
             parameter.add_(torch.randn_like(parameter))
     old = {n: p.clone() for n, p in learner.teacher.named_parameters()}
-    new = dict(learner.student.named_parameters())
+    return learner, old, dict(learner.student.named_parameters())
+
+
+def test_teacher_follows_by_the_formula():
+    learner, old, new = move_student()
     learner.update_teacher(0.996)
     for name, parameter in learner.teacher.named_parameters():
         expected = 0.996 * old[name] + 0.004 * new[name]
@@ -45,12 +50,7 @@ def test_teacher_follows_by_the_formula():
 
 @pytest.mark.parametrize("finite", [True, False])
 def test_where_a_device_decides_the_teacher_follows_a_finite_step_alone(finite):
-    _, learner, _, _, _ = take_dino_step()
-    with torch.no_grad():
-        for parameter in learner.student.parameters():
-            parameter.add_(torch.randn_like(parameter))
-    old = {n: p.clone() for n, p in learner.teacher.named_parameters()}
-    new = dict(learner.student.named_parameters())
+    learner, old, new = move_student()
     learner.update_teacher(0.75, torch.tensor(finite))
     for name, parameter in learner.teacher.named_parameters():
         torch.testing.assert_close(parameter, 0.75 * old[name] + 0.25 * new[name] if finite else old[name])

@@ -16,13 +16,11 @@ from medprior.deploy.node.metrics import MetricsServer, NodeMetrics
 from medprior.deploy.node.reading import QueueReader
 from medprior.deploy.node.receiver import Receiver
 from medprior.deploy.node.settings import NodeSettings
-from medprior.deploy.node.work_queue import WorkQueue
+from medprior.deploy.node.work_queue import MEBIBYTE, WorkQueue
 from medprior.dicom import Policy
 from medprior.dicom.bounded_reader import BoundedReader
 from medprior.errors import MedpriorError
 from medprior.locks import LOCK_FILE, hold_lock
-
-MEBIBYTE = 2**20
 
 
 class Node:

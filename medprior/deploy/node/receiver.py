@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import socket
 import ssl
 import threading
@@ -17,7 +16,7 @@ from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAsso
 
 from medprior.deploy.node.metrics import NodeMetrics
 from medprior.deploy.node.settings import NodeSettings
-from medprior.deploy.node.work_queue import WorkQueue
+from medprior.deploy.node.work_queue import MEBIBYTE, WorkQueue
 from medprior.dicom.decoding.decoders import DECODER_PLUGINS, UNCOMPRESSED_SYNTAXES
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ RECEIVED_SYNTAXES = [
 ]
 SUCCESS, OUT_OF_RESOURCES = 0x0000, 0xA700
 MAX_PDU_BYTES = 2**18
-MEBIBYTE = 2**20
 
 
 class LimitExceededError(OSError):
@@ -204,9 +202,8 @@ class Receiver:
 
     def _is_full(self) -> bool:
         """Whether enough radiographs wait, or too little of the disk is free."""
-        free = shutil.disk_usage(self._queue.folder).free
         is_full = self._queue.count_incoming() >= self._settings.waiting
-        return is_full or free < self._settings.min_free_mb * MEBIBYTE
+        return is_full or not self._queue.has_free_space(self._settings.min_free_mb)
 
     def _reset_message_size(self, event: Event) -> None:
         cast(BoundedSocket, event.assoc.dul.socket).received_bytes = 0

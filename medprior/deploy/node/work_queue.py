@@ -25,6 +25,7 @@ from medprior.dicom.derived.derived_object import write_owner_only_file
 from medprior.provenance import fsync_path
 
 FOLDERS = ("incoming", "outgoing", "failed")
+MEBIBYTE = 2**20
 BUILD_PREFIX = "."  # of what is being written
 
 
@@ -106,6 +107,10 @@ class WorkQueue:
                     self._taken.add(item.name)
                     return QueuedRadiograph(item.name, path)
         return None
+
+    def has_free_space(self, min_free_mb: int) -> bool:
+        """Whether its disk has at least so many MiB free."""
+        return shutil.disk_usage(self.folder).free >= min_free_mb * MEBIBYTE
 
     def add_objects(self, objects: dict[str, bytes]) -> str:
         """Put objects on disk for sending, whose radiograph somebody else keeps; returns their name.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import io
-import shutil
 import threading
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from medprior.deploy.node.work_queue import WorkQueue
 from medprior.deploy.service.metrics import ServiceMetrics
 from medprior.pages.problem import Problem
 
-MEBIBYTE = 2**20
 FULL_DISK_RETRY = {"Retry-After": "60"}
 
 
@@ -65,7 +63,7 @@ class ResultSender:
         creator = CreatorInfo(medprior.__version__, prediction.model_digest, now, prediction.pixel_sha256)
         objects = build_dicom_objects(prediction, io.BytesIO(data), self._settings.objects, creator)
         try:
-            if shutil.disk_usage(self._queue.folder).free < self._settings.min_free_mb * MEBIBYTE:
+            if not self._queue.has_free_space(self._settings.min_free_mb):
                 raise OSError("little space is left")
             self._queue.add_objects(objects)
         except OSError:

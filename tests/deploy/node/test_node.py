@@ -16,15 +16,9 @@ from pynetdicom import AE
 from medprior.dicom import read_image
 from medprior.dicom.derived.seg import read_seg
 from tests.deploy.node.running import CALLER, CANARY, count_objects, run_local_node, wait_until
-from tests.orthanc import OrthancServer, find_program, store_files
+from tests.orthanc import find_program, store_files
 
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
-
-
-@pytest.fixture
-def archive(tmp_path):
-    with OrthancServer(tmp_path / "archive") as server:
-        yield server
 
 
 @pytest.mark.parametrize("way", ["dimse", "web"])

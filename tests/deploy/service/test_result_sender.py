@@ -20,7 +20,6 @@ from medprior.locks import LOCK_FILE, hold_lock
 from medprior.pages.problem import Problem
 from tests.deploy.node.running import CANARY, count_objects, wait_until, write_radiographs
 from tests.deploy.serving import run_service
-from tests.orthanc import OrthancServer
 
 STORE_TYPE = 'multipart/related; type="application/dicom"; boundary=x'
 
@@ -30,12 +29,6 @@ def store_instances(url: str, *instances: bytes) -> httpx.Response:
     head = b"--x\r\nContent-Type: application/dicom\r\n\r\n"
     body = b"".join(head + instance + b"\r\n" for instance in instances) + b"--x--\r\n"
     return httpx.post(url + "studies", content=body, headers={"Content-Type": STORE_TYPE}, timeout=120)
-
-
-@pytest.fixture
-def archive(tmp_path):
-    with OrthancServer(tmp_path / "archive") as server:
-        yield server
 
 
 @pytest.mark.parametrize("way", ["dimse", "web"])
