@@ -5,8 +5,9 @@ thumbnail, and grey levels with sharpness. Tokens alone miss what the network ha
 (noise, exposure); the other two miss semantic differences (measured, see the README of `deploy`).
 Each is scored by its Mahalanobis distance (Lee et al. 2018) to the training images under a Gaussian
 of low rank with one variance for all other directions (probabilistic PCA, Tipping and Bishop 1999);
-the score is the mean of the three, each in units of its spread on validation. The choice of the
-three and their mean is ours.
+the score is a weighted mean of the three, each in units of its spread on validation, in which the tokens count
+most: among the other two are the exposure and collimation in which hospitals differ. The choice of the three and of
+their weights is ours.
 
 The limit is a conformal quantile of the validation scores (Vovk et al. 2005; Bates et al. 2023): at
 most `false_alarm_rate` of new images like those of validation exceed it, on average over such limits.
@@ -37,6 +38,8 @@ Array = NDArray[np.float64]
 Features = dict[str, Array]
 FAMILIARITY_PREFIX = "familiarity."
 FEATURE_NAMES = ("tokens", "thumbnail", "greys")
+FEATURE_WEIGHTS = (0.8, 0.1, 0.1)
+EQUAL_WEIGHTS = (1 / 3, 1 / 3, 1 / 3)  # of models that were trained before their weights were stored
 TOKEN_GRID, THUMBNAIL_PX = 3, 12
 QUANTILES = torch.linspace(0.02, 0.98, 9)
 GAUSSIAN_RANK = 64
@@ -51,8 +54,8 @@ class OutOfDistributionScore:
     """The out-of-distribution score of one image, and its limit.
 
     Attributes:
-        score: robust z-score of Mahalanobis distances (median and spread of validation), mean of three features; larger
-            is more out of distribution.
+        score: robust z-score of Mahalanobis distances (median and spread of validation), weighted mean of three
+            features; larger is more out of distribution.
         threshold: largest score that counts as familiar.
         false_alarm_rate: share of images like those of validation that score higher, on average.
     """
@@ -113,7 +116,7 @@ class OutOfDistributionDetector:
 
     Shape:
         gaussians: by feature name. middle, spread: [3], median and spread of the validation distances.
-        threshold, false_alarm_rate: see `OutOfDistributionScore`.
+        threshold, false_alarm_rate: see `OutOfDistributionScore`. weights: [3], of the features, sum 1.
     """
 
     gaussians: Mapping[str, Gaussian]
@@ -121,6 +124,7 @@ class OutOfDistributionDetector:
     spread: Array
     threshold: float
     false_alarm_rate: float
+    weights: tuple[float, ...] = FEATURE_WEIGHTS
 
     @classmethod
     def fit(cls, train: Features, val: Features, rate: float = FALSE_ALARM_RATE) -> OutOfDistributionDetector:
@@ -129,7 +133,7 @@ class OutOfDistributionDetector:
         distances = np.stack([gaussians[name].distance(val[name]) for name in FEATURE_NAMES], axis=1)
         middle = np.median(distances, axis=0)
         spread = np.maximum(1.4826 * np.median(abs(distances - middle), axis=0), 1e-6)
-        scores = np.sort(((distances - middle) / spread).mean(axis=1))
+        scores = np.sort((distances - middle) / spread @ np.array(FEATURE_WEIGHTS))
         count = len(scores)
         rank = min(count, math.ceil((count + 1) * (1 - rate)))
         false_alarms = (count + 1 - rank) / (count + 1)
@@ -138,7 +142,7 @@ class OutOfDistributionDetector:
     def scores(self, features: Features) -> Array:
         """Scores [n] of features [n, d] by feature name."""
         distances = [self.gaussians[name].distance(features[name]) for name in FEATURE_NAMES]
-        return np.asarray(((np.stack(distances, axis=1) - self.middle) / self.spread).mean(axis=1))
+        return np.asarray((np.stack(distances, axis=1) - self.middle) / self.spread @ np.array(self.weights))
 
     def assess(self, features: Features) -> list[OutOfDistributionScore]:
         """Score and limit of each row of features."""
@@ -151,6 +155,7 @@ class OutOfDistributionDetector:
             "middle": self.middle,
             "spread": self.spread,
             "limit": np.array([self.threshold, self.false_alarm_rate]),
+            "weights": np.array(self.weights),
         }
         for name, gaussian in self.gaussians.items():
             parts |= {f"{name}.{key}": value for key, value in vars(gaussian).items()}
@@ -178,7 +183,8 @@ class OutOfDistributionDetector:
             for name in FEATURE_NAMES
         }
         threshold, rate = parts["limit"].tolist()
-        return cls(gaussians, parts["middle"], parts["spread"], threshold, rate)
+        weights = tuple(parts.get("weights", np.array(EQUAL_WEIGHTS)).tolist())
+        return cls(gaussians, parts["middle"], parts["spread"], threshold, rate, weights)
 
 
 def extract_ood_features(tokens: Tokens, images: Tensor) -> Features:

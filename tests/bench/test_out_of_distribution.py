@@ -11,9 +11,15 @@ from medprior.bench.out_of_distribution import (
     OutOfDistributionResult,
     bench_out_of_distribution,
 )
-from medprior.bench.out_of_distribution_images import CHEST_CHANGES, SYNTHETIC_ODDITIES
+from medprior.bench.out_of_distribution_images import (
+    CHEST_CHANGES,
+    SYNTHETIC_ODDITIES,
+    create_out_of_distribution_pictures,
+)
 from medprior.cohort import Cohort, CohortWriter
-from medprior.finetune.model import load_finetuned_model
+from medprior.deploy import load_model
+from medprior.deploy.inference.out_of_distribution import find_implausible_masks
+from medprior.finetune.model import Model, load_finetuned_model
 from medprior.finetune.settings import FinetuneSettings
 from medprior.finetune.training import finetune_model
 from tests.conftest import phantom_cohort_at
@@ -79,6 +85,45 @@ def test_real_chests_against_oddities(tmp_path):
              for f in sorted((DATA / "nih").rglob("*.png"))[:100]]  # fmt: skip
     far = np.mean([model.predict_pixels(picture).familiarity.is_out_of_distribution for picture in other])
     print(f"NIH chests told to be far from Shenzhen's: {far:.2f}")
+
+
+def list_radiographs(name: str, count: int) -> list[np.ndarray]:
+    """Some radiographs of a set at most 512 pixels large, the same ones every time."""
+    files = [f for f in sorted((DATA / name).rglob("*")) if f.suffix in {".png", ".jpg", ".jpeg"}]
+    files = [f for f in files if "mask" not in str(f.relative_to(DATA))]
+    chosen = np.random.default_rng(7).permutation(len(files))[:count]
+    pictures = []
+    for row in sorted(chosen.tolist()):
+        picture = Image.open(files[row]).convert("L")
+        picture.thumbnail((512, 512))
+        pictures.append(np.asarray(picture, dtype=np.float32) / 255)
+    return pictures
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not (DATA / "shenzhen").is_dir(), reason="no real radiographs here")
+def test_the_anatomy_model_against_oddities():
+    """Adults of hospitals that taught nothing, then the odd pictures: far from training, or masks that no chest has."""
+    model = load_model().models["segmentation"]
+    chests = {name: list_radiographs(name, 40) for name in ("shenzhen", "genblock", "hannover", "nih", "wingspan")}
+    print("\n| pictures | number | far from training | implausible masks | either |")
+    alarms = {name: print_shares(model, name, pictures) for name, pictures in chests.items()}
+    some = [picture for pictures in chests.values() for picture in pictures[:8]]
+    odd = create_out_of_distribution_pictures(some, seed=5, size=256)
+    found = {name: print_shares(model, name, pictures) for name, pictures in odd.items()}
+    assert alarms["shenzhen"] <= 0.15
+    for name in ("rotated 90", "rotated 180", "inverted", "noisy", "lateral", "hand", "skull", "abdomen"):
+        assert found[name] >= 0.95, name
+
+
+def print_shares(model: Model, name: str, pictures: list[np.ndarray]) -> float:
+    """Print a row of the table; the share of pictures that are flagged in either way."""
+    answers = [model.predict_pixels(picture) for picture in pictures]
+    far = np.array([answer.familiarity.is_out_of_distribution for answer in answers])
+    odd = np.array([bool(find_implausible_masks(answer.masks)) for answer in answers])
+    print(f"| {name} | {len(far)} | {far.mean():.2f} | {odd.mean():.2f} | {(far | odd).mean():.2f} |", flush=True)
+    return float((far | odd).mean())
 
 
 def test_a_report_averages_its_kinds_and_leaves_out_what_is_unknown():

@@ -133,7 +133,29 @@ def test_scores_are_in_units_of_the_validation_spread():
     distances = np.stack([detector.gaussians[name].distance(val[name]) for name in FEATURE_NAMES], axis=1)
     middle = np.median(distances, axis=0)
     spread = 1.4826 * np.median(np.abs(distances - middle), axis=0)
-    np.testing.assert_allclose(detector.scores(val), ((distances - middle) / spread).mean(axis=1))
+    z = (distances - middle) / spread
+    np.testing.assert_allclose(detector.scores(val), 0.8 * z[:, 0] + 0.1 * z[:, 1] + 0.1 * z[:, 2])
+
+
+def test_the_tokens_count_eight_times_as_much_as_either_other_feature():
+    """Each feature alone far away, by the same distance: tokens 0.8 of it, thumbnail and greys 0.1 of it."""
+    gaussian = Gaussian(np.zeros(2), np.eye(2)[:1], np.ones(1), np.asarray(1.0))
+    detector = OutOfDistributionDetector(dict.fromkeys(FEATURE_NAMES, gaussian), np.zeros(3), np.ones(3), 1.0, 0.05)
+    far = {name: np.array([[10.0, 0.0] if name == moved else [0.0, 0.0] for moved in FEATURE_NAMES])
+           for name in FEATURE_NAMES}  # fmt: skip
+    np.testing.assert_allclose(detector.scores(far), [8, 1, 1])
+
+
+def test_a_model_without_stored_weights_takes_the_plain_mean():
+    rng = np.random.default_rng(8)
+    tensors = OutOfDistributionDetector.fit(features(rng, 40), features(rng, 30)).to_tensors()
+    probe = features(rng, 10)
+    weighted = OutOfDistributionDetector.from_tensors(tensors)
+    assert weighted.weights == pytest.approx((0.8, 0.1, 0.1))
+    del tensors["familiarity.weights"]
+    plain = OutOfDistributionDetector.from_tensors(tensors)
+    distances = np.stack([plain.gaussians[name].distance(probe[name]) for name in FEATURE_NAMES], axis=1)
+    np.testing.assert_allclose(plain.scores(probe), ((distances - plain.middle) / plain.spread).mean(axis=1))
 
 
 def test_features_tell_rows_from_columns():
