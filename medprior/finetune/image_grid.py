@@ -101,6 +101,8 @@ def keep_largest_components(mask: NDArray[np.bool_], structure: str) -> NDArray[
     box = find_mask_box(mask)
     labels, count = ndimage.label(mask[box])
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    if count <= max_components and sizes.min() >= MIN_COMPONENT_SHARE * mask.size:
+        return mask
     largest = np.argsort(sizes)[::-1][:max_components]
     is_kept = np.zeros(count + 1, dtype=bool)
     is_kept[[number + 1 for number in largest if sizes[number] >= MIN_COMPONENT_SHARE * mask.size]] = True

@@ -47,19 +47,23 @@ class CardiothoracicRatio:
         return PLAUSIBLE_RATIO_RANGE[0] <= self.ratio <= PLAUSIBLE_RATIO_RANGE[1]
 
 
-def measure_cardiothoracic_ratio(masks: Mapping[str, Mask]) -> CardiothoracicRatio | None:
+def measure_cardiothoracic_ratio(
+    masks: Mapping[str, Mask], with_isolated_pixels: bool = True
+) -> CardiothoracicRatio | None:
     """Measure the ratio, or None where the heart or the lungs are missing.
 
-    Shape:
+    Args:
         masks: structure name -> bool [rows, columns], all of one shape, square pixels.
+        with_isolated_pixels: the masks may hold more than their largest component, which alone is measured.
     """
-    lungs = [keep_largest_component(masks[name]) for name in LUNG_STRUCTURES[:2] if name in masks]
+    keep = keep_largest_component if with_isolated_pixels else np.asarray
+    lungs = [keep(masks[name]) for name in LUNG_STRUCTURES[:2] if name in masks]
     if "lungs" in masks:
         lungs.append(masks["lungs"])
     if "heart" not in masks or not lungs:
         return None
     chest: Mask = np.logical_or.reduce(lungs)
-    heart = keep_largest_component(masks["heart"])
+    heart = keep(masks["heart"])
     if min(np.count_nonzero(heart), np.count_nonzero(chest)) < MIN_AREA_FRACTION * chest.size:
         return None
     first, last = find_row_borders(chest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -129,19 +130,20 @@ class Predictor:
 
     def predict_radiograph(self, radiograph: Radiograph) -> RadiographPrediction:
         """Predict on a decoded radiograph."""
-        with_attention = self.backbone is None
-        outputs = {
-            task: model.predict_pixels(radiograph.pixels, self.forward, with_attention)
-            for task, model in self.models.items()
-        }
+        with ThreadPoolExecutor(1) as thread:
+            backbone_attention = self.backbone and thread.submit(
+                compute_structure_attention, self.backbone, radiograph.pixels
+            )
+            outputs = {
+                task: model.predict_pixels(radiograph.pixels, self.forward, with_attention=not backbone_attention)
+                for task, model in self.models.items()
+            }
         masks = outputs["segmentation"].masks if "segmentation" in outputs else {}
-        ratio = measure_cardiothoracic_ratio(masks) if radiograph.view in FRONTAL_VIEWS else None
+        is_frontal = radiograph.view in FRONTAL_VIEWS
+        ratio = measure_cardiothoracic_ratio(masks, with_isolated_pixels=False) if is_frontal else None
         classifier = self.models.get("classification")
         familiar = select_familiarity(outputs)
-        if self.backbone is None:
-            attention = select_attention_maps(self.models, outputs)
-        else:
-            attention = compute_structure_attention(self.backbone, radiograph.pixels)
+        attention = backbone_attention.result() if backbone_attention else select_attention_maps(self.models, outputs)
         return RadiographPrediction(
             pixels=radiograph.pixels,
             pixel_sha256=radiograph.pixel_sha256,
