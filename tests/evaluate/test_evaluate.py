@@ -152,7 +152,8 @@ def test_the_outside_is_told(recorder, evidence, metrics):
     assert all(np.isfinite(value) for value in recorder.numbers.values())
     assert {"metrics.json", "report.html", "predictions.parquet", "roc.png"} <= set(recorder.files)
     config = read_config(evidence, "evaluate")
-    assert set(config["outputs"]) >= {"metrics.json", "report.html", "figures/roc.png"}
+    figures = {"figures/roc.png", "figures/attention_compared.png"}
+    assert set(config["outputs"]) >= {"metrics.json", "report.html"} | figures
     expected = {"attention": "span", "classification": "ours", "segmentation": "masks"}
     assert config["primary"] == expected
 

@@ -87,7 +87,7 @@ def _score_findings(study: EvaluationStudy, model: Model, labels: Sequence[str])
 def _score_masks(study: EvaluationStudy, model: Model, structures: Sequence[str]) -> GateScores:
     key = QUALITY_KEYS["segmentation"]
     with count_nonfinite_images(model) as counts:
-        scores, _ = score_segmentation(study.part, model)
+        scores, _ = score_segmentation(study.part, model, with_distances=False)
     if sum(counts):
         return GateScores(key, None, None, sum(counts))
     estimates = estimate_segmentation({name: scores[name] for name in structures}, study.draws)

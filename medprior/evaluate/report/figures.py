@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from medprior.evaluate.inputs import Inputs
+from medprior.evaluate.report.attention_comparison_figure import plot_attention_comparison
 from medprior.evaluate.report.attention_figure import plot_attention_maps, select_best_median_worst
 from medprior.evaluate.report.bland_altman_figure import plot_bland_altman
 from medprior.evaluate.report.external_figure import plot_external_figures
@@ -51,7 +52,7 @@ def plot_evaluation_figures(
 def plot_attention_figures(
     folder: Path, study: EvaluationStudy, section: Section, inputs: Inputs
 ) -> list[Figure | None]:
-    """Pixel-AP with intervals, then one figure of maps per backbone on the same images."""
+    """Pixel-AP with intervals, one figure of maps per backbone on the same images, and all beside each other."""
     records = {key: estimate.record() for key, estimate in section.estimates.items()}
     names = [entry.name for entry in inputs.backbones]
     caption = (
@@ -75,6 +76,15 @@ def plot_attention_figures(
         source, localisation = section.extra["sources"][key], localisations[key]
         targets, path = section.extra["targets"], folder / f"attention_{name}.png"
         figures.append(plot_attention_maps(path, name, study.part, targets, source, localisation, cases))
+    if cases and len(shown_names) > 1:
+        sources, chosen = (
+            {name: values[f"attention:{name}"] for name in shown_names}
+            for values in (section.extra["sources"], localisations)
+        )
+        path = folder / "attention_compared.png"
+        figures.append(
+            plot_attention_comparison(path, study.part, section.extra["targets"], sources, chosen, cases["median"])
+        )
     return figures
 
 
