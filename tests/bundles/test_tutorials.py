@@ -15,7 +15,7 @@ from .conftest import BUNDLES
 TUTORIALS = BUNDLES / "tutorials"
 NAMES = ("clinician", "researcher", "engineer")
 MAX_BYTES = 300_000  # of a notebook with its outputs
-MAX_CPU_SECONDS = 450  # of all three; 300 were measured on a busy machine
+MAX_CPU_SECONDS = 180  # of all three; 161 were measured beside six busy processes
 
 
 def read_notebook(name):
@@ -74,7 +74,7 @@ def test_all_three_run_from_start_to_end(execute):
     (table,) = [text for text in re.split(r"\n(?= +SPAN)", print_outputs(researcher)) if "SPAN - DINO" in text]
     assert len(re.findall(r"\d\.\d{3} \[-?\d\.\d{3}, -?\d\.\d{3}\]", table)) == 12
     engineer, folder = execute("engineer")
-    shown = print_outputs(engineer)
+    shown = " ".join(print_outputs(engineer).split())  # long lines are folded
     assert "'same answer as in Python': True" in shown
     assert "'exit status after SIGTERM': 0" in shown
     assert "challenger refused: segmentation quality" in shown
