@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -174,3 +175,11 @@ def test_a_tampered_cnn_record_is_refused(cnn_folders, tmp_path):
     write_json(folder / "config.json", record)
     with pytest.raises(ConfigError):
         load_finetuned_model(folder)
+
+
+def test_names_that_do_not_fit_the_outputs_are_no_prediction(cohort, vit_folders):
+    pixels = cohort.pixels(cohort.image_ids[4])
+    for task, names in (("classification", ("large",)), ("segmentation", ("heart", "lungs"))):
+        model = replace(load_finetuned_model(vit_folders / task), labels=names)
+        with pytest.raises(ValueError, match=r"zip\(\)"):
+            model.predict_pixels(pixels)

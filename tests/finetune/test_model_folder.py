@@ -9,6 +9,7 @@ from medprior.finetune.model_folder import collect_model_metadata, familiarity_m
 from medprior.finetune.training import prepare_run
 from medprior.observer import NullObserver
 from tests.finetune.conftest import tiny
+from tests.recording_observer import RecordingObserver
 
 
 def test_config_says_what_later_stages_need(vit_folders):
@@ -49,8 +50,11 @@ def test_the_best_weights_are_written_not_the_last(cohort, run, tmp_path):
     run.progress.rows, run.progress.best_epoch = [row], 1
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "metrics.csv").touch()
-    write_model_folder(run, tmp_path / "m", {"cohort": cohort.path}, NullObserver())
+    observer = RecordingObserver()
+    write_model_folder(run, tmp_path / "m", {"cohort": cohort.path}, observer)
     model = load_finetuned_model(tmp_path / "m")
+    assert observer.received == {0: {"best_val_mean_auc": model.config["validation"]["mean_auc"]}}
+    assert observer.files == [tmp_path / "m" / "training.png"]
     assert model.network.linear.bias.tolist() == [0.25, -0.5]
     assert model.familiarity.threshold == pytest.approx(model.config["familiarity"]["threshold"])
     assert model.config["familiarity"]["false_alarm_rate"] == pytest.approx(model.familiarity.false_alarm_rate)

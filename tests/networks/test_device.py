@@ -33,3 +33,16 @@ def test_arrays_and_tensors_keep_their_values_and_kind():
         assert np.array_equal(sent.numpy(), values)
     tensor = torch.arange(2)
     assert send_to_device(tensor, torch.device("cpu")) is tensor
+
+
+@pytest.mark.parametrize(
+    ("device", "in_hardware", "used"), [("cuda", True, True), ("cuda", False, False), ("cpu", True, False)]
+)
+def test_auto_takes_bfloat16_of_a_gpu_that_has_it_in_hardware(monkeypatch, device, in_hardware, used):
+    """Every GPU emulates it, which is slower than float32."""
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: in_hardware or including_emulation
+    )
+    assert uses_bfloat16("auto", torch.device(device)) is used
+    assert uses_bfloat16("bf16", torch.device(device))
+    assert not uses_bfloat16("fp32", torch.device(device))

@@ -14,7 +14,14 @@ from medprior.networks import (
     build_encoder,
     compute_attention_maps,
 )
-from medprior.networks.vit import Attention, Block, DropPath, build_sine_positions, disable_drop_path
+from medprior.networks.vit import (
+    Attention,
+    Block,
+    DropPath,
+    attend_with_callback,
+    build_sine_positions,
+    disable_drop_path,
+)
 
 
 def network(**values):
@@ -212,3 +219,16 @@ def test_weights_start_small_and_biases_at_zero():
     assert not net.embed.bias.any()
     assert net.embed.weight.abs().max().item() == pytest.approx(math.sqrt(6 / (192 + 64)), rel=0.02)
     assert torch.equal(net.position.data, build_sine_positions(192, 4, 4))
+
+
+def test_watched_attention_is_that_of_torch_and_its_rows_sum_to_one():
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2, 3, 5, 4)
+    seen = []
+    out = attend_with_callback(q, k, v, seen.append)
+    torch.testing.assert_close(out, F.scaled_dot_product_attention(q, k, v))
+    (attention,) = seen
+    assert attention.shape == (2, 3, 5, 5)
+    torch.testing.assert_close(attention.sum(-1), torch.ones(2, 3, 5))
+    half = attend_with_callback(q.bfloat16(), k.bfloat16(), v.bfloat16(), seen.append)
+    assert (half.dtype, seen[1].dtype) == (torch.bfloat16, torch.float32)

@@ -8,6 +8,7 @@ from medprior.networks.vit_settings import ViTSettings
 from medprior.networks.weight_conversion import (
     convert_tensor_name,
     convert_to_own_vit,
+    convert_to_timm_vit,
     fold_to_one_channel,
     infer_block_shape,
     infer_grid_side,
@@ -124,3 +125,29 @@ def test_a_position_of_cls_is_added_to_cls():
     del tensors["pos_embed"]
     with pytest.raises(ConfigError, match="no position embedding"):
         convert_to_own_vit(tensors, {"heads": 3}, (0.5, 0.25), "file")
+
+
+def test_a_timm_state_keeps_its_blocks_and_resizes_its_positions():
+    width, shape = 48, {"width": 48, "depth": 2, "heads": 3, "patch": 8, "image_size": 32}
+    network = {"source": "timm", "name": "vit_small_patch16_224"} | shape
+    tensors = {
+        "blocks.0.attn.qkv.bias": torch.full((144,), 2.0), "norm.weight": torch.full((width,), 3.0),
+        "cls_token": torch.full((1, 1, width), 4.0), "mask_token": torch.full((1, 1, width), 5.0),
+        "pos_embed": torch.cat([torch.full((1, 1, width), 9.0), torch.full((1, 4, width), 7.0)], 1),
+    }  # fmt: skip
+    settings, state = convert_to_timm_vit(tensors, network | {"mask_token": True}, (0.5, 0.25))
+    assert (settings.mean, settings.std, settings.name) == (0.5, 0.25, "vit_small_patch16_224")
+    assert (float(state["mean"]), float(state["std"])) == (0.5, 0.25)
+    assert state["mask_token"].tolist() == [5.0] * width
+    assert state["stem.pos_embed"].shape == (1, 1 + 16, width)
+    assert (state["stem.pos_embed"][0, 0] == 9).all()
+    torch.testing.assert_close(state["stem.pos_embed"][:, 1:], torch.full((1, 16, width), 7.0))
+    kept = {"blocks.0.attn.qkv.bias": 2, "norm.weight": 3, "stem.cls_token": 4}
+    assert {name: float(state[name].flatten()[0]) for name in kept} == kept
+    assert state.keys() == {"mean", "std", "mask_token", "stem.pos_embed", *kept}
+    del tensors["mask_token"]
+    _, state = convert_to_timm_vit(tensors, network | {"mask_token": True}, (0.5, 0.25))
+    assert not state["mask_token"].any()
+    own, state = convert_to_timm_vit(tensors, network | {"mean": 0.1}, (0.5, 0.25))
+    assert own.mean == 0.1  # what is asked for counts
+    assert "mask_token" not in state

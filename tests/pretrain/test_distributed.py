@@ -20,6 +20,7 @@ from medprior.pretrain.distributed import (
     count_all_rows,
     find_largest_number,
     process_rank,
+    wait_for_processes,
     world_size,
 )
 
@@ -87,17 +88,24 @@ def test_attention_alone_reaches_every_parameter():
 
 LOCK_SCRIPT = """
 import sys
+import time
 from pathlib import Path
 from torch import distributed
 from medprior.errors import MedpriorError
-from medprior.pretrain.distributed import hold_training_lock
+from medprior.pretrain.distributed import hold_training_lock, wait_for_processes
 folder, rank = Path(sys.argv[1]), int(sys.argv[2])
 distributed.init_process_group("gloo", init_method=f"file://{folder / sys.argv[3]}", rank=rank, world_size=2)
 try:
     with hold_training_lock(folder, "this backbone"):
         print("held", flush=True)
 except MedpriorError as error:
-    print(error, flush=True)
+    print(str(error).partition(";")[0], flush=True)
+came = folder / f"{sys.argv[3]}_came"
+if rank == 1:
+    time.sleep(0.5)
+    came.touch()
+wait_for_processes()
+print(came.exists(), flush=True)
 distributed.barrier()
 """
 
@@ -106,14 +114,14 @@ def run_two_lockers(folder, meeting):
     """What each of two gloo processes of one run prints."""
     command = [sys.executable, "-c", LOCK_SCRIPT, str(folder)]
     running = [subprocess.Popen([*command, str(rank), meeting], stdout=-1, text=True) for rank in range(2)]
-    return [process.communicate(timeout=120)[0].partition(";")[0].strip() for process in running]
+    return [process.communicate(timeout=120)[0].splitlines() for process in running]
 
 
-def test_the_first_process_of_a_run_holds_the_lock(tmp_path):
-    assert run_two_lockers(tmp_path, "free") == ["held", "held"]
+def test_the_first_process_of_a_run_holds_the_lock_and_waits_for_the_other(tmp_path):
+    assert run_two_lockers(tmp_path, "free") == [["held", "True"], ["held", "True"]]
     with hold_lock(tmp_path / LOCK_FILE, "this backbone"):
         refused = f"{tmp_path.name}: another run is writing this backbone"
-        assert run_two_lockers(tmp_path, "taken") == [refused, "held"]
+        assert run_two_lockers(tmp_path, "taken") == [[refused, "True"], ["held", "True"]]
 
 
 HOST_SCRIPT = """
@@ -139,7 +147,8 @@ def test_a_number_is_compared_by_the_hosts_alone(tmp_path):
     assert [process.communicate(timeout=120)[0].split() for process in running] == [["0", "15", "2"], ["1", "15", "2"]]
 
 
-def test_one_process_needs_no_group():
+def test_one_process_needs_no_group_and_waits_for_none():
+    wait_for_processes()
     assert build_host_group() is None
     assert find_largest_number(15, None) == 15
 

@@ -13,10 +13,10 @@ import torch
 from medprior.errors import TrainingFailed
 from medprior.networks import load_backbone
 from medprior.networks.checkpoint import load_newest_checkpoint
-from medprior.observer import NullObserver
 from medprior.pretrain import Pretraining, PretrainSettings, handlers, pretrain_backbone
 from medprior.settings import merge_mappings
 from tests.deploy.servers import free_port
+from tests.recording_observer import RecordingObserver
 
 from .runs import TINY_RUN, load_teacher_weights, run_settings, start_run
 
@@ -35,16 +35,6 @@ def test_passing_through_one_prototype_is_no_collapse(phantom_cohort, tmp_path):
         row["teacher_entropy"] = 0.0
     with pytest.raises(TrainingFailed, match="teacher_momentum"):
         health._check(run.trainer)
-
-
-class RecordingObserver(NullObserver):
-    """Keeps the metrics it receives, by step."""
-
-    def __init__(self):
-        self.received = {}
-
-    def metrics(self, values, step):
-        self.received[step] = values
 
 
 def test_the_observer_receives_every_window(phantom_cohort, tmp_path):

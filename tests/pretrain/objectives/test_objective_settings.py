@@ -64,6 +64,11 @@ def test_ibots_teacher_is_dinos_unless_it_is_given():
     assert own.resolve(64).ibot.teacher == "centering"
 
 
+@pytest.mark.parametrize(("weight", "cluster"), [(0, True), (0.01, False), (1, False), (2, False)])
+def test_clusters_are_learnt_unless_ibot_does_so(weight, cluster):
+    assert run_of("loca", ibot={"weight": weight}).resolve(64).loca.cluster is cluster
+
+
 def test_clusters_can_be_asked_for_beside_ibot():
     assert run_of("loca+ibot", loca={"cluster": True}).resolve(64).loca.cluster
     assert not run_of("loca", loca={"cluster": False}).resolve(64).loca.cluster

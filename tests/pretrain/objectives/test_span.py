@@ -158,7 +158,7 @@ def test_logs_are_means_over_the_pairs_that_count():
     learner = learner_of(settings, (4, 0, 3))
     multi_crop = build_multi_crop(settings, learner, *pictures(4))
     detailed = replace(multi_crop, detail=True)
-    _, logs = learner.compute_losses(learner.student, detailed)
+    losses, logs = learner.compute_losses(learner.student, detailed)
     (followed,), _ = learner.objectives["span"].targets(multi_crop)
     tokens = learner.student.backbone(multi_crop.globals_.pixels, True)
     target = build_attention_target(followed.cover, 0.02)
@@ -167,6 +167,9 @@ def test_logs_are_means_over_the_pairs_that_count():
     for name, value in values.items():
         means = (value * followed.gate).sum(0) / followed.gate.sum(0)
         assert [logs[f"span_{name}_{k}"].item() for k in range(3)] == pytest.approx(means.tolist(), rel=1e-4)
+    mean = (values["kl"] * followed.gate).sum() / followed.gate.sum()
+    assert losses["span"].item() == pytest.approx(mean.item(), rel=1e-4)
+    assert logs["cls_mass"].item() == pytest.approx(tokens.cls_mass[:, [4, 0, 3]].mean().item(), rel=1e-4)
     _, plain = learner.compute_losses(learner.student, replace(multi_crop, detail=False))
     assert {name for name in logs if name.startswith("span_")} - plain.keys() == {
         f"span_{name}_{k}" for name in ("iou60", "entropy") for k in range(3)
@@ -179,6 +182,20 @@ def test_penalty_on_heads_that_hide_their_mass():
     assert penalty.tolist() == pytest.approx([0, 0, 0.6931], abs=1e-4)
     penalty.sum().backward()
     assert mass.grad.tolist() == pytest.approx([0, 0, -4], abs=1e-3)
+
+
+def test_the_penalty_joins_the_divergence_of_the_pairs_that_count():
+    losses = {}
+    for factor in (0.0, 0.5):
+        settings = tiny(recipe="span", span={"mass_penalty": factor})
+        learner = learner_of(settings, (4, 0, 3))
+        multi_crop = build_multi_crop(settings, learner, *pictures(4))
+        losses[factor] = learner.compute_losses(learner.student, multi_crop)[0]["span"].item()
+    (followed,), _ = learner.objectives["span"].targets(multi_crop)
+    tokens = learner.student.backbone(multi_crop.globals_.pixels, True)
+    penalty = compute_mass_penalty(tokens.cls_mass[:, [4, 0, 3]])
+    expected = 0.5 * ((penalty * followed.gate).sum() / followed.gate.sum()).item()
+    assert losses[0.5] - losses[0.0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_span_falls_below_a_twentieth():

@@ -147,13 +147,22 @@ def test_only_a_device_of_its_own_memory_holds_the_cohort_unasked(cohort):
     assert not is_worth_residence(images, LoadingSettings(), CPU)
     assert is_worth_residence(images, LoadingSettings(resident=True), CPU)
     assert not is_worth_residence(images, LoadingSettings(resident=False), torch.device("cuda"))
+    assert is_worth_residence(images, LoadingSettings(resident=True), torch.device("cuda"))
+
+
+@pytest.mark.parametrize(("spare", "resident"), [(0, True), (2, True), (-2, False)])
+def test_the_cohort_goes_to_a_device_with_twice_its_size_free(cohort, monkeypatch, spare, resident):
+    images, device = SquaresDataset(cohort, 24, None).images, torch.device("cuda", 1)
+    size = len(cohort) * 24 * 24 * 2  # of uint16
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda asked: {device: (2 * size + spare, 10**12)}[asked])
+    assert is_worth_residence(images, LoadingSettings(), device) is resident
 
 
 def test_processes_read_ahead_for_a_gpu_on_all_cores_but_one(cohort, fitted, monkeypatch):
     """None where the device holds all images, unless images have maps of their own; eight at most."""
     dataset, cuda = SquaresDataset(cohort, 24, None), torch.device("cuda")
     for cores, workers in ((1, 0), (2, 1), (9, 8), (16, 8)):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process, cores=cores: {0: set(range(cores))}[process])
         loader = build_step_loader(dataset, tiny(loading={"resident": False}), cuda)
         assert (loader.num_workers, loader.pin_memory) == (workers, True)
     monkeypatch.setattr(stored_batches, "ResidentImages", lambda images, device: ResidentImages(images, CPU))
@@ -161,6 +170,10 @@ def test_processes_read_ahead_for_a_gpu_on_all_cores_but_one(cohort, fitted, mon
         held = SquaresDataset(cohort, 24, prior)
         assert build_step_loader(held, tiny(loading={"resident": True}), cuda).num_workers == workers
     assert build_step_loader(dataset, tiny()).num_workers == 0
+    assert not build_step_loader(dataset, tiny()).pin_memory
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(9)))
+    monkeypatch.setattr(stored_batches, "world_size", lambda: 2)  # each process takes its part of the cores
+    assert build_step_loader(dataset, tiny(loading={"resident": False}), cuda).num_workers == 3
 
 
 def test_how_images_are_loaded_is_in_no_record():
