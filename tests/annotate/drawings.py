@@ -10,6 +10,7 @@ from medprior.annotate import Annotation, annotate_from_files
 from medprior.annotate.mask_inputs import MaskInputs
 from medprior.cohort import Cohort, CohortWriter
 from medprior.errors import MedpriorError
+from medprior.metrics.overlap import compute_dice
 
 SHAPE = (120, 90)
 LEFT = [(52.0, 20.0), (80.0, 24.0), (84.0, 90.0), (70.0, 100.0), (56.0, 60.0)]
@@ -50,11 +51,6 @@ def picture_at(path, shape=SHAPE):
     return path
 
 
-def dice(one, other):
-    """Overlap of two masks, 1 where they are equal."""
-    return 2 * (one & other).sum() / (one.sum() + other.sum())
-
-
 def annotate_drawing(tmp_path, file, names=NAMES, **more):
     """The annotation that one file of several structures gives."""
     inputs = MaskInputs(annotations=file, names=names, **more)
@@ -66,7 +62,7 @@ def assert_is_drawing(annotation: Annotation, least=1.0):
     assert annotation.structures == ("left_lung", "right_lung")
     for name, mask in masks().items():
         assert annotation.masks[name].shape == SHAPE
-        assert dice(annotation.masks[name], mask) >= least, name
+        assert compute_dice(annotation.masks[name], mask) >= least, name
 
 
 def assert_refused(tmp_path, file, words, names=NAMES):

@@ -10,8 +10,9 @@ from medprior.annotate.mask_inputs import MaskInputs
 from medprior.annotate.picture_grids import PictureGrids, format_size, suggest_size_fix
 from medprior.annotate.sources import annotate_cohort_image
 from medprior.errors import MedpriorError
+from medprior.metrics.overlap import compute_dice
 from tests.annotate.dicom_files import radiograph_at
-from tests.annotate.drawings import SHAPE, assert_refused, dice, label_map, masks
+from tests.annotate.drawings import SHAPE, assert_refused, label_map, masks
 
 
 def test_masks_on_the_oblong_pixels_of_a_file(tmp_path):
@@ -21,7 +22,7 @@ def test_masks_on_the_oblong_pixels_of_a_file(tmp_path):
     annotation = annotate_from_files(tmp_path / "chest.dcm", MaskInputs({}, tmp_path / "labels.png", names))
     assert annotation.image.shape == (2 * SHAPE[0], SHAPE[1])
     for name, mask in masks().items():
-        assert dice(annotation.masks[name], mask.repeat(2, axis=0)) > 0.99
+        assert compute_dice(annotation.masks[name], mask.repeat(2, axis=0)) > 0.99
 
 
 def test_masks_of_a_cohorts_image_at_its_own_or_its_sources_size(tmp_path, unmasked_cohort):
@@ -37,7 +38,7 @@ def test_masks_of_a_cohorts_image_at_its_own_or_its_sources_size(tmp_path, unmas
         for name, mask in masks().items():
             shrunk = np.asarray(Image.fromarray(mask).resize((72, 96), Image.Resampling.NEAREST))
             assert annotation.masks[name].shape == (96, 72)
-            assert dice(annotation.masks[name], shrunk) > 0.96
+            assert compute_dice(annotation.masks[name], shrunk) > 0.96
 
 
 @pytest.mark.parametrize(

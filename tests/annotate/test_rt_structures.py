@@ -21,7 +21,8 @@ from medprior.annotate.rt_structures import (
 from medprior.dicom import read_image
 from medprior.errors import MedpriorError
 from medprior.ingest.masks import apply_orientation
-from tests.annotate.drawings import LEFT, POLYGONS, RIGHT, dice, inside
+from medprior.metrics.overlap import compute_dice
+from tests.annotate.drawings import LEFT, POLYGONS, RIGHT, inside
 from tests.annotate.structure_sets import (
     PLACE,
     SQUARE,
@@ -49,7 +50,7 @@ def test_a_projection_is_drawn_on_from_its_first_pixel(tmp_path, implicit, turn)
     for name, points in POLYGONS.items():
         own = name if not turn else {"left_lung": "right_lung", "right_lung": "left_lung"}[name]
         truth = apply_orientation(inside(points, STORED), flag[turn and turn[1]])
-        assert dice(annotation.masks[own], truth) > 0.99
+        assert compute_dice(annotation.masks[own], truth) > 0.99
     assert any("first pixel" in words for words in annotation.warnings)
 
 
@@ -59,8 +60,8 @@ def test_coordinates_in_the_patient_find_their_pixels(tmp_path):
     annotation = annotate_contours(tmp_path, rois, place)
     for name, points in POLYGONS.items():
         theirs = polygon2mask(STORED, np.array(points)[:, ::-1] - 0.5)
-        assert dice(annotation.masks[name], inside(points, STORED)) > 0.99
-        assert dice(annotation.masks[name], theirs) > 0.98
+        assert compute_dice(annotation.masks[name], inside(points, STORED)) > 0.99
+        assert compute_dice(annotation.masks[name], theirs) > 0.98
     assert annotation.warnings == ()
 
 
@@ -70,7 +71,7 @@ def test_oblong_pixels_are_made_square_with_the_picture(tmp_path):
     assert shown[0] / shown[1] == pytest.approx(120 * 0.5 / (96 * 0.4), rel=0.02)
     for name, points in POLYGONS.items():
         scaled = [(x / STORED[1] * shown[1], y / STORED[0] * shown[0]) for x, y in points]
-        assert dice(annotation.masks[name], inside(scaled, shown)) > 0.98
+        assert compute_dice(annotation.masks[name], inside(scaled, shown)) > 0.98
 
 
 def test_contours_add_up_are_cut_out_or_have_no_area(tmp_path):
@@ -81,9 +82,9 @@ def test_contours_add_up_are_cut_out_or_have_no_area(tmp_path):
     annotation = annotate_contours(tmp_path, [("Left Lung", contours), ("Heart", [*closed(left), *closed(cut)]),
                             ("lungs", [*closed(left), *closed(right)])])  # fmt: skip
     whole, part = inside(LEFT, STORED), inside(hole, STORED)
-    assert dice(annotation.masks["left_lung"], whole & ~part) > 0.99
-    assert dice(annotation.masks["heart"], whole) > 0.99
-    assert dice(annotation.masks["lungs"], whole | inside(RIGHT, STORED)) > 0.99
+    assert compute_dice(annotation.masks["left_lung"], whole & ~part) > 0.99
+    assert compute_dice(annotation.masks["heart"], whole) > 0.99
+    assert compute_dice(annotation.masks["lungs"], whole | inside(RIGHT, STORED)) > 0.99
     assert any("POINT" in words for words in annotation.warnings)
     assert any("Heart: a contour lies inside" in words for words in annotation.warnings)
 
@@ -93,7 +94,7 @@ def test_two_that_are_called_lung_are_told_by_their_sides(tmp_path):
     rois = [("Lung", closed(in_picture(points, spacing))) for points in (LEFT, RIGHT)]
     annotation = annotate_contours(tmp_path, rois)
     assert annotation.structures == ("left_lung", "right_lung")
-    assert dice(annotation.masks["left_lung"], inside(LEFT, STORED)) > 0.99
+    assert compute_dice(annotation.masks["left_lung"], inside(LEFT, STORED)) > 0.99
     assert any("without a side" in words for words in annotation.warnings)
 
 
@@ -102,7 +103,7 @@ def test_contours_of_another_image_are_left_out_or_refused(tmp_path):
     left, right = (in_picture(points, spacing) for points in (LEFT, RIGHT))
     rois = [("Left Lung", [*closed(left), *closed(right, "1.2.3.4.6")])]
     annotation = annotate_contours(tmp_path, rois)
-    assert dice(annotation.masks["left_lung"], inside(LEFT, STORED)) > 0.99
+    assert compute_dice(annotation.masks["left_lung"], inside(LEFT, STORED)) > 0.99
     with pytest.raises(MedpriorError, match="another image"):
         annotate_contours(tmp_path, [("Heart", closed(left, "1.2.3.4.6"))], image="1.2.3.4.6")
     placed = PLACE | SQUARE

@@ -8,6 +8,7 @@ from medprior.cohort import Cohort, CohortWriter
 from medprior.networks import VisionTransformer, ViTSettings
 from medprior.networks.backbone import save_weights
 from medprior.provenance import write_config
+from tests.ellipses import fill_ellipse
 
 ROWS, COLS = 72, 64
 SMALL = ViTSettings.from_values({"width": 24, "depth": 2, "heads": 4, "patch": 8, "registers": 1, "image_size": 32})
@@ -15,8 +16,7 @@ SMALL = ViTSettings.from_values({"width": 24, "depth": 2, "heads": 4, "patch": 8
 
 def ellipse(y, x, ry, rx):
     """A filled ellipse, centre and half axes as shares of the sides."""
-    yy, xx = np.mgrid[:ROWS, :COLS]
-    return ((yy / ROWS - y) / ry) ** 2 + ((xx / COLS - x) / rx) ** 2 < 1
+    return fill_ellipse((ROWS, COLS), (y * ROWS + 0.5, x * COLS + 0.5), (ry * ROWS, rx * COLS))
 
 
 def thorax(rng):

@@ -9,18 +9,14 @@ from medprior.metrics.cardiothoracic_ratio import (
     measure_cardiothoracic_ratio,
     stretch_to_square_pixels,
 )
-
-
-def ellipse(shape, cy, cx, ry, rx):
-    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
-    return ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 <= 1
+from tests.ellipses import fill_ellipse
 
 
 def chest(shape=(300, 400)):
     return {
-        "right_lung": ellipse(shape, 150, 110, 110, 60),
-        "left_lung": ellipse(shape, 150, 290, 110, 60),
-        "heart": ellipse(shape, 190, 215, 50, 70),
+        "right_lung": fill_ellipse(shape, (150, 110), (110, 60)),
+        "left_lung": fill_ellipse(shape, (150, 290), (110, 60)),
+        "heart": fill_ellipse(shape, (190, 215), (50, 70)),
     }
 
 
@@ -78,7 +74,7 @@ def test_nothing_to_measure():
 
 def test_an_impossible_ratio_is_marked():
     masks = chest()
-    measured = measure_cardiothoracic_ratio({**masks, "heart": ellipse((300, 400), 150, 200, 20, 20)})
+    measured = measure_cardiothoracic_ratio({**masks, "heart": fill_ellipse((300, 400), (150, 200), (20, 20))})
     assert measured is not None
     assert not measured.plausible
 

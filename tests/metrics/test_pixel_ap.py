@@ -12,13 +12,8 @@ from medprior.metrics.pixel_ap import (
     find_best_threshold,
     threshold_by_mass,
 )
+from tests.ellipses import fill_ellipse
 from tests.evaluate.slow_twins import slow_dice
-
-
-def ellipse(size, cy, cx, ry, rx):
-    y, x = (np.mgrid[:size, :size] + 0.5) / size
-    return ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
-
 
 EDGE_VALUES = st.sampled_from([0.0, 2.0**-149, 0.5, 1 - 2.0**-24, 1.0]) | st.floats(0, 1, width=32)
 
@@ -37,7 +32,7 @@ def test_equals_sklearn_for_all_maps_and_masks(maps, masks):
 
 
 def test_chance_is_prevalence_and_a_perfect_map_is_one():
-    mask = ellipse(96, 0.5, 0.4, 0.3, 0.15)
+    mask = fill_ellipse((96, 96), (48, 38.4), (28.8, 14.4))
     flat = np.full((1, 96, 96), 0.3, np.float32)
     noise = np.random.default_rng(0).random((1, 96, 96)).astype(np.float32)
     assert compute_pixel_ap(flat, mask[None])[0, 0] == pytest.approx(mask.mean())
@@ -60,7 +55,7 @@ def test_mass_mask_is_the_smallest_set_that_holds_the_share():
 def test_dice_curve_equals_one_dice_per_threshold():
     rng = np.random.default_rng(4)
     maps = rng.random((2, 10, 10)).astype(np.float32)
-    masks = np.stack([ellipse(10, 0.5, 0.5, 0.3, 0.3), np.zeros((10, 10), bool)])
+    masks = np.stack([fill_ellipse((10, 10), (5, 5), (3, 3)), np.zeros((10, 10), bool)])
     curve = compute_dice_curve(maps, masks)
     assert np.isnan(curve[:, 1]).all()
     for m in range(2):

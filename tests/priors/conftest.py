@@ -10,13 +10,14 @@ from medprior.annotate import Annotation, annotate_from_cohort
 from medprior.cohort import Cohort, CohortWriter
 from medprior.phantom import render_phantom
 from medprior.priors import build_prior
+from tests.ellipses import fill_ellipse
 
 SIZE = 128
 
 
 def ellipse(x, y, rx, ry):
-    at = (np.arange(SIZE) + 0.5) / SIZE
-    return ((at[None] - x) / rx) ** 2 + ((at[:, None] - y) / ry) ** 2 < 1
+    """An ellipse by shares of the side, across before down."""
+    return fill_ellipse((SIZE, SIZE), (y * SIZE, x * SIZE), (ry * SIZE, rx * SIZE))
 
 
 def thorax(seed):

@@ -24,9 +24,9 @@ from medprior.annotate.sources import create_cohort_annotation
 from medprior.annotate.typicality import find_typical_annotated
 from medprior.bench.prior_cases import choose_few_examples, fit_from_examples
 from medprior.cohort import Cohort
+from medprior.metrics.overlap import compute_dice
 from medprior.priors.quality import compute_image_scores
 from medprior.priors.settings import PriorSettings
-from tests.annotate.drawings import dice
 from tests.annotate.page.browser import Page, command, read_address
 from tests.annotate.page.simulated_corrections import TrueBorder, correct_mask
 from tests.chromium import chromium
@@ -136,14 +136,14 @@ def measure_one(driver, cohort, image_id):
 
 def score(annotation, truth):
     """Dice by structure."""
-    return {name: dice(annotation.masks[name], truth[name]) for name in STRUCTURES}
+    return {name: float(compute_dice(annotation.masks[name], truth[name])) for name in STRUCTURES}
 
 
 def score_contours(answer, truth):
     """Dice by structure of contours that the page got."""
     contours = {item["name"]: item["contours"] for item in answer["structures"]}
     return {
-        name: dice(fill_polygons([np.array(c) for c in contours.get(name, ())], mask.shape), mask)
+        name: float(compute_dice(fill_polygons([np.array(c) for c in contours.get(name, ())], mask.shape), mask))
         for name, mask in truth.items()
     }
 

@@ -15,7 +15,8 @@ from medprior.annotate.page.drawing_session import DrawingSession
 from medprior.annotate.page.transfer_preview import TransferPreview
 from medprior.annotate.page.transfer_process import TransferProcess
 from medprior.cohort import Cohort
-from tests.annotate.drawings import LEFT, RIGHT, SHAPE, dice, masks
+from medprior.metrics.overlap import compute_dice
+from tests.annotate.drawings import LEFT, RIGHT, SHAPE, masks
 from tests.annotate.page.clients import client_of, drawing_of, read_radiograph_bytes
 
 
@@ -31,7 +32,7 @@ def test_a_file_is_opened_drawn_and_saved(client, key, tmp_path):
     annotation = Annotation.load(tmp_path / "out")
     assert (annotation.author, annotation.structures) == ("someone", ("left_lung", "right_lung"))
     for name, mask in masks().items():
-        assert dice(annotation.masks[name], mask) > 0.99
+        assert compute_dice(annotation.masks[name], mask) > 0.99
     assert Image.open(io.BytesIO(client.get("/api/preview.png").content)).width > 50
     # A structure that is taken away again leaves no file behind.
     client.post("/api/save", json=drawing_of(key, left_lung=LEFT))

@@ -7,7 +7,8 @@ import pytest
 
 from medprior.annotate import Annotation
 from medprior.cohort import Cohort
-from tests.annotate.drawings import dice, inside
+from medprior.metrics.overlap import compute_dice
+from tests.annotate.drawings import inside
 from tests.annotate.page.browser import Page, command, read_address
 from tests.chromium import chromium
 
@@ -88,8 +89,8 @@ def test_a_first_drawing_from_end_to_end(tmp_path, driver, served, phantom_cohor
     assert process.wait(60) == 0
     annotation = Annotation.load(tmp_path / "out")
     assert annotation.structures == ("heart", "right_lung")
-    assert dice(annotation.masks["right_lung"], inside(right, shape)) >= 0.98
-    assert dice(annotation.masks["heart"], inside(heart, shape)) >= 0.98
+    assert compute_dice(annotation.masks["right_lung"], inside(right, shape)) >= 0.98
+    assert compute_dice(annotation.masks["heart"], inside(heart, shape)) >= 0.98
 
 
 def test_a_drawing_is_not_lost_by_accident(driver, served):
@@ -220,7 +221,7 @@ def test_a_file_of_ones_own(tmp_path, driver):
         assert process.wait(60) == 0
         annotation = Annotation.load(tmp_path / "out")
         assert annotation.image.shape == (300, 200)
-        assert dice(annotation.masks["heart"], inside(at, (300, 200))) >= 0.98
+        assert compute_dice(annotation.masks["heart"], inside(at, (300, 200))) >= 0.98
     finally:
         process.kill()
         process.communicate(timeout=300)

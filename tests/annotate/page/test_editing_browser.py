@@ -7,8 +7,8 @@ import pytest
 
 from medprior.annotate import Annotation
 from medprior.cohort import Cohort
+from medprior.metrics.overlap import compute_dice
 from tests.accessibility import list_violations
-from tests.annotate.drawings import dice
 from tests.annotate.page.browser import Page
 from tests.chromium import chromium
 
@@ -58,7 +58,7 @@ def test_a_suggestion_is_saved_carried_over_and_corrected_as_a_second_example(tm
     assert first.structures == ("heart", "left_lung", "right_lung")
     cohort = Cohort.open(phantom_cohort)
     for name in first.structures:
-        assert dice(first.masks[name], cohort.mask(first.image_id, name)) > 0.5, name
+        assert compute_dice(first.masks[name], cohort.mask(first.image_id, name)) > 0.5, name
 
     page.click("#panels li:nth-child(3) .enlarge")
     title = page.find("#enlarged-title")[0]

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from medprior.annotate.page.mask_editing import ContourEdit, paint_stroke, smooth_mask, trace_contours
 from medprior.annotate.polygons import fill_polygons, parse_ring
 from medprior.errors import MedpriorError
+from medprior.metrics.overlap import compute_dice
 from medprior.phantom import render_phantom
-from tests.annotate.drawings import dice
 
 SIZE = (400, 300)
 BOX = ((100.0, 100.0), (200.0, 100.0), (200.0, 300.0), (100.0, 300.0))
@@ -32,7 +32,7 @@ def distances(size, ends):
 def test_a_stroke_covers_what_lies_within_its_radius(ends):
     mask = np.zeros(SIZE, dtype=bool)
     paint_stroke(mask, np.array(ends, dtype=float), 20, True)
-    assert dice(mask, distances(SIZE, ends) <= 20) > 0.97  # half a pixel
+    assert compute_dice(mask, distances(SIZE, ends) <= 20) > 0.97  # half a pixel
     paint_stroke(mask, np.array(ends, dtype=float), 22, False)
     assert not mask.any()
 
@@ -45,13 +45,13 @@ def test_brush_and_eraser_change_contours_by_the_stroke(kind, sign):
     want = box | stroke if sign > 0 else box & ~stroke
     contours = edit.apply()
     assert len(contours) == 1
-    assert dice(fill(contours), want) > 0.98
+    assert compute_dice(fill(contours), want) > 0.98
 
 
 def test_a_brush_starts_a_structure_and_an_eraser_ends_it():
     edit = ContourEdit(kind="brush", size=SIZE, stroke=((150.0, 200.0),), radius=30)
     (disc,) = edit.apply()
-    assert dice(fill([disc]), distances(SIZE, ((150, 200), (150, 200))) <= 30) > 0.97
+    assert compute_dice(fill([disc]), distances(SIZE, ((150, 200), (150, 200))) <= 30) > 0.97
     wipe = ContourEdit(kind="eraser", size=SIZE, contours=(tuple(disc),), stroke=((150.0, 200.0),), radius=40)
     assert wipe.apply() == []
 
@@ -67,7 +67,7 @@ def test_smoothing_removes_a_spike_and_keeps_the_rest():
     (smooth,) = ContourEdit(kind="smooth", size=SIZE, contours=(spiky,), radius=12).apply()
     assert fill([spiky])[200, 260]
     assert not fill([smooth])[200, 230:].any()
-    assert dice(fill([smooth]), fill([BOX])) > 0.97
+    assert compute_dice(fill([smooth]), fill([BOX])) > 0.97
     assert (smooth_mask(np.ones((20, 30), dtype=bool), 3).shape) == (20, 30)
 
 
@@ -83,7 +83,7 @@ def test_coordinates_are_those_of_the_image_however_large_it_is():
 def test_a_traced_organ_has_few_points_and_keeps_its_shape(name):
     mask = render_phantom(3, size=512).masks[name]
     contours = trace_contours(mask, (1024, 1024))
-    assert dice(fill(np.array(contours[0])[None] / 2, (512, 512)), mask) > 0.97
+    assert compute_dice(fill(np.array(contours[0])[None] / 2, (512, 512)), mask) > 0.97
     assert len(contours[0]) <= 45
 
 
@@ -93,7 +93,7 @@ def test_specks_and_holes_are_left_out():
     mask[180:200, 140:160] = False
     mask[5:10, 5:10] = True
     (contour,) = trace_contours(mask, SIZE)
-    assert dice(fill([contour]), fill([BOX])) > 0.99
+    assert compute_dice(fill([contour]), fill([BOX])) > 0.99
     assert trace_contours(np.zeros(SIZE, dtype=bool), SIZE) == []
 
 

@@ -9,8 +9,8 @@ import pytest
 from medprior.annotate import Annotation
 from medprior.annotate.page.mask_editing import trace_contours
 from medprior.cohort import Cohort
+from medprior.metrics.overlap import compute_dice
 from medprior.resources import find_resource_folder
-from tests.annotate.drawings import dice
 from tests.annotate.page.browser import Page, command, read_address
 from tests.annotate.page.test_editing_browser import boxes
 from tests.chromium import chromium
@@ -92,7 +92,7 @@ def test_a_rough_drawing_of_a_phantom_becomes_a_close_one(tmp_path, driver, phan
         page.until(lambda: "Carried over to 6 other patients" in page.text(), "not carried over")
         snapped = Annotation.load(tmp_path / "out").masks["right_lung"]
         moved = np.roll(truth, (round(shift / 2 * rows), -round(shift * cols)), axis=(0, 1))
-        assert dice(snapped, truth) > dice(moved, truth)
+        assert compute_dice(snapped, truth) > compute_dice(moved, truth)
         keep_picture(page, "result_1280")
         for width, height in ((820, 1180), (390, 844)):
             page.size(width, height)

@@ -11,8 +11,8 @@ from medprior.annotate.page.suggestion import Suggestion, SuggestionProcess, Sug
 from medprior.annotate.polygons import fill_polygons, parse_ring
 from medprior.cli import main as cli_main
 from medprior.errors import MedpriorError
+from medprior.metrics.overlap import compute_dice
 from medprior.phantom import render_phantom
-from tests.annotate.drawings import dice
 from tests.annotate.page.clients import client_of, read_radiograph_bytes
 
 
@@ -29,7 +29,7 @@ def test_the_model_finds_lungs_and_heart_of_a_phantom(suggest):
     assert set(contours) == {"left_lung", "right_lung", "heart"}
     for name, parts in contours.items():
         mask = fill_polygons([parse_ring(part, name) for part in parts], (512, 512))
-        assert dice(mask, phantom.masks[name]) > 0.6, name
+        assert compute_dice(mask, phantom.masks[name]) > 0.6, name
 
 
 def test_the_masks_are_those_of_predict(suggest, tmp_path):

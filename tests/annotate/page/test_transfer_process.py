@@ -10,7 +10,7 @@ from medprior.annotate.page.transfer_process import TransferProcess, format_doub
 from medprior.annotate.sources import create_cohort_annotation
 from medprior.cohort import Cohort
 from medprior.errors import MedpriorError
-from tests.annotate.drawings import dice
+from medprior.metrics.overlap import compute_dice
 
 
 def test_doubts_are_words():
@@ -45,7 +45,7 @@ def test_maps_come_one_by_one_with_their_doubts(tmp_path, phantom_cohort):
     for name, layer in other.maps.items():
         assert layer.dtype == np.float32
         truth = np.asarray(Image.fromarray(cohort.mask("p0007", name)).resize(layer.shape[::-1]))
-        assert dice(layer >= 0.5, truth) > 0.6, name
+        assert compute_dice(layer >= 0.5, truth) > 0.6, name
     assert next_id in {"p0007", None}
 
 
