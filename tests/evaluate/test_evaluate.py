@@ -2,6 +2,8 @@
 
 import json
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +12,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medprior.cohort import Cohort
 from medprior.errors import ConfigError, InputMissing
-from medprior.evaluate.evaluate import evaluate_cohort
+from medprior.evaluate.evaluate import build_predictions_table, evaluate_cohort, list_primary_names
+from medprior.evaluate.inputs import Inputs, NamedInput
 from medprior.evaluate.settings import EvaluateSettings
+from medprior.evaluate.study import Section
 from medprior.finetune.model import load_finetuned_model
 from medprior.provenance import read_config
 from tests.evaluate.conftest import write_cohort
@@ -219,3 +223,25 @@ def test_a_mask_of_another_size_is_refused(tmp_path, span_path):
         Image.fromarray(np.zeros((5, 5), np.uint8)).save(mask)
     with pytest.raises(InputMissing, match="another size than its image"):
         evaluate_cohort(path, tmp_path / "out", backbone=span_path, settings=QUICK)
+
+
+def test_predictions_stand_beside_the_ids_of_their_images(cohort):
+    part = cohort.take(3)
+    sections = {
+        "a": Section(columns={"truth_x": np.array([1.0, np.nan, 0.0])}),
+        "b": Section(columns={"dice_y": np.array([0.1, 0.2, 0.3])}),
+    }
+    table = build_predictions_table(SimpleNamespace(part=part), sections)
+    assert list(table) == ["image_id", "patient_id", "split", "truth_x", "dice_y"]
+    assert table.image_id.tolist() == list(part.image_ids)
+    assert table.dice_y.tolist() == [0.1, 0.2, 0.3]
+    assert table.truth_x.tolist()[::2] == [1, 0]
+
+
+def test_the_first_of_each_kind_is_the_primary_one():
+    backbones = tuple(NamedInput(name, Path(name), None) for name in ("one", "two"))
+    tasks = {"m": "segmentation", "c": "classification", "d": "classification"}
+    models = tuple(NamedInput(name, Path(name), SimpleNamespace(task=task)) for name, task in tasks.items())
+    names = {"attention": "one", "classification": "c", "segmentation": "m"}
+    assert list_primary_names(Inputs(backbones, models, ())) == names
+    assert list_primary_names(Inputs((), models[2:], ())) == {"classification": "d"}

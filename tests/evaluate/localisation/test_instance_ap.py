@@ -12,12 +12,14 @@ from pycocotools.cocoeval import COCOeval
 from medprior.evaluate.localisation.instance_ap import (
     compute_instance_ap,
     concatenate_detections,
+    detect_map_instances,
     estimate_instance_ap,
     extract_map_instances,
     extract_mask_instances,
     match_instances,
 )
 from medprior.evaluate.localisation.scoring import localise_structures
+from medprior.evaluate.localisation.targets import load_true_masks
 from medprior.metrics.bootstrap import Resamples
 from tests.evaluate.localisation.drawn_maps import SIZE, NoisyMasks
 
@@ -123,3 +125,38 @@ def test_a_source_is_scored_with_intervals(cohort):
     low, high = heart.interval()
     assert 0 <= low <= heart.value <= high <= 1
     assert set(estimates) == {f"attention.instance_ap.{n}" for n in ("left_lung", "heart", "mean")}
+
+
+def test_each_map_is_matched_with_the_masks_of_its_own_image(cohort):
+    """Lungs are two instances and a heart is one; an image without the mask has none and no piece."""
+    test = cohort.split("test")
+    source = NoisyMasks(["left_lung", "heart"], assigned=("left_lung", "heart"), noise=0.01)
+    targets = {"left_lung": ("left_lung",), "heart": ("heart",)}
+    localisation = localise_structures(source, test, None, targets, SIZE)
+    found = detect_map_instances(source, test, targets, localisation, SIZE)["heart"]
+    masks = load_true_masks(test, targets, SIZE)[:, list(targets).index("heart")]
+    maps = np.concatenate(list(source.batches(test, SIZE)))[:, 1]
+    rows = np.flatnonzero(masks.any(axis=(1, 2)))
+    assert 0 < len(rows) < len(test)
+    assert found.objects.tolist() == [int(mask.any()) for mask in masks]
+    pieces = [extract_map_instances(maps[row]) for row in rows]
+    assert found.image.tolist() == [row for row, (_, score) in zip(rows, pieces, strict=True) for _ in score]
+    np.testing.assert_allclose(found.score, np.concatenate([score for _, score in pieces]))
+    hits = [match_instances(some, masks[row][None]) for row, (some, _) in zip(rows, pieces, strict=True)]
+    np.testing.assert_array_equal(found.hit, np.concatenate(hits, axis=1))
+    assert found.hit[0].any()
+
+
+def test_a_piece_matches_the_best_instance_that_is_left():
+    """One row of ten pixels: two instances of four, pieces of the first, of most of it, and of nothing."""
+    instances, pieces = np.zeros((2, 1, 10), bool), np.zeros((3, 1, 10), bool)
+    instances[0, 0, :4], instances[1, 0, 5:9] = True, True
+    pieces[0, 0, :4], pieces[1, 0, :3], pieces[2, 0, 5:8] = True, True, True
+    hit = match_instances(pieces, instances)
+    assert hit.shape == (10, 3)
+    # The second piece finds its instance taken; the third covers three quarters: IoU 0.5 to 0.75 and no more.
+    assert hit[:, 0].all()
+    assert not hit[:, 1].any()
+    assert hit[:, 2].tolist() == [True] * 6 + [False] * 4
+    assert not match_instances(pieces, instances[:0]).any()
+    assert match_instances(pieces[:0], instances).shape == (10, 0)

@@ -49,6 +49,8 @@ def test_an_even_map_is_dim_and_a_focus_is_bright(heat, peak):
     axis = Figure().subplots()
     plot_radiograph(axis, np.zeros((4, 4)), heat, 1.0)
     assert axis.images[1].get_array().max() == pytest.approx(peak)
+    assert [image.get_clim() for image in axis.images] == [(0, 1), (0, 1)]
+    assert np.max(axis.images[1].get_alpha()) == pytest.approx(0.65 * peak)
 
 
 def test_a_radiograph_has_its_true_aspect():
@@ -56,6 +58,7 @@ def test_a_radiograph_has_its_true_aspect():
     plot_radiograph(axis, np.zeros((4, 4)), None, 0.8)
     assert len(axis.images) == 1
     assert list(axis.images[0].get_extent()) == [0.0, 0.8, 1.0, 0.0]
+    assert not [spine for spine in axis.spines.values() if spine.get_visible()]
 
 
 def test_contours_lie_on_the_stretched_square_and_empty_masks_have_none():

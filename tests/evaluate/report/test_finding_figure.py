@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from medprior.evaluate.report.finding_figure import MAP_TITLES, find_median_row, plot_finding_figures, plot_hit_rates
 from medprior.evaluate.study import Section, exact_estimate
@@ -18,6 +19,18 @@ def test_the_median_is_of_the_known_rows():
 
 def test_without_a_map_there_is_no_figure(tmp_path):
     assert plot_finding_figures(tmp_path, Section(extra={"maps": {}}), None) == []
+
+
+def test_hit_rates_have_a_row_per_map_and_prior(tmp_path, saved_figures):
+    scorer = SimpleNamespace(findings=["spot"], settings=SimpleNamespace(pointing_tolerance=0.03))
+    values = {"prior_wide.pointing.spot": 0.2, "prior_wide.pointing.mean": 0.3, "head.pointing.spot": 0.9}
+    estimates = {f"localisation.{key}": exact_estimate(value, 9) for key, value in values.items()}
+    plot_hit_rates(tmp_path / "h.png", Section(estimates=estimates, extra={"scorer": scorer}))
+    (axis,) = saved_figures[0].axes
+    points = [float(line.get_xdata()[0]) for line in axis.lines if line.get_marker() == "o" and len(line.get_xdata())]
+    assert sorted(points) == [0.2, 0.3, 0.9]
+    legend = [text.get_text() for text in saved_figures[0].findobj(Text)]
+    assert "prior wide" in legend
 
 
 def test_hit_rates_tell_the_tolerance_and_need_a_number(tmp_path):

@@ -112,7 +112,7 @@ def read_one_batch_and_leave(cohort: str) -> None:
 def test_a_process_that_fails_ends_although_its_readers_block_signals(cohort):
     process = multiprocessing.get_context("spawn").Process(target=read_one_batch_and_leave, args=(str(cohort.path),))
     process.start()
-    process.join(60)
+    process.join(240)
     ended = process.exitcode
     process.kill()
     assert ended == 0
