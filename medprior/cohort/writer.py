@@ -219,8 +219,11 @@ class CohortWriter:
 
     def _remove_unused_valid_mask(self, image_id: str, replace: bool) -> None:
         name = locate_valid_mask(image_id)
-        if replace or name in self.corrections.unused_masks:
-            (self.path / name).unlink(missing_ok=True)
+        path = self.path / name
+        if (replace or name in self.corrections.unused_masks) and path.exists():
+            self._committer.wait()  # its batch may be on the way to the disk
+            self._unsynced_masks = [mask for mask in self._unsynced_masks if mask != path]
+            path.unlink()
 
     def begin_tables(self, dataset: str, digest: str) -> None:
         """Record under which tables and descriptor the images of a data set are added or corrected from now on."""

@@ -2,9 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medprior.cohort import Cohort
+from medprior.cohort import Cohort, CohortWriter
+from medprior.cohort import cohort as cohort_module
 from medprior.errors import ConfigError, InputMissing
-from tests.cohort.images import random_picture, write_cohort
+from tests.cohort.images import add_picture, random_picture, write_cohort
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -16,6 +17,7 @@ def test_what_is_written_is_read_back(tmp_path):
     np.testing.assert_array_equal(cohort.mask("i003", "heart"), random_picture(3) > 0.5)
     assert cohort.mask("i004", "heart") is None
     assert cohort.valid("i003").all()
+    assert cohort.valid("i003").shape == (40, 30)
     labels = cohort.labels()
     assert labels.dtype == np.float32
     assert np.isnan(labels[:, 1]).all()
@@ -54,6 +56,14 @@ def test_digest_follows_content(tmp_path):
     assert a.take(3).digest != a.digest
 
 
+@pytest.mark.parametrize("rows", [1, 5, 6, 12, 13])
+def test_a_digest_is_the_same_whatever_the_rows_that_are_read_at_once(tmp_path, monkeypatch, rows):
+    cohort = write_cohort(tmp_path / "c")
+    expected = cohort.digest
+    monkeypatch.setattr(cohort_module, "CHUNK_ROWS", rows)
+    assert Cohort.open(cohort.path).digest == expected
+
+
 def test_an_index_in_another_order_is_followed_and_a_short_one_refused(tmp_path):
     cohort = write_cohort(tmp_path / "c")
     path = tmp_path / "c" / "pixels" / "index.parquet"
@@ -83,3 +93,24 @@ def test_a_structure_that_no_image_has_is_unknown(tmp_path):
     assert not known.any()
     assert cohort.labels(["b", "a"]).shape == (3, 2)
     assert cohort.labels(["a"]).tolist() == [[0], [1], [0]]
+
+
+def test_masks_of_some_images_are_theirs_in_the_order_asked_for(tmp_path):
+    cohort = write_cohort(tmp_path / "c")
+    coverage, known = cohort.select(["i006", "i001", "i003"]).mask_squares("heart", 40)
+    assert known.tolist() == [True, False, True]
+    assert not coverage[1].any()
+    for row, number in ((0, 6), (2, 3)):
+        assert coverage[row].mean() == pytest.approx((random_picture(number) > 0.5).mean(), abs=1e-3)
+    whole, _ = cohort.mask_squares("heart", 40)
+    np.testing.assert_array_equal(coverage[0], whole[6])
+
+
+def test_a_cohort_without_labels_has_no_columns_of_them(tmp_path):
+    with CohortWriter(tmp_path / "c") as writer:
+        add_picture(writer, 0)
+        writer.finish({"i000": "train"})
+    cohort = Cohort.open(tmp_path / "c")
+    assert cohort.labels().shape == (1, 0)
+    with pytest.raises(InputMissing, match=r"no label a, z; .*the cohort has no labels"):
+        cohort.labels(["z", "a"])

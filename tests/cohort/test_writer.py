@@ -121,3 +121,41 @@ def test_a_reduced_mask_holds_pixels_that_are_covered_by_half(tmp_path):
     assert [path.name for path in (tmp_path / "c" / "masks" / "valid").iterdir()] == ["a.png"]
     assert cohort.manifest[["rows", "cols"]].to_numpy().tolist() == [[4, 4], [40, 20]]
     assert cohort.aspect.tolist() == [1, 0.5]
+
+
+def test_a_commit_begins_with_as_many_images_as_it_may_hold(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer_module, "COMMIT_IMAGES", 3)
+    monkeypatch.setattr(writer_module, "COMMIT_SECONDS", 600.0)
+    with CohortWriter(tmp_path / "c") as writer:
+        for number, lines in ((0, 0), (1, 0), (2, 3), (3, 3)):
+            add_picture(writer, number)
+            writer._committer.wait()
+            assert count_journal_lines(tmp_path / "c") == lines
+
+
+def test_pixels_go_behind_the_last_of_all_places_in_the_journal(tmp_path):
+    """Whichever line names it: a writer that went on after another line would overwrite images."""
+    path = tmp_path / "c" / "journal.jsonl"
+    with CohortWriter(tmp_path / "c") as writer:
+        for number in range(3):
+            add_picture(writer, number)
+    first, *lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([first, *reversed(lines)]))
+    with CohortWriter(tmp_path / "c") as writer:
+        add_picture(writer, 3)
+        for number in range(4):
+            np.testing.assert_allclose(writer.pixels(f"i{number:03d}"), random_picture(number), atol=1 / 65535)
+
+
+def test_a_new_image_without_padding_takes_the_mask_of_the_old_one_away(tmp_path):
+    valid = np.ones((40, 30), bool)
+    valid[:5] = False
+    with CohortWriter(tmp_path / "c") as writer:
+        add_picture(writer, 0, valid=valid)
+        add_picture(writer, 1, valid=valid)
+        add_picture(writer, 0, replace=True)
+        add_picture(writer, 1)  # not replaced
+        writer.finish()
+    cohort = Cohort.open(tmp_path / "c")
+    assert cohort.valid("i000").all()
+    np.testing.assert_array_equal(cohort.valid("i001"), valid)
