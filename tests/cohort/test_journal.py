@@ -1,3 +1,4 @@
+import os
 import stat
 from pathlib import Path
 
@@ -56,3 +57,13 @@ def test_a_batch_of_lines_is_one_write(tmp_path):
     assert count_writes() - before == 1
     journal.close()
     assert journal.path.read_bytes() == b"".join(lines)
+
+
+@pytest.mark.parametrize(("umask", "expected"), [(0, 0o644), (0o027, 0o640)])
+def test_others_may_read_a_new_journal_where_the_umask_lets_them(tmp_path, umask, expected):
+    before = os.umask(umask)
+    try:
+        Journal(tmp_path / "journal.jsonl").close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "journal.jsonl").stat().st_mode) == expected
