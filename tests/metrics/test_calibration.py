@@ -77,3 +77,15 @@ def test_ece_by_hand():
 def test_logits_are_finite_and_odd():
     assert compute_logit(np.array([0.5, 0.75, 0.25])) == pytest.approx([0, np.log(3), -np.log(3)])
     assert compute_logit(np.array([0.0, 1.0])) == pytest.approx([-13.8155, 13.8155], abs=1e-4)
+
+
+def test_there_are_fifteen_bins_unless_told():
+    """Two images on either side of 1/15, which lie in one bin of fourteen and in one of sixteen."""
+    truth, probability = np.array([1.0, 0.0]), np.array([1 / 15 - 0.001, 1 / 15 + 0.001])
+    apart = ((1 - probability[0]) + probability[1]) / 2
+    assert len(compute_reliability(truth, probability).count) == 15
+    assert compute_ece(truth, probability) == pytest.approx(apart)
+    draws = Resamples.draw(["a", "b"], 20, seed=0)
+    assert estimate_ece(truth, probability, draws).value == pytest.approx(apart)
+    for bins in (14, 16):
+        assert compute_ece(truth, probability, bins) == pytest.approx(0.5 - 1 / 15)

@@ -116,6 +116,9 @@ def test_a_picture_far_larger_than_its_bytes_is_a_bomb_only_above_16_mebibytes()
     assert get_decoding_code(frame, uid.RLELossless, above) == "too_large"
     # 4097 x 2048 x 2 bytes are at most 1000 times as many as these.
     assert get_decoding_code(frame.ljust(16782, b"\0"), uid.RLELossless, above) == "decode_failed"
+    a_thousandfold = PixelLayout(4125, 2048, 16, 16, 15, False)  # 16 896 000 bytes
+    assert get_decoding_code(frame.ljust(16896, b"\0"), uid.RLELossless, a_thousandfold) == "decode_failed"
+    assert get_decoding_code(frame.ljust(16895, b"\0"), uid.RLELossless, a_thousandfold) == "too_large"
 
 
 def test_an_extended_jpeg_of_eight_bits_is_decoded_like_a_baseline_one():
