@@ -1,6 +1,10 @@
+import os
+import re
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -70,3 +74,82 @@ def test_processes_that_start_together_share_one_new_store(tmp_path: Path):
     ]
     answers = [process.communicate(timeout=300)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], answers
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://me:secret@host/x", "http://***@host/x"), ("postgresql://me@host", "postgresql://***@host"),
+        ("http://host/a@b", "http://host/a@b"), ("sqlite:///a.db", "sqlite:///a.db"),
+    ],
+)  # fmt: skip
+def test_names_and_passwords_are_masked_and_nothing_else(uri, shown):
+    assert mlflow_store.mask_credentials(uri) == shown
+
+
+def test_paths_of_sqlite_stores_are_absolute_and_unquoted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert mlflow_store.sqlite_path("sqlite:///a%20b.db") == tmp_path / "a b.db"
+    assert mlflow_store.sqlite_path("sqlite:////x/y.db") == Path("/x/y.db")
+    assert mlflow_store.sqlite_path("http://x/y.db") is None
+    assert mlflow_store.resolve_store_uri("databricks") == "databricks"
+    assert mlflow_store.resolve_store_uri("postgresql+psycopg://host/x") == "postgresql+psycopg://host/x"
+
+
+def test_an_error_of_a_store_is_one_line_of_two_hundred_characters():
+    def read_problem(text):
+        error = str(mlflow_store.build_store_error("http://me:secret@host", "it fails", text))
+        return re.search(r"cannot be used: (.*), found", error).group(1)
+
+    assert read_problem(" \n") == "it fails"
+    assert read_problem("\nfirst\nsecond") == "it fails (first)"
+    assert read_problem("x" * 300) == f"it fails ({'x' * 200})"
+    assert read_problem("no http://me:secret@host") == "it fails (no http://***@host)"
+
+
+def test_a_server_that_answers_with_an_error_is_left_to_mlflow():
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            paths.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    paths = []
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        mlflow_store.check_server_store(f"http://127.0.0.1:{server.server_port}/")
+        server.shutdown()
+    assert paths == ["/health"]
+
+
+def test_what_the_user_set_stays_and_no_pickle_is_loaded(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")
+    mlflow_store.prepare_mlflow_environment()
+    names = ("HTTP_REQUEST_TIMEOUT", "HTTP_REQUEST_MAX_RETRIES", "ALLOW_PICKLE_DESERIALIZATION")
+    assert [os.environ[f"MLFLOW_{name}"] for name in names] == ["7", "3", "false"]
+
+
+def test_an_experiment_is_made_once_beside_its_store_and_not_after_its_deletion(tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    client = mlflow_store.connect_to_store(f"sqlite:///{tmp_path / 'store.db'}")
+    made = mlflow_store.ensure_experiment(client, "my study")
+    assert mlflow_store.ensure_experiment(client, "my study") == made
+    experiment = client.get_experiment(made)
+    assert experiment.artifact_location.startswith((tmp_path / "mlruns").as_uri())
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    client.delete_experiment(made)
+    with pytest.raises(MedpriorError, match="experiment was deleted"):
+        mlflow_store.ensure_experiment(client, "my study")
+
+
+def test_names_become_file_names_and_names_of_metrics():
+    assert mlflow_store.slugify_name(" a b/c_d.e-") == "a-b-c_d.e"
+    assert mlflow_store.slugify_name("..é..") == "unnamed"
+    assert mlflow_store.clean_metric_name("a-b/c d:e.f(g)%") == "a-b/c d:e.f_g__"
+    assert mlflow_store.clean_metric_name("x" * 251) == "x" * 250

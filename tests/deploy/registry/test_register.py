@@ -5,7 +5,7 @@ import os
 import pytest
 
 from medprior.deploy import load_model, register_model
-from medprior.deploy.registry.register import find_alias_version
+from medprior.deploy.registry.register import check_registry_names, find_alias_version
 from medprior.errors import MedpriorError
 from medprior.tracking import mlflow_store
 
@@ -50,3 +50,23 @@ def test_the_user_s_own_store_stays_current(tracking_uri, classifier, monkeypatc
     assert os.environ["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:1"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "alias", "refused"),
+    [
+        ("x" * 200, "champion", None), ("x" * 201, "champion", "name"), ("", "champion", "name"),
+        ("a.b-c_1", "champion", None), ("a b", "champion", "name"), ("a\n", "champion", "name"),
+        *((f"a{character}b", "champion", "name") for character in "/:@%"),
+        ("cxr", "c", None), ("cxr", "c" * 101, None), ("cxr", "c" * 102, "alias"), ("cxr", "", "alias"),
+        ("cxr", "1st", "alias"), ("cxr", "first-1_x", None), ("cxr", "a.b", "alias"),
+        ("cxr", "V12", "alias"), ("cxr", "Latest", "alias"), ("cxr", "v", None), ("cxr", "v1x", None),
+        ("cxr", "latest2", None),
+    ],
+)  # fmt: skip
+def test_names_that_mlflow_would_refuse_after_the_upload(name, alias, refused):
+    if refused is None:
+        check_registry_names(name, alias)
+        return
+    with pytest.raises(MedpriorError, match=rf"invalid (model )?{refused}"):
+        check_registry_names(name, alias)
