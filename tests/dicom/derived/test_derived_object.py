@@ -11,6 +11,8 @@ import pytest
 
 from medprior.dicom import read_image
 from medprior.dicom.derived.derived_object import (
+    TEXT_TAGS,
+    UID_TAGS,
     copy_source_header,
     create_private_code,
     normalise_date,
@@ -108,3 +110,23 @@ def test_a_file_that_cannot_be_placed_leaves_nothing_behind(tmp_path):
     write_owner_only_file(tmp_path / "one", b"old")
     write_owner_only_file(tmp_path / "one", b"new")
     assert (tmp_path / "one").read_bytes() == b"new"
+
+
+TEXTS = {
+    "PatientName": "Doe^Jane", "PatientID": "7", "IssuerOfPatientID": "here", "PatientAge": "041Y",
+    "AccessionNumber": "A1", "StudyID": "S1", "StudyDescription": "Chest", "ReferringPhysicianName": "Roe^Jo",
+    "PatientIdentityRemoved": "YES", "DeidentificationMethod": "by hand",
+}  # fmt: skip
+
+
+def test_every_text_of_patient_and_study_is_copied_from_its_own_element():
+    uids = {name: f"1.2.{number}" for number, name in enumerate(UID_TAGS)}
+    assert uids.keys() | TEXTS.keys() == UID_TAGS.keys() | TEXT_TAGS.keys()
+    others = {
+        "PatientBirthDate": "19600102", "StudyDate": "20260304", "StudyTime": "101112", "PatientSex": "F",
+        "Modality": "DX", "BurnedInAnnotation": "NO", "Rows": 7, "Columns": 5,
+    }  # fmt: skip
+    copied = copy_source_header(build_header(**others, **TEXTS, **uids))
+    assert {name: copied[name].value for name in others} == others
+    assert {name: str(copied[name].value) for name in TEXTS} == TEXTS
+    assert {name: str(copied[name].value) for name in uids} == uids

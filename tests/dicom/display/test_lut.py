@@ -93,3 +93,20 @@ def test_a_descriptor_without_three_numbers_is_unusable():
     item[0x00283002].value = [3, 0]
     (header,) = build_header(VOILUTSequence=[item]).items(0x00283010)
     assert read_lut(header, False, (0, 2)) is None
+
+
+def test_a_descriptor_of_zero_entries_means_65536():
+    table = read_table(0, np.arange(65536) % 4096, False, (0, 65535))
+    assert len(table.entries) == 65536
+    assert table(np.array([65535, 65534], np.float32)).tolist() == [4095, 4094]
+
+
+@pytest.mark.parametrize(
+    ("stored", "signed", "inputs", "first"),
+    [
+        (32767, True, (0, 40000), 32767), (32768, True, (-40000, 0), -32768), (32768, False, (0, 40000), 32768),
+        (32768, False, (-40000, 0), -32768), (32768, True, (0, 40000), 32768), (32767, False, (-40000, 0), 32767),
+    ],
+)  # fmt: skip
+def test_the_sign_of_the_first_input_is_its_highest_bit(stored, signed, inputs, first):
+    assert read_table(stored, [1, 2, 3], signed, inputs).first == first
