@@ -49,6 +49,7 @@ def test_specks_move_no_border():
     masks["heart"][5:8, 5:8] = True
     masks["left_lung"][290:295, 395:399] = True
     assert measure_cardiothoracic_ratio(masks) == clean
+    assert measure_cardiothoracic_ratio(masks, with_isolated_pixels=False).heart[0][0] == 5
 
 
 def test_one_label_for_both_lungs():

@@ -87,6 +87,18 @@ def test_contours_of_a_large_mask_are_in_its_own_pixels():
     assert (xs.min(), xs.max(), ys.min(), ys.max()) == (1000, 1280, 200, 400)
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns"), [((0, 900), (0, 300)), ((1400, 2000), (1100, 1500)), ((7, 1993), (3, 41))]
+)
+def test_contours_of_a_part_of_an_oblong_mask_lie_at_its_edges(rows, columns):
+    """At the image's own edges and away from them, to a pixel of the reduced mask, which is 3.125 pixels wide."""
+    mask = np.zeros((2000, 1500), dtype=bool)
+    mask[slice(*rows), slice(*columns)] = True
+    (line,) = extract_contours(mask)
+    assert np.min(line, axis=0) == pytest.approx((columns[0], rows[0]), abs=1.6)
+    assert np.max(line, axis=0) == pytest.approx((columns[1], rows[1]), abs=1.6)
+
+
 def test_contours_have_few_points_that_lie_on_the_border():
     y, x = np.mgrid[:2048, :2048] + 0.5
     mask = np.hypot(x - 900, y - 1100) <= 600
