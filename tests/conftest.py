@@ -15,11 +15,24 @@ import pytest
 
 from medprior.cohort import CohortWriter
 from medprior.phantom import render_phantom
+from tests.shuffled_order import shuffle_by_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STRUCTURES = ("left_lung", "right_lung", "heart")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--shuffle SEED` runs the tests in random order."""
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run test files, and the tests of each, at random")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Shuffle the tests where it is asked for."""
+    seed = config.getoption("--shuffle")
+    if seed is not None:
+        items[:] = shuffle_by_file(items, lambda item: str(item.path), seed)
 
 
 def phantom_cohort_at(path: Path, patients: int, size: int = 128) -> Path:
