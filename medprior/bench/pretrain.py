@@ -21,6 +21,11 @@ from medprior.pretrain.views.augment import ViewMaker
 PAIRS = 7
 BENCH_BATCH_SIZE = 16
 CEILING_SIDE = 1024
+MATMUL_OPERATORS = (
+    "aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm",
+    "aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_scaled_dot_product_flash_attention_for_cpu_backward",
+    "aten::mkldnn_convolution", "aten::convolution_backward",
+)  # fmt: skip
 TimedCall = Callable[[], None]
 
 
@@ -65,6 +70,8 @@ def main(images: int | None = None, view: int = 224) -> None:
             )  # fmt: skip
     print_ceiling_share("step, DINO", build_training_step("dino"))
     print_ceiling_share("step, SPAN", build_training_step("span"))
+    print_matmul_time_share("step, DINO", build_training_step("dino"))
+    print_matmul_time_share("step, SPAN", build_training_step("span"))
     if torch.cuda.is_available():
         print("the GPU: python -m medprior.bench.gpu")
 
@@ -99,6 +106,24 @@ def print_ceiling_share(title: str, call: TimedCall) -> None:
         f"{title}, share of the rate of matrix products of {CEILING_SIDE}: "
         f"{np.median(shares):.2f} [{min(shares):.2f}, {max(shares):.2f}]", flush=True,
     )  # fmt: skip
+
+
+def print_matmul_time_share(title: str, call: TimedCall) -> None:
+    """Print the share of a call's time that its matrix products take (median [min, max])."""
+    call()
+    shares = [measure_matmul_time_share(call) for _ in range(PAIRS)]
+    print(
+        f"{title}, share of its time in matrix products, attention and convolutions: "
+        f"{np.median(shares):.2f} [{min(shares):.2f}, {max(shares):.2f}]", flush=True,
+    )  # fmt: skip
+
+
+def measure_matmul_time_share(call: TimedCall) -> float:
+    """Share of the time of a call's operators, backward pass included, that is spent in `MATMUL_OPERATORS`."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        call()
+    seconds = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    return float(sum(seconds.get(name, 0) for name in MATMUL_OPERATORS) / sum(seconds.values()))
 
 
 def count_matmul_operations(call: TimedCall) -> int:

@@ -35,6 +35,15 @@ def test_peak_memory_is_that_of_what_is_alive():
     assert pretrain.measure_peak_bytes(call) == pytest.approx(6e6, rel=0.05)
 
 
+def test_time_in_products_is_told_from_time_in_other_operators():
+    matrix = torch.rand(400, 400)
+    assert pretrain.measure_matmul_time_share(lambda: matrix @ matrix) > 0.5
+    assert pretrain.measure_matmul_time_share(lambda: matrix.exp()) == 0
+    queries = torch.rand(1, 2, 300, 16)
+    attention = torch.nn.functional.scaled_dot_product_attention
+    assert pretrain.measure_matmul_time_share(lambda: attention(queries, queries, queries)) > 0.5
+
+
 def test_operations_are_those_of_products_forward_and_backward():
     left, right = torch.rand(4, 5, requires_grad=True), torch.rand(5, 6)
     assert pretrain.count_matmul_operations(lambda: left @ right) == 2 * 4 * 5 * 6
