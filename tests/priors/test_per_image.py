@@ -8,7 +8,13 @@ from medprior.cohort.journal import encode_json_line
 from medprior.errors import InputMissing
 from medprior.priors import SpatialPrior, build_prior
 from medprior.priors import per_image as per_image_module
-from medprior.priors.per_image import compute_image_maps, open_maps_file, resume_journal, transfer_chunks
+from medprior.priors.per_image import (
+    compute_image_maps,
+    load_registrations,
+    open_maps_file,
+    resume_journal,
+    transfer_chunks,
+)
 from medprior.priors.registration import Example
 from medprior.priors.settings import PriorSettings
 from medprior.priors.transfer import LabelTransfer
@@ -74,6 +80,35 @@ def test_records_and_maps_are_those_of_each_image(thoraxes, still, tmp_path):
     np.testing.assert_array_equal(maps, np.concatenate([values for values, _ in singles]))
     assert table.correlation.tolist() == [records[0]["correlation"] for _, records in singles]
     assert table.correlation.nunique() == 10
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 2, 3, 4])
+def test_registrations_are_read_in_parts_without_the_key_and_sorted_by_row(tmp_path, monkeypatch, rows_at_once):
+    monkeypatch.setattr(per_image_module, "CHUNK_ROWS", rows_at_once)
+    records = [
+        {"row": row, "image_id": f"i{row}", "local": row / 4, "trust": 1.0, "status": "affine"} for row in (2, 0, 1)
+    ]
+    path = tmp_path / "registrations.jsonl"
+    path.write_bytes(b"".join(encode_json_line(record) for record in [{"key": "k"}, *records]))
+    table = load_registrations(path)
+    assert table.columns.tolist() == ["image_id", "trust", "status", "local"]
+    assert table.image_id.tolist() == ["i0", "i1", "i2"]
+    assert table.local.tolist() == [0, 0.25, 0.5]
+    assert table.index.tolist() == [0, 1, 2]
+
+
+def test_a_transfer_that_forgets_an_image_is_no_result(thoraxes, still, tmp_path):
+    class Forgetful:
+        examples, settings = still.examples, still.settings
+
+        def __call__(self, pictures):
+            maps, records = still(pictures)
+            return maps, records[:-1]
+
+    with pytest.raises(ValueError, match="shorter"):
+        compute_image_maps(
+            tmp_path, "key", list(thoraxes.image_ids[:2]), np.asarray(thoraxes.squares(64))[:2], Forgetful(), 1
+        )
 
 
 def test_results_under_another_key_are_discarded(tmp_path):
