@@ -1,12 +1,13 @@
 import numpy as np
+import pytest
 
 from medprior.dicom import Radiograph, RawIdentifiers
 from medprior.ingest.decoding import DecodedImage
-from medprior.ingest.descriptor import MaskRule, RawFormat, load_descriptor
+from medprior.ingest.descriptor import DatasetDescriptor, MaskRule, RawFormat, load_descriptor
 from medprior.ingest.identity import Pseudonymizer
 from medprior.ingest.metadata import HeaderFacts, MetadataJoiner, digest_decoding_rules, digest_metadata_rules
 from medprior.ingest.plan import ImageSource, MaskFile
-from medprior.ingest.tables import SourceMetadata
+from medprior.ingest.tables import STUDY_KEY_PREFIX, SourceMetadata
 
 PSEUDONYMS = Pseudonymizer(b"key")
 SOURCE = ImageSource("/a.png", "a.png", "a", None, ())
@@ -77,3 +78,67 @@ def test_digests_of_private_pixels_are_keyed_and_published_ones_plain():
     ]
     assert digests == [PSEUDONYMS.key_digest("d" * 64), Pseudonymizer(b"other").key_digest("d" * 64), "d" * 64]
     assert len(set(digests)) == 3
+
+
+def describe(**values):
+    """A descriptor of PNG files with the given rules."""
+    fixed = {"name": "own", "title": "t", "licence": "x", "images": [{"match": r"^(?P<id>.*)\.png$"}]}
+    return DatasetDescriptor.from_values(fixed | values)
+
+
+def test_the_row_of_an_image_counts_before_that_of_its_study_and_both_before_the_file_name():
+    descriptor = describe(
+        study_from_name="(?P<id>s[0-9])", views_from_name={"PA": "pa"}, view="AP",
+        labels_from_name={name: {"present": "sick", "absent": "sound"} for name in ("of_name", "of_study", "of_image")},
+        splits=[{"match": "sick", "split": "val"}],
+    )  # fmt: skip
+    tables = {
+        "a": SourceMetadata({"age": "3"}, {"of_image": 0.25}),
+        f"{STUDY_KEY_PREFIX}s7": SourceMetadata(
+            {"age": "5", "sex": "F", "view": "LL"}, {"of_study": 0.5, "of_image": 0.75}
+        ),
+        f"{STUDY_KEY_PREFIX}": SourceMetadata({"age": "99"}, {}),
+    }
+    joiner = MetadataJoiner(descriptor, PSEUDONYMS, tables)
+    patient, labels, metadata = joiner.join("i", ImageSource("/x", "s7/pa_sick.png", "a", None, ()), EMPTY)
+    assert labels == {"of_name": 1.0, "of_study": 0.5, "of_image": 0.25}
+    assert (metadata["age"], metadata["sex"], metadata["official"]) == (3, "F", "val")
+    assert metadata["view"] == "LL"
+    assert metadata["study_id"] == PSEUDONYMS.pseudonym("study", "s7")
+    assert patient == PSEUDONYMS.pseudonym("patient of study", metadata["study_id"])
+    named = joiner.join("i", ImageSource("/x", "s8/pa.png", "gone", None, ()), EMPTY)[2]
+    assert (named["view"], named["age"]) == ("PA", None)
+    assert joiner.join("i", ImageSource("/x", "s8/x.png", "gone", None, ()), EMPTY)[2]["view"] == "AP"
+
+
+def test_without_any_id_each_image_is_a_study_and_a_patient_of_its_own():
+    joiner = MetadataJoiner(load_descriptor(None), PSEUDONYMS, {})
+    (first, study), (second, other) = (joiner.assign_patient_and_study(name, EMPTY, {}) for name in ("i", "j"))
+    assert len({first, second, study, other}) == 4
+    assert study == PSEUDONYMS.pseudonym("study", "i")
+    header = HeaderFacts("", "s", "PA", None, None)
+    assert joiner.assign_patient_and_study("i", header, {}) == (PSEUDONYMS.pseudonym("patient of study", "s"), "s")
+    both = HeaderFacts("p", "s", "PA", None, None)
+    assert joiner.assign_patient_and_study("i", both, {"study_id": "1.2"}) == (
+        "p",
+        PSEUDONYMS.pseudonym("study", "1.2"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("identity", "patient", "study"),
+    [(RawIdentifiers("7", "1.2.3"), "7", "1.2.3"), (RawIdentifiers("7", "not a uid"), "7", None),
+     (RawIdentifiers("", "1.2.3"), None, "1.2.3"), (RawIdentifiers(), None, None)],
+)  # fmt: skip
+def test_a_file_tells_pseudonyms_of_what_it_names(identity, patient, study):
+    empty = np.zeros((0, 0), np.float32)
+    radiograph = Radiograph(empty, empty.astype(bool), view="PA", sex="F", age=4.5, spacing_mm=(0.1, 0.4))
+    image = DecodedImage(empty.astype(np.uint16), None, {}, (1, 1), radiograph, identity)
+    joiner = MetadataJoiner(load_descriptor(None), PSEUDONYMS, {})
+    facts = joiner.read_header_facts(image)
+    expected = [
+        PSEUDONYMS.pseudonym(kind, name) if name else "" for kind, name in (("patient", patient), ("study", study))
+    ]
+    assert [facts.patient, facts.study] == expected
+    assert (facts.view, facts.sex, facts.age) == ("PA", "F", 4.5)
+    assert joiner.join_image("i", SOURCE, image, "rules")[2]["spacing_mm"] == pytest.approx(0.2)  # of an equal area
