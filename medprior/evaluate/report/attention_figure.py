@@ -19,7 +19,7 @@ from medprior.side_markers import plot_side_markers
 
 MAX_MAPS = 8
 PANEL_SIZE_PX = 256  # pixels of a panel's unit square
-MIN_PEAK_RATIO = 3.0  # a map's peak over its mean from which it is shown at full brightness
+MIN_PEAK_RATIO = 3.0  # a map's peak over its mean from which its peak is shown at full brightness
 
 
 def select_best_median_worst(scores: Array) -> dict[str, int]:
@@ -76,10 +76,20 @@ def plot_attention_maps(
     caption = (
         f"Attention of the last block's CLS token in {name}, one column per head, over the image "
         "with the best, the median and the worst mean pixel-AP of the primary backbone. Brightness "
-        "is a share of each map's maximum, or of three times its mean where that is more; lines "
-        "are the true contours."
+        "is attention beyond the map's mean, as a share of its maximum or of three times its mean, where that is more; "
+        "lines are the true contours."
     )
     return Figure(path, f"Attention per head: {name}", caption)
+
+
+def scale_attention(heat: NDArray[Any]) -> NDArray[Any]:
+    """Attention beyond the mean of a map, as a share in [0, 1] of its maximum or of `MIN_PEAK_RATIO` times its mean.
+
+    An even map is 0 everywhere: it has no focus, and must not tint the radiograph.
+    """
+    mean = float(heat.mean())
+    full = max(float(heat.max()), MIN_PEAK_RATIO * mean) - mean
+    return np.clip((heat - mean) / max(full, 1e-12), 0, 1)
 
 
 def plot_radiograph(axis: Any, image: NDArray[Any], heat: NDArray[Any] | None, aspect: float) -> None:
@@ -87,8 +97,7 @@ def plot_radiograph(axis: Any, image: NDArray[Any], heat: NDArray[Any] | None, a
     frame = (0.0, aspect, 1.0, 0.0)
     axis.imshow(image, cmap="gray", vmin=0, vmax=1, extent=frame, interpolation="bilinear")
     if heat is not None:
-        # The maximum of an even map is no focus, so it is shown at low brightness.
-        relative = heat / max(float(heat.max()), MIN_PEAK_RATIO * float(heat.mean()), 1e-12)
+        relative = scale_attention(heat)
         axis.imshow(relative, cmap="inferno", vmin=0, vmax=1, alpha=0.65 * relative, extent=frame)
     plot_side_markers(axis, 6)
     axis.set_xticks([])

@@ -95,8 +95,8 @@ def plot_finding_maps(path: Path, name: str, section: Section, sources: dict[str
         axes[0, 0].set_title("radiograph")
     caption = (
         f"Maps of {name} for each finding, over the located image with the median share of the "
-        "last map inside; lines are the true masks or boxes. Brightness is a share of each map's "
-        "maximum, or of three times its mean where that is more."
+        "last map inside; lines are the true masks or boxes. Brightness is attention beyond each map's "
+        "mean, as a share of its maximum or of three times its mean, where that is more."
     )
     return Figure(path, f"Where is the finding: {name}", caption)
 

@@ -13,6 +13,7 @@ from medprior.evaluate.report.attention_figure import (
     plot_attention_maps,
     plot_contours,
     plot_radiograph,
+    scale_attention,
     select_best_median_worst,
     select_shown_maps,
 )
@@ -44,13 +45,20 @@ def test_a_map_is_titled_with_all_it_is_chosen_for():
     assert format_map_title(0, localisation) == "head 0\n(free)"
 
 
-@pytest.mark.parametrize(("heat", "peak"), [(np.ones((4, 4)), 1 / 3), (np.eye(4), 1.0), (np.zeros((4, 4)), 0.0)])
-def test_an_even_map_is_dim_and_a_focus_is_bright(heat, peak):
+@pytest.mark.parametrize(("heat", "peak"), [(np.ones((4, 4)), 0.0), (np.eye(4), 1.0), (np.zeros((4, 4)), 0.0)])
+def test_an_even_map_tints_nothing_and_a_focus_is_bright(heat, peak):
     axis = Figure().subplots()
     plot_radiograph(axis, np.zeros((4, 4)), heat, 1.0)
     assert axis.images[1].get_array().max() == pytest.approx(peak)
     assert [image.get_clim() for image in axis.images] == [(0, 1), (0, 1)]
     assert np.max(axis.images[1].get_alpha()) == pytest.approx(0.65 * peak)
+
+
+def test_attention_is_shown_from_its_mean_to_its_maximum_or_three_means():
+    """Mean 2; full brightness at three times that where the maximum is lower, else at the maximum."""
+    np.testing.assert_allclose(scale_attention(np.array([[0.0, 1], [2, 5]])), [[0, 0], [0, 0.75]])
+    np.testing.assert_allclose(scale_attention(np.array([[0.0, 0, 0], [0, 2, 10]])), [[0, 0, 0], [0, 0, 1]])
+    np.testing.assert_allclose(scale_attention(np.array([[0.0, 0, 0], [0, 5, 7]])), [[0, 0, 0], [0, 0.6, 1]])
 
 
 def test_a_radiograph_has_its_true_aspect():
