@@ -76,3 +76,8 @@ def test_axes_are_orthonormal_to_a_thousandth():
     assert is_orthonormal(np.array([[1, 0, 0], [0, 1.0004, 0]]))
     assert not is_orthonormal(np.array([[1, 0, 0], [0, 1.001, 0]]))
     assert not is_orthonormal(np.array([[1, 0, 0], [0, np.nan, 0]]))
+
+
+def test_a_plane_keeps_its_frame_of_reference(tmp_path):
+    assert plane_of(tmp_path, PixelSpacing=[0.5, 0.4], FrameOfReferenceUID="1.2.9").frame == "1.2.9"
+    assert plane_of(tmp_path, PixelSpacing=[0.5, 0.4]).frame == ""

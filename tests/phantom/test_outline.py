@@ -6,6 +6,11 @@ import numpy as np
 import pytest
 
 from medprior.phantom.outline import (
+    DIAPHRAGM_KNOTS,
+    HEART_KNOTS,
+    LEFT_INNER_KNOTS,
+    OUTER_BORDER_KNOTS,
+    RIGHT_INNER_KNOTS,
     ShapeBorders,
     compute_structure_masks,
     diaphragm_height,
@@ -101,3 +106,25 @@ def test_lungs_end_at_the_heart_and_the_diaphragm():
     whole = lung_borders(anatomy, True).contains(frame.u, frame.v)
     above = whole & (frame.v < diaphragm_height(anatomy, frame.u, True)) & ~masks["heart"]
     np.testing.assert_array_equal(masks["left_lung"], above)
+
+
+@pytest.mark.parametrize("knots", [OUTER_BORDER_KNOTS, LEFT_INNER_KNOTS, RIGHT_INNER_KNOTS, DIAPHRAGM_KNOTS])
+def test_borders_are_drawn_from_one_end_to_the_other_in_parts_of_the_lung(knots):
+    """No border bends sharply: neighbouring knots differ by less than a quarter, beside the apex."""
+    along, across = np.transpose(knots)
+    assert (along[0], along[-1]) == (0, 1)
+    assert (np.diff(along) > 0).all()
+    assert across.min() >= 0
+    assert across.max() <= 1
+    assert np.abs(np.diff(across)).max() < 0.25
+
+
+def test_the_heart_touches_its_box_on_all_sides_without_a_corner():
+    points = np.array(HEART_KNOTS)
+    assert points.min(axis=0).tolist() == [0, 0]
+    assert points.max(axis=0).tolist() == [1, 1]
+    steps = np.diff(points, axis=0, append=points[:1])
+    turns = np.diff(np.unwrap(np.arctan2(steps[:, 1], steps[:, 0])))
+    assert (turns > -0.2).all()  # clockwise with rows downwards
+    assert np.abs(turns).max() < 0.9
+    assert np.hypot(*steps.T).max() < 0.35
