@@ -11,6 +11,7 @@ from PIL import Image
 
 from medprior.phantom import FINDINGS, STRUCTURES, PhantomSettings, generate_phantom_cohort, render_phantom
 from medprior.phantom.generate import ImageTask, create_identity, format_label, plan_images
+from medprior.phantom.request import STARTED_FILE
 from medprior.provenance import read_config
 from tests.phantom.cohorts import SMALL, fingerprint, table
 
@@ -70,6 +71,10 @@ def test_patients_have_several_images_of_one_vendor_age_and_birth_date(small_coh
         assert len({image.StudyInstanceUID for image in images}) == len(images)
     uids = [image.SOPInstanceUID for images in by_patient.values() for image in images]
     assert len(set(uids)) == len(uids)
+
+
+def test_a_finished_folder_bears_no_mark_of_a_begun_one(small_cohort):
+    assert not (small_cohort / STARTED_FILE).exists()
 
 
 def test_config_says_what_was_made(small_cohort):
