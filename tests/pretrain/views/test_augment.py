@@ -47,6 +47,9 @@ def test_scales_are_of_their_own_round_and_every_step_is_another():
     globals_, locals_ = views_of(**options)
     np.testing.assert_allclose(globals_.geometry.box[:, 2:].prod(1), 0.5)
     np.testing.assert_allclose(locals_.geometry.box[:, 2:].prod(1), 0.25)
+    for views, area in ((globals_, 0.5), (locals_, 0.25)):
+        np.testing.assert_allclose(views.area, area, rtol=1e-6)
+        np.testing.assert_allclose(views.theta, views.geometry.affine(), atol=1e-6)
     assert not np.allclose(globals_.geometry.box, views_of(1, **options)[0].geometry.box)
 
 
