@@ -77,6 +77,12 @@ def test_masks_are_scored_by_their_mean_dice_alone(study):
     assert scores.quality.value == pytest.approx(compute_dice(predicted, truth).mean())
 
 
+def test_no_distance_is_measured_for_the_gate(study, monkeypatch):
+    """Hausdorff distances would take most of a promotion's time, and no check asks for them."""
+    monkeypatch.setattr("medprior.evaluate.sections.segmentation.compute_hausdorff95", None)
+    assert score_model(study, build_untrained_model(["heart"], task="segmentation"), ["heart"]).quality.n > 0
+
+
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
 def test_outputs_that_are_not_finite_have_no_score(study, task):
     names = ["cardiomegaly"] if task == "classification" else ["heart"]
