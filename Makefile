@@ -5,6 +5,7 @@ RUNS ?= runs
 DATA ?= ../shared/data
 ROOM ?= metrics
 SAMPLE ?= 40
+WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS ?= 2
 
@@ -19,8 +20,9 @@ CUDA_PACKAGES := $(shell sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+|torch|torchvision
 demo: .venv/installed
 	$(BIN)/medprior demo $(RUNS)/demo
 
+# Files are shared out to processes that each compute with one thread.
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not gpu"
 
 slow: .venv/installed
 	$(BIN)/python -m pytest -m "slow and not gpu"

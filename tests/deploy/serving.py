@@ -15,7 +15,7 @@ TOKEN = "correct-horse-battery-staple"
 
 
 @contextlib.contextmanager
-def run_service(model: Path, segmenter: Path | None, log: Path, *options: str):
+def run_service(model: Path, segmenter: Path | None, log: Path, *options: str, threads: int = 1):
     """Address and process of a server that has passed its self-test."""
     command = [sys.executable, "-m", "medprior", "serve", "--model", str(model), "--port", "0"]
     command += ["--segmenter", str(segmenter)] if segmenter else []
@@ -25,7 +25,7 @@ def run_service(model: Path, segmenter: Path | None, log: Path, *options: str):
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         )
     try:
         line = process.stdout.readline()

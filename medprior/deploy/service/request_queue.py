@@ -20,10 +20,11 @@ from medprior.deploy.inference.predictor import Predictor
 from medprior.deploy.service.dynamic_batching import DynamicBatcher
 from medprior.deploy.service.http_status import build_rejection_problem
 from medprior.deploy.service.metrics import ServiceMetrics
-from medprior.deploy.service.responses import build_response
+from medprior.deploy.service.responses import build_response, encode_displayed_pixels
 from medprior.deploy.service.result_sender import ResultSender
 from medprior.deploy.service.settings import ServiceSettings
 from medprior.dicom.bounded_reader import BoundedReader
+from medprior.dicom.radiograph import Radiograph
 from medprior.errors import Rejected
 from medprior.pages.problem import Problem
 
@@ -72,7 +73,7 @@ class RequestQueue:
 
     def _run_self_test(self) -> None:
         try:
-            values = self._predict(create_example_dicom()).findings.values()
+            values = self._predict(self.reader.read(create_example_dicom())).findings.values()
             valid = all(math.isfinite(p) and 0 <= p <= 1 for p in values)
             self.state = "ready" if valid else "failed"
         except Exception as error:
@@ -93,12 +94,16 @@ class RequestQueue:
             Problem: 503 `busy` if too many wait, 504 `too_slow`, or the refusal of the file.
         """
 
-        def encode(prediction: RadiographPrediction) -> bytes:
-            """Build the answer, and locate findings where that is asked for."""
-            locations = self.predictor.locate_findings(prediction) if "locations" in include else None
-            return encode_json(build_response(prediction, include, locations))
+        def answer(radiograph: Radiograph) -> bytes:
+            """Predict, and locate findings where that is asked for; pixels are encoded beside it."""
+            with ThreadPoolExecutor(1) as thread:
+                pixels = thread.submit(encode_displayed_pixels, radiograph.pixels) if "pixels" in include else None
+                prediction = self._predict(radiograph)
+                locations = self.predictor.locate_findings(prediction) if "locations" in include else None
+                response = build_response(prediction, include - {"pixels"}, locations)
+            return encode_json(response | ({"pixels": pixels.result()} if pixels else {}))
 
-        return await self._submit(data, encode)
+        return await self._submit(data, answer)
 
     async def predict_instance(self, data: bytes, include: set[str]) -> bytes:
         """The JSON answer to one file of a store request, once its objects for the archive are on disk.
@@ -106,7 +111,7 @@ class RequestQueue:
         Raises:
             Problem: as for `predict_json`; 422 `no_dicom` for a picture, 503 `queue_full`.
         """
-        return await self._submit(data, lambda prediction: self._keep_objects(prediction, data, include))
+        return await self._submit(data, lambda radiograph: self._keep_objects(self._predict(radiograph), data, include))
 
     def _keep_objects(self, prediction: RadiographPrediction, data: bytes, include: set[str]) -> bytes:
         response = build_response(prediction, include)
@@ -120,9 +125,9 @@ class RequestQueue:
         Raises:
             Problem: as for `predict_json`; 422 `no_dicom` for a picture, `no_masks` where nothing was segmented.
         """
-        return await self._submit(data, lambda prediction: build_dicom_answer(prediction, data, kind))
+        return await self._submit(data, lambda radiograph: build_dicom_answer(self._predict(radiograph), data, kind))
 
-    async def _submit(self, data: bytes, encode: Callable[[RadiographPrediction], bytes]) -> bytes:
+    async def _submit(self, data: bytes, answer_radiograph: Callable[[Radiograph], bytes]) -> bytes:
         if self.pending_count >= self.settings.queue:
             retry_seconds = max(1, round(self.pending_count * self.mean_seconds / self.settings.threads))
             headers = {"Retry-After": str(min(retry_seconds, 60))}
@@ -130,7 +135,7 @@ class RequestQueue:
             raise Problem(503, "busy", "too many radiographs are waiting; try again", headers)
         self.pending_count += 1
         loop = asyncio.get_running_loop()
-        answer: Future[bytes] = self._threads.submit(self._answer, data, encode)
+        answer: Future[bytes] = self._threads.submit(self._answer, data, answer_radiograph)
         answer.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release_slot))
         try:
             async with asyncio.timeout(self.settings.seconds):
@@ -142,11 +147,11 @@ class RequestQueue:
     def _release_slot(self) -> None:
         self.pending_count -= 1
 
-    def _answer(self, data: bytes, encode: Callable[[RadiographPrediction], bytes]) -> bytes:
+    def _answer(self, data: bytes, answer_radiograph: Callable[[Radiograph], bytes]) -> bytes:
         start, code = time.monotonic(), "internal"
         self.batcher.change_incoming_count(1)
         try:
-            answer = encode(self._predict(data))
+            answer = answer_radiograph(self.reader.read(data))
             code = "ok"
             return answer
         except Rejected as error:
@@ -163,8 +168,8 @@ class RequestQueue:
             self.metrics.answers.labels(code).inc()
             self.metrics.answer_seconds.observe(seconds)
 
-    def _predict(self, data: bytes) -> RadiographPrediction:
-        prediction = self.predictor.predict_radiograph(self.reader.read(data))
+    def _predict(self, radiograph: Radiograph) -> RadiographPrediction:
+        prediction = self.predictor.predict_radiograph(radiograph)
         return refuse_unfamiliar(prediction) if self.settings.refuse_unfamiliar else prediction
 
 
