@@ -12,6 +12,7 @@ from medprior.geometry import Views, find_mask_box
 
 MAX_COMPONENTS = {"left_lung": 1, "right_lung": 1, "heart": 1, "lungs": 2}
 MIN_COMPONENT_SHARE = 0.005
+ROUNDING = 1e-6  # by which interpolation may exceed its samples
 BLOCK_ROWS = 32  # of a mask that is made at once: a few of them fit a processor's cache
 
 
@@ -35,7 +36,9 @@ def resample_to_image(maps: Tensor, views: Views, rows: int, cols: int) -> Tenso
 
 
 def threshold_on_image(probability: Tensor, view: Views, rows: int, cols: int, threshold: float) -> NDArray[np.bool_]:
-    """Where one map is at least a threshold, as `resample_to_image` samples it; by blocks of rows, which is faster.
+    """Where one map is at least a threshold, as `resample_to_image` samples it.
+
+    Only where samples of the map reach the threshold, and by blocks of rows, which is faster.
 
     Args:
         probability: [h, w] of the view.
@@ -51,10 +54,15 @@ def threshold_on_image(probability: Tensor, view: Views, rows: int, cols: int, t
     small = probability.float().cpu()
     stretched = interpolate_axis(small, 1, place_samples(cols, small.shape[1], theta[0, 0], theta[0, 2]))
     places = place_samples(rows, small.shape[0], theta[1, 1], theta[1, 2])
-    mask = np.empty((rows, cols), dtype=bool)
-    for start in range(0, rows, BLOCK_ROWS):
-        part = slice(start, start + BLOCK_ROWS)
-        mask[part] = (interpolate_axis(stretched, 0, places[part]) >= threshold).numpy()
+    mask = np.zeros((rows, cols), dtype=bool)
+    reaching = (stretched >= threshold - ROUNDING).numpy()
+    if not reaching.any():
+        return mask
+    near_rows, near_cols = find_mask_box(reaching)
+    reached = np.flatnonzero((places > near_rows.start - 1) & (places < near_rows.stop))
+    for start in range(reached[0], reached[-1] + 1, BLOCK_ROWS):
+        part = slice(start, min(start + BLOCK_ROWS, reached[-1] + 1))
+        mask[part, near_cols] = (interpolate_axis(stretched[:, near_cols], 0, places[part]) >= threshold).numpy()
     return mask
 
 

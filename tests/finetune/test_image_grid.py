@@ -105,3 +105,17 @@ def test_a_mask_is_the_enlarged_map_from_the_threshold_on(aspect):
     mask = threshold_on_image(probability, view, 101, 75, threshold)
     assert mask[50, 40]
     np.testing.assert_array_equal(mask, enlarged >= threshold)
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(200, 150), (5, 4), (9, 1)])
+@pytest.mark.parametrize("peaks", [[], [(0, 0)], [(8, 8)], [(4, 3), (4, 6)], [(0, 8), (8, 0)]])
+def test_a_mask_of_few_samples_is_that_of_the_whole_enlarged_map(peaks, rows, cols):
+    """Samples that reach the threshold at edges, corners, in places or nowhere, on finer and coarser grids."""
+    probability = 0.4 * torch.rand(9, 9, generator=torch.Generator().manual_seed(1))
+    for row, col in peaks:
+        probability[row, col] = 0.5
+    view = create_whole_image_views(np.array([1.3]), (9, 9))
+    enlarged = resample_to_image(probability[None, None], view, rows, cols)[0, 0].numpy()
+    for threshold in (0.0, 0.3, 0.45, 0.5):
+        mask = threshold_on_image(probability, view, rows, cols, threshold)
+        np.testing.assert_array_equal(mask, enlarged >= threshold)
