@@ -22,6 +22,7 @@ class Page:
         self.driver = driver
         # A page left unsaved asks whether to leave it.
         driver.get("about:blank")
+        self.log()  # forgets what earlier pages have logged
         self.size(1280, 720)
         driver.get(url)
 
