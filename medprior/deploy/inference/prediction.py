@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from medprior.deploy.inference.finding_evidence import FindingEvidence
+    from medprior.deploy.inference.finding_locations import FindingBox
     from medprior.dicom.derived.native_grid import NativeGrid
     from medprior.finetune.familiarity import OutOfDistributionScore
     from medprior.metrics.cardiothoracic_ratio import CardiothoracicRatio
@@ -37,6 +38,8 @@ class RadiographPrediction:
         model_digest: sha256 that identifies the models.
         familiar: distance from the training images; None if no model can measure it.
         native: maps pixels to the grid of the DICOM file; None for any other source.
+        boxes: label -> boxes (left, top, right, bottom) in pixels where the model looks for a finding that it calls
+            present; only labels for which the hit rate of such boxes was measured.
     """
 
     pixels: NDArray[np.float32]
@@ -52,6 +55,7 @@ class RadiographPrediction:
     flags: tuple[str, ...] = ()
     familiar: OutOfDistributionScore | None = None
     native: NativeGrid | None = None
+    boxes: dict[str, tuple[FindingBox, ...]] = field(default_factory=dict)
 
     def present_labels(self) -> list[str]:
         """Labels whose probability reaches their threshold, the most certain first."""
@@ -81,6 +85,7 @@ class RadiographPrediction:
                 "present": p >= self.thresholds[name],
             }
             | self.build_evidence_record(name)
+            | ({"boxes": [[round(side, 1) for side in box] for box in self.boxes[name]]} if name in self.boxes else {})
             for name, p in self.findings.items()
         }
         return {

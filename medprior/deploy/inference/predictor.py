@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -175,6 +176,13 @@ class Predictor:
         labels = [name for name in prediction.present_labels() if prediction.call_finding(name) == "present"]
         return self._locator.locate(prediction.pixels, labels[:MAX_LOCATED_FINDINGS], self.evidence)
 
+    def add_finding_boxes(self, prediction: RadiographPrediction) -> RadiographPrediction:
+        """A prediction with the boxes of `locate_findings`, where the hit rate of any was measured."""
+        if not any(item.location for item in self.evidence.values()):
+            return prediction
+        located = self.locate_findings(prediction)
+        return replace(prediction, boxes={label: place.boxes for label, place in located.items() if place.boxes})
+
     def require_familiarity_score(self) -> None:
         """Check that a model can measure how far an image is from its training images.
 
@@ -192,7 +200,7 @@ class Predictor:
 def build_file_predictor(
     predictor: Predictor, reader: BoundedReader, refusing: bool, check: PredictionCheck | None = None
 ) -> Callable[[Path], RadiographPrediction]:
-    """Build a function that decodes one file in a separate process and predicts on it.
+    """Build a function that decodes one file in a separate process, predicts on it and locates its findings.
 
     Args:
         predictor: the models.
@@ -210,7 +218,7 @@ def build_file_predictor(
         """Predict on one file."""
         prediction = predictor.predict_radiograph(reader.read(path))
         prediction = check(predictor, prediction) if check else prediction
-        return refuse_unfamiliar(prediction) if refusing else prediction
+        return predictor.add_finding_boxes(refuse_unfamiliar(prediction) if refusing else prediction)
 
     return predict
 

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from medprior.cohort import Cohort, CohortWriter
 from medprior.deploy import load_model
 from medprior.deploy.inference.finding_evidence import FindingEvidence, LocationEvidence
 from medprior.deploy.inference.finding_locations import FindingLocator, find_attention_boxes
-from medprior.deploy.inference.predictor import Predictor
+from medprior.deploy.inference.predictor import Predictor, build_file_predictor
+from medprior.dicom.bounded_reader import BoundedReader
 from medprior.dicom.display.resample import resize_pixels
 from medprior.evaluate.localisation.finding_maps import ClassifierMapSource
 from tests.deploy.located import evaluate_locations
@@ -141,6 +143,23 @@ def test_locating_changes_nothing_for_predictions_at_the_same_time(predictor, pi
     stop.set()
     thread.join(60)
     assert wrong == []
+
+
+def test_the_record_of_a_file_has_the_boxes_of_its_findings(predictor, pictures, tmp_path):
+    path = tmp_path / "picture.png"
+    Image.fromarray(np.round(np.tile(pictures[0], (3, 4)) * 255).astype(np.uint8)).save(path)
+
+    def predict_record():
+        with BoundedReader() as reader:
+            return build_file_predictor(predictor, reader, refusing=False)(path).record()["findings"]
+
+    radiograph = predictor.predict(path)
+    boxes = predictor.locate_findings(radiograph)["disc"].boxes
+    record = predict_record()
+    assert record["disc"]["boxes"] == [[round(side, 1) for side in box] for box in boxes] != []
+    assert "boxes" not in record["other"]
+    predictor.evidence = {"disc": replace(SURE, location=None)}
+    assert all("boxes" not in finding for finding in predict_record().values())
 
 
 @pytest.mark.parametrize("with_boxes", [True, False])
