@@ -20,7 +20,7 @@ from medprior.deploy.inference.predictor import Predictor
 from medprior.deploy.service.dynamic_batching import DynamicBatcher
 from medprior.deploy.service.http_status import build_rejection_problem
 from medprior.deploy.service.metrics import ServiceMetrics
-from medprior.deploy.service.responses import build_response, encode_displayed_pixels
+from medprior.deploy.service.responses import build_response, encode_pixels_json
 from medprior.deploy.service.result_sender import ResultSender
 from medprior.deploy.service.settings import ServiceSettings
 from medprior.dicom.bounded_reader import BoundedReader
@@ -94,16 +94,16 @@ class RequestQueue:
             Problem: 503 `busy` if too many wait, 504 `too_slow`, or the refusal of the file.
         """
 
-        def answer(radiograph: Radiograph) -> bytes:
+        def answer_radiograph(radiograph: Radiograph) -> bytes:
             """Predict, and locate findings where that is asked for; pixels are encoded beside it."""
             with ThreadPoolExecutor(1) as thread:
-                pixels = thread.submit(encode_displayed_pixels, radiograph.pixels) if "pixels" in include else None
+                pixels = thread.submit(encode_pixels_json, radiograph.pixels) if "pixels" in include else None
                 prediction = self._predict(radiograph)
                 locations = self.predictor.locate_findings(prediction) if "locations" in include else None
-                response = build_response(prediction, include - {"pixels"}, locations)
-            return encode_json(response | ({"pixels": pixels.result()} if pixels else {}))
+                answer = encode_json(build_response(prediction, include - {"pixels"}, locations))
+            return answer[:-1] + b',"pixels":' + pixels.result() + b"}" if pixels else answer
 
-        return await self._submit(data, answer)
+        return await self._submit(data, answer_radiograph)
 
     async def predict_instance(self, data: bytes, include: set[str]) -> bytes:
         """The JSON answer to one file of a store request, once its objects for the archive are on disk.

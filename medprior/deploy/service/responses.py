@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -149,14 +150,15 @@ def build_response(
 ) -> dict[str, Any]:
     """Build the JSON values of one prediction, with the `locations` of its findings; see `PredictionResponse`."""
     record = prediction.record() | {"medprior_version": medprior.__version__}
-    if "masks" in include:
-        record["masks"] = {name: encode_png_base64(render_mask(mask)) for name, mask in prediction.masks.items()}
-    if "attention" in include:
-        record |= encode_attention_maps(prediction)
-    if "contours" in include:
-        record["contours"] = {name: extract_contours(mask) for name, mask in prediction.masks.items()}
-    if "pixels" in include:
-        record["pixels"] = encode_displayed_pixels(prediction.pixels)
+    with ThreadPoolExecutor(1) as thread:
+        attention = thread.submit(encode_attention_maps, prediction) if "attention" in include else None
+        if "masks" in include:
+            record["masks"] = {name: encode_png_base64(render_mask(mask)) for name, mask in prediction.masks.items()}
+        if "contours" in include:
+            record["contours"] = {name: extract_contours(mask) for name, mask in prediction.masks.items()}
+        if "pixels" in include:
+            record["pixels"] = encode_displayed_pixels(prediction.pixels)
+        record |= attention.result() if attention else {}
     if locations is not None:
         record["locations"] = {name: encode_location(location) for name, location in locations.items()}
     return record
@@ -225,10 +227,20 @@ def thin_line(line: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def encode_displayed_pixels(pixels: NDArray[np.float32]) -> dict[str, Any]:
     """The displayed radiograph as 16-bit values, its longest side at most 2048 pixels."""
+    levels = convert_to_levels(pixels)
+    return {"rows": levels.shape[0], "columns": levels.shape[1], "data": base64.b64encode(levels).decode("ascii")}
+
+
+def encode_pixels_json(pixels: NDArray[np.float32]) -> bytes:
+    """JSON of `encode_displayed_pixels`, written without checking megabytes of text for what JSON escapes."""
+    levels = convert_to_levels(pixels)
+    return b'{"rows":%d,"columns":%d,"data":"%b"}' % (*levels.shape, base64.b64encode(levels))
+
+
+def convert_to_levels(pixels: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Pixels in [0, 1] as 16-bit values, little-endian, the longest side at most 2048 pixels."""
     rows, columns = compute_resized_shape(pixels.shape, MAX_SIDE_PX)
     small = resize_pixels(pixels, rows, columns) if pixels.shape != (rows, columns) else pixels
     values = np.clip(small, 0, 1)
     values *= WHITE_16_BIT
-    levels = np.rint(values, out=values).astype("<u2")
-    data = base64.b64encode(levels).decode("ascii")
-    return {"rows": rows, "columns": columns, "data": data}
+    return np.rint(values, out=values).astype("<u2")

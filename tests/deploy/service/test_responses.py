@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from medprior.deploy.service.responses import (
     build_response,
     encode_attention_maps,
     encode_displayed_pixels,
+    encode_pixels_json,
     extract_contours,
     parse_include,
 )
@@ -66,6 +68,12 @@ def test_the_longest_side_of_the_pixels_is_2048():
     assert (encoded["rows"], encoded["columns"]) == (2048, 3)
     assert len(base64.b64decode(encoded["data"])) == 2 * 2048 * 3
     assert encode_displayed_pixels(np.zeros((2, 2048), np.float32))["columns"] == 2048
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (4096, 6)])
+def test_pixels_written_as_json_are_those_of_the_record(shape):
+    pixels = np.random.default_rng(0).random(shape, dtype=np.float32)
+    assert json.loads(encode_pixels_json(pixels)) == encode_displayed_pixels(pixels)
 
 
 def test_contours_run_along_the_edges_of_a_mask_in_x_and_y():
