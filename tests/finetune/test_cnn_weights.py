@@ -8,7 +8,7 @@ from torchvision.models import densenet121
 
 from medprior.errors import ConfigError
 from medprior.finetune import finetune_model
-from medprior.finetune.cnn_weights import load_cnn_weights
+from medprior.finetune.cnn_weights import choose_statistics, load_cnn_weights
 from medprior.networks.architectures import build_cnn
 from medprior.networks.convolutional import ConvSettings
 from tests.finetune.conftest import cnn
@@ -161,3 +161,24 @@ def test_a_model_of_medprior_brings_its_statistics(cohort, tmp_path):
         tmp_path / "first" / "model.safetensors", ConvSettings(architecture="test_resnet"), "classification"
     )
     assert (weights.mean, weights.std) == pytest.approx((0.3, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "names", "channels", "given", "expected"),
+    [
+        ("body.", ("mean", "std"), 1, {}, ((0.25,), (0.75,))),
+        ("body.", ("mean",), 1, {}, ((0.5,), (0.25,))),
+        ("body.", ("std",), 1, {}, ((0.5,), (0.25,))),
+        ("", ("mean", "std"), 1, {}, ((0.5,), (0.25,))),
+        ("", ("mean", "std"), 3, {}, IMAGENET),
+        ("body.", ("mean", "std"), 3, {}, ((0.25,), (0.75,))),
+        ("body.", ("mean", "std"), 1, {"mean": 0.125}, ((0.125,), (0.75,))),
+        ("", (), 3, {"std": 0.125}, (IMAGENET[0], (0.125,))),
+    ],
+)
+def test_statistics_are_those_given_then_the_files_then_the_architectures(prefix, names, channels, given, expected):
+    """Only a whole pair in a model of medprior counts as the file's own."""
+    stored = {name: torch.tensor(value) for name, value in (("mean", 0.25), ("std", 0.75)) if name in names}
+    settings = ConvSettings(architecture="resnet18", **given)
+    assert (settings.mean, settings.std) == (given.get("mean", 0.5), given.get("std", 0.25))
+    assert choose_statistics(settings, stored, prefix, channels) == expected

@@ -1,10 +1,18 @@
 """Views and maps move together; the prior moves with the view."""
 
+import math
+
 import numpy as np
 import torch
 
 from medprior.geometry import Views, create_whole_image_views
-from medprior.networks.views import choose_oversampling, compute_patch_coverage, crop_views, resample_maps_to_source
+from medprior.networks.views import (
+    choose_oversampling,
+    compute_patch_coverage,
+    crop_views,
+    resample_maps_to_source,
+    rotate_affine,
+)
 from medprior.phantom import render_phantom
 from medprior.pretrain.settings import PretrainSettings
 from medprior.pretrain.views.augment import ViewMaker
@@ -139,3 +147,12 @@ def test_samples_follow_the_strongest_shrinking_up_to_four():
     assert choose_oversampling(views([whole]), 65, 32) == 3
     assert choose_oversampling(views([whole]), 32, 64) == 1
     assert choose_oversampling(views([whole]), 640, 32) == 4
+
+
+def test_a_view_is_turned_about_its_own_middle():
+    """By a quarter turn its right edge shows what lies at its lower edge; the middle stays."""
+    theta = torch.tensor([[[0.5, 0.0, 0.2], [0.0, 0.25, -0.1]]])
+    turned = rotate_affine(theta.repeat(3, 1, 1), torch.tensor([0.0, math.pi / 2, math.pi]))
+    torch.testing.assert_close(turned[0], theta[0])
+    torch.testing.assert_close(turned[1], torch.tensor([[0.0, 0.5, 0.2], [-0.25, 0.0, -0.1]]))
+    torch.testing.assert_close(turned[2], torch.tensor([[-0.5, 0.0, 0.2], [0.0, -0.25, -0.1]]))

@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from medprior.errors import ConfigError, InputMissing
 from medprior.networks import build_encoder
@@ -208,3 +209,7 @@ def test_pickles_are_refused_and_missing_files_named(tmp_path):
             load_local(path)
     with pytest.raises(InputMissing):
         load_local(tmp_path / "none.safetensors")
+
+
+def test_the_statistics_of_imagenet_are_timms():
+    assert IMAGENET_STATISTICS == (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)

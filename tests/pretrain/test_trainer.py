@@ -102,6 +102,41 @@ def test_a_step_that_does_not_fit_goes_on_in_more_parts(phantom_cohort, tmp_path
         torch.testing.assert_close(weights[1][name], value, rtol=0, atol=0)
 
 
+def test_gradients_of_an_attempt_that_did_not_fit_are_forgotten(phantom_cohort, tmp_path, monkeypatch, caplog):
+    """Memory ends in the second part, when the first has left its gradients."""
+    changes = {
+        "recipe": "nokoleo+sar+loca",
+        "steps": 2,
+        "window": 1,
+        "dino": {"weight": 0.0},
+        "loca": {"cluster": False},
+    }
+    settings = PretrainSettings.from_values(merge_mappings(TINY_RUN, changes))
+    asked = settings.model_copy(update={"accumulate": 4})
+    pretrain_backbone(phantom_cohort, tmp_path / "asked", settings=asked)
+    forward, backward, passed = VisionTransformer.forward, torch.Tensor.backward, []
+
+    def note_backward(loss, *args, **kwargs):
+        backward(loss, *args, **kwargs)
+        passed.append("backward")
+
+    def fail_after_a_backward_pass(network, *args, **kwargs):
+        if passed == ["backward"]:
+            passed.append("failure")
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(network, *args, **kwargs)
+
+    monkeypatch.setattr(torch.Tensor, "backward", note_backward)
+    monkeypatch.setattr(VisionTransformer, "forward", fail_after_a_backward_pass)
+    halves = settings.model_copy(update={"accumulate": 2})
+    pretrain_backbone(phantom_cohort, tmp_path / "met", settings=halves)
+    assert passed[:2] == ["backward", "failure"]
+    assert "accumulate=4" in caplog.text
+    weights = [load_file(tmp_path / name / "backbone.safetensors") for name in ("asked", "met")]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=0)
+
+
 def test_what_never_fits_stops_with_advice(phantom_cohort, tmp_path, monkeypatch):
     settings = PretrainSettings.from_values(TINY_RUN | {"steps": 2})
     limit_memory(monkeypatch, 1)

@@ -9,11 +9,12 @@ from medprior.annotate import Annotation, annotate_from_cohort
 from medprior.cohort import Cohort, CohortWriter
 from medprior.errors import MedpriorError
 from medprior.priors import build_prior
-from medprior.priors.build import build_own_maps
+from medprior.priors.build import build_from_statistics, build_own_maps
 from medprior.priors.prior_figure import select_plotted_images
 from medprior.priors.quality import summarise_quality
 from medprior.priors.settings import PriorSettings
 from medprior.priors.soft_maps import build_static_maps
+from tests.recording_observer import RecordingObserver
 
 from .conftest import thorax
 
@@ -43,6 +44,7 @@ def test_files_of_a_prior(registered, thoraxes):
     assert record["quality"]["splits"] == ["train", "val"]
     assert record["registered"] == {"deformable": 19, "annotated": 1, "static": 1}
     assert record["annotation"]["image_id"] == "t000"
+    assert record.keys() & {"annotations", "stones"} == set()  # of several annotations, of consensus
     config = json.loads((out / "config.json").read_text())
     assert set(config["outputs"]) >= {"prior.npz", "prior.json", "per_image.npy"}
     with Image.open(out / "prior.png") as picture:
@@ -137,3 +139,22 @@ def test_several_annotations_are_fused_corrected_and_name_the_next(thoraxes, dra
     assert table.doubt["t003"] == ""
     assert 0 < table.disagreement["t003"] < table.disagreement["noise"]
     assert prior.facts["doubtful"] == (table.doubt != "").sum()
+
+
+def test_the_observer_receives_quality_and_mean_trust(thoraxes, drawing, tmp_path):
+    observer = RecordingObserver()
+    settings = PriorSettings(method="affine", registration={"size": 64})
+    prior = build_prior(thoraxes, tmp_path, drawing, settings=settings, observer=observer)
+    assert observer.received[0]["mean_trust"] == pytest.approx(prior.table.trust.mean())
+    assert observer.received[0]["quality.heart.dice"] == prior.facts["quality"]["structures"]["heart"]["dice"]
+    assert tmp_path / "prior.png" in observer.files
+
+
+def test_the_picture_of_statistics_spans_black_to_white(thoraxes):
+    prior, transfer = build_from_statistics(thoraxes, PriorSettings(method="statistics", statistics={"fit": True}))
+    (example,) = transfer.examples
+    assert example.image.shape == (transfer.settings.registration.size,) * 2
+    assert 0 <= example.image.min() < 0.02
+    assert 0.98 < example.image.max() <= 1
+    assert example.coverage.shape[0] == len(prior.names)
+    assert build_from_statistics(thoraxes, PriorSettings(method="statistics", statistics={"fit": False}))[1] is None

@@ -106,3 +106,12 @@ def test_only_the_band_is_corrected_and_only_where_there_is_a_classifier():
     assert (corrected[0][:, 27:30] > 0.5).all()
     assert (corrected[0][:, 30:37] < 0.5).all()
     assert given[0][0, 31] == 1
+
+
+def test_a_map_that_just_reaches_one_half_is_corrected_too():
+    """One half is inside, as everywhere; a map that stays below teaches nothing."""
+    picture, masks = thorax(1)
+    example = Example(picture, masks["heart"][None].astype(np.float32))
+    grown = ndimage.binary_dilation(masks["heart"], iterations=2)
+    assert fit_structure_classifier([example], [0.5 * grown[None].astype(np.float32)], 0, 0) is not None
+    assert fit_structure_classifier([example], [0.49 * grown[None].astype(np.float32)], 0, 0) is None

@@ -75,3 +75,10 @@ def test_annotated_images_are_not_scored(partly_drawn):
     assert summary["dice"] == summary["dice_p5"] == pytest.approx(2 * size.sum() / (size.sum() + 1024), abs=1e-4)
     assert summary["pixel_ap"] == pytest.approx(size.mean(), abs=1e-4)
     assert summary["n"] == 1
+
+
+def test_joined_lungs_are_scored_where_the_cohort_has_nothing_but_single_ones(partly_drawn):
+    prior = SpatialPrior(np.ones((2, 32, 32), np.float32), ("left_lung", "right_lung"), "static", "annotation")
+    scores = summarise_quality(prior, partly_drawn)
+    assert {name: values["n"] for name, values in scores.items()} == {"left_lung": 2, "right_lung": 1, "lungs": 1}
+    assert all(values[key] == round(values[key], 4) for values in scores.values() for key in ("dice", "pixel_ap"))

@@ -111,3 +111,10 @@ def test_labels_just_outside_the_unit_interval_are_refused_by_every_policy(value
     for policy in ("ignore", "ones", "zeros", "soft"):
         with pytest.raises(ConfigError, match="labels outside"):
             resolve_uncertain_labels(np.array([[0.5, value, np.nan]], np.float32), policy)
+
+
+def test_a_label_without_negatives_or_positives_weighs_one():
+    nan = np.float32("nan")
+    labels = np.array([[1, 0, nan, 1], [1, 0, nan, nan], [nan, nan, nan, 0]], np.float32)
+    np.testing.assert_array_equal(compute_positive_weights(labels), [1, 1, 1, 1])
+    np.testing.assert_array_equal(compute_positive_weights(labels[:2]), [1, 1, 1, 1])

@@ -201,3 +201,18 @@ def test_more_patches_than_a_view_has_are_refused():
         build_published_step(query_patches=37)
     with pytest.raises(ConfigError, match=r"loca\.query_patches.*without life"):
         learner_of(tiny(recipe="loca-alone+life", loca={"query_patches": 9}))
+
+
+def test_the_learners_location_loss_is_the_mean_over_located_queries():
+    """A locator that knows nothing is as good as chance, however many queries there are."""
+    settings = tiny(recipe="loca", loca={"cluster": False}, **WITHOUT_DINO)
+    learner = learner_of(settings)
+    with torch.no_grad():
+        for parameter in learner.student.parts["loca"].parameters():
+            parameter.zero_()
+    images = pictures(4)[0]
+    for count in (2, 4):
+        multi_crop = build_multi_crop(settings, learner, images[:count])
+        losses, _ = learner.compute_losses(learner.student, multi_crop)
+        cells = math.prod(multi_crop.globals_.geometry.grid)
+        assert losses["loca"].item() == pytest.approx(math.log(cells), rel=1e-5)
