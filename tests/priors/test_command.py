@@ -14,6 +14,8 @@ def test_the_command_builds_a_prior_and_refuses_in_one_line(thoraxes, drawing, t
     said = capsys.readouterr().out
     assert "left_lung" in said
     assert "pixel-AP" in said
+    (offer, *_) = SpatialPrior.load(tmp_path / "prior").facts["next"]
+    assert f"worth annotating next: {offer['image_id']} " in said
     assert SpatialPrior.load(tmp_path / "prior").method == "affine"
     assert main([*call, "--method", "static"]) == 2
     assert main([*call, "--annotation", str(tmp_path / "nothing")]) == 2
