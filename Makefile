@@ -5,7 +5,7 @@ RUNS ?= runs
 DATA ?= ../shared/data
 ROOM ?= metrics
 SAMPLE ?= 40
-WORKERS ?= 3
+WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS ?= 2
 
