@@ -21,7 +21,7 @@ from medprior.provenance import atomic_write, collect_versions, find_git_commit,
 
 EMBEDDED_WIDTH_PX = 1800
 WEBP_QUALITY = 88
-LEAD_FIGURES = ("attention_", "finetuned_attention", "attention", "segmentation", "roc")
+LEAD_FIGURES = ("attention_compared", "attention_", "finetuned_attention", "attention", "segmentation", "roc")
 FIRST_TABLES = 2
 
 
@@ -51,7 +51,8 @@ def compute_css_width(path: Path) -> int:
 def embed_figures(figures: Sequence[Figure]) -> list[dict[str, Any]]:
     """What the templates show of each figure: number, source, width, title, caption, file, whether it leads.
 
-    The leading figure is shown on the first screen: maps of attention where there are some, else the first figure.
+    The leading figure is shown on the first screen: attention of several backbones side by side, else of one, else the
+    first figure.
     """
     embedded = [
         {

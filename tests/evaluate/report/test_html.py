@@ -4,8 +4,11 @@ import json
 import re
 
 import pytest
+from PIL import Image
 
 from medprior.evaluate.evaluate import evaluate_cohort
+from medprior.evaluate.report.html import embed_figures
+from medprior.evaluate.report.style import Figure
 from medprior.evaluate.report.summary import format_interval, format_number
 from medprior.evaluate.settings import EvaluateSettings
 from medprior.metrics.differences import describe_difference
@@ -130,3 +133,20 @@ def test_names_cannot_inject(tmp_path, cohort_path, span_path):
     settings = EvaluateSettings.from_values({"resamples": 10, "map_size": 32, "probe": False})
     evaluate_cohort(cohort_path, tmp_path, backbone=(name, span_path), settings=settings)
     assert not re.search(r"<script", (tmp_path / "report.html").read_text())
+
+
+@pytest.mark.parametrize(
+    ("names", "lead"),
+    [
+        (("roc", "attention_SPAN", "attention_DINO", "attention_compared"), "attention_compared"),
+        (("roc", "attention_SPAN"), "attention_SPAN"),
+        (("reliability", "roc"), "roc"),
+        (("reliability", "bland_altman"), "reliability"),
+    ],
+)
+def test_the_first_screen_shows_attention_side_by_side_where_there_is_more_than_one(names, lead, tmp_path):
+    figures = []
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+        figures.append(Figure(tmp_path / f"{name}.png", name, ""))
+    assert [item["file"] for item in embed_figures(figures) if item["leads"]] == [f"{lead}.png"]
