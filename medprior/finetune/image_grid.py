@@ -60,8 +60,8 @@ def threshold_on_image(probability: Tensor, view: Views, rows: int, cols: int, t
         return mask
     near_rows, near_cols = find_mask_box(reaching)
     reached = np.flatnonzero((places > near_rows.start - 1) & (places < near_rows.stop))
-    for start in range(reached[0], reached[-1] + 1, BLOCK_ROWS):
-        part = slice(start, min(start + BLOCK_ROWS, reached[-1] + 1))
+    for start in range(0, len(reached), BLOCK_ROWS):
+        part = reached[start : start + BLOCK_ROWS]
         mask[part, near_cols] = (interpolate_axis(stretched[:, near_cols], 0, places[part]) >= threshold).numpy()
     return mask
 

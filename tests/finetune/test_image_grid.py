@@ -107,7 +107,7 @@ def test_a_mask_is_the_enlarged_map_from_the_threshold_on(aspect):
     np.testing.assert_array_equal(mask, enlarged >= threshold)
 
 
-@pytest.mark.parametrize(("rows", "cols"), [(200, 150), (5, 4), (9, 1)])
+@pytest.mark.parametrize(("rows", "cols"), [(200, 150), (5, 4), (9, 1), (2, 2), (1, 9)])
 @pytest.mark.parametrize("peaks", [[], [(0, 0)], [(8, 8)], [(4, 3), (4, 6)], [(0, 8), (8, 0)]])
 def test_a_mask_of_few_samples_is_that_of_the_whole_enlarged_map(peaks, rows, cols):
     """Samples that reach the threshold at edges, corners, in places or nowhere, on finer and coarser grids."""
