@@ -85,6 +85,13 @@ def limit_memory(monkeypatch, most):
     monkeypatch.setattr(VisionTransformer, "forward", forward_few)
 
 
+def assert_same_backbone(first, second):
+    """Two runs have the same weights, bit for bit."""
+    one, other = (load_file(folder / "backbone.safetensors") for folder in (first, second))
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, rtol=0, atol=0)
+
+
 def test_a_step_that_does_not_fit_goes_on_in_more_parts(phantom_cohort, tmp_path, monkeypatch, caplog):
     """The run is that of someone who had set `accumulate` so from the start."""
     changes = {
@@ -97,9 +104,7 @@ def test_a_step_that_does_not_fit_goes_on_in_more_parts(phantom_cohort, tmp_path
     limit_memory(monkeypatch, settings.batch // 2)
     pretrain_backbone(phantom_cohort, tmp_path / "met", settings=settings)
     assert "accumulate=4" in caplog.text
-    weights = [load_file(tmp_path / name / "backbone.safetensors") for name in ("asked", "met")]
-    for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=0)
+    assert_same_backbone(tmp_path / "asked", tmp_path / "met")
 
 
 def test_gradients_of_an_attempt_that_did_not_fit_are_forgotten(phantom_cohort, tmp_path, monkeypatch, caplog):
@@ -126,9 +131,7 @@ def test_gradients_of_an_attempt_that_did_not_fit_are_forgotten(phantom_cohort, 
     pretrain_backbone(phantom_cohort, tmp_path / "met", settings=halves)
     assert passed[:4] == [*3 * ["backward"], "failure"]
     assert "accumulate=4" in caplog.text
-    weights = [load_file(tmp_path / name / "backbone.safetensors") for name in ("asked", "met")]
-    for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=0)
+    assert_same_backbone(tmp_path / "asked", tmp_path / "met")
 
 
 def test_what_never_fits_stops_with_advice(phantom_cohort, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 RECORD_DIGITS = 6
 FindingCall = Literal["present", "below", "none"]
+
+
+def round_boxes(boxes: Iterable[FindingBox]) -> list[list[float]]:
+    """Boxes as JSON values, to a tenth of a pixel."""
+    return [[round(side, 1) for side in box] for box in boxes]
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class RadiographPrediction:
                 "present": p >= self.thresholds[name],
             }
             | self.build_evidence_record(name)
-            | ({"boxes": [[round(side, 1) for side in box] for box in self.boxes[name]]} if name in self.boxes else {})
+            | ({"boxes": round_boxes(self.boxes[name])} if name in self.boxes else {})
             for name, p in self.findings.items()
         }
         return {

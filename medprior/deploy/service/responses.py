@@ -22,7 +22,7 @@ from medprior.deploy.inference.overlays import (
     render_attention_map,
     render_mask,
 )
-from medprior.deploy.inference.prediction import FindingCall, RadiographPrediction
+from medprior.deploy.inference.prediction import FindingCall, RadiographPrediction, round_boxes
 from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 from medprior.dicom.radiograph import WHITE_16_BIT
 from medprior.geometry import find_mask_box
@@ -179,8 +179,7 @@ def encode_attention_map(attention: NDArray[np.float32]) -> dict[str, Any]:
 
 def encode_location(location: FindingLocation) -> dict[str, Any]:
     """The values of a `LocationResponse`."""
-    boxes = [[round(side, 1) for side in box] for box in location.boxes]
-    return encode_attention_map(location.attention) | {"boxes": boxes}
+    return encode_attention_map(location.attention) | {"boxes": round_boxes(location.boxes)}
 
 
 def extract_contours(mask: NDArray[np.bool_]) -> list[list[list[float]]]:
