@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from medprior.priors import SpatialPrior
-from medprior.priors.prior_figure import plot_prior_panel, select_plotted_images
+from medprior.priors import SpatialPrior, prior_figure
+from medprior.priors.prior_figure import plot_prior, plot_prior_panel, select_plotted_images
 
 MAPS = np.zeros((1, 8, 8), np.float32)
 
@@ -48,3 +48,13 @@ def test_contours_only_below_the_greatest_value():
     axes = Figure().subplots()
     plot_prior_panel(axes, "title", np.zeros((8, 8)), maps, ("heart", "left_lung", "right_lung"))
     assert [contours.levels.tolist() for contours in axes.collections] == [[0.25], [0.25, 0.5, 0.75]]
+
+
+def test_the_first_panel_is_the_mean_of_the_training_images(thoraxes, tmp_path, monkeypatch):
+    pictures = []
+    monkeypatch.setattr(prior_figure, "plot_prior_panel", lambda axes, title, picture, *_: pictures.append(picture))
+    plot_prior(SpatialPrior(MAPS, ("heart",), "static", "annotation"), thoraxes, tmp_path / "prior.png")
+    train = thoraxes.split("train")
+    np.testing.assert_allclose(pictures[0], np.mean(list(train.squares(8)), axis=0), atol=1e-6)
+    assert all(picture.shape == (8, 8) for picture in pictures)
+    assert len(pictures) == 3

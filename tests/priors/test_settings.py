@@ -55,4 +55,5 @@ def test_ends_of_the_ranges_are_accepted():
         "min_correlation": -1, "max_folding": 0, "iterations": 1, "affine_iterations": 1,
     }  # fmt: skip
     PriorSettings.from_values({"registration": lowest, "statistics": {"size": 64, "batch": 1, "regions": 32}})
+    PriorSettings.from_values({"registration": {"size": 1024, "max_folding": 1, "min_correlation": 1}})
     PriorSettings.from_values({"statistics": {"size": 512, "heart_share": 1}, "refine": {"share": 0.3, "least_iou": 0}})
