@@ -49,7 +49,8 @@ class AnatomyDemoSettings(Settings):
         teacher_epochs, student_epochs: of the segmenter that learns from masks or from the registered prior, and of the
             one that it teaches.
         pretrain, segmentation: settings of the stages.
-        unet_epochs: of the U-Net with as many masks; 0 leaves it out.
+        unet_epochs: of the U-Net with all masks; 0 leaves it out. few_masks_unet_epochs: with few masks, where an
+            epoch is one step; about as many steps.
     """
 
     store_size: int = 256
@@ -57,7 +58,8 @@ class AnatomyDemoSettings(Settings):
     drawings: tuple[int, ...] = (0, 5, 1)
     teacher_epochs: int = Field(default=60, ge=1)
     student_epochs: int = Field(default=7, ge=1)
-    unet_epochs: int = Field(default=40, ge=0)
+    unet_epochs: int = Field(default=60, ge=0)
+    few_masks_unet_epochs: int = Field(default=400, ge=1)
     pretrain: dict[str, Any] = Field(default_factory=lambda: dict(ANATOMY_PRETRAIN))
     segmentation: dict[str, Any] = Field(default_factory=lambda: dict(ANATOMY_SEGMENTATION))
 
@@ -132,7 +134,8 @@ def train_anatomy_segmenters(
         ),
     }  # fmt: skip
     if settings.unet_epochs:
-        unet = shared | {"architecture": "unet", "epochs": settings.unet_epochs}
+        epochs = settings.few_masks_unet_epochs if limits else settings.unet_epochs
+        unet = shared | {"architecture": "unet", "epochs": epochs}
         plans[f"unet {name}"] = (unet, [])
     models = {}
     for title, (values, options) in plans.items():

@@ -23,7 +23,7 @@ from medprior.provenance import write_config
 
 SMALL = {
     "store_size": 64, "kermany_limit": 4, "drawings": [0, 1],
-    "teacher_epochs": 60, "student_epochs": 1, "unet_epochs": 1,
+    "teacher_epochs": 60, "student_epochs": 1, "unet_epochs": 1, "few_masks_unet_epochs": 1,
     "pretrain": {
         "steps": 3, "batch": 4, "window": 2, "dino": {"prototypes": 16}, "span": {"weight": 1.0},
         "network": {"width": 24, "depth": 1, "heads": 6, "patch": 8, "image_size": 32},
