@@ -107,6 +107,37 @@ def create_whole_image_views(aspect: Array, grid: tuple[int, int]) -> Views:
     return Views(box, np.zeros(len(aspect), dtype=bool), grid)
 
 
+QUARTER_SHIFTS = ((0.25, 0.25), (0.25, -0.25), (-0.25, 0.25), (-0.25, -0.25))
+"""Down and right, in patches; they halve the grid that patches leave in a map (our choice)."""
+
+
+@dataclass(frozen=True)
+class AttentionViews:
+    """Whole-image views over which attention is averaged.
+
+    Attributes:
+        sizes: sides of the views, in sides of the view that the backbone learned from; a larger view has more patches.
+        shifted: four views of each size, shifted by `QUARTER_SHIFTS`; else one.
+    """
+
+    sizes: tuple[float, ...] = (1.0,)
+    shifted: bool = True
+
+    @property
+    def shifts(self) -> tuple[tuple[float, float], ...]:
+        """Shifts of the views of one size, in patches."""
+        return QUARTER_SHIFTS if self.shifted else ((0.0, 0.0),)
+
+    @property
+    def count(self) -> int:
+        """Views of an image."""
+        return len(self.sizes) * len(self.shifts)
+
+
+PLAIN_VIEW = AttentionViews(shifted=False)
+"""The image once, at the size of the backbone's view."""
+
+
 def find_mask_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     """The smallest box of rows and columns that holds a mask [rows, columns] which is not empty."""
     rows, cols = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))

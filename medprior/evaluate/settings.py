@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from medprior.geometry import AttentionViews
 from medprior.settings import Settings
 
 
@@ -18,6 +19,9 @@ class EvaluateSettings(Settings):
         map_size: side in pixels of the unit squares on which maps and masks are compared.
         batch: images per forward pass.
         selection_images: most validation images used to choose heads and thresholds of maps.
+        attention_sizes: sides of the views over which attention is averaged, in sides of the view that a backbone
+            learned from; processor time grows with their squares.
+        attention_shifted: take four views of each size, shifted by a quarter of a patch; four times the time.
         finding_images: most evaluated images with a located finding; the others are not used.
         pointing_tolerance: how far a map's maximum may lie from a finding, share of the side; 0.03
             is 15 pixels of 512 (15 pixels in Zhang et al., IJCV 2018).
@@ -41,6 +45,8 @@ class EvaluateSettings(Settings):
     map_size: int = Field(default=128, ge=16)
     batch: int = Field(default=64, ge=1)
     selection_images: int = Field(default=200, ge=1)
+    attention_sizes: tuple[float, ...] = Field(default=(1.0,), min_length=1)
+    attention_shifted: bool = False
     finding_images: int = Field(default=500, ge=1)
     pointing_tolerance: float = Field(default=0.03, ge=0, le=0.5)
     box_units: Literal["unit", "pixels"] = "unit"
@@ -53,6 +59,18 @@ class EvaluateSettings(Settings):
     neighbours: int = Field(default=20, ge=1)
     inverse_penalties: tuple[float, ...] = Field(default=(0.001, 0.01, 0.1, 1.0, 10.0), min_length=1)
     device: str = "auto"
+
+    @property
+    def attention_views(self) -> AttentionViews:
+        """Views of an image over which attention is averaged."""
+        return AttentionViews(self.attention_sizes, self.attention_shifted)
+
+    @field_validator("attention_sizes")
+    @classmethod
+    def _check_sizes(cls, sizes: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0.25 <= size <= 4 for size in sizes):
+            raise ValueError("attention_sizes must lie in 0.25 to 4 sides of the backbone's view")
+        return sizes
 
     @field_validator("probe_folds")
     @classmethod

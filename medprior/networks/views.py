@@ -91,18 +91,19 @@ def compute_patch_coverage(maps: Tensor, views: Views, index: Tensor, theta: Ten
     return crop_views(maps, views, rows, index, oversampling=8, theta=theta).flatten(2)
 
 
-def resample_maps_to_source(maps: Tensor, views: Views, size: int) -> Tensor:
+def resample_maps_to_source(maps: Tensor, views: Views, size: int, extend_border: bool = False) -> Tensor:
     """Resample maps of views to the unit squares of their sources.
 
     Args:
         maps: [V, C, rows, columns].
         views: the views the maps were computed on.
         size: side of the output, pixels.
+        extend_border: where the source lies outside the view, go on with the map's border.
 
     Returns:
-        [V, C, size, size], bilinear; 0 where the source lies outside the view.
+        [V, C, size, size], bilinear; 0 where the source lies outside the view, unless the border is extended.
     """
     theta = send_to_device(views.inverse_affine().astype(np.float32), maps.device)
     grid = F.affine_grid(theta, [len(views), 1, size, size], align_corners=False)
     out = F.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
-    return out * (grid.abs() <= 1).all(dim=-1)[:, None]
+    return out if extend_border else out * (grid.abs() <= 1).all(dim=-1)[:, None]

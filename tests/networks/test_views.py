@@ -70,6 +70,17 @@ def test_whole_view_keeps_aspect_and_lays_back():
     assert torch.allclose(again[0, 0, :, 3:5], maps[0, 0, :, 3:5], atol=0.05)
 
 
+def test_maps_end_or_go_on_where_the_source_lies_outside_the_view():
+    """A view of the right half: the left half of the source is 0, or the map's border."""
+    maps = torch.arange(1.0, 17.0).reshape(1, 1, 4, 4)
+    half = views([[0, 0.5, 1, 0.5]])
+    ended = resample_maps_to_source(maps, half, 8)[0, 0]
+    extended = resample_maps_to_source(maps, half, 8, extend_border=True)[0, 0]
+    assert not ended[:, :4].any()
+    assert torch.equal(ended[:, 4:], extended[:, 4:])
+    assert torch.equal(extended[:, :4], extended[:, 4:5].expand(8, 4))
+
+
 def test_pixels_that_are_the_prior_stay_the_prior():
     """An image whose pixels are the prior, cut as an image and as a map, agrees."""
     yy, xx = np.mgrid[:128, :128] / 128

@@ -13,21 +13,11 @@ from numpy.typing import NDArray
 from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 from medprior.finetune.image_grid import resample_to_image
 from medprior.finetune.model import ATTENTION_SIDE_PX, validate_pixels
-from medprior.geometry import Views, create_whole_image_views
-from medprior.networks.attention import compute_attention_maps
+from medprior.geometry import AttentionViews
+from medprior.networks.augmented_attention import compute_augmented_attention
 from medprior.networks.backbone import Backbone
-from medprior.networks.views import crop_views
 
-SHIFTS_PATCHES = ((0.25, 0.25), (0.25, -0.25), (-0.25, 0.25), (-0.25, -0.25))
-
-
-def shift_views(view: Views) -> Views:
-    """Four copies of one view, shifted by a quarter of a patch down or up, right or left."""
-    rows, columns = view.grid
-    patch = view.box[0, 2:] / np.array([rows, columns])
-    box = np.repeat(view.box, len(SHIFTS_PATCHES), axis=0)
-    box[:, :2] += np.array(SHIFTS_PATCHES) * patch
-    return Views(box, np.repeat(view.flip, len(SHIFTS_PATCHES)), view.grid)
+ATTENTION_VIEWS = AttentionViews()
 
 
 @torch.inference_mode()
@@ -47,17 +37,18 @@ def compute_structure_attention(backbone: Backbone, pixels: NDArray[np.float32])
     """
     validate_pixels(pixels)
     rows, cols = pixels.shape
-    size, side = backbone.size, backbone.size * 3 // 2
+    size = backbone.size
+    side = round(size * max(ATTENTION_VIEWS.sizes)) * 3 // 2
     cells = size // backbone.network.settings.patch
     device = next(backbone.network.parameters()).device
     square = torch.from_numpy(resize_pixels(pixels, side, side).astype(np.float32)).to(device)
-    views = shift_views(create_whole_image_views(np.array([cols / rows]), (cells, cells)))
-    images = crop_views(square[None, None], views, size, torch.zeros(len(views), dtype=torch.long, device=device))
-    maps = compute_attention_maps(backbone.network, images) * cells**2
-    if backbone.heads:
-        maps = maps[:, list(backbone.heads.values())]
+    heads = list(backbone.heads.values()) or slice(None)
     height, width = compute_resized_shape((rows, cols), ATTENTION_SIDE_PX)
-    attention = resample_to_image(maps, views, height, width).mean(dim=0).cpu().numpy()
+    maps = compute_augmented_attention(
+        backbone.network, square[None, None], np.array([cols / rows]), size, ATTENTION_VIEWS,
+        lambda part, views: resample_to_image(part[:, heads] * cells**2, views, height, width),
+    )  # fmt: skip
+    attention = maps[0].cpu().numpy()
     if not backbone.heads:
         return {"all_heads": attention.mean(axis=0)}
     return dict(zip(backbone.heads, attention, strict=True))

@@ -33,6 +33,6 @@ def score_attention(backbone: Backbone, study: EvaluationStudy) -> dict[str, Flo
     selection: Cohort | None = study.selection
     if selection is not None:
         selection = selection.take(settings.selection_images, settings.seed)
-    source = AttentionSource(backbone, settings.batch, device)
+    source = AttentionSource(backbone, settings.batch, device, settings.attention_views)
     localisation = localise_structures(source, study.part, selection, targets, settings.map_size)
     return scores | {f"ap.{target}": np.asarray(values) for target, values in localisation.ap.items()}

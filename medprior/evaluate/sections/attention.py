@@ -36,7 +36,10 @@ def evaluate_attention(study: EvaluationStudy, inputs: Inputs) -> Section:
     if not targets:
         return section
     settings = study.settings
-    heads = [(entry.name, AttentionSource(entry.item, settings.batch, settings.device)) for entry in inputs.backbones]
+    heads = [
+        (entry.name, AttentionSource(entry.item, settings.batch, settings.device, settings.attention_views))
+        for entry in inputs.backbones
+    ]
     score_source_group(section, study, "attention", heads)
     for prefix, priors in group_prior_sources(inputs.priors).items():
         score_source_group(section, study, prefix, priors)

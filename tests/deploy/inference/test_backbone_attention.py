@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medprior.deploy.inference.backbone_attention import SHIFTS_PATCHES, compute_structure_attention, shift_views
+from medprior.deploy.inference.backbone_attention import compute_structure_attention
 from medprior.geometry import create_whole_image_views
 from medprior.networks import Backbone, ViTSettings, build_encoder
 from medprior.networks.attention import compute_attention_maps
@@ -16,14 +16,6 @@ def backbone():
     torch.manual_seed(0)
     shape = {"width": 24, "depth": 1, "heads": 3, "patch": 8, "registers": 1, "image_size": 32}
     return Backbone(build_encoder(ViTSettings.from_values(shape)).eval(), {"heart": 2, "left_lung": 0}, 32, {})
-
-
-def test_views_are_shifted_by_a_quarter_of_a_patch_each_way():
-    view = create_whole_image_views(np.array([2.0]), (4, 4))
-    boxes = shift_views(view).box - view.box
-    np.testing.assert_allclose(boxes[:, 2:], 0)
-    np.testing.assert_allclose(boxes[:, :2] * 4 / view.box[0, 2:], SHIFTS_PATCHES)
-    np.testing.assert_allclose(boxes[:, :2].mean(axis=0), 0, atol=1e-12)
 
 
 def test_maps_are_those_of_the_heads_of_structures_with_mean_one(backbone):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from medprior.evaluate.localisation.attention import AttentionSource
+from medprior.geometry import AttentionViews
 from medprior.networks import load_backbone
 
 
@@ -26,6 +27,17 @@ def test_maps_are_shares_of_the_patches(source, cohort):
     maps = next(source.batches(cohort.take(2, 0), 48))
     assert maps.min() >= 0
     np.testing.assert_allclose(maps.mean(axis=(2, 3)), 1 / 16, rtol=0.2)
+
+
+def test_shifted_views_of_two_sizes_are_averaged(span_path, cohort):
+    backbone, some = load_backbone(span_path), cohort.take(3, 0)
+    plans = [AttentionViews((size,), True) for size in (1.0, 1.5)]
+    small, large = (next(AttentionSource(backbone, 64, "cpu", plan).batches(some, 32)) for plan in plans)
+    both = list(AttentionSource(backbone, 5, "cpu", AttentionViews((1.0, 1.5), True)).batches(some, 32))
+    assert [len(batch) for batch in both] == [1, 1, 1]  # five views at once: four of one image
+    np.testing.assert_allclose(np.concatenate(both), (small + large) / 2, atol=2e-3)
+    plain = next(AttentionSource(backbone, 64, "cpu").batches(some, 32))
+    assert not np.allclose(small, plain)
 
 
 def test_assigned_heads_are_those_of_the_backbone_and_any_head_may_be_searched(span_path):
