@@ -87,6 +87,19 @@ def test_a_metrics_row_holds_the_mean_loss_of_its_epoch_alone(tmp_path):
     assert (tmp_path / "metrics.csv").read_text().splitlines()[2].startswith("2,4,6,2,0.75,0.5,3,")
 
 
+def test_the_bar_counts_the_steps_of_all_epochs(tmp_path, monkeypatch):
+    bars = []
+    monkeypatch.setattr(handlers, "progress_bar", lambda **values: bars.append(values))
+    state = SimpleNamespace(epoch_length=4, max_epochs=3, iteration=5)
+    MetricsRecorder(tmp_path, NullObserver(), None, TrainingProgress())._open_bar(SimpleNamespace(state=state))
+    assert (bars[0]["total"], bars[0]["initial"]) == (12, 5)
+
+
+def test_before_the_first_epoch_there_is_no_best():
+    progress = TrainingProgress()
+    assert (progress.best, progress.best_epoch, progress.best_score) == (None, 0, -float("inf"))
+
+
 def test_the_order_of_an_epoch_resumes_at_the_steps_done():
     settings = tiny(batch=3)
     sampler, views = EpochSampler(20, 0), PrepareWholeViews(32)

@@ -50,6 +50,15 @@ def test_trust_follows_from_what_was_asked_for_and_what_was_kept():
         assert record["doubt"] == ("" if trust == 1 else "registration")
 
 
+def test_measures_have_six_decimals():
+    transfer = small_transfer("affine", small(0), small(1), annotated=2)
+    _, records = transfer(np.stack([small(seed).image for seed in (2, 3, 4)]))
+    for name in ("local", "correlation", "gain", "disagreement"):
+        values = np.array([record[name] for record in records])
+        np.testing.assert_array_equal(values, np.round(values, 6))
+        assert (values != np.round(values, 5)).any()
+
+
 def test_maps_are_rounded_to_255():
     maps, _ = small_transfer("static", small(0))(small(1).image[None])
     np.testing.assert_array_equal(maps[0], np.rint(small(0).coverage * 255))

@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from medprior.finetune.data.dataset import LabelledImages, build_label_dataset, build_mask_dataset
+from medprior.finetune.data.dataset import (
+    LabelledImages,
+    build_completed_mask_dataset,
+    build_label_dataset,
+    build_mask_dataset,
+)
 from medprior.finetune.span import PriorTargets
 from tests.finetune.conftest import tiny, write_cohort
 from tests.finetune.priors import SIDE, write_prior
@@ -53,6 +58,23 @@ def test_partial_coverage_is_rounded_to_the_nearest_255th(tmp_path):
     assert data.targets[0, 0, 0].tolist() == [255] + [0] * 15
     np.testing.assert_allclose(coarse, exact[0] * 255, atol=0.5 + 1e-4)
     assert 0 < coarse[0, 1] < 255
+
+
+def test_allowed_masks_replace_pseudo_masks_where_they_are_known(tmp_path):
+    """Of x the heart alone is known; y is not allowed; z is allowed and has both."""
+    half = np.zeros((16, 16), bool)
+    half[:, :8] = True
+    masks = {"x": {"heart": half}, "y": {"heart": half, "lungs": half}, "z": {"heart": half, "lungs": ~half}}
+    cohort = write_cohort(tmp_path / "c", dict.fromkeys("xyz", "train"), masks=masks)
+    pseudo, weight = np.full((3, 2, 16, 16), 100, np.uint8), np.array([1.0, 0.5, 0.25])
+    data = build_completed_mask_dataset(cohort, ("heart", "lungs"), pseudo, {"x", "z"}, weight)
+    assert data.targets[:, :, 0, 0].tolist() == [[255, 100], [100, 100], [255, 0]]
+    assert data.targets[:, :, 0, 15].tolist() == [[0, 100], [100, 100], [0, 255]]
+    assert data.known.all()
+    assert data.known.shape == (3, 2)
+    assert [data[row]["weight"].item() for row in range(3)] == [1.0, 0.5, 0.25]
+    none = build_completed_mask_dataset(cohort, ("heart",), pseudo[:, :1].copy() * 0, set(), weight)
+    assert not none.targets.any()
 
 
 def test_a_sample_holds_its_own_row(tmp_path):
