@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medprior.cohort import Cohort
 from medprior.geometry import PLAIN_VIEW, AttentionViews, Views, create_whole_image_views
-from medprior.networks.augmented_attention import compute_augmented_attention
+from medprior.networks.attention import compute_augmented_attention
 from medprior.networks.encoder import Encoder
 from medprior.networks.views import crop_views, resample_maps_to_source
 

@@ -14,7 +14,7 @@ from medprior.dicom.display.resample import compute_resized_shape, resize_pixels
 from medprior.finetune.image_grid import resample_to_image
 from medprior.finetune.model import ATTENTION_SIDE_PX, validate_pixels
 from medprior.geometry import AttentionViews
-from medprior.networks.augmented_attention import compute_augmented_attention
+from medprior.networks.attention import compute_augmented_attention
 from medprior.networks.backbone import Backbone
 
 ATTENTION_VIEWS = AttentionViews()
