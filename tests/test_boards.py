@@ -72,4 +72,4 @@ def test_one_drawn_board_teaches_where_the_parts_are(tmp_path):
             print(key, values)
     for part in PARTS:
         key = f"attention.pixel_ap.{part}"
-        assert metrics[key]["low"] > metrics[f"baseline.nokoleo.{key}"]["high"]
+        assert metrics[key]["ci95"][0] > metrics[f"baseline.nokoleo.{key}"]["ci95"][1]
