@@ -49,7 +49,7 @@ def evaluate_boards(folder, cohort, prior, *backbones):
     return json.loads((folder / "evidence" / "metrics.json").read_text())
 
 
-def test_every_stage_takes_boards(tmp_path, capsys):
+def test_every_stage_takes_boards(tmp_path):
     """Parts of any name; nothing asks for lungs."""
     cohort, prior = prepare_boards(tmp_path, 20)
     backbone = pretrain_board_backbone(tmp_path, cohort, "span", 4, "--prior", prior)

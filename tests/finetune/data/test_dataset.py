@@ -73,7 +73,7 @@ def test_allowed_masks_replace_pseudo_masks_where_they_are_known(tmp_path):
     assert data.known.all()
     assert data.known.shape == (3, 2)
     assert [data[row]["weight"].item() for row in range(3)] == [1.0, 0.5, 0.25]
-    none = build_completed_mask_dataset(cohort, ("heart",), pseudo[:, :1].copy() * 0, set(), weight)
+    none = build_completed_mask_dataset(cohort, ("heart",), pseudo[:, :1] * 0, set(), weight)
     assert not none.targets.any()
 
 
